@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * provium.toml: profiles.  Parsed by toml++ behind config_toml.cc; checked here by one table of keys.
+ *
+ * Every error is class usage and names FILE:LINE, the key, what was there and what is expected.
+ */
+#ifndef PV_CONFIG_CONFIG_H
+#define PV_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/mem.h"
+
+struct pv_err;
+
+enum pv_accel { PV_ACCEL_AUTO, PV_ACCEL_KVM, PV_ACCEL_TCG };
+
+struct pv_profile {
+    char *name;
+    char *kernel;        /* absolute */
+    char *initrd;        /* absolute, or NULL */
+    char *rootfs;        /* absolute, or NULL */
+    char *rootfs_format; /* "raw" or "qcow2"; by default from the file's first bytes */
+    char *root;          /* "/dev/vda2", "LABEL=...", "UUID=...", or NULL: found */
+    char *init;          /* "/sbin/init" unless init_set */
+    bool init_set;       /* the profile names it */
+    char *append;        /* "" by default */
+    char *modules; /* absolute path of a /lib/modules/VERSION tree, or NULL: found by the kernel's version */
+    char *machine; /* NULL: our default */
+    char *cpu;     /* NULL: our default */
+    enum pv_accel accel;
+    int64_t boot_timeout_ns;  /* 0: the default, 30 s */
+    struct pv_strv qemu_args; /* passed on as they are */
+    struct pv_strv env;       /* "KEY=VALUE" */
+    int line;                 /* of its table header, 0 for the built-in default */
+};
+
+struct pv_config {
+    char *path; /* absolute path of provium.toml, NULL when there is none */
+    char *dir;  /* project root: directory of that file, else the working directory */
+    struct pv_profile *profiles;
+    size_t n_profiles;
+};
+
+/*
+ * Loads `path`, or when it is NULL searches provium.toml from the working directory upward; none found is
+ * fine: then there is only the profile `default`.  guest_dir holds the default guest (kernel `vmlinuz`,
+ * `modules/`, `userland.cpio`), NULL when it is not set up; the file may define `default` itself, which
+ * then replaces the built-in one.  Files that a profile names must exist and be readable.
+ */
+struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct pv_err *err);
+void pv_config_free(struct pv_config *c);
+
+/*
+ * Borrowed. NULL name means "default". Unknown: class usage, the text lists the known ones and a near
+ * match. "default" without a default guest: class missing, the text says `make setup`.
+ */
+const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err);
+
+/* "auto", "kvm", "tcg" to the enum; false when it is none of them. */
+bool pv_accel_parse(const char *s, enum pv_accel *accel);
+
+/*
+ * Where the default guest lies: $PROVIUM_GUEST_DIR, else `guest` beside the running binary, else
+ * ../share/provium/guest from it. The caller frees; NULL when none has a vmlinuz.
+ */
+char *pv_guest_dir(void);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest: profile + image + QEMU + vsock + agent.  Owns the life cycle; every call below that talks to the
+ * guest blocks (runs the loop) until it is answered, the deadline passes, or the guest dies, whichever is
+ * first.  A death raises at once with the reason and the console's tail.
+ */
+#ifndef PV_GUEST_GUEST_H
+#define PV_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "util/mem.h"
+
+struct pv_err;
+struct pv_loop;
+struct pv_guest;
+
+enum pv_guest_state {
+    PV_GUEST_CREATED,
+    PV_GUEST_BOOTING,
+    PV_GUEST_RUNNING,
+    PV_GUEST_DEAD,
+    PV_GUEST_SHUT_DOWN,
+    PV_GUEST_KILLED
+};
+
+/* "not booted", "booting", "running", "dead", "shut down", "killed" */
+const char *pv_guest_state_name(enum pv_guest_state s);
+
+/* What all guests of this process share. */
+struct pv_guest_env {
+    struct pv_loop *loop;
+    enum pv_accel accel; /* --accel; auto: the profile decides */
+    const char *log_dir; /* console logs go here as vm1-PROFILE.log ...; NULL: none are kept */
+    void (*notice)(const char *line,
+                   void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
+    /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
+    void (*phase)(const char *vm, const char *what, void *arg);
+    void *arg;
+};
+
+struct pv_guest_disk {
+    char *path;
+    char *format; /* "raw", "qcow2" */
+    bool readonly;
+    bool snapshot;
+};
+
+struct pv_guest_file {
+    char *guest_path;
+    char *host_path;
+};
+
+/* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
+struct pv_boot_opts {
+    uint64_t memory;
+    unsigned cpus;
+    int64_t timeout_ns;
+    char *append;
+    struct pv_guest_file *files;
+    size_t n_files;
+    struct pv_guest_disk *disks;
+    size_t n_disks;
+};
+
+void pv_boot_opts_fini(struct pv_boot_opts *o);
+
+/* `env` and `profile` must outlive the guest. Starts nothing. */
+struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile);
+/* Kills what runs, frees. NULL is fine. */
+void pv_guest_free(struct pv_guest *g);
+
+enum pv_guest_state pv_guest_state(const struct pv_guest *g);
+const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
+const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */
+/* Last console lines, harmless for a terminal; nothing before boot. */
+void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
+
+/* All options are checked before QEMU is started; see SPEC 2. */
+int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);
+/* Asks the agent, waits 10 s, kills. Not running any more: nothing, 0. Not booted: class usage. */
+int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err);
+/* At once. Not running any more or not booted: nothing. */
+void pv_guest_kill(struct pv_guest *g);
+
+struct pv_exec {
+    struct pv_strv argv; /* a shell command is {"/bin/sh", "-c", cmd} */
+    struct pv_strv env;  /* "KEY=VALUE", over the profile's and the defaults */
+    const char *cwd;     /* NULL: / */
+    const void *in;      /* stdin; NULL: /dev/null */
+    size_t in_len;
+    int64_t timeout_ns; /* 0: none of its own (the host still gives up when the guest dies) */
+};
+
+struct pv_exec_result {
+    int exit_code; /* 128 + signal when killed */
+    int signal;    /* 0: none */
+    bool timed_out;
+    int64_t duration_ns; /* in the guest */
+    struct pv_buf out, err;
+};
+
+void pv_exec_result_fini(struct pv_exec_result *r);
+
+/* A command that could not be started at all (no such file, bad cwd) is class guest with its errno. */
+int pv_guest_exec(struct pv_guest *g, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err);
+
+/* timeout_ns 0: none. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
+int pv_guest_read_file(struct pv_guest *g, const char *path, int64_t timeout_ns, struct pv_buf *out,
+                       struct pv_err *err);
+int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, size_t n, uint32_t mode,
+                        int64_t timeout_ns, struct pv_err *err);
+int pv_guest_mount_vfs(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
+
+/* Sends n bytes and waits for the same bytes back: the raw round trip, for bench and health. */
+int pv_guest_ping(struct pv_guest *g, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err);
+
+#endif

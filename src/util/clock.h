@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Monotonic time in nanoseconds; deadlines are absolute values of it. */
+#ifndef PV_UTIL_CLOCK_H
+#define PV_UTIL_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define PV_NSEC_PER_MSEC INT64_C(1000000)
+#define PV_NSEC_PER_SEC INT64_C(1000000000)
+#define PV_FOREVER INT64_MAX
+
+static inline int64_t pv_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * PV_NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/* now + ns, or PV_FOREVER where that would overflow. */
+static inline int64_t pv_deadline(int64_t ns)
+{
+    int64_t now = pv_now();
+
+    return ns >= PV_FOREVER - now ? PV_FOREVER : now + ns;
+}
+
+#endif

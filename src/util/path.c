@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "util/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/err.h"
+
+char *pv_path_join(const char *dir, const char *path)
+{
+    size_t n = strlen(dir);
+
+    if (path[0] == '/')
+        return pv_xstrdup(path);
+    return pv_xasprintf("%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", path);
+}
+
+char *pv_path_dirname(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        return pv_xstrdup(".");
+    if (slash == path)
+        return pv_xstrdup("/");
+    return pv_xstrndup(path, (size_t)(slash - path));
+}
+
+const char *pv_path_basename(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+int pv_mkdir_p(const char *path, unsigned mode, struct pv_err *err)
+{
+    cleanup_free char *p = pv_xstrdup(path);
+
+    for (char *s = p + 1;; s++) {
+        char c = *s;
+
+        if (c != '/' && c != '\0')
+            continue;
+        *s = '\0';
+        if (mkdir(p, mode) < 0 && errno != EEXIST)
+            return pv_err_sys(err, errno, "cannot make directory '%s'", p);
+        *s = c;
+        if (!c)
+            return 0;
+    }
+}
+
+char *pv_cache_dir(struct pv_err *err)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    cleanup_free char *dir = NULL;
+
+    if (base && base[0] == '/')
+        dir = pv_xasprintf("%s/provium", base);
+    else if (home && home[0] == '/')
+        dir = pv_xasprintf("%s/.cache/provium", home);
+    else {
+        pv_err_set(err, PV_E_MISSING, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
+        return NULL;
+    }
+    if (pv_mkdir_p(dir, 0700, err) < 0)
+        return NULL;
+    if (access(dir, W_OK | X_OK) < 0) {
+        pv_err_sys(err, errno, "cannot write to cache directory '%s'", dir);
+        return NULL;
+    }
+    return pv_steal(&dir);
+}
+
+int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t total = 0;
+
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot open '%s'", path);
+    for (;;) {
+        ssize_t n = read(fd, pv_buf_reserve(buf, 65536), 65536);
+
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return pv_err_sys(err, errno, "cannot read '%s'", path);
+        }
+        if (n == 0)
+            break;
+        buf->len += (size_t)n;
+        total += (size_t)n;
+        if (total > max)
+            return pv_err_set(err, PV_E_USAGE, "'%s' is larger than %zu bytes", path, max);
+    }
+    buf->data[buf->len] = '\0';
+    return 0;
+}
+
+int pv_write_all(int fd, const void *data, size_t n)
+{
+    const char *p = data;
+
+    while (n) {
+        ssize_t w = write(fd, p, n);
+
+        if (w < 0) {
+            if (errno == EINTR)
+                continue;
+            return -1;
+        }
+        p += w;
+        n -= (size_t)w;
+    }
+    return 0;
+}
+
+char *pv_self_dir(void)
+{
+    char buf[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", buf, sizeof(buf) - 1);
+
+    if (n <= 0)
+        return NULL;
+    buf[n] = '\0';
+    return pv_path_dirname(buf);
+}
+
+static int rm_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+int pv_rm_rf(const char *path)
+{
+    if (nftw(path, rm_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
+        return -1;
+    return 0;
+}

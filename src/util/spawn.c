@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything is computed before fork; the child calls only async-signal-safe functions.  A failed step
+ * in the child travels back as an errno over a CLOEXEC pipe, which a successful exec closes.
+ */
+#include "util/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/err.h"
+#include "util/mem.h"
+
+extern char **environ;
+
+/* The file that exec will run; NULL when PATH has none. */
+static char *find_in_path(const char *file)
+{
+    const char *path = getenv("PATH");
+
+    if (strchr(file, '/'))
+        return access(file, X_OK) == 0 ? pv_xstrdup(file) : NULL;
+    if (!path || !*path)
+        path = "/usr/local/bin:/usr/bin:/bin";
+    while (*path) {
+        size_t n = strcspn(path, ":");
+        char *full = n ? pv_xasprintf("%.*s/%s", (int)n, path, file) : pv_xasprintf("./%s", file);
+
+        if (access(full, X_OK) == 0)
+            return full;
+        free(full);
+        path += n;
+        if (*path)
+            path++;
+    }
+    return NULL;
+}
+
+enum { PLACE_BASE = 200 }; /* descriptors are first moved above the targets, so that none is overwritten */
+
+static int child_place_fds(const struct pv_spawn *sp, int report)
+{
+    int devnull = open("/dev/null", O_RDWR);
+    int moved_report, max_to = 2;
+
+    if (devnull < 0)
+        return -1;
+    moved_report = fcntl(report, F_DUPFD_CLOEXEC, PLACE_BASE + 64);
+    devnull = fcntl(devnull, F_DUPFD_CLOEXEC, PLACE_BASE + 64);
+    if (moved_report < 0 || devnull < 0)
+        return -1;
+    for (size_t i = 0; i < sp->n_fds; i++)
+        if (dup3(sp->fds[i].from, PLACE_BASE + (int)i, O_CLOEXEC) < 0)
+            return -1;
+    for (int fd = 0; fd < 3; fd++)
+        if (dup2(devnull, fd) < 0)
+            return -1;
+    for (size_t i = 0; i < sp->n_fds; i++) {
+        if (dup2(PLACE_BASE + (int)i, sp->fds[i].to) < 0)
+            return -1;
+        if (sp->fds[i].to > max_to)
+            max_to = sp->fds[i].to;
+    }
+    /* close_range(2), Linux 5.9; without it CLOEXEC, which all our descriptors carry, has to do. */
+    syscall(SYS_close_range, (unsigned)max_to + 1, (unsigned)moved_report - 1, 0);
+    syscall(SYS_close_range, (unsigned)moved_report + 1, ~0U, 0);
+    return moved_report;
+}
+
+static void child_exec(const struct pv_spawn *sp, const char *full, pid_t parent, int report)
+{
+    sigset_t none;
+    int r, e;
+
+    setpgid(0, 0);
+    if (!sp->outlive) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(127);
+    }
+    r = child_place_fds(sp, report);
+    if (r < 0)
+        goto fail;
+    report = r;
+    if (sp->cwd && chdir(sp->cwd) < 0)
+        goto fail;
+    for (int sig = 1; sig < 32; sig++)
+        signal(sig, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(full, sp->argv, sp->envp ? sp->envp : environ);
+fail:
+    e = errno;
+    if (write(report, &e, sizeof(e)) != sizeof(e))
+        _exit(126);
+    _exit(127);
+}
+
+pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err)
+{
+    cleanup_free char *full = find_in_path(sp->file);
+    int report[2], e = 0;
+    pid_t parent = getpid(), pid;
+    ssize_t n;
+
+    if (!full)
+        return pv_err_set(err, PV_E_MISSING, "program '%s' was not found%s", sp->file,
+                          strchr(sp->file, '/') ? " or is not executable" : " in PATH");
+    if (sp->n_fds > 32)
+        return pv_err_set(err, PV_E_HOST, "too many descriptors for '%s'", sp->file);
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return pv_err_sys(err, errno, "cannot make a pipe");
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        close(report[0]);
+        child_exec(sp, full, parent, report[1]);
+    }
+    e = errno;
+    close(report[1]);
+    if (pid < 0) {
+        close(report[0]);
+        return pv_err_sys(err, e, "cannot fork for '%s'", sp->file);
+    }
+    do
+        n = read(report[0], &e, sizeof(e));
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+    if (n == sizeof(e)) {
+        waitpid(pid, NULL, 0);
+        return pv_err_sys(err, e, "cannot run '%s'", full);
+    }
+    if (pidfd) {
+        *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (*pidfd < 0) {
+            e = errno;
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            return pv_err_sys(err, e, "cannot open a pidfd (Linux 5.3 or newer is needed)");
+        }
+    }
+    return pid;
+}
+
+const char *pv_wait_status_text(int status, char buf[static 64])
+{
+    if (WIFEXITED(status))
+        snprintf(buf, 64, "exit status %d", WEXITSTATUS(status));
+    else if (WIFSIGNALED(status))
+        snprintf(buf, 64, "killed by SIG%s%s",
+                 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?",
+                 WCOREDUMP(status) ? " (core dumped)" : "");
+    else
+        snprintf(buf, 64, "wait status %#x", (unsigned)status);
+    return buf;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Our own virtio-vsock device: the back end of QEMU's vhost-user-vsock-pci, inside the harness.  Needs no
+ * kernel module, no root and no CID of the host's; the guest uses its stock driver.
+ *
+ *     struct pv_vsock *v = pv_vhost_vsock_new(loop, cid, &err);
+ *     // QEMU inherits v->qemu_fd:  -chardev socket,id=vu,fd=N -device vhost-user-vsock-pci,chardev=vu
+ *     struct pv_stream *s = v->ops->connect(v, 5123, &err);
+ *
+ * It has no loop and no thread of its own: everything happens in callbacks of the loop it is given.  Guest
+ * memory and QEMU's messages are hostile: see vring.h and vu.h for the doors.
+ */
+#ifndef PV_VHOST_VHOST_H
+#define PV_VHOST_VHOST_H
+
+struct pv_err;
+struct pv_loop;
+struct pv_stream;
+struct pv_vsock;
+
+struct pv_vsock *pv_vhost_vsock_new(struct pv_loop *loop, unsigned cid, struct pv_err *err);
+
+/*
+ * Connections that the guest makes to a port of the host (CID 2): `accept` is called with each new stream
+ * and takes it.  Ports without a listener answer RST.  At most 8 ports; -1 when full.
+ */
+int pv_vhost_vsock_listen(struct pv_vsock *v, unsigned port,
+                          void (*accept)(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port,
+                                         void *arg),
+                          void *arg);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * QEMU alone: its command line, process, monitor (QMP), console.  Takes paths and descriptors; knows
+ * nothing of agents, archives or profiles.
+ *
+ * A pv_vm is one QEMU process.  It is started once and ends once; its end is noticed by a pidfd in the loop,
+ * at once, whatever anybody waits for.
+ */
+#ifndef PV_VM_VM_H
+#define PV_VM_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/mem.h"
+
+struct pv_err;
+struct pv_loop;
+
+/* ---- accel.c ---- */
+
+struct pv_accel_probe {
+    bool kvm;         /* hardware acceleration works and is fast */
+    char why[256];    /* one line for people, whichever it is: "KVM works", "no /dev/kvm", "/dev/kvm is there
+                         but runs guest code 1,200 times slower than hardware: software emulation is used" */
+    uint32_t tsc_khz; /* the host's TSC rate, 0 when it cannot be told (no invariant TSC) */
+};
+
+/*
+ * Probes /dev/kvm as DESIGN says (a few ms) and measures the TSC's rate; remembered per boot of the host
+ * (boot ID) in the cache directory.  Never fails; without a cache directory it probes each time.
+ */
+void pv_accel_probe(struct pv_accel_probe *out);
+
+/* The same without reading or writing the memory of it: for doctor and tests. */
+void pv_accel_probe_now(struct pv_accel_probe *out);
+
+/* ---- args.c: pure ---- */
+
+struct pv_vm_disk {
+    const char *path;
+    const char *format; /* "raw" or "qcow2" */
+    bool readonly;
+    bool snapshot; /* writes are thrown away */
+};
+
+struct pv_vm_spec {
+    const char *name; /* for messages and -name */
+    const char *qemu; /* program, NULL: qemu-system-x86_64 */
+    const char *kernel;
+    const char *append; /* whole kernel command line */
+    int initrd_fd;      /* becomes -initrd /proc/self/fd/N; -1: none */
+    bool kvm;
+    const char *machine; /* NULL: q35 with what Provium turns off */
+    const char *cpu;     /* NULL: by accelerator */
+    uint64_t memory;     /* bytes */
+    unsigned cpus;
+    const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
+    size_t n_disks;
+    const char *vsock_kind; /* "vhost-vsock", "vhost-user-vsock" or NULL */
+    int vsock_fd;           /* inherited by QEMU */
+    unsigned vsock_cid;
+    char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
+};
+
+/* Descriptor numbers inside QEMU. */
+enum { PV_QEMU_FD_QMP = 3, PV_QEMU_FD_CONSOLE = 4, PV_QEMU_FD_VSOCK = 5, PV_QEMU_FD_INITRD = 6 };
+
+/* The whole argv, argv[0] included, from the spec. Pure: no file is looked at. */
+void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
+
+/* ---- console.c: the serial console's log and tail ---- */
+
+struct pv_console; /* bounded: keeps the first and the last megabyte of the log file, and the last lines in
+                      memory */
+
+/* Last `lines` lines (at most 64 are kept, 512 bytes each), control bytes made harmless. Added to out. */
+void pv_console_tail(const struct pv_console *c, unsigned lines, struct pv_buf *out);
+/* The wrapper's "provium: fatal: " text or the kernel's "Kernel panic - not syncing: ..." text, or NULL. */
+const char *pv_console_fatal(const struct pv_console *c);
+const char *pv_console_panic(const struct pv_console *c);
+
+/* ---- vm.c ---- */
+
+struct pv_vm;
+
+enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
+
+/*
+ * Starts QEMU.  Everything is inherited as descriptors; *spec->vsock_fd and initrd_fd stay the caller's to
+ * close after the call.  log_path: the console log, made new (0600); NULL: none.
+ * QEMU not found: class missing, the text names the Debian package.
+ *
+ * on_end (may be NULL) is called from the loop, once, when the VM is known to be dead: QEMU has exited, or
+ * the kernel has panicked and does not go on (pv_vm_end_reason says why).
+ */
+struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, const char *log_path,
+                          void (*on_end)(struct pv_vm *vm, void *arg), void *arg, struct pv_err *err);
+
+enum pv_vm_state pv_vm_state(const struct pv_vm *vm);
+pid_t pv_vm_pid(const struct pv_vm *vm);
+
+/*
+ * Why it ended, one sentence, the most telling cause first: the wrapper's fatal line, the kernel's panic
+ * text, QEMU's own stderr with its exit status ("QEMU refused to start: ..."), "the guest powered off",
+ * "the guest rebooted", "QEMU was killed by SIGKILL".  Borrowed; "" while it runs.
+ */
+const char *pv_vm_end_reason(const struct pv_vm *vm);
+/* True when it ended because the guest asked for power-off or reboot. */
+bool pv_vm_guest_powered_off(const struct pv_vm *vm);
+
+const struct pv_console *pv_vm_console(const struct pv_vm *vm);
+
+/*
+ * Sends SIGKILL (unless it has ended) and reaps; the rest of the console is read first.  Blocks for the time
+ * the kernel needs to end the process.  Can be called again.
+ */
+void pv_vm_kill(struct pv_vm *vm);
+/* pv_vm_kill and free; NULL is fine. */
+void pv_vm_free(struct pv_vm *vm);
+
+/*
+ * Runs one QMP command ("query-status", NULL or a JSON object of arguments as text) and waits for its answer
+ * at most until the deadline.  *reply (may be NULL) gets the "return" value as JSON text (the caller frees).
+ */
+int pv_vm_qmp(struct pv_vm *vm, const char *command, const char *arguments, char **reply, int64_t deadline,
+              struct pv_err *err);
+
+/* First line of `qemu --version` as "7.2.22", by running it; for doctor. The caller frees. */
+char *pv_qemu_version(const char *qemu, struct pv_err *err);
+
+#endif

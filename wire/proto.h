@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the host and the guest's agent say to each other.  This file is the specification; docs/protocol.md
+ * tells the same in prose and changes with it.
+ *
+ * A connection carries frames, in both directions:
+ *
+ *     [type: u8][length: u32 little-endian][payload: length bytes]
+ *
+ * length is at most PV_FRAME_MAX; a longer one, or a type that is unknown or goes the other way, ends the
+ * connection.  All integers are little-endian.  In the tables below `str` and `bytes` are a u32 length and
+ * that many bytes (no terminator).  A `str` that names a path or an argument holds no NUL byte.
+ *
+ * The agent greets with READY as soon as a connection stands.  Then the host sends requests; each begins
+ * with a u32 id that the host chose, and everything that answers it carries that id.  One request is worked
+ * on at a time per connection; PING and CANCEL may come at any time.  An answer whose id is not the current
+ * request's is stale and is dropped by the host.
+ *
+ * A request is answered by exactly one of OK, ERROR, EXIT or PONG, with DATA/STDOUT/STDERR frames before it.
+ */
+#ifndef PV_WIRE_PROTO_H
+#define PV_WIRE_PROTO_H
+
+#include <stdint.h>
+
+enum {
+    PV_WIRE_VERSION = 1,
+    PV_AGENT_PORT = 5123,       /* vsock port that the agent listens on */
+    PV_FRAME_HEADER = 5,        /* bytes before the payload */
+    PV_FRAME_MAX = 1024 * 1024, /* largest payload */
+    PV_CHUNK = 256 * 1024,      /* data bytes that senders put in one DATA/STDOUT/STDIN frame */
+    PV_PATH_MAX = 4096,         /* longest path in a request */
+    PV_ARGS_MAX = 65536,        /* most arguments, and most environment entries, of one EXEC */
+};
+
+#define PV_WIRE_MAGIC UINT32_C(0x314d5650) /* "PVM1" */
+
+/* WRITE_FILE mode that means: 0644 for a new file (no umask), the mode stays for one that exists. */
+#define PV_MODE_KEEP UINT32_C(0xffffffff)
+
+/* name, number, direction.  X-macro so that the name table can not drift. */
+#define PV_MESSAGES(X) \
+    /* ---- host to guest ---- */ \
+    /* PING: u32 id, bytes data.  Answer: PONG with the same data. */ \
+    X(PING, 0x01) \
+    /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), str cwd ("": /), \
+     * u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the whole environment). \
+     * Answer: STDOUT and STDERR frames, then EXIT; or ERROR when it could not be started. */ \
+    X(EXEC, 0x02) \
+    /* STDIN: u32 id, bytes data.  An empty one is the end of stdin. Only with PV_EXEC_STDIN. */ \
+    X(STDIN, 0x03) \
+    /* READ_FILE: u32 id, str path.  Answer: DATA frames, then OK with the number of bytes. */ \
+    X(READ_FILE, 0x04) \
+    /* WRITE_FILE: u32 id, u32 mode or PV_MODE_KEEP, str path.  Then WDATA frames, the last of them \
+     * empty.  Answer: OK with the number of bytes, or ERROR as soon as it fails; after an ERROR the \
+     * agent drops WDATA up to and including the empty one. */ \
+    X(WRITE_FILE, 0x05) \
+    /* WDATA: u32 id, bytes data. */ \
+    X(WDATA, 0x06) \
+    /* MOUNT_VFS: u32 id.  proc, sysfs, securityfs, devtmpfs at their places.  Answer: OK or ERROR. */ \
+    X(MOUNT_VFS, 0x07) \
+    /* SHUTDOWN: u32 id, u32 how (PV_SHUTDOWN_*).  Answer: OK, then the machine goes down. */ \
+    X(SHUTDOWN, 0x08) \
+    /* CANCEL: u32 id.  Ends the request at once if it is still being worked on (an EXEC's whole \
+     * process tree is killed); its answer still comes.  No answer of its own. */ \
+    X(CANCEL, 0x09) \
+    /* ---- guest to host ---- */ \
+    /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
+    X(READY, 0x80) \
+    /* PONG: u32 id, bytes data. */ \
+    X(PONG, 0x81) \
+    /* OK: u32 id, u64 value. */ \
+    X(OK, 0x82) \
+    /* ERROR: u32 id, u32 errno (Linux x86-64), str what was being done ("open '/x'"). */ \
+    X(ERROR, 0x83) \
+    /* DATA: u32 id, bytes data. */ \
+    X(DATA, 0x84) \
+    /* STDOUT, STDERR: u32 id, bytes data. */ \
+    X(STDOUT, 0x85) \
+    X(STDERR, 0x86) \
+    /* EXIT: u32 id, u32 exit code (128 + signal when killed), u32 signal (0: none), \
+     * u32 flags (PV_EXIT_*), u64 duration in ns. */ \
+    X(EXIT, 0x87)
+
+enum pv_msg {
+#define PV_MSG_ENUM(name, number) PV_MSG_##name = (number),
+    PV_MESSAGES(PV_MSG_ENUM)
+#undef PV_MSG_ENUM
+};
+
+enum { PV_EXEC_STDIN = 1 }; /* STDIN frames follow; else stdin is /dev/null */
+enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
+enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
+
+/*
+ * What the wrapper (rdinit) is told, besides provium.init= on the kernel command line, in the text file
+ * PV_BOOT_CONF of the shim archive: one setting a line, "KEY VALUE", in this order of keys:
+ *
+ *     module FILE         load PV_BOOT_DIR/modules/FILE, in the order of the lines
+ *     fsmodule TYPE FILE  the same, but only when the root file system is of this type (ext4, xfs, ...)
+ *     rootfs DEVICE       mount /dev/DEVICE ("vda") read-only, overlay in RAM on top, switch root
+ *     root SPEC           which part of it: /dev/vda2, LABEL=..., UUID=...
+ *     initfallback PATH   tried when provium.init does not exist
+ *
+ * Injected files lie below PV_BOOT_FILES with their final path; the wrapper moves them into the root that
+ * init will see, through whatever symbolic links that root has.  Then everything below PV_BOOT_DIR goes.
+ *
+ * When the wrapper can not go on it writes one line "provium: fatal: TEXT" to the console and reboots
+ * (QEMU runs with -no-reboot, so it exits).
+ */
+#define PV_BOOT_DIR "/.provium"
+#define PV_BOOT_CONF PV_BOOT_DIR "/boot.conf"
+#define PV_BOOT_MODULES PV_BOOT_DIR "/modules"
+#define PV_BOOT_FILES PV_BOOT_DIR "/files"
+#define PV_WRAPPER_PATH "/provium-wrapper"
+#define PV_FATAL_MARK "provium: fatal: "
+
+/* "EXEC", or NULL for a number that is no message. */
+const char *pv_msg_name(unsigned type);
+
+#endif
