@@ -68,6 +68,14 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
         if (sp->fds[i].to > max_to)
             max_to = sp->fds[i].to;
     }
+    for (int fd = 3; fd < max_to; fd++) {
+        bool wanted = false;
+
+        for (size_t i = 0; i < sp->n_fds; i++)
+            wanted |= sp->fds[i].to == fd;
+        if (!wanted)
+            close(fd);
+    }
     /* close_range(2), Linux 5.9; without it CLOEXEC, which all our descriptors carry, has to do. */
     syscall(SYS_close_range, (unsigned)max_to + 1, (unsigned)moved_report - 1, 0);
     syscall(SYS_close_range, (unsigned)moved_report + 1, ~0U, 0);

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# A front for meson and ninja. `make help` lists the targets.
+.POSIX:
+PREFIX = /usr/local
+BUILD = build
+
+all: build
+
+help:
+	@echo 'make          build ./build/provium (sets up what is missing)'
+	@echo 'make setup    install missing Debian packages, get the default guest'
+	@echo 'make demo     boot real VMs and run the examples in them'
+	@echo 'make check    everything that CI runs'
+	@echo 'make check-asan  unit tests and boots with ASan and UBSan'
+	@echo 'make bench    measure, as ratios to the raw thing'
+	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
+	@echo 'make clean    remove what was built, keep the default guest'
+	@echo 'make distclean  remove that too'
+
+setup:
+	@scripts/setup
+
+$(BUILD)/build.ninja: setup
+	@test -f $@ || meson setup $(BUILD) --prefix $(PREFIX) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@rm -f $(BUILD)-setup.log
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+demo: build
+	@$(BUILD)/provium test examples
+
+check: setup
+	@scripts/check
+
+check-asan: setup
+	@scripts/check-asan
+
+bench: build
+	@bench/run
+
+install: build
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
+	@rm -rf build-check build-asan
+
+distclean:
+	@rm -rf $(BUILD) build-check build-asan
+
+.PHONY: all help setup build demo check check-asan bench install clean distclean

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What Provium costs, as ratios to the raw thing, measured in one run on one machine: these machines are
+ * noisy, so raw and ours take turns and medians are compared.
+ *
+ *     bench [boot] [vsock] [-n RUNS]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/guest.h"
+#include "loop/loop.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/spawn.h"
+
+static const char plain_mark[] = "first-line-of-userland";
+
+static void must(int r, const struct pv_err *err)
+{
+    if (r < 0) {
+        fprintf(stderr, "bench: %s\n", err->text);
+        exit(1);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The p-th fraction of n sorted values. */
+static double quantile(double *v, size_t n, double p)
+{
+    size_t i = (size_t)(p * (double)(n - 1) + 0.5);
+
+    qsort(v, n, sizeof(*v), by_value);
+    return v[i];
+}
+
+static double ms_since(int64_t start)
+{
+    return (double)(pv_now() - start) / 1e6;
+}
+
+static double cpu_ms(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+}
+
+/* Plain QEMU, from its start until the userland's first line is on the serial console. */
+static double plain_boot(const struct pv_profile *p)
+{
+    char append[256];
+    char *argv[] = {"qemu-system-x86_64",
+                    "-m",
+                    "512M",
+                    "-display",
+                    "none",
+                    "-serial",
+                    "stdio",
+                    "-monitor",
+                    "none",
+                    "-kernel",
+                    p->kernel,
+                    "-initrd",
+                    p->initrd,
+                    "-append",
+                    append,
+                    NULL};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_buf seen = {0};
+    int out[2];
+    int64_t start = pv_now();
+    double ms = -1;
+    pid_t pid;
+
+    snprintf(append, sizeof(append), "console=ttyS0 rdinit=/bin/sh -- -c \"echo %s; sleep 1000\"",
+             plain_mark);
+    if (pipe2(out, O_CLOEXEC) < 0)
+        exit(1);
+    pid = pv_spawn(&(struct pv_spawn){.file = argv[0],
+                                      .argv = argv,
+                                      .fds = (struct pv_spawn_fd[]){{out[1], 1}, {out[1], 2}},
+                                      .n_fds = 2},
+                   NULL, &err);
+    must(pid, &err);
+    close(out[1]);
+    for (;;) {
+        struct pollfd pfd = {.fd = out[0], .events = POLLIN};
+        ssize_t n;
+
+        if (poll(&pfd, 1, 60000) <= 0 || (n = read(out[0], pv_buf_reserve(&seen, 4096), 4096)) <= 0)
+            break;
+        seen.len += (size_t)n;
+        seen.data[seen.len] = '\0';
+        /* Not the echo of the command line in the kernel's log, which is followed by a semicolon. */
+        if (strstr(seen.data, "first-line-of-userland\r\n") ||
+            strstr(seen.data, "first-line-of-userland\n")) {
+            ms = ms_since(start);
+            break;
+        }
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(out[0]);
+    if (ms < 0) {
+        fprintf(stderr, "bench: plain QEMU did not get to the userland:\n%s\n", seen.data ? seen.data : "");
+        exit(1);
+    }
+    pv_buf_free(&seen);
+    return ms;
+}
+
+static struct pv_guest *boot(const struct pv_guest_env *env, const struct pv_profile *p)
+{
+    struct pv_boot_opts o = {0};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_new(env, p);
+
+    must(pv_guest_boot(g, &o, &err), &err);
+    return g;
+}
+
+static void exec_true(struct pv_guest *g)
+{
+    struct pv_exec x = {0};
+    struct pv_exec_result r = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    pv_strv_add(&x.argv, "/bin/true");
+    must(pv_guest_exec(g, &x, &r, &err), &err);
+    pv_strv_free(&x.argv);
+    pv_exec_result_fini(&r);
+}
+
+static int64_t qemu_started;
+
+static void phase(const char *vm, const char *what, void *arg)
+{
+    (void)vm;
+    (void)arg;
+    if (!strcmp(what, "starting QEMU"))
+        qemu_started = pv_now();
+}
+
+static void bench_boot(struct pv_guest_env *env, const struct pv_profile *p, size_t runs)
+{
+    double plain[64], ours[64], before[64], cpu[64];
+
+    pv_guest_free(boot(env, p)); /* the first unpacks the kernel into the cache */
+    for (size_t i = 0; i < runs; i++) {
+        int64_t start;
+        double c;
+        struct pv_guest *g;
+
+        plain[i] = plain_boot(p);
+        start = pv_now();
+        c = cpu_ms();
+        g = boot(env, p);
+        exec_true(g);
+        ours[i] = ms_since(start);
+        before[i] = (double)(qemu_started - start) / 1e6;
+        cpu[i] = cpu_ms() - c;
+        pv_guest_free(g);
+    }
+    printf("boot, %zu runs each, Debian cloud kernel, 512M, 1 CPU\n", runs);
+    printf("  plain qemu -kernel bzImage -initrd, to the first line   median %7.0f ms\n",
+           quantile(plain, runs, 0.5));
+    printf("  provium, create to the first exec's result              median %7.0f ms\n",
+           quantile(ours, runs, 0.5));
+    printf("  ratio (goal: at most 0.80)                                     %7.2f\n",
+           quantile(ours, runs, 0.5) / quantile(plain, runs, 0.5));
+    printf("  provium's own time before QEMU starts                   median %7.1f ms\n",
+           quantile(before, runs, 0.5));
+    printf("  provium's own CPU time, whole boot (goal: at most 60)   median %7.1f ms\n",
+           quantile(cpu, runs, 0.5));
+}
+
+static void bench_vsock(struct pv_guest_env *env, const struct pv_profile *p)
+{
+    static const size_t sizes[] = {(size_t)1 << 20, (size_t)16 << 20};
+    enum { TRIPS = 2000, MOVES = 12 };
+    static double trip[TRIPS];
+    struct pv_guest *g = boot(env, p);
+    struct pv_err err = PV_ERR_INIT;
+    char *data = pv_xcalloc(1, sizes[1]), small[64] = "";
+
+    for (int i = 0; i < 100; i++)
+        must(pv_guest_ping(g, small, sizeof(small), 10 * PV_NSEC_PER_SEC, &err), &err);
+    for (int i = 0; i < TRIPS; i++) {
+        int64_t start = pv_now();
+
+        must(pv_guest_ping(g, small, sizeof(small), 10 * PV_NSEC_PER_SEC, &err), &err);
+        trip[i] = (double)(pv_now() - start) / 1e6;
+    }
+    printf("vsock, through the agent\n  round trip, 64 bytes, %d times: p50 %.3f ms, p99 %.3f ms\n", TRIPS,
+           quantile(trip, TRIPS, 0.5), quantile(trip, TRIPS, 0.99));
+    for (size_t s = 0; s < 2; s++) {
+        double to[MOVES], from[MOVES];
+
+        for (int i = 0; i < MOVES; i++) {
+            struct pv_buf back = {0};
+            int64_t start = pv_now();
+
+            must(pv_guest_write_file(g, "/tmp/bench", data, sizes[s], 0644, 60 * PV_NSEC_PER_SEC, &err),
+                 &err);
+            to[i] = (double)sizes[s] / 1e6 / ((double)(pv_now() - start) / 1e9);
+            start = pv_now();
+            must(pv_guest_read_file(g, "/tmp/bench", 60 * PV_NSEC_PER_SEC, &back, &err), &err);
+            from[i] = (double)sizes[s] / 1e6 / ((double)(pv_now() - start) / 1e9);
+            pv_buf_free(&back);
+        }
+        printf("  %2zu MiB: write_file median %5.0f MB/s, read_file median %5.0f MB/s\n", sizes[s] >> 20,
+               quantile(to, MOVES, 0.5), quantile(from, MOVES, 0.5));
+    }
+    free(data);
+    pv_guest_free(g);
+}
+
+int main(int argc, char **argv)
+{
+    cleanup_free char *guest_dir = pv_guest_dir();
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
+    const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
+    struct pv_guest_env env = {.loop = pv_loop_new(&err), .accel = PV_ACCEL_AUTO, .phase = phase};
+    bool all = true, want_boot = false, want_vsock = false;
+    size_t runs = 15;
+
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "boot"))
+            want_boot = true, all = false;
+        else if (!strcmp(argv[i], "vsock"))
+            want_vsock = true, all = false;
+        else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
+            runs = (size_t)atoi(argv[++i]);
+        else {
+            fprintf(stderr, "usage: bench [boot] [vsock] [-n RUNS(1..64)]\n");
+            return 2;
+        }
+    }
+    if (!p || !env.loop)
+        must(-1, &err);
+    signal(SIGPIPE, SIG_IGN);
+    pv_log_init();
+    if (all || want_boot)
+        bench_boot(&env, p, runs);
+    if (all || want_vsock)
+        bench_vsock(&env, p);
+    pv_loop_free(env.loop);
+    pv_config_free(config);
+    return 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `provium doctor`: looks at this machine the way a boot would, one row a part, each with the one command or
+ * step that mends it.  Reads, and runs `qemu --version`; starts no VM.
+ */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "image/image.h"
+#include "transport/stream.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+#include "vm/vm.h"
+
+enum status { OK, NOTE, BAD }; /* BAD: no VM can boot */
+
+static const char *const status_names[] = {[OK] = "ok", [NOTE] = "note", [BAD] = "bad"};
+
+struct row {
+    enum status status;
+    char found[512];
+    char mend[256]; /* "" when there is nothing to mend */
+};
+
+struct doctor {
+    char *guest_dir;
+    struct pv_config *config;
+};
+
+static void set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
+{
+    va_list ap;
+
+    r->status = status;
+    snprintf(r->mend, sizeof(r->mend), "%s", mend ? mend : "");
+    va_start(ap, fmt);
+    vsnprintf(r->found, sizeof(r->found), fmt, ap);
+    va_end(ap);
+}
+
+static void look_qemu(struct doctor *d, struct row *r)
+{
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *version = pv_qemu_version(NULL, &err);
+    int major = 0, minor = 0;
+
+    (void)d;
+    if (!version)
+        set(r, BAD, "apt install qemu-system-x86", "%s", err.text);
+    else if (sscanf(version, "%d.%d", &major, &minor) != 2 || major * 100 + minor < 702)
+        set(r, NOTE, "apt install qemu-system-x86", "version %s; tested with 7.2 and newer", version);
+    else
+        set(r, OK, NULL, "version %s", version);
+}
+
+static void look_accel(struct doctor *d, struct row *r)
+{
+    struct pv_accel_probe probe;
+
+    (void)d;
+    pv_accel_probe_now(&probe);
+    if (probe.kvm)
+        set(r, OK, NULL, "kvm: %s", probe.why);
+    else
+        set(r, NOTE,
+            access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) < 0
+                ? "adduser $USER kvm (then log in anew)"
+                : "",
+            "tcg: %s", probe.why);
+}
+
+static void look_vsock(struct doctor *d, struct row *r)
+{
+    const char *why = "";
+
+    (void)d;
+    if (pv_vsock_kernel_usable(&why))
+        set(r, OK, NULL, "vhost-vsock: /dev/vhost-vsock of the host's kernel");
+    else
+        set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
+}
+
+static void look_guest(struct doctor *d, struct row *r)
+{
+    if (!d->guest_dir)
+        set(r, BAD, "make setup", "there is no default guest");
+    else
+        set(r, OK, NULL, "%s", d->guest_dir);
+}
+
+static void look_config(struct doctor *d, struct row *r)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    d->config = pv_config_load(NULL, d->guest_dir, &err);
+    if (!d->config)
+        set(r, BAD, "correct the file", "%s", err.text);
+    else if (d->config->path)
+        set(r, OK, NULL, "%s, %zu profiles", d->config->path, d->config->n_profiles);
+    else
+        set(r, OK, NULL, "no provium.toml here or above; the profile \"default\" is there");
+}
+
+static void look_kernel(struct doctor *d, struct row *r)
+{
+    struct pv_err err = PV_ERR_INIT;
+    const struct pv_profile *p = d->config ? pv_config_profile(d->config, "default", &err) : NULL;
+    struct pv_kernel k = {0};
+    const char *readable = "this kernel cannot be read: sudo chmod a+r KERNEL, or name another one";
+
+    if (!p) {
+        set(r, BAD, "make setup", "%s", d->config ? err.text : "provium.toml could not be read");
+        return;
+    }
+    if (pv_kernel_open(p->kernel, false, &k, &err) < 0)
+        set(r, BAD, err.errnum == EACCES ? readable : "make setup", "%s", err.text);
+    else
+        set(r, OK, NULL, "%s (%s)", p->kernel, k.release ? k.release : "version not told");
+    pv_kernel_fini(&k);
+}
+
+static void look_cache(struct doctor *d, struct row *r)
+{
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *dir = pv_cache_dir(&err);
+
+    (void)d;
+    if (dir)
+        set(r, OK, NULL, "%s", dir);
+    else
+        set(r, NOTE, "export XDG_CACHE_HOME=DIR of a directory that you can write",
+            "%s; kernels are not kept unpacked, boots are slower", err.text);
+}
+
+static void look_memory(struct doctor *d, struct row *r)
+{
+    cleanup_buf struct pv_buf b = {0};
+    const char *at;
+    uint64_t kib = 0;
+
+    (void)d;
+    if (pv_read_file("/proc/meminfo", 1 << 20, &b, NULL) == 0 && (at = strstr(b.data, "MemAvailable:")))
+        sscanf(at, "MemAvailable: %" SCNu64, &kib);
+    if (!kib)
+        set(r, NOTE, NULL, "cannot be told");
+    else if (kib < 512 * 1024)
+        set(r, BAD, "free some memory", "%" PRIu64 " MiB available; a VM takes 512 MiB", kib / 1024);
+    else
+        set(r, OK, NULL, "%" PRIu64 " MiB available, %ld CPUs", kib / 1024, sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static const struct {
+    const char *name;
+    void (*look)(struct doctor *d, struct row *r);
+} parts[] = {
+    {"QEMU", look_qemu},           {"accelerator", look_accel},    {"vsock", look_vsock},
+    {"default guest", look_guest}, {"configuration", look_config}, {"kernel", look_kernel},
+    {"cache", look_cache},         {"memory", look_memory},
+};
+
+static void print_json(const struct row *rows, bool can_boot)
+{
+    json_t *list = json_array(), *top;
+    char *text;
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "part", parts[i].name, "status",
+                                              status_names[rows[i].status], "found", rows[i].found, "mend",
+                                              rows[i].mend));
+    top = json_pack("{s:i, s:b, s:o}", "version", 1, "can_boot", can_boot, "parts", list);
+    text = json_dumps(top, JSON_INDENT(2));
+    puts(text ? text : "{}");
+    free(text);
+    json_decref(top);
+}
+
+int pv_cmd_doctor(int argc, char **argv)
+{
+    struct row rows[PV_ARRAY_LEN(parts)];
+    struct doctor d = {.guest_dir = pv_guest_dir()};
+    bool json = argc == 2 && !strcmp(argv[1], "--json"), can_boot = true;
+
+    if (argc > 1 && !json) {
+        bool help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
+
+        fprintf(help ? stdout : stderr,
+                "%s%s%susage: provium doctor [--json]\n"
+                "Tells what VMs would boot with on this machine. Exit 1 if none could boot.\n",
+                help ? "" : "provium doctor: unknown argument '", help ? "" : argv[argc - 1],
+                help ? "" : "'\n");
+        free(d.guest_dir);
+        return help ? 0 : 2;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
+        rows[i] = (struct row){0};
+        parts[i].look(&d, &rows[i]);
+        if (rows[i].status == BAD)
+            can_boot = false;
+    }
+    if (json) {
+        print_json(rows, can_boot);
+    } else {
+        for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
+            printf("%-4s  %-13s  %s\n", status_names[rows[i].status], parts[i].name, rows[i].found);
+            if (rows[i].mend[0])
+                printf("      %-13s  -> %s\n", "", rows[i].mend);
+        }
+        printf("\n%s\n", can_boot ? "VMs can boot." : "No VM can boot until what is marked bad is mended.");
+    }
+    pv_config_free(d.config);
+    free(d.guest_dir);
+    return can_boot ? 0 : 1;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Booting: everything that can be known to be wrong is checked before QEMU starts, then the pieces are made
+ * in the order of the steps below.  Whatever was made when a step fails is undone by pv_guest_teardown.
+ */
+#include "guest/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "image/image.h"
+#include "loop/loop.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/path.h"
+#include "util/parse.h"
+#include "vhost/vhost.h"
+#include "vm/vm.h"
+
+#define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
+#define DEFAULT_MEMORY (UINT64_C(512) << 20)
+#define MIN_MEMORY (UINT64_C(64) << 20)
+
+/* What the steps of one boot make on the way; all of it is gone when boot returns. */
+struct boot {
+    struct pv_guest *g;
+    const struct pv_boot_opts *o;
+    int64_t deadline;
+    bool kvm;
+    uint32_t tsc_khz;
+    struct pv_kernel kernel;
+    int initrd_fd;
+};
+
+void pv_boot_opts_fini(struct pv_boot_opts *o)
+{
+    free(o->append);
+    for (size_t i = 0; i < o->n_files; i++) {
+        free(o->files[i].guest_path);
+        free(o->files[i].host_path);
+    }
+    free(o->files);
+    for (size_t i = 0; i < o->n_disks; i++) {
+        free(o->disks[i].path);
+        free(o->disks[i].format);
+    }
+    free(o->disks);
+    *o = (struct pv_boot_opts){0};
+}
+
+static int check_disk(const struct pv_guest_disk *d, struct pv_err *err)
+{
+    struct stat st;
+    bool writes = !d->readonly && !d->snapshot;
+
+    if (strcmp(d->format, "raw") != 0 && strcmp(d->format, "qcow2") != 0)
+        return pv_err_set(err, PV_E_USAGE, "disk '%s': unknown format '%s'; expected \"raw\" or \"qcow2\"",
+                          d->path, d->format);
+    if (stat(d->path, &st) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s'", d->path);
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return pv_err_set(err, PV_E_USAGE, "disk '%s' is neither a file nor a block device", d->path);
+    if (access(d->path, writes ? R_OK | W_OK : R_OK) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s' can not be %s%s", d->path,
+                             writes ? "written" : "read",
+                             writes ? " (readonly = true or snapshot = true?)" : "");
+    return 0;
+}
+
+static int check_opts(const struct pv_boot_opts *o, struct pv_err *err)
+{
+    char size[32];
+
+    if (o->memory && o->memory < MIN_MEMORY)
+        return pv_err_set(err, PV_E_USAGE, "memory = %s is too little; a VM needs at least 64M",
+                          pv_format_size(o->memory, size));
+    for (size_t i = 0; i < o->n_disks; i++)
+        if (check_disk(&o->disks[i], err) < 0)
+            return -1;
+    if (o->append && strpbrk(o->append, "\r\n"))
+        return pv_err_set(err, PV_E_USAGE, "append must be one line");
+    return 0;
+}
+
+static int step_accel(struct boot *b, struct pv_err *err)
+{
+    const struct pv_guest_env *env = b->g->env;
+    enum pv_accel want = env->accel != PV_ACCEL_AUTO ? env->accel : b->g->profile->accel;
+    static bool told;
+    struct pv_accel_probe probe;
+
+    pv_accel_probe(&probe);
+    b->kvm = want != PV_ACCEL_TCG && probe.kvm;
+    b->tsc_khz = probe.tsc_khz;
+    if (want == PV_ACCEL_KVM && !probe.kvm)
+        return pv_err_set(err, PV_E_MISSING, "accel = kvm was asked for, but %s", probe.why);
+    if (want == PV_ACCEL_AUTO && !probe.kvm && !told && env->notice) {
+        told = true;
+        env->notice(probe.why, env->arg);
+    }
+    return 0;
+}
+
+static int step_kernel(struct boot *b, struct pv_err *err)
+{
+    /* With hardware acceleration the guest unpacks itself as fast as the host would. */
+    if (pv_kernel_open(b->g->profile->kernel, !b->kvm, &b->kernel, err) < 0)
+        return -1;
+    return 0;
+}
+
+/* The type of a bare file system in a raw image, so that only its module goes along; NULL: can not be told.
+ */
+static const char *peek_fs(const struct pv_profile *p)
+{
+    static const struct {
+        const char *type, *magic;
+        off_t at;
+        size_t n;
+    } known[] = {
+        {"ext4", "\x53\xef", 0x438, 2},         {"xfs", "XFSB", 0, 4},
+        {"btrfs", "_BHRfS_M", 0x10040, 8},      {"squashfs", "hsqs", 0, 4},
+        {"erofs", "\xe2\xe1\xf5\xe0", 1024, 4},
+    };
+    cleanup_close int fd = -1;
+    char got[8];
+
+    if (!p->rootfs_format || strcmp(p->rootfs_format, "raw") != 0 || p->root)
+        return NULL;
+    fd = open(p->rootfs, O_RDONLY | O_CLOEXEC);
+    for (size_t i = 0; fd >= 0 && i < PV_ARRAY_LEN(known); i++)
+        if (pread(fd, got, known[i].n, known[i].at) == (ssize_t)known[i].n &&
+            !memcmp(got, known[i].magic, known[i].n))
+            return known[i].type;
+    return NULL;
+}
+
+enum { MAX_FS = 6 };
+
+/* The modules that this guest needs. A tree that lacks one is no error: the kernel may know another way. */
+static int collect_modules(const struct boot *b, bool root, const char *fs_types[static MAX_FS + 1],
+                           struct pv_modlist *always, struct pv_modlist fs[static MAX_FS], struct pv_err *err)
+{
+    static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
+    const struct pv_profile *p = b->g->profile;
+    const char *peeked = root ? peek_fs(p) : NULL;
+    struct pv_err e = PV_ERR_INIT;
+    cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, b->kernel.release, &e);
+    const char *needed[8];
+    size_t n = 0, n_fs = 0;
+
+    if (!tree && e.cls != PV_E_NONE) {
+        if (err)
+            *err = e;
+        return -1;
+    }
+    fs_types[0] = NULL;
+    if (!tree)
+        return 0;
+    needed[n++] = "virtio_pci";
+    needed[n++] = "vmw_vsock_virtio_transport";
+    if (b->o->n_disks || p->rootfs)
+        needed[n++] = "virtio_blk";
+    if (root)
+        needed[n++] = "overlay";
+    for (size_t i = 0; i < n; i++)
+        if (pv_modlist_add(always, tree, needed[i], err) < 0)
+            return -1;
+    for (size_t i = 0; root && i < PV_ARRAY_LEN(all_fs); i++) {
+        if (peeked && strcmp(peeked, all_fs[i]) != 0)
+            continue;
+        if (pv_modlist_add(&fs[n_fs], tree, all_fs[i], err) < 0)
+            return -1;
+        fs_types[n_fs++] = all_fs[i];
+    }
+    fs_types[n_fs] = NULL;
+    return 0;
+}
+
+static int step_shim(struct boot *b, struct pv_err *err)
+{
+    const struct pv_profile *p = b->g->profile;
+    bool root = p->rootfs && !p->initrd;
+    struct pv_modlist always = {0}, fs[MAX_FS] = {0};
+    const char *fs_types[MAX_FS + 1];
+    struct pv_shim_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
+    int r = collect_modules(b, root, fs_types, &always, fs, err);
+
+    for (size_t i = 0; i < b->o->n_files; i++)
+        files[i] = (struct pv_shim_file){b->o->files[i].guest_path, b->o->files[i].host_path};
+    if (r == 0) {
+        struct pv_shim shim = {
+            .initrd = p->initrd,
+            .modules = &always,
+            .fs_modules = fs,
+            .fs_types = fs_types,
+            .rootfs_device = root ? "vda" : NULL,
+            .root = root ? p->root : NULL,
+            .init_fallback = root || p->init_set ? NULL : "/init",
+            .files = files,
+            .n_files = b->o->n_files,
+        };
+        r = pv_shim_build(&shim, &b->initrd_fd, err);
+    }
+    free(files);
+    pv_modlist_fini(&always);
+    for (size_t i = 0; i < MAX_FS; i++)
+        pv_modlist_fini(&fs[i]);
+    return r;
+}
+
+static int step_vsock(struct boot *b, struct pv_err *err)
+{
+    struct pv_loop *loop = b->g->env->loop;
+    const char *why = NULL;
+    unsigned cid = 0;
+
+    if (pv_vsock_kernel_usable(&why)) {
+        b->g->vsock = pv_vsock_kernel_new(loop, NULL);
+        if (b->g->vsock)
+            return 0;
+    }
+    /* The number is seen by this guest alone; a random one keeps tests from relying on it. */
+    if (getrandom(&cid, sizeof(cid), 0) != sizeof(cid))
+        cid = (unsigned)getpid();
+    cid = 0x1000 + cid % 0x3fffffff;
+    b->g->vsock = pv_vhost_vsock_new(loop, cid, err);
+    return b->g->vsock ? 0 : -1;
+}
+
+static int step_qemu(struct boot *b, struct pv_err *err)
+{
+    struct pv_guest *g = b->g;
+    const struct pv_profile *p = g->profile;
+    size_t n = 0;
+    struct pv_vm_disk *disks = pv_xcalloc(b->o->n_disks + 1, sizeof(*disks));
+    cleanup_free char *append = pv_vm_kernel_args(b->kvm, b->tsc_khz, p->init, p->append, b->o->append);
+    struct pv_vm_spec spec = {
+        .name = g->name,
+        .kernel = b->kernel.boot_path,
+        .append = append,
+        .initrd_fd = b->initrd_fd,
+        .kvm = b->kvm,
+        .machine = p->machine,
+        .cpu = p->cpu,
+        .memory = b->o->memory ? b->o->memory : DEFAULT_MEMORY,
+        .cpus = b->o->cpus ? b->o->cpus : 1,
+        .disks = disks,
+        .vsock_kind = g->vsock->kind,
+        .vsock_fd = g->vsock->qemu_fd,
+        .vsock_cid = g->vsock->cid,
+        .extra_args = p->qemu_args.v,
+        .fatal_mark = PV_FATAL_MARK,
+    };
+
+    if (p->rootfs)
+        disks[n++] = (struct pv_vm_disk){p->rootfs, p->rootfs_format, true, false};
+    for (size_t i = 0; i < b->o->n_disks; i++)
+        disks[n++] = (struct pv_vm_disk){b->o->disks[i].path, b->o->disks[i].format, b->o->disks[i].readonly,
+                                         b->o->disks[i].snapshot};
+    spec.n_disks = n;
+    if (g->env->log_dir) {
+        unsigned number = 0;
+
+        sscanf(g->name, "vm%u", &number);
+        g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, p->name);
+    }
+    g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
+    free(disks);
+    pv_close(&g->vsock->qemu_fd);
+    if (!g->vm)
+        return -1;
+    return 0;
+}
+
+static int step_agent(struct boot *b, struct pv_err *err)
+{
+    return pv_guest_connect(b->g, b->deadline, err);
+}
+
+static const struct {
+    const char *what;
+    int (*fn)(struct boot *b, struct pv_err *err);
+} steps[] = {
+    {"looking for KVM", step_accel},       {"reading the kernel", step_kernel},
+    {"building the initramfs", step_shim}, {"making the vsock", step_vsock},
+    {"starting QEMU", step_qemu},          {"booting", step_agent},
+};
+
+int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
+{
+    struct boot b = {.g = g, .o = o, .initrd_fd = -1};
+    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start = pv_now();
+    int r = 0;
+
+    if (g->state != PV_GUEST_CREATED)
+        return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
+                          g->name, pv_guest_state_name(g->state));
+    if (check_opts(o, err) < 0)
+        return pv_err_wrap(err, "cannot boot %s", g->name);
+    if (!timeout)
+        timeout = DEFAULT_TIMEOUT;
+    b.deadline = pv_deadline(timeout);
+    pv_guest_set_state(g, PV_GUEST_BOOTING);
+    for (size_t i = 0; r == 0 && i < PV_ARRAY_LEN(steps); i++) {
+        if (g->env->phase)
+            g->env->phase(g->name, steps[i].what, g->env->arg);
+        r = steps[i].fn(&b, err);
+        pv_debug(g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
+    }
+    pv_kernel_fini(&b.kernel);
+    pv_close(&b.initrd_fd);
+    if (r < 0) {
+        if (err && err->cls == PV_E_TIMEOUT)
+            pv_err_wrap(err, "cannot boot %s within %.3g s", g->name, (double)timeout / 1e9);
+        else
+            pv_err_wrap(err, "cannot boot %s", g->name);
+        pv_guest_teardown(g);
+        if (g->state == PV_GUEST_BOOTING) {
+            free(g->end_reason);
+            g->end_reason = pv_xstrdup("it did not boot");
+            pv_guest_set_state(g, PV_GUEST_DEAD);
+        }
+        return -1;
+    }
+    pv_guest_set_state(g, PV_GUEST_RUNNING);
+    return 0;
+}

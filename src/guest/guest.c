@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a guest: created -> booting -> running -> dead | shut down | killed. Calls are in calls.c. */
+#include "guest/internal.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "loop/loop.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "vm/vm.h"
+
+enum { CONSOLE_LINES = 20 };
+
+#define SHUTDOWN_LIMIT (10 * PV_NSEC_PER_SEC)
+/* A broken channel is usually the first sign of a death; how long to wait for the death itself. */
+#define DEATH_GRACE (1500 * PV_NSEC_PER_MSEC)
+
+static const char *const state_names[] = {
+    [PV_GUEST_CREATED] = "not booted", [PV_GUEST_BOOTING] = "booting",     [PV_GUEST_RUNNING] = "running",
+    [PV_GUEST_DEAD] = "dead",          [PV_GUEST_SHUT_DOWN] = "shut down", [PV_GUEST_KILLED] = "killed",
+};
+
+const char *pv_guest_state_name(enum pv_guest_state s)
+{
+    return state_names[s];
+}
+
+void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
+{
+    static const unsigned legal[] = {
+        [PV_GUEST_CREATED] = 1U << PV_GUEST_BOOTING,
+        [PV_GUEST_BOOTING] = 1U << PV_GUEST_RUNNING | 1U << PV_GUEST_DEAD | 1U << PV_GUEST_KILLED,
+        [PV_GUEST_RUNNING] = 1U << PV_GUEST_DEAD | 1U << PV_GUEST_SHUT_DOWN | 1U << PV_GUEST_KILLED,
+        [PV_GUEST_DEAD] = 0,
+        [PV_GUEST_SHUT_DOWN] = 0,
+        [PV_GUEST_KILLED] = 0,
+    };
+
+    assert(legal[g->state] & 1U << to);
+    pv_debug(g->name, "%s -> %s", state_names[g->state], state_names[to]);
+    g->state = to;
+}
+
+struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile)
+{
+    static unsigned count;
+    struct pv_guest *g = pv_xcalloc(1, sizeof(*g));
+
+    g->env = env;
+    g->profile = profile;
+    g->name = pv_xasprintf("vm%u (%s)", ++count, profile->name);
+    g->state = PV_GUEST_CREATED;
+    return g;
+}
+
+void pv_guest_free(struct pv_guest *g)
+{
+    if (!g)
+        return;
+    pv_guest_teardown(g);
+    pv_vm_free(g->vm);
+    free(g->name);
+    free(g->log_path);
+    free(g->end_reason);
+    free(g);
+}
+
+enum pv_guest_state pv_guest_state(const struct pv_guest *g)
+{
+    return g->state;
+}
+
+const char *pv_guest_name(const struct pv_guest *g)
+{
+    return g->name;
+}
+
+const char *pv_guest_log_path(const struct pv_guest *g)
+{
+    return g->log_path;
+}
+
+void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out)
+{
+    if (g->vm)
+        pv_console_tail(pv_vm_console(g->vm), lines, out);
+}
+
+void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
+{
+    cleanup_buf struct pv_buf tail = {0};
+
+    pv_guest_console_tail(g, CONSOLE_LINES, &tail);
+    while (tail.len && tail.data[tail.len - 1] == '\n')
+        tail.data[--tail.len] = '\0';
+    if (tail.len)
+        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, CONSOLE_LINES, tail.data);
+    else
+        pv_err_append(err, "\n--- console of %s: empty ---", g->name);
+}
+
+void pv_guest_teardown(struct pv_guest *g)
+{
+    pv_session_free(g->session);
+    g->session = NULL;
+    if (g->vm)
+        pv_vm_kill(g->vm);
+    if (g->vsock)
+        g->vsock->ops->free(g->vsock);
+    g->vsock = NULL;
+}
+
+/* Notices that QEMU has ended since the last look. */
+static bool notice_death(struct pv_guest *g)
+{
+    if (!g->vm || pv_vm_state(g->vm) != PV_VM_ENDED)
+        return false;
+    if (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING) {
+        g->end_reason = pv_xstrdup(pv_vm_end_reason(g->vm));
+        pv_guest_set_state(g, g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD);
+        pv_guest_teardown(g);
+    }
+    return true;
+}
+
+struct wait_arg {
+    struct pv_guest *g;
+    bool (*done)(void *arg);
+    void *arg;
+};
+
+static bool done_or_dead(void *arg)
+{
+    struct wait_arg *w = arg;
+
+    return pv_vm_state(w->g->vm) == PV_VM_ENDED || (w->done && w->done(w->arg));
+}
+
+static bool dead(void *arg)
+{
+    return pv_vm_state(((struct pv_guest *)arg)->vm) == PV_VM_ENDED;
+}
+
+int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
+                  struct pv_err *err)
+{
+    struct wait_arg w = {g, done, arg};
+    int r = pv_loop_run(g->env->loop, done_or_dead, &w, deadline, err);
+
+    if (r < 0)
+        return -1;
+    if (r == 0 && done && done(arg) && !(g->session && g->session->state == PV_SESSION_BROKEN))
+        return 0;
+    if (r == 0 && pv_vm_state(g->vm) != PV_VM_ENDED)
+        /* The channel broke: see whether this was the machine's end before blaming the agent. */
+        if (pv_loop_run(g->env->loop, dead, g, pv_deadline(DEATH_GRACE), err) < 0)
+            return -1;
+    if (notice_death(g)) {
+        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end_reason ? g->end_reason : "killed");
+        pv_guest_add_console(g, err);
+        return -1;
+    }
+    return r;
+}
+
+int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    /* A death that nobody waited for yet: let the loop see what has come. */
+    if (g->state == PV_GUEST_RUNNING && pv_loop_run(g->env->loop, NULL, NULL, pv_now(), err) >= 0)
+        notice_death(g);
+    if (g->state == PV_GUEST_RUNNING)
+        return 0;
+    if (g->state == PV_GUEST_DEAD) {
+        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end_reason);
+        pv_guest_add_console(g, err);
+        return -1;
+    }
+    return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s%s", what, g->name, state_names[g->state],
+                      g->state == PV_GUEST_CREATED ? " (call vm:boot() first)" : "");
+}
+
+static bool session_settled(void *arg)
+{
+    const struct pv_session *s = ((struct pv_guest *)arg)->session;
+
+    return s->state == PV_SESSION_OPEN || s->state == PV_SESSION_BROKEN;
+}
+
+static bool vsock_ready(void *arg)
+{
+    struct pv_vsock *v = ((struct pv_guest *)arg)->vsock;
+
+    return v->error || v->ops->ready(v);
+}
+
+static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
+{
+    pv_err_set(err, PV_E_PROTOCOL, "the vsock device of %s broke: %s", g->name, g->vsock->error_text);
+    pv_guest_add_console(g, err);
+    return -1;
+}
+
+static int connect_timeout(const struct pv_guest *g, struct pv_err *err)
+{
+    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time (%s)", g->name,
+               g->vsock->ops->ready(g->vsock)
+                   ? "the guest's vsock driver is up, but nothing listens on port 5123"
+                   : "the guest's vsock driver has not come up");
+    pv_guest_add_console(g, err);
+    return -1;
+}
+
+static void alive(void *arg)
+{
+    pv_vm_alive_hint(((struct pv_guest *)arg)->vm);
+}
+
+/* One attempt. 0: open; 1: nobody listens yet, or the deadline; -1. */
+static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    struct pv_stream *stream = g->vsock->ops->connect(g->vsock, PV_AGENT_PORT, err);
+    struct pv_loop *loop = g->env->loop;
+    int64_t attempt = pv_deadline(2 * PV_NSEC_PER_SEC);
+    int r;
+
+    if (!stream)
+        return -1;
+    pv_session_free(g->session);
+    g->session = pv_session_new(stream);
+    g->session->alive = alive;
+    g->session->alive_arg = g;
+    r = pv_loop_run(loop, session_settled, g, attempt < deadline ? attempt : deadline, err);
+    if (r < 0)
+        return -1;
+    if (g->session->state == PV_SESSION_OPEN)
+        return 0;
+    if (g->session->state == PV_SESSION_BROKEN && g->session->err.cls == PV_E_PROTOCOL) {
+        if (err)
+            *err = g->session->err;
+        pv_guest_add_console(g, err);
+        return -1;
+    }
+    return 1;
+}
+
+int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    if (g->session && g->session->state == PV_SESSION_OPEN)
+        return 0;
+    for (;;) {
+        int64_t pause;
+        int r = pv_guest_wait(g, vsock_ready, g, deadline, err);
+
+        if (r < 0)
+            return -1;
+        if (g->vsock->error)
+            return vsock_broken(g, err);
+        if (r > 0)
+            return connect_timeout(g, err);
+        r = connect_once(g, deadline, err);
+        if (r <= 0)
+            return r;
+        if (pv_now() >= deadline)
+            return connect_timeout(g, err);
+        pv_session_free(g->session);
+        g->session = NULL;
+        /* The guest answered that nobody listens: between two tries it gets on with its boot. */
+        pause = pv_deadline(3 * PV_NSEC_PER_MSEC);
+        if (pv_guest_wait(g, NULL, NULL, pause < deadline ? pause : deadline, err) < 0)
+            return -1;
+    }
+}
+
+static bool vm_ended(void *arg)
+{
+    return pv_vm_state(arg) == PV_VM_ENDED;
+}
+
+int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
+{
+    int64_t deadline = pv_deadline(SHUTDOWN_LIMIT);
+    struct pv_err asked = PV_ERR_INIT;
+    bool panicked;
+
+    if (g->state == PV_GUEST_CREATED)
+        return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name, state_names[g->state]);
+    if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
+        return 0;
+    if (g->env->phase)
+        g->env->phase(g->name, "shutting down", g->env->arg);
+    g->stopping = true;
+    /* An agent that does not answer is no reason to fail: the machine goes down either way. */
+    if (pv_guest_ask_shutdown(g, deadline, &asked) < 0)
+        pv_debug(g->name, "shutdown: %s", asked.text);
+    if (pv_loop_run(g->env->loop, vm_ended, g->vm, deadline, err) < 0)
+        return -1;
+    if (pv_vm_state(g->vm) != PV_VM_ENDED && g->env->notice) {
+        cleanup_free char *line = pv_xasprintf("%s did not power off within 10 s and was killed", g->name);
+
+        g->env->notice(line, g->env->arg);
+    }
+    panicked = pv_console_panic(pv_vm_console(g->vm)) != NULL;
+    if (g->state == PV_GUEST_RUNNING)
+        pv_guest_set_state(g, PV_GUEST_SHUT_DOWN);
+    pv_guest_teardown(g);
+    if (panicked) {
+        pv_err_set(err, PV_E_GUEST_DIED, "%s panicked while it shut down: %s", g->name,
+                   pv_console_panic(pv_vm_console(g->vm)));
+        pv_guest_add_console(g, err);
+        return -1;
+    }
+    return 0;
+}
+
+void pv_guest_kill(struct pv_guest *g)
+{
+    pv_guest_teardown(g);
+    if (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING)
+        pv_guest_set_state(g, PV_GUEST_KILLED);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Input is read in large pieces into one buffer and cut into frames in place.  Output is one frame at a time:
+ * a head in `out` and, for file data, a body that stays where the caller has it, so that a megabyte is copied
+ * only once, into the guest.
+ */
+#include "guest/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "transport/stream.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { BUFFER_SIZE = PV_FRAME_HEADER + PV_FRAME_MAX };
+
+void pv_session_break(struct pv_session *s, const struct pv_err *err)
+{
+    if (s->state == PV_SESSION_BROKEN)
+        return;
+    s->state = PV_SESSION_BROKEN;
+    s->err = *err;
+    pv_debug("session", "broken: %s", err->text);
+    pv_stream_want_write(s->stream, false);
+}
+
+static void broken(struct pv_session *s, enum pv_err_class cls, int errnum, const char *what)
+{
+    struct pv_err e = PV_ERR_INIT;
+
+    pv_err_set_at(&e, cls, errnum, __FILE__, __LINE__, "%s", what);
+    pv_session_break(s, &e);
+}
+
+/* READY: the greeting. Anything else before it is a protocol error. */
+static int on_greeting(struct pv_session *s, unsigned type, struct pv_dec *d, struct pv_err *err)
+{
+    uint32_t magic, version;
+
+    if (type != PV_MSG_READY)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent greeted with %s instead of READY",
+                          pv_msg_name(type));
+    magic = pv_dec_u32(d);
+    version = pv_dec_u32(d);
+    s->agent_pid = pv_dec_u32(d);
+    pv_dec_str(d, s->release, sizeof(s->release));
+    if (!pv_dec_done(d) || magic != PV_WIRE_MAGIC)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent's READY is malformed");
+    if (version != PV_WIRE_VERSION)
+        return pv_err_set(err, PV_E_PROTOCOL,
+                          "the agent speaks protocol version %" PRIu32 ", this provium speaks %d", version,
+                          PV_WIRE_VERSION);
+    s->state = PV_SESSION_OPEN;
+    return 0;
+}
+
+static int on_one_frame(struct pv_session *s, unsigned type, const uint8_t *payload, size_t n,
+                        struct pv_err *err)
+{
+    struct pv_dec d = {.p = payload, .n = n};
+    uint32_t id;
+    int r;
+
+    if (type < PV_MSG_READY)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent %s, which only the host may send",
+                          pv_msg_name(type));
+    if (s->state == PV_SESSION_GREETING)
+        return on_greeting(s, type, &d, err);
+    if (type == PV_MSG_READY)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent READY twice");
+    id = pv_dec_u32(&d);
+    if (d.bad)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent %s without an id", pv_msg_name(type));
+    if (id != s->id || s->answered || !s->on_frame) {
+        pv_debug("session", "stale %s for request %" PRIu32 " dropped", pv_msg_name(type), id);
+        return 0;
+    }
+    r = s->on_frame(s->arg, (enum pv_msg)type, &d, err);
+    if (r > 0)
+        s->answered = true;
+    return r < 0 ? -1 : 0;
+}
+
+/* Cuts complete frames off the input; what is left moves to the front. */
+static int cut_frames(struct pv_session *s, struct pv_err *err)
+{
+    size_t off = 0;
+
+    while (s->in_len - off >= PV_FRAME_HEADER) {
+        unsigned type;
+        uint32_t len;
+
+        if (!pv_frame_header(s->in + off, &type, &len)) {
+            if (!pv_msg_name(type))
+                return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a frame of unknown type 0x%02x", type);
+            return pv_err_set(err, PV_E_PROTOCOL,
+                              "the agent sent a frame of %" PRIu32 " bytes; at most %d are allowed", len,
+                              PV_FRAME_MAX);
+        }
+        if (s->in_len - off - PV_FRAME_HEADER < len)
+            break;
+        if (on_one_frame(s, type, s->in + off + PV_FRAME_HEADER, len, err) < 0)
+            return -1;
+        off += PV_FRAME_HEADER + len;
+    }
+    if (off) {
+        memmove(s->in, s->in + off, s->in_len - off);
+        s->in_len -= off;
+    }
+    return 0;
+}
+
+static void pump_in(struct pv_session *s)
+{
+    /* Bounded, so that a guest that floods can not keep the loop here. */
+    for (int rounds = 0; rounds < 16 && s->state != PV_SESSION_BROKEN; rounds++) {
+        ssize_t n = pv_stream_read(s->stream, s->in + s->in_len, BUFFER_SIZE - s->in_len);
+        struct pv_err e = PV_ERR_INIT;
+
+        if (n == -EAGAIN)
+            return;
+        if (n == 0) {
+            broken(s, PV_E_GUEST_DIED, 0,
+                   s->in_len ? "the agent closed the connection in the middle of a frame"
+                             : "the agent closed the connection");
+            return;
+        }
+        if (n < 0) {
+            broken(s, PV_E_GUEST_DIED, (int)-n, "the connection to the agent broke");
+            return;
+        }
+        s->in_len += (size_t)n;
+        if (s->alive)
+            s->alive(s->alive_arg);
+        if (cut_frames(s, &e) < 0)
+            pv_session_break(s, &e);
+    }
+}
+
+/* Writes as much as the stream takes. True when all is out. */
+static bool flush(struct pv_session *s)
+{
+    while (s->out_off < s->out_len || s->body_len) {
+        bool head = s->out_off < s->out_len;
+        ssize_t n = head ? pv_stream_write(s->stream, s->out + s->out_off, s->out_len - s->out_off)
+                         : pv_stream_write(s->stream, s->body, s->body_len);
+
+        if (n == -EAGAIN || n == 0)
+            return false;
+        if (n < 0) {
+            /* What the agent said last may still be there to be read: only reading decides. */
+            pv_debug("session", "write: %s", strerror((int)-n));
+            s->out_off = s->out_len = s->body_len = 0;
+            return true;
+        }
+        if (head) {
+            s->out_off += (size_t)n;
+        } else {
+            s->body += n;
+            s->body_len -= (size_t)n;
+        }
+    }
+    s->out_off = s->out_len = 0;
+    return true;
+}
+
+static void pump_out(struct pv_session *s)
+{
+    while (s->state == PV_SESSION_OPEN && flush(s))
+        if (!s->next_chunk || !s->next_chunk(s->arg, s))
+            break;
+    if (s->state == PV_SESSION_OPEN)
+        pv_stream_want_write(s->stream, !pv_session_drained(s));
+}
+
+static void on_event(struct pv_stream *stream, void *arg)
+{
+    struct pv_session *s = arg;
+
+    if (s->state == PV_SESSION_BROKEN)
+        return;
+    if (s->state == PV_SESSION_CONNECTING) {
+        if (stream->error) {
+            s->connect_errno = stream->error;
+            broken(s, PV_E_GUEST_DIED, stream->error, "cannot connect to the agent");
+            return;
+        }
+        if (stream->connecting)
+            return;
+        s->state = PV_SESSION_GREETING;
+    }
+    pump_in(s);
+    pump_out(s);
+}
+
+struct pv_session *pv_session_new(struct pv_stream *stream)
+{
+    struct pv_session *s = pv_xcalloc(1, sizeof(*s));
+
+    s->stream = stream;
+    s->in = pv_xmalloc(BUFFER_SIZE);
+    s->out = pv_xmalloc(BUFFER_SIZE);
+    s->state = PV_SESSION_CONNECTING;
+    stream->on_event = on_event;
+    stream->arg = s;
+    if (!stream->connecting || stream->error)
+        on_event(stream, s);
+    return s;
+}
+
+void pv_session_free(struct pv_session *s)
+{
+    if (!s)
+        return;
+    pv_stream_close(s->stream);
+    free(s->in);
+    free(s->out);
+    free(s);
+}
+
+bool pv_session_drained(const struct pv_session *s)
+{
+    return s->out_off == s->out_len && !s->body_len;
+}
+
+void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
+{
+    s->id = ++s->last_id ? s->last_id : ++s->last_id;
+    s->answered = false;
+    *e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    pv_enc_begin(e, type);
+    pv_enc_u32(e, s->id);
+}
+
+int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err)
+{
+    size_t n = pv_enc_end(e);
+
+    if (!n) {
+        s->id = 0;
+        return pv_err_set(err, PV_E_USAGE, "the request is larger than %d bytes", PV_FRAME_MAX);
+    }
+    s->out_len = n;
+    s->out_off = 0;
+    pump_out(s);
+    return 0;
+}
+
+void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, size_t n)
+{
+    struct pv_enc e = {.p = s->out, .cap = BUFFER_SIZE};
+
+    pv_enc_begin(&e, type);
+    pv_enc_u32(&e, s->id);
+    pv_enc_u32(&e, (uint32_t)n);
+    pv_frame_put_header(s->out, type, (uint32_t)(e.len - PV_FRAME_HEADER + n));
+    s->out_len = e.len;
+    s->out_off = 0;
+    s->body = data;
+    s->body_len = n;
+}
+
+void pv_session_cancel(struct pv_session *s)
+{
+    struct pv_enc e;
+
+    /* A frame that is half out must be completed first; a body can not be cut short either. */
+    if (s->state != PV_SESSION_OPEN || !s->id || !flush(s))
+        return;
+    e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    pv_enc_begin(&e, PV_MSG_CANCEL);
+    pv_enc_u32(&e, s->id);
+    s->out_len = pv_enc_end(&e);
+    s->out_off = 0;
+    s->next_chunk = NULL;
+    pump_out(s);
+}
+
+void pv_session_end(struct pv_session *s)
+{
+    s->on_frame = NULL;
+    s->next_chunk = NULL;
+    s->arg = NULL;
+    s->id = 0;
+    if (s->body_len) {
+        /* The caller's bytes go away with the request and the frame can not be completed. */
+        broken(s, PV_E_TIMEOUT, 0, "a request was given up in the middle of a frame");
+        s->body_len = 0;
+    }
+}

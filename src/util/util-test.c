@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "util/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/path.h"
+#include "util/spawn.h"
+
+static void sizes(void **state)
+{
+    static const struct {
+        const char *s;
+        uint64_t bytes;
+    } good[] = {{"512M", UINT64_C(512) << 20},
+                {"1G", UINT64_C(1) << 30},
+                {"64k", 65536},
+                {"2T", UINT64_C(2) << 40},
+                {"512", UINT64_C(512) << 20},
+                {"1GiB", UINT64_C(1) << 30},
+                {"3MB", 3 << 20}};
+    static const char *const bad[] = {"",
+                                      "M",
+                                      "12Q",
+                                      "-1G",
+                                      " 1G",
+                                      "1.5G",
+                                      "0",
+                                      "0M",
+                                      "1GX",
+                                      "99999999999999999999G",
+                                      "18446744073709551615T",
+                                      "1 G"};
+    struct pv_err err;
+    uint64_t bytes;
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
+        assert_int_equal(pv_parse_size(good[i].s, &bytes, NULL), 0);
+        assert_int_equal(bytes, good[i].bytes);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        err = (struct pv_err)PV_ERR_INIT;
+        assert_int_equal(pv_parse_size(bad[i], &bytes, &err), -1);
+        assert_int_equal(err.cls, PV_E_USAGE);
+        assert_non_null(strstr(err.text, bad[i]));
+        assert_non_null(strstr(err.text, "512M"));
+    }
+}
+
+static void times(void **state)
+{
+    static const struct {
+        const char *s;
+        int64_t ns;
+    } good[] = {{"500ms", 500 * PV_NSEC_PER_MSEC}, {"5s", 5 * PV_NSEC_PER_SEC},
+                {"2m", 120 * PV_NSEC_PER_SEC},     {"1h", 3600 * PV_NSEC_PER_SEC},
+                {"30", 30 * PV_NSEC_PER_SEC},      {"1.5s", 1500 * PV_NSEC_PER_MSEC}};
+    static const char *const bad[] = {"", "s", "5x", "-1", "0", "nan", "inf", "1e300", "5 s", "99999999h"};
+    int64_t ns;
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
+        assert_int_equal(pv_parse_time(good[i].s, &ns, NULL), 0);
+        assert_int_equal(ns, good[i].ns);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_int_equal(pv_parse_time(bad[i], &ns, NULL), -1);
+    assert_int_equal(pv_seconds_to_ns(0.25, &ns, NULL), 0);
+    assert_int_equal(ns, 250 * PV_NSEC_PER_MSEC);
+    assert_int_equal(pv_seconds_to_ns(-1, &ns, NULL), -1);
+}
+
+static void nearest(void **state)
+{
+    static const char *const known[] = {"memory", "cpus", "files", "disks", NULL};
+    char buf[32];
+
+    (void)state;
+    assert_string_equal(pv_nearest("memroy", known), "memory");
+    assert_string_equal(pv_nearest("cpu", known), "cpus");
+    assert_null(pv_nearest("zebra", known));
+    assert_null(pv_nearest("a-word-that-is-longer-than-thirty-one-bytes", known));
+    assert_string_equal(pv_format_size(UINT64_C(512) << 20, buf), "512M");
+    assert_string_equal(pv_format_size(1000, buf), "1000");
+}
+
+static void errors(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    char longer[PV_ERR_TEXT + 100];
+
+    (void)state;
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
+    assert_int_equal(pv_err_sys(&err, ENOENT, "cannot open '%s'", "/x"), -1);
+    assert_int_equal(pv_err_wrap(&err, "boot %d", 1), -1);
+    pv_err_append(&err, "\ntail");
+    assert_string_equal(err.text, "boot 1: cannot open '/x': No such file or directory\ntail");
+    assert_int_equal(err.errnum, ENOENT);
+    /* Too long is cut, never overrun. */
+    pv_err_set(&err, PV_E_HOST, "%s", longer);
+    pv_err_wrap(&err, "%s", longer);
+    pv_err_append(&err, "%s", longer);
+    assert_int_equal(strlen(err.text), PV_ERR_TEXT - 1);
+    assert_int_equal(pv_err_set(NULL, PV_E_HOST, "nobody asks"), -1);
+}
+
+static void buffers(void **state)
+{
+    cleanup_buf struct pv_buf b = {0};
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        pv_buf_addf(&b, "%d,", i);
+    assert_int_equal(b.len, strlen(b.data));
+    pv_buf_consume(&b, 4);
+    assert_memory_equal(b.data, "2,3,", 4);
+    pv_buf_consume(&b, b.len + 5);
+    assert_int_equal(b.len, 0);
+    pv_buf_add(&b, "a\0b", 3);
+    assert_int_equal(b.len, 3);
+}
+
+static void paths(void **state)
+{
+    char dir[] = "/tmp/provium-util-test-XXXXXX";
+    cleanup_free char *deep = NULL, *joined = pv_path_join("/a/", "b"), *absolute = pv_path_join("/a", "/b");
+    cleanup_free char *up = pv_path_dirname("/x/y"), *root = pv_path_dirname("/x");
+    struct stat st;
+
+    (void)state;
+    assert_string_equal(joined, "/a/b");
+    assert_string_equal(absolute, "/b");
+    assert_string_equal(up, "/x");
+    assert_string_equal(root, "/");
+    assert_string_equal(pv_path_basename("/x/y"), "y");
+    assert_non_null(mkdtemp(dir));
+    deep = pv_xasprintf("%s/one/two", dir);
+    assert_int_equal(pv_mkdir_p(deep, 0700, NULL), 0);
+    assert_int_equal(pv_mkdir_p(deep, 0700, NULL), 0);
+    assert_int_equal(stat(deep, &st), 0);
+    /* A link out of the tree is removed, not followed. */
+    {
+        cleanup_free char *link = pv_xasprintf("%s/one/link", dir);
+
+        assert_int_equal(symlink("/etc", link), 0);
+    }
+    assert_int_equal(pv_rm_rf(dir), 0);
+    assert_int_equal(stat(dir, &st), -1);
+    assert_int_equal(stat("/etc/passwd", &st), 0);
+    assert_int_equal(pv_rm_rf(dir), 0);
+}
+
+static void spawns(void **state)
+{
+    int out[2], pidfd = -1, status;
+    char *argv[] = {"sh", "-c", "echo $X >&7; ls /proc/self/fd | wc -l >&7; exit 3", NULL};
+    char *envp[] = {"PATH=/bin:/usr/bin", "X=hello", NULL};
+    char buf[64] = "", text[64];
+    struct pv_err err = PV_ERR_INIT;
+    pid_t pid;
+    ssize_t n, have = 0;
+
+    (void)state;
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    pid = pv_spawn(
+        &(struct pv_spawn){
+            .file = "sh", .argv = argv, .envp = envp, .fds = (struct pv_spawn_fd[]){{out[1], 7}}, .n_fds = 1},
+        &pidfd, &err);
+    assert_true(pid > 0);
+    close(out[1]);
+    while ((n = read(out[0], buf + have, sizeof(buf) - 1 - (size_t)have)) > 0)
+        have += n;
+    /* 0, 1, 2, 7 and the directory that ls reads: nothing else was inherited. */
+    assert_string_equal(buf, "hello\n5\n");
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_string_equal(pv_wait_status_text(status, text), "exit status 3");
+    close(out[0]);
+    close(pidfd);
+
+    assert_int_equal(pv_spawn(&(struct pv_spawn){.file = "no-such-program-at-all", .argv = argv}, NULL, &err),
+                     -1);
+    assert_int_equal(err.cls, PV_E_MISSING);
+    assert_non_null(strstr(err.text, "no-such-program-at-all"));
+    assert_int_equal(pv_spawn(&(struct pv_spawn){.file = "/etc/passwd", .argv = argv}, NULL, &err), -1);
+}
+
+/* A child of pv_spawn is gone when the process that started it is killed. */
+static void dies_with_parent(void **state)
+{
+    int up[2], pid = 0;
+    pid_t mid;
+
+    (void)state;
+    assert_int_equal(pipe2(up, O_CLOEXEC), 0);
+    mid = fork();
+    if (mid == 0) {
+        char *argv[] = {"sleep", "100", NULL};
+        pid_t child = pv_spawn(&(struct pv_spawn){.file = "sleep", .argv = argv}, NULL, NULL);
+
+        if (write(up[1], &child, sizeof(child)) != sizeof(child))
+            _exit(1);
+        pause();
+        _exit(0);
+    }
+    assert_int_equal(read(up[0], &pid, sizeof(pid)), sizeof(pid));
+    assert_true(pid > 0);
+    kill(mid, SIGKILL);
+    waitpid(mid, NULL, 0);
+    for (int64_t end = pv_deadline(2 * PV_NSEC_PER_SEC); pv_now() < end;) {
+        char path[64], stat_line[128] = "";
+        cleanup_file FILE *f = NULL;
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+        f = fopen(path, "re");
+        if (!f || !fgets(stat_line, sizeof(stat_line), f) || strstr(stat_line, ") Z "))
+            return;
+        usleep(5000);
+    }
+    kill(pid, SIGKILL);
+    fail_msg("the child outlived its parent");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes),   cmocka_unit_test(times),
+        cmocka_unit_test(nearest), cmocka_unit_test(errors),
+        cmocka_unit_test(buffers), cmocka_unit_test(paths),
+        cmocka_unit_test(spawns),  cmocka_unit_test(dies_with_parent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
