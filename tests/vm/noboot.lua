@@ -1,0 +1,81 @@
+-- Boots that can not succeed say why, with the console, and never by running into the boot limit.
+
+local function uptime()
+    local f = io.open("/proc/uptime")
+    local s = f:read("n")
+    f:close()
+    return s
+end
+
+local function fails(profile, opts, ...)
+    local vm = provium.create(profile)
+    local start = uptime()
+    local why = assert_error(function() vm:boot(opts) end)
+    for _, want in ipairs({ ... }) do
+        assert_contains(why, want)
+    end
+    return why, uptime() - start, vm
+end
+
+local far = { timeout = "5m" } -- none of these may get anywhere near it
+
+test("init missing", function()
+    local _, took, vm = fails("init-missing", far, "/no/such/init", "No such file", "--- console of vm")
+    assert(took < 60)
+    assert_error(function() vm:exec("true") end, "dead")
+end)
+
+test("init that exits", function()
+    local _, took = fails("init-exits", far, "Attempted to kill init", "--- console of vm")
+    assert(took < 60)
+end)
+
+test("kernel panic at boot", function()
+    local _, took = fails("no-rdinit", far, "panic", "--- console of vm")
+    assert(took < 60)
+end)
+
+test("initrd that is no archive", function()
+    fails("initrd-is-text", far, "provium.toml", "archive")
+end)
+
+test("initrd that is cut off", function()
+    local _, took = fails("initrd-is-cut", far, "--- console of vm")
+    assert(took < 60)
+end)
+
+test("kernel that is no kernel", function()
+    fails("kernel-is-text", far, "provium.toml", "kernel")
+end)
+
+test("QEMU refuses an argument", function()
+    local _, took = fails("qemu-refuses", far, "no-such-option", "QEMU")
+    assert(took < 60)
+end)
+
+test("no root file system with that label", function()
+    local _, took = fails("root-no-such-label", far, "nobody")
+    assert(took < 60)
+end)
+
+test("the boot limit holds and the message says it", function()
+    local _, took = fails("never-ready", nil, "within 6 s", "--- console of vm")
+    assert(took >= 5 and took < 30, "took " .. took)
+end)
+
+test("bad options", function()
+    local vm = provium.create("minimal")
+    assert_error(function() vm:boot({ memroy = "1G" }) end, "memroy.*memory")
+    assert_error(function() vm:boot({ memory = "12Q" }) end, "12Q")
+    assert_error(function() vm:boot({ memory = 512 }) end, "memory.*string")
+    assert_error(function() vm:boot({ memory = "1M" }) end, "too little")
+    assert_error(function() vm:boot({ cpus = 0 }) end, "cpus")
+    assert_error(function() vm:boot({ cpus = "two" }) end, "cpus")
+    assert_error(function() vm:boot({ cpus = 1.5 }) end, "cpus")
+    assert_error(function() vm:boot({ files = "x" }) end, "files.*table")
+    assert_error(function() vm:boot({ timeout = "soon" }) end, "soon")
+    assert_error(function() vm:boot("1G") end, "table")
+    -- None of that has used the handle up.
+    vm:boot()
+    assert_eq("ok", vm:exec("echo ok").stdout.trim())
+end)
