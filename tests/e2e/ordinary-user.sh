@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# As an ordinary user without capabilities, /dev/kvm and /dev/vhost-vsock, as in most CI containers.
+. "$(dirname "$0")/lib.sh"
+
+[ "$(id -u)" = 0 ] || { echo "needs root to become somebody else"; exit 77; }
+cp examples/01-first.lua "$work/files/"
+chmod -R a+rX "$work"
+mkdir "$work/home"
+chown -R 65534:65534 "$work/home" "$work/tmp"
+# A mount namespace of its own, with nothing in /dev but what every container has.
+unshare --mount --pid --fork --kill-child bash -c '
+    set -e
+    work=$1 provium=$2
+    mount -t proc proc /proc
+    mkdir "$work/dev"
+    mount -t tmpfs none "$work/dev"
+    for n in null zero full random urandom tty; do
+        touch "$work/dev/$n"
+        mount --bind "/dev/$n" "$work/dev/$n"
+    done
+    ln -s /proc/self/fd "$work/dev/fd"
+    mkdir "$work/dev/shm"
+    mount -t tmpfs none "$work/dev/shm"
+    mount --move "$work/dev" /dev
+    exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \
+        env HOME="$work/home" XDG_CACHE_HOME= bash -c "
+            grep CapEff /proc/self/status
+            test ! -e /dev/kvm && test ! -e /dev/vhost-vsock
+            \"$provium\" doctor && \"$provium\" test --config tests/provium.toml \"$work/files/01-first.lua\""
+' bash "$work" "$PROVIUM" >"$work/out" 2>&1
+is "exit code" $? 0
+contains "no capabilities" "$work/out" "CapEff:	0000000000000000"
+contains "our own vsock device" "$work/out" "vhost-user-vsock"
+contains "says why not KVM" "$work/out" "/dev/kvm"
+contains "passes" "$work/out" "1 passed, 0 failed"
+[ $status = 0 ] || cat "$work/out"
+exit $status
