@@ -1,5 +1,1 @@
-/* SPDX-License-Identifier: MIT */
-int main(void)
-{
-    return 0;
-}
+int main(void);int main(void){return 0;}

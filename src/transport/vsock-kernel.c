@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel's vhost-vsock.  A CID belongs to the open /dev/vhost-vsock that set it, on the whole host, so a
+ * free one is found by trying; QEMU then inherits that descriptor (vhostfd=).  Connections are ordinary
+ * AF_VSOCK sockets of the host.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <linux/vm_sockets.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+#define DEVICE "/dev/vhost-vsock"
+
+enum { FIRST_CID = 3, TRIES = 64 };
+
+struct kernel_vsock {
+    struct pv_vsock v;
+    struct pv_loop *loop;
+};
+
+static uint64_t random_cid(void)
+{
+    uint32_t n;
+
+    if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != (ssize_t)sizeof(n))
+        n = (uint32_t)pv_now() * UINT32_C(2654435761) ^ (uint32_t)getpid();
+    /* Up to 2^31: tools that keep a CID in an int go on working. */
+    return FIRST_CID + n % (UINT32_C(0x7fffffff) - FIRST_CID);
+}
+
+/* Gives the open device a CID that nobody has: 0 and *cid, or an errno. */
+static int take_cid(int fd, unsigned *cid)
+{
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t c = random_cid();
+
+        if (ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &c) == 0) {
+            *cid = (unsigned)c;
+            return 0;
+        }
+        if (errno != EADDRINUSE && errno != EINTR)
+            return errno;
+    }
+    return EADDRINUSE;
+}
+
+/* Why /dev/vhost-vsock does not do, as text that says what to do. */
+static const char *reason(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+        return DEVICE " does not exist here: the kernel module vhost_vsock is not loaded";
+    case EACCES:
+    case EPERM:
+        return "no permission for " DEVICE ": add yourself to the group kvm";
+    case EADDRINUSE:
+        return "no vsock address (CID) is free on this host";
+    case EAFNOSUPPORT:
+        return "this process can not make AF_VSOCK sockets: the kernel module vsock is not loaded";
+    default:
+        return DEVICE " does not work here";
+    }
+}
+
+/* The device with a CID set, or -1 with errno. */
+static int open_device(unsigned *cid)
+{
+    cleanup_close int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+    cleanup_close int sock = -1;
+    int error;
+
+    if (fd < 0)
+        return -1;
+    sock = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock < 0)
+        return -1;
+    error = take_cid(fd, cid);
+    if (error) {
+        errno = error;
+        return -1;
+    }
+    return pv_steal_fd(&fd);
+}
+
+/* A connection that failed at once, to be told from the loop like any other: a socket that hung up. */
+static struct pv_stream *failed_stream(struct pv_loop *loop, int error, struct pv_err *err)
+{
+    struct pv_stream *s;
+    int sv[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv) < 0) {
+        pv_err_sys(err, errno, "cannot make a socket");
+        return NULL;
+    }
+    close(sv[1]);
+    s = pv_stream_take_fd(loop, sv[0], false, err);
+    if (s)
+        s->error = error;
+    return s;
+}
+
+static struct pv_stream *kernel_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+{
+    struct kernel_vsock *k = PV_CONTAINER_OF(v, struct kernel_vsock, v);
+    struct sockaddr_vm addr = {.svm_family = AF_VSOCK, .svm_cid = v->cid, .svm_port = port};
+    cleanup_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        pv_err_sys(err, errno, "cannot make an AF_VSOCK socket");
+        return NULL;
+    }
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+        return pv_stream_take_fd(k->loop, pv_steal_fd(&fd), false, err);
+    switch (errno) {
+    case EINPROGRESS:
+        return pv_stream_take_fd(k->loop, pv_steal_fd(&fd), true, err);
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENODEV: /* QEMU does not hold the CID any more */
+        return failed_stream(k->loop, errno == ENODEV ? ECONNRESET : errno, err);
+    default:
+        pv_err_sys(err, errno, "cannot connect to vsock port %u of CID %u", port, v->cid);
+        return NULL;
+    }
+}
+
+/* The kernel does not say; it keeps a REQUEST until the driver is there, and times it out after 2 s. */
+static bool kernel_ready(struct pv_vsock *v)
+{
+    (void)v;
+    return true;
+}
+
+static void kernel_free(struct pv_vsock *v)
+{
+    pv_close(&v->qemu_fd);
+    free(PV_CONTAINER_OF(v, struct kernel_vsock, v));
+}
+
+struct pv_vsock *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
+{
+    static const struct pv_vsock_ops ops = {
+        .connect = kernel_connect,
+        .ready = kernel_ready,
+        .free = kernel_free,
+    };
+    struct kernel_vsock *k;
+    unsigned cid = 0;
+    int fd = open_device(&cid);
+
+    if (fd < 0) {
+        pv_err_set_at(err, PV_E_MISSING, errno, __FILE__, __LINE__, "%s", reason(errno));
+        return NULL;
+    }
+    k = pv_xcalloc(1, sizeof(*k));
+    k->v = (struct pv_vsock){.ops = &ops, .cid = cid, .qemu_fd = fd, .kind = "vhost-vsock"};
+    k->loop = loop;
+    return &k->v;
+}
+
+bool pv_vsock_kernel_usable(const char **why)
+{
+    unsigned cid = 0;
+    int fd = open_device(&cid);
+
+    if (fd < 0) {
+        *why = reason(errno);
+        return false;
+    }
+    close(fd);
+    return true;
+}
