@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CACHE/kernels holds, all below 0700 and written by this user only:
+ *
+ *     DEV-INODE.src   "provium-source 1 SIZE MTIME CTIME HASH": the BLAKE2b of the bzImage that had this
+ *                     inode, size and times.  Saves reading and hashing 14 MB (18 ms) at every boot.
+ *     HASH.vmlinux    what came out of the bzImage with that hash
+ *     HASH.ok         "provium-kernel 1 vmlinux LENGTH SUM IDENTITY", or "provium-kernel 1 none REASON" for
+ *                     a bzImage that gives no vmlinux that QEMU could start.  Its mtime is the last use.
+ *     lock            held while unpacking, so that processes that start together unpack once
+ *
+ * IDENTITY is the host's boot ID and the vmlinux' device, inode, size, mtime and ctime when its sum was last
+ * seen to be right.  While that holds, the file is the same one: no write, truncation or rename can keep the
+ * ctime (setting it takes changing the clock).  When it does not, or after a reboot of the host (which may
+ * have lost blocks), all of it is summed again (about 60 ms for 45 MB), and made anew if the sum is wrong.
+ *
+ * A time is believed only when it is old enough that a later write must have given another one; younger
+ * files are looked at again next time (git calls such entries racy).
+ */
+#include "image/kcache.h"
+
+#include <blake2.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "image/decompress.h"
+#include "image/elf.h"
+#include "image/kprune.h"
+#include "image/magic.h"
+#include "image/newfile.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+enum {
+    HASH_BYTES = 32,
+    HASH_TEXT = 2 * HASH_BYTES + 1,
+    IDENT_TEXT = 256,
+    BZIMAGE_MAX = 512 << 20,
+    USE_STAMP_S = 600, /* the time of the last use is kept to ten minutes */
+    READ_CHUNK = 1 << 20,
+};
+#define VMLINUX_MAX (UINT64_C(2) << 30)
+
+struct cache {
+    const struct pv_kcache_src *src;
+    char *dir;
+    char hash[HASH_TEXT];
+    char *vmlinux, *ok;
+    char *data; /* the whole bzImage, NULL until it had to be read */
+};
+
+static void cache_fini(struct cache *c)
+{
+    free(c->dir);
+    free(c->vmlinux);
+    free(c->ok);
+    free(c->data);
+}
+
+static void to_hex(const uint8_t sum[HASH_BYTES], char text[HASH_TEXT])
+{
+    for (int i = 0; i < HASH_BYTES; i++)
+        snprintf(text + 2 * i, 3, "%02x", sum[i]);
+}
+
+/* ---- identity of a file ---- */
+
+static int64_t ns_of(const struct timespec *ts)
+{
+    return (int64_t)ts->tv_sec * PV_NSEC_PER_SEC + ts->tv_nsec;
+}
+
+/* Would a write from now on surely change the ctime?  Clocks of file systems tick every 1-10 ms, some every
+ * 1-2 s. */
+static bool is_settled(const struct stat *st)
+{
+    struct timespec now;
+    int64_t margin = st->st_ctim.tv_nsec ? 100 * PV_NSEC_PER_MSEC : 2500 * PV_NSEC_PER_MSEC;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ns_of(&now) - ns_of(&st->st_ctim) > margin;
+}
+
+/* "SIZE MTIME CTIME" */
+static void times_text(const struct stat *st, char *text, size_t cap)
+{
+    snprintf(text, cap, "%lld %" PRId64 " %" PRId64, (long long)st->st_size, ns_of(&st->st_mtim),
+             ns_of(&st->st_ctim));
+}
+
+/* False when no identity can be told or believed. */
+static bool identity(const struct stat *st, char ident[IDENT_TEXT])
+{
+    cleanup_buf struct pv_buf boot = {0};
+    char times[96];
+
+    if (!is_settled(st) || pv_read_file("/proc/sys/kernel/random/boot_id", 128, &boot, NULL) < 0 ||
+        boot.len < 8)
+        return false;
+    boot.data[strcspn(boot.data, "\n")] = '\0';
+    times_text(st, times, sizeof(times));
+    snprintf(ident, IDENT_TEXT, "%.40s/%llx/%llu/%s", boot.data, (unsigned long long)st->st_dev,
+             (unsigned long long)st->st_ino, times);
+    for (char *p = ident; *p; p++)
+        if (*p == ' ')
+            *p = '/';
+    return true;
+}
+
+static int write_small(const char *dir, const char *path, const char *text, struct pv_err *err)
+{
+    cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
+
+    if (pv_newfile_open(&f, dir, err) < 0)
+        return -1;
+    if (pv_write_all(f.fd, text, strlen(text)) < 0)
+        return pv_err_sys(err, errno, "cannot write '%s'", path);
+    return pv_newfile_commit(&f, path, err);
+}
+
+/* ---- which bzImage is it ---- */
+
+static int read_source(struct cache *c, struct pv_err *err)
+{
+    size_t size = (size_t)c->src->st.st_size, got = 0;
+
+    if (c->data)
+        return 0;
+    if (c->src->st.st_size > BZIMAGE_MAX)
+        return pv_err_set(err, PV_E_USAGE, "too large for a bzImage");
+    c->data = pv_xmalloc(size);
+    while (got < size) {
+        ssize_t n = pread(c->src->fd, c->data + got, size - got, (off_t)got);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return pv_err_sys(err, n < 0 ? errno : EIO, "cannot read the kernel");
+        got += (size_t)n;
+    }
+    return 0;
+}
+
+/* Does st still describe the open file?  Then what was read is what st stands for. */
+static bool unchanged(const struct pv_kcache_src *src)
+{
+    struct stat now;
+    char a[96], b[96];
+
+    if (fstat(src->fd, &now) < 0)
+        return false;
+    times_text(&src->st, a, sizeof(a));
+    times_text(&now, b, sizeof(b));
+    return !strcmp(a, b);
+}
+
+static int find_hash(struct cache *c, struct pv_err *err)
+{
+    const struct stat *st = &c->src->st;
+    cleanup_free char *path = pv_xasprintf("%s/%llx-%llu.src", c->dir, (unsigned long long)st->st_dev,
+                                           (unsigned long long)st->st_ino);
+    cleanup_buf struct pv_buf have = {0};
+    cleanup_free char *want = NULL;
+    char times[96];
+    uint8_t sum[HASH_BYTES];
+    size_t n;
+
+    times_text(st, times, sizeof(times));
+    want = pv_xasprintf("provium-source 1 %s ", times);
+    n = strlen(want);
+    if (pv_read_file(path, 1024, &have, NULL) == 0 && have.len == n + HASH_TEXT &&
+        !memcmp(have.data, want, n) && strspn(have.data + n, "0123456789abcdef") == HASH_TEXT - 1) {
+        memcpy(c->hash, have.data + n, HASH_TEXT - 1);
+        return 0;
+    }
+    if (read_source(c, err) < 0)
+        return -1;
+    if (blake2b(sum, c->data, NULL, sizeof(sum), (size_t)st->st_size, 0) < 0)
+        return pv_err_set(err, PV_E_HOST, "libb2 failed");
+    to_hex(sum, c->hash);
+    if (is_settled(st) && unchanged(c->src)) {
+        cleanup_free char *line = pv_xasprintf("%s%s\n", want, c->hash);
+
+        write_small(c->dir, path, line, NULL); /* only slower without */
+    }
+    return 0;
+}
+
+/* ---- is the cached vmlinux still good ---- */
+
+static bool file_sum(int fd, char text[HASH_TEXT])
+{
+    cleanup_free char *buf = pv_xmalloc(READ_CHUNK);
+    uint8_t sum[HASH_BYTES];
+    blake2b_state s;
+    off_t at = 0;
+
+    blake2b_init(&s, sizeof(sum));
+    for (;;) {
+        ssize_t n = pread(fd, buf, READ_CHUNK, at);
+
+        if (n < 0)
+            return false;
+        if (n == 0)
+            break;
+        blake2b_update(&s, (uint8_t *)buf, (size_t)n);
+        at += n;
+    }
+    blake2b_final(&s, sum, sizeof(sum));
+    to_hex(sum, text);
+    return true;
+}
+
+static int write_ok(struct cache *c, uint64_t length, const char *sum, const struct stat *st,
+                    struct pv_err *err)
+{
+    char ident[IDENT_TEXT] = "-";
+    cleanup_free char *line = NULL;
+
+    if (!identity(st, ident))
+        strcpy(ident, "-");
+    line = pv_xasprintf("provium-kernel 1 vmlinux %" PRIu64 " %s %s\n", length, sum, ident);
+    return write_small(c->dir, c->ok, line, err);
+}
+
+static void stamp_use(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && time(NULL) - st.st_mtime > USE_STAMP_S)
+        utimensat(AT_FDCWD, path, NULL, 0);
+}
+
+enum verdict { ABSENT, GOOD, UNUSABLE };
+
+static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *sum, const char *ident)
+{
+    cleanup_close int fd = open(c->vmlinux, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char now[IDENT_TEXT], have[HASH_TEXT];
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != length)
+        return ABSENT;
+    if (identity(&st, now) && !strcmp(now, ident)) {
+        stamp_use(c->ok);
+        return GOOD;
+    }
+    if (!file_sum(fd, have) || strcmp(have, sum) != 0) {
+        pv_debug("image", "'%s' is damaged, making it anew", c->vmlinux);
+        return ABSENT;
+    }
+    if (is_settled(&st))
+        write_ok(c, length, sum, &st, NULL);
+    return GOOD;
+}
+
+static enum verdict look(struct cache *c, struct pv_err *err)
+{
+    cleanup_buf struct pv_buf b = {0};
+    char sum[HASH_TEXT], ident[IDENT_TEXT];
+    uint64_t length;
+    int used = 0;
+
+    if (pv_read_file(c->ok, 4096, &b, NULL) < 0 || !b.len || b.data[b.len - 1] != '\n' ||
+        strlen(b.data) != b.len)
+        return ABSENT;
+    b.data[b.len - 1] = '\0';
+    if (!strncmp(b.data, "provium-kernel 1 none ", 22)) {
+        pv_err_set(err, PV_E_USAGE, "%s", b.data + 22);
+        stamp_use(c->ok);
+        return UNUSABLE;
+    }
+    if (sscanf(b.data, "provium-kernel 1 vmlinux %" SCNu64 " %64[0-9a-f] %255s%n", &length, sum, ident,
+               &used) != 3 ||
+        (size_t)used != b.len - 1)
+        return ABSENT;
+    return check_vmlinux(c, length, sum, ident);
+}
+
+/* ---- making it ---- */
+
+struct out {
+    int fd;
+    uint64_t length;
+    blake2b_state sum;
+};
+
+static int to_file(void *arg, const void *data, size_t n, struct pv_err *err)
+{
+    struct out *o = arg;
+
+    if (pv_write_all(o->fd, data, n) < 0)
+        return pv_err_sys(err, errno, "cannot write the unpacked kernel");
+    blake2b_update(&o->sum, data, n);
+    o->length += n;
+    return 0;
+}
+
+/* Remembers that this bzImage cannot be used unpacked; err says why and stays as it is. */
+static int remember_none(struct cache *c, const struct pv_err *err)
+{
+    cleanup_free char *line = pv_xasprintf("provium-kernel 1 none %.500s\n", err->text);
+
+    for (char *p = line; p[1]; p++)
+        if (*p == '\n')
+            *p = ' ';
+    write_small(c->dir, c->ok, line, NULL);
+    return -1;
+}
+
+static int unpack(struct cache *c, struct out *o, struct pv_err *err)
+{
+    const struct pv_kcache_src *src = c->src;
+    const char *payload, *why;
+    size_t n = src->length;
+    enum pv_comp comp;
+
+    if (src->offset > (uint64_t)src->st.st_size || n > (uint64_t)src->st.st_size - src->offset || n < 16)
+        return pv_err_set(err, PV_E_USAGE, "its payload lies outside the file");
+    payload = c->data + src->offset;
+    comp = pv_magic_comp(payload, n);
+    if (comp == PV_COMP_NONE)
+        return pv_err_set(err, PV_E_USAGE, "its payload is %s, no compression that is known",
+                          pv_magic_describe(payload, n));
+    /* All but gzip, which has a length of its own at its end, have the unpacked length behind them. */
+    if (comp != PV_COMP_GZIP)
+        n -= 4;
+    if (pv_decompress(comp, payload, n, VMLINUX_MAX, to_file, o, err) < 0)
+        return -1;
+    why = pv_elf_why_not_pvh(o->fd, o->length);
+    if (why)
+        return pv_err_set(err, PV_E_USAGE, "its payload is %s", why);
+    return 0;
+}
+
+static int make(struct cache *c, struct pv_err *err)
+{
+    cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
+    struct pv_err why = PV_ERR_INIT;
+    struct out o = {0};
+    uint8_t sum[HASH_BYTES];
+    char text[HASH_TEXT];
+    struct stat st;
+
+    if (read_source(c, err) < 0 || pv_newfile_open(&f, c->dir, err) < 0)
+        return -1;
+    o.fd = f.fd;
+    blake2b_init(&o.sum, sizeof(sum));
+    if (unpack(c, &o, &why) < 0) {
+        if (why.cls == PV_E_USAGE && unchanged(c->src)) /* the kernel's fault, not a full disk's */
+            remember_none(c, &why);
+        return pv_err_set_at(err, why.cls, why.errnum, why.file, why.line, "%s", why.text);
+    }
+    blake2b_final(&o.sum, sum, sizeof(sum));
+    to_hex(sum, text);
+    if (pv_newfile_commit(&f, c->vmlinux, err) < 0)
+        return -1;
+    if (fstat(f.fd, &st) < 0)
+        return pv_err_sys(err, errno, "cannot stat '%s'", c->vmlinux);
+    return write_ok(c, o.length, text, &st, err);
+}
+
+static int find_or_make(struct cache *c, struct pv_err *err)
+{
+    cleanup_free char *lock_path = NULL;
+    cleanup_close int lock = -1;
+    enum verdict v = look(c, err);
+
+    if (v == ABSENT) {
+        lock_path = pv_xasprintf("%s/lock", c->dir);
+        lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        /* Without a lock it is only made twice; the rename makes that harmless. */
+        while (lock >= 0 && flock(lock, LOCK_EX) < 0 && errno == EINTR)
+            ;
+        v = look(c, err);
+    }
+    if (v == GOOD)
+        return 0;
+    if (v == UNUSABLE || make(c, err) < 0)
+        return -1;
+    pv_kprune(c->dir, PV_KPRUNE_KEEP, PV_KPRUNE_AGE_S);
+    return 0;
+}
+
+char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err)
+{
+    __attribute__((cleanup(cache_fini))) struct cache c = {.src = src};
+    cleanup_free char *base = pv_cache_dir(err);
+
+    if (!base)
+        return NULL;
+    c.dir = pv_xasprintf("%s/kernels", base);
+    if (pv_mkdir_p(c.dir, 0700, err) < 0 || find_hash(&c, err) < 0)
+        return NULL;
+    c.vmlinux = pv_xasprintf("%s/%s.vmlinux", c.dir, c.hash);
+    c.ok = pv_xasprintf("%s/%s.ok", c.dir, c.hash);
+    return find_or_make(&c, err) < 0 ? NULL : pv_steal(&c.vmlinux);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "image/kprune.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "image/newfile.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+enum { SOURCE_AGE_S = 30 * 24 * 3600 };
+
+struct entry {
+    char *hash;
+    time_t used;
+};
+
+struct list {
+    struct entry *v;
+    size_t n;
+};
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), k = strlen(suffix);
+
+    return n > k && !strcmp(s + n - k, suffix);
+}
+
+static void drop(const char *dir, const char *name, const char *suffix)
+{
+    cleanup_free char *path = pv_xasprintf("%s/%s%s", dir, name, suffix);
+
+    remove(path);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+
+    return x->used > y->used ? -1 : x->used < y->used;
+}
+
+static void look_at(const char *dir, const char *name, time_t now, time_t age, struct list *l)
+{
+    cleanup_free char *path = pv_path_join(dir, name);
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return;
+    if (!strncmp(name, PV_NEWFILE_PREFIX, strlen(PV_NEWFILE_PREFIX))) {
+        if (now - st.st_mtime > age)
+            remove(path);
+    } else if (has_suffix(name, ".src")) {
+        if (now - st.st_mtime > SOURCE_AGE_S)
+            remove(path);
+    } else if (has_suffix(name, ".ok")) {
+        l->v = pv_xrealloc(l->v, (l->n + 1) * sizeof(l->v[0]));
+        l->v[l->n++] = (struct entry){pv_xstrndup(name, strlen(name) - 3), st.st_mtime};
+    }
+}
+
+void pv_kprune(const char *dir, size_t keep, time_t age)
+{
+    struct list l = {0};
+    time_t now = time(NULL);
+    DIR *d = opendir(dir);
+    struct dirent *de;
+
+    if (!d)
+        return;
+    while ((de = readdir(d)) != NULL)
+        look_at(dir, de->d_name, now, age, &l);
+    closedir(d);
+    if (l.n)
+        qsort(l.v, l.n, sizeof(l.v[0]), newest_first);
+    for (size_t i = 0; i < l.n; i++) {
+        if (i >= keep && now - l.v[i].used > age) {
+            drop(dir, l.v[i].hash, ".ok");
+            drop(dir, l.v[i].hash, ".vmlinux");
+        }
+        free(l.v[i].hash);
+    }
+    free(l.v);
+}

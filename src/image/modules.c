@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libkmod reads the indexes that depmod made.  It is given the tree itself, which may lie anywhere, and of
+ * configuration only the tree's own soft dependencies: the host's modprobe.d (blacklists, install commands)
+ * says nothing about the guest.
+ */
+#include <errno.h>
+#include <libkmod.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "image/image.h"
+#include "util/err.h"
+#include "util/path.h"
+
+static bool is_dir(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool has(const char *dir, const char *name)
+{
+    cleanup_free char *path = pv_path_join(dir, name);
+
+    return access(path, F_OK) == 0;
+}
+
+/* Anything of what makes a directory a modules tree, indexed or not. */
+static bool is_tree(const char *dir)
+{
+    return has(dir, "modules.dep.bin") || has(dir, "modules.dep") || has(dir, "modules.builtin") ||
+           has(dir, "modules.order") || has(dir, "kernel");
+}
+
+/* Takes `path`: returns it when it is a tree, else frees it. */
+static char *tree_or_free(char *path)
+{
+    if (is_dir(path) && is_tree(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+static char *explicit_tree(const char *dir, const char *release, struct pv_err *err)
+{
+    char *tree;
+
+    if (is_dir(dir) && is_tree(dir))
+        return pv_xstrdup(dir);
+    /* One level too high is an easy mistake with only one right reading. */
+    if (release) {
+        tree = tree_or_free(pv_xasprintf("%s/%s", dir, release));
+        if (!tree)
+            tree = tree_or_free(pv_xasprintf("%s/lib/modules/%s", dir, release));
+        if (tree)
+            return tree;
+    }
+    if (!is_dir(dir))
+        pv_err_set(err, PV_E_USAGE, "modules directory '%s' %s", dir,
+                   access(dir, F_OK) == 0 ? "is no directory" : "does not exist");
+    else
+        pv_err_set(err, PV_E_USAGE,
+                   "'%s' is no modules tree: expected a /lib/modules/VERSION directory with modules.dep and "
+                   "kernel/ in it",
+                   dir);
+    return NULL;
+}
+
+static char *tree_beside(const char *dir, const char *release)
+{
+    char *tree = NULL;
+
+    if (release)
+        tree = tree_or_free(pv_xasprintf("%s/modules/%s", dir, release));
+    if (!tree)
+        tree = tree_or_free(pv_xasprintf("%s/modules", dir));
+    if (!tree && release)
+        tree = tree_or_free(pv_xasprintf("%s/lib/modules/%s", dir, release));
+    if (!tree && release)
+        tree = tree_or_free(pv_xasprintf("%s/../lib/modules/%s", dir, release));
+    return tree;
+}
+
+char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
+                      struct pv_err *err)
+{
+    cleanup_free char *dir = NULL, *real = NULL;
+    char *tree;
+
+    if (explicit_dir)
+        return explicit_tree(explicit_dir, release, err);
+    dir = pv_path_dirname(kernel_path);
+    tree = tree_beside(dir, release);
+    if (!tree && (real = realpath(kernel_path, NULL)) != NULL) {
+        /* A link (/vmlinuz) points to where kernel and modules lie together. */
+        free(pv_steal(&dir));
+        dir = pv_path_dirname(real);
+        tree = tree_beside(dir, release);
+    }
+    if (!tree && release)
+        tree = tree_or_free(pv_xasprintf("/lib/modules/%s", release));
+    return tree; /* NULL with err untouched: there is none */
+}
+
+/* ---- what a module needs ---- */
+
+static bool listed(const struct pv_modlist *l, const char *path)
+{
+    for (size_t i = 0; i < l->paths.n; i++)
+        if (!strcmp(l->paths.v[i], path))
+            return true;
+    return false;
+}
+
+/* The modules whose dependencies are being added just now: soft dependencies may form a circle. */
+struct chain {
+    const char *path;
+    const struct chain *up;
+};
+
+static bool in_chain(const struct chain *c, const char *path)
+{
+    for (; c; c = c->up)
+        if (!strcmp(c->path, path))
+            return true;
+    return false;
+}
+
+static void add_module(struct pv_modlist *l, const struct kmod_module *m, const struct chain *up);
+
+static void add_all(struct pv_modlist *l, struct kmod_list *mods, const struct chain *up)
+{
+    struct kmod_list *it;
+
+    kmod_list_foreach(it, mods)
+    {
+        struct kmod_module *m = kmod_module_get_module(it);
+
+        add_module(l, m, up);
+        kmod_module_unref(m);
+    }
+    kmod_module_unref_list(mods);
+}
+
+/*
+ * Soft dependencies that come first, then (where this libkmod tells them) weak ones, which the module asks
+ * for by itself when it runs: nobody answers in the guest, so they are there already; then what it needs;
+ * then the module; then soft dependencies that come after it.
+ */
+static void add_module(struct pv_modlist *l, const struct kmod_module *m, const struct chain *up)
+{
+    struct kmod_list *pre = NULL, *post = NULL;
+    struct chain here = {kmod_module_get_path(m), up};
+
+    if (!here.path || listed(l, here.path) || in_chain(up, here.path)) /* no path: built in */
+        return;
+    kmod_module_get_softdeps(m, &pre, &post);
+    add_all(l, pre, &here);
+#ifdef PV_HAVE_KMOD_WEAKDEPS
+    struct kmod_list *weak = NULL;
+
+    kmod_module_get_weakdeps(m, &weak);
+    add_all(l, weak, &here);
+#endif
+    add_all(l, kmod_module_get_dependencies(m), &here);
+    if (!listed(l, here.path))
+        pv_strv_add(&l->paths, here.path);
+    add_all(l, post, &here);
+}
+
+static int no_index(const char *tree, struct pv_err *err)
+{
+    cleanup_free char *real = realpath(tree, NULL);
+    const char *full = real ? real : tree, *version = pv_path_basename(full);
+    const char *standard = strstr(full, "/lib/modules/");
+
+    if (standard && !strchr(standard + strlen("/lib/modules/"), '/'))
+        return pv_err_set(err, PV_E_USAGE,
+                          "modules tree '%s' has no modules.dep; make it with: depmod -b '%.*s/' %s", tree,
+                          (int)(standard - full), full, version);
+    return pv_err_set(err, PV_E_USAGE,
+                      "modules tree '%s' has no modules.dep; make it with: d=$(mktemp -d) && mkdir -p "
+                      "$d/lib/modules && ln -s '%s' $d/lib/modules/VERSION && depmod -b $d VERSION "
+                      "(VERSION: the kernel's, as uname -r prints it)",
+                      tree, full);
+}
+
+static struct kmod_ctx *open_tree(const char *tree, struct pv_err *err)
+{
+    cleanup_free char *soft = pv_path_join(tree, "modules.softdep");
+    cleanup_free char *weak = pv_path_join(tree, "modules.weakdep");
+    const char *config[3] = {NULL};
+    struct kmod_ctx *ctx;
+    size_t n = 0;
+
+    if (access(soft, R_OK) == 0)
+        config[n++] = soft;
+    if (access(weak, R_OK) == 0)
+        config[n++] = weak;
+    ctx = kmod_new(tree, config);
+    if (!ctx) {
+        pv_err_set(err, PV_E_HOST, "libkmod cannot open modules tree '%s'", tree);
+        return NULL;
+    }
+    kmod_set_log_priority(ctx, LOG_CRIT);
+    return ctx;
+}
+
+int pv_modlist_add(struct pv_modlist *l, const char *tree, const char *name, struct pv_err *err)
+{
+    struct kmod_list *found = NULL;
+    struct kmod_ctx *ctx;
+    int rc;
+
+    if (!has(tree, "modules.dep.bin") && !has(tree, "modules.dep"))
+        return no_index(tree, err);
+    ctx = open_tree(tree, err);
+    if (!ctx)
+        return -1;
+    rc = kmod_module_new_from_lookup(ctx, name, &found);
+    if (rc < 0 && rc != -ENOENT)
+        rc = pv_err_sys(err, -rc, "cannot look up module '%s' in '%s'", name, tree);
+    else
+        rc = found ? 0 : 1;
+    add_all(l, found, NULL);
+    kmod_unref(ctx);
+    return rc;
+}
+
+void pv_modlist_fini(struct pv_modlist *l)
+{
+    pv_strv_free(&l->paths);
+}

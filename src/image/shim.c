@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel unpacks archives one after the other into one file system, and a later entry replaces an earlier
+ * one.  So everything here lies below PV_BOOT_DIR, but for the wrapper: an entry "/etc" would replace a
+ * symbolic link of that name in the profile's own archive.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "image/decompress.h"
+#include "image/image.h"
+#include "image/initrd.h"
+#include "image/magic.h"
+#include "image/newc.h"
+#include "image/shim-files.h"
+#include "util/err.h"
+#include "util/path.h"
+#include "wire/proto.h"
+
+enum {
+    MODULE_FILE_MAX = 256 << 20, /* a compressed module, as it lies in the tree */
+    MODULE_MAX = 512 << 20,      /* and unpacked */
+};
+
+/* ---- modules ---- */
+
+/* Every module file of the archive once, and the name that it has there. */
+struct modset {
+    struct pv_strv paths, names; /* names[i] is that of paths[i] */
+};
+
+static void modset_fini(struct modset *s)
+{
+    pv_strv_free(&s->paths);
+    pv_strv_free(&s->names);
+}
+
+static bool contains(const struct pv_strv *s, const char *str)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!strcmp(s->v[i], str))
+            return true;
+    return false;
+}
+
+/* "ext4.ko" of ".../ext4.ko.xz" */
+static char *plain_name(const char *path)
+{
+    const char *base = pv_path_basename(path), *ko = strstr(base, ".ko");
+
+    return ko ? pv_xstrndup(base, (size_t)(ko - base) + 3) : pv_xstrdup(base);
+}
+
+static const char *modset_name(const struct modset *s, const char *path)
+{
+    for (size_t i = 0; i < s->paths.n; i++)
+        if (!strcmp(s->paths.v[i], path))
+            return s->names.v[i];
+    return NULL;
+}
+
+static int modset_add(struct modset *s, const char *path, struct pv_err *err)
+{
+    cleanup_free char *name = plain_name(path);
+
+    if (modset_name(s, path))
+        return 0;
+    if (strpbrk(name, " \t\r\n"))
+        return pv_err_set(err, PV_E_USAGE, "module '%s' has a blank in its name", path);
+    if (contains(&s->names, name)) {
+        char *other = pv_xasprintf("%zu-%s", s->names.n, name);
+
+        free(name);
+        name = other;
+    }
+    pv_strv_add(&s->paths, path);
+    pv_strv_take(&s->names, pv_steal(&name));
+    return 0;
+}
+
+static int to_buf(void *arg, const void *data, size_t n, struct pv_err *err)
+{
+    (void)err; /* memory does not fail (see util/mem.h), and MODULE_MAX bounds it */
+    pv_buf_add(arg, data, n);
+    return 0;
+}
+
+static int put_module(struct pv_newc *w, const char *path, const char *name, struct pv_err *err)
+{
+    cleanup_free char *full = pv_xasprintf(PV_BOOT_MODULES "/%s", name);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    cleanup_buf struct pv_buf packed = {0}, plain = {0};
+    char head[16];
+    enum pv_comp comp;
+    ssize_t n;
+
+    if (fd < 0 || (n = pread(fd, head, sizeof(head), 0)) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "cannot read module '%s': %s", path,
+                             strerror(errno));
+    comp = pv_magic_comp(head, (size_t)n);
+    if (comp == PV_COMP_NONE) {
+        if (n < 4 || memcmp(head, "\x7f\x45LF", 4) != 0)
+            return pv_err_set(err, PV_E_USAGE, "module '%s' is %s, no kernel module", path,
+                              pv_magic_describe(head, (size_t)n));
+        return pv_newc_fd(w, full, 0644, fd, path, err);
+    }
+    if (pv_read_file(path, MODULE_FILE_MAX, &packed, err) < 0)
+        return -1;
+    if (pv_decompress(comp, packed.data, packed.len, MODULE_MAX, to_buf, &plain, err) < 0)
+        return pv_err_wrap(err, "module '%s'", path);
+    return pv_newc_blob(w, full, 0644, plain.data, plain.len, err);
+}
+
+static int collect(const struct pv_shim *shim, struct modset *s, struct pv_err *err)
+{
+    for (size_t i = 0; shim->modules && i < shim->modules->paths.n; i++)
+        if (modset_add(s, shim->modules->paths.v[i], err) < 0)
+            return -1;
+    for (size_t t = 0; shim->fs_types && shim->fs_types[t]; t++)
+        for (size_t i = 0; i < shim->fs_modules[t].paths.n; i++)
+            if (modset_add(s, shim->fs_modules[t].paths.v[i], err) < 0)
+                return -1;
+    return 0;
+}
+
+static int put_modules(struct pv_newc *w, const struct modset *s, struct pv_err *err)
+{
+    if (s->paths.n && pv_newc_dir(w, PV_BOOT_MODULES, 0755, 0, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->paths.n; i++)
+        if (put_module(w, s->paths.v[i], s->names.v[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- boot.conf ---- */
+
+static int conf_line(struct pv_buf *b, const char *key, const char *value, struct pv_err *err)
+{
+    if (!value)
+        return 0;
+    if (!*value || strpbrk(value, "\r\n"))
+        return pv_err_set(err, PV_E_USAGE, "'%s' must be one line of text, not '%s'", key, value);
+    pv_buf_addf(b, "%s %s\n", key, value);
+    return 0;
+}
+
+static int put_conf(struct pv_newc *w, const struct pv_shim *shim, const struct modset *s, struct pv_err *err)
+{
+    cleanup_buf struct pv_buf b = {0};
+
+    pv_buf_adds(&b, "");
+    for (size_t i = 0; shim->modules && i < shim->modules->paths.n; i++)
+        pv_buf_addf(&b, "module %s\n", modset_name(s, shim->modules->paths.v[i]));
+    for (size_t t = 0; shim->fs_types && shim->fs_types[t]; t++)
+        for (size_t i = 0; i < shim->fs_modules[t].paths.n; i++) {
+            const char *path = shim->fs_modules[t].paths.v[i];
+
+            if (!shim->modules || !contains(&shim->modules->paths, path)) /* else it is loaded anyway */
+                pv_buf_addf(&b, "fsmodule %s %s\n", shim->fs_types[t], modset_name(s, path));
+        }
+    if (conf_line(&b, "rootfs", shim->rootfs_device, err) < 0 || conf_line(&b, "root", shim->root, err) < 0 ||
+        conf_line(&b, "initfallback", shim->init_fallback, err) < 0)
+        return -1;
+    return pv_newc_blob(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
+}
+
+/* ---- the whole ---- */
+
+/*
+ * What init's descriptors are opened from, for a kernel whose built-in archive has been replaced.  Not when
+ * there is a profile's archive: its /dev may be anything, and is its own business.
+ */
+static int put_console(struct pv_newc *w, struct pv_err *err)
+{
+    if (pv_newc_dir(w, "/dev", 0755, 0, err) < 0)
+        return -1;
+    return pv_newc_chardev(w, "/dev/console", 0600, 5, 1, err);
+}
+
+static int put_all(struct pv_newc *w, const struct pv_shim *shim, const struct modset *s, struct pv_err *err)
+{
+    size_t blob = (size_t)(pv_agent_blob_end - pv_agent_blob);
+
+    if (!shim->initrd && put_console(w, err) < 0)
+        return -1;
+    if (pv_newc_blob(w, PV_WRAPPER_PATH, 0755, pv_agent_blob, blob, err) < 0 ||
+        pv_newc_dir(w, PV_BOOT_DIR, 0755, 0, err) < 0 || put_conf(w, shim, s, err) < 0 ||
+        put_modules(w, s, err) < 0)
+        return -1;
+    if (shim->n_files && (pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
+                          pv_shim_put_files(w, shim->files, shim->n_files, err) < 0))
+        return -1;
+    return pv_newc_finish(w, err);
+}
+
+static int put_initrd(const char *path, int out, struct pv_err *err)
+{
+    cleanup_close int in = pv_initrd_open(path, err);
+
+    return in < 0 ? -1 : pv_initrd_copy(path, in, out, err);
+}
+
+int pv_shim_build(const struct pv_shim *shim, int *memfd, struct pv_err *err)
+{
+    __attribute__((cleanup(modset_fini))) struct modset s = {0};
+    cleanup_newc struct pv_newc w = {0};
+    cleanup_close int fd = memfd_create("provium-initramfs", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot make memory for the initramfs");
+    if (collect(shim, &s, err) < 0 || (shim->initrd && put_initrd(shim->initrd, fd, err) < 0))
+        return -1;
+    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, shim, &s, err) < 0)
+        return -1;
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return pv_err_sys(err, errno, "cannot rewind the initramfs");
+    *memfd = pv_steal_fd(&fd);
+    return 0;
+}
