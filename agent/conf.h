@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The wrapper's orders: PV_BOOT_CONF of the shim archive (its format is in wire/proto.h). */
+#ifndef PV_AGENT_CONF_H
+#define PV_AGENT_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { AG_MODULES_MAX = 256, AG_CONF_MAX = 64 * 1024 };
+
+struct ag_conf {
+    const char *modules[AG_MODULES_MAX];
+    size_t n_modules;
+    struct {
+        const char *type, *file;
+    } fs_modules[AG_MODULES_MAX];
+    size_t n_fs_modules;
+    const char *rootfs;        /* "vda", or NULL */
+    const char *root;          /* or NULL */
+    const char *init_fallback; /* or NULL */
+};
+
+/*
+ * Parses the NUL-terminated text in place (the strings point into it).  False with a message that names
+ * the line: an unknown key, a value that is missing, twice the same setting, too many modules, a file name
+ * that leaves its directory.
+ */
+bool ag_conf_parse(char *text, struct ag_conf *c, char *why, size_t cap);
+
+/*
+ * The value of the last `key=` word on a kernel command line (double quotes as the kernel takes them);
+ * false when there is none or it does not fit.
+ */
+bool ag_cmdline_get(const char *cmdline, const char *key, char *dst, size_t cap);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* READ_FILE and WRITE_FILE, a chunk at a time, so that PING and CANCEL get through in between. */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*
+ * O_NONBLOCK: opening a FIFO without a writer, or a device, must not hold up the session; regular files do
+ * not care.
+ */
+static int open_file(struct ag_session *s, int flags, mode_t mode)
+{
+    struct ag_file *f = &s->file;
+    struct stat st;
+
+    f->bytes = 0;
+    f->fd = open(f->path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    if (f->fd < 0)
+        return -1;
+    if (fstat(f->fd, &st) < 0 || S_ISDIR(st.st_mode)) {
+        close(f->fd);
+        f->fd = -1;
+        errno = EISDIR;
+        return -1;
+    }
+    f->regular = S_ISREG(st.st_mode);
+    return 0;
+}
+
+void ag_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+{
+    pv_dec_str(d, s->file.path, sizeof(s->file.path));
+    if (!pv_dec_done(d)) {
+        ag_reply_error(s, id, EPROTO, "malformed READ_FILE");
+        return;
+    }
+    if (open_file(s, O_RDONLY, 0) < 0) {
+        ag_reply_error(s, id, errno, "open '%s'", s->file.path);
+        return;
+    }
+    s->req = AG_READ;
+    s->id = id;
+    ag_read_more(s);
+}
+
+/* Takes up what there is room for; most files are done with the first call. */
+void ag_read_more(struct ag_session *s)
+{
+    struct ag_file *f = &s->file;
+
+    while (ag_data_room(s)) {
+        ssize_t n = ag_pump(s, PV_MSG_DATA, f->fd, PV_CHUNK);
+
+        if (n > 0) {
+            f->bytes += (uint64_t)n;
+            continue;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0)
+            ag_reply_error(s, s->id, errno, "read '%s'", f->path);
+        else
+            ag_reply_ok(s, s->id, f->bytes);
+        ag_request_end(s);
+        return;
+    }
+}
+
+void ag_write_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+{
+    struct ag_file *f = &s->file;
+    uint32_t mode = pv_dec_u32(d);
+
+    pv_dec_str(d, f->path, sizeof(f->path));
+    if (!pv_dec_done(d) || (mode != PV_MODE_KEEP && mode & ~(uint32_t)07777)) {
+        ag_reply_error(s, id, EPROTO, "malformed WRITE_FILE");
+        return;
+    }
+    f->mode = mode;
+    /* The umask is 0. Set-id bits come only when the content is there. */
+    if (open_file(s, O_WRONLY | O_CREAT | O_TRUNC, mode == PV_MODE_KEEP ? 0644 : mode & 0777) < 0) {
+        ag_reply_error(s, id, errno, "open '%s'", f->path);
+        return;
+    }
+    s->req = AG_WRITE;
+    s->id = id;
+}
+
+static void write_finish(struct ag_session *s)
+{
+    struct ag_file *f = &s->file;
+    const char *what = "chmod";
+    int r = f->mode == PV_MODE_KEEP ? 0 : fchmod(f->fd, f->mode);
+
+    if (r == 0) {
+        what = "close";
+        r = close(f->fd);
+        f->fd = -1;
+    }
+    if (r < 0)
+        ag_reply_error(s, s->id, errno, "%s '%s'", what, f->path);
+    else
+        ag_reply_ok(s, s->id, f->bytes);
+    ag_request_end(s);
+}
+
+enum ag_step ag_write_data(struct ag_session *s, const uint8_t *data, size_t n)
+{
+    struct ag_file *f = &s->file;
+
+    if (n == 0) {
+        write_finish(s);
+        return AG_DONE;
+    }
+    while (s->head_done < n) {
+        ssize_t r = write(f->fd, data + s->head_done, n - s->head_done);
+
+        if (r > 0) {
+            s->head_done += (size_t)r;
+            f->bytes += (uint64_t)r;
+            continue;
+        }
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0 && errno == EAGAIN)
+            return AG_WAIT;
+        ag_reply_error(s, s->id, r < 0 ? errno : EIO, "write '%s'", f->path);
+        ag_request_end(s);
+        break;
+    }
+    return AG_DONE;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process between a session and a command.  It is a subreaper, so whatever the command starts, however
+ * it daemonizes, stays below it and can be found in /proc when all of it has to go.  When the command ends
+ * by itself the keeper goes too, and what was left running becomes init's, as it would on any system.
+ */
+#include "session.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util.h"
+
+enum {
+    PIDS_MAX = 32768,
+    STOP_ROUNDS = 40,    /* a fork bomb grows between two looks; each round catches a generation */
+    KILL_WAIT_MS = 5000, /* for processes that sit in the kernel */
+};
+
+struct failure {
+    int errnum, at;
+};
+
+/* ---- the command's process, up to execve ---- */
+
+static void try_exec(const struct ag_command *c)
+{
+    char path[PV_PATH_MAX];
+    const char *dirs = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    int e = ENOENT;
+
+    if (strchr(c->argv[0], '/')) {
+        execve(c->argv[0], c->argv, c->envp);
+        return;
+    }
+    for (char *const *v = c->envp; *v; v++)
+        if (strncmp(*v, "PATH=", 5) == 0)
+            dirs = *v + 5;
+    for (const char *p = dirs; *c->argv[0];) {
+        size_t n = strcspn(p, ":");
+
+        if (ag_format(path, sizeof(path), "%.*s/%s", n ? (int)n : 1, n ? p : ".", c->argv[0]))
+            execve(path, c->argv, c->envp);
+        if (errno != ENOENT && errno != ENOTDIR)
+            e = errno;
+        if (!p[n])
+            break;
+        p += n + 1;
+    }
+    errno = e;
+}
+
+static _Noreturn void command_main(const struct ag_command *c, int fail_fd)
+{
+    struct failure f = {.at = AG_AT_CHDIR};
+    sigset_t none;
+    int oom = c->proc_fd < 0 ? -1 : openat(c->proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (oom >= 0) {
+        ag_write_all(oom, "0", 1);
+        close(oom);
+    }
+    setsid();
+    for (int i = 0; i < 3; i++)
+        dup2(c->stdio[i], i);
+    ag_ignore_signals(false);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(022);
+    if (chdir(*c->cwd ? c->cwd : "/") == 0) {
+        f.at = AG_AT_EXEC;
+        try_exec(c);
+    }
+    f.errnum = errno;
+    ag_write_all(fail_fd, &f, sizeof(f));
+    _exit(127);
+}
+
+/* ---- killing a family ---- */
+
+struct family {
+    size_t n;
+    struct {
+        pid_t pid, parent;
+        bool ours, stopped;
+    } p[PIDS_MAX];
+};
+
+static bool read_stat(int proc_fd, const char *name, pid_t *parent, char *state)
+{
+    char path[64], text[512];
+    int ppid;
+
+    if (!ag_format(path, sizeof(path), "%s/stat", name) ||
+        ag_read_text(proc_fd, path, text, sizeof(text)) < 0)
+        return false;
+    const char *p = strrchr(text, ')'); /* the name may hold anything, parentheses too */
+
+    if (!p || sscanf(p + 1, " %c %d", state, &ppid) != 2)
+        return false;
+    *parent = ppid;
+    return true;
+}
+
+/* Every process that descends from this one. Without /proc: none (the caller falls back). */
+static void find_family(int proc_fd, struct family *f)
+{
+    int fd = proc_fd < 0 ? -1 : openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    pid_t self = getpid();
+
+    f->n = 0;
+    for (struct dirent *e; d && f->n < PIDS_MAX && (e = readdir(d));) {
+        char state;
+
+        if (e->d_name[0] < '1' || e->d_name[0] > '9' ||
+            !read_stat(proc_fd, e->d_name, &f->p[f->n].parent, &state))
+            continue;
+        f->p[f->n].pid = (pid_t)atoi(e->d_name);
+        f->p[f->n].ours = f->p[f->n].parent == self;
+        f->p[f->n].stopped = state == 'T' || state == 't' || state == 'Z' || state == 'X';
+        f->n++;
+    }
+    if (d)
+        closedir(d);
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < f->n; i++)
+            for (size_t k = 0; k < f->n && !f->p[i].ours; k++)
+                if (f->p[k].ours && f->p[k].pid == f->p[i].parent)
+                    more = f->p[i].ours = true;
+    }
+}
+
+/* How many were sent the signal. */
+static size_t signal_family(const struct family *f, int sig, bool but_stopped)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < f->n; i++)
+        if (f->p[i].ours && !(but_stopped && f->p[i].stopped)) {
+            kill(f->p[i].pid, sig);
+            n++;
+        }
+    return n;
+}
+
+/* Reaps what is there; notes how `pid` ended. True when no child is left. */
+static bool reap(pid_t pid, int *status, bool *gone)
+{
+    for (;;) {
+        int st;
+        pid_t r = waitpid(-1, &st, WNOHANG);
+
+        if (r == pid) {
+            *status = st;
+            *gone = true;
+        }
+        if (r <= 0)
+            return r < 0 && errno == ECHILD;
+    }
+}
+
+/* First all are stopped, so that nobody forks away from under the look-up, then all are killed. */
+static void kill_family(const struct ag_command *c, pid_t pid, int *status, bool *gone)
+{
+    static struct family f;
+    int64_t due = ag_now() + (int64_t)KILL_WAIT_MS * 1000000;
+
+    for (int i = 0; i < STOP_ROUNDS; i++) {
+        find_family(c->proc_fd, &f);
+        if (signal_family(&f, SIGSTOP, true) == 0)
+            break;
+    }
+    for (unsigned ms = 1; ag_now() < due; ms = ms < 50 ? ms * 2 : ms) {
+        find_family(c->proc_fd, &f);
+        signal_family(&f, SIGKILL, false);
+        if (!*gone) { /* without /proc: at least its process group */
+            kill(-pid, SIGKILL);
+            kill(pid, SIGKILL);
+        }
+        if (reap(pid, status, gone))
+            return;
+        ag_sleep_ms(ms);
+    }
+}
+
+/* ---- the keeper ---- */
+
+static void report(int ctl, const struct ag_report *r)
+{
+    send(ctl, r, sizeof(*r), MSG_NOSIGNAL);
+}
+
+static void on_child(int sig)
+{
+    (void)sig;
+}
+
+static pid_t start(int ctl, const struct ag_command *c)
+{
+    struct ag_report r = {.kind = AG_FAILED, .at = AG_AT_FORK};
+    struct failure f;
+    bool failed = true;
+    int p[2];
+    pid_t pid = pipe2(p, O_CLOEXEC) < 0 ? -1 : fork();
+
+    if (pid == 0)
+        command_main(c, p[1]);
+    r.value = errno;
+    if (pid > 0) {
+        ssize_t n;
+
+        close(p[1]);
+        do
+            n = read(p[0], &f, sizeof(f));
+        while (n < 0 && errno == EINTR);
+        close(p[0]);
+        failed = n == sizeof(f);
+        if (failed) {
+            r.value = f.errnum;
+            r.at = (unsigned)f.at;
+            ag_format(r.what, sizeof(r.what), "%s", f.at == AG_AT_EXEC ? c->argv[0] : c->cwd);
+        }
+    }
+    if (failed) {
+        report(ctl, &r);
+        _exit(1);
+    }
+    for (int i = 0; i < 3; i++)
+        close(c->stdio[i]);
+    return pid;
+}
+
+void ag_keeper(int ctl, const struct ag_command *c)
+{
+    struct sigaction chld = {.sa_handler = on_child};
+    struct pollfd p = {.fd = ctl, .events = POLLIN};
+    sigset_t block, none;
+    bool gone = false, kill_it = false;
+    int status = SIGKILL;
+    int64_t begin = ag_now();
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    sigemptyset(&none);
+    sigemptyset(&block);
+    sigaddset(&block, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigaction(SIGCHLD, &chld, NULL);
+    pid_t pid = start(ctl, c);
+
+    while (!gone && !kill_it) {
+        kill_it = ppoll(&p, 1, NULL, &none) > 0;
+        reap(pid, &status, &gone);
+    }
+    if (kill_it)
+        kill_family(c, pid, &status, &gone);
+    report(ctl,
+           &(struct ag_report){.kind = AG_ENDED, .value = status, .duration = (uint64_t)(ag_now() - begin)});
+    _exit(0);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor holds nothing but the listening socket, so nothing that a test does to a session can take
+ * the guest's agent away.  A guest that is out of memory, that kills every process, or whose init switches
+ * to another root keeps it: OOM score -1000, signals ignored, no descriptor on any visible mount.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#include "session.h"
+#include "util.h"
+#include "wire/proto.h"
+
+enum { SESSIONS_MAX = 128, BACKLOG = 32 };
+
+int ag_listen(void)
+{
+    const struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK,
+        .svm_port = PV_AGENT_PORT,
+        .svm_cid = VMADDR_CID_ANY,
+    };
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int e = errno;
+
+    close(fd);
+    errno = e;
+    return -1;
+}
+
+static void set_names(char **argv)
+{
+    static const char name[] = "@provium-agent";
+    size_t room = 0;
+
+    /* The kernel lays the arguments out one behind the other, from argv[0] on. */
+    if (argv && argv[0]) {
+        room = strlen(argv[0]) + 1;
+        for (size_t i = 1; argv[i] && argv[i] == argv[0] + room; i++)
+            room += strlen(argv[i]) + 1;
+        memset(argv[0], 0, room);
+        memcpy(argv[0], name, room < sizeof(name) ? room - 1 : sizeof(name));
+    }
+    prctl(PR_SET_NAME, "provium-agent");
+}
+
+void ag_ignore_signals(bool ignore)
+{
+    /* Those that a shutting-down init, a terminal or a broken connection send. */
+    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
+                               SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR,  SIGCHLD};
+    struct sigaction sa = {.sa_handler = ignore ? SIG_IGN : SIG_DFL};
+
+    for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
+        sigaction(sigs[i], &sa, NULL);
+}
+
+static void oom_spare(int proc_fd)
+{
+    int fd = proc_fd < 0 ? -1 : openat(proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    ag_write_all(fd, "-1000", 5);
+    close(fd);
+}
+
+/* /dev/null without a /dev: from the private devtmpfs, else a node of our own that is unlinked at once. */
+static int open_null(int dev_fd)
+{
+    int fd = openat(dev_fd < 0 ? AT_FDCWD : dev_fd, dev_fd < 0 ? "/dev/null" : "null", O_RDWR | O_CLOEXEC);
+
+    if (fd >= 0 || mknod("/.provium-null", S_IFCHR | 0666, 1 << 8 | 3) < 0)
+        return fd;
+    fd = open("/.provium-null", O_RDWR | O_CLOEXEC);
+    unlink("/.provium-null");
+    return fd;
+}
+
+static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n_sessions)
+{
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            ag_sleep_ms(10); /* out of something: no busy loop */
+        return;
+    }
+    pid_t pid = *n_sessions < SESSIONS_MAX ? fork() : -1;
+
+    if (pid == 0) {
+        close(s->listen_fd);
+        ag_session_main(fd, w);
+    }
+    if (pid > 0)
+        ++*n_sessions;
+    close(fd);
+}
+
+/* SIGCHLD only has to interrupt the poll. */
+static void on_child(int sig)
+{
+    (void)sig;
+}
+
+void ag_serve_main(const struct ag_serve *s, char **argv)
+{
+    struct ag_world w = {.proc_fd = s->proc_fd, .dev_fd = s->dev_fd, .follow_init = true, .may_halt = true};
+    struct sigaction chld = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+    struct pollfd p = {.fd = s->listen_fd, .events = POLLIN};
+    sigset_t block, none;
+    int n_sessions = 0;
+
+    setsid();
+    set_names(argv);
+    ag_ignore_signals(true);
+    sigemptyset(&none);
+    sigemptyset(&block);
+    sigaddset(&block, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigaction(SIGCHLD, &chld, NULL);
+    oom_spare(s->proc_fd);
+    w.null_fd = open_null(s->dev_fd);
+    for (int i = 0; i < 3; i++)
+        if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)
+            close(i);
+    ag_world_init(&w);
+    for (;;) {
+        int r = ppoll(&p, 1, NULL, &none);
+
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            n_sessions--;
+        if (r > 0)
+            serve_one(s, &w, &n_sessions);
+    }
+}
+
+void ag_serve_fd(int fd)
+{
+    struct ag_world w = {.dev_fd = -1};
+    int flags = fcntl(fd, F_GETFL);
+
+    w.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    w.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        _exit(2);
+    umask(0);
+    prctl(PR_SET_NAME, "provium-agent");
+    ag_ignore_signals(true);
+    ag_session_main(fd, &w);
+}
