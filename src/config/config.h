@@ -35,6 +35,7 @@ struct pv_profile {
     struct pv_strv qemu_args; /* passed on as they are */
     struct pv_strv env;       /* "KEY=VALUE" */
     int line;                 /* of its table header, 0 for the built-in default */
+    bool builtin_userland;    /* names neither initrd nor rootfs: initrd is the built-in userland */
 };
 
 struct pv_config {
@@ -49,13 +50,22 @@ struct pv_config {
  * fine: then there is only the profile `default`.  guest_dir holds the default guest (kernel `vmlinuz`,
  * `modules/`, `userland.cpio`), NULL when it is not set up; the file may define `default` itself, which
  * then replaces the built-in one.  Files that a profile names must exist and be readable.
+ *
+ * A profile with neither `initrd` nor `rootfs` gets initrd = GUEST_DIR/userland.cpio and builtin_userland;
+ * while that file is not set up its initrd stays NULL here and pv_config_profile refuses it, so that a
+ * project's other profiles can be used before `make setup`.
+ *
+ * `root` and `rootfs_format` without `rootfs`, and `root` together with `initrd`, are errors: they would have
+ * no effect.  `rootfs_format = "raw"` allows an image whose bytes look like a format we would refuse (not
+ * qcow2).
  */
 struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct pv_err *err);
 void pv_config_free(struct pv_config *c);
 
 /*
  * Borrowed. NULL name means "default". Unknown: class usage, the text lists the known ones and a near
- * match. "default" without a default guest: class missing, the text says `make setup`.
+ * match. "default" without a default guest, or a profile that needs the built-in userland without one: class
+ * missing, the text says `make setup`.
  */
 const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err);
 
@@ -63,8 +73,9 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
 bool pv_accel_parse(const char *s, enum pv_accel *accel);
 
 /*
- * Where the default guest lies: $PROVIUM_GUEST_DIR, else `guest` beside the running binary, else
- * ../share/provium/guest from it. The caller frees; NULL when none has a vmlinuz.
+ * Where the default guest lies: $PROVIUM_GUEST_DIR if that is set and not empty (then nothing else), else
+ * `guest` beside the running binary, else ../share/provium/guest from it. The caller frees; NULL when there
+ * is no vmlinuz in it.
  */
 char *pv_guest_dir(void);
 

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/config_keys.h"
+#include "config/config_toml.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/parse.h"
+#include "util/path.h"
+
+enum { FILE_MAX = 1024 * 1024, NAME_MAX_LEN = 64 };
+
+static const char file_name[] = "provium.toml";
+
+bool pv_accel_parse(const char *s, enum pv_accel *accel)
+{
+    static const char *const names[] = {
+        [PV_ACCEL_AUTO] = "auto", [PV_ACCEL_KVM] = "kvm", [PV_ACCEL_TCG] = "tcg"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(s, names[i])) {
+            *accel = (enum pv_accel)i;
+            return true;
+        }
+    return false;
+}
+
+/* ---- the default guest ---- */
+
+char *pv_guest_dir(void)
+{
+    const char *env = getenv("PROVIUM_GUEST_DIR");
+    cleanup_free char *self = pv_self_dir(), *cwd = NULL;
+    char *candidates[2] = {NULL, NULL}, *found = NULL;
+
+    if (env && *env) {
+        cwd = getcwd(NULL, 0);
+        candidates[0] = pv_path_join(cwd ? cwd : ".", env);
+    } else if (self) {
+        candidates[0] = pv_path_join(self, "guest");
+        candidates[1] = pv_path_join(self, "../share/provium/guest");
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(candidates); i++) {
+        if (candidates[i] && !found) {
+            cleanup_free char *kernel = pv_path_join(candidates[i], "vmlinuz");
+
+            if (access(kernel, R_OK) == 0)
+                found = pv_steal(&candidates[i]);
+        }
+        free(candidates[i]);
+    }
+    return found;
+}
+
+/* GUEST_DIR/name if it is there and readable, else NULL. */
+static char *guest_file(const char *guest_dir, const char *name)
+{
+    char *path = guest_dir ? pv_path_join(guest_dir, name) : NULL;
+
+    if (path && access(path, R_OK) < 0) {
+        free(path);
+        return NULL;
+    }
+    return path;
+}
+
+/* The guest's tree, if modules/ itself is one; else it is found beside the kernel by the kernel's version. */
+static char *guest_modules(const char *guest_dir)
+{
+    cleanup_free char *dep = guest_file(guest_dir, "modules/modules.dep");
+
+    return dep ? pv_path_join(guest_dir, "modules") : NULL;
+}
+
+static struct pv_profile *add_profile(struct pv_config *c, const char *name, int line)
+{
+    struct pv_profile *p;
+
+    c->profiles = pv_xrealloc(c->profiles, (c->n_profiles + 1) * sizeof(*c->profiles));
+    p = &c->profiles[c->n_profiles++];
+    memset(p, 0, sizeof(*p));
+    p->name = pv_xstrdup(name);
+    p->line = line;
+    return p;
+}
+
+static const struct pv_profile *find_profile(const struct pv_config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_profiles; i++)
+        if (!strcmp(c->profiles[i].name, name))
+            return &c->profiles[i];
+    return NULL;
+}
+
+/* The built-in `default`, unless the file has one or the guest is not set up. */
+static void add_default(struct pv_config *c, const char *guest_dir)
+{
+    cleanup_free char *kernel = guest_file(guest_dir, "vmlinuz");
+    cleanup_free char *userland = guest_file(guest_dir, "userland.cpio");
+    struct pv_profile *p;
+
+    if (!kernel || !userland || find_profile(c, "default"))
+        return;
+    p = add_profile(c, "default", 0);
+    p->kernel = pv_steal(&kernel);
+    p->initrd = pv_steal(&userland);
+    p->builtin_userland = true;
+    p->modules = guest_modules(guest_dir);
+    p->init = pv_xstrdup("/sbin/init");
+    p->append = pv_xstrdup("");
+}
+
+/* ---- the file ---- */
+
+static bool profile_name_ok(const struct pv_toml *t)
+{
+    if (!t->key_len || strlen(t->key) != t->key_len || t->key_len > NAME_MAX_LEN ||
+        !isalnum((unsigned char)t->key[0]))
+        return false;
+    for (const char *s = t->key; *s; s++)
+        if (!isalnum((unsigned char)*s) && !strchr("._-", *s))
+            return false;
+    return true;
+}
+
+static int read_profile(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
+                        const char *guest_dir, struct pv_err *err)
+{
+    struct pv_profile *p;
+
+    if (!profile_name_ok(t))
+        return pv_err_set(err, PV_E_USAGE,
+                          "%s:%d: '%.64s' cannot be a profile's name; expected letters, digits, '.', '_' and "
+                          "'-', beginning with a letter or digit, at most %d bytes",
+                          at->file, t->line, t->key, NAME_MAX_LEN);
+    if (t->type != PV_TOML_TABLE)
+        return pv_err_set(err, PV_E_USAGE,
+                          "%s:%d: 'profile.%s' is not a table; expected [profile.NAME] and keys below it",
+                          at->file, t->line, t->key);
+    p = add_profile(c, t->key, t->line);
+    if (pv_profile_read(at, t, p, err) < 0)
+        return -1;
+    if (!p->initrd && !p->rootfs) {
+        p->builtin_userland = true;
+        p->initrd = guest_file(guest_dir, "userland.cpio");
+    }
+    return 0;
+}
+
+static int read_top(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *root,
+                    const char *guest_dir, struct pv_err *err)
+{
+    static const char *const known[] = {"profile", NULL};
+
+    for (size_t i = 0; i < root->n_items; i++) {
+        const struct pv_toml *t = &root->items[i];
+        const char *near = pv_nearest(t->key, known);
+
+        if (strcmp(t->key, "profile") != 0)
+            return pv_err_set(err, PV_E_USAGE,
+                              "%s:%d: %s '%.64s' is not known%s%s%s; expected tables called [profile.NAME]",
+                              at->file, t->line, t->type == PV_TOML_TABLE ? "table" : "key", t->key,
+                              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        if (t->type != PV_TOML_TABLE)
+            return pv_err_set(err, PV_E_USAGE,
+                              "%s:%d: 'profile' is not a table; expected tables called [profile.NAME]",
+                              at->file, t->line);
+        for (size_t j = 0; j < t->n_items; j++)
+            if (read_profile(c, at, &t->items[j], guest_dir, err) < 0)
+                return -1;
+    }
+    return 0;
+}
+
+static int read_config(struct pv_config *c, const char *guest_dir, struct pv_err *err)
+{
+    struct pv_config_at at = {.file = c->path, .dir = c->dir};
+    cleanup_buf struct pv_buf text = {0};
+    struct pv_toml *root;
+    int r;
+
+    if (pv_read_file(c->path, FILE_MAX, &text, err) < 0) {
+        if (err && err->cls == PV_E_HOST) /* the user's file: the user's to mend */
+            err->cls = PV_E_USAGE;
+        return pv_err_wrap(err, "configuration");
+    }
+    root = pv_toml_parse(text.data ? text.data : "", text.len, c->path, err);
+    if (!root)
+        return -1;
+    r = read_top(c, &at, root, guest_dir, err);
+    pv_toml_free(root);
+    return r;
+}
+
+/* The path of the nearest provium.toml from `dir` upward, or NULL. */
+static char *search_upward(const char *dir)
+{
+    cleanup_free char *at = pv_xstrdup(dir);
+
+    for (;;) {
+        char *path = pv_path_join(at, file_name), *up;
+
+        if (access(path, F_OK) == 0)
+            return path;
+        free(path);
+        if (!strcmp(at, "/"))
+            return NULL;
+        up = pv_path_dirname(at);
+        free(at);
+        at = up;
+    }
+}
+
+static int locate(struct pv_config *c, const char *path, struct pv_err *err)
+{
+    cleanup_free char *cwd = getcwd(NULL, 0);
+    struct stat st;
+
+    if (!cwd)
+        return pv_err_sys(err, errno, "cannot tell the working directory");
+    if (!path) {
+        c->path = search_upward(cwd);
+    } else {
+        c->path = pv_path_join(cwd, path);
+        if (stat(c->path, &st) < 0)
+            return pv_err_set(err, PV_E_USAGE, "configuration file '%s' cannot be read: %s", path,
+                              strerror(errno));
+        if (S_ISDIR(st.st_mode))
+            return pv_err_set(err, PV_E_USAGE,
+                              "configuration file '%s' is a directory; expected a file such as %s/%s", path,
+                              path, file_name);
+    }
+    c->dir = c->path ? pv_path_dirname(c->path) : pv_steal(&cwd);
+    pv_debug("config", "%s, project root %s", c->path ? c->path : "no provium.toml", c->dir);
+    return 0;
+}
+
+struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct pv_err *err)
+{
+    struct pv_config *c = pv_xcalloc(1, sizeof(*c));
+
+    if (locate(c, path, err) < 0 || (c->path && read_config(c, guest_dir, err) < 0)) {
+        pv_config_free(c);
+        return NULL;
+    }
+    add_default(c, guest_dir);
+    return c;
+}
+
+void pv_config_free(struct pv_config *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_profiles; i++)
+        pv_profile_fini(&c->profiles[i]);
+    free(c->profiles);
+    free(c->path);
+    free(c->dir);
+    free(c);
+}
+
+/* ---- looking up ---- */
+
+static void unknown_profile(const struct pv_config *c, const char *name, struct pv_err *err)
+{
+    cleanup_free const char **known = pv_xcalloc(c->n_profiles + 1, sizeof(*known));
+    const char *near;
+
+    for (size_t i = 0; i < c->n_profiles; i++)
+        known[i] = c->profiles[i].name;
+    near = pv_nearest(name, known);
+    pv_err_set(err, PV_E_USAGE, "unknown profile '%.64s'", name);
+    if (near)
+        pv_err_append(err, "; did you mean '%s'?", near);
+    pv_err_append(err, "; known profiles:");
+    for (size_t i = 0; i < c->n_profiles; i++)
+        pv_err_append(err, "%s %s", i ? "," : "", known[i]);
+    if (!c->n_profiles)
+        pv_err_append(err, " none");
+    if (c->path)
+        pv_err_append(err, " (from %s)", c->path);
+    else
+        pv_err_append(err, " (no %s was found from %s upward)", file_name, c->dir);
+}
+
+const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err)
+{
+    const struct pv_profile *p;
+
+    if (!name)
+        name = "default";
+    p = find_profile(c, name);
+    if (!p && !strcmp(name, "default")) {
+        pv_err_set(err, PV_E_MISSING,
+                   "the default guest is not set up: run `make setup`, or define [profile.default] in %s",
+                   file_name);
+        return NULL;
+    }
+    if (!p) {
+        unknown_profile(c, name, err);
+        return NULL;
+    }
+    if (p->builtin_userland && !p->initrd) {
+        pv_err_set(err, PV_E_MISSING,
+                   "%s:%d: profile '%s' has neither `initrd` nor `rootfs` and so uses the built-in userland, "
+                   "which is not set up: run `make setup`, or add one of the two keys",
+                   c->path, p->line, p->name);
+        return NULL;
+    }
+    return p;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Magic numbers, each from the format's own description or from QEMU's block driver of that name.  Byte
+ * offsets are from the start of the file.
+ */
+#include "config/diskformat.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "util/err.h"
+#include "util/mem.h"
+
+#define CONVERT "convert it with `qemu-img convert -O qcow2 %s NEW.qcow2` and use that"
+#define UNPACK "unpack it first (%s holds compressed bytes)"
+
+static const struct {
+    unsigned offset, len;
+    const char *magic;
+    const char *name;
+    const char *advice; /* has one %s: the path */
+} foreign[] = {
+    {0, 4, "KDMV", "a VMDK image", CONVERT},
+    {0, 4, "COWD", "a VMDK image", CONVERT},
+    {0, 21, "# Disk DescriptorFile", "a VMDK descriptor", CONVERT},
+    {64, 4, "\x7f\x10\xda\xbe", "a VDI image", CONVERT},
+    {0, 8, "vhdxfile", "a VHDX image", CONVERT},
+    {0, 8, "conectix", "a VHD image", CONVERT},
+    {0, 4, "QED\0", "a QED image", CONVERT},
+    {0, 16, "WithoutFreeSpace", "a Parallels image", CONVERT},
+    {0, 16, "WithouFreSpacExt", "a Parallels image", CONVERT},
+    {0, 8, "QFI\xfb\0\0\0\1", "a qcow image of version 1", CONVERT},
+    {32769, 5, "CD001", "an ISO 9660 (CD) image",
+     "make a disk image with a Linux root out of what is in it, or set rootfs_format = \"raw\" if %s "
+     "really is the guest's root"},
+    {0, 2, "\x1f\x8b", "compressed with gzip", UNPACK},
+    {0, 6,
+     "\xfd"
+     "7zXZ\0",
+     "compressed with xz", UNPACK},
+    {0, 4, "\x28\xb5\x2f\xfd", "compressed with zstd", UNPACK},
+    {0, 3, "BZh", "compressed with bzip2", UNPACK},
+    {0, 4, "PK\3\4", "a zip archive", UNPACK},
+    {0, 6, "070701", "a cpio archive", "a root archive goes into `initrd`, not `rootfs` (%s)"},
+    {257, 5, "ustar", "a tar archive", "make a disk image from it: %s is no block device's content"},
+};
+
+static bool holds(const char *head, size_t n, unsigned offset, const char *magic, unsigned len)
+{
+    return n >= (size_t)offset + len && !memcmp(head + offset, magic, len);
+}
+
+const char *pv_disk_format(const char *path, struct pv_err *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char head[33 * 1024];
+    size_t n = 0;
+
+    if (fd < 0) {
+        pv_err_sys(err, errno, "cannot open '%s'", path);
+        return NULL;
+    }
+    while (n < sizeof(head)) {
+        ssize_t r = read(fd, head + n, sizeof(head) - n);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0) {
+            pv_err_sys(err, errno, "cannot read '%s'", path);
+            return NULL;
+        }
+        if (r == 0)
+            break;
+        n += (size_t)r;
+    }
+    if (n == 0) {
+        pv_err_set(err, PV_E_USAGE, "is empty; expected a disk image");
+        return NULL;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(foreign); i++)
+        if (holds(head, n, foreign[i].offset, foreign[i].magic, foreign[i].len)) {
+            pv_err_set(err, PV_E_USAGE, "is %s, which cannot be used as it is; ", foreign[i].name);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            pv_err_append(err, foreign[i].advice, path);
+#pragma GCC diagnostic pop
+            return NULL;
+        }
+    return holds(head, n, 0, "QFI\xfb", 4) ? "qcow2" : "raw";
+}
