@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is remembered is the outcome of the probe proper and the TSC's rate, in one small text file that is
+ * replaced as a whole.  Whether /dev/kvm can be opened is asked each time: it is cheap, and permissions
+ * change without a reboot.
+ *
+ *     provium-accel 1
+ *     boot 3c5a...            the host's boot ID: another one, and the file is stale
+ *     tsc 2596136
+ *     kvm slow /dev/kvm is there but ...
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/err.h"
+#include "util/log.h"
+#include "util/path.h"
+#include "vm/kvmprobe.h"
+#include "vm/tsc.h"
+#include "vm/vm.h"
+
+enum { MEMORY_MAX = 1024, BOOT_ID_LEN = 36 };
+
+/* ABSENT here: KVM was not probed when this was written. */
+struct memory {
+    enum pv_kvm_result kvm;
+    uint32_t tsc_khz;
+    char why[256];
+};
+
+static const char *const result_names[] = {
+    [PV_KVM_FAST] = "fast", [PV_KVM_SLOW] = "slow", [PV_KVM_BROKEN] = "broken", [PV_KVM_ABSENT] = "unknown"};
+
+static bool boot_id(char id[static BOOT_ID_LEN + 1])
+{
+    cleanup_buf struct pv_buf text = {0};
+
+    if (pv_read_file("/proc/sys/kernel/random/boot_id", 256, &text, NULL) < 0 || text.len < BOOT_ID_LEN)
+        return false;
+    memcpy(id, text.data, BOOT_ID_LEN);
+    id[BOOT_ID_LEN] = '\0';
+    return strspn(id, "0123456789abcdef-") == BOOT_ID_LEN;
+}
+
+/* False for anything but a whole file of this boot. */
+static bool recall(const char *path, const char *id, struct memory *m)
+{
+    cleanup_buf struct pv_buf text = {0};
+    char boot[64], name[16];
+    int at = 0;
+
+    if (pv_read_file(path, MEMORY_MAX, &text, NULL) < 0 || !text.len || strlen(text.data) != text.len ||
+        text.data[text.len - 1] != '\n')
+        return false;
+    text.data[text.len - 1] = '\0';
+    if (sscanf(text.data, "provium-accel 1\nboot %36s\ntsc %9" SCNu32 "\nkvm %15s %n", boot, &m->tsc_khz,
+               name, &at) < 3 ||
+        !at || strcmp(boot, id) != 0 || strpbrk(text.data + at, "\n\r\033"))
+        return false;
+    snprintf(m->why, sizeof(m->why), "%s", text.data + at);
+    for (size_t i = 0; i < PV_ARRAY_LEN(result_names); i++)
+        if (!strcmp(name, result_names[i])) {
+            m->kvm = (enum pv_kvm_result)i;
+            return true;
+        }
+    return false;
+}
+
+/* A failure to write means that the next one probes again: no more than that. */
+static void remember(const char *path, const char *id, const struct memory *m)
+{
+    cleanup_free char *temp = pv_xasprintf("%s.%d", path, (int)getpid());
+    cleanup_free char *text = pv_xasprintf("provium-accel 1\nboot %s\ntsc %" PRIu32 "\nkvm %s %s\n", id,
+                                           m->tsc_khz, result_names[m->kvm], m->why);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool ok;
+
+    if (fd < 0)
+        return;
+    ok = pv_write_all(fd, text, strlen(text)) == 0;
+    close(fd);
+    if (!ok || rename(temp, path) < 0)
+        unlink(temp);
+}
+
+/*
+ * *m is what is remembered (known) or gets what is found.  True if *m was changed.
+ */
+static bool probe(struct pv_accel_probe *out, struct memory *m, bool known)
+{
+    struct pv_tsc_sample start = pv_tsc_sample();
+    enum pv_kvm_result now;
+    bool changed = !known;
+    int kvm = pv_kvm_open(&now, out->why, sizeof(out->why));
+
+    out->kvm = false;
+    if (kvm >= 0) {
+        if (!known || m->kvm == PV_KVM_ABSENT) {
+            m->kvm = pv_kvm_probe(kvm, m->why, sizeof(m->why));
+            changed = true;
+        }
+        close(kvm);
+        snprintf(out->why, sizeof(out->why), "%s", m->why);
+        out->kvm = m->kvm == PV_KVM_FAST;
+    }
+    if (!known)
+        m->tsc_khz = pv_tsc_khz_since(&start);
+    out->tsc_khz = m->tsc_khz;
+    pv_debug("accel", "%s; TSC %" PRIu32 " kHz%s", out->why, out->tsc_khz, known ? " (remembered)" : "");
+    return changed;
+}
+
+void pv_accel_probe_now(struct pv_accel_probe *out)
+{
+    struct memory m = {.kvm = PV_KVM_ABSENT};
+
+    memset(out, 0, sizeof(*out));
+    probe(out, &m, false);
+}
+
+void pv_accel_probe(struct pv_accel_probe *out)
+{
+    cleanup_free char *dir = pv_cache_dir(NULL), *path = NULL;
+    struct memory m = {.kvm = PV_KVM_ABSENT};
+    char id[BOOT_ID_LEN + 1];
+    bool known;
+
+    memset(out, 0, sizeof(*out));
+    if (!dir || !boot_id(id)) {
+        probe(out, &m, false);
+        return;
+    }
+    path = pv_path_join(dir, "accel");
+    known = recall(path, id, &m);
+    if (!known)
+        m = (struct memory){.kvm = PV_KVM_ABSENT};
+    if (probe(out, &m, known))
+        remember(path, id, &m);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counter and clock cannot be read at one instant, so the clock is read between two readings of the counter,
+ * many times, and the narrowest bracket is taken: the error is then some tens of nanoseconds, a few parts
+ * per million of 20 ms.
+ */
+#include "vm/tsc.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <time.h>
+#include <x86intrin.h>
+
+#include "util/clock.h"
+
+enum { BRACKETS = 64, SPAN_MS = 20, KHZ_MIN = 100000, KHZ_MAX = 20000000 };
+
+int pv_tsc_invariant(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1U << 8));
+}
+
+struct pv_tsc_sample pv_tsc_sample(void)
+{
+    struct pv_tsc_sample best = {0, 0};
+    uint64_t width = UINT64_MAX;
+
+    for (int i = 0; i < BRACKETS; i++) {
+        uint64_t before = __rdtsc(), after;
+        int64_t ns = pv_now();
+
+        after = __rdtsc();
+        if (after - before < width) {
+            width = after - before;
+            best = (struct pv_tsc_sample){before + width / 2, ns};
+        }
+    }
+    return best;
+}
+
+/* What the CPU or the hypervisor says, in kHz; 0: nothing. */
+static uint64_t khz_from_cpuid(void)
+{
+    unsigned a, b, c, d;
+
+    /* Leaf 0x15 (Intel SDM, "Time Stamp Counter and Nominal Core Crystal Clock"): crystal Hz * EBX / EAX. */
+    if (__get_cpuid_max(0, NULL) >= 0x15) {
+        __cpuid(0x15, a, b, c, d);
+        if (a && b && c)
+            return (uint64_t)c * b / a / 1000;
+    }
+    /* The hypervisors' timing leaf: EAX is the TSC's kHz. Only where CPUID.1 ECX bit 31 says hypervisor. */
+    if (__get_cpuid(1, &a, &b, &c, &d) && (c & (1U << 31))) {
+        __cpuid(0x40000000, a, b, c, d);
+        if (a >= 0x40000010 && a < 0x40010000) {
+            __cpuid(0x40000010, a, b, c, d);
+            return a;
+        }
+    }
+    return 0;
+}
+
+uint32_t pv_tsc_measured_khz(const struct pv_tsc_sample *start)
+{
+    int64_t until = start->ns + SPAN_MS * PV_NSEC_PER_MSEC;
+    struct timespec ts = {until / PV_NSEC_PER_SEC, until % PV_NSEC_PER_SEC};
+    struct pv_tsc_sample end;
+    double khz;
+
+    if (!pv_tsc_invariant())
+        return 0;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+        ;
+    end = pv_tsc_sample();
+    if (end.ticks <= start->ticks || end.ns <= start->ns)
+        return 0;
+    khz = (double)(end.ticks - start->ticks) * 1e6 / (double)(end.ns - start->ns) + 0.5;
+    return khz >= KHZ_MIN && khz <= KHZ_MAX ? (uint32_t)khz : 0;
+}
+
+uint32_t pv_tsc_khz_since(const struct pv_tsc_sample *start)
+{
+    uint32_t khz = pv_tsc_measured_khz(start);
+    uint64_t told = khz ? khz_from_cpuid() : 0;
+
+    return told > khz - khz / 1000 && told < khz + khz / 1000 ? (uint32_t)told : khz;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The rate of the host's time stamp counter.  Private to vm. */
+#ifndef PV_VM_TSC_H
+#define PV_VM_TSC_H
+
+#include <stdint.h>
+
+struct pv_tsc_sample {
+    uint64_t ticks;
+    int64_t ns; /* pv_now() at that tick */
+};
+
+/* True if the counter runs at one rate whatever the CPU does (CPUID 0x80000007, EDX bit 8). */
+int pv_tsc_invariant(void);
+
+/* One reading of counter and clock together, the best of many. Takes a few microseconds. */
+struct pv_tsc_sample pv_tsc_sample(void);
+
+/*
+ * The rate in kHz from a sample taken earlier and one taken now; sleeps until 20 ms lie between.  0 when the
+ * counter is not invariant or the result makes no sense.
+ */
+uint32_t pv_tsc_measured_khz(const struct pv_tsc_sample *start);
+
+/*
+ * The same, but what CPUID says (leaf 0x15, the hypervisor's 0x40000010) where it agrees with the measurement
+ * to 0.1 %: that is exact.
+ */
+uint32_t pv_tsc_khz_since(const struct pv_tsc_sample *start);
+
+#endif
