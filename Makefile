@@ -21,7 +21,7 @@ setup:
 	@scripts/setup
 
 $(BUILD)/build.ninja: setup
-	@test -f $@ || meson setup $(BUILD) --prefix $(PREFIX) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@test -f $@ || meson setup $(BUILD) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
 	@rm -f $(BUILD)-setup.log
 
 build: $(BUILD)/build.ninja
@@ -39,8 +39,13 @@ check-asan: setup
 bench: build
 	@bench/run
 
+# The binary looks for its guest in ../share/provium/guest beside its own directory.
 install: build
-	@meson install -C $(BUILD) --no-rebuild
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/provium/guest
+	@install -m 755 $(BUILD)/provium $(DESTDIR)$(PREFIX)/bin/provium
+	@for f in vmlinuz userland.cpio modules VERSION; do \
+		rm -rf $(DESTDIR)$(PREFIX)/share/provium/guest/$$f && \
+		cp -a $(BUILD)/guest/$$f $(DESTDIR)$(PREFIX)/share/provium/guest/ || exit 1; done
 
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
