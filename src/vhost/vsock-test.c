@@ -1,0 +1,845 @@
+/* SPDX-License-Identifier: MIT */
+/* The device as its owner and as the guest see it: streams on one side, rings on the other. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "vhost/front.h"
+#include "vhost/vhost.h"
+
+enum {
+    REQUEST = VIRTIO_VSOCK_OP_REQUEST,
+    RESPONSE = VIRTIO_VSOCK_OP_RESPONSE,
+    RST = VIRTIO_VSOCK_OP_RST,
+    SHUTDOWN = VIRTIO_VSOCK_OP_SHUTDOWN,
+    RW = VIRTIO_VSOCK_OP_RW,
+    CREDIT_UPDATE = VIRTIO_VSOCK_OP_CREDIT_UPDATE,
+    CREDIT_REQUEST = VIRTIO_VSOCK_OP_CREDIT_REQUEST,
+};
+
+/* A stream and what its owner saw. */
+struct end {
+    struct pv_stream *s;
+    uint32_t host_port, guest_port;
+    unsigned events;
+    bool close_in_event;
+    struct front *free_in_event;
+};
+
+static uint8_t data[600000], back[600000];
+
+static void on_event(struct pv_stream *s, void *arg)
+{
+    struct end *e = arg;
+
+    assert_ptr_equal(s, e->s);
+    e->events++;
+    if (e->free_in_event) {
+        e->free_in_event->v->ops->free(e->free_in_event->v);
+        e->free_in_event->v = NULL;
+    }
+    if (e->close_in_event) {
+        pv_stream_close(s);
+        e->s = NULL;
+    }
+}
+
+static bool has_event(void *arg)
+{
+    return ((struct end *)arg)->events > 0;
+}
+
+static void wait_event(struct front *f, struct end *e)
+{
+    front_run(f, has_event, e);
+    e->events = 0;
+}
+
+static void watch(struct end *e, struct pv_stream *s)
+{
+    e->s = s;
+    s->on_event = on_event;
+    s->arg = e;
+}
+
+/* Connects to guest_port; the guest sees the request. */
+static void request(struct front *f, struct end *e, uint32_t guest_port)
+{
+    struct front_packet p;
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_stream *s = f->v->ops->connect(f->v, guest_port, &err);
+
+    memset(e, 0, sizeof(*e));
+    assert_non_null(s);
+    watch(e, s);
+    front_expect(f, REQUEST, &p);
+    assert_int_equal(p.h.dst_port, guest_port);
+    assert_int_equal(p.h.type, VIRTIO_VSOCK_TYPE_STREAM);
+    assert_int_equal(p.h.buf_alloc, 256 * 1024);
+    assert_int_equal(p.len, 0);
+    e->host_port = p.h.src_port;
+    e->guest_port = guest_port;
+    assert_true(s->connecting);
+}
+
+/* A packet from the guest on e's connection. */
+static void from_guest(struct front *f, struct end *e, unsigned op, const void *bytes, uint32_t n)
+{
+    front_send(f, op, e->guest_port, e->host_port, bytes, n);
+}
+
+static void from_guest_flags(struct front *f, struct end *e, unsigned op, uint32_t flags, uint32_t buf_alloc,
+                             uint32_t fwd)
+{
+    struct virtio_vsock_hdr h = {.op = (uint16_t)op,
+                                 .src_port = e->guest_port,
+                                 .dst_port = e->host_port,
+                                 .flags = flags,
+                                 .buf_alloc = buf_alloc,
+                                 .fwd_cnt = fwd};
+
+    assert_true(front_put(f, h, NULL, 0));
+    front_kick(f, 1);
+}
+
+static void connected(struct front *f, struct end *e, uint32_t guest_port)
+{
+    request(f, e, guest_port);
+    from_guest(f, e, RESPONSE, NULL, 0);
+    wait_event(f, e);
+    assert_false(e->s->connecting);
+    assert_int_equal(e->s->error, 0);
+}
+
+static void start(struct front *f)
+{
+    front_init(f, 128);
+    front_start(f);
+    assert_true(f->v->ops->ready(f->v));
+}
+
+static void nothing_comes(struct front *f)
+{
+    struct front_packet p;
+
+    front_sync(f);
+    assert_false(front_take(f, &p));
+}
+
+/* ---- the ordinary ---- */
+
+static void both_ways(void **state)
+{
+    for (unsigned layout = FRONT_SPLIT; layout <= FRONT_SHREDS; layout++) {
+        struct front f;
+        struct front_packet p;
+        struct end e;
+
+        (void)state;
+        front_init(&f, 128);
+        assert_false(f.v->ops->ready(f.v));
+        f.layout = (enum front_layout)layout;
+        front_start(&f);
+        assert_true(f.v->ops->ready(f.v));
+        assert_int_equal(f.changes, 1);
+        connected(&f, &e, 1234);
+        assert_int_equal(pv_stream_read(e.s, back, 10), -EAGAIN);
+        assert_int_equal(pv_stream_write(e.s, "hello", 5), 5);
+        front_expect(&f, RW, &p);
+        assert_int_equal(p.len, 5);
+        assert_memory_equal(p.data, "hello", 5);
+        /* More than one buffer: cut into full ones. */
+        assert_int_equal(pv_stream_write(e.s, data, 10000), 10000);
+        for (uint32_t n = 0; n < 10000; n += p.len) {
+            front_expect(&f, RW, &p);
+            assert_int_equal(p.len, 10000 - n < FRONT_RX_DATA ? 10000 - n : FRONT_RX_DATA);
+            assert_memory_equal(p.data, data + n, p.len);
+        }
+        from_guest(&f, &e, RW, data, 20000);
+        wait_event(&f, &e);
+        assert_int_equal(pv_stream_read(e.s, back, sizeof(back)), 20000);
+        assert_memory_equal(back, data, 20000);
+        assert_int_equal(pv_stream_read(e.s, back, 10), -EAGAIN);
+        pv_stream_close(e.s);
+        front_expect(&f, SHUTDOWN, &p);
+        assert_int_equal(p.h.flags, 3);
+        from_guest(&f, &e, RST, NULL, 0);
+        nothing_comes(&f);
+        front_fini(&f);
+    }
+}
+
+static void refused(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+
+    (void)state;
+    start(&f);
+    request(&f, &e, 99);
+    from_guest(&f, &e, RST, NULL, 0);
+    wait_event(&f, &e);
+    assert_false(e.s->connecting);
+    assert_int_equal(e.s->error, ECONNREFUSED);
+    assert_int_equal(pv_stream_read(e.s, back, 1), -ECONNREFUSED);
+    assert_int_equal(pv_stream_write(e.s, back, 1), -ECONNREFUSED);
+    pv_stream_close(e.s);
+    /* Closed before the answer: the guest is told, and a late answer is refused. */
+    request(&f, &e, 99);
+    pv_stream_close(e.s);
+    front_expect(&f, RST, &p);
+    from_guest(&f, &e, RESPONSE, NULL, 0);
+    front_expect(&f, RST, &p);
+    nothing_comes(&f);
+    front_fini(&f);
+}
+
+static void times_out(void **state)
+{
+    struct front f;
+    struct end e = {0};
+    int64_t before = pv_now();
+
+    (void)state;
+    front_init(&f, 128); /* no driver at all */
+    watch(&e, f.v->ops->connect(f.v, 5, NULL));
+    wait_event(&f, &e);
+    assert_int_equal(e.s->error, ETIMEDOUT);
+    assert_in_range((pv_now() - before) / PV_NSEC_PER_MSEC, 1900, 4000);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+/* Asked for before the driver is up: sent when it is. */
+static void connects_early(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e = {0};
+
+    (void)state;
+    front_init(&f, 128);
+    watch(&e, f.v->ops->connect(f.v, 5, NULL));
+    front_start(&f);
+    front_expect(&f, REQUEST, &p);
+    e.guest_port = 5;
+    e.host_port = p.h.src_port;
+    from_guest(&f, &e, RESPONSE, NULL, 0);
+    wait_event(&f, &e);
+    assert_int_equal(e.s->error, 0);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void accept_one(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg)
+{
+    struct end *e = arg;
+
+    (void)v;
+    if (e->close_in_event) {
+        pv_stream_close(s);
+        e->events++;
+        return;
+    }
+    watch(e, s);
+    e->guest_port = guest_port;
+    e->events++;
+}
+
+static void guest_connects(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e = {.host_port = 2000, .guest_port = 777}, other = {.host_port = 2001, .guest_port = 778};
+
+    (void)state;
+    start(&f);
+    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &e), 0);
+    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &e), -1);
+    from_guest(&f, &other, REQUEST, NULL, 0);
+    front_expect(&f, RST, &p);
+    assert_int_equal(p.h.dst_port, 778);
+    assert_int_equal(p.h.src_port, 2001);
+    from_guest(&f, &e, REQUEST, NULL, 0);
+    wait_event(&f, &e);
+    assert_int_equal(e.guest_port, 777);
+    assert_false(e.s->connecting);
+    assert_int_equal(pv_stream_write(e.s, "hi", 2), 2);
+    front_expect(&f, RESPONSE, &p);
+    assert_int_equal(p.h.src_port, 2000);
+    assert_int_equal(p.h.dst_port, 777);
+    front_expect(&f, RW, &p);
+    assert_memory_equal(p.data, "hi", 2);
+    pv_stream_close(e.s);
+    front_expect(&f, SHUTDOWN, &p);
+    /* The listener may close what it is given at once. */
+    e.close_in_event = true;
+    e.guest_port = 779;
+    from_guest(&f, &e, REQUEST, NULL, 0);
+    wait_event(&f, &e);
+    front_expect(&f, RESPONSE, &p);
+    front_expect(&f, SHUTDOWN, &p);
+    nothing_comes(&f);
+    front_fini(&f);
+}
+
+static void credit_out(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+    uint32_t got = 0;
+
+    (void)state;
+    start(&f);
+    request(&f, &e, 7);
+    from_guest_flags(&f, &e, RESPONSE, 0, 10000, 0);
+    wait_event(&f, &e);
+    assert_int_equal(pv_stream_write(e.s, data, 20000), 10000);
+    assert_int_equal(pv_stream_write(e.s, data, 1), -EAGAIN);
+    pv_stream_want_write(e.s, true);
+    while (got < 10000) {
+        front_expect(&f, RW, &p);
+        got += p.len;
+    }
+    assert_int_equal(got, 10000);
+    front_expect(&f, CREDIT_REQUEST, &p);
+    nothing_comes(&f);
+    assert_int_equal(e.events, 0);
+    from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10000, 4000);
+    wait_event(&f, &e);
+    assert_int_equal(pv_stream_write(e.s, data, 20000), 4000);
+    /* A guest that takes back what it gave has no credit; nothing worse. */
+    from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10, 4000);
+    from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10000, 0xfffffff0);
+    front_sync(&f);
+    assert_int_equal(pv_stream_write(e.s, data, 1), -EAGAIN);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void credit_given(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+
+    (void)state;
+    start(&f);
+    connected(&f, &e, 7);
+    for (int i = 0; i < 4; i++)
+        from_guest(&f, &e, RW, data, 65492);
+    wait_event(&f, &e);
+    front_sync(&f);
+    nothing_comes(&f);
+    assert_int_equal(pv_stream_read(e.s, back, 60000), 60000);
+    nothing_comes(&f); /* less than a quarter */
+    assert_int_equal(pv_stream_read(e.s, back, 5536), 5536);
+    front_expect(&f, CREDIT_UPDATE, &p);
+    assert_int_equal(p.h.fwd_cnt, 65536);
+    assert_int_equal(p.h.buf_alloc, 256 * 1024);
+    from_guest(&f, &e, CREDIT_REQUEST, NULL, 0);
+    front_expect(&f, CREDIT_UPDATE, &p);
+    /* 196432 bytes are there; 65712 more fill the buffer exactly, one more is too many. */
+    from_guest(&f, &e, RW, data, 65000);
+    from_guest(&f, &e, RW, data, 712);
+    nothing_comes(&f);
+    from_guest(&f, &e, RW, data, 1);
+    front_expect(&f, RST, &p);
+    for (size_t n = 262144; n > 0;) {
+        ssize_t r = pv_stream_read(e.s, back, sizeof(back));
+
+        assert_in_range(r, 1, n);
+        n -= (size_t)r;
+    }
+    assert_int_equal(pv_stream_read(e.s, back, 1), -ECONNRESET);
+    assert_int_equal(e.s->error, ECONNRESET);
+    assert_int_equal(f.v->error, 0);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void half_close(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+
+    (void)state;
+    start(&f);
+    /* Ours first. */
+    connected(&f, &e, 7);
+    pv_stream_shutdown_write(e.s);
+    pv_stream_shutdown_write(e.s);
+    front_expect(&f, SHUTDOWN, &p);
+    assert_int_equal(p.h.flags, VIRTIO_VSOCK_SHUTDOWN_SEND);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), -EPIPE);
+    from_guest(&f, &e, RW, "late", 4);
+    from_guest_flags(&f, &e, SHUTDOWN, 3, 4096, 0);
+    front_expect(&f, RST, &p); /* it closed */
+    wait_event(&f, &e);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 4);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 0);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 0);
+    assert_int_equal(e.s->error, 0);
+    pv_stream_close(e.s);
+    nothing_comes(&f);
+    /* The guest's first: its end, then still ours. */
+    connected(&f, &e, 8);
+    from_guest(&f, &e, RW, "bye", 3);
+    from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND, 4096, 0);
+    front_sync(&f);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 3);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 0);
+    assert_int_equal(pv_stream_write(e.s, "still", 5), 5);
+    front_expect(&f, RW, &p);
+    /* It will not receive either, said in a second message. */
+    from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_RCV, 4096, 0);
+    front_expect(&f, RST, &p);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), -EPIPE);
+    assert_int_equal(pv_stream_read(e.s, back, 10), 0);
+    pv_stream_close(e.s);
+    /* Data after the end that was announced. */
+    connected(&f, &e, 9);
+    from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND, 4096, 0);
+    from_guest(&f, &e, RW, "zombie", 6);
+    front_expect(&f, RST, &p);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void reset_by_guest(void **state)
+{
+    struct front f;
+    struct end e;
+
+    (void)state;
+    start(&f);
+    connected(&f, &e, 7);
+    from_guest(&f, &e, RW, "last words", 10);
+    from_guest(&f, &e, RST, NULL, 0);
+    wait_event(&f, &e);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), -ECONNRESET);
+    assert_int_equal(pv_stream_read(e.s, back, 100), 10);
+    assert_int_equal(pv_stream_read(e.s, back, 100), -ECONNRESET);
+    assert_int_equal(e.s->error, ECONNRESET);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+/* Both 16-bit indices of both rings go round, more than once around small rings. */
+static void indices_wrap(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+
+    (void)state;
+    front_init(&f, 8);
+    front_start(&f);
+    connected(&f, &e, 7);
+    for (uint32_t i = 0; i < 140000; i++) {
+        uint32_t v = i;
+        struct virtio_vsock_hdr h = {.op = RW,
+                                     .src_port = e.guest_port,
+                                     .dst_port = e.host_port,
+                                     .len = sizeof(v),
+                                     .buf_alloc = 65536,
+                                     .fwd_cnt = (uint32_t)(i * sizeof(v))};
+
+        assert_true(front_put(&f, h, &v, sizeof(v)));
+        front_kick(&f, 1);
+        wait_event(&f, &e);
+        assert_int_equal(pv_stream_read(e.s, &v, sizeof(v)), sizeof(v));
+        assert_int_equal(v, i);
+        assert_int_equal(pv_stream_write(e.s, &v, sizeof(v)), sizeof(v));
+        do
+            assert_true(front_take(&f, &p));
+        while (p.h.op == CREDIT_UPDATE);
+        assert_int_equal(p.h.op, RW);
+        assert_memory_equal(p.data, &i, sizeof(i));
+    }
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void many(void **state)
+{
+    static struct end e[257];
+    struct front f;
+    struct front_packet p;
+    struct end in = {.host_port = 2000, .guest_port = 9};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    start(&f);
+    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &in), 0);
+    for (unsigned i = 0; i < 256; i++)
+        connected(&f, &e[i], 1000 + i % 7);
+    assert_null(f.v->ops->connect(f.v, 1, &err));
+    assert_non_null(strstr(err.text, "256"));
+    from_guest(&f, &in, REQUEST, NULL, 0);
+    front_expect(&f, RST, &p);
+    for (unsigned i = 0; i < 256; i++) {
+        from_guest(&f, &e[i], RW, &i, sizeof(i));
+        front_sync(&f);
+    }
+    for (unsigned i = 256; i-- > 0;) {
+        unsigned v;
+
+        assert_int_equal(pv_stream_read(e[i].s, &v, sizeof(v)), sizeof(v));
+        assert_int_equal(v, i);
+        pv_stream_close(e[i].s);
+        front_expect(&f, SHUTDOWN, &p);
+        assert_int_equal(p.h.src_port, e[i].host_port);
+    }
+    connected(&f, &e[256], 1); /* there is room again */
+    pv_stream_close(e[256].s);
+    front_fini(&f);
+}
+
+/* ---- full rings ---- */
+
+static void full_receive_ring(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+    uint32_t got = 0;
+    ssize_t taken;
+
+    (void)state;
+    front_init(&f, 8); /* four buffers */
+    front_start(&f);
+    connected(&f, &e, 7);
+    taken = pv_stream_write(e.s, data, 100000);
+    assert_int_equal(taken, 4 * FRONT_RX_DATA);
+    assert_int_equal(pv_stream_write(e.s, data, 1), -EAGAIN);
+    pv_stream_want_write(e.s, true);
+    front_sync(&f);
+    assert_int_equal(e.events, 0);
+    while (got < 100000) {
+        front_expect(&f, RW, &p);
+        assert_memory_equal(p.data, data + got, p.len);
+        got += p.len;
+        if (taken < 100000) {
+            wait_event(&f, &e);
+            taken += pv_stream_write(e.s, data + taken, 100000 - (size_t)taken);
+        }
+    }
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+/* The guest sends and sends and takes nothing: the device stops taking, and goes on when it can. */
+static void flood(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    unsigned sent = 0, resets = 0;
+
+    (void)state;
+    front_init(&f, 8);
+    f.hold = true;
+    front_start(&f);
+    for (int round = 0; round < 100; round++) {
+        struct virtio_vsock_hdr h = {.op = RW, .src_port = sent, .dst_port = 4};
+
+        while (front_put(&f, h, NULL, 0))
+            h.src_port = ++sent;
+        front_kick(&f, 1);
+        front_sync(&f);
+    }
+    /* Four buffers, the queue of resets, and one ring full of packets that are left alone. */
+    assert_in_range(sent, 4 + 64, 4 + 64 + 8);
+    while (resets < sent) {
+        if (!front_take(&f, &p)) {
+            front_fill_rx(&f);
+            front_kick(&f, 0);
+            front_expect(&f, RST, &p);
+        }
+        assert_int_equal(p.h.op, RST);
+        assert_int_equal(p.h.dst_port, resets);
+        resets++;
+    }
+    nothing_comes(&f);
+    assert_int_equal(f.v->error, 0);
+    front_fini(&f);
+}
+
+/* ---- ends ---- */
+
+static void guest_resets(void **state)
+{
+    struct front f;
+    struct end e, other;
+
+    (void)state;
+    start(&f);
+    for (int i = 0; i < 3; i++) {
+        connected(&f, &e, 7);
+        request(&f, &other, 8);
+        from_guest(&f, &e, RW, "panic", 5);
+        front_sync(&f);
+        front_stop(&f);
+        assert_false(f.v->ops->ready(f.v));
+        assert_true(e.events > 0);
+        assert_int_equal(pv_stream_read(e.s, back, 100), 5);
+        assert_int_equal(pv_stream_read(e.s, back, 100), -ECONNRESET);
+        assert_int_equal(other.s->error, ECONNRESET);
+        pv_stream_close(e.s);
+        pv_stream_close(other.s);
+        front_start(&f);
+        assert_true(f.v->ops->ready(f.v));
+        assert_int_equal(f.changes, 2 + i);
+    }
+    connected(&f, &e, 7);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+static void closes_in_event(void **state)
+{
+    struct front f;
+    struct end e[3];
+
+    (void)state;
+    start(&f);
+    for (unsigned i = 0; i < 3; i++)
+        connected(&f, &e[i], 7);
+    e[1].close_in_event = true;
+    for (unsigned i = 0; i < 3; i++)
+        from_guest(&f, &e[i], RW, "x", 1);
+    front_sync(&f);
+    assert_null(e[1].s);
+    assert_int_equal(e[1].events, 1);
+    assert_int_equal(e[0].events, 1);
+    /* The whole device, from within an event of one of its streams; which then are still closable. */
+    e[0].events = e[2].events = 0;
+    e[2].free_in_event = &f;
+    e[2].close_in_event = true;
+    for (unsigned i = 0; i < 3; i += 2)
+        from_guest(&f, &e[i], RW, "x", 1);
+    front_run(&f, has_event, &e[2]);
+    assert_null(f.v);
+    assert_null(e[2].s);
+    while (pv_stream_read(e[0].s, back, 10) > 0)
+        ;
+    assert_int_equal(pv_stream_read(e[0].s, back, 10), -ECONNRESET);
+    assert_int_equal(pv_stream_write(e[0].s, "x", 1), -ECONNRESET);
+    pv_stream_want_write(e[0].s, true);
+    pv_stream_shutdown_write(e[0].s);
+    pv_stream_close(e[0].s);
+    front_fini(&f);
+}
+
+static void qemu_dies(void **state)
+{
+    struct front f;
+    struct end e;
+
+    (void)state;
+    start(&f);
+    connected(&f, &e, 7);
+    close(f.sock);
+    f.sock = -1;
+    wait_event(&f, &e);
+    assert_int_equal(e.s->error, ECONNRESET);
+    assert_int_equal(f.v->error, EIO);
+    assert_string_equal(f.v->error_text, "QEMU closed the vhost-user connection");
+    assert_int_equal(f.changes, 2);
+    assert_null(f.v->ops->connect(f.v, 1, NULL));
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
+/* ---- hostile packets: the connection pays, at most ---- */
+
+static void bad_packets(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+    struct virtio_vsock_hdr h = {.op = RW, .buf_alloc = 4096};
+
+    (void)state;
+    start(&f);
+    connected(&f, &e, 7);
+    h.src_port = 7;
+    h.dst_port = e.host_port;
+    /* From another, to another: dropped. */
+    h.src_cid = FRONT_CID + 1;
+    assert_true(front_put(&f, h, NULL, 0));
+    h.src_cid = 0;
+    h.dst_cid = 3;
+    assert_true(front_put(&f, h, NULL, 0));
+    front_kick(&f, 1);
+    nothing_comes(&f);
+    h.dst_cid = 0;
+    /* Not a stream. */
+    h.type = 2;
+    assert_true(front_put(&f, h, NULL, 0));
+    front_kick(&f, 1);
+    front_expect(&f, RST, &p);
+    assert_int_equal(p.h.type, 2);
+    h.type = 0;
+    assert_int_equal(e.s->error, 0);
+    /* Longer than it is. */
+    h.len = 1000;
+    assert_true(front_put(&f, h, data, 999));
+    front_kick(&f, 1);
+    front_expect(&f, RST, &p);
+    assert_int_equal(p.h.dst_port, 7);
+    wait_event(&f, &e);
+    assert_int_equal(e.s->error, ECONNRESET);
+    pv_stream_close(e.s);
+    /* An operation that does not exist, and one that is out of place. */
+    connected(&f, &e, 7);
+    from_guest(&f, &e, 99, NULL, 0);
+    front_expect(&f, RST, &p);
+    pv_stream_close(e.s);
+    connected(&f, &e, 7);
+    from_guest(&f, &e, REQUEST, NULL, 0);
+    front_expect(&f, RST, &p);
+    pv_stream_close(e.s);
+    request(&f, &e, 7);
+    from_guest(&f, &e, RW, "early", 5);
+    front_expect(&f, RST, &p);
+    wait_event(&f, &e);
+    assert_int_equal(e.s->error, ECONNRESET);
+    pv_stream_close(e.s);
+    assert_int_equal(f.v->error, 0);
+    front_fini(&f);
+}
+
+/* ---- hostile rings: the device breaks, with a reason, and nothing else happens ---- */
+
+static void breaks(struct front *f, struct end *e, unsigned ring, const char *text)
+{
+    front_kick(f, ring);
+    wait_event(f, e);
+    assert_int_equal(e->s->error, ECONNRESET);
+    assert_int_equal(f->v->error, EIO);
+    assert_non_null(strstr(f->v->error_text, text));
+    assert_int_equal(f->changes, 2);
+    assert_false(f->v->ops->ready(f->v));
+    assert_int_equal(pv_stream_write(e->s, "x", 1), -ECONNRESET);
+    pv_stream_close(e->s);
+    front_fini(f);
+}
+
+static void make_tx(struct front *f, uint16_t head, struct vring_desc d)
+{
+    struct front_ring *r = &f->ring[1];
+
+    if (head < r->num)
+        r->desc[head] = d;
+    r->avail->ring[r->avail_idx % r->num] = head;
+    __atomic_store_n(&r->avail->idx, ++r->avail_idx, __ATOMIC_RELEASE);
+}
+
+static void bad_rings(void **state)
+{
+    static const struct {
+        uint16_t head;
+        struct vring_desc d;
+        const char *text;
+    } cases[] = {
+        {128, {0}, "index is outside the ring"},
+        {5, {FRONT_GPA, 44, VRING_DESC_F_NEXT, 5}, "loops"},
+        {5, {FRONT_GPA, 44, VRING_DESC_F_NEXT, 128}, "index outside the ring"},
+        {5, {0, 44, 0, 0}, "outside its memory"},
+        {5, {FRONT_GPA + FRONT_MEM - 43, 44, 0, 0}, "outside its memory"},
+        {5, {UINT64_MAX - 3, 44, 0, 0}, "outside its memory"},
+        {5, {FRONT_GPA, UINT32_MAX, 0, 0}, "outside its memory"},
+        {5, {FRONT_GPA, 44, VRING_DESC_F_WRITE, 0}, "write-only buffer"},
+        {5, {FRONT_GPA, 64, VRING_DESC_F_INDIRECT, 0}, "indirect"},
+        {5, {FRONT_GPA, 43, 0, 0}, "shorter than its header"},
+        {5, {FRONT_GPA, 0, 0, 0}, "shorter than its header"},
+    };
+    struct front f;
+    struct end e;
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        start(&f);
+        connected(&f, &e, 7);
+        make_tx(&f, cases[i].head, cases[i].d);
+        breaks(&f, &e, 1, cases[i].text);
+    }
+    start(&f);
+    connected(&f, &e, 7);
+    f.ring[1].avail->idx = (uint16_t)(f.ring[1].avail_idx + 129);
+    breaks(&f, &e, 1, "more than the ring's size");
+}
+
+/* On the receive ring it is seen when something is sent: inside a write of the owner. */
+static void bad_receive_ring(void **state)
+{
+    static const struct {
+        struct vring_desc d;
+        const char *text;
+    } cases[] = {
+        {{FRONT_GPA, 4096, 0, 0}, "read-only buffer"},
+        {{FRONT_GPA, 44, VRING_DESC_F_WRITE, 0}, "too small"},
+        {{1, 4096, VRING_DESC_F_WRITE, 0}, "outside its memory"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        struct front f;
+        struct end e;
+
+        start(&f);
+        connected(&f, &e, 7);
+        for (unsigned j = 0; j < f.ring[0].num; j++)
+            f.ring[0].desc[j] = cases[i].d;
+        assert_int_equal(pv_stream_write(e.s, "x", 1), -ECONNRESET);
+        assert_int_equal(e.events, 0); /* not from within */
+        e.events = 0;
+        wait_event(&f, &e);
+        assert_int_equal(f.v->error, EIO);
+        assert_non_null(strstr(f.v->error_text, cases[i].text));
+        pv_stream_close(e.s);
+        front_fini(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_ways),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(times_out),
+        cmocka_unit_test(connects_early),
+        cmocka_unit_test(guest_connects),
+        cmocka_unit_test(credit_out),
+        cmocka_unit_test(credit_given),
+        cmocka_unit_test(half_close),
+        cmocka_unit_test(reset_by_guest),
+        cmocka_unit_test(indices_wrap),
+        cmocka_unit_test(many),
+        cmocka_unit_test(full_receive_ring),
+        cmocka_unit_test(flood),
+        cmocka_unit_test(guest_resets),
+        cmocka_unit_test(closes_in_event),
+        cmocka_unit_test(qemu_dies),
+        cmocka_unit_test(bad_packets),
+        cmocka_unit_test(bad_rings),
+        cmocka_unit_test(bad_receive_ring),
+    };
+
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 31 + i / 257);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
