@@ -1,5 +1,634 @@
 /* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "image/image.h"
+#include "image/kprune.h"
+#include "image/test-kernel-files.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/path.h"
+#include "util/spawn.h"
+
+enum { ELF_SIZE = 700 << 10 };
+
+static char dir[] = "/tmp/pv-kernel-test-XXXXXX";
+
+static char *in_dir(const char *name)
+{
+    return pv_path_join(dir, name);
+}
+
+static void slurp(const char *path, struct pv_buf *b)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    assert_int_equal(pv_read_file(path, 1u << 30, b, &err), 0);
+}
+
+static void expect_content(const char *path, const struct pv_buf *want)
+{
+    cleanup_buf struct pv_buf b = {0};
+
+    slurp(path, &b);
+    assert_int_equal(b.len, want->len);
+    assert_memory_equal(b.data, want->data, want->len);
+}
+
+static void empty_cache(void)
+{
+    cleanup_free char *cache = in_dir("cache");
+
+    pv_rm_rf(cache);
+    assert_int_equal(setenv("XDG_CACHE_HOME", cache, 1), 0);
+}
+
+/* How many names in the kernel cache begin or end with `part`. */
+static int count_cached(const char *part)
+{
+    cleanup_free char *path = in_dir("cache/provium/kernels");
+    DIR *d = opendir(path);
+    struct dirent *de;
+    int n = 0;
+
+    while (d && (de = readdir(d)) != NULL)
+        n += strstr(de->d_name, part) != NULL;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static void open_ok(const char *path, bool unpack, struct pv_kernel *k)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    if (pv_kernel_open(path, unpack, k, &err) < 0)
+        fail_msg("%s: %s", path, err.text);
+}
+
+/* Writes a bzImage with this compression; elf gets what is in it. */
+static char *make_kernel(enum pv_comp c, unsigned seed, bool pvh, struct pv_buf *elf)
+{
+    cleanup_buf struct pv_buf packed = {0}, bz = {0};
+    char *path = in_dir("vmlinuz");
+
+    test_make_elf(elf, ELF_SIZE, pvh, seed);
+    test_compress(c, elf->data, elf->len, &packed);
+    test_make_bzimage(&bz, c, &packed, elf->len);
+    test_write(path, bz.data, bz.len);
+    return path;
+}
+
+/* ---- unpacking ---- */
+
+static void unpacks_every_compression(void **state)
+{
+    (void)state;
+    for (enum pv_comp c = PV_COMP_NONE + 1; c < PV_COMP_COUNT; c++) {
+        cleanup_buf struct pv_buf elf = {0};
+        cleanup_free char *path = NULL, *first = NULL;
+        struct pv_kernel k;
+
+        empty_cache();
+        path = make_kernel(c, c, true, &elf);
+        open_ok(path, true, &k);
+        if (!k.unpacked)
+            fail_msg("%s was not unpacked", pv_comp_name(c));
+        assert_string_equal(k.release, TEST_RELEASE);
+        expect_content(k.boot_path, &elf);
+        first = pv_xstrdup(k.boot_path);
+        pv_kernel_fini(&k);
+        open_ok(path, true, &k);
+        assert_true(k.unpacked);
+        assert_string_equal(k.boot_path, first);
+        pv_kernel_fini(&k);
+        assert_int_equal(count_cached(".vmlinux"), 1);
+        assert_int_equal(count_cached(".tmp"), 0);
+    }
+}
+
+static int run(const char *command)
+{
+    char *argv[] = {"sh", "-c", (char *)(uintptr_t)command, NULL};
+    struct pv_spawn sp = {.file = "sh", .argv = argv};
+    struct pv_err err = PV_ERR_INIT;
+    pid_t pid = pv_spawn(&sp, NULL, &err);
+    int status = -1;
+
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* As the kernel's Makefile calls the programs, with what libarchive does not write: xz with BCJ, 64 MiB
+ * windows. */
+static void unpacks_what_programs_wrote(void **state)
+{
+    static const struct {
+        enum pv_comp c;
+        const char *program, *command;
+    } cases[] = {
+        {PV_COMP_XZ, "xz", "xz --check=crc32 --x86 --lzma2=,dict=32MiB"},
+        {PV_COMP_LZMA, "xz", "xz --format=lzma -9"},
+        {PV_COMP_GZIP, "gzip", "gzip -n -9"},
+        {PV_COMP_BZIP2, "bzip2", "bzip2 -9"},
+        {PV_COMP_ZSTD, "zstd", "zstd -q --ultra -22"},
+        {PV_COMP_LZ4, "lz4", "lz4 -l -9"},
+        {PV_COMP_LZO, "lzop", "lzop -9"},
+    };
+    int ran = 0;
+
+    (void)state;
+    empty_cache();
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        cleanup_buf struct pv_buf elf = {0}, packed = {0}, bz = {0};
+        cleanup_free char *plain = in_dir("plain"), *out = in_dir("packed"), *path = in_dir("vmlinuz");
+        cleanup_free char *probe = pv_xasprintf("command -v %s", cases[i].program);
+        cleanup_free char *command = pv_xasprintf("%s <%s >%s", cases[i].command, plain, out);
+        struct pv_kernel k;
+
+        if (run(probe) != 0) {
+            print_message("skipped: no program '%s'\n", cases[i].program);
+            continue;
+        }
+        test_make_elf(&elf, ELF_SIZE + 12345, true, (unsigned)i);
+        test_write(plain, elf.data, elf.len);
+        assert_int_equal(run(command), 0);
+        slurp(out, &packed);
+        assert_int_equal(pv_magic_comp(packed.data, packed.len), cases[i].c);
+        test_make_bzimage(&bz, cases[i].c, &packed, elf.len);
+        test_write(path, bz.data, bz.len);
+        open_ok(path, true, &k);
+        if (!k.unpacked)
+            fail_msg("not unpacked: %s", cases[i].command);
+        expect_content(k.boot_path, &elf);
+        pv_kernel_fini(&k);
+        ran++;
+    }
+    if (!ran)
+        skip();
+}
+
+static void unpacks_the_real_kernel(void **state)
+{
+    const char *guest = getenv("PROVIUM_GUEST_DIR");
+    cleanup_free char *path = pv_path_join(guest ? guest : "build/guest", "vmlinuz");
+    cleanup_free char *version = pv_path_join(guest ? guest : "build/guest", "VERSION");
+    cleanup_buf struct pv_buf want = {0};
+    struct pv_kernel k, direct;
+
+    (void)state;
+    if (access(path, R_OK) < 0 || access(version, R_OK) < 0) {
+        print_message("skipped: no '%s' (scripts/setup makes it; PROVIUM_GUEST_DIR says where)\n", path);
+        skip();
+    }
+    empty_cache();
+    open_ok(path, true, &k);
+    assert_true(k.unpacked);
+    slurp(version, &want);
+    want.data[strcspn(want.data, "\n")] = '\0';
+    assert_string_equal(k.release, want.data);
+    /* What came out is a kernel by itself, and says the same. */
+    open_ok(k.boot_path, true, &direct);
+    assert_string_equal(direct.release, want.data);
+    assert_string_equal(direct.boot_path, k.boot_path);
+    assert_false(direct.unpacked);
+    pv_kernel_fini(&direct);
+    pv_kernel_fini(&k);
+}
+
+static void unpack_is_a_choice(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_GZIP, 1, true, &elf);
+    struct pv_kernel k;
+
+    (void)state;
+    empty_cache();
+    open_ok(path, false, &k);
+    assert_string_equal(k.boot_path, path);
+    assert_string_equal(k.release, TEST_RELEASE);
+    assert_false(k.unpacked);
+    assert_int_equal(count_cached(""), 0);
+    pv_kernel_fini(&k);
+}
+
+static void boots_packed_when_it_must(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0}, elf2 = {0}, bz = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_XZ, 1, false, &elf);
+    struct pv_kernel k;
+
+    (void)state;
+    empty_cache();
+    for (int i = 0; i < 2; i++) { /* no PVH note; the second time it is known */
+        open_ok(path, true, &k);
+        assert_string_equal(k.boot_path, path);
+        assert_false(k.unpacked);
+        pv_kernel_fini(&k);
+        assert_int_equal(count_cached(".vmlinux"), 0);
+        assert_int_equal(count_cached(".ok"), 1);
+        assert_int_equal(count_cached(".tmp"), 0);
+    }
+    free(path); /* a payload that is damaged in the middle, found by xz' own checksum */
+    path = make_kernel(PV_COMP_XZ, 1, true, &elf2);
+    slurp(path, &bz);
+    bz.data[bz.len / 2] ^= 1;
+    test_write(path, bz.data, bz.len);
+    open_ok(path, true, &k);
+    assert_string_equal(k.boot_path, path);
+    pv_kernel_fini(&k);
+    assert_int_equal(count_cached(".vmlinux"), 0);
+}
+
+static void lives_without_a_cache(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_GZIP, 1, true, &elf);
+    struct pv_kernel k;
+
+    (void)state;
+    setenv("XDG_CACHE_HOME", "/proc/no-such-place", 1);
+    open_ok(path, true, &k);
+    assert_string_equal(k.boot_path, path);
+    assert_false(k.unpacked);
+    pv_kernel_fini(&k);
+}
+
+/* ---- the cache is right, or it is made anew ---- */
+
+/* Until the identity of the cached file is believed, and noted: from then on it is not summed again. */
+static void settle(const char *path)
+{
+    int64_t deadline = pv_deadline(10 * PV_NSEC_PER_SEC);
+
+    for (;;) {
+        cleanup_free char *ok = NULL;
+        cleanup_buf struct pv_buf b = {0};
+        struct pv_kernel k;
+
+        open_ok(path, true, &k);
+        ok = pv_xasprintf("%.*s.ok", (int)(strlen(k.boot_path) - strlen(".vmlinux")), k.boot_path);
+        pv_kernel_fini(&k);
+        slurp(ok, &b);
+        if (!strstr(b.data, " -\n") && count_cached(".src") == 1)
+            return;
+        assert_true(pv_now() < deadline);
+        usleep(20000);
+    }
+}
+
+static void keep_times(const char *path, const struct stat *st)
+{
+    struct timespec times[2] = {st->st_atim, st->st_mtim};
+
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void flip_byte(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct stat st;
+    char c;
+
+    assert_true(fd >= 0 && fstat(fd, &st) == 0 && pread(fd, &c, 1, at) == 1);
+    c ^= 4;
+    assert_int_equal(pwrite(fd, &c, 1, at), 1);
+    close(fd);
+    keep_times(path, &st);
+}
+
+static void damage_truncate(const char *vmlinux)
+{
+    struct stat st;
+
+    assert_int_equal(stat(vmlinux, &st), 0);
+    assert_int_equal(truncate(vmlinux, ELF_SIZE - 1), 0);
+    keep_times(vmlinux, &st);
+}
+
+static void damage_flip(const char *vmlinux)
+{
+    flip_byte(vmlinux, ELF_SIZE / 3);
+}
+
+static void damage_remove(const char *vmlinux)
+{
+    assert_int_equal(unlink(vmlinux), 0);
+}
+
+static void damage_link(const char *vmlinux)
+{
+    assert_int_equal(unlink(vmlinux), 0);
+    assert_int_equal(symlink("/etc/passwd", vmlinux), 0);
+}
+
+static void damage_note(const char *vmlinux)
+{
+    cleanup_free char *ok = pv_xasprintf("%.*s.ok", (int)(strlen(vmlinux) - strlen(".vmlinux")), vmlinux);
+
+    damage_flip(vmlinux);
+    test_write(ok, "provium-kernel 1 vmlinux 5 zz\n", 30);
+}
+
+static void finds_damage(void **state)
+{
+    static void (*const damages[])(const char *) = {damage_truncate, damage_flip, damage_remove, damage_link,
+                                                    damage_note};
+
+    (void)state;
+    for (size_t settled = 0; settled < 2; settled++)
+        for (size_t i = 0; i < PV_ARRAY_LEN(damages); i++) {
+            cleanup_buf struct pv_buf elf = {0};
+            cleanup_free char *path = make_kernel(PV_COMP_LZ4, 3, true, &elf);
+            struct pv_kernel k;
+
+            empty_cache();
+            open_ok(path, true, &k);
+            if (settled)
+                settle(path);
+            damages[i](k.boot_path);
+            pv_kernel_fini(&k);
+            open_ok(path, true, &k);
+            assert_true(k.unpacked);
+            expect_content(k.boot_path, &elf);
+            pv_kernel_fini(&k);
+        }
+}
+
+static void notices_a_changed_kernel(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0}, bz = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_LZ4, 3, true, &elf), *first = NULL;
+    struct pv_kernel k;
+
+    (void)state;
+    empty_cache();
+    open_ok(path, true, &k);
+    first = pv_xstrdup(k.boot_path);
+    pv_kernel_fini(&k);
+    settle(path);
+    /* In place, same size, same mtime. lz4 has no checksum, so this is just another kernel. */
+    slurp(path, &bz);
+    flip_byte(path, (off_t)(bz.len - 4000));
+    open_ok(path, true, &k);
+    assert_true(k.unpacked);
+    assert_string_not_equal(k.boot_path, first);
+    pv_kernel_fini(&k);
+}
+
+static void processes_share_it(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_ZSTD, 5, true, &elf);
+    pid_t pids[8];
+
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        empty_cache();
+        for (size_t i = 0; i < PV_ARRAY_LEN(pids); i++) {
+            pids[i] = fork();
+            assert_true(pids[i] >= 0);
+            if (pids[i] == 0) {
+                cleanup_buf struct pv_buf b = {0};
+                struct pv_kernel k;
+
+                _exit(!(pv_kernel_open(path, true, &k, NULL) == 0 && k.unpacked &&
+                        pv_read_file(k.boot_path, 1 << 30, &b, NULL) == 0 && b.len == elf.len &&
+                        !memcmp(b.data, elf.data, elf.len)));
+            }
+        }
+        for (size_t i = 0; i < PV_ARRAY_LEN(pids); i++) {
+            int status = -1;
+
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_int_equal(status, 0);
+        }
+        assert_int_equal(count_cached(".vmlinux"), 1);
+        assert_int_equal(count_cached(".tmp"), 0);
+    }
+}
+
+static void a_killed_process_leaves_nothing(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_BZIP2, 6, true, &elf);
+
+    (void)state;
+    for (int delay = 0; delay < 30; delay++) {
+        struct pv_kernel k;
+        pid_t pid;
+
+        empty_cache();
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(pv_kernel_open(path, true, &k, NULL) < 0);
+        usleep((useconds_t)delay * 2000); /* any moment will do */
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(count_cached(".tmp"), 0);
+        open_ok(path, true, &k);
+        assert_true(k.unpacked);
+        expect_content(k.boot_path, &elf);
+        pv_kernel_fini(&k);
+    }
+}
+
+static void the_cache_is_bounded(void **state)
+{
+    cleanup_free char *cache = in_dir("prune");
+    time_t now = time(NULL);
+    int left = 0;
+
+    (void)state;
+    assert_int_equal(mkdir(cache, 0700), 0);
+    for (int i = 0; i < 14; i++) { /* 0-3 just used, the others long ago */
+        struct timespec t = {i < 4 ? now - i : now - 100000 - i, 0}, times[2] = {t, t};
+        cleanup_free char *ok = pv_xasprintf("%s/h%02d.ok", cache, i);
+        cleanup_free char *vmlinux = pv_xasprintf("%s/h%02d.vmlinux", cache, i);
+
+        test_write(ok, "x", 1);
+        test_write(vmlinux, "x", 1);
+        assert_int_equal(utimensat(AT_FDCWD, ok, times, 0), 0);
+    }
+    pv_kprune(cache, 2, 3600);
+    for (int i = 0; i < 14; i++) {
+        cleanup_free char *vmlinux = pv_xasprintf("%s/h%02d.vmlinux", cache, i);
+
+        assert_int_equal(access(vmlinux, F_OK), i < 4 ? 0 : -1); /* more than 2, but in use */
+    }
+    pv_kprune(cache, 2, -10);
+    for (int i = 0; i < 14; i++) {
+        cleanup_free char *ok = pv_xasprintf("%s/h%02d.ok", cache, i);
+
+        left += access(ok, F_OK) == 0;
+    }
+    assert_int_equal(left, 2);
+}
+
+/* ---- what is no kernel ---- */
+
+static void says_what_it_is_instead(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *expect;
+    } cases[] = {
+        {"", 0, "is empty"},
+        {"hello\nworld\n", 12, "a text file"},
+        {"#!/bin/sh\n", 10, "a script"},
+        {"\x1f\x8b\x08\0\0\0\0\0", 8, "a gzip file"},
+        {"\x7f"
+         "ELF\x01\x01\x01",
+         7, "not an ELF file"},
+        {"070701000000", 12, "a cpio archive"},
+        {"QFI\xfb\0\0\0\3", 8, "a qcow2 disk image"},
+        {"\0\0\0\0\0\0\0\0", 8, "all zero bytes"},
+        {"\1\2\3\4", 4, "unknown data"},
+        {"MZ\0\0\0\0", 6, "an EFI or Windows program"},
+    };
+    cleanup_free char *path = in_dir("no-kernel"), *fifo = in_dir("fifo"), *missing = in_dir("missing");
+    struct pv_kernel k;
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        struct pv_err err = PV_ERR_INIT;
+
+        test_write(path, cases[i].bytes, cases[i].n);
+        assert_int_equal(pv_kernel_open(path, true, &k, &err), -1);
+        assert_int_equal(err.cls, PV_E_USAGE);
+        assert_non_null(strstr(err.text, path));
+        if (!strstr(err.text, cases[i].expect))
+            fail_msg("'%s' does not say '%s'", err.text, cases[i].expect);
+    }
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (int i = 0; i < 3; i++) {
+        const char *const paths[] = {fifo, dir, missing};
+        const char *const expect[] = {"no regular file", "a directory", "No such file"};
+        struct pv_err err = PV_ERR_INIT;
+
+        assert_int_equal(pv_kernel_open(paths[i], true, &k, &err), -1);
+        assert_int_equal(err.cls, PV_E_USAGE);
+        assert_non_null(strstr(err.text, expect[i]));
+    }
+}
+
+static void expect_refused(const char *path, const char *why)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_kernel k;
+
+    assert_int_equal(pv_kernel_open(path, true, &k, &err), -1);
+    assert_int_equal(err.cls, PV_E_USAGE);
+    if (!strstr(err.text, why))
+        fail_msg("'%s' does not say '%s'", err.text, why);
+}
+
+static void refuses_kernels_that_cannot_boot(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0}, bz = {0}, plain = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_GZIP, 1, true, &elf);
+
+    (void)state;
+    slurp(path, &bz);
+    test_write(path, bz.data, bz.len / 2);
+    expect_refused(path, "cut short");
+    bz.data[0x236] = 0;
+    test_write(path, bz.data, bz.len);
+    expect_refused(path, "64-bit");
+    test_write(path, elf.data, elf.len - 100);
+    expect_refused(path, "cut short");
+    elf.data[18] = (char)183; /* EM_AARCH64 */
+    test_write(path, elf.data, elf.len);
+    expect_refused(path, "another processor");
+    elf.data[4] = 1;
+    test_write(path, elf.data, elf.len);
+    expect_refused(path, "32-bit");
+    test_make_elf(&plain, ELF_SIZE, false, 1);
+    test_write(path, plain.data, plain.len);
+    expect_refused(path, "PVH");
+    plain.data[16] = 1; /* ET_REL */
+    test_write(path, plain.data, plain.len);
+    expect_refused(path, "object file");
+}
+
+/* Any damage to a header is an error or a kernel, never a crash or a read outside (run under ASan too). */
+static void survives_damaged_headers(void **state)
+{
+    cleanup_buf struct pv_buf elf = {0}, bz = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_LZO, 1, true, &elf);
+    unsigned x = 12345;
+
+    (void)state;
+    empty_cache();
+    slurp(path, &bz);
+    for (int i = 0; i < 600; i++) {
+        struct pv_buf *b = i % 2 ? &bz : &elf;
+        size_t at[3];
+        char old[3];
+        struct pv_kernel k;
+
+        for (int j = 0; j < 3; j++) {
+            x = x * 1103515245 + 12345;
+            at[j] = (x >> 8) % (i % 2 ? 4200 : 240);
+            if (i % 4 == 1)
+                at[j] = 0x1f0 + at[j] % 0x60;
+            old[j] = b->data[at[j]];
+            b->data[at[j]] = (char)(x >> 5);
+        }
+        test_write(path, b->data, b->len);
+        if (pv_kernel_open(path, true, &k, NULL) == 0)
+            pv_kernel_fini(&k);
+        for (int j = 2; j >= 0; j--)
+            b->data[at[j]] = old[j];
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return pv_rm_rf(dir);
+}
+
 int main(void)
 {
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unpacks_every_compression),
+        cmocka_unit_test(unpacks_what_programs_wrote),
+        cmocka_unit_test(unpacks_the_real_kernel),
+        cmocka_unit_test(unpack_is_a_choice),
+        cmocka_unit_test(boots_packed_when_it_must),
+        cmocka_unit_test(lives_without_a_cache),
+        cmocka_unit_test(finds_damage),
+        cmocka_unit_test(notices_a_changed_kernel),
+        cmocka_unit_test(processes_share_it),
+        cmocka_unit_test(a_killed_process_leaves_nothing),
+        cmocka_unit_test(the_cache_is_bounded),
+        cmocka_unit_test(says_what_it_is_instead),
+        cmocka_unit_test(refuses_kernels_that_cannot_boot),
+        cmocka_unit_test(survives_damaged_headers),
+    };
+
+    return cmocka_run_group_tests_name("image-kernel", tests, setup, teardown);
 }
