@@ -193,6 +193,8 @@ static int put_parents(struct inject *in, const char *path, struct pv_err *err)
 {
     cleanup_free char *p = pv_xstrdup(path);
 
+    if (!*p) /* the root */
+        return 0;
     for (char *s = strchr(p + 1, '/'); s; s = strchr(s + 1, '/')) {
         *s = '\0';
         if (!dir_written(in, p) && put_dir(in, p, 0755, 0, err) < 0)
