@@ -13,6 +13,7 @@
 
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 enum {
     CHUNK = 256 << 10,
@@ -27,9 +28,21 @@ static int failed(struct pv_newc *w, const char *path, struct pv_err *err)
                          "cannot write '%s' into the initramfs: %s", path, why ? why : "unknown reason");
 }
 
+static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t n)
+{
+    struct pv_newc *w = arg;
+
+    if (!w->discard && pv_write_all(w->out, data, n) < 0) {
+        archive_set_error(a, errno, "%s", strerror(errno));
+        return -1;
+    }
+    return (la_ssize_t)n;
+}
+
 int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
 {
     w->out = out;
+    w->discard = false;
     w->a = archive_write_new();
     if (!w->a)
         return pv_err_set(err, PV_E_HOST, "cannot start libarchive: out of memory");
@@ -37,7 +50,7 @@ int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
     if (archive_write_set_format_cpio_newc(w->a) != ARCHIVE_OK ||
         archive_write_set_bytes_per_block(w->a, 0) != ARCHIVE_OK ||
         archive_write_set_bytes_in_last_block(w->a, 1) != ARCHIVE_OK ||
-        archive_write_open_fd(w->a, out) != ARCHIVE_OK)
+        archive_write_open(w->a, w, NULL, write_out, NULL) != ARCHIVE_OK)
         return failed(w, "/", err);
     return 0;
 }
@@ -49,10 +62,10 @@ int pv_newc_finish(struct pv_newc *w, struct pv_err *err)
 
 void pv_newc_fini(struct pv_newc *w)
 {
-    if (w->a) {
-        archive_write_fail(w->a); /* an unfinished one must not write a trailer now */
+    /* Not archive_write_fail: libarchive 3.6 leaks its buffers then. */
+    w->discard = true;
+    if (w->a)
         archive_write_free(w->a);
-    }
     w->a = NULL;
 }
 

@@ -6,6 +6,7 @@
 #ifndef PV_IMAGE_NEWC_H
 #define PV_IMAGE_NEWC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -15,10 +16,11 @@ struct pv_err;
 
 struct pv_newc {
     struct archive *a;
-    int out; /* borrowed */
+    int out;      /* borrowed */
+    bool discard; /* given up: what libarchive still writes when it is closed goes nowhere */
 };
 
-/* Writes from the position of `out` on. */
+/* Writes from the position of `out` on. `w` must stay where it is until pv_newc_fini. */
 int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err);
 /* Writes the trailer. Without it the archive is not complete. */
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err);
