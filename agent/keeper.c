@@ -6,13 +6,10 @@
  */
 #include "session.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,12 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "family.h"
 #include "util.h"
 
 enum {
-    PIDS_MAX = 32768,
-    STOP_ROUNDS = 40,    /* a fork bomb grows between two looks; each round catches a generation */
-    KILL_WAIT_MS = 5000, /* for processes that sit in the kernel */
+    STOP_ROUNDS = 40, /* a fork bomb grows between two looks; each round catches a generation */
+    STOP_MS = 2000,
+    KILL_MS = 5000,       /* then EXIT is answered, whatever is left */
+    KILL_LONG_MS = 60000, /* and the killing goes on behind it */
 };
 
 struct failure {
@@ -89,73 +88,6 @@ static _Noreturn void command_main(const struct ag_command *c, int fail_fd)
 
 /* ---- killing a family ---- */
 
-struct family {
-    size_t n;
-    struct {
-        pid_t pid, parent;
-        bool ours, stopped;
-    } p[PIDS_MAX];
-};
-
-static bool read_stat(int proc_fd, const char *name, pid_t *parent, char *state)
-{
-    char path[64], text[512];
-    int ppid;
-
-    if (!ag_format(path, sizeof(path), "%s/stat", name) ||
-        ag_read_text(proc_fd, path, text, sizeof(text)) < 0)
-        return false;
-    const char *p = strrchr(text, ')'); /* the name may hold anything, parentheses too */
-
-    if (!p || sscanf(p + 1, " %c %d", state, &ppid) != 2)
-        return false;
-    *parent = ppid;
-    return true;
-}
-
-/* Every process that descends from this one. Without /proc: none (the caller falls back). */
-static void find_family(int proc_fd, struct family *f)
-{
-    int fd = proc_fd < 0 ? -1 : openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    pid_t self = getpid();
-
-    f->n = 0;
-    for (struct dirent *e; d && f->n < PIDS_MAX && (e = readdir(d));) {
-        char state;
-
-        if (e->d_name[0] < '1' || e->d_name[0] > '9' ||
-            !read_stat(proc_fd, e->d_name, &f->p[f->n].parent, &state))
-            continue;
-        f->p[f->n].pid = (pid_t)atoi(e->d_name);
-        f->p[f->n].ours = f->p[f->n].parent == self;
-        f->p[f->n].stopped = state == 'T' || state == 't' || state == 'Z' || state == 'X';
-        f->n++;
-    }
-    if (d)
-        closedir(d);
-    for (bool more = true; more;) {
-        more = false;
-        for (size_t i = 0; i < f->n; i++)
-            for (size_t k = 0; k < f->n && !f->p[i].ours; k++)
-                if (f->p[k].ours && f->p[k].pid == f->p[i].parent)
-                    more = f->p[i].ours = true;
-    }
-}
-
-/* How many were sent the signal. */
-static size_t signal_family(const struct family *f, int sig, bool but_stopped)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < f->n; i++)
-        if (f->p[i].ours && !(but_stopped && f->p[i].stopped)) {
-            kill(f->p[i].pid, sig);
-            n++;
-        }
-    return n;
-}
-
 /* Reaps what is there; notes how `pid` ended. True when no child is left. */
 static bool reap(pid_t pid, int *status, bool *gone)
 {
@@ -172,27 +104,29 @@ static bool reap(pid_t pid, int *status, bool *gone)
     }
 }
 
-/* First all are stopped, so that nobody forks away from under the look-up, then all are killed. */
-static void kill_family(const struct ag_command *c, pid_t pid, int *status, bool *gone)
+/*
+ * First all are stopped, so that nobody forks away from under the look-up, then all are killed.  False when
+ * some are still there after `ms` (they sit in the kernel, or there are very many).
+ */
+static bool kill_family(const struct ag_command *c, pid_t pid, unsigned ms, int *status, bool *gone)
 {
-    static struct family f;
-    int64_t due = ag_now() + (int64_t)KILL_WAIT_MS * 1000000;
+    int64_t begin = ag_now();
 
-    for (int i = 0; i < STOP_ROUNDS; i++) {
-        find_family(c->proc_fd, &f);
-        if (signal_family(&f, SIGSTOP, true) == 0)
+    for (int i = 0; i < STOP_ROUNDS && ag_now() - begin < (int64_t)STOP_MS * 1000000; i++)
+        if (ag_family_signal(c->proc_fd, SIGSTOP, true) == 0)
             break;
-    }
-    for (unsigned ms = 1; ag_now() < due; ms = ms < 50 ? ms * 2 : ms) {
-        find_family(c->proc_fd, &f);
-        signal_family(&f, SIGKILL, false);
-        if (!*gone) { /* without /proc: at least its process group */
-            kill(-pid, SIGKILL);
+    begin = ag_now();
+    for (unsigned pause_ms = 1;; pause_ms = pause_ms < 50 ? pause_ms * 2 : pause_ms) {
+        if (!*gone) { /* not reaped yet, so the number is still its own; and all there is without /proc */
             kill(pid, SIGKILL);
+            kill(-pid, SIGKILL);
         }
+        ag_family_signal(c->proc_fd, SIGKILL, false);
         if (reap(pid, status, gone))
-            return;
-        ag_sleep_ms(ms);
+            return true;
+        if (ag_now() - begin > (int64_t)ms * 1000000)
+            return false;
+        ag_sleep_ms(pause_ms);
     }
 }
 
@@ -264,9 +198,11 @@ void ag_keeper(int ctl, const struct ag_command *c)
         kill_it = ppoll(&p, 1, NULL, &none) > 0;
         reap(pid, &status, &gone);
     }
-    if (kill_it)
-        kill_family(c, pid, &status, &gone);
+    bool left = kill_it && !kill_family(c, pid, KILL_MS, &status, &gone);
+
     report(ctl,
            &(struct ag_report){.kind = AG_ENDED, .value = status, .duration = (uint64_t)(ag_now() - begin)});
+    if (left)
+        kill_family(c, pid, KILL_LONG_MS, &status, &gone);
     _exit(0);
 }

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+#include "client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { IN_CAP = 2 * (PV_FRAME_MAX + PV_FRAME_HEADER), SEND_MS = 30000 };
+
+static uint8_t frame[PV_FRAME_MAX + PV_FRAME_HEADER];
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void cl_adopt(struct client *c, int fd)
+{
+    *c = (struct client){.fd = fd, .in = malloc(IN_CAP)};
+    fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
+bool cl_start(struct client *c, const char *agent)
+{
+    char number[16];
+    uint32_t magic, version, pid;
+    char release[128];
+    int sv[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return false;
+    snprintf(number, sizeof(number), "%d", sv[1]);
+    pid_t child = fork();
+    if (child == 0) {
+        for (int i = 3; i < 256; i++) /* whatever the test runner left open */
+            if (i != sv[1])
+                close(i);
+        fcntl(sv[1], F_SETFD, 0);
+        execl(agent, "provium-agent", "--fd", number, (char *)NULL);
+        _exit(127);
+    }
+    close(sv[1]);
+    cl_adopt(c, sv[0]);
+    c->pid = child;
+    if (cl_recv(c, 5000) != 1 || c->type != PV_MSG_READY)
+        return false;
+    magic = c->id; /* READY begins with no id */
+    version = pv_dec_u32(&c->d);
+    pid = pv_dec_u32(&c->d);
+    pv_dec_str(&c->d, release, sizeof(release));
+    return magic == PV_WIRE_MAGIC && version == PV_WIRE_VERSION && pid == (uint32_t)child && *release &&
+           pv_dec_done(&c->d);
+}
+
+int cl_stop(struct client *c)
+{
+    int status = -1;
+
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    free(c->in);
+    c->in = NULL;
+    for (int64_t due = now_ms() + 5000; c->pid > 0;) {
+        pid_t r = waitpid(c->pid, &status, WNOHANG);
+
+        if (r != 0 || now_ms() > due) {
+            if (r == 0) {
+                kill(c->pid, SIGKILL);
+                waitpid(c->pid, NULL, 0);
+                status = -1;
+            }
+            break;
+        }
+        usleep(1000);
+    }
+    c->pid = 0;
+    return status;
+}
+
+void cl_send_raw(struct client *c, const void *data, size_t n)
+{
+    const uint8_t *p = data;
+
+    for (int64_t due = now_ms() + SEND_MS; n && now_ms() < due;) {
+        ssize_t r = send(c->fd, p, n, MSG_NOSIGNAL);
+
+        if (r > 0) {
+            p += r;
+            n -= (size_t)r;
+        } else if (errno == EAGAIN) {
+            struct pollfd pf = {.fd = c->fd, .events = POLLOUT};
+            poll(&pf, 1, 100);
+        } else {
+            return;
+        }
+    }
+}
+
+void cl_send(struct client *c, struct pv_enc *e)
+{
+    size_t n = pv_enc_end(e);
+
+    cl_send_raw(c, e->p, n);
+}
+
+static bool take_frame(struct client *c)
+{
+    uint32_t n;
+
+    if (c->tail - c->head < PV_FRAME_HEADER)
+        return false;
+    if (!pv_frame_header(c->in + c->head, &c->type, &n)) {
+        c->type = 0;
+        return true;
+    }
+    if (c->tail - c->head < PV_FRAME_HEADER + (size_t)n)
+        return false;
+    c->d = (struct pv_dec){.p = c->in + c->head + PV_FRAME_HEADER, .n = n};
+    c->id = pv_dec_u32(&c->d);
+    c->head += PV_FRAME_HEADER + n;
+    return true;
+}
+
+int cl_recv(struct client *c, int ms)
+{
+    int64_t due = now_ms() + ms;
+
+    while (!take_frame(c)) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        int64_t left = due - now_ms();
+
+        if (left < 0)
+            left = 0;
+        if (poll(&p, 1, (int)left) <= 0)
+            return -1;
+        memmove(c->in, c->in + c->head, c->tail - c->head);
+        c->tail -= c->head;
+        c->head = 0;
+        ssize_t n = recv(c->fd, c->in + c->tail, IN_CAP - c->tail, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return 0;
+        if (n > 0)
+            c->tail += (size_t)n;
+    }
+    return 1;
+}
+
+static struct pv_enc begin(unsigned type, uint32_t id)
+{
+    struct pv_enc e = {.p = frame, .cap = sizeof(frame)};
+
+    pv_enc_begin(&e, type);
+    pv_enc_u32(&e, id);
+    return e;
+}
+
+static void put_str(struct pv_enc *e, const char *s)
+{
+    pv_enc_bytes(e, s, strlen(s));
+}
+
+static void put_list(struct pv_enc *e, const char *const *v)
+{
+    uint32_t n = 0;
+
+    while (v[n])
+        n++;
+    pv_enc_u32(e, n);
+    for (uint32_t i = 0; i < n; i++)
+        put_str(e, v[i]);
+}
+
+void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,
+             const char *const *argv, const char *const *env)
+{
+    static const char *const path[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    struct pv_enc e = begin(PV_MSG_EXEC, id);
+
+    pv_enc_u32(&e, flags);
+    pv_enc_u64(&e, timeout_ms);
+    put_str(&e, cwd);
+    put_list(&e, argv);
+    put_list(&e, env ? env : path);
+    cl_send(c, &e);
+}
+
+void cl_sh(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cmd)
+{
+    cl_exec(c, id, flags, timeout_ms, "", (const char *const[]){"/bin/sh", "-c", cmd, NULL}, NULL);
+}
+
+void cl_path(struct client *c, unsigned type, uint32_t id, const char *path)
+{
+    struct pv_enc e = begin(type, id);
+
+    put_str(&e, path);
+    cl_send(c, &e);
+}
+
+void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path)
+{
+    struct pv_enc e = begin(PV_MSG_WRITE_FILE, id);
+
+    pv_enc_u32(&e, mode);
+    put_str(&e, path);
+    cl_send(c, &e);
+}
+
+void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, size_t n)
+{
+    struct pv_enc e = begin(type, id);
+
+    pv_enc_bytes(&e, data, n);
+    cl_send(c, &e);
+}
+
+void cl_id(struct client *c, unsigned type, uint32_t id)
+{
+    struct pv_enc e = begin(type, id);
+
+    cl_send(c, &e);
+}
+
+/* ---- answers ---- */
+
+static void append(struct cl_bytes *b, const void *p, size_t n)
+{
+    while (b->n + n > b->cap)
+        b->p = realloc(b->p, b->cap = b->cap ? 2 * b->cap : 65536);
+    if (n)
+        memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
+/* True when the frame ends the request. */
+static bool take_answer(struct client *c, struct cl_answer *a)
+{
+    size_t n;
+    const void *p;
+
+    switch (c->type) {
+    case PV_MSG_DATA:
+    case PV_MSG_STDOUT:
+    case PV_MSG_STDERR:
+        p = pv_dec_bytes(&c->d, &n);
+        append(&a->data[c->type - PV_MSG_DATA], p, n);
+        return false;
+    case PV_MSG_OK:
+        a->value = pv_dec_u64(&c->d);
+        break;
+    case PV_MSG_ERROR:
+        a->errnum = pv_dec_u32(&c->d);
+        pv_dec_str(&c->d, a->text, sizeof(a->text));
+        break;
+    case PV_MSG_EXIT:
+        a->code = pv_dec_u32(&c->d);
+        a->signal = pv_dec_u32(&c->d);
+        a->flags = pv_dec_u32(&c->d);
+        a->duration = pv_dec_u64(&c->d);
+        break;
+    default:
+        return false;
+    }
+    a->type = pv_dec_done(&c->d) ? c->type : 0;
+    return true;
+}
+
+struct feed {
+    const uint8_t *p;
+    size_t left;
+    bool end_sent;
+    uint8_t buf[PV_FRAME_HEADER + 8 + 65536];
+    size_t head, tail;
+};
+
+static void feed_more(struct client *c, uint32_t id, struct feed *f)
+{
+    for (;;) {
+        if (f->head == f->tail) {
+            if (!f->p || f->end_sent)
+                return;
+            size_t n = f->left < 65536 ? f->left : 65536;
+            struct pv_enc e = {.p = f->buf, .cap = sizeof(f->buf)};
+
+            pv_enc_begin(&e, PV_MSG_STDIN);
+            pv_enc_u32(&e, id);
+            pv_enc_bytes(&e, f->p, n);
+            f->head = 0;
+            f->tail = pv_enc_end(&e);
+            f->end_sent = n == 0;
+            f->p += n;
+            f->left -= n;
+        }
+        ssize_t r = send(c->fd, f->buf + f->head, f->tail - f->head, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (r <= 0)
+            return;
+        f->head += (size_t)r;
+    }
+}
+
+void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a)
+{
+    struct feed *f = calloc(1, sizeof(*f));
+    int64_t due = now_ms() + ms;
+
+    memset(a, 0, sizeof(*a));
+    f->p = in;
+    f->left = n;
+    for (;;) {
+        bool feeding = f->p && !(f->end_sent && f->head == f->tail);
+
+        if (feeding)
+            feed_more(c, id, f);
+        int r = cl_recv(c, feeding ? 1 : (int)(due > now_ms() ? due - now_ms() : 0));
+
+        if (r == 0)
+            a->type = 1;
+        if (r == 0 || (r < 0 && now_ms() >= due) || (r == 1 && c->id == id && take_answer(c, a)))
+            break;
+    }
+    free(f);
+}
+
+void cl_answer_free(struct cl_answer *a)
+{
+    for (int i = 0; i < 3; i++)
+        free(a->data[i].p);
+    memset(a, 0, sizeof(*a));
+}

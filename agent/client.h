@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's side of the protocol for the agent's own tests: blocking, with deadlines, on any socket.  Not
+ * part of the agent; linked into its tests only.
+ */
+#ifndef PV_AGENT_CLIENT_H
+#define PV_AGENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "wire/codec.h"
+#include "wire/proto.h"
+
+struct cl_bytes {
+    uint8_t *p;
+    size_t n, cap;
+};
+
+struct client {
+    int fd;
+    pid_t pid;         /* of the agent, 0 when it was not started here */
+    size_t head, tail; /* of what was received and not looked at */
+    uint8_t *in;
+    unsigned type; /* the last frame */
+    struct pv_dec d;
+    uint32_t id; /* its id (not of READY) */
+};
+
+/* What answered a request. */
+struct cl_answer {
+    unsigned type; /* PV_MSG_OK, ERROR, EXIT; 0: none came in time; 1: the connection ended */
+    uint64_t value, duration;
+    uint32_t errnum, code, signal, flags;
+    char text[8192];
+    struct cl_bytes data[3]; /* DATA, STDOUT, STDERR */
+};
+
+/* Starts `agent --fd N` on one end of a socketpair and takes its READY. */
+bool cl_start(struct client *c, const char *agent);
+void cl_adopt(struct client *c, int fd);
+/* Closes, and waits for the agent to end: its exit status, or -1 when it was still there after 5 s. */
+int cl_stop(struct client *c);
+
+void cl_send_raw(struct client *c, const void *data, size_t n);
+void cl_send(struct client *c, struct pv_enc *e); /* ends the frame first */
+
+/* 1: a frame (c->type, c->id, c->d behind the id); 0: the end; -1: nothing within ms. */
+int cl_recv(struct client *c, int ms);
+
+/* Requests, without their answer. argv and env are NULL-terminated; env NULL: PATH alone. */
+void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,
+             const char *const *argv, const char *const *env);
+void cl_sh(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cmd);
+void cl_path(struct client *c, unsigned type, uint32_t id, const char *path);
+void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path);
+void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, size_t n);
+void cl_id(struct client *c, unsigned type, uint32_t id); /* CANCEL, MOUNT_VFS */
+
+/*
+ * Waits for the answer to `id`; meanwhile feeds `in` as STDIN frames as fast as they are taken (NULL: none;
+ * with n bytes and then the end).
+ */
+void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a);
+void cl_answer_free(struct cl_answer *a);
+
+#endif
