@@ -45,6 +45,14 @@ static int load(const char *path)
     return r;
 }
 
+/* finit_module(2) says these two in words that mislead. */
+static const char *why(int e)
+{
+    return e == ENOENT    ? "unknown symbol (a module that it needs is not loaded)"
+           : e == ENOEXEC ? "not for this kernel"
+                          : strerror(e);
+}
+
 void ag_module_load(struct ag_boot *b, const char *file)
 {
     char path[PV_PATH_MAX];
@@ -56,6 +64,6 @@ void ag_module_load(struct ag_boot *b, const char *file)
     int e = errno;
     size_t n = strlen(b->trouble);
 
-    ag_say(b, "module %s: %s", file, strerror(e));
-    ag_format(b->trouble + n, sizeof(b->trouble) - n, "; module %s: %s", file, strerror(e));
+    ag_say(b, "module %s: %s", file, why(e));
+    ag_format(b->trouble + n, sizeof(b->trouble) - n, "; module %s: %s", file, why(e));
 }

@@ -22,7 +22,7 @@
 #include "superblock.h"
 #include "util.h"
 
-enum { PARTS_MAX = 64, DEVICE_WAIT_MS = 10000 };
+enum { PARTS_MAX = 64, DEVICE_WAIT_MS = 3000 };
 
 struct part {
     char name[64];

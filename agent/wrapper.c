@@ -303,9 +303,10 @@ void ag_wrapper_main(char **argv, char **envp)
         make_nodes(b);
     debug_time(b, b->conf.rootfs ? "rootfs" : "nodes");
     ag_inject(b);
+    debug_time(b, "files");
     choose_init(b);
     tidy(b);
-    debug_time(b, "files and tidy");
+    debug_time(b, "tidy");
 
     struct ag_serve s = {.listen_fd = listen_fd, .proc_fd = b->proc_fd, .dev_fd = b->dev_fd};
     pid_t pid = fork();
