@@ -63,22 +63,44 @@ struct pv_vm_spec {
     int vsock_fd;           /* inherited by QEMU */
     unsigned vsock_cid;
     char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
+    const char *fatal_mark;  /* a console line with this text ends in why the guest gave up booting (the
+                                wrapper's PV_FATAL_MARK); NULL: none. Used by pv_vm_start alone */
 };
 
 /* Descriptor numbers inside QEMU. */
 enum { PV_QEMU_FD_QMP = 3, PV_QEMU_FD_CONSOLE = 4, PV_QEMU_FD_VSOCK = 5, PV_QEMU_FD_INITRD = 6 };
 
-/* The whole argv, argv[0] included, from the spec. Pure: no file is looked at. */
+/*
+ * The whole argv, argv[0] included, from the spec. Pure: no file is looked at.
+ *
+ * With "vhost-user-vsock" all guest memory is a memfd that QEMU shares with the device's back end.  `machine`
+ * replaces the default as a whole.  A disk that is `snapshot` makes QEMU use an unlinked file in $TMPDIR
+ * (else /var/tmp) for what is written.
+ */
 void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
+
+/*
+ * The kernel command line: the console, what makes booting faster and changes nothing that a test may be
+ * about (DESIGN "Boot"), rdinit= and provium.init= (each NULL: none), then the profile's and the boot call's
+ * own options, which come last and so win.  tsc_khz 0: unknown.  The caller frees.  At most 2047 bytes are of
+ * use: the kernel cuts the rest.
+ */
+char *pv_vm_kernel_args(bool kvm, uint32_t tsc_khz, const char *rdinit, const char *init,
+                        const char *profile_append, const char *boot_append);
+enum { PV_KERNEL_ARGS_MAX = 2047 };
 
 /* ---- console.c: the serial console's log and tail ---- */
 
-struct pv_console; /* bounded: keeps the first and the last megabyte of the log file, and the last lines in
-                      memory */
+struct pv_console; /* bounded: the log file holds the first 4 MiB and, once the VM is freed, the last MiB; the
+                      last lines are in memory */
 
 /* Last `lines` lines (at most 64 are kept, 512 bytes each), control bytes made harmless. Added to out. */
 void pv_console_tail(const struct pv_console *c, unsigned lines, struct pv_buf *out);
-/* The wrapper's "provium: fatal: " text or the kernel's "Kernel panic - not syncing: ..." text, or NULL. */
+/*
+ * The text behind the wrapper's fatal mark, or the kernel's behind "Kernel panic - not syncing: ", the first
+ * of each, harmless for a terminal; NULL: none was seen.  Anything in the guest can write such a line: it
+ * explains an end, it is no proof of one.
+ */
 const char *pv_console_fatal(const struct pv_console *c);
 const char *pv_console_panic(const struct pv_console *c);
 
@@ -94,7 +116,8 @@ enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
  * QEMU not found: class missing, the text names the Debian package.
  *
  * on_end (may be NULL) is called from the loop, once, when the VM is known to be dead: QEMU has exited, or
- * the kernel has panicked and does not go on (pv_vm_end_reason says why).
+ * the kernel has panicked and does not go on (pv_vm_end_reason says why).  It must not free the VM.  An end
+ * by pv_vm_kill does not call it.
  */
 struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, const char *log_path,
                           void (*on_end)(struct pv_vm *vm, void *arg), void *arg, struct pv_err *err);
@@ -112,6 +135,13 @@ const char *pv_vm_end_reason(const struct pv_vm *vm);
 bool pv_vm_guest_powered_off(const struct pv_vm *vm);
 
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
+
+/*
+ * Bytes came from the agent: the guest lives.  A kernel that has panicked and neither reboots nor makes QEMU
+ * exit (panic=0 in `append`) is declared dead half a second after the last line of its panic report; since
+ * anything in the guest can write these lines (/dev/kmsg), this call takes the suspicion back.  Cheap.
+ */
+void pv_vm_alive_hint(struct pv_vm *vm);
 
 /*
  * Sends SIGKILL (unless it has ended) and reaps; the rest of the console is read first.  Blocks for the time

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vm/vm.h"
+
+/* The whole command line, one argument a line, against what it shall be. */
+static void check(const struct pv_vm_spec *spec, const char *golden)
+{
+    struct pv_strv argv = {0};
+    struct pv_buf b = {0};
+
+    pv_vm_args(spec, &argv);
+    for (size_t i = 0; i < argv.n; i++)
+        pv_buf_addf(&b, "%s\n", argv.v[i]);
+    assert_null(argv.v[argv.n]);
+    if (strcmp(b.data, golden) != 0)
+        fail_msg("expected:\n%s\ngot:\n%s", golden, b.data);
+    pv_buf_free(&b);
+    pv_strv_free(&argv);
+}
+
+static void test_plain(void **state)
+{
+    const struct pv_vm_spec spec = {.name = "vm1",
+                                    .kernel = "/k/vmlinux",
+                                    .append = "console=ttyS0 a,b",
+                                    .initrd_fd = -1,
+                                    .memory = UINT64_C(512) << 20,
+                                    .cpus = 1,
+                                    .vsock_fd = -1};
+
+    (void)state;
+    check(&spec, "qemu-system-x86_64\n"
+                 "-name\nguest=vm1\n"
+                 "-nodefaults\n"
+                 "-no-user-config\n"
+                 "-display\nnone\n"
+                 "-no-reboot\n"
+                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                 "-accel\ntcg,thread=multi\n"
+                 "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off\n"
+                 "-m\n512M\n"
+                 "-cpu\nmax,erms=off\n"
+                 "-smp\n1\n"
+                 "-chardev\nsocket,id=qmp,fd=3\n"
+                 "-mon\nchardev=qmp,mode=control\n"
+                 "-chardev\nsocket,id=console,fd=4\n"
+                 "-device\nisa-serial,chardev=console\n"
+                 "-device\npvpanic-pci\n"
+                 "-kernel\n/k/vmlinux\n"
+                 "-append\nconsole=ttyS0 a,b\n");
+}
+
+static void test_everything(void **state)
+{
+    static const struct pv_vm_disk disks[] = {
+        {.path = "/d/a,b.img", .format = "raw"},
+        {.path = "/d/c.qcow2", .format = "qcow2", .readonly = true},
+        {.path = "json:{}", .format = "raw", .snapshot = true},
+        {.path = "/d/e", .format = "raw", .readonly = true, .snapshot = true},
+    };
+    static char *const extra[] = {(char *)"-s", (char *)"-device", (char *)"x,y={z}", NULL};
+    const struct pv_vm_spec spec = {.name = "a,b {cpu}",
+                                    .qemu = "/opt/qemu",
+                                    .kernel = "/k,{name}",
+                                    .append = "{memory}",
+                                    .initrd_fd = 77,
+                                    .kvm = true,
+                                    .memory = (UINT64_C(1) << 30) + 1536,
+                                    .cpus = 4,
+                                    .disks = disks,
+                                    .n_disks = 4,
+                                    .vsock_kind = "vhost-user-vsock",
+                                    .vsock_fd = 78,
+                                    .vsock_cid = 9,
+                                    .extra_args = extra};
+
+    (void)state;
+    check(&spec, "/opt/qemu\n"
+                 "-name\nguest=a,,b {cpu}\n"
+                 "-nodefaults\n"
+                 "-no-user-config\n"
+                 "-display\nnone\n"
+                 "-no-reboot\n"
+                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                 "-accel\nkvm\n"
+                 "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
+                 "-object\nmemory-backend-memfd,id=mem,size=1048577K,share=on\n"
+                 "-m\n1048577K\n"
+                 "-cpu\nhost\n"
+                 "-smp\n4\n"
+                 "-chardev\nsocket,id=qmp,fd=3\n"
+                 "-mon\nchardev=qmp,mode=control\n"
+                 "-chardev\nsocket,id=console,fd=4\n"
+                 "-device\nisa-serial,chardev=console\n"
+                 "-device\npvpanic-pci\n"
+                 "-kernel\n/k,{name}\n"
+                 "-initrd\n/proc/self/fd/6\n"
+                 "-append\n{memory}\n"
+                 "-chardev\nsocket,id=vsock,fd=5\n"
+                 "-device\nvhost-user-vsock-pci,chardev=vsock\n"
+                 "-drive\nif=none,id=disk0,file=/d/a,,b.img,format=raw,aio=threads\n"
+                 "-device\nvirtio-blk-pci,drive=disk0\n"
+                 "-drive\nif=none,id=disk1,file=/d/c.qcow2,format=qcow2,aio=threads,readonly=on\n"
+                 "-device\nvirtio-blk-pci,drive=disk1\n"
+                 "-drive\nif=none,id=disk2,file=./json:{},format=raw,aio=threads,snapshot=on\n"
+                 "-device\nvirtio-blk-pci,drive=disk2\n"
+                 "-drive\nif=none,id=disk3,file=/d/e,format=raw,aio=threads,readonly=on\n"
+                 "-device\nvirtio-blk-pci,drive=disk3\n"
+                 "-s\n-device\nx,y={z}\n");
+}
+
+static void test_kernel_vsock_and_own_machine(void **state)
+{
+    const struct pv_vm_spec spec = {.machine = "pc,hpet=on",
+                                    .cpu = "qemu64",
+                                    .initrd_fd = -1,
+                                    .memory = UINT64_C(64) << 20,
+                                    .vsock_kind = "vhost-vsock",
+                                    .vsock_fd = 9,
+                                    .vsock_cid = 4711};
+
+    (void)state;
+    check(&spec, "qemu-system-x86_64\n"
+                 "-nodefaults\n"
+                 "-no-user-config\n"
+                 "-display\nnone\n"
+                 "-no-reboot\n"
+                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                 "-accel\ntcg,thread=multi\n"
+                 "-machine\npc,hpet=on\n"
+                 "-m\n64M\n"
+                 "-cpu\nqemu64\n"
+                 "-smp\n1\n"
+                 "-chardev\nsocket,id=qmp,fd=3\n"
+                 "-mon\nchardev=qmp,mode=control\n"
+                 "-chardev\nsocket,id=console,fd=4\n"
+                 "-device\nisa-serial,chardev=console\n"
+                 "-device\npvpanic-pci\n"
+                 "-device\nvhost-vsock-pci,vhostfd=5,guest-cid=4711\n");
+}
+
+static void test_kernel_args(void **state)
+{
+    char *s = pv_vm_kernel_args(false, 2596136, "/wrapper", "/sbin/init", "quiet=no a=1", "a=2");
+
+    (void)state;
+    assert_string_equal(s, "console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests "
+                           "random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd "
+                           "tsc_early_khz=2596136 tsc=reliable rdinit=/wrapper provium.init=/sbin/init "
+                           "quiet=no a=1 a=2");
+    free(s);
+    s = pv_vm_kernel_args(false, 0, NULL, NULL, "", NULL);
+    assert_null(strstr(s, "tsc"));
+    assert_null(strstr(s, "rdinit"));
+    assert_true(s[strlen(s) - 1] != ' ');
+    free(s);
+    s = pv_vm_kernel_args(true, 2596136, NULL, "/i", NULL, "x");
+    assert_null(strstr(s, "tsc"));
+    assert_non_null(strstr(s, " provium.init=/i x"));
+    free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_kernel_vsock_and_own_machine),
+        cmocka_unit_test(test_kernel_args),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/qmp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512 };
+
+enum state {
+    QMP_GREETING,    /* nothing came yet */
+    QMP_NEGOTIATING, /* qmp_capabilities is on its way */
+    QMP_READY,
+    QMP_BROKEN
+};
+
+struct pv_qmp {
+    struct pv_loop *loop;
+    struct pv_watch watch;
+    int fd;
+    enum state state;
+    bool was_ready; /* stays true when it breaks later */
+    bool ended;     /* broken because the peer closed */
+    char fault[TEXT_MAX];
+
+    struct pv_buf in, out;
+    size_t scanned; /* bytes of `in` that hold no newline */
+
+    json_int_t next_id;
+    json_int_t waiting; /* id of the call that waits, 0: none */
+    json_t *answer;     /* the whole message that answers it */
+
+    pv_qmp_event_fn *on_event;
+    void *arg;
+};
+
+static void release_json(json_t **j)
+{
+    json_decref(*j);
+}
+#define cleanup_json __attribute__((cleanup(release_json)))
+
+static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (q->state == QMP_BROKEN)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(q->fault, sizeof(q->fault), fmt, ap);
+    va_end(ap);
+    pv_debug("qmp", "ends: %s", q->fault);
+    q->state = QMP_BROKEN;
+    q->ended = ended;
+    pv_loop_del(q->loop, &q->watch);
+    pv_close(&q->fd);
+    pv_buf_free(&q->in);
+    pv_buf_free(&q->out);
+}
+
+/* ---- sending ---- */
+
+static void flush(struct pv_qmp *q)
+{
+    while (q->state != QMP_BROKEN && q->out.len) {
+        ssize_t n = send(q->fd, q->out.data, q->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n > 0) {
+            pv_buf_consume(&q->out, (size_t)n);
+            continue;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+            /* what QEMU said before it went is still there to be read; the reader sees the end */
+            q->out.len = 0;
+            break;
+        }
+        broken(q, false, "cannot write to QEMU's monitor: %s", strerror(errno));
+    }
+    if (q->state != QMP_BROKEN)
+        pv_loop_set(q->loop, &q->watch, q->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* `arguments` may be NULL. The id that it was sent with. */
+static json_int_t post(struct pv_qmp *q, const char *command, json_t *arguments)
+{
+    json_int_t id = ++q->next_id;
+    cleanup_json json_t *message =
+        json_pack("{s:s, s:O*, s:I}", "execute", command, "arguments", arguments, "id", id);
+    char *text = json_dumps(message, JSON_COMPACT);
+
+    pv_debug("qmp", "-> %.400s", text);
+    pv_buf_adds(&q->out, text);
+    pv_buf_addc(&q->out, '\n');
+    free(text);
+    flush(q);
+    return id;
+}
+
+/* ---- receiving ---- */
+
+static void on_answer(struct pv_qmp *q, json_t *message)
+{
+    const json_t *id = json_object_get(message, "id");
+    const json_t *error = json_object_get(message, "error");
+
+    if (q->state == QMP_NEGOTIATING) {
+        if (error)
+            broken(q, false, "QEMU's monitor refuses qmp_capabilities");
+        else
+            q->state = QMP_READY;
+        q->was_ready = !error;
+        return;
+    }
+    if (q->waiting && json_is_integer(id) && json_integer_value(id) == q->waiting) {
+        q->waiting = 0;
+        q->answer = json_incref(message);
+        return;
+    }
+    pv_debug("qmp", "an answer that nobody waits for is dropped");
+}
+
+static void on_message(struct pv_qmp *q, json_t *message)
+{
+    const json_t *event = json_object_get(message, "event"), *data = json_object_get(message, "data");
+
+    if (q->state == QMP_GREETING) {
+        if (!json_is_object(json_object_get(message, "QMP"))) {
+            broken(q, false, "QEMU's monitor does not begin with a greeting");
+            return;
+        }
+        q->state = QMP_NEGOTIATING;
+        post(q, "qmp_capabilities", NULL);
+    } else if (json_is_string(event)) {
+        if (q->on_event)
+            q->on_event(q->arg, json_string_value(event), json_is_object(data) ? data : NULL);
+    } else if (json_object_get(message, "return") || json_is_object(json_object_get(message, "error"))) {
+        on_answer(q, message);
+    } else {
+        broken(q, false, "QEMU's monitor sent a message that is no answer and no event");
+    }
+}
+
+static void on_line(struct pv_qmp *q, const char *line, size_t n)
+{
+    json_error_t why;
+    cleanup_json json_t *message = NULL;
+
+    while (n && (line[n - 1] == '\r' || line[n - 1] == ' '))
+        n--;
+    if (!n)
+        return;
+    pv_debug("qmp", "<- %.*s", n > 400 ? 400 : (int)n, line);
+    message = json_loadb(line, n, 0, &why);
+    if (!json_is_object(message))
+        broken(q, false, "QEMU's monitor sent what is no JSON object: %.200s",
+               message ? "another value" : why.text);
+    else
+        on_message(q, message);
+}
+
+/* All whole lines in `in`. */
+static void take_lines(struct pv_qmp *q)
+{
+    size_t at = 0;
+
+    while (q->state != QMP_BROKEN && q->scanned < q->in.len) {
+        char *nl = memchr(q->in.data + q->scanned, '\n', q->in.len - q->scanned);
+        size_t end;
+
+        if (!nl) {
+            q->scanned = q->in.len;
+            break;
+        }
+        end = (size_t)(nl - q->in.data);
+        q->scanned = end + 1;
+        on_line(q, q->in.data + at, end - at);
+        at = end + 1;
+    }
+    if (q->state == QMP_BROKEN)
+        return;
+    pv_buf_consume(&q->in, at);
+    q->scanned -= at;
+    if (q->in.len > PV_QMP_LINE_MAX)
+        broken(q, false, "QEMU's monitor sent a line longer than %d bytes", PV_QMP_LINE_MAX);
+}
+
+void pv_qmp_drain(struct pv_qmp *q)
+{
+    for (int i = 0; q->state != QMP_BROKEN && i < READS_AT_ONCE; i++) {
+        ssize_t n = recv(q->fd, pv_buf_reserve(&q->in, READ_SIZE), READ_SIZE, MSG_DONTWAIT);
+
+        if (n > 0) {
+            q->in.len += (size_t)n;
+            take_lines(q);
+        } else if (n < 0 && errno == EINTR) {
+            continue;
+        } else if (n < 0 && errno == EAGAIN) {
+            return;
+        } else {
+            broken(q, true, "QEMU has closed its monitor");
+        }
+    }
+}
+
+static void on_socket(struct pv_watch *w, uint32_t events)
+{
+    struct pv_qmp *q = PV_CONTAINER_OF(w, struct pv_qmp, watch);
+
+    if (events & EPOLLOUT)
+        flush(q);
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        pv_qmp_drain(q);
+}
+
+/* ---- for the owner ---- */
+
+struct pv_qmp *pv_qmp_take_fd(struct pv_loop *loop, int fd, pv_qmp_event_fn *on_event, void *arg,
+                              struct pv_err *err)
+{
+    struct pv_qmp *q = pv_xcalloc(1, sizeof(*q));
+
+    q->loop = loop;
+    q->fd = fd;
+    q->on_event = on_event;
+    q->arg = arg;
+    q->watch.fd = -1;
+    q->watch.fn = on_socket;
+    if (pv_loop_add(loop, &q->watch, fd, EPOLLIN, err) < 0) {
+        pv_qmp_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+void pv_qmp_free(struct pv_qmp *q)
+{
+    if (!q)
+        return;
+    pv_loop_del(q->loop, &q->watch);
+    pv_close(&q->fd);
+    pv_buf_free(&q->in);
+    pv_buf_free(&q->out);
+    json_decref(q->answer);
+    free(q);
+}
+
+bool pv_qmp_was_ready(const struct pv_qmp *q)
+{
+    return q->was_ready;
+}
+
+const char *pv_qmp_fault(const struct pv_qmp *q)
+{
+    return q->state == QMP_BROKEN ? q->fault : NULL;
+}
+
+static bool negotiated(void *arg)
+{
+    const struct pv_qmp *q = arg;
+
+    return q->state == QMP_READY || q->state == QMP_BROKEN;
+}
+
+static bool answered(void *arg)
+{
+    const struct pv_qmp *q = arg;
+
+    return q->answer || q->state == QMP_BROKEN;
+}
+
+static int fail_broken(const struct pv_qmp *q, const char *command, struct pv_err *err)
+{
+    return pv_err_set(err, q->ended ? PV_E_GUEST_DIED : PV_E_PROTOCOL, "QMP command '%s': %s", command,
+                      q->fault);
+}
+
+/* *arguments stays NULL for none. */
+static int load_arguments(const char *command, const char *text, json_t **arguments, struct pv_err *err)
+{
+    json_error_t why;
+
+    if (!text)
+        return 0;
+    if (strlen(text) > ARGUMENTS_MAX)
+        return pv_err_set(err, PV_E_USAGE, "QMP command '%s': its arguments are longer than %d bytes",
+                          command, ARGUMENTS_MAX);
+    *arguments = json_loads(text, 0, &why);
+    if (!json_is_object(*arguments))
+        return pv_err_set(err, PV_E_USAGE, "QMP command '%s': its arguments are no JSON object: %s", command,
+                          *arguments ? "another value" : why.text);
+    return 0;
+}
+
+static int read_answer(const json_t *message, const char *command, char **reply, struct pv_err *err)
+{
+    const json_t *error = json_object_get(message, "error");
+    const char *desc = json_string_value(json_object_get(error, "desc"));
+
+    if (error)
+        return pv_err_set(err, PV_E_HOST, "QMP command '%s': QEMU says: %.1000s", command,
+                          desc ? desc : "(nothing)");
+    if (reply) {
+        char *text = json_dumps(json_object_get(message, "return"), JSON_COMPACT | JSON_ENCODE_ANY);
+
+        *reply = pv_xstrdup(text ? text : "null");
+        free(text);
+    }
+    return 0;
+}
+
+int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,
+                struct pv_err *err)
+{
+    cleanup_json json_t *args = NULL, *message = NULL;
+    int r;
+
+    if (load_arguments(command, arguments, &args, err) < 0)
+        return -1;
+    r = pv_loop_run(q->loop, negotiated, q, deadline, err);
+    if (r == 0 && q->state == QMP_READY) {
+        q->waiting = post(q, command, args);
+        r = pv_loop_run(q->loop, answered, q, deadline, err);
+    }
+    q->waiting = 0;
+    message = pv_steal(&q->answer);
+    if (r < 0)
+        return -1;
+    if (message)
+        return read_answer(message, command, reply, err);
+    if (q->state == QMP_BROKEN)
+        return fail_broken(q, command, err);
+    return pv_err_set(err, PV_E_TIMEOUT, "QMP command '%s': QEMU did not answer in time", command);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* `qemu --version`, for people: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)". */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/spawn.h"
+#include "vm/vm.h"
+
+enum { OUTPUT_MAX = 4096, WAIT_SECONDS = 10 };
+
+struct output {
+    struct pv_watch watch;
+    struct pv_loop *loop;
+    struct pv_buf text;
+    bool ended;
+};
+
+static void on_output(struct pv_watch *w, uint32_t events)
+{
+    struct output *o = PV_CONTAINER_OF(w, struct output, watch);
+    ssize_t n = read(w->fd, pv_buf_reserve(&o->text, OUTPUT_MAX), OUTPUT_MAX);
+
+    (void)events;
+    if (n > 0 && o->text.len < OUTPUT_MAX) {
+        o->text.len += (size_t)n;
+        o->text.data[o->text.len] = '\0';
+    } else if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
+        o->ended = true;
+        pv_loop_del(o->loop, w);
+    }
+}
+
+static bool output_ended(void *arg)
+{
+    return ((struct output *)arg)->ended;
+}
+
+/* Runs it and collects at most OUTPUT_MAX bytes or so of what it writes. */
+static int run_version(const char *qemu, struct output *o, struct pv_err *err)
+{
+    char *argv[] = {(char *)qemu, (char *)"--version", NULL};
+    cleanup_close int from = -1, to = -1;
+    struct pv_spawn_fd fd;
+    struct pv_spawn sp = {.file = qemu, .argv = argv, .fds = &fd, .n_fds = 1};
+    int fds[2], r;
+    pid_t pid;
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return pv_err_sys(err, errno, "cannot make a pipe");
+    from = fds[0];
+    to = fds[1];
+    fd = (struct pv_spawn_fd){to, 1};
+    pid = pv_spawn(&sp, NULL, err);
+    if (pid < 0) {
+        if (err && err->cls == PV_E_MISSING)
+            pv_err_append(err, "; install QEMU (Debian's package qemu-system-x86)");
+        return -1;
+    }
+    pv_close(&to);
+    fcntl(from, F_SETFL, O_NONBLOCK);
+    r = pv_loop_add(o->loop, &o->watch, from, EPOLLIN, err);
+    if (r == 0)
+        r = pv_loop_run(o->loop, output_ended, o, pv_deadline(WAIT_SECONDS * PV_NSEC_PER_SEC), err);
+    pv_loop_del(o->loop, &o->watch);
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (r > 0)
+        return pv_err_set(err, PV_E_TIMEOUT, "'%s --version' did not end within %d s", qemu, WAIT_SECONDS);
+    return r;
+}
+
+char *pv_qemu_version(const char *qemu, struct pv_err *err)
+{
+    static const char before[] = "version ";
+    struct output o = {.watch = {.fd = -1, .fn = on_output}};
+    char *at, *version = NULL;
+    int r;
+
+    if (!qemu)
+        qemu = "qemu-system-x86_64";
+    o.loop = pv_loop_new(err);
+    if (!o.loop)
+        return NULL;
+    r = run_version(qemu, &o, err);
+    pv_loop_free(o.loop);
+    at = r == 0 && o.text.data ? strstr(o.text.data, before) : NULL;
+    if (at) {
+        at += strlen(before);
+        version = pv_xstrndup(at, strspn(at, "0123456789."));
+    }
+    if (r == 0 && (!version || !*version)) {
+        pv_err_set(err, PV_E_HOST, "'%s --version' names no version; expected \"QEMU emulator version ...\"",
+                   qemu);
+        free(version);
+        version = NULL;
+    }
+    pv_buf_free(&o.text);
+    return version;
+}
