@@ -80,7 +80,7 @@ static int run_version(const char *qemu, struct output *o, struct pv_err *err)
 
 char *pv_qemu_version(const char *qemu, struct pv_err *err)
 {
-    static const char before[] = "version ";
+    static const char before[] = "QEMU emulator version ";
     struct output o = {.watch = {.fd = -1, .fn = on_output}};
     char *at, *version = NULL;
     int r;

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* A real QEMU with the default guest's kernel and no init: every boot ends in a panic. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "util/path.h"
+#include "vm/vm-test.h"
+
+enum { BOOT_MS = 60000 };
+
+static char dir[] = "/tmp/provium-vm-kernel-test-XXXXXX";
+static char *kernel;
+static struct pv_accel_probe accel;
+
+static int setup(void **state)
+{
+    (void)state;
+    pv_accel_probe_now(&accel);
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return pv_rm_rf(dir);
+}
+
+static struct pv_vm_spec kernel_spec(char **append, const char *more)
+{
+    struct pv_vm_spec spec = plain_spec();
+
+    *append = pv_vm_kernel_args(accel.kvm, accel.tsc_khz, NULL, "/sbin/init", "", more);
+    spec.kvm = accel.kvm;
+    spec.kernel = kernel;
+    spec.append = *append;
+    return spec;
+}
+
+/* panic=-1 and -no-reboot: QEMU exits; the reason is the panic's text, not the exit. */
+static void test_panic_at_boot(void **state)
+{
+    cleanup_free char *log = pv_path_join(dir, "panic.log"), *append = NULL;
+    struct pv_vm_spec spec = kernel_spec(&append, NULL);
+    struct pv_buf text = {0};
+    int64_t seen;
+    struct run r;
+
+    (void)state;
+    run_start(&r, &spec, log);
+    assert_true(run_until(&r, run_panicked, BOOT_MS));
+    seen = pv_now();
+    assert_true(run_until(&r, run_ended, 2000));
+    print_message("noticed %.1f ms after the panic's text: %s\n", (double)(pv_now() - seen) / 1e6,
+                  pv_vm_end_reason(r.vm));
+    assert_int_equal(r.ends, 1);
+    assert_non_null(strstr(pv_vm_end_reason(r.vm), "the guest's kernel panicked: VFS: Unable to mount root"));
+    assert_false(pv_vm_guest_powered_off(r.vm));
+    pv_console_tail(pv_vm_console(r.vm), 20, &text);
+    assert_non_null(strstr(text.data, "Kernel panic - not syncing"));
+    pv_buf_free(&text);
+    run_stop(&r);
+    assert_int_equal(pv_read_file(log, 1 << 20, &text, NULL), 0);
+    assert_non_null(strstr(text.data, "Kernel panic - not syncing"));
+    pv_buf_free(&text);
+}
+
+/* panic=0: the kernel stays as it is and QEMU lives; it is declared dead all the same. */
+static void test_panic_that_stays(void **state)
+{
+    cleanup_free char *append = NULL;
+    struct pv_vm_spec spec = kernel_spec(&append, "panic=0");
+    int64_t seen;
+    struct run r;
+
+    (void)state;
+    run_start(&r, &spec, NULL);
+    assert_true(run_until(&r, run_panicked, BOOT_MS));
+    seen = pv_now();
+    assert_true(run_until(&r, run_ended, 2000));
+    assert_true(pv_now() - seen >= 450 * PV_NSEC_PER_MSEC);
+    assert_int_equal(r.ends, 1);
+    assert_non_null(strstr(pv_vm_end_reason(r.vm), "the guest's kernel panicked: "));
+    assert_int_equal(kill(pv_vm_pid(r.vm), 0), 0); /* QEMU itself lives on */
+    pv_vm_kill(r.vm);
+    assert_int_equal(kill(pv_vm_pid(r.vm), 0), -1);
+    assert_int_equal(r.ends, 1);
+    assert_non_null(strstr(pv_vm_end_reason(r.vm), "the guest's kernel panicked: "));
+    run_stop(&r);
+}
+
+/* The same, but the agent speaks: whoever wrote those lines, the guest lives. */
+static void test_false_alarm(void **state)
+{
+    cleanup_free char *append = NULL;
+    struct pv_vm_spec spec = kernel_spec(&append, "panic=0");
+    struct run r;
+
+    (void)state;
+    run_start(&r, &spec, NULL);
+    assert_true(run_until(&r, run_panicked, BOOT_MS));
+    pv_vm_alive_hint(r.vm); /* at once: may have been sent before, proves nothing */
+    assert_true(run_panicked(&r));
+    assert_false(run_until(&r, run_ended, 200));
+    pv_vm_alive_hint(r.vm);
+    assert_false(run_panicked(&r));
+    assert_false(run_until(&r, run_ended, 1500));
+    assert_int_equal(r.ends, 0);
+    pv_vm_kill(r.vm);
+    assert_string_equal(pv_vm_end_reason(r.vm), "it was killed");
+    run_stop(&r);
+}
+
+/* CPUs, memory, the archive by descriptor and the command line reach the kernel. */
+static void test_what_the_kernel_sees(void **state)
+{
+    static const char archive[] = "070701" /* newc: one entry, the trailer */
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "00000001"
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "00000000"
+                                  "0000000b"
+                                  "00000000"
+                                  "TRAILER!!!\0\0\0\0";
+    cleanup_free char *append = NULL, *log = pv_path_join(dir, "sees.log");
+    struct pv_vm_spec spec = kernel_spec(&append, "loglevel=8 marker.of=this_test");
+    struct pv_buf text = {0};
+    struct run r;
+
+    (void)state;
+    spec.cpus = 2;
+    spec.memory = UINT64_C(300) << 20;
+    spec.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
+    assert_int_equal(pv_write_all(spec.initrd_fd, archive, sizeof(archive) - 1), 0);
+    run_start(&r, &spec, log);
+    close(spec.initrd_fd);
+    assert_true(run_until(&r, run_ended, BOOT_MS));
+    run_stop(&r);
+    assert_int_equal(pv_read_file(log, 1 << 20, &text, NULL), 0);
+    assert_non_null(strstr(text.data, "marker.of=this_test"));
+    assert_non_null(strstr(text.data, "1 node, 2 CPUs"));
+    assert_non_null(strstr(text.data, "rootfs image as initramfs"));
+    assert_non_null(strstr(text.data, "-0x0000000012bfffff]")); /* e820: it ends at 300 MiB */
+    assert_null(strstr(text.data, "Initramfs unpacking failed"));
+    pv_buf_free(&text);
+}
+
+/* QEMU killed in the middle of a boot: known at once, and what the console said is there. */
+static void test_killed_during_boot(void **state)
+{
+    cleanup_free char *append = NULL;
+    struct pv_vm_spec spec = kernel_spec(&append, "loglevel=8");
+    struct pv_buf text = {0};
+    struct run r;
+
+    (void)state;
+    run_start(&r, &spec, NULL);
+    for (int i = 0; i < BOOT_MS / 20 && !(text.data && strstr(text.data, "Linux version")); i++) {
+        assert_false(run_until(&r, run_ended, 20));
+        pv_buf_free(&text);
+        pv_console_tail(pv_vm_console(r.vm), 64, &text);
+    }
+    kill(pv_vm_pid(r.vm), SIGKILL);
+    assert_true(run_until(&r, run_ended, 1000));
+    assert_string_equal(pv_vm_end_reason(r.vm), "QEMU was killed by SIGKILL");
+    pv_buf_free(&text);
+    run_stop(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_panic_at_boot),      cmocka_unit_test(test_panic_that_stays),
+        cmocka_unit_test(test_false_alarm),        cmocka_unit_test(test_what_the_kernel_sees),
+        cmocka_unit_test(test_killed_during_boot),
+    };
+    const char *guest = getenv("PROVIUM_GUEST_DIR");
+    char *version = pv_qemu_version(NULL, NULL);
+    int r;
+
+    kernel = guest && *guest ? pv_path_join(guest, "vmlinuz") : NULL;
+    if (!version || !kernel || access(kernel, R_OK) < 0) {
+        printf("skipped: %s\n",
+               version ? "no kernel: PROVIUM_GUEST_DIR/vmlinuz cannot be read" : "no qemu-system-x86_64");
+        free(version);
+        free(kernel);
+        return 77;
+    }
+    free(version);
+    r = cmocka_run_group_tests(tests, setup, teardown);
+    free(kernel);
+    return r;
+}
