@@ -92,8 +92,8 @@ static void test_everything(void **state)
                  "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
                  "-accel\nkvm\n"
                  "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
-                 "-object\nmemory-backend-memfd,id=mem,size=1048577K,share=on\n"
-                 "-m\n1048577K\n"
+                 "-object\nmemory-backend-memfd,id=mem,size=1048584K,share=on\n"
+                 "-m\n1048584K\n"
                  "-cpu\nhost\n"
                  "-smp\n4\n"
                  "-chardev\nsocket,id=qmp,fd=3\n"
@@ -107,13 +107,13 @@ static void test_everything(void **state)
                  "-chardev\nsocket,id=vsock,fd=5\n"
                  "-device\nvhost-user-vsock-pci,chardev=vsock\n"
                  "-drive\nif=none,id=disk0,file=/d/a,,b.img,format=raw,aio=threads\n"
-                 "-device\nvirtio-blk-pci,drive=disk0\n"
+                 "-device\nvirtio-blk-pci,drive=disk0,werror=report,rerror=report\n"
                  "-drive\nif=none,id=disk1,file=/d/c.qcow2,format=qcow2,aio=threads,readonly=on\n"
-                 "-device\nvirtio-blk-pci,drive=disk1\n"
+                 "-device\nvirtio-blk-pci,drive=disk1,werror=report,rerror=report\n"
                  "-drive\nif=none,id=disk2,file=./json:{},format=raw,aio=threads,snapshot=on\n"
-                 "-device\nvirtio-blk-pci,drive=disk2\n"
+                 "-device\nvirtio-blk-pci,drive=disk2,werror=report,rerror=report\n"
                  "-drive\nif=none,id=disk3,file=/d/e,format=raw,aio=threads,readonly=on\n"
-                 "-device\nvirtio-blk-pci,drive=disk3\n"
+                 "-device\nvirtio-blk-pci,drive=disk3,werror=report,rerror=report\n"
                  "-s\n-device\nx,y={z}\n");
 }
 

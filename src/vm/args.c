@@ -106,12 +106,13 @@ static void put_cpu(const struct at *at, struct pv_buf *b)
     pv_buf_adds(b, at->spec->cpu ? at->spec->cpu : at->spec->kvm ? CPU_KVM : CPU_TCG);
 }
 
-/* In KiB at the finest: QEMU rounds anyway, and wants a unit behind what is not MiB. */
+/* A multiple of 8 KiB: QEMU rounds -m up to that by itself, and then it and a memory backend must be equal.
+ */
 static void put_memory(const struct at *at, struct pv_buf *b)
 {
     char text[32];
 
-    pv_buf_adds(b, pv_format_size(at->spec->memory & ~UINT64_C(1023), text));
+    pv_buf_adds(b, pv_format_size((at->spec->memory + 8191) & ~UINT64_C(8191), text));
 }
 
 static void put_cpus(const struct at *at, struct pv_buf *b)
@@ -220,7 +221,8 @@ static const struct row {
     {vsock_user, "-device", "vhost-user-vsock-pci,chardev=vsock"},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {always, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads{access}", true},
-    {always, "-device", "virtio-blk-pci,drive=disk{disk}", true},
+    /* Without this a full host disk stops the guest; its kernel is to see the error instead. */
+    {always, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", true},
 };
 
 static void add_row(struct pv_strv *argv, const struct row *row, const struct at *at)

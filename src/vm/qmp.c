@@ -41,6 +41,9 @@ struct pv_qmp {
     json_int_t waiting; /* id of the call that waits, 0: none */
     json_t *answer;     /* the whole message that answers it */
 
+    json_int_t posted; /* id of pv_qmp_post's command, 0: none */
+    pv_qmp_reply_fn *on_reply;
+
     pv_qmp_event_fn *on_event;
     void *arg;
 };
@@ -113,6 +116,14 @@ static json_int_t post(struct pv_qmp *q, const char *command, json_t *arguments)
     return id;
 }
 
+void pv_qmp_post(struct pv_qmp *q, const char *command, pv_qmp_reply_fn *on_reply)
+{
+    if (q->state != QMP_READY || q->posted)
+        return;
+    q->on_reply = on_reply;
+    q->posted = post(q, command, NULL);
+}
+
 /* ---- receiving ---- */
 
 static void on_answer(struct pv_qmp *q, json_t *message)
@@ -131,6 +142,11 @@ static void on_answer(struct pv_qmp *q, json_t *message)
     if (q->waiting && json_is_integer(id) && json_integer_value(id) == q->waiting) {
         q->waiting = 0;
         q->answer = json_incref(message);
+        return;
+    }
+    if (q->posted && json_is_integer(id) && json_integer_value(id) == q->posted) {
+        q->posted = 0;
+        q->on_reply(q->arg, json_object_get(message, "return"));
         return;
     }
     pv_debug("qmp", "an answer that nobody waits for is dropped");

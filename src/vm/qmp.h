@@ -20,7 +20,8 @@ struct pv_qmp;
 
 enum { PV_QMP_LINE_MAX = 4 << 20 };
 
-/* data (borrowed) is the event's "data" object, or NULL. Must not call into the monitor. */
+/* data (borrowed) is the event's "data" object, or NULL. Of the monitor's functions only pv_qmp_post is
+ * allowed. */
 typedef void pv_qmp_event_fn(void *arg, const char *event, const struct json_t *data);
 
 /* Takes fd, a connected socket. */
@@ -46,5 +47,14 @@ void pv_qmp_drain(struct pv_qmp *q);
  */
 int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,
                 struct pv_err *err);
+
+/* Called with the "return" value (borrowed), or NULL for an error. Must not call into the monitor. */
+typedef void pv_qmp_reply_fn(void *arg, const struct json_t *value);
+
+/*
+ * Sends a command without arguments and does not wait; `arg` is the monitor's own.  Before the monitor is
+ * ready, while it is broken, and while an earlier one is not answered yet: nothing.
+ */
+void pv_qmp_post(struct pv_qmp *q, const char *command, pv_qmp_reply_fn *on_reply);
 
 #endif

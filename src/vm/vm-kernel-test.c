@@ -96,6 +96,28 @@ static void test_panic_that_stays(void **state)
     run_stop(&r);
 }
 
+/* QEMU that is told to stay when the guest has gone down: it lives, the guest does not, and that is known. */
+static void test_no_shutdown(void **state)
+{
+    static char *const stay[] = {(char *)"-no-shutdown", NULL};
+    cleanup_free char *append = NULL;
+    struct pv_vm_spec spec = kernel_spec(&append, NULL);
+    struct run r;
+
+    (void)state;
+    spec.extra_args = stay;
+    for (int i = 0; i < 2; i++) {
+        run_start(&r, &spec, NULL);
+        r.kill_at_end = i == 1;
+        assert_true(run_until(&r, run_panicked, BOOT_MS));
+        assert_true(run_until(&r, run_ended, 2000));
+        assert_int_equal(r.ends, 1);
+        assert_non_null(strstr(pv_vm_end_reason(r.vm), "the guest's kernel panicked: "));
+        assert_int_equal(kill(pv_vm_pid(r.vm), 0), i == 0 ? 0 : -1);
+        run_stop(&r);
+    }
+}
+
 /* The same, but the agent speaks: whoever wrote those lines, the guest lives. */
 static void test_false_alarm(void **state)
 {
@@ -184,9 +206,9 @@ static void test_killed_during_boot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_panic_at_boot),      cmocka_unit_test(test_panic_that_stays),
-        cmocka_unit_test(test_false_alarm),        cmocka_unit_test(test_what_the_kernel_sees),
-        cmocka_unit_test(test_killed_during_boot),
+        cmocka_unit_test(test_panic_at_boot),        cmocka_unit_test(test_panic_that_stays),
+        cmocka_unit_test(test_false_alarm),          cmocka_unit_test(test_no_shutdown),
+        cmocka_unit_test(test_what_the_kernel_sees), cmocka_unit_test(test_killed_during_boot),
     };
     const char *guest = getenv("PROVIUM_GUEST_DIR");
     char *version = pv_qemu_version(NULL, NULL);

@@ -185,6 +185,23 @@ static void test_killed_by_another(void **state)
     run_stop(&r);
 }
 
+/* `stop` is ours: a guest that stands still is no guest that has ended. */
+static void test_stop_is_no_end(void **state)
+{
+    struct pv_vm_spec spec = plain_spec();
+    struct pv_err err = PV_ERR_INIT;
+    struct run r;
+
+    (void)state;
+    run_start(&r, &spec, NULL);
+    assert_int_equal(pv_vm_qmp(r.vm, "stop", NULL, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), &err), 0);
+    assert_false(run_until(&r, run_ended, 200));
+    assert_int_equal(pv_vm_qmp(r.vm, "cont", NULL, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), &err), 0);
+    status_running(&r);
+    assert_int_equal(r.ends, 0);
+    run_stop(&r);
+}
+
 static void test_quit(void **state)
 {
     struct pv_vm_spec spec = plain_spec();
@@ -335,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_kill_is_idempotent),
         cmocka_unit_test(test_killed_by_another),
+        cmocka_unit_test(test_stop_is_no_end),
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_parent_killed),
         cmocka_unit_test(test_disks_shared),

@@ -13,7 +13,8 @@
 struct run {
     struct pv_loop *loop;
     struct pv_vm *vm;
-    int ends; /* how often on_end came */
+    int ends;         /* how often on_end came */
+    bool kill_at_end; /* on_end calls pv_vm_kill */
 };
 
 static inline struct pv_vm_spec plain_spec(void)
@@ -26,8 +27,9 @@ static inline void run_on_end(struct pv_vm *vm, void *arg)
 {
     struct run *r = arg;
 
-    (void)vm;
     r->ends++;
+    if (r->kill_at_end)
+        pv_vm_kill(vm);
 }
 
 static inline void run_start(struct run *r, const struct pv_vm_spec *spec, const char *log)

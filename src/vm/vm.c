@@ -28,8 +28,12 @@ enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024, REASON_MAX = 
 
 /* How long a kernel that has ended its panic report may stay silent before it is declared dead. */
 #define PANIC_GRACE_NS (500 * PV_NSEC_PER_MSEC)
-/* What the agent sent before the panic may still be on its way to us for so long: no sign of life. */
+/*
+ * What the agent sent before the panic, or before the wrapper gave up (which then reboots), may still be on
+ * its way to us for so long: no sign of life.
+ */
 #define PANIC_ECHO_NS (100 * PV_NSEC_PER_MSEC)
+#define FATAL_ECHO_NS (2 * PV_NSEC_PER_SEC)
 
 struct source {
     struct pv_watch watch;
@@ -49,9 +53,10 @@ struct pv_vm {
     struct source console, errors;
     struct pv_console *console_text, *errors_text;
     struct pv_qmp *qmp;
-    struct pv_timer panic_timer;
-    int64_t panic_seen; /* when its text was first seen, 0: not */
-    char shutdown[32];  /* reason of QEMU's SHUTDOWN event */
+    struct pv_timer dead_timer;     /* QEMU lives, the guest does not: declares the end */
+    int64_t panic_seen, fatal_seen; /* when the text was first seen, 0: not */
+    char shutdown[32];              /* reason of QEMU's SHUTDOWN event */
+    char stopped[32];               /* run state in which QEMU holds the guest for good, "": it does not */
     bool panic_event;
     char reason[REASON_MAX];
     void (*on_end)(struct pv_vm *vm, void *arg);
@@ -72,6 +77,13 @@ static void add_stderr(const struct pv_vm *vm, struct pv_buf *out)
         pv_buf_addf(out, ": %s", text.data);
 }
 
+/* True if QEMU ended, or holds the guest, as the guest asked for. */
+static bool guests_wish(const struct pv_vm *vm)
+{
+    return vm->reaped ? WIFEXITED(vm->status) && WEXITSTATUS(vm->status) == 0
+                      : !strcmp(vm->stopped, "shutdown");
+}
+
 static void qemu_end_reason(const struct pv_vm *vm, struct pv_buf *out)
 {
     static const struct {
@@ -83,20 +95,19 @@ static void qemu_end_reason(const struct pv_vm *vm, struct pv_buf *out)
     };
     char text[64];
 
-    pv_wait_status_text(vm->status, text);
-    if (WIFSIGNALED(vm->status)) {
-        pv_buf_addf(out, "QEMU was %s", text);
-        add_stderr(vm, out);
-        return;
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(known); i++)
-        if (WEXITSTATUS(vm->status) == 0 && !strcmp(vm->shutdown, known[i].shutdown)) {
+    for (size_t i = 0; guests_wish(vm) && i < PV_ARRAY_LEN(known); i++)
+        if (!strcmp(vm->shutdown, known[i].shutdown)) {
             pv_buf_adds(out, known[i].text);
             return;
         }
-    if (WEXITSTATUS(vm->status) == 0 && vm->panic_event)
+    pv_wait_status_text(vm->status, text);
+    if (vm->panic_event)
         pv_buf_adds(out, "the guest's kernel panicked");
-    else if (WEXITSTATUS(vm->status) == 0 && vm->shutdown[0])
+    else if (!vm->reaped)
+        pv_buf_addf(out, "QEMU has stopped the guest (%s)", vm->stopped);
+    else if (WIFSIGNALED(vm->status))
+        pv_buf_addf(out, "QEMU was %s", text);
+    else if (guests_wish(vm) && vm->shutdown[0])
         pv_buf_addf(out, "QEMU was told to end (%s)", vm->shutdown);
     else if (!(vm->qmp && pv_qmp_was_ready(vm->qmp)) && WEXITSTATUS(vm->status) != 0)
         pv_buf_addf(out, "QEMU refused to start (%s)", text);
@@ -128,7 +139,7 @@ static void end(struct pv_vm *vm, bool tell)
     if (vm->state == PV_VM_ENDED)
         return;
     vm->state = PV_VM_ENDED;
-    pv_timer_cancel(vm->loop, &vm->panic_timer);
+    pv_timer_cancel(vm->loop, &vm->dead_timer);
     set_reason(vm);
     pv_debug("vm", "pid %d ended: %s", (int)vm->pid, vm->reason);
     if (tell && vm->on_end)
@@ -137,34 +148,32 @@ static void end(struct pv_vm *vm, bool tell)
 
 /* ---- console and stderr ---- */
 
-static void suspect_panic(struct pv_vm *vm)
+/* After each piece of the console: is there something that tells of an end? */
+static void read_omens(struct pv_vm *vm)
 {
-    if (vm->state == PV_VM_ENDED || !pv_console_panic(vm->console_text))
+    if (vm->state == PV_VM_ENDED)
         return;
-    if (!vm->panic_seen)
+    if (pv_console_fatal(vm->console_text) && !vm->fatal_seen)
+        vm->fatal_seen = pv_now();
+    if (pv_console_panic(vm->console_text) && !vm->panic_seen)
         vm->panic_seen = pv_now();
-    if (pv_console_panic_over(vm->console_text) && !vm->panic_timer.due)
-        pv_timer_arm(vm->loop, &vm->panic_timer, pv_deadline(PANIC_GRACE_NS));
-}
-
-static void on_panic_timer(struct pv_timer *t)
-{
-    struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, panic_timer);
-
-    end(vm, true);
+    if (pv_console_panic_over(vm->console_text) && !vm->dead_timer.due)
+        pv_timer_arm(vm->loop, &vm->dead_timer, pv_deadline(PANIC_GRACE_NS));
 }
 
 void pv_vm_alive_hint(struct pv_vm *vm)
 {
-    if (vm->state == PV_VM_ENDED)
+    int64_t now;
+
+    if (vm->state == PV_VM_ENDED || vm->stopped[0] || (!vm->panic_seen && !vm->fatal_seen))
         return;
-    if (pv_console_panic(vm->console_text)) {
-        if (pv_now() - vm->panic_seen < PANIC_ECHO_NS)
-            return;
-        pv_debug("vm", "pid %d: the agent speaks after a panic text: a false alarm", (int)vm->pid);
-    }
-    pv_timer_cancel(vm->loop, &vm->panic_timer);
-    vm->panic_seen = 0;
+    now = pv_now();
+    if ((vm->panic_seen && now - vm->panic_seen < PANIC_ECHO_NS) ||
+        (vm->fatal_seen && now - vm->fatal_seen < FATAL_ECHO_NS))
+        return;
+    pv_debug("vm", "pid %d: the agent speaks after an alarming console line: a false alarm", (int)vm->pid);
+    pv_timer_cancel(vm->loop, &vm->dead_timer);
+    vm->panic_seen = vm->fatal_seen = 0;
     pv_console_forget(vm->console_text);
 }
 
@@ -195,6 +204,15 @@ static bool source_read(struct source *s, unsigned reads)
     return s->fd >= 0;
 }
 
+static void on_dead_timer(struct pv_timer *t)
+{
+    struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, dead_timer);
+
+    source_read(&vm->errors, READS_AT_ONCE);
+    source_read(&vm->console, READS_AT_ONCE);
+    end(vm, true);
+}
+
 static void on_source(struct pv_watch *w, uint32_t events)
 {
     struct source *s = PV_CONTAINER_OF(w, struct source, watch);
@@ -202,7 +220,7 @@ static void on_source(struct pv_watch *w, uint32_t events)
     (void)events;
     source_read(s, READS_AT_ONCE);
     if (s == &s->vm->console)
-        suspect_panic(s->vm);
+        read_omens(s->vm);
 }
 
 static int source_open(struct source *s, struct pv_vm *vm, int *fd, struct pv_console *to, struct pv_err *err)
@@ -216,6 +234,27 @@ static int source_open(struct source *s, struct pv_vm *vm, int *fd, struct pv_co
 
 /* ---- the monitor ---- */
 
+/*
+ * QEMU has stopped the guest: by our own `stop`, or because it cannot go on (KVM's internal errors) or must
+ * not
+ * (-no-shutdown or -action in qemu_args).  In the latter cases QEMU lives on and the guest never does.
+ */
+static void on_status(void *arg, const json_t *value)
+{
+    static const char *const final[] = {"internal-error", "io-error", "shutdown", "guest-panicked",
+                                        "watchdog"};
+    const char *status = json_string_value(json_object_get(value, "status"));
+    struct pv_vm *vm = arg;
+
+    for (size_t i = 0; status && i < PV_ARRAY_LEN(final); i++)
+        if (!strcmp(status, final[i])) {
+            snprintf(vm->stopped, sizeof(vm->stopped), "%s", final[i]);
+            /* not from in here: on_end may call pv_vm_kill, which reads the monitor */
+            pv_timer_arm(vm->loop, &vm->dead_timer, pv_now());
+            return;
+        }
+}
+
 static void on_event(void *arg, const char *event, const json_t *data)
 {
     struct pv_vm *vm = arg;
@@ -225,6 +264,8 @@ static void on_event(void *arg, const char *event, const json_t *data)
         vm->panic_event = true;
     else if (!strcmp(event, "SHUTDOWN") && reason && !vm->shutdown[0])
         snprintf(vm->shutdown, sizeof(vm->shutdown), "%.31s", reason);
+    else if (!strcmp(event, "STOP"))
+        pv_qmp_post(vm->qmp, "query-status", on_status);
 }
 
 int pv_vm_qmp(struct pv_vm *vm, const char *command, const char *arguments, char **reply, int64_t deadline,
@@ -381,7 +422,7 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, c
     vm->exit_watch.fn = on_exit_watch;
     vm->console.vm = vm->errors.vm = vm;
     vm->console.fd = vm->console.watch.fd = vm->errors.fd = vm->errors.watch.fd = -1;
-    vm->panic_timer.fn = on_panic_timer;
+    vm->dead_timer.fn = on_dead_timer;
     vm->on_end = on_end;
     vm->arg = arg;
     if (start(vm, spec, log_path, err) < 0) {
@@ -400,7 +441,7 @@ void pv_vm_free(struct pv_vm *vm)
     vm->on_end = NULL;
     if (vm->pid > 0)
         pv_vm_kill(vm);
-    pv_timer_cancel(vm->loop, &vm->panic_timer);
+    pv_timer_cancel(vm->loop, &vm->dead_timer);
     source_close(&vm->console);
     source_close(&vm->errors);
     pv_qmp_free(vm->qmp);
@@ -428,7 +469,7 @@ const char *pv_vm_end_reason(const struct pv_vm *vm)
 
 bool pv_vm_guest_powered_off(const struct pv_vm *vm)
 {
-    return vm->state == PV_VM_ENDED && vm->reaped && WIFEXITED(vm->status) && !vm->panic_event &&
+    return vm->state == PV_VM_ENDED && guests_wish(vm) && !vm->panic_event &&
            !pv_console_panic(vm->console_text) && !pv_console_fatal(vm->console_text) &&
            (!strcmp(vm->shutdown, "guest-shutdown") || !strcmp(vm->shutdown, "guest-reset"));
 }

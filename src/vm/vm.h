@@ -116,8 +116,8 @@ enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
  * QEMU not found: class missing, the text names the Debian package.
  *
  * on_end (may be NULL) is called from the loop, once, when the VM is known to be dead: QEMU has exited, or
- * the kernel has panicked and does not go on (pv_vm_end_reason says why).  It must not free the VM.  An end
- * by pv_vm_kill does not call it.
+ * the kernel has panicked and does not go on (pv_vm_end_reason says why).  It may call pv_vm_kill, not
+ * pv_vm_free.  An end by pv_vm_kill does not call it.
  */
 struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, const char *log_path,
                           void (*on_end)(struct pv_vm *vm, void *arg), void *arg, struct pv_err *err);
