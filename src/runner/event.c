@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/event.h"
+
+#include <string.h>
+
+#include "runner/text.h"
+
+struct head {
+    uint32_t type, outcome, id, name_len;
+    uint64_t text_len;
+    int64_t duration_ns;
+};
+
+_Static_assert(sizeof(struct head) <= PV_EVENT_MAX - PV_EVENT_NAME_MAX - PV_EVENT_TEXT_MAX, "head fits");
+
+size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EVENT_MAX])
+{
+    size_t name_len = ev->name ? pv_text_clip(ev->name, ev->name_len, PV_EVENT_NAME_MAX) : 0;
+    size_t text_len = ev->text ? pv_text_clip(ev->text, ev->text_len, PV_EVENT_TEXT_MAX) : 0;
+    struct head h = {.type = ev->type,
+                     .outcome = ev->outcome,
+                     .id = ev->id,
+                     .name_len = (uint32_t)name_len,
+                     .text_len = text_len,
+                     .duration_ns = ev->duration_ns};
+
+    memcpy(buf, &h, sizeof(h));
+    if (name_len)
+        memcpy(buf + sizeof(h), ev->name, name_len);
+    if (text_len)
+        memcpy(buf + sizeof(h) + name_len, ev->text, text_len);
+    return sizeof(h) + name_len + text_len;
+}
+
+bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n)
+{
+    struct head h;
+
+    if (n < sizeof(h))
+        return false;
+    memcpy(&h, buf, sizeof(h));
+    if (h.type >= PV_EV_COUNT || h.outcome >= PV_OUTCOME_COUNT || h.name_len > PV_EVENT_NAME_MAX ||
+        h.text_len > PV_EVENT_TEXT_MAX || sizeof(h) + h.name_len + h.text_len != n)
+        return false;
+    *ev = (struct pv_event){.type = (enum pv_event_type)h.type,
+                            .outcome = (enum pv_outcome)h.outcome,
+                            .id = h.id,
+                            .duration_ns = h.duration_ns,
+                            .name = (const char *)buf + sizeof(h),
+                            .name_len = h.name_len,
+                            .text = (const char *)buf + sizeof(h) + h.name_len,
+                            .text_len = h.text_len};
+    return true;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds test files: every *.lua below the given directories, except below a directory called `fixtures` and
+ * except hidden ones; a file given by name is taken whatever it is called.  Sorted, each file once however
+ * many ways lead to it, links to directories followed, loops of links harmless.
+ */
+#ifndef PV_RUNNER_FIND_H
+#define PV_RUNNER_FIND_H
+
+#include <stddef.h>
+
+#include "util/mem.h"
+
+struct pv_err;
+
+struct pv_test_file {
+    char *path; /* as reached from the working directory */
+    char *name; /* shown: below the given directory, or as given; the path where names would clash */
+    char *root; /* the directory that was given, or the one that holds the given file */
+};
+
+struct pv_test_list {
+    struct pv_test_file *v;
+    size_t n;
+};
+
+/*
+ * `only`: when not empty, files whose name contains one of these.  Finding none is an error of class usage
+ * that names the paths; a path that does not exist or cannot be read is an error too.
+ */
+int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, struct pv_test_list *out,
+                  struct pv_err *err);
+void pv_test_list_free(struct pv_test_list *l);
+
+#endif

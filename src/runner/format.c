@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* The shape of SPEC 6. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runner/report.h"
+#include "runner/text.h"
+#include "util/clock.h"
+
+#define RED "31"
+#define GREEN "32"
+#define YELLOW "33"
+#define DIM "2"
+
+static void paint(struct pv_buf *out, const struct pv_report_style *st, const char *color, const char *text)
+{
+    if (st->color)
+        pv_buf_addf(out, "\033[%sm%s\033[0m", color, text);
+    else
+        pv_buf_adds(out, text);
+}
+
+static void clean(struct pv_buf *out, const char *s, const char *indent)
+{
+    if (s)
+        pv_text_clean(out, s, strlen(s), indent);
+}
+
+static void block(struct pv_buf *out, const char *title, const char *s, size_t n)
+{
+    pv_buf_addf(out, "    %s\n    ", title);
+    pv_text_clean(out, s, n, "    ");
+    pv_buf_addc(out, '\n');
+}
+
+static unsigned count_lines(const char *s)
+{
+    unsigned n = *s ? 1 : 0;
+
+    for (; *s; s++)
+        if (*s == '\n' && s[1])
+            n++;
+    return n;
+}
+
+/* The tails that belong to a sub-test, or to the file. */
+static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+{
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        const struct pv_console *c = &f->consoles[i];
+        cleanup_buf struct pv_buf title = {0};
+
+        if (c->id != id || !c->tail || !*c->tail)
+            continue;
+        pv_buf_adds(&title, "--- console of ");
+        clean(&title, c->vm, NULL);
+        if (count_lines(c->tail) == 1)
+            pv_buf_adds(&title, " (last line) ---");
+        else
+            pv_buf_addf(&title, " (last %u lines) ---", count_lines(c->tail));
+        block(out, title.data, c->tail, strlen(c->tail));
+    }
+}
+
+static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum pv_outcome o)
+{
+    static const struct {
+        const char *word, *color;
+    } words[] = {[PV_OK] = {"ok", GREEN},
+                 [PV_FAIL] = {"FAIL", RED},
+                 [PV_SKIP] = {"skip", YELLOW},
+                 [PV_TODO] = {"todo", YELLOW},
+                 [PV_HELPER] = {"ok", GREEN}};
+    _Static_assert(sizeof(words) / sizeof(words[0]) == PV_OUTCOME_COUNT, "a word for every outcome");
+
+    paint(out, st, words[o].color, words[o].word);
+}
+
+static void sub_test(struct pv_buf *out, const struct pv_test_report *t, const struct pv_report_style *st)
+{
+    pv_buf_adds(out, "    \xc2\xb7 ");
+    clean(out, t->name, NULL);
+    pv_buf_adds(out, " ... ");
+    outcome(out, st, t->outcome);
+    if (t->msg && *t->msg) {
+        pv_buf_adds(out, ": ");
+        clean(out, t->msg, "        ");
+    }
+    if (st->verbose && t->duration_ns) {
+        char took[32];
+
+        snprintf(took, sizeof(took), " (%.2fs)", (double)t->duration_ns / PV_NSEC_PER_SEC);
+        paint(out, st, DIM, took);
+    }
+    pv_buf_addc(out, '\n');
+}
+
+static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    double seconds = (double)f->duration_ns / PV_NSEC_PER_SEC;
+
+    pv_buf_adds(out, "  ");
+    clean(out, f->name, NULL);
+    pv_buf_adds(out, " ... ");
+    if (f->interrupted) {
+        paint(out, st, YELLOW, "interrupted");
+    } else if (pv_report_failed(f)) {
+        outcome(out, st, PV_FAIL);
+        pv_buf_addf(out, " (%.1fs)", seconds);
+    } else {
+        outcome(out, st, f->outcome);
+        if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
+            if (f->msg && *f->msg) {
+                pv_buf_adds(out, ": ");
+                clean(out, f->msg, NULL);
+            }
+        } else if (f->outcome == PV_HELPER) {
+            pv_buf_adds(out, " (nothing to test)");
+        } else if (f->n_tests) {
+            pv_buf_addf(out, " (%zu test%s, %.1fs)", f->n_tests, f->n_tests == 1 ? "" : "s", seconds);
+        } else {
+            pv_buf_addf(out, " (%.1fs)", seconds);
+        }
+    }
+    pv_buf_addc(out, '\n');
+}
+
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    bool failed = pv_report_failed(f);
+
+    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose))
+        return;
+    file_line(out, f, st);
+    for (size_t i = 0; i < f->n_tests; i++) {
+        sub_test(out, &f->tests[i], st);
+        consoles(out, f, (uint32_t)i);
+    }
+    if (failed && !f->interrupted && f->msg && *f->msg) {
+        pv_buf_adds(out, "    ");
+        clean(out, f->msg, "    ");
+        pv_buf_addc(out, '\n');
+    }
+    if (f->cut)
+        pv_buf_adds(out, "    (the file said more than is kept)\n");
+    if (failed && !f->interrupted)
+        consoles(out, f, PV_NO_TEST);
+    if (f->output.len && (failed || st->verbose)) {
+        size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
+        uint64_t cut = f->output_cut + f->output.len - n;
+        char title[80] = "--- output ---";
+
+        if (cut)
+            snprintf(title, sizeof(title), "--- output (without the first %" PRIu64 " bytes) ---", cut);
+        block(out, title, f->output.data + f->output.len - n, n);
+    }
+}
+
+static int width_of(const char *s)
+{
+    int n = 0;
+
+    for (; *s; s++)
+        if (((unsigned char)*s & 0xc0) != 0x80)
+            n++;
+    return n;
+}
+
+static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, size_t n)
+{
+    int width = 0;
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        if (pv_report_failed(&files[i]) && files[i].n_logs && width_of(files[i].name) > width)
+            width = width_of(files[i].name);
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_file_report *f = &files[i];
+
+        for (size_t j = 0; pv_report_failed(f) && j < f->n_logs; j++) {
+            cleanup_buf struct pv_buf name = {0};
+
+            if (!any)
+                pv_buf_adds(out, "Failed test logs:\n");
+            any = true;
+            clean(&name, f->name, NULL);
+            pv_buf_addf(out, "  %s%*s    \xe2\x86\x92 ", name.data ? name.data : "",
+                        width - width_of(f->name) > 0 ? width - width_of(f->name) : 0, "");
+            clean(out, f->logs[j].path, NULL);
+            pv_buf_addc(out, '\n');
+        }
+    }
+    if (any)
+        pv_buf_addc(out, '\n');
+}
+
+void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
+                       const char *stopped_by, const struct pv_report_style *st)
+{
+    size_t passed = 0, failed = 0, skipped = 0, not_run = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!files[i].ran || files[i].interrupted)
+            not_run++;
+        else if (pv_report_failed(&files[i]))
+            failed++;
+        else if (files[i].outcome == PV_SKIP || files[i].outcome == PV_TODO)
+            skipped++;
+        else
+            passed++;
+    }
+    if (!stopped_by)
+        failed_logs(out, files, n);
+    if (failed || stopped_by)
+        paint(out, st, RED, "FAIL:");
+    else
+        paint(out, st, GREEN, "OK:");
+    pv_buf_addf(out, " %zu passed, %zu failed", passed, failed);
+    if (skipped)
+        pv_buf_addf(out, ", %zu skipped", skipped);
+    if (not_run)
+        pv_buf_addf(out, ", %zu not run to the end", not_run);
+    if (stopped_by)
+        pv_buf_addf(out, " (stopped by %s)", stopped_by);
+    pv_buf_addc(out, '\n');
+}

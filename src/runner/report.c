@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/report.h"
+
+#include <string.h>
+
+#include "runner/event.h"
+
+enum { MAX_CONSOLES = 64, MAX_LOGS = 4096 };
+
+/* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
+static char *hold(struct pv_file_report *f, const char *s, size_t n)
+{
+    if (f->kept + n + 64 > PV_REPORT_MAX) {
+        f->cut = true;
+        return NULL;
+    }
+    f->kept += n + 64;
+    return pv_xstrndup(s, n); /* ends at a NUL byte, which no sender of ours puts in */
+}
+
+static void test_begin(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *name;
+
+    if (ev->id != f->n_tests || !(name = hold(f, ev->name, ev->name_len)))
+        return;
+    f->tests = pv_xrealloc(f->tests, (f->n_tests + 1) * sizeof(*f->tests));
+    f->tests[f->n_tests++] = (struct pv_test_report){.name = name};
+}
+
+static void test_end(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_test_report *t;
+
+    if (ev->id >= f->n_tests) {
+        f->cut = true;
+        return;
+    }
+    t = &f->tests[ev->id];
+    if (t->ended)
+        return;
+    t->ended = true;
+    t->outcome = ev->outcome;
+    t->duration_ns = ev->duration_ns;
+    t->msg = hold(f, ev->text, ev->text_len);
+}
+
+static void console(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *tail;
+
+    if (f->n_consoles == MAX_CONSOLES)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    tail = hold(f, ev->text, ev->text_len);
+    f->consoles = pv_xrealloc(f->consoles, (f->n_consoles + 1) * sizeof(*f->consoles));
+    f->consoles[f->n_consoles++] = (struct pv_console){.id = ev->id, .vm = vm, .tail = tail};
+}
+
+static void console_log(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *path;
+
+    if (f->n_logs == MAX_LOGS)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    path = hold(f, ev->text, ev->text_len);
+    if (!vm || !path) {
+        free(vm);
+        free(path);
+        return;
+    }
+    f->logs = pv_xrealloc(f->logs, (f->n_logs + 1) * sizeof(*f->logs));
+    f->logs[f->n_logs++] = (struct pv_console_log){.vm = vm, .path = path};
+}
+
+void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
+{
+    switch (ev->type) {
+    case PV_EV_TEST_BEGIN:
+        test_begin(f, ev);
+        break;
+    case PV_EV_TEST_END:
+        test_end(f, ev);
+        break;
+    case PV_EV_FILE:
+        f->verdict = true;
+        f->outcome = ev->outcome;
+        free(f->msg);
+        f->msg = pv_xstrndup(ev->text, ev->text_len);
+        break;
+    case PV_EV_LOG:
+        console_log(f, ev);
+        break;
+    case PV_EV_CONSOLE:
+        console(f, ev);
+        break;
+    case PV_EV_PHASE:
+        free(f->phase);
+        f->phase = pv_xstrndup(ev->text, ev->text_len);
+        break;
+    case PV_EV_NOTICE:
+    case PV_EV_COUNT:
+        break;
+    }
+}
+
+void pv_report_output(struct pv_file_report *f, const char *data, size_t n)
+{
+    pv_buf_add(&f->output, data, n);
+    if (f->output.len > 2 * (size_t)PV_OUTPUT_MAX) { /* rarely, so that the moving costs little */
+        size_t drop = f->output.len - PV_OUTPUT_MAX;
+
+        pv_buf_consume(&f->output, drop);
+        f->output_cut += drop;
+    }
+}
+
+void pv_report_broken(struct pv_file_report *f, const char *why)
+{
+    f->verdict = true;
+    f->outcome = PV_FAIL;
+    free(f->msg);
+    f->msg = pv_xstrdup(why);
+    for (size_t i = 0; i < f->n_tests; i++) {
+        struct pv_test_report *t = &f->tests[i];
+
+        if (t->ended)
+            continue;
+        t->ended = true;
+        t->outcome = PV_FAIL;
+        t->msg = pv_xstrdup(f->interrupted ? "interrupted" : "did not finish");
+    }
+}
+
+bool pv_report_failed(const struct pv_file_report *f)
+{
+    if (!f->ran)
+        return false;
+    for (size_t i = 0; i < f->n_tests; i++)
+        if (f->tests[i].outcome == PV_FAIL)
+            return true;
+    return f->outcome == PV_FAIL;
+}
+
+void pv_file_report_fini(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_tests; i++) {
+        free(f->tests[i].name);
+        free(f->tests[i].msg);
+    }
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        free(f->consoles[i].vm);
+        free(f->consoles[i].tail);
+    }
+    for (size_t i = 0; i < f->n_logs; i++) {
+        free(f->logs[i].vm);
+        free(f->logs[i].path);
+    }
+    free(f->tests);
+    free(f->consoles);
+    free(f->logs);
+    free(f->msg);
+    free(f->phase);
+    pv_buf_free(&f->output);
+    *f = (struct pv_file_report){0};
+}

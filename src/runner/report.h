@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known about one test file, and how it is shown (SPEC 6).  Formatting is pure: bytes into a buffer.
+ * Strings in here come from tests and guests; they are made harmless when they are formatted.
+ */
+#ifndef PV_RUNNER_REPORT_H
+#define PV_RUNNER_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runner/result.h"
+#include "util/mem.h"
+
+struct pv_event;
+
+struct pv_console {
+    uint32_t id; /* sub-test, or PV_NO_TEST */
+    char *vm, *tail;
+};
+
+struct pv_test_report {
+    char *name, *msg;
+    enum pv_outcome outcome;
+    bool ended;
+    int64_t duration_ns;
+};
+
+struct pv_console_log {
+    char *vm, *path;
+};
+
+struct pv_file_report {
+    const char *name; /* borrowed */
+    enum pv_outcome outcome;
+    bool verdict;     /* the file said how it ended */
+    bool ran;         /* false: the run was stopped before it */
+    bool interrupted; /* the run was stopped during it */
+    char *msg;
+    char *phase;
+    struct pv_test_report *tests;
+    size_t n_tests;
+    struct pv_console *consoles;
+    size_t n_consoles;
+    struct pv_console_log *logs;
+    size_t n_logs;
+    struct pv_buf output; /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
+    uint64_t output_cut;  /* bytes before them */
+    size_t kept;          /* bytes held, for the bound below */
+    bool cut;             /* events were dropped, the bound was reached */
+    int64_t duration_ns;
+};
+
+enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
+
+struct pv_report_style {
+    bool color, verbose;
+};
+
+/* Takes in what the file's process said, except notices. */
+void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
+void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
+/* The file did not end by itself: it failed with `why`, and so did the sub-tests that were going on. */
+void pv_report_broken(struct pv_file_report *f, const char *why);
+/* True when a sub-test failed or the file did. */
+bool pv_report_failed(const struct pv_file_report *f);
+void pv_file_report_fini(struct pv_file_report *f);
+
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st);
+/* "Failed test logs:" and the last line. stopped_by: "SIGINT" and the like when the run was, else NULL. */
+void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
+                       const char *stopped_by, const struct pv_report_style *st);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/rundir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/err.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+#define PREFIX "provium-"
+#define KEPT "kept"
+
+enum { MAX_DEPTH = 8 };
+
+/* What getdents64(2) fills in. */
+struct dent {
+    uint64_t ino;
+    int64_t off;
+    unsigned short reclen;
+    unsigned char type;
+    char name[];
+};
+
+/*
+ * Empties the directory `fd`.  Used in a signal handler: nothing but system calls here.  Two rounds, because
+ * removing entries while reading may skip some.
+ */
+static void empty_dir(int fd, int depth)
+{
+    _Alignas(struct dent) char buf[4096];
+
+    for (int round = 0; round < 2; round++) {
+        long n;
+
+        if (lseek(fd, 0, SEEK_SET) < 0)
+            return;
+        while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
+            for (long at = 0; at < n;) {
+                struct dent *e = (struct dent *)(void *)(buf + at);
+
+                at += e->reclen;
+                if (!strcmp(e->name, ".") || !strcmp(e->name, ".."))
+                    continue;
+                if (unlinkat(fd, e->name, 0) < 0 && (errno == EISDIR || errno == EPERM) && depth) {
+                    int sub = openat(fd, e->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+                    if (sub >= 0) {
+                        empty_dir(sub, depth - 1);
+                        close(sub);
+                    }
+                    unlinkat(fd, e->name, AT_REMOVEDIR);
+                }
+            }
+        }
+    }
+}
+
+void pv_rundir_remove_in_handler(const struct pv_rundir *d)
+{
+    if (d->fd < 0)
+        return;
+    empty_dir(d->fd, MAX_DEPTH);
+    rmdir(d->path);
+}
+
+/* True when the directory at `path` is still the one that fd holds. */
+static bool same_dir(int fd, const char *path)
+{
+    struct stat a, b;
+
+    return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static void collect_one(int base, const char *base_path, const char *name)
+{
+    cleanup_close int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return;
+    if (faccessat(fd, KEPT, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return;
+    pv_debug("runner", "removing %s/%s, left over by a run that crashed", base_path, name);
+    empty_dir(fd, MAX_DEPTH);
+    unlinkat(base, name, AT_REMOVEDIR);
+}
+
+static void collect_stale(const char *base_path)
+{
+    DIR *dir = opendir(base_path);
+    struct dirent *e;
+
+    if (!dir)
+        return;
+    while ((e = readdir(dir)))
+        if (!strncmp(e->d_name, PREFIX, sizeof(PREFIX) - 1) && strlen(e->d_name) == sizeof(PREFIX) + 5)
+            collect_one(dirfd(dir), base_path, e->d_name);
+    closedir(dir);
+}
+
+int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    cleanup_free char *base = NULL;
+
+    if (!tmp || !*tmp)
+        tmp = "/tmp";
+    base = realpath(tmp, NULL);
+    if (!base)
+        return pv_err_sys(err, errno, "cannot use '%s' for temporary files", tmp);
+    collect_stale(base);
+    for (;;) {
+        cleanup_close int fd = -1;
+        cleanup_free char *path = pv_xasprintf("%s/" PREFIX "XXXXXX", base);
+
+        if (strlen(path) >= sizeof(d->path))
+            return pv_err_set(err, PV_E_USAGE, "TMPDIR '%s' is too long", tmp);
+        if (!mkdtemp(path))
+            return pv_err_sys(err, errno, "cannot make a directory in '%s'", base);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        /* another run may have taken it for a left-over before it was locked: then make a new one */
+        if (fd < 0 && errno == ENOENT)
+            continue;
+        if (fd < 0 || flock(fd, LOCK_EX) < 0)
+            return pv_err_sys(err, errno, "cannot lock '%s'", path);
+        if (!same_dir(fd, path))
+            continue;
+        strcpy(d->path, path);
+        d->fd = pv_steal_fd(&fd);
+        return 0;
+    }
+}
+
+void pv_rundir_close(struct pv_rundir *d, bool keep)
+{
+    if (d->fd < 0)
+        return;
+    if (keep) {
+        int fd = openat(d->fd, KEPT, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd >= 0)
+            close(fd);
+    } else {
+        pv_rundir_remove_in_handler(d);
+    }
+    pv_close(&d->fd);
+    d->path[0] = '\0';
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The directory of one run, ${TMPDIR:-/tmp}/provium-XXXXXX, with a subdirectory per test file for console
+ * logs.  Held by a lock on its descriptor, which the processes of test files inherit, so that whoever finds
+ * such a directory unlocked and without a file `kept` in it knows that its run crashed, and removes it.
+ */
+#ifndef PV_RUNNER_RUNDIR_H
+#define PV_RUNNER_RUNDIR_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct pv_err;
+
+struct pv_rundir {
+    char path[PATH_MAX]; /* absolute; "" while there is none */
+    int fd;
+};
+
+#define PV_RUNDIR_INIT \
+    { \
+        .path = "", .fd = -1 \
+    }
+
+/* Makes it, and first removes what crashed runs of this user left. */
+int pv_rundir_open(struct pv_rundir *d, struct pv_err *err);
+
+/* keep: marks it as kept and leaves it; otherwise removes it with all that is in it. Twice is fine. */
+void pv_rundir_close(struct pv_rundir *d, bool keep);
+
+/* Removes everything as pv_rundir_close does, with async-signal-safe calls only. */
+void pv_rundir_remove_in_handler(const struct pv_rundir *d);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/runner.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "runner/out.h"
+#include "runner/report.h"
+#include "runner/rundir.h"
+#include "runner/slot.h"
+#include "runner/text.h"
+#include "util/clock.h"
+#include "util/err.h"
+
+enum { MAX_NOTICES = 64 };
+
+struct runner {
+    const struct pv_test_list *files;
+    const struct pv_run_opts *o;
+    struct pv_report_style style;
+    struct pv_loop *loop;
+    struct pv_rundir dir;
+    struct slot *slots;
+    struct pv_file_report *reports;
+    size_t next; /* file to start */
+    struct pv_out out;
+    struct pv_watch signals;
+    int sigfd;
+    sigset_t old_mask;
+    int stop_signal; /* the run was stopped by it */
+    struct pv_strv notices;
+    bool failed; /* the run itself: *err is set */
+    struct pv_err *err;
+};
+
+static bool any_running(const struct runner *r)
+{
+    for (unsigned i = 0; i < r->o->jobs; i++)
+        if (r->slots[i].state != SLOT_FREE)
+            return true;
+    return false;
+}
+
+static bool stopped(const struct runner *r)
+{
+    return r->stop_signal || r->failed;
+}
+
+static void stop_all(struct runner *r)
+{
+    for (unsigned i = 0; i < r->o->jobs; i++)
+        slot_stop(&r->slots[i]);
+}
+
+static void fill_slots(struct runner *r)
+{
+    for (unsigned i = 0; i < r->o->jobs && r->next < r->files->n && !stopped(r); i++) {
+        if (r->slots[i].state != SLOT_FREE)
+            continue;
+        if (slot_start(&r->slots[i], &r->files->v[r->next], &r->reports[r->next], (unsigned)r->next + 1, r->o,
+                       r->err) < 0) {
+            r->failed = true;
+            stop_all(r);
+            return;
+        }
+        r->next++;
+    }
+}
+
+static void on_notice(struct slot *s, const char *text, size_t n)
+{
+    struct runner *r = s->arg;
+    cleanup_buf struct pv_buf line = {0};
+
+    pv_text_clean(&line, text, n, NULL);
+    if (!line.data || r->notices.n == MAX_NOTICES)
+        return;
+    for (size_t i = 0; i < r->notices.n; i++)
+        if (!strcmp(r->notices.v[i], line.data))
+            return;
+    pv_strv_add(&r->notices, line.data);
+    pv_buf_free(&line);
+    pv_buf_addf(&line, "  note: %s\n", r->notices.v[r->notices.n - 1]);
+    pv_out_put(&r->out, &line);
+}
+
+static void on_slot_end(struct slot *s)
+{
+    struct runner *r = s->arg;
+    struct pv_buf text = {0};
+
+    pv_format_file(&text, s->report, &r->style);
+    pv_out_put(&r->out, &text);
+    pv_buf_free(&s->report->output); /* shown; thousands of files must not add up */
+    fill_slots(r);
+}
+
+static void on_signal(struct pv_watch *w, uint32_t events)
+{
+    struct runner *r = PV_CONTAINER_OF(w, struct runner, signals);
+    struct signalfd_siginfo si;
+
+    (void)events;
+    if (read(r->sigfd, &si, sizeof(si)) != sizeof(si))
+        return;
+    if (r->stop_signal) { /* asked twice */
+        for (unsigned i = 0; i < r->o->jobs; i++)
+            slot_kill(&r->slots[i]);
+        return;
+    }
+    r->stop_signal = (int)si.ssi_signo;
+    stop_all(r);
+}
+
+static void on_out_error(struct pv_out *o)
+{
+    struct runner *r = PV_CONTAINER_OF(o, struct runner, out);
+
+    if (!r->failed)
+        pv_err_sys(r->err, o->error, "cannot write the report to standard output");
+    r->failed = true;
+    stop_all(r);
+}
+
+static bool all_done(void *arg)
+{
+    const struct runner *r = arg;
+
+    return !any_running(r) && (stopped(r) || r->next == r->files->n);
+}
+
+static bool out_done(void *arg)
+{
+    return pv_out_done(&((struct runner *)arg)->out);
+}
+
+static int watch_signals(struct runner *r, struct pv_err *err)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < PV_ARRAY_LEN(stops); i++) {
+        struct sigaction sa;
+
+        /* ignored from birth (nohup, a shell's background job): stays so; signalfd would bring it */
+        if (sigaction(stops[i], NULL, &sa) == 0 && sa.sa_handler != SIG_IGN)
+            sigaddset(&set, stops[i]);
+    }
+    sigprocmask(SIG_BLOCK, &set, &r->old_mask);
+    r->sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (r->sigfd < 0)
+        return pv_err_sys(err, errno, "cannot make a signalfd");
+    r->signals.fn = on_signal;
+    return pv_loop_add(r->loop, &r->signals, r->sigfd, EPOLLIN, err);
+}
+
+static int set_up(struct runner *r, struct pv_err *err)
+{
+    r->loop = pv_loop_new(err);
+    if (!r->loop || watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
+        return -1;
+    pv_out_init(&r->out, r->loop, STDOUT_FILENO);
+    r->out.on_error = on_out_error;
+    for (unsigned i = 0; i < r->o->jobs; i++) {
+        slot_init(&r->slots[i], r->loop, &r->dir);
+        r->slots[i].on_notice = on_notice;
+        r->slots[i].on_end = on_slot_end;
+        r->slots[i].arg = r;
+    }
+    for (size_t i = 0; i < r->files->n; i++)
+        r->reports[i].name = r->files->v[i].name;
+    return 0;
+}
+
+/* A stalled reader gets as long as it likes, unless the run was stopped. */
+static void flush_out(struct runner *r)
+{
+    while (!out_done(r) && pv_loop_run(r->loop, out_done, r, pv_deadline(PV_NSEC_PER_SEC / 5), NULL) == 1 &&
+           !r->stop_signal)
+        ;
+}
+
+static int run_all(struct runner *r, struct pv_err *err)
+{
+    struct pv_buf text = {0};
+
+    pv_buf_adds(&text, "provium test\n\n");
+    pv_out_put(&r->out, &text);
+    fill_slots(r);
+    if (pv_loop_run(r->loop, all_done, r, PV_FOREVER, err) < 0)
+        return -1;
+    if (r->failed)
+        return -1;
+    pv_buf_addc(&text, '\n');
+    pv_format_summary(&text, r->reports, r->files->n,
+                      r->stop_signal ? (r->stop_signal == SIGINT    ? "SIGINT"
+                                        : r->stop_signal == SIGTERM ? "SIGTERM"
+                                                                    : "SIGHUP")
+                                     : NULL,
+                      &r->style);
+    pv_out_put(&r->out, &text);
+    flush_out(r);
+    if (r->failed)
+        return -1;
+    if (r->stop_signal)
+        return 128 + r->stop_signal;
+    for (size_t i = 0; i < r->files->n; i++)
+        if (pv_report_failed(&r->reports[i]))
+            return 1;
+    return 0;
+}
+
+static bool kept_any(const struct runner *r)
+{
+    for (size_t i = 0; i < r->files->n; i++)
+        if (pv_report_failed(&r->reports[i]) && r->reports[i].n_logs)
+            return true;
+    return false;
+}
+
+static void tear_down(struct runner *r)
+{
+    for (unsigned i = 0; i < r->o->jobs; i++)
+        slot_kill(&r->slots[i]);
+    if (r->loop && any_running(r))
+        pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
+    pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
+    if (r->out.loop)
+        pv_out_fini(&r->out);
+    if (r->loop)
+        pv_loop_del(r->loop, &r->signals);
+    pv_close(&r->sigfd);
+    sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+    pv_loop_free(r->loop);
+    for (size_t i = 0; i < r->files->n; i++)
+        pv_file_report_fini(&r->reports[i]);
+    pv_strv_free(&r->notices);
+}
+
+int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o, struct pv_err *err)
+{
+    cleanup_free struct slot *slots = pv_xcalloc(o->jobs, sizeof(*slots));
+    cleanup_free struct pv_file_report *reports = pv_xcalloc(files->n, sizeof(*reports));
+    struct runner r = {.files = files,
+                       .o = o,
+                       .style = {.color = o->color, .verbose = o->verbose},
+                       .dir = PV_RUNDIR_INIT,
+                       .slots = slots,
+                       .reports = reports,
+                       .signals = {.fd = -1},
+                       .sigfd = -1,
+                       .err = err};
+    int rc;
+
+    sigprocmask(SIG_BLOCK, NULL, &r.old_mask);
+    rc = set_up(&r, err) < 0 ? -1 : run_all(&r, err);
+    tear_down(&r);
+    return rc;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor: runs each test file in a process of its own, watches deadlines and signals, reports.
+ * It holds no Lua and no VM; how one file is run is a function it is given.
+ */
+#ifndef PV_RUNNER_RUNNER_H
+#define PV_RUNNER_RUNNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runner/find.h"
+#include "runner/result.h"
+
+struct pv_err;
+
+struct pv_run_file {
+    const char *path, *name, *root; /* as in struct pv_test_file */
+    const char *log_dir;            /* exists; console logs belong here */
+};
+
+struct pv_run_opts {
+    /*
+     * Runs one file, in a process of its own, and says through `result` how it went.  SIGTERM ends that
+     * process at any moment; what has to go with it must go by itself (PR_SET_PDEATHSIG).
+     */
+    void (*run)(const struct pv_run_file *file, struct pv_result *result, void *arg);
+    void *arg;
+    int64_t timeout_ns; /* per file */
+    unsigned jobs;      /* files side by side, at least 1 */
+    bool color, verbose;
+};
+
+/*
+ * Blocks until all have run, or SIGINT, SIGTERM or SIGHUP came.  The report goes to standard output.
+ * Returns the exit code: 0 all passed, 1 something failed, 128 + signal; or -1 with *err.
+ */
+int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o, struct pv_err *err);
+
+#endif

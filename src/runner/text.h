@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes text of tests and guests harmless for a terminal: printable UTF-8 and tabs stay, everything else
+ * (control bytes, escapes, C1, bidi controls, bytes that are no UTF-8) is shown as \xNN or \u{NNNN}.
+ */
+#ifndef PV_RUNNER_TEXT_H
+#define PV_RUNNER_TEXT_H
+
+#include <stddef.h>
+
+struct pv_buf;
+
+/*
+ * Adds s cleaned.  indent NULL: one line, a newline is shown as \n.  Otherwise newlines stay and each is
+ * followed by `indent`; newlines at the end, and the \r of \r\n, are dropped.
+ */
+void pv_text_clean(struct pv_buf *out, const char *s, size_t n, const char *indent);
+
+/* The largest length <= max that does not cut a UTF-8 sequence of s[0..n) in two. */
+size_t pv_text_clip(const char *s, size_t n, size_t max);
+
+#endif
