@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* provium test: the one place where the runner meets Lua. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/version.h"
+#include "config/config.h"
+#include "lua/run.h"
+#include "runner/find.h"
+#include "runner/runner.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/parse.h"
+
+enum { OPT_CONFIG, OPT_ACCEL, OPT_TIMEOUT, OPT_FILTER, OPT_VERBOSE, OPT_COUNT };
+
+static const struct pv_opt opts[] = {
+    [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
+    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
+    [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (default 300 s)"},
+    [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
+    [OPT_VERBOSE] = {"verbose", 'v', NULL,
+                     "show the output of files that passed, and how long sub-tests took"},
+    [OPT_COUNT] = {NULL},
+};
+
+struct test_cmd {
+    const char *config;
+    enum pv_accel accel;
+    int64_t timeout_ns;
+    struct pv_strv only, paths;
+    bool verbose, help;
+};
+
+static int take_option(struct test_cmd *c, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_CONFIG:
+        c->config = value;
+        return 0;
+    case OPT_ACCEL:
+        if (pv_accel_parse(value, &c->accel))
+            return 0;
+        return pv_err_set(err, PV_E_USAGE, "test: --accel '%s' is not known; expected auto, kvm or tcg",
+                          value);
+    case OPT_TIMEOUT:
+        if (pv_parse_time(value, &c->timeout_ns, err) == 0)
+            return 0;
+        return pv_err_wrap(err, "test: --timeout");
+    case OPT_FILTER:
+        pv_strv_add(&c->only, value);
+        return 0;
+    case OPT_VERBOSE:
+        c->verbose = true;
+        return 0;
+    case PV_OPT_HELP:
+        c->help = true;
+        return 0;
+    default:
+        pv_strv_add(&c->paths, value);
+        return 0;
+    }
+}
+
+static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
+{
+    struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
+    const char *value;
+    struct stat st;
+    int i;
+
+    while ((i = pv_opt_next(&p, &value, err)) >= 0)
+        if (take_option(c, i, value, err) < 0)
+            return -1;
+    if (i == PV_OPT_BAD)
+        return -1;
+    if (c->help || c->paths.n)
+        return 0;
+    if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "test: no path given, and there is no directory 'tests' here; say which files to run: "
+            "provium test PATH...");
+    pv_strv_add(&c->paths, "tests");
+    return 0;
+}
+
+struct run_arg {
+    const struct pv_config *config;
+    enum pv_accel accel;
+};
+
+static void run_file(const struct pv_run_file *file, struct pv_result *result, void *arg)
+{
+    const struct run_arg *a = arg;
+    struct pv_lua_env env = {.config = a->config,
+                             .accel = a->accel,
+                             .result = result,
+                             .log_dir = file->log_dir,
+                             .version = PV_VERSION};
+
+    pv_lua_run_file(&env, file->path);
+}
+
+static bool want_color(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) && (!no || !*no) && term && strcmp(term, "dumb") != 0;
+}
+
+static int run(const struct test_cmd *c, struct pv_err *err)
+{
+    cleanup_free char *guest_dir = pv_guest_dir();
+    struct pv_test_list files = {0};
+    struct pv_config *config = pv_config_load(c->config, guest_dir, err);
+    struct run_arg arg = {.config = config, .accel = c->accel};
+    struct pv_run_opts o = {.run = run_file,
+                            .arg = &arg,
+                            .timeout_ns = c->timeout_ns,
+                            .jobs = 1,
+                            .color = want_color(),
+                            .verbose = c->verbose};
+    int rc = -1;
+
+    if (config && pv_find_tests(&c->paths, &c->only, &files, err) == 0)
+        rc = pv_runner_run(&files, &o, err);
+    pv_test_list_free(&files);
+    pv_config_free(config);
+    return rc;
+}
+
+int pv_cmd_test(int argc, char **argv)
+{
+    struct test_cmd c = {.accel = PV_ACCEL_AUTO, .timeout_ns = 300 * PV_NSEC_PER_SEC};
+    struct pv_err err = PV_ERR_INIT;
+    int rc = parse(&c, argc, argv, &err);
+
+    if (rc == 0 && c.help)
+        pv_opt_help(
+            stdout, "provium test [options] [PATH...]",
+            "Runs test files: those given, and every *.lua below the directories given except below one\n"
+            "called 'fixtures'. Without PATH: the directory 'tests'.\n"
+            "Exit code 0: all passed, 1: something failed, 2: usage, configuration or internal error.",
+            opts);
+    else if (rc == 0)
+        rc = run(&c, &err);
+    pv_strv_free(&c.only);
+    pv_strv_free(&c.paths);
+    return rc < 0 ? pv_cli_error(&err) : rc;
+}

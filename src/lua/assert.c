@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Loads assert.lua, which is embedded, and makes what it returns global. */
+#include "lua/internal.h"
+
+#include "assert.lua.h"
+
+static int raise_from_lua(lua_State *L)
+{
+    return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
+}
+
+static int touch(lua_State *L)
+{
+    pv_lua_of(L)->touched = true;
+    return 0;
+}
+
+static int is_skip(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushboolean(L, pv_lua_is_skip(L, 1));
+    return 1;
+}
+
+void pv_lua_open_assert(lua_State *L)
+{
+    if (luaL_loadbufferx(L, (const char *)pv_assert_lua, sizeof(pv_assert_lua), "=provium", "t") != LUA_OK)
+        lua_error(L);
+    lua_pushcfunction(L, raise_from_lua);
+    lua_pushcfunction(L, touch);
+    lua_pushcfunction(L, is_skip);
+    lua_call(L, 3, 1);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_setglobal(L, lua_tostring(L, -2));
+    }
+    lua_pop(L, 1);
+}

@@ -1,0 +1,343 @@
+-- SPDX-License-Identifier: MIT
+-- The assertions. Called with (raise, is_skip): raise(msg) raises with the position of the test's own line.
+-- Everything is held in locals, because a test may change the globals.
+local raise, touch, is_skip = ...
+local type, tostring, next, pairs, pcall, error = type, tostring, next, pairs, pcall, error
+local rawlen, rawequal, rawget, math_type, select = rawlen, rawequal, rawget, math.type, select
+local getmetatable = debug.getmetatable
+local sfind, ssub, sformat, sgsub, sbyte, srep = string.find, string.sub, string.format, string.gsub,
+    string.byte, string.rep
+local concat, sort, min = table.concat, table.sort, math.min
+
+local SHOW_STRING, SHOW_TOTAL, SHOW_DEPTH = 200, 2000, 6
+
+-- What needs escaping in quotes; the report makes the rest harmless for terminals.
+local escapes = {["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\0"] = "\\0", ['"'] = '\\"', ["\\"] = "\\\\",
+    ["\27"] = "\\27"}
+
+local function quote(s, max)
+    local cut = #s > max
+    local shown = sgsub(cut and ssub(s, 1, max) or s, '[%c"\\]', function(c)
+        return escapes[c] or sformat("\\x%02x", sbyte(c))
+    end)
+    return cut and sformat('"%s"... (%d bytes)', shown, #s) or sformat('"%s"', shown)
+end
+
+local rank = {number = 1, string = 2, boolean = 3}
+local function key_less(a, b)
+    local ra, rb = rank[type(a)] or 4, rank[type(b)] or 4
+    if ra ~= rb then return ra < rb end
+    if ra <= 2 then return a < b end
+    return tostring(a) < tostring(b)
+end
+
+local function sorted_keys(t)
+    local keys, n = {}, 0
+    for k in next, t do
+        n = n + 1
+        keys[n] = k
+    end
+    sort(keys, key_less)
+    return keys
+end
+
+local function is_name(k)
+    return type(k) == "string" and sfind(k, "^[%a_][%w_]*$") ~= nil
+end
+
+-- Shows a value on one line, tables in depth; `seen` holds the tables on the way down.
+local function show_into(out, v, depth, seen)
+    local t = type(v)
+    if t == "string" then
+        out[#out + 1] = quote(v, SHOW_STRING)
+        out.size = out.size + #out[#out]
+        return
+    end
+    local mt = t == "table" and getmetatable(v)
+    if t ~= "table" or (type(mt) == "table" and rawget(mt, "__tostring")) then
+        local ok, s = pcall(tostring, v)
+        out[#out + 1] = ok and s or t
+        out.size = out.size + #out[#out]
+        return
+    end
+    if seen[v] then out[#out + 1] = "<cycle>" return end
+    if depth == 0 then out[#out + 1] = "{...}" return end
+    seen[v] = true
+    out[#out + 1] = "{"
+    local first, len = true, rawlen(v)
+    for _, k in next, sorted_keys(v) do
+        if not first then out[#out + 1] = ", " end
+        first = false
+        if out.size > SHOW_TOTAL then
+            out[#out + 1] = "..."
+            break
+        end
+        if not (math_type(k) == "integer" and k >= 1 and k <= len) then
+            if is_name(k) then
+                out[#out + 1] = k .. " = "
+            else
+                out[#out + 1] = "["
+                show_into(out, k, 1, seen)
+                out[#out + 1] = "] = "
+            end
+        end
+        out.size = out.size + 4
+        show_into(out, rawget(v, k), depth - 1, seen)
+    end
+    out[#out + 1] = "}"
+    seen[v] = nil
+end
+
+local function show(v)
+    local out = {size = 0}
+    show_into(out, v, SHOW_DEPTH, {})
+    return concat(out)
+end
+
+local function has_eq(v)
+    local mt = getmetatable(v)
+    return type(mt) == "table" and rawget(mt, "__eq") ~= nil
+end
+
+-- Returns nil when equal, else the path of the first difference and both values there. Tables that are
+-- being compared already count as equal: a cycle differs only if something else does.
+local function difference(a, b, path, seen)
+    if rawequal(a, b) then return nil end
+    if type(a) ~= "table" or type(b) ~= "table" then
+        if a == b then return nil end
+        return path, a, b
+    end
+    if (has_eq(a) or has_eq(b)) and a == b then return nil end
+    local pairs_of_a = seen[a]
+    if pairs_of_a and pairs_of_a[b] then return nil end
+    if not pairs_of_a then
+        pairs_of_a = {}
+        seen[a] = pairs_of_a
+    end
+    pairs_of_a[b] = true
+    local function below(k)
+        return path .. (is_name(k) and "." .. k or "[" .. show(k) .. "]")
+    end
+    for _, k in next, sorted_keys(a) do
+        local av, bv = rawget(a, k), rawget(b, k)
+        local other = bv
+        if bv == nil and type(k) == "table" then
+            -- a table as a key is the same key when an equal one exists
+            for bk, v in next, b do
+                if type(bk) == "table" and rawget(a, bk) == nil and difference(k, bk, "", {}) == nil then
+                    other = v
+                    break
+                end
+            end
+        end
+        local where, x, y = difference(av, other, below(k), seen)
+        if where then return where, x, y end
+    end
+    for _, k in next, sorted_keys(b) do
+        if rawget(a, k) == nil and type(k) ~= "table" then return below(k), nil, rawget(b, k) end
+    end
+    local na, nb = 0, 0
+    for _ in next, a do na = na + 1 end
+    for _ in next, b do nb = nb + 1 end
+    if na ~= nb then return path, a, b end
+    return nil
+end
+
+local function lines_of(s)
+    local lines, n, at = {}, 0, 1
+    while at <= #s do
+        local stop = sfind(s, "\n", at, true)
+        n = n + 1
+        lines[n] = ssub(s, at, (stop or #s + 1) - 1)
+        at = (stop or #s) + 1
+    end
+    if ssub(s, -1) ~= "\n" and n > 0 then lines[n] = lines[n] .. " (no newline at the end)" end
+    return lines, n
+end
+
+local function clip(line)
+    return #line > 300 and ssub(line, 1, 300) .. sformat("... (%d bytes)", #line) or line
+end
+
+local DIFF_LINES, DIFF_CELLS = 60, 250000
+
+-- The lines of the middle part as a longest common subsequence says; `put(mark, line)`.
+local function diff_middle(a, a1, an, b, b1, bn, put)
+    local rows, cols = an - a1 + 1, bn - b1 + 1
+    if rows * cols > DIFF_CELLS then
+        for i = a1, an do put("-", a[i]) end
+        for j = b1, bn do put("+", b[j]) end
+        return
+    end
+    local best = {}
+    for i = rows + 1, 1, -1 do
+        local row, under = {}, best[i + 1]
+        best[i] = row
+        for j = cols + 1, 1, -1 do
+            if i > rows or j > cols then row[j] = 0
+            elseif a[a1 + i - 1] == b[b1 + j - 1] then row[j] = under[j + 1] + 1
+            else row[j] = under[j] >= row[j + 1] and under[j] or row[j + 1] end
+        end
+    end
+    local i, j = 1, 1
+    while i <= rows or j <= cols do
+        if i <= rows and j <= cols and a[a1 + i - 1] == b[b1 + j - 1] then
+            put(" ", a[a1 + i - 1])
+            i, j = i + 1, j + 1
+        elseif j > cols or (i <= rows and best[i + 1][j] >= best[i][j + 1]) then
+            put("-", a[a1 + i - 1])
+            i = i + 1
+        else
+            put("+", b[b1 + j - 1])
+            j = j + 1
+        end
+    end
+end
+
+local function diff(expected, actual)
+    local a, an = lines_of(expected)
+    local b, bn = lines_of(actual)
+    local same = 0
+    while same < an and same < bn and a[same + 1] == b[same + 1] do same = same + 1 end
+    local ea, eb = an, bn
+    while ea > same and eb > same and a[ea] == b[eb] do ea, eb = ea - 1, eb - 1 end
+    local out, dropped = {}, 0
+    local function put(mark, line)
+        if #out >= DIFF_LINES then
+            dropped = dropped + 1
+        else
+            out[#out + 1] = mark .. " " .. clip(line)
+        end
+    end
+    out[1] = sformat("@@ line %d @@", same + 1)
+    for i = same - 2 > 0 and same - 2 or 1, same do put(" ", a[i]) end
+    diff_middle(a, same + 1, ea, b, same + 1, eb, put)
+    for i = ea + 1, min(ea + 3, an) do put(" ", a[i]) end
+    if dropped > 0 then out[#out + 1] = sformat("... %d more lines", dropped) end
+    return concat(out, "\n")
+end
+
+local function first_byte(a, b)
+    local lo, hi = 0, min(#a, #b) -- the first lo bytes are equal
+    if ssub(a, 1, hi) == ssub(b, 1, hi) then return hi + 1 end
+    while lo < hi - 1 do
+        local mid = (lo + hi) // 2
+        if ssub(a, 1, mid) == ssub(b, 1, mid) then lo = mid else hi = mid end
+    end
+    return hi
+end
+
+local function explain_strings(expected, actual)
+    if #expected + #actual > 60 and (sfind(expected, "\n", 1, true) or sfind(actual, "\n", 1, true)) then
+        return "the strings differ (- expected, + got)\n" .. diff(expected, actual)
+    end
+    if #expected > SHOW_STRING or #actual > SHOW_STRING then
+        local at = first_byte(expected, actual)
+        local from = at > 40 and at - 40 or 1
+        return sformat("the strings differ from byte %d on (%d and %d bytes): expected ...%s, got ...%s", at,
+            #expected, #actual, quote(ssub(expected, from, at + 40), 100), quote(ssub(actual, from, at + 40), 100))
+    end
+    return sformat("expected %s, got %s", quote(expected, SHOW_STRING), quote(actual, SHOW_STRING))
+end
+
+local function explain(expected, actual, where, x, y)
+    if type(expected) == "string" and type(actual) == "string" then return explain_strings(expected, actual) end
+    local e, g = show(expected), show(actual)
+    if e == g then
+        e, g = e .. " (" .. type(expected) .. ")", g .. " (" .. type(actual) .. ")"
+    end
+    local text = sformat("expected %s, got %s", e, g)
+    if where ~= "" then
+        local inner = type(x) == "string" and type(y) == "string" and explain_strings(x, y)
+            or sformat("expected %s, got %s", show(x), show(y))
+        text = sformat("%s\nfirst difference at %s: %s", text, where, inner)
+    end
+    return text
+end
+
+local function say(msg, text)
+    if msg == nil then return raise(text) end
+    return raise(tostring(msg) .. ": " .. text)
+end
+
+local function need(name, n, have)
+    if have < n then raise(sformat("%s needs %d arguments, got %d", name, n, have)) end
+end
+
+local M = {}
+
+function M.assert(...)
+    local v, msg = ...
+    if select("#", ...) == 0 then raise("assert needs a value") end
+    if v then return ... end
+    if msg == nil then return raise("assertion failed!") end
+    if type(msg) ~= "string" then return error(msg, 0) end
+    return raise(msg)
+end
+
+function M.assert_eq(...)
+    local expected, actual, msg = ...
+    touch()
+    need("assert_eq", 2, select("#", ...))
+    local where, x, y = difference(expected, actual, "", {})
+    if where then say(msg, explain(expected, actual, where, x, y)) end
+end
+
+function M.assert_ne(...)
+    local unexpected, actual, msg = ...
+    touch()
+    need("assert_ne", 2, select("#", ...))
+    if difference(unexpected, actual, "", {}) == nil then
+        say(msg, "expected something other than " .. show(actual))
+    end
+end
+
+function M.assert_contains(...)
+    local haystack, needle, msg = ...
+    touch()
+    need("assert_contains", 2, select("#", ...))
+    if type(haystack) == "string" then
+        if type(needle) ~= "string" and type(needle) ~= "number" then
+            raise("assert_contains: what is looked for in a string must be a string, got " .. type(needle))
+        end
+        if sfind(haystack, needle, 1, true) then return end
+        if sfind(haystack, "\n", 1, true) and #haystack <= 4000 then
+            say(msg, sformat("%s is not in these %d bytes:\n%s", show(needle), #haystack, haystack))
+        end
+        say(msg, sformat("%s is not in %s", show(needle), show(haystack)))
+    elseif type(haystack) == "table" then
+        for _, v in next, haystack do
+            if difference(needle, v, "", {}) == nil then return end
+        end
+        say(msg, sformat("%s is not in %s", show(needle), show(haystack)))
+    else
+        raise("assert_contains: expected a string or a table to look in, got " .. type(haystack))
+    end
+end
+
+function M.assert_error(fn, pattern)
+    touch()
+    local mt = getmetatable(fn)
+    if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
+        raise("assert_error needs a function, got " .. type(fn))
+    end
+    if pattern ~= nil and type(pattern) ~= "string" then
+        raise("assert_error: the pattern must be a string, got " .. type(pattern))
+    end
+    local ok, err = pcall(fn)
+    if ok then
+        if err == nil then raise("expected an error, but there was none") end
+        raise("expected an error, but there was none; the function returned " .. show(err))
+    end
+    if is_skip(err) then error(err, 0) end
+    if pattern then
+        local text = type(err) == "string" and err or tostring(err)
+        local valid, found = pcall(sfind, text, pattern)
+        if not (valid and found) and not sfind(text, pattern, 1, true) then
+            raise(sformat("expected an error that matches %s, got %s", quote(pattern, 300), quote(text, 1000)))
+        end
+    end
+    return err
+end
+
+return M

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* vm:boot{...}: every option is checked before the guest hears of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lua/vm.h"
+#include "util/err.h"
+#include "util/parse.h"
+
+enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
+
+#define MIN_MEMORY (UINT64_C(32) << 20)
+
+static const struct lua_opt boot_opts[] = {{"memory", OPT_STRING},
+                                           {"cpus", OPT_INTEGER},
+                                           {"files", OPT_TABLE},
+                                           {"disks", OPT_TABLE},
+                                           {"timeout", OPT_TIME},
+                                           {"append", OPT_STRING},
+                                           {NULL, 0}};
+
+static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
+                                           {"format", OPT_STRING},
+                                           {"readonly", OPT_BOOLEAN},
+                                           {"snapshot", OPT_BOOLEAN},
+                                           {NULL, 0}};
+
+static void opts_fini(void *p)
+{
+    pv_boot_opts_fini(p);
+}
+
+static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    struct pv_err err;
+
+    if (lua_getfield(L, idx, "memory") == LUA_TSTRING) {
+        const char *s = pv_lua_check_cstring(L, -1, "boot option 'memory'");
+
+        if (pv_parse_size(s, &o->memory, &err) < 0)
+            pv_lua_raise(L, "boot option 'memory': %s", err.text);
+        if (o->memory < MIN_MEMORY)
+            pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
+    }
+    lua_pop(L, 1);
+}
+
+static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    if (lua_getfield(L, idx, "cpus") != LUA_TNIL) {
+        lua_Integer n = lua_tointeger(L, -1);
+
+        if (n < 1 || n > MAX_CPUS)
+            pv_lua_raise(L, "boot option 'cpus' must be 1 to %d, got %s", MAX_CPUS,
+                         luaL_tolstring(L, -1, NULL));
+        o->cpus = (unsigned)n;
+    }
+    lua_pop(L, 1);
+}
+
+/* Finds and checks a host file; errors begin with what it is for. */
+static LJMP void find_host(lua_State *L, const char *path, const char *what, bool dir_allowed, bool writable,
+                           char found[static PATH_MAX])
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    struct stat st;
+
+    if (!pv_lua_find(pl, path, found)) {
+        if (path[0] == '/')
+            pv_lua_raise(L, "%s: '%s' does not exist on the host", what, path);
+        pv_lua_raise(L,
+                     "%s: '%s' does not exist on the host (looked in the working directory, the project root "
+                     "%s and the test's directory %s)",
+                     what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
+                     pl->dir);
+    }
+    if (stat(found, &st) < 0 || faccessat(AT_FDCWD, found, writable ? R_OK | W_OK : R_OK, AT_EACCESS) < 0)
+        pv_lua_raise(L, "%s: cannot %s '%s': %s", what, writable ? "write to" : "read", found,
+                     strerror(errno));
+    if (S_ISDIR(st.st_mode) && !dir_allowed)
+        pv_lua_raise(L, "%s: '%s' is a directory, expected a file", what, found);
+}
+
+static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    char found[PATH_MAX];
+
+    if (lua_getfield(L, idx, "files") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        const char *guest, *what;
+
+        if (lua_type(L, -2) != LUA_TSTRING)
+            pv_lua_raise(
+                L,
+                "boot option 'files' maps guest paths to host paths, such as {[\"/etc/x\"] = \"x\"}; "
+                "it has %s as a guest path",
+                pv_lua_describe(L, -2));
+        guest = pv_lua_check_cstring(L, -2, "a guest path in boot option 'files'");
+        if (guest[0] != '/' || !guest[1])
+            pv_lua_raise(L, "boot option 'files': guest path '%s' must be absolute, such as \"/etc/x\"",
+                         guest);
+        what = lua_pushfstring(L, "boot option 'files': host file for '%s'", guest);
+        find_host(L, pv_lua_check_cstring(L, -2, what), what, true, false, found);
+        if (o->n_files == MAX_FILES)
+            pv_lua_raise(L, "boot option 'files' has more than %d entries; inject a directory", MAX_FILES);
+        o->files = pv_xrealloc(o->files, (o->n_files + 1) * sizeof(*o->files));
+        o->files[o->n_files++] = (struct pv_guest_file){pv_xstrdup(guest), pv_xstrdup(found)};
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+}
+
+/* The disk's table is on top of the stack. */
+static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
+{
+    int top = lua_gettop(L);
+    const char *what = lua_pushfstring(L, "disk %d", number), *format = "raw";
+    char found[PATH_MAX];
+    bool readonly, snapshot;
+
+    if (!lua_istable(L, top))
+        pv_lua_raise(L, "boot option 'disks': %s must be a table such as {path = \"disk.img\"}, got %s", what,
+                     pv_lua_describe(L, top));
+    pv_lua_check_opts(L, top, what, disk_opts);
+    readonly = pv_lua_opt_bool(L, top, "readonly", false);
+    snapshot = pv_lua_opt_bool(L, top, "snapshot", false);
+    if (lua_getfield(L, top, "format") == LUA_TSTRING)
+        format = lua_tostring(L, -1);
+    if (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0)
+        pv_lua_raise(L, "%s option 'format' must be \"raw\" or \"qcow2\", got \"%s\"", what, format);
+    if (lua_getfield(L, top, "path") != LUA_TSTRING)
+        pv_lua_raise(L, "%s needs a path: {path = \"disk.img\"}", what);
+    find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, false, !readonly && !snapshot,
+              found);
+    o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
+    o->disks[o->n_disks++] = (struct pv_guest_disk){
+        .path = pv_xstrdup(found), .format = pv_xstrdup(format), .readonly = readonly, .snapshot = snapshot};
+    lua_settop(L, top);
+}
+
+static LJMP void get_disks(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    lua_Integer n, keys = 0;
+
+    if (lua_getfield(L, idx, "disks") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    n = (lua_Integer)lua_rawlen(L, -1);
+    lua_pushnil(L);
+    for (; lua_next(L, -2); keys++)
+        lua_pop(L, 1);
+    if (keys != n)
+        pv_lua_raise(L, "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}");
+    if (n > MAX_DISKS)
+        pv_lua_raise(L, "boot option 'disks' has %d entries; at most %d", (int)n, MAX_DISKS);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        get_disk(L, (int)i, o);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+int pv_lua_vm_boot(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "boot");
+    struct pv_boot_opts *o;
+    struct pv_err err;
+    int rc;
+
+    lua_settop(L, 2);
+    o = pv_lua_tmp(L, sizeof(*o), opts_fini);
+    if (pv_lua_check_opts(L, 2, "boot", boot_opts)) {
+        get_memory(L, 2, o);
+        get_cpus(L, 2, o);
+        get_files(L, 2, o);
+        get_disks(L, 2, o);
+        o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);
+        if (lua_getfield(L, 2, "append") == LUA_TSTRING)
+            o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
+    }
+    pv_lua_begin(L, "booting %s", g->name);
+    rc = pv_guest_boot(g->g, o, &err);
+    pv_lua_end(L);
+    return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
+}

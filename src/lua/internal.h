@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of this room share.  Functions marked LJMP may raise a Lua error, that is longjmp: no
+ * cleanup_* variable and no owned pointer may be live across them (STYLE, habit 5).  What a binding owns
+ * while it can raise is in a userdata made by pv_lua_tmp.
+ */
+#ifndef PV_LUA_INTERNAL_H
+#define PV_LUA_INTERNAL_H
+
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/guest.h"
+#include "lua/run.h"
+#include "runner/result.h"
+
+#define LJMP /* may raise */
+
+struct pv_err;
+struct pv_loop;
+
+/* A guest of the file. The list owns it; Lua handles point to it. */
+struct lua_guest {
+    struct pv_guest *g;
+    char name[64];   /* "vm1" */
+    char *last_tail; /* what was last sent of its console */
+    bool log_said;
+    struct lua_guest *next;
+};
+
+enum { MAX_NESTED_TESTS = 64 };
+
+/* A sub-test that is going on. */
+struct lua_test {
+    uint32_t id;
+    char *name;
+    int64_t started;
+    enum pv_outcome outcome; /* PV_OK, or what skip() and todo() made it */
+    char *reason;
+};
+
+/* One file. Reached from every state and coroutine by pv_lua_of. */
+struct pv_lua {
+    const struct pv_lua_env *env;
+    const char *path; /* of the test file */
+    char *dir;        /* its directory */
+    struct pv_loop *loop;
+    struct pv_guest_env guest_env;
+    struct lua_guest *guests; /* in order of creation */
+    char doing[256];          /* the call to a guest that is going on, in words; "" when none is */
+    bool touched;             /* something of Provium was used */
+    size_t n_failed;          /* sub-tests */
+    struct lua_test tests[MAX_NESTED_TESTS];
+    size_t n_open;
+    enum pv_outcome outcome; /* of the file: skip and todo outside of a test */
+    char *reason;
+};
+
+static inline struct pv_lua *pv_lua_of(lua_State *L)
+{
+    return *(struct pv_lua **)lua_getextraspace(L);
+}
+
+/* ---- state.c ---- */
+
+/* Raises with the position of the nearest Lua line of a script. */
+LJMP int pv_lua_raise(lua_State *L, const char *fmt, ...);
+LJMP int pv_lua_raise_err(lua_State *L, const struct pv_err *err);
+/* Pushes "FILE:LINE: " of that line, or "". */
+LJMP void pv_lua_where(lua_State *L);
+/*
+ * Message handler for pcall: turns any error value into the text that is reported, with the position behind
+ * it ("TEXT\nat FILE:LINE\ncalled from ...").  The value of skip() and todo() passes unchanged.
+ */
+int pv_lua_msgh(lua_State *L);
+/* True when the value is what skip() and todo() raise. */
+bool pv_lua_is_skip(lua_State *L, int idx);
+/* Zeroed memory in a userdata that is pushed; fini is called once, when it is collected. */
+LJMP void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p));
+/*
+ * Finds a host path: an absolute one as it is, others in the working directory, the project root and the
+ * test's directory.  False when there is none.
+ */
+bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
+/* Sends the console tails of all guests that have something new. */
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
+
+/* ---- options.c ---- */
+
+enum opt_type { OPT_STRING, OPT_INTEGER, OPT_BOOLEAN, OPT_TABLE, OPT_TIME, OPT_MODE };
+
+struct lua_opt {
+    const char *name; /* NULL ends the list */
+    enum opt_type type;
+};
+
+/*
+ * Checks that the value at idx is nil, absent, or a table with no keys but these, each of its type; false
+ * when there is no table.  `what` is the kind of option: "boot" gives "unknown boot option 'x'".
+ */
+LJMP bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struct lua_opt *opts);
+/* Below: the named field of a table that was checked; the default when it is nil. */
+LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt);
+LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt);
+LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
+/* Pushes a short rendering of a value for a message: string "two", table, nil. */
+LJMP const char *pv_lua_describe(lua_State *L, int idx);
+/* A string without NUL bytes at idx, or an error that calls it `what`. */
+LJMP const char *pv_lua_check_cstring(lua_State *L, int idx, const char *what);
+
+/* ---- the modules: each adds its globals ---- */
+
+LJMP void pv_lua_open_strings(lua_State *L);
+LJMP void pv_lua_open_test(lua_State *L);
+LJMP void pv_lua_open_assert(lua_State *L);
+LJMP void pv_lua_open_vm(lua_State *L);
+LJMP void pv_lua_open_scripts(lua_State *L);
+
+/* The table whose address is what skip() and todo() raise: pushes it. */
+LJMP void pv_lua_push_skip(lua_State *L);
+/* The C function behind test(); tracebacks stop there. */
+int pv_lua_test(lua_State *L);
+/* All sub-tests that are going on have failed (os.exit). */
+void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg);
+
+/* vm.c: ends all guests; their handles stay valid and say "killed". */
+void pv_lua_kill_guests(struct pv_lua *pl);
+void pv_lua_free_guests(struct pv_lua *pl);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables of options, checked strictly: nothing is silently ignored. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "lua/internal.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/parse.h"
+
+static const char *const type_names[] = {
+    [OPT_STRING] = "a string",
+    [OPT_INTEGER] = "an integer",
+    [OPT_BOOLEAN] = "true or false",
+    [OPT_TABLE] = "a table",
+    [OPT_TIME] = "seconds or a string such as \"5s\"",
+    [OPT_MODE] = "permission bits, best as a string such as \"0644\"",
+};
+
+const char *pv_lua_describe(lua_State *L, int idx)
+{
+    idx = lua_absindex(L, idx);
+    switch (lua_type(L, idx)) {
+    case LUA_TSTRING: {
+        size_t n;
+        const char *s = lua_tolstring(L, idx, &n);
+
+        return lua_pushfstring(L, n > 40 ? "string \"%s...\"" : "string \"%s\"",
+                               n > 40 ? lua_pushlstring(L, s, 40) : s);
+    }
+    case LUA_TNUMBER:
+    case LUA_TBOOLEAN:
+        return lua_pushfstring(L, "%s %s", luaL_typename(L, idx), luaL_tolstring(L, idx, NULL));
+    default:
+        return lua_pushstring(L, luaL_typename(L, idx));
+    }
+}
+
+static bool type_fits(lua_State *L, int idx, enum opt_type type)
+{
+    int t = lua_type(L, idx), is_int;
+
+    switch (type) {
+    case OPT_STRING:
+        return t == LUA_TSTRING;
+    case OPT_INTEGER:
+        if (t != LUA_TNUMBER)
+            return false;
+        lua_tointegerx(L, idx, &is_int);
+        return is_int;
+    case OPT_BOOLEAN:
+        return t == LUA_TBOOLEAN;
+    case OPT_TABLE:
+        return t == LUA_TTABLE;
+    case OPT_TIME:
+    case OPT_MODE:
+        return t == LUA_TNUMBER || t == LUA_TSTRING;
+    }
+    return false;
+}
+
+/* The option's name is at idx. */
+static LJMP void unknown_option(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
+{
+    const char *names[32], *near = NULL, *name;
+    size_t n = 0;
+    luaL_Buffer b;
+
+    for (; opts[n].name && n < PV_ARRAY_LEN(names) - 1; n++)
+        names[n] = opts[n].name;
+    names[n] = NULL;
+    if (lua_type(L, idx) != LUA_TSTRING) {
+        pv_lua_raise(L, "%s options are a table of names and values; it has a %s as a key", what,
+                     luaL_typename(L, idx));
+        return;
+    }
+    name = lua_tostring(L, idx);
+    near = pv_nearest(name, names);
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            luaL_addstring(&b, ", ");
+        luaL_addstring(&b, names[i]);
+    }
+    luaL_pushresult(&b);
+    if (near)
+        pv_lua_raise(L, "unknown %s option '%s' (did you mean '%s'?); known: %s", what, name, near,
+                     lua_tostring(L, -1));
+    pv_lua_raise(L, "unknown %s option '%s'; known: %s", what, name, lua_tostring(L, -1));
+}
+
+bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
+{
+    idx = lua_absindex(L, idx);
+    if (lua_isnoneornil(L, idx))
+        return false;
+    if (!lua_istable(L, idx))
+        pv_lua_raise(L, "%s options must be a table, got %s", what, pv_lua_describe(L, idx));
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        const struct lua_opt *o = opts;
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+
+        while (o->name && (!name || strcmp(o->name, name) != 0))
+            o++;
+        if (!o->name)
+            unknown_option(L, -2, what, opts);
+        if (!type_fits(L, -1, o->type))
+            pv_lua_raise(L, "%s option '%s' must be %s, got %s", what, name, type_names[o->type],
+                         pv_lua_describe(L, -1));
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
+int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt)
+{
+    struct pv_err err;
+    int64_t ns = dflt;
+    int rc = 0;
+
+    if (lua_getfield(L, idx, name) == LUA_TNUMBER)
+        rc = pv_seconds_to_ns(lua_tonumber(L, -1), &ns, &err);
+    else if (lua_type(L, -1) == LUA_TSTRING)
+        rc = pv_parse_time(lua_tostring(L, -1), &ns, &err);
+    if (rc < 0)
+        pv_lua_raise(L, "%s option '%s': %s", what, name, err.text);
+    if (ns == 0 && !lua_isnil(L, -1))
+        ns = 1; /* 0 means "none" or "the default" further down; whoever writes 0 wants it at once */
+    lua_pop(L, 1);
+    return ns;
+}
+
+bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt)
+{
+    bool v = lua_getfield(L, idx, name) == LUA_TNIL ? dflt : lua_toboolean(L, -1);
+
+    lua_pop(L, 1);
+    return v;
+}
+
+uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt)
+{
+    /* octal digits written as a decimal number: the mode would be quite another one */
+    static const int slips[] = {400, 444, 500, 555, 600, 640, 644, 660,
+                                664, 666, 700, 750, 755, 770, 775, 777};
+    lua_Integer mode = -1;
+
+    if (lua_getfield(L, idx, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        return dflt;
+    }
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        int is_int;
+
+        mode = lua_tointegerx(L, -1, &is_int);
+        if (!is_int)
+            mode = -1;
+        for (size_t i = 0; i < PV_ARRAY_LEN(slips); i++)
+            if (mode == slips[i])
+                pv_lua_raise(
+                    L, "%s option '%s': %d is a decimal number here; write \"0%d\" (octal, as a string)",
+                    what, name, slips[i], slips[i]);
+    } else {
+        const char *s = lua_tostring(L, -1);
+        size_t n = strlen(s);
+
+        if (n > 0 && n <= 5 && strspn(s, "01234567") == n)
+            mode = (lua_Integer)strtoul(s, NULL, 8);
+    }
+    if (mode < 0 || mode > 07777)
+        pv_lua_raise(L, "%s option '%s' must be %s, got %s", what, name, type_names[OPT_MODE],
+                     pv_lua_describe(L, -1));
+    lua_pop(L, 1);
+    return (uint32_t)mode;
+}
+
+const char *pv_lua_check_cstring(lua_State *L, int idx, const char *what)
+{
+    size_t n;
+    const char *s;
+
+    if (lua_type(L, idx) != LUA_TSTRING)
+        pv_lua_raise(L, "%s must be a string, got %s", what, pv_lua_describe(L, idx));
+    s = lua_tolstring(L, idx, &n);
+    if (strlen(s) != n)
+        pv_lua_raise(L, "%s holds a NUL byte", what);
+    return s;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs one test file in a Lua state of its own.  The only header of this room that others include; nothing
+ * of Lua shows through it.
+ */
+#ifndef PV_LUA_RUN_H
+#define PV_LUA_RUN_H
+
+#include "config/config.h"
+
+struct pv_result;
+
+struct pv_lua_env {
+    const struct pv_config *config;
+    enum pv_accel accel;
+    struct pv_result *result; /* told everything, the verdict last */
+    const char *log_dir;      /* for console logs; NULL: none */
+    const char *version;      /* provium.version */
+};
+
+/*
+ * Blocks until the file is done; all guests it made are gone then.  Returns 0 when nothing failed, 1 when
+ * something did.  os.exit in the file says its verdict and ends the process.
+ */
+int pv_lua_run_file(const struct pv_lua_env *env, const char *path);
+
+#endif

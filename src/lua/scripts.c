@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* How scripts find other scripts, what scripts for Lua 5.1 expect, and os.exit. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lua/internal.h"
+#include "util/mem.h"
+
+/* Leaves the chunk or raises; `path` has the argument's text. */
+static LJMP int load_found(lua_State *L, const char *path, const char *mode)
+{
+    char found[PATH_MAX];
+
+    if (!pv_lua_find(pv_lua_of(L), path, found)) {
+        lua_pushfstring(
+            L, "cannot find '%s' in the working directory, the project root or the test's directory", path);
+        return LUA_ERRFILE;
+    }
+    return luaL_loadfilex(L, found, mode);
+}
+
+static int script_loadfile(lua_State *L)
+{
+    const char *path = pv_lua_check_cstring(L, 1, "the path for loadfile");
+    const char *mode = luaL_optstring(L, 2, NULL);
+    bool has_env = !lua_isnone(L, 3);
+
+    if (load_found(L, path, mode) != LUA_OK) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    if (has_env) {
+        lua_pushvalue(L, 3);
+        if (!lua_setupvalue(L, -2, 1))
+            lua_pop(L, 1);
+    }
+    return 1;
+}
+
+static int dofile_done(lua_State *L, int status, lua_KContext top)
+{
+    (void)status;
+    return lua_gettop(L) - (int)top;
+}
+
+static int script_dofile(lua_State *L)
+{
+    const char *path = pv_lua_check_cstring(L, 1, "the path for dofile");
+
+    lua_settop(L, 1);
+    if (load_found(L, path, NULL) == LUA_ERRFILE)
+        return pv_lua_raise(L, "%s", lua_tostring(L, -1));
+    if (!lua_isfunction(L, -1))
+        return lua_error(L); /* a syntax error has its own position */
+    lua_callk(L, 0, LUA_MULTRET, 1, dofile_done);
+    return dofile_done(L, LUA_OK, 1);
+}
+
+/* For require: NAME.lua and NAME/init.lua, dots being slashes. */
+static int searcher(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const char *rel = luaL_gsub(L, name, ".", "/");
+    const char *forms[] = {"%s.lua", "%s/init.lua"};
+    char found[PATH_MAX];
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(forms); i++) {
+        const char *path = lua_pushfstring(L, forms[i], rel);
+
+        if (!pv_lua_find(pv_lua_of(L), path, found))
+            continue;
+        if (luaL_loadfile(L, found) != LUA_OK)
+            return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, found,
+                              lua_tostring(L, -1));
+        lua_pushstring(L, found);
+        return 2;
+    }
+    lua_pushfstring(L,
+                    "no file '%s.lua' or '%s/init.lua' in the working directory, the project root or the "
+                    "test's directory",
+                    rel, rel);
+    return 1;
+}
+
+/*
+ * os.exit: the file is not finished, so it has failed, whatever the code is.  Its guests are ended here;
+ * the Lua state is not closed, because scripts could go on in its finalizers.
+ */
+static int script_exit(lua_State *L)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    char how[64];
+    const char *msg;
+
+    snprintf(how, sizeof(how), "ended by os.exit(%d)", code);
+    pv_lua_where(L);
+    msg = lua_tostring(L, -1);
+    msg = lua_pushfstring(L, "%s before the file was finished%s%s", how, *msg ? "\nat " : "",
+                          luaL_gsub(L, msg, ": ", ""));
+    pv_lua_fail_open_tests(pl, how);
+    pv_lua_send_tails(pl, PV_NO_TEST);
+    pv_lua_kill_guests(pl);
+    fflush(NULL);
+    pv_result_file(pl->env->result, PV_FAIL, msg);
+    _exit(code & 0xff);
+}
+
+void pv_lua_open_scripts(lua_State *L)
+{
+    lua_register(L, "dofile", script_dofile);
+    lua_register(L, "loadfile", script_loadfile);
+    lua_getglobal(L, "load");
+    lua_setglobal(L, "loadstring");
+    lua_getglobal(L, "table");
+    lua_getfield(L, -1, "unpack");
+    lua_setglobal(L, "unpack");
+    lua_getglobal(L, "os");
+    lua_pushcfunction(L, script_exit);
+    lua_setfield(L, -2, "exit");
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchers");
+    for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) { /* ours comes second, behind package.preload */
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushcfunction(L, searcher);
+    lua_rawseti(L, -2, 2);
+    lua_settop(L, 0);
+}

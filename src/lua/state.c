@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of one file's Lua state.
+ *
+ * Everything enters through a pcall with pv_lua_msgh.  What is reported of an error is its text first and
+ * the positions behind it, so that the line a reader looks for ("expected 0, got -13") comes first; what a
+ * script itself catches with pcall is an ordinary Lua error with the position in front.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "lua/internal.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+enum { MAX_CALLERS = 8, TAIL_LINES = 20 };
+
+/* The nearest line of a script from `level` on; chunks of our own are called "=provium...". */
+static bool script_frame(lua_State *L, int *level, lua_Debug *ar)
+{
+    for (; lua_getstack(L, *level, ar); (*level)++) {
+        lua_getinfo(L, "Sl", ar);
+        if (ar->currentline > 0 && strncmp(ar->source, "=provium", 8) != 0)
+            return true;
+    }
+    return false;
+}
+
+void pv_lua_where(lua_State *L)
+{
+    lua_Debug ar;
+    int level = 0;
+
+    if (script_frame(L, &level, &ar))
+        lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+    else
+        lua_pushliteral(L, "");
+}
+
+int pv_lua_raise(lua_State *L, const char *fmt, ...)
+{
+    va_list ap;
+
+    luaL_checkstack(L, 8, NULL);
+    pv_lua_where(L);
+    va_start(ap, fmt);
+    lua_pushvfstring(L, fmt, ap);
+    va_end(ap);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
+int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
+{
+    return pv_lua_raise(L, "%s", err->text);
+}
+
+/* True when `level` is the C function behind test(). */
+static bool is_test_frame(lua_State *L, int level)
+{
+    lua_Debug ar;
+    bool is;
+
+    if (!lua_getstack(L, level, &ar))
+        return false;
+    lua_getinfo(L, "f", &ar);
+    is = lua_tocfunction(L, -1) == pv_lua_test;
+    lua_pop(L, 1);
+    return is;
+}
+
+/* Adds "\nat FILE:LINE\ncalled from FILE:LINE..." up to the sub-test's border. */
+static void add_frames(lua_State *L, luaL_Buffer *b)
+{
+    lua_Debug ar;
+    char line[LUA_IDSIZE + 64], last[LUA_IDSIZE + 64] = "";
+    int shown = 0;
+
+    for (int level = 1; shown < MAX_CALLERS && lua_getstack(L, level, &ar); level++) {
+        if (is_test_frame(L, level))
+            return;
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline <= 0 || !strncmp(ar.source, "=provium", 8))
+            continue;
+        snprintf(line, sizeof(line), "%s:%d", ar.short_src, ar.currentline);
+        if (!strcmp(line, last)) /* recursion */
+            continue;
+        strcpy(last, line);
+        lua_pushfstring(L, shown++ ? "\ncalled from %s" : "\nat %s", line);
+        luaL_addvalue(b);
+    }
+}
+
+int pv_lua_msgh(lua_State *L)
+{
+    const char *msg, *where;
+    size_t n, where_n;
+    luaL_Buffer b;
+
+    lua_settop(L, 1);
+    if (pv_lua_is_skip(L, 1))
+        return 1;
+    if (lua_isnil(L, 1))
+        lua_pushliteral(L, "error(nil)");
+    else
+        luaL_tolstring(L, 1, NULL);
+    msg = lua_tolstring(L, 2, &n);
+    pv_lua_where(L);
+    where = lua_tolstring(L, 3, &where_n);
+    if (where_n < n && !strncmp(msg, where, where_n)) {
+        msg += where_n;
+        n -= where_n;
+    }
+    luaL_buffinit(L, &b);
+    luaL_addlstring(&b, msg, n);
+    add_frames(L, &b);
+    luaL_pushresult(&b);
+    return 1;
+}
+
+/* ---- memory that the collector owns ---- */
+
+struct tmp {
+    void (*fini)(void *p);
+    _Alignas(max_align_t) char data[];
+};
+
+static int tmp_gc(lua_State *L)
+{
+    struct tmp *t = lua_touserdata(L, 1);
+
+    if (t->fini)
+        t->fini(t->data);
+    t->fini = NULL;
+    return 0;
+}
+
+void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p))
+{
+    struct tmp *t = lua_newuserdatauv(L, sizeof(*t) + size, 0);
+
+    memset(t, 0, sizeof(*t) + size);
+    if (luaL_newmetatable(L, "provium.tmp")) {
+        lua_pushcfunction(L, tmp_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    t->fini = fini;
+    return t->data;
+}
+
+bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX])
+{
+    const char *dirs[] = {NULL, pl->env->config ? pl->env->config->dir : NULL, pl->dir};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(dirs); i++) {
+        int n;
+
+        if (i > 0 && (!dirs[i] || path[0] == '/'))
+            continue;
+        n = dirs[i] ? snprintf(out, PATH_MAX, "%s/%s", dirs[i], path) : snprintf(out, PATH_MAX, "%s", path);
+        if (n > 0 && n < PATH_MAX && access(out, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- the guests' environment ---- */
+
+static void say_logs(struct pv_lua *pl)
+{
+    for (struct lua_guest *g = pl->guests; g; g = g->next) {
+        const char *path = g->log_said ? NULL : pv_guest_log_path(g->g);
+
+        if (!path)
+            continue;
+        pv_result_log(pl->env->result, g->name, path);
+        g->log_said = true;
+    }
+}
+
+static void on_notice(const char *line, void *arg)
+{
+    struct pv_lua *pl = arg;
+
+    pv_result_notice(pl->env->result, line);
+}
+
+static void on_phase(const char *vm, const char *what, void *arg)
+{
+    struct pv_lua *pl = arg;
+    cleanup_free char *text = NULL;
+
+    say_logs(pl);
+    text = pl->doing[0] ? pv_xasprintf("%s (%s: %s)", pl->doing, vm, what) : pv_xasprintf("%s: %s", vm, what);
+    pv_result_phase(pl->env->result, text);
+}
+
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
+{
+    say_logs(pl);
+    for (struct lua_guest *g = pl->guests; g; g = g->next) {
+        cleanup_buf struct pv_buf tail = {0};
+
+        pv_guest_console_tail(g->g, TAIL_LINES, &tail);
+        if (tail.len == 0 || (g->last_tail && !strcmp(g->last_tail, tail.data)))
+            continue;
+        pv_result_console(pl->env->result, test_id, g->name, tail.data);
+        free(g->last_tail);
+        g->last_tail = pv_steal(&tail.data);
+    }
+}
+
+/* ---- a file ---- */
+
+/* Opens the libraries and leaves the file's chunk on the stack; upvalues none, raises. */
+static int open_and_load(lua_State *L)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+
+    luaL_openlibs(L);
+    pv_lua_open_scripts(L);
+    pv_lua_open_strings(L);
+    pv_lua_open_test(L);
+    pv_lua_open_assert(L);
+    pv_lua_open_vm(L);
+    if (luaL_loadfilex(L, pl->path, "t") != LUA_OK)
+        return lua_error(L);
+    return 1;
+}
+
+/* Runs it; the message of what went wrong is left on the stack. */
+static bool run(lua_State *L, struct pv_lua *pl)
+{
+    lua_pushcfunction(L, open_and_load);
+    if (lua_pcall(L, 0, 1, 0) != LUA_OK)
+        return false;
+    lua_pushcfunction(L, pv_lua_msgh);
+    lua_insert(L, 1);
+    if (lua_pcall(L, 0, 0, 1) == LUA_OK)
+        return true;
+    if (!pv_lua_is_skip(L, -1))
+        return false;
+    return pl->outcome != PV_OK; /* always so: skip() sets it before it raises */
+}
+
+static enum pv_outcome verdict(const struct pv_lua *pl, bool ok)
+{
+    if (!ok || pl->n_failed)
+        return PV_FAIL;
+    if (pl->outcome != PV_OK)
+        return pl->outcome;
+    return pl->touched ? PV_OK : PV_HELPER;
+}
+
+static void fini(struct pv_lua *pl, lua_State *L)
+{
+    pv_lua_kill_guests(pl);
+    if (L)
+        lua_close(L);
+    pv_lua_free_guests(pl);
+    pv_loop_free(pl->loop);
+    free(pl->dir);
+    free(pl->reason);
+}
+
+int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
+{
+    struct pv_lua pl = {.env = env, .path = path, .dir = pv_path_dirname(path)};
+    cleanup_free char *msg = NULL;
+    struct pv_err err = PV_ERR_INIT;
+    enum pv_outcome outcome;
+    lua_State *L;
+    bool ok;
+
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a pipe: what was printed before a crash must not be lost */
+    pl.loop = pv_loop_new(&err);
+    L = pl.loop ? luaL_newstate() : NULL;
+    if (!L) {
+        pv_result_file(env->result, PV_FAIL, pl.loop ? "no memory for a Lua state" : err.text);
+        fini(&pl, NULL);
+        return 1;
+    }
+    pl.guest_env = (struct pv_guest_env){.loop = pl.loop,
+                                         .accel = env->accel,
+                                         .log_dir = env->log_dir,
+                                         .notice = on_notice,
+                                         .phase = on_phase,
+                                         .arg = &pl};
+    *(struct pv_lua **)lua_getextraspace(L) = &pl;
+    ok = run(L, &pl);
+    if (!ok)
+        msg = pv_xstrdup(lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
+    else if (pl.reason)
+        msg = pv_xstrdup(pl.reason);
+    outcome = verdict(&pl, ok);
+    if (!ok)
+        pv_lua_send_tails(&pl, PV_NO_TEST);
+    else
+        say_logs(&pl);
+    fini(&pl, L);
+    fflush(stdout);
+    pv_result_file(env->result, outcome, msg);
+    return outcome == PV_FAIL;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What exec gives as stdout and stderr are real Lua strings, so that ==, #, .. and every string method do
+ * what one hopes.  The wrapper's own names, .value .contains .starts_with .trim, are an extension of how
+ * strings are indexed: a function that knows its string, and so works with a dot and with a colon.  What a
+ * script puts into the `string` table comes first.
+ */
+#include <string.h>
+
+#include "lua/internal.h"
+
+/*
+ * The arguments of a bound function start behind the string itself when it was called with a colon.  With
+ * one argument where one is wanted, it is the argument, even if it equals the string.
+ */
+static LJMP int first_arg(lua_State *L, int wanted)
+{
+    return lua_gettop(L) > wanted && lua_rawequal(L, 1, lua_upvalueindex(1)) ? 2 : 1;
+}
+
+static LJMP const char *arg(lua_State *L, const char *method, size_t *n)
+{
+    int i = first_arg(L, 1);
+
+    if (!lua_isstring(L, i))
+        pv_lua_raise(L, "%s expects a string, got %s", method, luaL_typename(L, i));
+    return lua_tolstring(L, i, n);
+}
+
+static int contains(lua_State *L)
+{
+    size_t n, sub_n;
+    const char *s = lua_tolstring(L, lua_upvalueindex(1), &n);
+    const char *sub = arg(L, "contains", &sub_n);
+
+    lua_pushboolean(L, memmem(s, n, sub, sub_n) != NULL);
+    return 1;
+}
+
+static int starts_with(lua_State *L)
+{
+    size_t n, sub_n;
+    const char *s = lua_tolstring(L, lua_upvalueindex(1), &n);
+    const char *sub = arg(L, "starts_with", &sub_n);
+
+    lua_pushboolean(L, sub_n <= n && !memcmp(s, sub, sub_n));
+    return 1;
+}
+
+static int trim(lua_State *L)
+{
+    size_t n;
+    const char *s = lua_tolstring(L, lua_upvalueindex(1), &n);
+    static const char white[] = " \t\r\n\v\f";
+
+    while (n && s[n - 1] && strchr(white, s[n - 1]))
+        n--;
+    while (n && *s && strchr(white, *s)) {
+        s++;
+        n--;
+    }
+    lua_pushlstring(L, s, n);
+    return 1;
+}
+
+/* __index of strings; upvalue 1 is the `string` table. */
+static int string_index(lua_State *L)
+{
+    static const luaL_Reg own[] = {
+        {"contains", contains}, {"starts_with", starts_with}, {"trim", trim}, {NULL, NULL}};
+    const char *key;
+
+    lua_pushvalue(L, 2);
+    if (lua_gettable(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING)
+        return 1;
+    key = lua_tostring(L, 2);
+    if (!strcmp(key, "value")) {
+        lua_pushvalue(L, 1);
+        return 1;
+    }
+    for (const luaL_Reg *r = own; r->name; r++)
+        if (!strcmp(key, r->name)) {
+            lua_pushvalue(L, 1);
+            lua_pushcclosure(L, r->func, 1);
+            return 1;
+        }
+    return 1; /* nil */
+}
+
+void pv_lua_open_strings(lua_State *L)
+{
+    lua_pushliteral(L, "");
+    lua_getmetatable(L, -1);
+    lua_getglobal(L, "string");
+    lua_pushcclosure(L, string_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 2);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* test, skip, todo, fail. */
+#include <string.h>
+
+#include "lua/internal.h"
+#include "util/clock.h"
+#include "util/mem.h"
+
+static const char skip_key; /* its address: registry key of what skip() raises */
+
+void pv_lua_push_skip(lua_State *L)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &skip_key) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &skip_key);
+}
+
+bool pv_lua_is_skip(lua_State *L, int idx)
+{
+    bool is;
+
+    idx = lua_absindex(L, idx);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &skip_key);
+    is = lua_istable(L, idx) && lua_rawequal(L, idx, -1);
+    lua_pop(L, 1);
+    return is;
+}
+
+static void end_test(struct pv_lua *pl, enum pv_outcome outcome, const char *msg)
+{
+    struct lua_test *t = &pl->tests[--pl->n_open];
+
+    if (outcome == PV_FAIL)
+        pl->n_failed++;
+    pv_result_test_end(pl->env->result, t->id, outcome, msg, pv_now() - t->started);
+    if (outcome == PV_FAIL)
+        pv_lua_send_tails(pl, t->id);
+    free(t->name);
+    free(t->reason);
+    *t = (struct lua_test){0};
+}
+
+void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg)
+{
+    while (pl->n_open)
+        end_test(pl, PV_FAIL, msg);
+}
+
+/* test(name, fn): runs fn at once; true when it neither failed nor was skipped. */
+int pv_lua_test(lua_State *L)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    const char *name = pv_lua_check_cstring(L, 1, "the name of a test");
+    struct lua_test *t;
+    size_t depth = pl->n_open;
+    int rc;
+
+    if (!lua_isfunction(L, 2))
+        pv_lua_raise(L, "test(\"%s\") needs a function as its second argument, got %s", name,
+                     lua_isnone(L, 2) ? "nothing" : luaL_typename(L, 2));
+    if (depth == MAX_NESTED_TESTS)
+        pv_lua_raise(L, "tests are nested more than %d deep", MAX_NESTED_TESTS);
+    lua_settop(L, 2);
+    pl->touched = true;
+    t = &pl->tests[depth];
+    *t = (struct lua_test){.started = pv_now()};
+    t->name = depth ? pv_xasprintf("%s \xe2\x80\xba %s", pl->tests[depth - 1].name, name) : pv_xstrdup(name);
+    t->id = pv_result_test_begin(pl->env->result, t->name);
+    pl->n_open++; /* from here on the list owns it */
+    lua_pushcfunction(L, pv_lua_msgh);
+    lua_pushvalue(L, 2);
+    rc = lua_pcall(L, 0, 0, 3);
+    if (rc == LUA_OK || pv_lua_is_skip(L, -1)) {
+        bool ok = t->outcome == PV_OK;
+
+        end_test(pl, t->outcome, t->reason);
+        lua_pushboolean(L, ok);
+        return 1;
+    }
+    end_test(pl, PV_FAIL, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
+    lua_pushboolean(L, false);
+    return 1;
+}
+
+/* Marks the running sub-test, or the file when there is none, and leaves it. */
+static LJMP int leave(lua_State *L, enum pv_outcome outcome, const char *what)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    const char *reason = lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, what);
+    char **slot = pl->n_open ? &pl->tests[pl->n_open - 1].reason : &pl->reason;
+
+    pl->touched = true;
+    free(*slot);
+    *slot = reason ? pv_xstrdup(reason) : NULL;
+    if (pl->n_open)
+        pl->tests[pl->n_open - 1].outcome = outcome;
+    else
+        pl->outcome = outcome;
+    pv_lua_push_skip(L);
+    return lua_error(L);
+}
+
+static int skip(lua_State *L)
+{
+    return leave(L, PV_SKIP, "the reason of skip");
+}
+
+static int todo(lua_State *L)
+{
+    return leave(L, PV_TODO, "the reason of todo");
+}
+
+static int fail(lua_State *L)
+{
+    pv_lua_of(L)->touched = true;
+    return pv_lua_raise(L, "%s", lua_isnoneornil(L, 1) ? "failed" : luaL_tolstring(L, 1, NULL));
+}
+
+void pv_lua_open_test(lua_State *L)
+{
+    pv_lua_push_skip(L);
+    lua_pop(L, 1);
+    lua_register(L, "test", pv_lua_test);
+    lua_register(L, "skip", skip);
+    lua_register(L, "todo", todo);
+    lua_register(L, "fail", fail);
+}
