@@ -240,7 +240,8 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     const struct pv_profile *p = g->profile;
     size_t n = 0;
     struct pv_vm_disk *disks = pv_xcalloc(b->o->n_disks + 1, sizeof(*disks));
-    cleanup_free char *append = pv_vm_kernel_args(b->kvm, b->tsc_khz, p->init, p->append, b->o->append);
+    cleanup_free char *append =
+        pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_WRAPPER_PATH, p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
@@ -259,6 +260,12 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .fatal_mark = PV_FATAL_MARK,
     };
 
+    if (strlen(append) > PV_KERNEL_ARGS_MAX) {
+        free(disks);
+        return pv_err_set(err, PV_E_USAGE,
+                          "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
+                          strlen(append), PV_KERNEL_ARGS_MAX);
+    }
     if (p->rootfs)
         disks[n++] = (struct pv_vm_disk){p->rootfs, p->rootfs_format, true, false};
     for (size_t i = 0; i < b->o->n_disks; i++)
