@@ -144,6 +144,11 @@ static bool dead(void *arg)
     return pv_vm_state(((struct pv_guest *)arg)->vm) == PV_VM_ENDED;
 }
 
+static bool channel_broken(const struct pv_guest *g)
+{
+    return (g->session && g->session->state == PV_SESSION_BROKEN) || (g->vsock && g->vsock->error);
+}
+
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
@@ -152,7 +157,7 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
 
     if (r < 0)
         return -1;
-    if (r == 0 && done && done(arg) && !(g->session && g->session->state == PV_SESSION_BROKEN))
+    if (r == 0 && done && done(arg) && !channel_broken(g))
         return 0;
     if (r == 0 && pv_vm_state(g->vm) != PV_VM_ENDED)
         /* The channel broke: see whether this was the machine's end before blaming the agent. */

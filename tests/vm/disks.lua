@@ -55,7 +55,7 @@ test("bad disks are refused before QEMU starts", function()
     assert_error(function() vm:boot({ disks = { { path = raw, format = "vmdk" } } }) end, "vmdk")
     assert_error(function() vm:boot({ disks = { { format = "raw" } } }) end, "path")
     assert_error(function() vm:boot({ disks = { { path = raw, redonly = true } } }) end, "redonly")
-    assert_error(function() vm:boot({ disks = { { path = dir } } }) end, "neither a file")
+    assert_error(function() vm:boot({ disks = { { path = dir } } }) end, "is a directory")
 end)
 
 os.execute("rm -rf " .. dir)
