@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket streams, over socket pairs and loopback TCP; and what the kernel's vhost-vsock says for itself. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "loop/loop.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/err.h"
+
+struct end {
+    struct pv_stream *s;
+    unsigned events;
+    bool close_in_event;
+};
+
+static struct pv_loop *loop;
+static char big[1 << 20];
+
+static void on_event(struct pv_stream *s, void *arg)
+{
+    struct end *e = arg;
+
+    e->events++;
+    if (e->close_in_event) {
+        pv_stream_close(s);
+        e->s = NULL;
+    }
+}
+
+static void take(struct end *e, int fd, bool connecting)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    memset(e, 0, sizeof(*e));
+    e->s = pv_stream_take_fd(loop, fd, connecting, &err);
+    assert_non_null(e->s);
+    e->s->on_event = on_event;
+    e->s->arg = e;
+}
+
+static int pair(struct end *e)
+{
+    int sv[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv), 0);
+    take(e, sv[0], false);
+    return sv[1];
+}
+
+static bool has_event(void *arg)
+{
+    return ((struct end *)arg)->events > 0;
+}
+
+static void wait_event(struct end *e)
+{
+    assert_int_equal(pv_loop_run(loop, has_event, e, pv_deadline(5 * PV_NSEC_PER_SEC), NULL), 0);
+    e->events = 0;
+}
+
+/* Runs the loop for a few milliseconds. */
+static void linger(void)
+{
+    assert_int_equal(pv_loop_run(loop, NULL, NULL, pv_deadline(5 * PV_NSEC_PER_MSEC), NULL), 1);
+}
+
+static void reads_and_writes(void **state)
+{
+    struct end e;
+    char in[16];
+    int peer = pair(&e);
+
+    (void)state;
+    assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -EAGAIN);
+    assert_int_equal(write(peer, "hello", 5), 5);
+    wait_event(&e);
+    assert_int_equal(pv_stream_read(e.s, in, 2), 2);
+    assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), 3);
+    assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -EAGAIN);
+    assert_int_equal(pv_stream_write(e.s, "there", 5), 5);
+    assert_int_equal(read(peer, in, sizeof(in)), 5);
+    /* An end, which is not reported for ever. */
+    shutdown(peer, SHUT_WR);
+    wait_event(&e);
+    assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), 0);
+    linger();
+    assert_in_range(e.events, 0, 1);
+    assert_int_equal(pv_stream_write(e.s, "still", 5), 5);
+    pv_stream_shutdown_write(e.s);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), -EPIPE);
+    assert_int_equal(read(peer, in, sizeof(in)), 5);
+    assert_int_equal(read(peer, in, sizeof(in)), 0);
+    pv_stream_close(e.s);
+    close(peer);
+}
+
+static void tells_of_room(void **state)
+{
+    struct end e;
+    int peer = pair(&e);
+    size_t sent = 0, got = 0;
+    ssize_t r;
+
+    (void)state;
+    while ((r = pv_stream_write(e.s, big, sizeof(big))) > 0)
+        sent += (size_t)r;
+    assert_int_equal(r, -EAGAIN);
+    linger();
+    e.events = 0;
+    pv_stream_want_write(e.s, true);
+    linger();
+    assert_int_equal(e.events, 0);
+    while ((r = read(peer, big, sizeof(big))) > 0)
+        got += (size_t)r;
+    assert_int_equal(got, sent);
+    wait_event(&e);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), 1);
+    /* Asked for when there is room already: told all the same. */
+    pv_stream_want_write(e.s, false);
+    linger();
+    e.events = 0;
+    linger();
+    assert_int_equal(e.events, 0);
+    pv_stream_want_write(e.s, true);
+    wait_event(&e);
+    pv_stream_close(e.s);
+    close(peer);
+}
+
+static void peer_vanishes(void **state)
+{
+    struct end e;
+    char in[16];
+    int peer = pair(&e);
+
+    (void)state;
+    assert_int_equal(pv_stream_write(e.s, "unread", 6), 6);
+    close(peer);
+    wait_event(&e);
+    assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -ECONNRESET);
+    assert_int_equal(e.s->error, ECONNRESET);
+    assert_int_equal(pv_stream_write(e.s, "x", 1), -ECONNRESET);
+    linger();
+    assert_in_range(e.events, 0, 1);
+    pv_stream_close(e.s);
+    peer = pair(&e);
+    e.close_in_event = true;
+    close(peer);
+    wait_event(&e);
+    assert_null(e.s);
+}
+
+static int tcp_socket(struct sockaddr_in *addr)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    *addr = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return fd;
+}
+
+static void connects(void **state)
+{
+    struct sockaddr_in addr;
+    socklen_t len = sizeof(addr);
+    int server = tcp_socket(&addr), client, r;
+    struct end e;
+
+    (void)state;
+    if (server < 0 || bind(server, (struct sockaddr *)&addr, len) < 0) {
+        print_message("skipped: no loopback network here\n");
+        skip();
+    }
+    assert_int_equal(getsockname(server, (struct sockaddr *)&addr, &len), 0);
+    for (int listening = 1; listening >= 0; listening--) {
+        struct sockaddr_in ignored;
+
+        if (listening)
+            assert_int_equal(listen(server, 5), 0);
+        else
+            close(server);
+        client = tcp_socket(&ignored);
+        r = connect(client, (struct sockaddr *)&addr, sizeof(addr));
+        if (r < 0 && errno != EINPROGRESS) {
+            assert_int_equal(errno, ECONNREFUSED);
+            close(client);
+            continue;
+        }
+        take(&e, client, true);
+        assert_true(e.s->connecting);
+        assert_int_equal(pv_stream_write(e.s, "x", 1), -EAGAIN);
+        wait_event(&e);
+        assert_false(e.s->connecting);
+        assert_int_equal(e.s->error, listening ? 0 : ECONNREFUSED);
+        assert_int_equal(pv_stream_write(e.s, "x", 1), listening ? 1 : -ECONNREFUSED);
+        pv_stream_close(e.s);
+    }
+}
+
+static void bad_descriptor(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    (void)state;
+    assert_null(pv_stream_take_fd(loop, fd, false, &err)); /* epoll takes no such file */
+    assert_int_equal(err.cls, PV_E_HOST);
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* taken all the same */
+}
+
+/* Where /dev/vhost-vsock works, two devices have two CIDs; elsewhere there is a reason. */
+static void kernel_vsock(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    const char *why = NULL;
+    bool usable = pv_vsock_kernel_usable(&why);
+    struct pv_vsock *a = pv_vsock_kernel_new(loop, &err), *b;
+
+    (void)state;
+    if (!usable) {
+        assert_null(a);
+        assert_non_null(why);
+        assert_int_equal(err.cls, PV_E_MISSING);
+        assert_int_equal(strncmp(err.text, why, strlen(why)), 0);
+        print_message("not usable here: %s\n", err.text);
+        return;
+    }
+    assert_non_null(a);
+    b = pv_vsock_kernel_new(loop, &err);
+    assert_non_null(b);
+    assert_int_not_equal(a->cid, b->cid);
+    assert_true(a->qemu_fd >= 0 && a->cid >= 3);
+    a->ops->free(a);
+    b->ops->free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_and_writes), cmocka_unit_test(tells_of_room),  cmocka_unit_test(peer_vanishes),
+        cmocka_unit_test(connects),         cmocka_unit_test(bad_descriptor), cmocka_unit_test(kernel_vsock),
+    };
+    int r;
+
+    loop = pv_loop_new(NULL);
+    r = cmocka_run_group_tests(tests, NULL, NULL);
+    pv_loop_free(loop);
+    return r;
+}
