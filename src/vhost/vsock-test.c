@@ -293,6 +293,42 @@ static void guest_connects(void **state)
     front_fini(&f);
 }
 
+static void accept_and_keep(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg)
+{
+    struct pv_stream **kept = arg;
+
+    (void)v;
+    kept[guest_port] = s;
+}
+
+/* The guest can not take all connections for itself. */
+static void guest_floods_connections(void **state)
+{
+    static struct pv_stream *kept[300];
+    struct front f;
+    struct front_packet p;
+    struct end e;
+    unsigned made = 0, refusals = 0;
+
+    (void)state;
+    start(&f);
+    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_and_keep, kept), 0);
+    for (uint32_t port = 0; port < 300; port++) {
+        front_send(&f, REQUEST, port, 2000, NULL, 0);
+        front_sync(&f);
+        assert_true(front_take(&f, &p));
+        made += p.h.op == RESPONSE;
+        refusals += p.h.op == RST;
+    }
+    assert_int_equal(made, 128);
+    assert_int_equal(refusals, 300 - 128);
+    connected(&f, &e, 7);
+    pv_stream_close(e.s);
+    for (unsigned i = 0; i < 128; i++)
+        pv_stream_close(kept[i]);
+    front_fini(&f);
+}
+
 static void credit_out(void **state)
 {
     struct front f;
@@ -818,25 +854,16 @@ static void bad_receive_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(times_out),
-        cmocka_unit_test(connects_early),
-        cmocka_unit_test(guest_connects),
-        cmocka_unit_test(credit_out),
-        cmocka_unit_test(credit_given),
-        cmocka_unit_test(half_close),
-        cmocka_unit_test(reset_by_guest),
-        cmocka_unit_test(indices_wrap),
-        cmocka_unit_test(many),
-        cmocka_unit_test(full_receive_ring),
-        cmocka_unit_test(flood),
-        cmocka_unit_test(guest_resets),
-        cmocka_unit_test(closes_in_event),
-        cmocka_unit_test(qemu_dies),
-        cmocka_unit_test(bad_packets),
-        cmocka_unit_test(bad_rings),
-        cmocka_unit_test(bad_receive_ring),
+        cmocka_unit_test(both_ways),         cmocka_unit_test(refused),
+        cmocka_unit_test(times_out),         cmocka_unit_test(connects_early),
+        cmocka_unit_test(guest_connects),    cmocka_unit_test(guest_floods_connections),
+        cmocka_unit_test(credit_out),        cmocka_unit_test(credit_given),
+        cmocka_unit_test(half_close),        cmocka_unit_test(reset_by_guest),
+        cmocka_unit_test(indices_wrap),      cmocka_unit_test(many),
+        cmocka_unit_test(full_receive_ring), cmocka_unit_test(flood),
+        cmocka_unit_test(guest_resets),      cmocka_unit_test(closes_in_event),
+        cmocka_unit_test(qemu_dies),         cmocka_unit_test(bad_packets),
+        cmocka_unit_test(bad_rings),         cmocka_unit_test(bad_receive_ring),
     };
 
     for (size_t i = 0; i < sizeof(data); i++)

@@ -289,8 +289,11 @@ static void request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
 {
     uint32_t host_port = le32toh(h->dst_port), guest_port = le32toh(h->src_port);
     struct vsock_conn *c;
+    unsigned theirs = 0;
 
-    if (!listener_of(d, host_port) || d->n_conns == PV_VSOCK_CONNS) {
+    for (unsigned i = 0; i < d->n_conns; i++)
+        theirs += d->conn[i]->from_guest;
+    if (!listener_of(d, host_port) || d->n_conns == PV_VSOCK_CONNS || theirs == PV_VSOCK_FROM_GUEST) {
         refuse(d, h);
         return;
     }
@@ -300,6 +303,7 @@ static void request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
             d->conn[i]->owed = 0;
     c = pv_vsock_conn_new(d, host_port, guest_port, CONN_OPEN);
     c->owed = OWE_RESPONSE;
+    c->from_guest = true;
     c->accepted = true;
     c->peer_alloc = le32toh(h->buf_alloc);
     c->peer_fwd = le32toh(h->fwd_cnt);

@@ -21,6 +21,7 @@
 enum {
     PV_VSOCK_CONNS = 256,      /* connections of one guest, both directions together */
     PV_VSOCK_BUF = 256 * 1024, /* receive buffer of each, and the window we advertise; a power of two */
+    PV_VSOCK_FROM_GUEST = 128, /* of them, at most so many that the guest made: it can not lock us out */
     PV_VSOCK_LISTENERS = 8,
     PV_VSOCK_RSTS = 64,             /* resets for packets that belong to no connection */
     PV_VSOCK_HEADER = 44,           /* sizeof(struct virtio_vsock_hdr), which is packed */
@@ -70,11 +71,12 @@ struct vsock_conn {
     bool want_write;
 
     unsigned owed;
-    uint32_t shut; /* flags of the SHUTDOWN that is owed */
-    int broken;    /* errno that reads give once rx is empty */
-    bool accepted; /* came from the guest, and was not handed to its listener yet */
-    bool event;    /* on_event is due */
-    bool closed;   /* by its owner */
+    uint32_t shut;   /* flags of the SHUTDOWN that is owed */
+    int broken;      /* errno that reads give once rx is empty */
+    bool from_guest; /* the guest made it */
+    bool accepted;   /* ... and it was not handed to its listener yet */
+    bool event;      /* on_event is due */
+    bool closed;     /* by its owner */
 };
 
 struct vsock_listener {
