@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside of the virtio-vsock device, shared by its two halves: vsock.c (the device: rings, packets, life)
- * and vsock-conn.c (a connection: the stream that the owner holds).  Not for other rooms; see vhost.h.
+ * Inside of the virtio-vsock device, shared by its parts: vsock.c (the device: its life and its turns),
+ * vsock-packet.c (what goes over the rings) and vsock-conn.c (a connection: the stream that the owner holds).
+ * Not for other rooms; see vhost.h.
  *
  * Callbacks into owners (on_event, accept, on_change) are made from one place only, vsock.c's settle(),
  * from within the loop, and never from within a call that an owner makes.  Owners may do anything in them:
@@ -121,21 +122,43 @@ struct vsock_dev {
     bool freed;
 };
 
-/* ---- vsock.c, for vsock-conn.c ---- */
+static inline struct pv_vring *pv_vsock_ring(struct vsock_dev *d, unsigned i)
+{
+    return &d->vu.q[i].ring;
+}
+
+static inline bool pv_vsock_rings_run(const struct vsock_dev *d)
+{
+    return !d->v.error && d->vu.q[RING_RX].running && d->vu.q[RING_TX].running;
+}
+
+/* ---- vsock.c ---- */
 
 /* Around everything that touches the rings: leave() sends signals and frees what died meanwhile. */
 void pv_vsock_enter(struct vsock_dev *d);
 void pv_vsock_leave(struct vsock_dev *d);
 /* Has settle() run soon, from the loop. */
 void pv_vsock_later(struct vsock_dev *d);
-/* Sends what is owed, as far as there are receive buffers; false when there are not enough. */
-bool pv_vsock_flush(struct vsock_dev *d, struct vsock_conn *c);
-/* One data packet, at most n bytes: bytes sent, or 0 when there is no receive buffer. */
-uint32_t pv_vsock_send_data(struct vsock_dev *d, struct vsock_conn *c, const uint8_t *data, uint32_t n);
+/* The device is done for; everybody is told later, QEMU and memory are let go in the outermost leave(). */
+void pv_vsock_break(struct vsock_dev *d, int error, const char *text);
+
+/* ---- vsock-packet.c ---- */
+
 /* False when nothing can be sent for want of receive buffers. */
 bool pv_vsock_has_room(struct vsock_dev *d);
+/* One data packet, at most n bytes: bytes sent, or 0 when there is no receive buffer. */
+uint32_t pv_vsock_send_data(struct vsock_dev *d, struct vsock_conn *c, const uint8_t *data, uint32_t n);
+/* Sends what is owed, as far as there are receive buffers; false when there are not enough. */
+bool pv_vsock_flush(struct vsock_dev *d, struct vsock_conn *c);
+/* The same for all connections, and resets for none. */
+void pv_vsock_flush_all(struct vsock_dev *d);
+/* Takes what the guest sent, a bounded number; true when there may be more. */
+bool pv_vsock_take_packets(struct vsock_dev *d);
+/* The live connection between these ports, or NULL. */
+struct vsock_conn *pv_vsock_find(struct vsock_dev *d, uint32_t host_port, uint32_t guest_port);
+struct vsock_listener *pv_vsock_listener(struct vsock_dev *d, uint32_t port);
 
-/* ---- vsock-conn.c, for vsock.c ---- */
+/* ---- vsock-conn.c ---- */
 
 struct vsock_conn *pv_vsock_conn_new(struct vsock_dev *d, uint32_t host_port, uint32_t guest_port,
                                      enum conn_state state);
