@@ -184,9 +184,9 @@ static void unpacks_what_programs_wrote(void **state)
 
 static void unpacks_the_real_kernel(void **state)
 {
-    const char *guest = getenv("PROVIUM_GUEST_DIR");
-    cleanup_free char *path = pv_path_join(guest ? guest : "build/guest", "vmlinuz");
-    cleanup_free char *version = pv_path_join(guest ? guest : "build/guest", "VERSION");
+    cleanup_free char *guest = test_guest_dir();
+    cleanup_free char *path = pv_path_join(guest, "vmlinuz");
+    cleanup_free char *version = pv_path_join(guest, "VERSION");
     cleanup_buf struct pv_buf want = {0};
     struct pv_kernel k, direct;
 
@@ -397,7 +397,7 @@ static void processes_share_it(void **state)
     pid_t pids[8];
 
     (void)state;
-    for (int round = 0; round < 5; round++) {
+    for (int round = 0; round < 3; round++) {
         empty_cache();
         for (size_t i = 0; i < PV_ARRAY_LEN(pids); i++) {
             pids[i] = fork();
@@ -428,7 +428,7 @@ static void a_killed_process_leaves_nothing(void **state)
     cleanup_free char *path = make_kernel(PV_COMP_BZIP2, 6, true, &elf);
 
     (void)state;
-    for (int delay = 0; delay < 30; delay++) {
+    for (int delay = 0; delay < 12; delay++) {
         struct pv_kernel k;
         pid_t pid;
 
@@ -437,7 +437,7 @@ static void a_killed_process_leaves_nothing(void **state)
         assert_true(pid >= 0);
         if (pid == 0)
             _exit(pv_kernel_open(path, true, &k, NULL) < 0);
-        usleep((useconds_t)delay * 2000); /* any moment will do */
+        usleep((useconds_t)delay * 4000); /* any moment will do */
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         assert_int_equal(count_cached(".tmp"), 0);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "image/image.h"
+#include "image/test-kernel-files.h"
 #include "util/err.h"
 #include "util/path.h"
 #include "util/spawn.h"
@@ -240,8 +241,8 @@ static void finding_nothing_is_no_error(void **state)
 /* Debian's own kernel: what a virtual machine needs, in an order that can be loaded. */
 static void lists_the_real_ones(void **state)
 {
-    const char *guest = getenv("PROVIUM_GUEST_DIR");
-    cleanup_free char *real = pv_path_join(guest ? guest : "build/guest", "modules");
+    cleanup_free char *guest = test_guest_dir();
+    cleanup_free char *real = pv_path_join(guest, "modules");
     struct pv_err err = PV_ERR_INIT;
     struct pv_modlist l = {0};
     bool seen_ring = false, seen_pci = false;

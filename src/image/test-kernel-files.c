@@ -195,6 +195,17 @@ void test_make_bzimage(struct pv_buf *bz, enum pv_comp c, const struct pv_buf *p
     pv_buf_adds(bz, "signature or whatever follows");
 }
 
+char *test_guest_dir(void)
+{
+    const char *dir = getenv("PROVIUM_GUEST_DIR");
+    cleanup_free char *self = pv_self_dir(), *own = NULL;
+
+    if (dir)
+        return pv_xstrdup(dir);
+    own = pv_path_join(self, "guest"); /* in another build directory it is not, but in build/ */
+    return access(own, F_OK) == 0 ? pv_steal(&own) : pv_path_join(self, "../build/guest");
+}
+
 void test_write(const char *path, const void *data, size_t n)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

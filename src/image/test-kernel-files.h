@@ -19,6 +19,9 @@ void test_compress(enum pv_comp c, const void *data, size_t n, struct pv_buf *ou
 /* A bzImage around a compressed payload; the length of what is in it is added but for gzip. */
 void test_make_bzimage(struct pv_buf *bz, enum pv_comp c, const struct pv_buf *packed, size_t plain_len);
 
+/* Where the default guest should be: PROVIUM_GUEST_DIR, or what scripts/setup makes. The caller frees. */
+char *test_guest_dir(void);
+
 void test_write(const char *path, const void *data, size_t n);
 
 #endif
