@@ -577,7 +577,7 @@ static void survives_damaged_headers(void **state)
     (void)state;
     empty_cache();
     slurp(path, &bz);
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 200; i++) {
         struct pv_buf *b = i % 2 ? &bz : &elf;
         size_t at[3];
         char old[3];

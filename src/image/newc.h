@@ -42,7 +42,7 @@ int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *e
 int pv_newc_blob(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,
                  struct pv_err *err);
 /*
- * A regular file with the content of fd, which is read from its start.  `host` names it in errors.  A file
+ * A regular file with the content of fd, which stands at its start.  `host` names it in errors.  A file
  * that becomes shorter meanwhile is an error; of one that grows only the first part is taken.
  */
 int pv_newc_fd(struct pv_newc *w, const char *path, unsigned mode, int fd, const char *host,

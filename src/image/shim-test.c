@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "image/image.h"
+#include "image/newc.h"
 #include "image/test-kernel-files.h"
 #include "util/err.h"
 #include "util/path.h"
@@ -465,8 +466,23 @@ static void refuses_bad_injections(void **state)
     test_write(big, "", 0);
     assert_int_equal(truncate(big, 1LL << 32), 0);
     refuse("/big", big, "below 4 GiB");
-    /* sysfs says 4096 and gives less: just like a file that becomes shorter. */
-    refuse("/x", "/sys/kernel/uevent_seqnum", "became shorter");
+}
+
+/* A file that gives less than its size said: the descriptor stands behind the start already. */
+static void notices_a_file_that_shrinks(void **state)
+{
+    cleanup_free char *path = file("shrinks", "0123456789", 10, 0644);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC), out = memfd_create("test", MFD_CLOEXEC);
+    cleanup_newc struct pv_newc w = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    assert_int_equal(lseek(fd, 4, SEEK_SET), 4);
+    assert_int_equal(pv_newc_init(&w, out, &err), 0);
+    assert_int_equal(pv_newc_fd(&w, "/x", 0644, fd, path, &err), -1);
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_non_null(strstr(err.text, path));
+    assert_non_null(strstr(err.text, "became shorter"));
 }
 
 static void streams_large_files(void **state)
@@ -580,6 +596,7 @@ int main(void)
         cmocka_unit_test(writes_boot_conf),
         cmocka_unit_test(refuses_bad_modules),
         cmocka_unit_test(streams_large_files),
+        cmocka_unit_test(notices_a_file_that_shrinks),
         cmocka_unit_test(injects_files),
         cmocka_unit_test(injects_directories),
         cmocka_unit_test(refuses_bad_injections),
