@@ -124,7 +124,7 @@ static int write_small(const char *dir, const char *path, const char *text, stru
         return -1;
     if (pv_write_all(f.fd, text, strlen(text)) < 0)
         return pv_err_sys(err, errno, "cannot write '%s'", path);
-    return pv_newfile_commit(&f, path, err);
+    return pv_newfile_commit(&f, path, false, err); /* an empty one is seen, and made again */
 }
 
 /* ---- which bzImage is it ---- */
@@ -362,7 +362,7 @@ static int make(struct cache *c, struct pv_err *err)
     }
     blake2b_final(&o.sum, sum, sizeof(sum));
     to_hex(sum, text);
-    if (pv_newfile_commit(&f, c->vmlinux, err) < 0)
+    if (pv_newfile_commit(&f, c->vmlinux, true, err) < 0)
         return -1;
     if (fstat(f.fd, &st) < 0)
         return pv_err_sys(err, errno, "cannot stat '%s'", c->vmlinux);

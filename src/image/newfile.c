@@ -25,11 +25,11 @@ int pv_newfile_open(struct pv_newfile *f, const char *dir, struct pv_err *err)
     return 0;
 }
 
-int pv_newfile_commit(struct pv_newfile *f, const char *path, struct pv_err *err)
+int pv_newfile_commit(struct pv_newfile *f, const char *path, bool flush, struct pv_err *err)
 {
     char self[64];
 
-    if (fsync(f->fd) < 0)
+    if (flush && fsync(f->fd) < 0)
         return pv_err_sys(err, errno, "cannot write '%s'", path);
     if (f->tmp) {
         if (rename(f->tmp, path) < 0)

@@ -6,6 +6,8 @@
 #ifndef PV_IMAGE_NEWFILE_H
 #define PV_IMAGE_NEWFILE_H
 
+#include <stdbool.h>
+
 struct pv_err;
 
 struct pv_newfile {
@@ -21,8 +23,11 @@ struct pv_newfile {
 
 /* Mode 0600. */
 int pv_newfile_open(struct pv_newfile *f, const char *dir, struct pv_err *err);
-/* Flushes it to the disk and gives it the name, replacing what was there. The descriptor stays open. */
-int pv_newfile_commit(struct pv_newfile *f, const char *path, struct pv_err *err);
+/*
+ * Gives it the name, replacing what was there.  With `flush` its content reaches the disk before the name
+ * does (milliseconds); without, a crash of the host may leave an empty file.  The descriptor stays open.
+ */
+int pv_newfile_commit(struct pv_newfile *f, const char *path, bool flush, struct pv_err *err);
 /* Closes; what was not committed is gone. */
 void pv_newfile_fini(struct pv_newfile *f);
 #define cleanup_newfile __attribute__((cleanup(pv_newfile_fini)))
