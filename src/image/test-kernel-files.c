@@ -195,6 +195,16 @@ void test_make_bzimage(struct pv_buf *bz, enum pv_comp c, const struct pv_buf *p
     pv_buf_adds(bz, "signature or whatever follows");
 }
 
+void test_make_kernel(const char *path, enum pv_comp c, unsigned seed, bool pvh, struct pv_buf *elf)
+{
+    cleanup_buf struct pv_buf packed = {0}, bz = {0};
+
+    test_make_elf(elf, TEST_ELF_SIZE, pvh, seed);
+    test_compress(c, elf->data, elf->len, &packed);
+    test_make_bzimage(&bz, c, &packed, elf->len);
+    test_write(path, bz.data, bz.len);
+}
+
 char *test_guest_dir(void)
 {
     const char *dir = getenv("PROVIUM_GUEST_DIR");
