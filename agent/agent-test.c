@@ -433,11 +433,14 @@ static void test_not_in_a_guest(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(test_ping),           T(test_exec),        T(test_exec_world),
-        T(test_exec_cannot),    T(test_exec_big),    T(test_stdin),
-        T(test_timeout),        T(test_growing),   T(test_cancel),
-        T(test_cancel_behind_stdin), T(test_cancel_flood), T(test_background),
-        T(test_peer_gone),      T(test_session_killed), T(test_not_in_a_guest),
+        T(test_ping),           T(test_exec),
+        T(test_exec_world),     T(test_exec_cannot),
+        T(test_exec_big),       T(test_stdin),
+        T(test_timeout),        T(test_growing),
+        T(test_cancel),         T(test_cancel_behind_stdin),
+        T(test_cancel_flood),   T(test_background),
+        T(test_peer_gone),      T(test_session_killed),
+        T(test_not_in_a_guest),
     };
 
     if (argc < 2)

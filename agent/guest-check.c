@@ -20,8 +20,8 @@ static void run(struct client *c, uint32_t id, uint64_t timeout_ms, const char *
 
     cl_sh(c, id, 0, timeout_ms, cmd);
     cl_answer(c, id, NULL, 0, 60000, &a);
-    printf("CHECK exec [%s]: type %#x errno %u (%s) code %u flags %u %llu us\n%.*s%.*s", cmd, a.type, a.errnum,
-           a.text, a.code, a.flags, (unsigned long long)a.duration / 1000, (int)a.data[1].n,
+    printf("CHECK exec [%s]: type %#x errno %u (%s) code %u flags %u %llu us\n%.*s%.*s", cmd, a.type,
+           a.errnum, a.text, a.code, a.flags, (unsigned long long)a.duration / 1000, (int)a.data[1].n,
            (const char *)a.data[1].p, (int)a.data[2].n, (const char *)a.data[2].p);
     cl_answer_free(&a);
 }

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/* The real agent binary, driven over a socketpair: files, and a peer that talks nonsense. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client.h"
+
+static const char *agent;
+static char dir[] = "/tmp/pv-agent-test-XXXXXX";
+
+enum { SOON = 20000 };
+
+static int setup(void **state)
+{
+    struct client *c = calloc(1, sizeof(*c));
+
+    *state = c;
+    return cl_start(c, agent) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct client *c = *state;
+    int status = cl_stop(c);
+
+    free(c);
+    return status;
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+static void answer(struct client *c, uint32_t id, struct cl_answer *a)
+{
+    cl_answer(c, id, NULL, 0, SOON, a);
+}
+
+static void write_file(struct client *c, uint32_t id, uint32_t mode, const char *path, const uint8_t *p,
+                       size_t n, struct cl_answer *a)
+{
+    cl_write_begin(c, id, mode, path);
+    for (size_t i = 0; i < n; i += PV_CHUNK)
+        cl_data(c, PV_MSG_WDATA, id, p + i, n - i < PV_CHUNK ? n - i : PV_CHUNK);
+    cl_data(c, PV_MSG_WDATA, id, "", 0);
+    answer(c, id, a);
+}
+
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? st.st_mode & 07777 : 0xffff;
+}
+
+static void test_round_trip(void **state)
+{
+    static const size_t sizes[] = {0, 1, 256, PV_CHUNK - 1, PV_CHUNK, PV_CHUNK + 1, 5000000};
+    struct client *c = *state;
+    uint8_t *data = malloc(5000000);
+    struct cl_answer a;
+
+    for (size_t i = 0; i < 5000000; i++)
+        data[i] = (uint8_t)(i ^ (i >> 8) * 31);
+    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        write_file(c, 100 + i, PV_MODE_KEEP, in_dir("round"), data, sizes[i], &a);
+        assert_int_equal(a.type, PV_MSG_OK);
+        assert_int_equal(a.value, sizes[i]);
+        cl_answer_free(&a);
+        cl_path(c, PV_MSG_READ_FILE, 200 + i, in_dir("round"));
+        answer(c, 200 + i, &a);
+        assert_int_equal(a.type, PV_MSG_OK);
+        assert_int_equal(a.value, sizes[i]);
+        assert_int_equal(a.data[0].n, sizes[i]);
+        if (sizes[i])
+            assert_memory_equal(a.data[0].p, data, sizes[i]);
+        cl_answer_free(&a);
+    }
+    free(data);
+}
+
+static void test_modes(void **state)
+{
+    struct client *c = *state;
+    struct cl_answer a;
+    static const uint32_t modes[] = {0644, 0600, 0777, 04755, 06711, 01777, 0, PV_MODE_KEEP};
+
+    umask(077); /* the agent's own is 0, whatever it was started with */
+    for (uint32_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        write_file(c, i, modes[i], in_dir("mode"), (const uint8_t *)"x", 1, &a);
+        assert_int_equal(a.type, PV_MSG_OK);
+        assert_int_equal(mode_of(in_dir("mode")), modes[i] == PV_MODE_KEEP ? 0 : modes[i]);
+        cl_answer_free(&a);
+    }
+    write_file(c, 50, PV_MODE_KEEP, in_dir("mode2"), NULL, 0, &a);
+    assert_int_equal(mode_of(in_dir("mode2")), 0644);
+    cl_answer_free(&a);
+    umask(022);
+}
+
+static void test_special(void **state)
+{
+    struct client *c = *state;
+    struct cl_answer a;
+
+    cl_path(c, PV_MSG_READ_FILE, 1, "/proc/self/status"); /* says that it has size 0 */
+    answer(c, 1, &a);
+    assert_int_equal(a.type, PV_MSG_OK);
+    assert_true(a.data[0].n > 100 && a.value == a.data[0].n);
+    assert_memory_equal(a.data[0].p, "Name:\tprovium-agent\n", 20);
+    cl_answer_free(&a);
+
+    /* A FIFO that nobody writes: at its end at once, and written to: no hang either. */
+    mkfifo(in_dir("fifo"), 0600);
+    cl_path(c, PV_MSG_READ_FILE, 2, in_dir("fifo"));
+    answer(c, 2, &a);
+    assert_int_equal(a.type, PV_MSG_OK);
+    cl_answer_free(&a);
+    write_file(c, 3, PV_MODE_KEEP, in_dir("fifo"), NULL, 0, &a);
+    assert_int_equal(a.type, PV_MSG_ERROR);
+    assert_int_equal(a.errnum, ENXIO);
+    cl_answer_free(&a);
+
+    /* A file without end: what nobody takes up is not read; CANCEL ends it. */
+    cl_path(c, PV_MSG_READ_FILE, 4, "/dev/zero");
+    usleep(200000);
+    cl_id(c, PV_MSG_CANCEL, 4);
+    answer(c, 4, &a);
+    assert_int_equal(a.type, PV_MSG_ERROR);
+    assert_int_equal(a.errnum, ECANCELED);
+    assert_true(a.data[0].n > 100000 && a.data[0].n < 10000000);
+    cl_answer_free(&a);
+
+    write_file(c, 5, PV_MODE_KEEP, "/dev/full", (const uint8_t *)"x", 1, &a);
+    assert_int_equal(a.errnum, ENOSPC);
+    assert_string_equal(a.text, "write '/dev/full'");
+    cl_answer_free(&a);
+}
+
+static void test_errors(void **state)
+{
+    static const struct {
+        bool write;
+        const char *path;
+        int errnum;
+    } cases[] = {
+        {false, "/nonexistent/x", ENOENT}, {false, "/etc", EISDIR},
+        {false, "/etc/passwd/x", ENOTDIR}, {false, "", ENOENT},
+        {true, "/nonexistent/x", ENOENT},  {true, "/tmp", EISDIR},
+        {true, "/etc/passwd/x", ENOTDIR},
+    };
+    struct client *c = *state;
+    static uint8_t junk[3 * PV_CHUNK];
+
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[256];
+        struct cl_answer a;
+
+        /* The rest of a write that failed is dropped, and the next request works. */
+        if (cases[i].write)
+            write_file(c, i, PV_MODE_KEEP, cases[i].path, junk, sizeof(junk), &a);
+        else {
+            cl_path(c, PV_MSG_READ_FILE, i, cases[i].path);
+            answer(c, i, &a);
+        }
+        snprintf(text, sizeof(text), "open '%s'", cases[i].path);
+        assert_int_equal(a.type, PV_MSG_ERROR);
+        assert_int_equal(a.errnum, cases[i].errnum);
+        assert_string_equal(a.text, text);
+        cl_answer_free(&a);
+    }
+}
+
+static void test_write_cancel(void **state)
+{
+    struct client *c = *state;
+    struct cl_answer a;
+
+    cl_write_begin(c, 1, 0600, in_dir("half"));
+    cl_data(c, PV_MSG_WDATA, 1, "half", 4);
+    cl_id(c, PV_MSG_CANCEL, 1);
+    answer(c, 1, &a);
+    assert_int_equal(a.errnum, ECANCELED);
+    cl_answer_free(&a);
+    cl_data(c, PV_MSG_WDATA, 1, "late", 4);
+    cl_data(c, PV_MSG_WDATA, 1, "", 0);
+    cl_path(c, PV_MSG_READ_FILE, 2, in_dir("half"));
+    answer(c, 2, &a);
+    assert_int_equal(a.data[0].n, 4);
+    cl_answer_free(&a);
+}
+
+/* ---- nonsense ---- */
+
+static void expect_closed(struct client *c)
+{
+    int r;
+
+    while ((r = cl_recv(c, SOON)) == 1)
+        ;
+    assert_int_equal(r, 0);
+    assert_int_equal(cl_stop(c), 0); /* an orderly end, no crash */
+    assert_true(cl_start(c, agent));
+}
+
+static void test_bad_headers(void **state)
+{
+    static const uint8_t bad[][5] = {
+        {PV_MSG_PING, 0xff, 0xff, 0xff, 0xff}, /* 4 GiB */
+        {PV_MSG_EXEC, 1, 0, 0x10, 0},          /* one byte too long */
+        {0, 0, 0, 0, 0},                       /* unknown types */
+        {0x0a, 0, 0, 0, 0},
+        {0x7f, 4, 0, 0, 0},
+        {0xff, 4, 0, 0, 0},
+    };
+    struct client *c = *state;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cl_send_raw(c, bad[i], sizeof(bad[i]));
+        expect_closed(c);
+    }
+    for (unsigned type = PV_MSG_READY; type <= PV_MSG_EXIT; type++) { /* the guest's own words */
+        const uint8_t frame[] = {(uint8_t)type, 4, 0, 0, 0, 1, 0, 0, 0};
+
+        cl_send_raw(c, frame, sizeof(frame));
+        expect_closed(c);
+    }
+}
+
+static void test_bad_payloads(void **state)
+{
+    struct client *c = *state;
+
+    for (unsigned type = PV_MSG_PING; type <= PV_MSG_CANCEL; type++)
+        for (uint8_t n = 0; n < 40; n++) {
+            uint8_t frame[5 + 40];
+            struct cl_answer a;
+
+            if (type == PV_MSG_SHUTDOWN && n == 8) /* that one is well formed, but for its 0xff */
+                continue;
+            if (n == 4 && (type == PV_MSG_CANCEL || type == PV_MSG_MOUNT_VFS))
+                continue; /* well formed */
+            memset(frame, 0xff, sizeof(frame));
+            pv_frame_put_header(frame, type, n);
+            cl_send_raw(c, frame, 5 + (size_t)n);
+            answer(c, n < 4 ? 0 : UINT32_MAX, &a);
+            assert_int_equal(a.type, PV_MSG_ERROR);
+            assert_int_equal(a.errnum, EPROTO);
+            cl_answer_free(&a);
+        }
+}
+
+/* A frame that comes byte by byte; half of one, and then nothing more. */
+static void test_pieces(void **state)
+{
+    struct client *c = *state;
+    uint8_t buf[256];
+    struct pv_enc e = {.p = buf, .cap = sizeof(buf)};
+
+    pv_enc_begin(&e, PV_MSG_PING);
+    pv_enc_u32(&e, 77);
+    pv_enc_bytes(&e, "payload", 7);
+    size_t n = pv_enc_end(&e);
+
+    for (int k = 0; k < 50; k++) {
+        for (size_t i = 0; i < n; i++)
+            cl_send_raw(c, buf + i, 1);
+        assert_int_equal(cl_recv(c, SOON), 1);
+        assert_int_equal(c->type, PV_MSG_PONG);
+    }
+    for (size_t i = 1; i < n; i++) {
+        cl_send_raw(c, buf, i);
+        shutdown(c->fd, SHUT_WR);
+        expect_closed(c);
+    }
+}
+
+/* Any bytes at all: it answers, or it closes; it never crashes, hangs or grows. SHUTDOWN is refused here. */
+static void test_garbage(void **state)
+{
+    struct client *c = *state;
+    uint32_t seed = 12345;
+
+    for (int round = 0; round < 300; round++) {
+        uint8_t buf[512];
+        size_t n = 1 + (size_t)round % sizeof(buf);
+
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 1664525 + 1013904223;
+            buf[i] = (uint8_t)(seed >> 24);
+        }
+        if (round & 1) /* a good header, then nonsense: gets further in */
+            pv_frame_put_header(buf, PV_MSG_PING + (unsigned)round / 2 % 9, n > 5 ? (uint32_t)n - 5 : 0);
+        cl_send_raw(c, buf, n < 5 ? 5 : n);
+        shutdown(c->fd, SHUT_WR);
+        expect_closed(c);
+    }
+}
+
+/* Requests without end from a host that reads no answer: the agent stops taking them, and stays small. */
+static void test_deaf_host(void **state)
+{
+    static uint8_t big[200000];
+    struct client *c = *state;
+    char path[64], text[4096];
+    long rss = 0;
+    uint8_t frame[PV_FRAME_HEADER + 8 + sizeof(big)];
+    struct pv_enc e = {.p = frame, .cap = sizeof(frame)};
+
+    pv_enc_begin(&e, PV_MSG_PING);
+    pv_enc_u32(&e, 1);
+    pv_enc_bytes(&e, big, sizeof(big));
+    size_t n = pv_enc_end(&e), sent = 0, total = 0;
+    for (int idle = 0; idle < 50;) {
+        ssize_t r = send(c->fd, frame + sent, n - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (r <= 0) {
+            usleep(10000);
+            idle++;
+            continue;
+        }
+        idle = 0;
+        total += (size_t)r;
+        sent = (sent + (size_t)r) % n;
+        assert_true(total < 20000000); /* it must stop taking */
+    }
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)c->pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    assert_int_equal(sscanf(text, "%*d %ld", &rss), 1);
+    assert_true(rss * 4096 < 8000000);
+    cl_send_raw(c, frame + sent, 0);
+    for (size_t got = 0; got < total / n; got++) /* and all that was taken is answered */
+        assert_int_equal(cl_recv(c, SOON), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_round_trip),  T(test_modes),        T(test_special), T(test_errors),  T(test_write_cancel),
+        T(test_bad_headers), T(test_bad_payloads), T(test_pieces),  T(test_garbage), T(test_deaf_host),
+    };
+    char cmd[128];
+
+    if (argc < 2 || !mkdtemp(dir))
+        return 2;
+    agent = argv[1];
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
+    return system(cmd) == 0 ? r : 2;
+}
