@@ -351,8 +351,14 @@ static void look_for_cancel(struct ag_session *s)
     }
 }
 
-/* Works on what has come; true when the frame at the head waits for its descriptor to take its bytes. */
-static bool work_input(struct ag_session *s)
+/* Why work_input stopped. */
+enum stall {
+    STALL_NONE, /* all that is whole has been worked on */
+    STALL_FD,   /* the frame at the head waits for its descriptor to take its bytes */
+    STALL_ROOM, /* its answer might not fit */
+};
+
+static enum stall work_input(struct ag_session *s)
 {
     unsigned type;
     uint32_t n;
@@ -362,7 +368,7 @@ static bool work_input(struct ag_session *s)
 
         /* Answers must find room: a host that does not read is not worked for. */
         if (sizeof(s->out) - queued(s) < AG_REPLY_MAX + (type == PV_MSG_PING ? (size_t)n : 0))
-            return false;
+            return STALL_ROOM;
         enum ag_step step = do_frame(s, type, payload, n);
 
         if (step == AG_BAD)
@@ -372,7 +378,7 @@ static bool work_input(struct ag_session *s)
 
             look_for_cancel(s);
             if (s->req == before)
-                return true;
+                return STALL_FD;
             continue; /* cancelled: the frame at the head is stale now */
         }
         s->head_done = 0;
@@ -380,7 +386,7 @@ static bool work_input(struct ag_session *s)
         if (s->in_head == s->in_tail)
             s->in_head = s->in_tail = 0;
     }
-    return false;
+    return STALL_NONE;
 }
 
 static bool in_full(const struct ag_session *s)
@@ -407,7 +413,7 @@ static void receive(struct ag_session *s)
 
 enum { P_SOCK, P_CTL, P_OUT, P_ERR, P_WAIT, P_READ, P_N };
 
-static void fill_poll(const struct ag_session *s, struct pollfd *p, bool waiting)
+static void fill_poll(const struct ag_session *s, struct pollfd *p, enum stall stall)
 {
     const struct ag_exec *x = &s->exec;
     bool room = ag_data_room(s);
@@ -420,10 +426,10 @@ static void fill_poll(const struct ag_session *s, struct pollfd *p, bool waiting
         p[P_CTL] = (struct pollfd){.fd = x->ctl, .events = POLLIN};
         for (int i = 0; i < 2 && room; i++)
             p[P_OUT + i] = (struct pollfd){.fd = x->out[i], .events = POLLIN};
-        if (waiting)
+        if (stall == STALL_FD)
             p[P_WAIT] = (struct pollfd){.fd = x->in, .events = POLLOUT};
     }
-    if (s->req == AG_WRITE && waiting)
+    if (s->req == AG_WRITE && stall == STALL_FD)
         p[P_WAIT] = (struct pollfd){.fd = s->file.fd, .events = POLLOUT};
     if (s->req == AG_READ && room)
         p[P_READ] = (struct pollfd){.fd = s->file.fd, .events = POLLIN};
@@ -461,14 +467,18 @@ static void exec_events(struct ag_session *s, const struct pollfd *p)
 
 static void run(struct ag_session *s)
 {
-    bool waiting = false;
+    enum stall stall = STALL_NONE;
 
     send_ready(s);
     while (!s->dead) {
         struct pollfd p[P_N];
 
         send_queued(s);
-        fill_poll(s, p, waiting);
+        while (stall == STALL_ROOM && !queued(s) && !s->dead) { /* nothing else would wake us for it */
+            stall = work_input(s);
+            send_queued(s);
+        }
+        fill_poll(s, p, stall);
         if (poll(p, P_N, poll_timeout(s)) < 0 && errno != EINTR)
             return;
         if (p[P_SOCK].revents & POLLIN)
@@ -479,7 +489,7 @@ static void run(struct ag_session *s)
             exec_events(s, p);
         if (s->req == AG_READ && p[P_READ].revents && ag_data_room(s))
             ag_read_more(s);
-        waiting = work_input(s);
+        stall = work_input(s);
     }
 }
 
