@@ -187,7 +187,7 @@ static int alarm_start(struct alarm *a)
 {
     struct sigaction act = {.sa_handler = on_timer}; /* no SA_RESTART: KVM_RUN is to return */
     struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID};
-    struct itimerspec when = {.it_value.tv_nsec = LIMIT_MS * 1000000, .it_interval.tv_nsec = 1000000};
+    struct itimerspec when = {.it_value.tv_nsec = LIMIT_MS * 1000000L, .it_interval.tv_nsec = 1000000};
     sigset_t set;
 
     a->sig = SIGRTMAX - 2;

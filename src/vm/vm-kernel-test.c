@@ -140,24 +140,113 @@ static void test_false_alarm(void **state)
     run_stop(&r);
 }
 
+/* ---- an init of a few instructions ---- */
+
+static void put(struct pv_buf *b, uint64_t v, size_t n)
+{
+    pv_buf_add(b, &v, n); /* little-endian, as the guest is */
+}
+
+/* An ELF file that writes `text` to its stdout and then asks reboot(2) for `how`, for ever. */
+static void make_init(struct pv_buf *b, const char *text, uint32_t how)
+{
+    const uint64_t base = 0x400000, code = 64 + 56, code_len = 46;
+
+    pv_buf_add(b, "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0", 16);
+    put(b, 2 | 62 << 16, 4); /* ET_EXEC, EM_X86_64 */
+    put(b, 1, 4);
+    put(b, base + code, 8); /* entry */
+    put(b, 64, 8);          /* program headers */
+    put(b, 0, 8);
+    put(b, 0, 4);
+    put(b, 64, 2);
+    put(b, 56, 2);
+    put(b, 1, 2);
+    put(b, 0, 6);
+    put(b, 1, 4); /* PT_LOAD, read and execute */
+    put(b, 5, 4);
+    put(b, 0, 8);
+    put(b, base, 8);
+    put(b, base, 8);
+    put(b, code + code_len + strlen(text), 8);
+    put(b, code + code_len + strlen(text), 8);
+    put(b, 4096, 8);
+    pv_buf_add(b, "\xb8\1\0\0\0\xbf\1\0\0\0\xbe", 11); /* eax = write, edi = 1, esi = text */
+    put(b, base + code + code_len, 4);
+    pv_buf_addc(b, '\xba'); /* edx = its length */
+    put(b, strlen(text), 4);
+    pv_buf_add(b, "\x0f\x05\xb8\xa9\0\0\0\xbf", 8); /* syscall; eax = reboot, edi = magic 1 */
+    put(b, 0xfee1dead, 4);
+    pv_buf_addc(b, '\xbe'); /* esi = magic 2 */
+    put(b, 672274793, 4);
+    pv_buf_addc(b, '\xba'); /* edx = how */
+    put(b, how, 4);
+    pv_buf_add(b, "\x0f\x05\xeb\xfe", 4); /* syscall; jmp to itself */
+    assert_int_equal(b->len, code + code_len);
+    pv_buf_adds(b, text);
+}
+
+static void add_entry(struct pv_buf *b, const char *name, unsigned mode, const void *data, size_t n)
+{
+    pv_buf_addf(b, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x%s", 0, mode, 0, 0, 1, 0, n,
+                0, 0, 0, 0, strlen(name) + 1, 0, name);
+    do
+        pv_buf_addc(b, 0);
+    while (b->len % 4);
+    pv_buf_add(b, data, n);
+    while (b->len % 4)
+        pv_buf_addc(b, 0);
+}
+
+/* Boots it and waits for the end. */
+static void run_init(struct run *r, const char *text, uint32_t how)
+{
+    cleanup_free char *append = NULL;
+    cleanup_buf struct pv_buf init = {0}, archive = {0};
+    struct pv_vm_spec spec = kernel_spec(&append, "rdinit=/init");
+
+    make_init(&init, text, how);
+    add_entry(&archive, "dev", 0040755, "", 0);
+    add_entry(&archive, "init", 0100755, init.data, init.len);
+    add_entry(&archive, "TRAILER!!!", 0, "", 0);
+    spec.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
+    assert_int_equal(pv_write_all(spec.initrd_fd, archive.data, archive.len), 0);
+    spec.fatal_mark = "fatal mark: ";
+    run_start(r, &spec, NULL);
+    close(spec.initrd_fd);
+    assert_true(run_until(r, run_ended, BOOT_MS));
+    assert_int_equal(r->ends, 1);
+}
+
+static void test_guest_goes_down(void **state)
+{
+    struct pv_buf tail = {0};
+    struct run r;
+
+    (void)state;
+    run_init(&r, "hello from init\n", 0x4321fedc); /* LINUX_REBOOT_CMD_POWER_OFF */
+    assert_string_equal(pv_vm_end_reason(r.vm), "the guest powered off");
+    assert_true(pv_vm_guest_powered_off(r.vm));
+    pv_console_tail(pv_vm_console(r.vm), 20, &tail);
+    assert_non_null(strstr(tail.data, "hello from init\n"));
+    pv_buf_free(&tail);
+    run_stop(&r);
+
+    run_init(&r, "", 0x01234567); /* LINUX_REBOOT_CMD_RESTART */
+    assert_string_equal(pv_vm_end_reason(r.vm), "the guest rebooted");
+    assert_true(pv_vm_guest_powered_off(r.vm));
+    run_stop(&r);
+
+    run_init(&r, "fatal mark: no \033[31minit\n", 0x01234567);
+    assert_string_equal(pv_vm_end_reason(r.vm), "no init");
+    assert_false(pv_vm_guest_powered_off(r.vm));
+    run_stop(&r);
+}
+
 /* CPUs, memory, the archive by descriptor and the command line reach the kernel. */
 static void test_what_the_kernel_sees(void **state)
 {
-    static const char archive[] = "070701" /* newc: one entry, the trailer */
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "00000001"
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "00000000"
-                                  "0000000b"
-                                  "00000000"
-                                  "TRAILER!!!\0\0\0\0";
+    cleanup_buf struct pv_buf archive = {0};
     cleanup_free char *append = NULL, *log = pv_path_join(dir, "sees.log");
     struct pv_vm_spec spec = kernel_spec(&append, "loglevel=8 marker.of=this_test");
     struct pv_buf text = {0};
@@ -166,8 +255,9 @@ static void test_what_the_kernel_sees(void **state)
     (void)state;
     spec.cpus = 2;
     spec.memory = UINT64_C(300) << 20;
+    add_entry(&archive, "TRAILER!!!", 0, "", 0);
     spec.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
-    assert_int_equal(pv_write_all(spec.initrd_fd, archive, sizeof(archive) - 1), 0);
+    assert_int_equal(pv_write_all(spec.initrd_fd, archive.data, archive.len), 0);
     run_start(&r, &spec, log);
     close(spec.initrd_fd);
     assert_true(run_until(&r, run_ended, BOOT_MS));
@@ -209,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_panic_at_boot),        cmocka_unit_test(test_panic_that_stays),
         cmocka_unit_test(test_false_alarm),          cmocka_unit_test(test_no_shutdown),
         cmocka_unit_test(test_what_the_kernel_sees), cmocka_unit_test(test_killed_during_boot),
+        cmocka_unit_test(test_guest_goes_down),
     };
     const char *guest = getenv("PROVIUM_GUEST_DIR");
     char *version = pv_qemu_version(NULL, NULL);
