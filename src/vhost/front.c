@@ -18,7 +18,7 @@
 #include "vhost/vhost.h"
 
 enum { RING_AT = 0x20000, RX_AT = 0x100000, TX_AT = 0x300000, TX_SIZE = 0x10000, RX_SIZE = 8192 };
-enum { TX_BUFS = 64 };
+enum { TX_BUFS = 64, RX_BUFS = 256 };
 
 void front_send_raw(struct front *f, const void *msg, size_t n, const int *fds, unsigned n_fds)
 {
@@ -124,7 +124,7 @@ void front_init(struct front *f, unsigned num)
     assert_true(f->mem != MAP_FAILED);
     ring_init(f, 0, num);
     ring_init(f, 1, num);
-    f->rx_bufs = num / 2;
+    f->rx_bufs = num / 2 < RX_BUFS ? num / 2 : RX_BUFS;
     f->tx_bufs = num < TX_BUFS ? num : TX_BUFS;
 }
 

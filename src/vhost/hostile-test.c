@@ -85,6 +85,29 @@ static void guest_floods_connections(void **state)
     front_fini(&f);
 }
 
+static bool all_used(void *arg)
+{
+    return ((struct front *)arg)->ring[1].used->idx == 1000;
+}
+
+/* More on the ring than is taken at a time, and one kick: the rest is not forgotten. */
+static void long_ring(void **state)
+{
+    struct front f;
+    struct virtio_vsock_hdr h = {.src_cid = FRONT_CID, .dst_cid = 2, .type = 1, .op = RST};
+
+    (void)state;
+    front_init(&f, 1024);
+    front_start(&f);
+    memcpy(f.mem + 0x300000, &h, sizeof(h));
+    f.ring[1].desc[0] = (struct vring_desc){FRONT_GPA + 0x300000, sizeof(h), 0, 0};
+    memset(f.ring[1].avail->ring, 0, 1000 * sizeof(uint16_t));
+    f.ring[1].avail->idx = 1000;
+    front_kick(&f, 1);
+    front_run(&f, all_used, &f);
+    front_fini(&f);
+}
+
 /* ---- hostile packets: the connection pays, at most ---- */
 
 static void bad_packets(void **state)
@@ -241,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flood),
+        cmocka_unit_test(long_ring),
         cmocka_unit_test(guest_floods_connections),
         cmocka_unit_test(bad_packets),
         cmocka_unit_test(bad_rings),

@@ -91,6 +91,15 @@ static void piecemeal(void **state)
     front_fini(&f);
 }
 
+static int open_descriptors(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
 static void restarts(void **state)
 {
     struct front f;
@@ -98,8 +107,7 @@ static void restarts(void **state)
     int before, after;
 
     (void)state;
-    before = dup(0);
-    close(before);
+    before = open_descriptors();
     for (int i = 0; i < 3; i++) {
         front_init(&f, 128);
         front_start(&f);
@@ -117,8 +125,7 @@ static void restarts(void **state)
         front_start(&f);
         front_fini(&f);
     }
-    after = dup(0);
-    close(after);
+    after = open_descriptors();
     assert_int_equal(before, after); /* no descriptor was left open */
 }
 
