@@ -8,7 +8,17 @@
  *     struct pv_stream *s = v->ops->connect(v, 5123, &err);
  *
  * It has no loop and no thread of its own: everything happens in callbacks of the loop it is given.  Guest
- * memory and QEMU's messages are hostile: see vring.h and vu.h for the doors.
+ * memory and QEMU's messages are hostile: see vring.h and vu.h for the doors.  A guest or a QEMU that breaks
+ * the rules of the rings breaks this device for good (v->error, v->error_text, on_change), and its streams
+ * end with ECONNRESET; so does a QEMU that exits ("QEMU closed the vhost-user connection").  A guest that
+ * resets or reboots ends the streams, `ready` turns false, and true again when its driver is back.
+ *
+ * Guest memory must be QEMU's memory-backend-memfd,share=on (sealed against shrinking, as it is by default).
+ *
+ * Callbacks (on_event, accept, on_change) come from the loop only, never from within a call of the owner's,
+ * and may do anything, freeing the device included.  Streams may be closed before or after the device is
+ * freed; after it they get no more events, give what they had received, then ECONNRESET, and still have to
+ * be closed.  The loop must outlive the device.
  */
 #ifndef PV_VHOST_VHOST_H
 #define PV_VHOST_VHOST_H
