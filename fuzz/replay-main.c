@@ -4,7 +4,8 @@
  *
  * To fuzz (from the top of the tree; the target and the room's sources, without this file):
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. -Isrc fuzz/fuzz-vring.c \
- *         src/vhost/v[mr]*g.c src/vhost/vmem.c src/util/[em]*.c -o /tmp/fuzz-vring && /tmp/fuzz-vring CORPUS
+ *         src/vhost/v[mr]*g.c src/vhost/vmem.c src/util/[em]*.c -o build/san-vring
+ *     build/san-vring CORPUS
  */
 #include <dirent.h>
 #include <fcntl.h>
