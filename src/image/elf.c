@@ -48,7 +48,7 @@ static const char *load(struct elf *e)
 {
     Elf64_Ehdr eh;
 
-    if (!read_at(e->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG))
+    if (!read_at(e->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0)
         return "not an ELF file";
     if (eh.e_ident[EI_CLASS] != ELFCLASS64)
         return "a 32-bit ELF file";
@@ -89,7 +89,7 @@ static bool has_pvh(const char *p, size_t n)
         desc = align4(nh.n_descsz);
         if (nh.n_namesz > n || name > n || nh.n_descsz > n - name)
             return false;
-        if (nh.n_type == XEN_ELFNOTE_PHYS32_ENTRY && nh.n_namesz == 4 && !memcmp(p, "Xen", 4) &&
+        if (nh.n_type == XEN_ELFNOTE_PHYS32_ENTRY && nh.n_namesz == 4 && memcmp(p, "Xen", 4) == 0 &&
             (nh.n_descsz == 4 || nh.n_descsz == 8))
             return true;
         if (desc > n - name)

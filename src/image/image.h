@@ -78,7 +78,8 @@ struct pv_shim {
  * Builds the initramfs into a new memfd (position 0, CLOEXEC): the profile's archive (copied in the kernel,
  * never read into this process), padding to 4 bytes, then newc entries made with libarchive: the wrapper
  * (embedded in this binary), PV_BOOT_CONF, modules (decompressed), injected files with their mode (owner
- * root), directories with all that is in them (symlinks kept, other kinds of file refused by name).
+ * root), directories with all that is in them (symlinks kept, other kinds of file refused by name).  Without
+ * an initrd also /dev and /dev/console.  A path given explicitly wins over what comes with a directory.
  *
  * A bad initrd (no archive the kernel accepts), an injected host file that is missing or unreadable, a guest
  * path that is not absolute or holds "..": class usage, before anything is started.

@@ -68,7 +68,7 @@ static void cache_fini(struct cache *c)
 
 static void to_hex(const uint8_t sum[HASH_BYTES], char text[HASH_TEXT])
 {
-    for (int i = 0; i < HASH_BYTES; i++)
+    for (size_t i = 0; i < HASH_BYTES; i++)
         snprintf(text + 2 * i, 3, "%02x", sum[i]);
 }
 

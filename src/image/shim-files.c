@@ -308,7 +308,7 @@ static int put_item(struct inject *in, const struct item *it, struct pv_err *err
 {
     cleanup_free char *full = pv_xasprintf(PV_BOOT_FILES "%s", it->path);
     cleanup_close int fd = -1;
-    struct stat st;
+    struct stat st = {0};
 
     if (put_parents(in, it->path, err) < 0)
         return -1;
