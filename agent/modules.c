@@ -33,8 +33,10 @@ static int load(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0)
+    if (fd < 0) {
+        errno = EBADF;
         return -1;
+    }
     int r = (int)syscall(SYS_finit_module, fd, "", 0);
     if (r < 0 && errno == ENOSYS)
         r = init_from_memory(fd);
@@ -45,10 +47,11 @@ static int load(const char *path)
     return r;
 }
 
-/* finit_module(2) says these two in words that mislead. */
+/* finit_module(2) says these two in words that mislead; EBADF stands for a file that is not there. */
 static const char *why(int e)
 {
-    return e == ENOENT    ? "unknown symbol (a module that it needs is not loaded)"
+    return e == EBADF     ? "not in the archive"
+           : e == ENOENT  ? "unknown symbol (a module that it needs is not loaded)"
            : e == ENOEXEC ? "not for this kernel"
                           : strerror(e);
 }
