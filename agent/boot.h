@@ -57,7 +57,7 @@ void ag_inject(struct ag_boot *b);
 
 /*
  * Mounts the root file system that conf.rootfs and conf.root name, an overlay in RAM on top of it, and
- * makes that the root of this process (devtmpfs moved to its /dev).  Fatal on failure.
+ * makes that the root of this process (with devtmpfs on its /dev).  Fatal on failure.
  */
 void ag_rootfs_switch(struct ag_boot *b);
 

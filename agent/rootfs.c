@@ -135,16 +135,15 @@ static void load_fs_modules(struct ag_boot *b, const char *type)
 /* 0, or the errno that tells most. */
 static int mount_part(struct ag_boot *b, const struct part *p)
 {
-    char dev[sizeof(AG_DEV_DIR) + sizeof(p->name)];
     int e = ENODEV;
 
-    if (!ag_format(dev, sizeof(dev), AG_DEV_DIR "/%s", p->name))
-        return ENAMETOOLONG;
+    if (fchdir(b->dev_fd) < 0) /* devtmpfs has no path: the device is named relative to it */
+        return errno;
     load_fs_modules(b, p->sb.type);
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         if (strcmp(ways[i].type, p->sb.type) != 0)
             continue;
-        if (mount(dev, AG_LOWER_DIR, ways[i].as, MS_RDONLY, ways[i].options) == 0) {
+        if (mount(p->name, AG_LOWER_DIR, ways[i].as, MS_RDONLY, ways[i].options) == 0) {
             if (*ways[i].options)
                 ag_say(b, "/dev/%s was not unmounted cleanly; mounted with %s, its journal is not replayed",
                        p->name, ways[i].options);
@@ -294,8 +293,8 @@ void ag_rootfs_switch(struct ag_boot *b)
     mount_overlay(b);
     if (mkdir(AG_ROOT_DIR "/dev", 0755) < 0 && errno != EEXIST)
         ag_fatal(b, "root file system: cannot make /dev: %s", strerror(errno));
-    if (mount(AG_DEV_DIR, AG_ROOT_DIR "/dev", NULL, MS_MOVE, NULL) < 0)
-        ag_fatal(b, "root file system: cannot move devtmpfs to its /dev: %s", strerror(errno));
+    if (mount("devtmpfs", AG_ROOT_DIR "/dev", "devtmpfs", 0, NULL) < 0)
+        ag_fatal(b, "root file system: cannot mount devtmpfs on its /dev: %s", strerror(errno));
     if (chdir(AG_ROOT_DIR) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
         chdir("/") < 0)
         ag_fatal(b, "root file system: cannot switch to it: %s", strerror(errno));

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -77,6 +78,8 @@ void ag_shutdown(struct ag_session *s, uint32_t id, uint32_t how)
     }
     ag_reply_ok(s, id, 0);
     ag_flush(s, 2000);
+    /* What was sent still waits for a worker of the guest's vsock driver: let the host take it first. */
+    poll(&(struct pollfd){.fd = s->fd, .events = POLLRDHUP}, 1, 20);
     sync();
     remount_readonly(s->w.proc_fd);
     reboot(how == PV_SHUTDOWN_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);

@@ -11,8 +11,11 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include <linux/mount.h>
 
 #include "serve.h"
 #include "util.h"
@@ -85,15 +88,27 @@ static void debug_time(const struct ag_boot *b, const char *what)
 /*
  * A mount that nobody sees: reachable through the descriptor alone.  init finds no proc mounted that it
  * would mount itself (the kernel says EBUSY to the second mount of the same file system on one place).
+ *
+ * Kernels since 5.2 make it without ever attaching it; an older one attaches it at dir and takes it off
+ * again, and each taking off waits for all CPUs.
  */
-static int private_mount(const char *type, const char *dir, bool detach)
+static int private_mount(const char *type, const char *dir)
 {
-    if (mkdir(dir, 0700) < 0 || mount(type, dir, type, 0, NULL) < 0)
-        return -1;
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fs = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), fd = -1;
 
-    if (detach)
-        umount2(dir, MNT_DETACH);
+    if (fs >= 0) {
+        if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+            fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+        int e = errno;
+
+        close(fs);
+        errno = e;
+        return fd;
+    }
+    if (errno != ENOSYS || mkdir(dir, 0700) < 0 || mount(type, dir, type, 0, NULL) < 0)
+        return -1;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    umount2(dir, MNT_DETACH);
     return fd;
 }
 
@@ -131,7 +146,6 @@ static void make_nodes(const struct ag_boot *b)
             mknod(path, st.st_mode, st.st_rdev);
     if (d)
         closedir(d);
-    umount2(AG_DEV_DIR, MNT_DETACH);
 }
 
 /* The kernel opens the console for us where the archive has one; init shall have it in any case. */
@@ -283,9 +297,9 @@ void ag_wrapper_main(char **argv, char **envp)
     struct ag_boot *b = &boot;
 
     umask(0);
-    b->dev_fd = private_mount("devtmpfs", AG_DEV_DIR, false);
+    b->dev_fd = private_mount("devtmpfs", AG_DEV_DIR);
     open_stdio(b);
-    b->proc_fd = private_mount("proc", AG_PROC_DIR, true);
+    b->proc_fd = private_mount("proc", AG_PROC_DIR);
     if (b->proc_fd < 0)
         ag_fatal(b, "cannot mount proc: %s", strerror(errno));
     b->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,0 +1,190 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The wrapper and the agent in real QEMU (software emulation), on a Debian kernel with a busybox userland that
+# is put together here; the agent is driven from inside the guest, over vsock_loopback.
+#
+#     qemu-test.sh AGENT GUEST_CHECK     the kernel: $PROVIUM_GUEST_DIR/vmlinuz and /modules; exit 77 without
+set -u -o pipefail
+agent=$1 check=$2
+kernel=${PROVIUM_GUEST_DIR:-/nonexistent}/vmlinuz
+modules=${PROVIUM_GUEST_DIR:-/nonexistent}/modules
+for need in cpio qemu-system-x86_64 busybox mkfs.ext4 debugfs; do
+    command -v $need >/dev/null || { echo "skipped: no $need"; exit 77; }
+done
+[ -r "$kernel" ] && [ -d "$modules" ] || { echo "skipped: no kernel in PROVIUM_GUEST_DIR"; exit 77; }
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failed=0
+
+mods="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci vsock
+vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport vsock_loopback"
+
+# userland DIR: a busybox root, its /sbin/init from stdin
+userland() {
+    mkdir -p "$1"/{bin,sbin,usr/lib,etc,tmp}
+    ln -s usr/lib "$1/lib"
+    cp "$(command -v busybox)" "$1/bin/busybox"
+    cp "$check" "$1/bin/guest-check"
+    for a in sh ls cat mount mkdir grep reboot stat sleep tr cp chmod switch_root setsid; do
+        ln -s busybox "$1/bin/$a"
+    done
+    cat >"$1/sbin/init"
+    chmod 755 "$1/sbin/init"
+}
+
+archive() { (cd "$1" && find . -mindepth 1 | sort | cpio -o -H newc -R 0:0 --quiet); }
+
+# shim DIR MODULE...: the wrapper's archive; more lines of boot.conf from stdin
+shim() {
+    local to=$1 m file
+    shift
+    rm -rf "$to"
+    mkdir -p "$to"/.provium/modules "$to"/.provium/files/{lib,etc,bin}
+    cp "$agent" "$to/provium-wrapper"
+    for m in $mods "$@"; do
+        file=$(find "$modules/" -name "$m.ko" | head -n 1)
+        [ -n "$file" ] || continue # built in
+        cp "$file" "$to/.provium/modules/"
+        case $m in overlay) continue ;; esac
+        echo "module $m.ko"
+    done >"$to/.provium/boot.conf"
+    cat >>"$to/.provium/boot.conf"
+    echo injected >"$to/.provium/files/lib/injected"
+    echo hosts >"$to/.provium/files/etc/hosts"
+    cp "$agent" "$to/.provium/files/bin/tool"
+    chmod 4711 "$to/.provium/files/bin/tool"
+}
+
+# boot APPEND QEMU-ARGS...: the console's text, of initrd.cpio
+boot() {
+    local append=$1
+    shift
+    timeout 90 qemu-system-x86_64 -M q35,usb=off,smbus=off,sata=off,hpet=off,vmport=off -accel tcg -m 256M \
+        -nodefaults -no-user-config -display none -serial stdio -no-reboot -kernel "$kernel" -initrd initrd.cpio \
+        -append "console=ttyS0 panic=-1 quiet rdinit=/provium-wrapper no_timer_check $append" "$@" </dev/null 2>&1 |
+        tr -d '\r'
+}
+
+# expect NAME TEXT PATTERN...: every pattern is in it; one that begins with ! is not
+expect() {
+    local name=$1 text=$2 bad=0 p
+    shift 2
+    for p; do
+        case $p in
+        !*) grep -qE -- "${p#!}" <<<"$text" && { echo "$name: has '${p#!}'"; bad=1; } ;;
+        *) grep -qE -- "$p" <<<"$text" || { echo "$name: lacks '$p'"; bad=1; } ;;
+        esac
+    done
+    if [ $bad = 1 ]; then
+        failed=$((failed + 1))
+        echo "$name: FAILED; the console:"
+        tail -n 40 <<<"$text"
+    else
+        echo "$name: ok"
+    fi
+}
+
+disk() { echo "-drive if=virtio,format=raw,readonly=on,file=$1"; }
+
+# ---- an initramfs ----
+userland r1 <<'I'
+#!/bin/sh
+echo "INIT $$ $* foo=$foo HOME=$HOME TERM=$TERM"
+ls -a / /dev
+cat /lib/injected; stat -c '%n %a' /bin/tool; ls -l /lib
+mkdir -p /proc; mount -t proc proc /proc && echo proc-fresh
+mount -t devtmpfs dev /dev && echo dev-fresh
+for p in /proc/[0-9]*; do
+    grep -qs provium-agent $p/comm && echo "AGENT $(tr '\0' ' ' <$p/cmdline) $(cat $p/oom_score_adj)"
+done
+guest-check 'echo from $((6 * 7)); cat /proc/self/oom_score_adj' -vfs 'cat /proc/mounts' 'T:sleep 100 & setsid sleep 100' \
+    'T:b() { b | b & }; b; sleep 100' 'echo "$(cat /proc/[0-9]*/comm | grep -c sleep) sleep"' -off
+I
+shim s1 </dev/null
+(archive r1; archive s1) >initrd.cpio
+expect initramfs "$(boot 'foo=bar word')" 'INIT 1 word foo=bar HOME=/ TERM=linux' '!provium-wrapper' '!\.provium' \
+    '^injected' '/bin/tool 4711' 'lib -> usr/lib' '^null$' proc-fresh dev-fresh 'AGENT @provium-agent +-1000' \
+    'from 42' '-vfs: type 0x82' 'securityfs /sys/kernel/security' 'sleep 100\]: .* code 137 flags 1' \
+    'b; sleep 100\]: .* code 137 flags 1' '^0 sleep' '-off: type 0x82' 'Power down'
+
+# ---- one that switches to another root ----
+userland r2 <<'I'
+#!/bin/sh
+>/init
+mount -t tmpfs t /tmp && cp -a /bin /sbin /tmp && mkdir /tmp/second-root
+echo '#!/bin/sh
+guest-check "ls /"; reboot -f' >/tmp/sbin/init
+exec switch_root /tmp /sbin/init
+I
+(archive r2; archive s1) >initrd.cpio
+expect switch_root "$(boot '')" 'CHECK READY' '^second-root'
+
+# ---- what ends a boot ----
+(archive r1; archive s1) >initrd.cpio
+expect init-missing "$(boot provium.init=/sbin/none)" \
+    "^provium: fatal: cannot run init '/sbin/none': No such file or directory" '!INIT' '!panic'
+expect init-no-program "$(boot provium.init=/etc/hosts)" \
+    "^provium: fatal: cannot run init '/etc/hosts': Permission denied \(not executable"
+userland r3 <<<'#!/none/sh'
+(archive r3; archive s1) >initrd.cpio
+expect no-interpreter "$(boot '')" "fatal: cannot run init '/sbin/init': its interpreter '/none/sh': No such file"
+shim s2 <<<'initfallback /bin/last'
+userland r4 <<<'#!/bin/sh'
+mv r4/sbin/init r4/bin/last
+echo 'echo LAST $$; reboot -f' >>r4/bin/last
+(archive r4; archive s2) >initrd.cpio
+expect fallback "$(boot '')" 'LAST 1'
+shim s3 <<<'wrong thing'
+(archive r1; archive s3) >initrd.cpio
+expect bad-orders "$(boot '')" "fatal: /.provium/boot.conf line [0-9]+: 'wrong' is no setting"
+mods_all=$mods mods=''
+shim s4 <<<''
+mods=$mods_all
+(archive r1; archive s4) >initrd.cpio
+expect no-vsock "$(boot '')" 'fatal: the agent cannot listen on vsock port 5123: Address family not supported'
+
+# ---- a root file system ----
+userland r5 <<'I'
+#!/bin/sh
+echo "INIT $$"
+mount -t proc proc /proc; cat /proc/mounts; echo written >/written; cat /written /lib/injected /etc/hosts
+stat -c '%n %a' / /bin/tool
+guest-check 'ls /' -off
+I
+mkdir r5/{dev,proc,sys}
+truncate -s 24M bare.img
+mkfs.ext4 -q -L rootlabel -d r5 bare.img
+debugfs -w -R 'set_inode_field / mode 040750' bare.img >/dev/null 2>&1
+good=('INIT 1' '^overlay / overlay' '^devtmpfs /dev' '^written' '^injected' '^hosts' '^/ 750' '/bin/tool 4711'
+    'CHECK exec \[ls /\]' 'Power down')
+root() { # its setting, then the image
+    printf 'fsmodule overlay overlay.ko\nrootfs vda\n%s\n' "$1" | shim s5 virtio_blk overlay
+    archive s5 >initrd.cpio
+    boot '' $(disk "$2")
+}
+sum=$(cksum <bare.img)
+expect bare "$(root '' bare.img)" "${good[@]}"
+[ "$(cksum <bare.img)" = "$sum" ] || { echo "bare: the image was written to"; failed=$((failed + 1)); }
+
+# A DOS partition table: 4 MiB of FAT's type with nothing in it, the root, another small one.
+le32() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x$(printf %02x $(($1 >> 16 & 255)))\\x$(printf %02x $(($1 >> 24)))"; }
+part() { printf "\\0\\0\\0\\0\\x$1\\0\\0\\0"; le32 "$2"; le32 "$3"; }
+truncate -s 32M part.img
+{ part 0c 2048 8192; part 83 10240 49152; part 83 59392 2048; } | dd of=part.img bs=1 seek=446 conv=notrunc status=none
+printf '\x55\xaa' | dd of=part.img bs=1 seek=510 conv=notrunc status=none
+dd if=bare.img of=part.img bs=512 seek=10240 conv=notrunc status=none
+expect partitioned "$(root '' part.img)" "${good[@]}"
+expect by-label "$(root 'root LABEL=rootlabel' part.img)" "${good[@]}"
+expect by-name "$(root 'root /dev/vda2' part.img)" "${good[@]}"
+expect wrong-label "$(root 'root LABEL=other' part.img)" \
+    "fatal: root 'LABEL=other' is not on /dev/vda \(vda: nothing known, vda2: ext4 LABEL=rootlabel"
+expect wrong-part "$(root 'root /dev/vda1' part.img)" "fatal: root '/dev/vda1': no known file system"
+cp bare.img unclean.img
+debugfs -w -R 'feature needs_recovery' unclean.img >/dev/null 2>&1
+expect unclean "$(root '' unclean.img)" "${good[@]}" 'not unmounted cleanly; mounted with noload'
+truncate -s 4M empty.img
+expect empty "$(root '' empty.img)" 'fatal: root file system: none on /dev/vda'
+expect no-disk "$(boot '')" 'fatal: root file system: no block device /dev/vda after 3 s'
+
+exit $((failed > 0))
