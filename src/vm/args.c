@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One table of options in the order of the command line.  Each row has a condition and a value with
- * {placeholders}; rows of disks are written once for each disk.  Text that comes from outside has its commas
- * doubled, as QEMU's option parser wants it.
+ * {placeholders}; the rows of disks come last and are written for each disk.  Text that comes from outside
+ * has its commas doubled, as QEMU's option parser wants it.
  */
 #include "vm/vm.h"
 
@@ -80,6 +80,28 @@ static bool has_initrd(const struct pv_vm_spec *s)
     return s->kernel && s->initrd_fd >= 0;
 }
 
+static bool disk_any(const struct pv_vm_disk *d)
+{
+    (void)d;
+    return true;
+}
+
+static bool disk_readonly(const struct pv_vm_disk *d)
+{
+    return d->readonly;
+}
+
+static bool disk_writable(const struct pv_vm_disk *d)
+{
+    return !d->readonly && !d->snapshot;
+}
+
+/* A disk that cannot be written to needs no place for what is written. */
+static bool disk_overlaid(const struct pv_vm_disk *d)
+{
+    return !d->readonly && d->snapshot;
+}
+
 /* ---- placeholders ---- */
 
 static void add_doubled(struct pv_buf *b, const char *text)
@@ -155,15 +177,9 @@ static void put_format(const struct at *at, struct pv_buf *b)
     pv_buf_adds(b, at->spec->disks[at->disk].format);
 }
 
-/* A disk that cannot be written to needs no place for what is written. */
-static void put_access(const struct at *at, struct pv_buf *b)
+static void put_overlay(const struct at *at, struct pv_buf *b)
 {
-    const struct pv_vm_disk *d = &at->spec->disks[at->disk];
-
-    if (d->readonly)
-        pv_buf_adds(b, ",readonly=on");
-    else if (d->snapshot)
-        pv_buf_adds(b, ",snapshot=on");
+    pv_buf_addf(b, "%d", PV_QEMU_FD_OVERLAY + (int)at->disk);
 }
 
 static const struct {
@@ -172,7 +188,7 @@ static const struct {
 } placeholders[] = {
     {"{name}", put_name}, {"{machine}", put_machine}, {"{cpu}", put_cpu},       {"{memory}", put_memory},
     {"{cpus}", put_cpus}, {"{kernel}", put_kernel},   {"{append}", put_append}, {"{cid}", put_cid},
-    {"{disk}", put_disk}, {"{path}", put_path},       {"{format}", put_format}, {"{access}", put_access},
+    {"{disk}", put_disk}, {"{path}", put_path},       {"{format}", put_format}, {"{overlay}", put_overlay},
 };
 
 /* ---- the table ---- */
@@ -190,10 +206,10 @@ _Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && F
                "descriptor numbers");
 
 static const struct row {
-    bool (*when)(const struct pv_vm_spec *s);
+    bool (*when)(const struct pv_vm_spec *s); /* NULL: a row of disks, written for each that fits: */
     const char *option;
     const char *value; /* NULL: the option stands alone */
-    bool each_disk;    /* written for every disk; adjacent rows of this kind go together */
+    bool (*disk)(const struct pv_vm_disk *d);
 } rows[] = {
     {named, "-name", "guest={name}"},
     {always, "-nodefaults", NULL},
@@ -220,9 +236,15 @@ static const struct row {
     {vsock_user, "-chardev", "socket,id=vsock,fd=" STR(FD_VSOCK)},
     {vsock_user, "-device", "vhost-user-vsock-pci,chardev=vsock"},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
-    {always, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads{access}", true},
+    {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
+    {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",
+     disk_readonly},
+    {NULL, "-drive",
+     "if=none,id=disk{disk},file=/proc/self/fd/{overlay},format=qcow2,aio=threads,cache=unsafe,"
+     "backing.driver={format},backing.file.filename={path}",
+     disk_overlaid},
     /* Without this a full host disk stops the guest; its kernel is to see the error instead. */
-    {always, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", true},
+    {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", disk_any},
 };
 
 static void add_row(struct pv_strv *argv, const struct row *row, const struct at *at)
@@ -254,21 +276,13 @@ void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv)
     struct at at = {.spec = spec};
 
     pv_strv_add(argv, spec->qemu ? spec->qemu : "qemu-system-x86_64");
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows);) {
-        size_t end = i + 1;
-
-        if (!rows[i].each_disk) {
-            if (rows[i].when(spec))
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+        if (rows[i].when && rows[i].when(spec))
+            add_row(argv, &rows[i], &at);
+    for (at.disk = 0; at.disk < spec->n_disks; at.disk++)
+        for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+            if (!rows[i].when && rows[i].disk(&spec->disks[at.disk]))
                 add_row(argv, &rows[i], &at);
-        } else {
-            while (end < PV_ARRAY_LEN(rows) && rows[end].each_disk)
-                end++;
-            for (at.disk = 0; at.disk < spec->n_disks; at.disk++)
-                for (size_t j = i; j < end; j++)
-                    add_row(argv, &rows[j], &at);
-        }
-        i = end;
-    }
     for (char *const *arg = spec->extra_args; arg && *arg; arg++)
         pv_strv_add(argv, *arg);
 }

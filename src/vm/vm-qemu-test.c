@@ -11,12 +11,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/path.h"
+#include "util/spawn.h"
+#include "vm/overlay.h"
 #include "vm/vm-test.h"
 
 static char dir[] = "/tmp/provium-vm-test-XXXXXX";
@@ -256,6 +259,46 @@ static void test_parent_killed(void **state)
     close(pfd.fd);
 }
 
+/*
+ * QEMU talks to the vhost-user back end while it makes its devices and answers nothing else meanwhile.  One
+ * that says nothing leaves a QEMU that can be killed all the same; one that is gone makes QEMU give up.
+ */
+static void test_vhost_user_peer(void **state)
+{
+    struct pv_vm_spec spec = plain_spec();
+    struct pv_err err = PV_ERR_INIT;
+    int64_t start;
+    struct run r;
+    int fds[2];
+
+    (void)state;
+    spec.vsock_kind = "vhost-user-vsock";
+    spec.vsock_cid = 3;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    spec.vsock_fd = fds[1];
+    run_start(&r, &spec, NULL);
+    close(fds[1]);
+    assert_int_equal(pv_vm_qmp(r.vm, "query-status", NULL, NULL, pv_deadline(PV_NSEC_PER_SEC), &err), -1);
+    assert_int_equal(err.cls, PV_E_TIMEOUT);
+    assert_int_equal(pv_vm_state(r.vm), PV_VM_RUNNING);
+    start = pv_now();
+    pv_vm_kill(r.vm);
+    assert_true(pv_now() - start < PV_NSEC_PER_SEC);
+    run_stop(&r);
+    close(fds[0]);
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    spec.vsock_fd = fds[1];
+    run_start(&r, &spec, NULL);
+    close(fds[1]);
+    close(fds[0]);
+    assert_true(run_until(&r, run_ended, 5000));
+    if (strncmp(pv_vm_end_reason(r.vm), "QEMU refused to start (exit status 1): ", 39) != 0 ||
+        !strstr(pv_vm_end_reason(r.vm), "vhost"))
+        fail_msg("%s", pv_vm_end_reason(r.vm));
+    run_stop(&r);
+}
+
 /* ---- disks ---- */
 
 static char *make_disk(const char *name, mode_t mode)
@@ -334,14 +377,153 @@ static void test_snapshot_leaves_nothing(void **state)
     setenv("TMPDIR", tmp, 1);
     spec.disks = &disk;
     spec.n_disks = 1;
-    run_start(&r, &spec, NULL);
-    status_running(&r);
-    assert_int_equal(entries(tmp), 0);
-    kill(pv_vm_pid(r.vm), SIGKILL);
-    assert_true(run_until(&r, run_ended, 2000));
-    assert_int_equal(entries(tmp), 0);
-    run_stop(&r);
+    for (int ms = 0; ms < 60; ms += 3) {
+        run_start(&r, &spec, NULL);
+        assert_false(run_until(&r, run_ended, ms));
+        kill(pv_vm_pid(r.vm), SIGKILL);
+        assert_true(run_until(&r, run_ended, 2000));
+        assert_int_equal(entries(tmp), 0);
+        run_stop(&r);
+    }
     unsetenv("TMPDIR");
+}
+
+/* Exit status of a program that gets `fd` as 9; -1 where it is not installed. */
+static int run_with_fd(char *const *argv, int fd)
+{
+    const struct pv_spawn_fd fds[] = {{fd, 9}};
+    struct pv_spawn sp = {.file = argv[0], .argv = argv, .fds = fds, .n_fds = fd >= 0};
+    int status = -1;
+    pid_t pid = pv_spawn(&sp, NULL, NULL);
+
+    if (pid < 0)
+        return -1;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+/* The overlay is a sound image, shows what is below it, takes writes, and they go nowhere else. */
+static void overlay_of(const char *path, const char *format, const char *last)
+{
+    const struct pv_vm_disk disk = {.path = path, .format = format, .snapshot = true};
+    cleanup_free char *image = pv_xasprintf("driver=qcow2,file.filename=/proc/self/fd/9,backing.driver=%s,"
+                                            "backing.file.filename=%s",
+                                            format, path);
+    char *check[] = {(char *)"qemu-img", (char *)"check",           (char *)"-q", (char *)"-f",
+                     (char *)"qcow2",    (char *)"/proc/self/fd/9", NULL};
+    char *io[] = {(char *)"qemu-io",
+                  (char *)"--image-opts",
+                  (char *)"-c",
+                  (char *)"read -P 0x5a 0 64k",
+                  (char *)"-c",
+                  (char *)"write -P 0xab 4k 128k",
+                  (char *)"-c",
+                  (char *)"read -P 0xab 4k 128k",
+                  (char *)"-c",
+                  (char *)"read -P 0x5a 0 4k",
+                  (char *)"-c",
+                  (char *)last,
+                  image,
+                  NULL};
+    char *wrong[] = {
+        (char *)"qemu-io", (char *)"--image-opts", (char *)"-c", (char *)"read -P 0x11 4k 4k", image, NULL};
+    cleanup_buf struct pv_buf before = {0}, after = {0};
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_close int fd = pv_overlay_open(&disk, &err);
+
+    if (fd < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(pv_read_file(path, 4 << 20, &before, NULL), 0);
+    assert_int_equal(run_with_fd(check, fd), 0);
+    assert_int_equal(run_with_fd(io, fd), 0);
+    assert_int_not_equal(run_with_fd(wrong, fd), 0); /* the test itself can fail */
+    assert_int_equal(run_with_fd(check, fd), 0);
+    assert_int_equal(pv_read_file(path, 4 << 20, &after, NULL), 0);
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, before.len);
+}
+
+static void test_overlay(void **state)
+{
+    cleanup_free char *raw = make_disk("odd.img", 0600), *qcow2 = pv_path_join(dir, "q.qcow2");
+    char *create[] = {(char *)"qemu-img", (char *)"create",
+                      (char *)"-q",       (char *)"-f",
+                      (char *)"qcow2",    qcow2,
+                      (char *)"700G",     NULL};
+    char *fill[] = {(char *)"qemu-io",
+                    (char *)"-f",
+                    (char *)"qcow2",
+                    (char *)"-c",
+                    (char *)"write -P 0x5a 0 64k",
+                    qcow2,
+                    NULL};
+    int fd = open(raw, O_WRONLY | O_CLOEXEC);
+    char pattern[65536];
+
+    (void)state;
+    memset(pattern, 0x5a, sizeof(pattern));
+    assert_int_equal(pv_write_all(fd, pattern, sizeof(pattern)), 0);
+    close(fd);
+    assert_int_equal(truncate(raw, (1 << 20) + 1000), 0);
+    if (run_with_fd(create, -1) == -1)
+        skip(); /* qemu-img is in a package of its own */
+    assert_int_equal(run_with_fd(fill, -1), 0);
+    overlay_of(raw, "raw", "write 1049088 512"); /* the last sector, half of it beyond the file */
+    overlay_of(qcow2, "qcow2", "write 751619276288 512");
+}
+
+/* The VM has the disk at its size. */
+static void test_snapshot_size(void **state)
+{
+    cleanup_free char *raw = make_disk("size.img", 0600);
+    const struct pv_vm_disk disk = {.path = raw, .format = "raw", .snapshot = true};
+    struct pv_vm_spec spec = plain_spec();
+    char *reply = NULL;
+    struct run r;
+
+    (void)state;
+    assert_int_equal(truncate(raw, 123456512), 0);
+    spec.disks = &disk;
+    spec.n_disks = 1;
+    run_start(&r, &spec, NULL);
+    assert_int_equal(pv_vm_qmp(r.vm, "query-block", NULL, &reply, pv_deadline(20 * PV_NSEC_PER_SEC), NULL),
+                     0);
+    assert_non_null(strstr(reply, "\"virtual-size\":123456512"));
+    assert_non_null(strstr(reply, "\"device\":\"disk0\""));
+    free(reply);
+    run_stop(&r);
+}
+
+static void test_snapshot_refused(void **state)
+{
+    cleanup_free char *raw = make_disk("r.img", 0600), *tmp = pv_path_join(dir, "tmp3");
+    struct pv_vm_disk disk = {.path = "/nonexistent/disk", .format = "raw", .snapshot = true};
+    struct pv_vm_spec spec = plain_spec();
+    struct pv_loop *loop = pv_loop_new(NULL);
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    spec.disks = &disk;
+    spec.n_disks = 1;
+    assert_null(pv_vm_start(loop, &spec, NULL, NULL, NULL, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_non_null(strstr(err.text, "/nonexistent/disk"));
+    disk.path = raw;
+    disk.format = "qcow2";
+    assert_null(pv_vm_start(loop, &spec, NULL, NULL, NULL, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_non_null(strstr(err.text, "no qcow2 image"));
+    disk.format = "raw";
+    setenv("TMPDIR", tmp, 1); /* is not there */
+    assert_null(pv_vm_start(loop, &spec, NULL, NULL, NULL, &err));
+    assert_int_equal(err.cls, PV_E_HOST);
+    assert_non_null(strstr(err.text, tmp));
+    unsetenv("TMPDIR");
+    disk.snapshot = false;
+    spec.n_disks = PV_VM_DISKS_MAX + 1;
+    assert_null(pv_vm_start(loop, &spec, NULL, NULL, NULL, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    pv_loop_free(loop);
 }
 
 int main(void)
@@ -355,8 +537,12 @@ int main(void)
         cmocka_unit_test(test_stop_is_no_end),
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_parent_killed),
+        cmocka_unit_test(test_vhost_user_peer),
         cmocka_unit_test(test_disks_shared),
         cmocka_unit_test(test_snapshot_leaves_nothing),
+        cmocka_unit_test(test_overlay),
+        cmocka_unit_test(test_snapshot_size),
+        cmocka_unit_test(test_snapshot_refused),
     };
     char *version = pv_qemu_version(NULL, NULL);
 

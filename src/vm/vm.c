@@ -22,6 +22,7 @@
 #include "util/log.h"
 #include "util/spawn.h"
 #include "vm/console.h"
+#include "vm/overlay.h"
 #include "vm/qmp.h"
 
 enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024, REASON_MAX = 2048, STDERR_LINES = 12 };
@@ -366,19 +367,58 @@ static int pipe_ends(struct ends *e, struct pv_err *err)
     return 0;
 }
 
+/* What QEMU inherits; `overlays` of it are ours to close after the spawn. */
+struct inherited {
+    struct pv_spawn_fd fds[5 + PV_VM_DISKS_MAX];
+    size_t n;
+    int overlays[PV_VM_DISKS_MAX];
+    size_t n_overlays;
+};
+
+static void close_overlays(struct inherited *in)
+{
+    while (in->n_overlays)
+        close(in->overlays[--in->n_overlays]);
+}
+#define cleanup_inherited __attribute__((cleanup(close_overlays)))
+
+static int open_overlays(const struct pv_vm_spec *spec, struct inherited *in, struct pv_err *err)
+{
+    if (spec->n_disks > PV_VM_DISKS_MAX)
+        return pv_err_set(err, PV_E_USAGE, "%zu disks are too many for a VM; expected at most %d",
+                          spec->n_disks, PV_VM_DISKS_MAX);
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        int fd;
+
+        if (!spec->disks[i].snapshot || spec->disks[i].readonly)
+            continue;
+        fd = pv_overlay_open(&spec->disks[i], err);
+        if (fd < 0)
+            return -1;
+        in->overlays[in->n_overlays++] = fd;
+        in->fds[in->n++] = (struct pv_spawn_fd){fd, PV_QEMU_FD_OVERLAY + (int)i};
+    }
+    return 0;
+}
+
 static int spawn_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct ends *qmp,
                       const struct ends *console, const struct ends *errors, struct pv_err *err)
 {
-    struct pv_spawn_fd fds[5] = {
-        {errors->theirs, 2}, {qmp->theirs, PV_QEMU_FD_QMP}, {console->theirs, PV_QEMU_FD_CONSOLE}};
+    cleanup_inherited struct inherited in = {.n_overlays = 0};
     cleanup_strv struct pv_strv argv = {0};
-    struct pv_spawn sp = {.fds = fds, .n_fds = 3};
+    struct pv_spawn sp = {.fds = in.fds};
 
-    pv_vm_args(spec, &argv);
+    in.fds[in.n++] = (struct pv_spawn_fd){errors->theirs, 2};
+    in.fds[in.n++] = (struct pv_spawn_fd){qmp->theirs, PV_QEMU_FD_QMP};
+    in.fds[in.n++] = (struct pv_spawn_fd){console->theirs, PV_QEMU_FD_CONSOLE};
     if (spec->vsock_kind)
-        fds[sp.n_fds++] = (struct pv_spawn_fd){spec->vsock_fd, PV_QEMU_FD_VSOCK};
+        in.fds[in.n++] = (struct pv_spawn_fd){spec->vsock_fd, PV_QEMU_FD_VSOCK};
     if (spec->initrd_fd >= 0)
-        fds[sp.n_fds++] = (struct pv_spawn_fd){spec->initrd_fd, PV_QEMU_FD_INITRD};
+        in.fds[in.n++] = (struct pv_spawn_fd){spec->initrd_fd, PV_QEMU_FD_INITRD};
+    if (open_overlays(spec, &in, err) < 0)
+        return -1;
+    pv_vm_args(spec, &argv);
+    sp.n_fds = in.n;
     sp.file = argv.v[0];
     sp.argv = argv.v;
     for (size_t i = 0; pv_log_on && i < argv.n; i++)

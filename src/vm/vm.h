@@ -68,14 +68,21 @@ struct pv_vm_spec {
 };
 
 /* Descriptor numbers inside QEMU. */
-enum { PV_QEMU_FD_QMP = 3, PV_QEMU_FD_CONSOLE = 4, PV_QEMU_FD_VSOCK = 5, PV_QEMU_FD_INITRD = 6 };
+enum {
+    PV_QEMU_FD_QMP = 3,
+    PV_QEMU_FD_CONSOLE = 4,
+    PV_QEMU_FD_VSOCK = 5,
+    PV_QEMU_FD_INITRD = 6,
+    PV_QEMU_FD_OVERLAY = 7 /* + index of a disk that is `snapshot` */
+};
+enum { PV_VM_DISKS_MAX = 24 };
 
 /*
  * The whole argv, argv[0] included, from the spec. Pure: no file is looked at.
  *
  * With "vhost-user-vsock" all guest memory is a memfd that QEMU shares with the device's back end.  `machine`
- * replaces the default as a whole.  A disk that is `snapshot` makes QEMU use an unlinked file in $TMPDIR
- * (else /var/tmp) for what is written.
+ * replaces the default as a whole.  A disk that is `snapshot` (and not readonly) is the backing image of a
+ * file without a name that pv_vm_start makes in $TMPDIR (else /var/tmp).
  */
 void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
 
@@ -113,7 +120,9 @@ enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
 /*
  * Starts QEMU.  Everything is inherited as descriptors; *spec->vsock_fd and initrd_fd stay the caller's to
  * close after the call.  log_path: the console log, made new (0600); NULL: none.
- * QEMU not found: class missing, the text names the Debian package.
+ * QEMU not found: class missing, the text names the Debian package.  A `snapshot` disk that cannot be read,
+ * more than PV_VM_DISKS_MAX disks: class usage.  Everything else that QEMU dislikes is an end, with its
+ * reason.
  *
  * on_end (may be NULL) is called from the loop, once, when the VM is known to be dead: QEMU has exited, or
  * the kernel has panicked and does not go on (pv_vm_end_reason says why).  It may call pv_vm_kill, not
