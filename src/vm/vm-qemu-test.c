@@ -139,7 +139,7 @@ static void test_kill_is_idempotent(void **state)
     assert_int_equal(kill(pid, 0), -1);
     assert_int_equal(errno, ESRCH);
     pv_vm_kill(r.vm);
-    assert_false(run_until(&r, NULL, 50) && false);
+    run_until(&r, NULL, 50); /* whatever the loop still has */
     assert_int_equal(r.ends, 0);
     assert_int_equal(pv_vm_qmp(r.vm, "query-status", NULL, NULL, pv_deadline(PV_NSEC_PER_SEC), NULL), -1);
     run_stop(&r);
@@ -166,7 +166,7 @@ static void test_killed_by_another(void **state)
     kill(pv_vm_pid(r.vm), SIGKILL);
     start = pv_now();
     assert_true(run_until(&r, run_ended, 2000));
-    assert_true(pv_now() - start < 500 * PV_NSEC_PER_MSEC);
+    assert_true(pv_now() - start < PV_NSEC_PER_SEC);
     assert_int_equal(r.ends, 1);
     assert_string_equal(pv_vm_end_reason(r.vm), "QEMU was killed by SIGKILL");
     pv_vm_kill(r.vm);
