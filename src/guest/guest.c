@@ -234,7 +234,7 @@ static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err
     if (!stream)
         return -1;
     pv_session_free(g->session);
-    g->session = pv_session_new(stream);
+    g->session = pv_session_new(loop, stream);
     g->session->alive = alive;
     g->session->alive_arg = g;
     r = pv_loop_run(loop, session_settled, g, attempt < deadline ? attempt : deadline, err);

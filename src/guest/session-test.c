@@ -28,7 +28,7 @@ static void setup(struct peer *p)
     *p = (struct peer){.loop = pv_loop_new(NULL)};
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sp), 0);
     p->fd = sp[1];
-    p->s = pv_session_new(pv_stream_take_fd(p->loop, sp[0], false, NULL));
+    p->s = pv_session_new(p->loop, pv_stream_take_fd(p->loop, sp[0], false, NULL));
 }
 
 static void teardown(struct peer *p)

@@ -11,10 +11,11 @@
 #include <string.h>
 
 #include "transport/stream.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { BUFFER_SIZE = PV_FRAME_HEADER + PV_FRAME_MAX };
+enum { BUFFER_SIZE = PV_FRAME_HEADER + PV_FRAME_MAX, MAX_ROUNDS = 16 };
 
 void pv_session_break(struct pv_session *s, const struct pv_err *err)
 {
@@ -114,13 +115,15 @@ static int cut_frames(struct pv_session *s, struct pv_err *err)
 
 static void pump_in(struct pv_session *s)
 {
-    /* Bounded, so that a guest that floods can not keep the loop here. */
-    for (int rounds = 0; rounds < 16 && s->state != PV_SESSION_BROKEN; rounds++) {
+    for (int rounds = 0; s->state != PV_SESSION_BROKEN; rounds++) {
         ssize_t n = pv_stream_read(s->stream, s->in + s->in_len, BUFFER_SIZE - s->in_len);
         struct pv_err e = PV_ERR_INIT;
 
         if (n == -EAGAIN)
             return;
+        /* A guest that floods must not keep the loop here: others and the deadline get their turn. */
+        if (rounds == MAX_ROUNDS)
+            pv_timer_arm(s->loop, &s->again, pv_now());
         if (n == 0) {
             broken(s, PV_E_GUEST_DIED, 0,
                    s->in_len ? "the agent closed the connection in the middle of a frame"
@@ -136,6 +139,8 @@ static void pump_in(struct pv_session *s)
             s->alive(s->alive_arg);
         if (cut_frames(s, &e) < 0)
             pv_session_break(s, &e);
+        if (rounds == MAX_ROUNDS)
+            return;
     }
 }
 
@@ -195,9 +200,19 @@ static void on_event(struct pv_stream *stream, void *arg)
     pump_out(s);
 }
 
-struct pv_session *pv_session_new(struct pv_stream *stream)
+static void on_again(struct pv_timer *t)
+{
+    struct pv_session *s = PV_CONTAINER_OF(t, struct pv_session, again);
+
+    on_event(s->stream, s);
+}
+
+struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream)
 {
     struct pv_session *s = pv_xcalloc(1, sizeof(*s));
+
+    s->loop = loop;
+    s->again.fn = on_again;
 
     s->stream = stream;
     s->in = pv_xmalloc(BUFFER_SIZE);
@@ -214,6 +229,7 @@ void pv_session_free(struct pv_session *s)
 {
     if (!s)
         return;
+    pv_timer_cancel(s->loop, &s->again);
     pv_stream_close(s->stream);
     free(s->in);
     free(s->out);

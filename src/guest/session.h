@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loop/loop.h"
 #include "util/err.h"
 #include "wire/codec.h"
 #include "wire/proto.h"
@@ -54,7 +55,9 @@ struct pv_session {
     void *alive_arg;
 
     /* Private part. */
-    uint8_t *in; /* PV_FRAME_HEADER + PV_FRAME_MAX */
+    struct pv_loop *loop;
+    struct pv_timer again; /* more input waits, but others had to get their turn */
+    uint8_t *in;           /* PV_FRAME_HEADER + PV_FRAME_MAX */
     size_t in_len;
     uint8_t *out; /* the same size: one frame that waits to be written */
     size_t out_len, out_off;
@@ -63,7 +66,7 @@ struct pv_session {
 };
 
 /* Takes the stream. */
-struct pv_session *pv_session_new(struct pv_stream *stream);
+struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream);
 void pv_session_free(struct pv_session *s); /* NULL is fine */
 
 /*

@@ -132,10 +132,11 @@ static int wait_ms(const struct pv_loop *loop, int64_t deadline)
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err)
 {
-    for (;;) {
+    /* One look at least, however late it is: a deadline of now means "see what has come". */
+    for (bool looked = false;; looked = true) {
         if (done && done(arg))
             return 0;
-        if (pv_now() >= deadline)
+        if (looked && pv_now() >= deadline)
             return 1;
         loop->n_batch = epoll_wait(loop->epfd, loop->batch, BATCH, wait_ms(loop, deadline));
         if (loop->n_batch < 0) {

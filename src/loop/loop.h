@@ -48,7 +48,8 @@ void pv_timer_cancel(struct pv_loop *loop, struct pv_timer *t);
 
 /*
  * Runs until done(arg) is true (checked first and after every round), the deadline passes, or epoll fails.
- * Returns 0, 1 (deadline), -1.  done may be NULL: runs to the deadline.
+ * Returns 0, 1 (deadline), -1.  done may be NULL: runs to the deadline.  What is already there is always
+ * seen, also with a deadline of now.
  */
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err);
