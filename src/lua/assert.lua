@@ -9,7 +9,7 @@ local sfind, ssub, sformat, sgsub, sbyte, srep = string.find, string.sub, string
     string.byte, string.rep
 local concat, sort, min = table.concat, table.sort, math.min
 
-local SHOW_STRING, SHOW_TOTAL, SHOW_DEPTH = 200, 2000, 6
+local SHOW_STRING, SHOW_TOTAL, SHOW_DEPTH, MAX_PATH = 200, 2000, 6, 300
 
 -- What needs escaping in quotes; the report makes the rest harmless for terminals.
 local escapes = {["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\0"] = "\\0", ['"'] = '\\"', ["\\"] = "\\\\",
@@ -116,6 +116,7 @@ local function difference(a, b, path, seen)
     end
     pairs_of_a[b] = true
     local function below(k)
+        if #path > MAX_PATH then return path end
         return path .. (is_name(k) and "." .. k or "[" .. show(k) .. "]")
     end
     for _, k in next, sorted_keys(a) do

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* vm:boot{...}: every option is checked before the guest hears of it. */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+/*
+ * vm:boot{...}: names, types and host paths of the options.  What a value means to a VM (least memory,
+ * formats of disks, access) is checked by the guest, before it starts QEMU.
+ */
 
 #include "lua/vm.h"
 #include "util/err.h"
 #include "util/parse.h"
 
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
-
-#define MIN_MEMORY (UINT64_C(32) << 20)
 
 static const struct lua_opt boot_opts[] = {{"memory", OPT_STRING},
                                            {"cpus", OPT_INTEGER},
@@ -42,8 +38,6 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 
         if (pv_parse_size(s, &o->memory, &err) < 0)
             pv_lua_raise(L, "boot option 'memory': %s", err.text);
-        if (o->memory < MIN_MEMORY)
-            pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
     }
     lua_pop(L, 1);
 }
@@ -61,12 +55,10 @@ static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
-/* Finds and checks a host file; errors begin with what it is for. */
-static LJMP void find_host(lua_State *L, const char *path, const char *what, bool dir_allowed, bool writable,
-                           char found[static PATH_MAX])
+/* Finds a host file; errors begin with what it is for. */
+static LJMP void find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX])
 {
     struct pv_lua *pl = pv_lua_of(L);
-    struct stat st;
 
     if (!pv_lua_find(pl, path, found)) {
         if (path[0] == '/')
@@ -77,11 +69,6 @@ static LJMP void find_host(lua_State *L, const char *path, const char *what, boo
                      what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
                      pl->dir);
     }
-    if (stat(found, &st) < 0 || faccessat(AT_FDCWD, found, writable ? R_OK | W_OK : R_OK, AT_EACCESS) < 0)
-        pv_lua_raise(L, "%s: cannot %s '%s': %s", what, writable ? "write to" : "read", found,
-                     strerror(errno));
-    if (S_ISDIR(st.st_mode) && !dir_allowed)
-        pv_lua_raise(L, "%s: '%s' is a directory, expected a file", what, found);
 }
 
 static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
@@ -107,7 +94,7 @@ static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
             pv_lua_raise(L, "boot option 'files': guest path '%s' must be absolute, such as \"/etc/x\"",
                          guest);
         what = lua_pushfstring(L, "boot option 'files': host file for '%s'", guest);
-        find_host(L, pv_lua_check_cstring(L, -2, what), what, true, false, found);
+        find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
         if (o->n_files == MAX_FILES)
             pv_lua_raise(L, "boot option 'files' has more than %d entries; inject a directory", MAX_FILES);
         o->files = pv_xrealloc(o->files, (o->n_files + 1) * sizeof(*o->files));
@@ -132,13 +119,10 @@ static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
     readonly = pv_lua_opt_bool(L, top, "readonly", false);
     snapshot = pv_lua_opt_bool(L, top, "snapshot", false);
     if (lua_getfield(L, top, "format") == LUA_TSTRING)
-        format = lua_tostring(L, -1);
-    if (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0)
-        pv_lua_raise(L, "%s option 'format' must be \"raw\" or \"qcow2\", got \"%s\"", what, format);
+        format = pv_lua_check_cstring(L, -1, "the format of a disk");
     if (lua_getfield(L, top, "path") != LUA_TSTRING)
         pv_lua_raise(L, "%s needs a path: {path = \"disk.img\"}", what);
-    find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, false, !readonly && !snapshot,
-              found);
+    find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, found);
     o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
     o->disks[o->n_disks++] = (struct pv_guest_disk){
         .path = pv_xstrdup(found), .format = pv_xstrdup(format), .readonly = readonly, .snapshot = snapshot};

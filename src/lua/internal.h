@@ -74,7 +74,8 @@ LJMP int pv_lua_raise_err(lua_State *L, const struct pv_err *err);
 LJMP void pv_lua_where(lua_State *L);
 /*
  * Message handler for pcall: turns any error value into the text that is reported, with the position behind
- * it ("TEXT\nat FILE:LINE\ncalled from ...").  The value of skip() and todo() passes unchanged.
+ * it ("TEXT\nat FILE:LINE\ncalled from ...", outside of sub-tests in front).  The value of skip() and todo()
+ * passes unchanged.
  */
 int pv_lua_msgh(lua_State *L);
 /* True when the value is what skip() and todo() raise. */
@@ -86,8 +87,8 @@ LJMP void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p));
  * test's directory.  False when there is none.
  */
 bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
-/* Sends the console tails of all guests that have something new. */
-void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
+/* Sends the console tails of all guests that have something new and that are not in the message already. */
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id, const char *msg);
 
 /* ---- options.c ---- */
 

@@ -2,9 +2,10 @@
 /*
  * The life of one file's Lua state.
  *
- * Everything enters through a pcall with pv_lua_msgh.  What is reported of an error is its text first and
- * the positions behind it, so that the line a reader looks for ("expected 0, got -13") comes first; what a
- * script itself catches with pcall is an ordinary Lua error with the position in front.
+ * Everything enters through a pcall with pv_lua_msgh.  What is reported of an error in a sub-test is its text
+ * first and the positions behind it, so that the line a reader looks for ("expected 0, got -13") comes first
+ * (SPEC 6); for an error outside of sub-tests, and what a script itself catches with pcall, the position is
+ * in front as ever in Lua.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,7 +20,11 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-enum { MAX_CALLERS = 8, TAIL_LINES = 20 };
+/* How the tail of a console begins that a guest's error carries. */
+#define TAIL_MARK "--- console of "
+
+/* Finding a level takes time in proportion to it, and a stack that overflowed has 200,000. */
+enum { MAX_LEVELS = 200, MAX_CALLERS = 8, TAIL_LINES = 20 };
 
 /* The nearest line of a script from `level` on; chunks of our own are called "=provium...". */
 static bool script_frame(lua_State *L, int *level, lua_Debug *ar)
@@ -75,14 +80,17 @@ static bool is_test_frame(lua_State *L, int level)
     return is;
 }
 
-/* Adds "\nat FILE:LINE\ncalled from FILE:LINE..." up to the sub-test's border. */
-static void add_frames(lua_State *L, luaL_Buffer *b)
+/*
+ * Adds "\nat FILE:LINE" (unless the text has it already) and "\ncalled from FILE:LINE"... up to the
+ * sub-test's border.
+ */
+static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
 {
     lua_Debug ar;
     char line[LUA_IDSIZE + 64], last[LUA_IDSIZE + 64] = "";
     int shown = 0;
 
-    for (int level = 1; shown < MAX_CALLERS && lua_getstack(L, level, &ar); level++) {
+    for (int level = 1; shown < MAX_CALLERS && level < MAX_LEVELS && lua_getstack(L, level, &ar); level++) {
         if (is_test_frame(L, level))
             return;
         lua_getinfo(L, "Sl", &ar);
@@ -92,16 +100,19 @@ static void add_frames(lua_State *L, luaL_Buffer *b)
         if (!strcmp(line, last)) /* recursion */
             continue;
         strcpy(last, line);
-        lua_pushfstring(L, shown++ ? "\ncalled from %s" : "\nat %s", line);
+        if (shown++ == 0 && has_first)
+            continue;
+        lua_pushfstring(L, shown > 1 ? "\ncalled from %s" : "\nat %s", line);
         luaL_addvalue(b);
     }
 }
 
 int pv_lua_msgh(lua_State *L)
 {
-    const char *msg, *where;
+    const char *msg, *where, *tail;
     size_t n, where_n;
     luaL_Buffer b;
+    bool has_where;
 
     lua_settop(L, 1);
     if (pv_lua_is_skip(L, 1))
@@ -113,13 +124,20 @@ int pv_lua_msgh(lua_State *L)
     msg = lua_tolstring(L, 2, &n);
     pv_lua_where(L);
     where = lua_tolstring(L, 3, &where_n);
-    if (where_n < n && !strncmp(msg, where, where_n)) {
-        msg += where_n;
-        n -= where_n;
+    has_where = where_n && where_n < n && !strncmp(msg, where, where_n);
+    if (has_where && pv_lua_of(L)->n_open) {
+        do { /* coroutine.wrap puts it in front once more */
+            msg += where_n;
+            n -= where_n;
+        } while (where_n < n && !strncmp(msg, where, where_n));
+        has_where = false;
     }
+    tail = strstr(msg, "\n" TAIL_MARK);
     luaL_buffinit(L, &b);
-    luaL_addlstring(&b, msg, n);
-    add_frames(L, &b);
+    luaL_addlstring(&b, msg, tail ? (size_t)(tail - msg) : n);
+    add_frames(L, &b, has_where);
+    if (tail) /* positions belong to the message, not behind what the console said */
+        luaL_addstring(&b, tail);
     luaL_pushresult(&b);
     return 1;
 }
@@ -198,16 +216,24 @@ static void on_phase(const char *vm, const char *what, void *arg)
     cleanup_free char *text = NULL;
 
     say_logs(pl);
-    text = pl->doing[0] ? pv_xasprintf("%s (%s: %s)", pl->doing, vm, what) : pv_xasprintf("%s: %s", vm, what);
+    if (!strncmp(pl->doing, "booting", 7))
+        text = pv_xasprintf("%s (%s)", pl->doing, what);
+    else if (pl->doing[0])
+        return; /* the binding has said it in the test's own terms */
+    else
+        text = pv_xasprintf("%s: %s", vm, what);
     pv_result_phase(pl->env->result, text);
 }
 
-void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id, const char *msg)
 {
     say_logs(pl);
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         cleanup_buf struct pv_buf tail = {0};
+        cleanup_free char *title = pv_xasprintf(TAIL_MARK "%s", pv_guest_name(g->g));
 
+        if (msg && strstr(msg, title))
+            continue;
         pv_guest_console_tail(g->g, TAIL_LINES, &tail);
         if (tail.len == 0 || (g->last_tail && !strcmp(g->last_tail, tail.data)))
             continue;
@@ -301,7 +327,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         msg = pv_xstrdup(pl.reason);
     outcome = verdict(&pl, ok);
     if (!ok)
-        pv_lua_send_tails(&pl, PV_NO_TEST);
+        pv_lua_send_tails(&pl, PV_NO_TEST, msg);
     else
         say_logs(&pl);
     fini(&pl, L);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scripts through a real Lua state, and what the supervisor would show of them. No VM is started; the options
+ * of boot are checked before one would be.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lua/run.h"
+#include "runner/event.h"
+#include "runner/report.h"
+#include "runner/result.h"
+#include "util/path.h"
+
+static char dir[] = "/tmp/pv-lua-test-XXXXXX";
+
+static void put(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pv_write_all(fd, text, strlen(text)), 0);
+    close(fd);
+}
+
+/* Runs a script as t.lua in the test's directory; the report without its first line. The caller frees. */
+static char *run(const char *script, bool *failed)
+{
+    struct pv_profile minimal = {
+        .name = (char *)"minimal", .init = (char *)"/sbin/init", .append = (char *)""};
+    struct pv_config config = {.dir = dir, .profiles = &minimal, .n_profiles = 1};
+    struct pv_file_report report = {.name = "t.lua", .ran = true};
+    struct pv_report_style style = {0};
+    struct pv_buf out = {0};
+    struct pv_lua_env env = {.config = &config, .version = "9.9"};
+    unsigned char msg[PV_EVENT_MAX];
+    int sv[2], rc, size = 8 << 20;
+    char *nl;
+    ssize_t n;
+
+    put("t.lua", script);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+    setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* nobody reads meanwhile */
+    env.result = pv_result_new(sv[1]);
+    rc = pv_lua_run_file(&env, "t.lua");
+    pv_result_free(env.result);
+    while ((n = recv(sv[0], msg, sizeof(msg), 0)) > 0) {
+        struct pv_event ev;
+
+        assert_true(pv_event_decode(&ev, msg, (size_t)n));
+        pv_report_event(&report, &ev);
+    }
+    close(sv[0]);
+    assert_true(report.verdict);
+    assert_int_equal(rc, pv_report_failed(&report));
+    *failed = rc;
+    style.verbose = report.outcome == PV_HELPER; /* so that there is a line */
+    for (size_t i = 0; i < report.n_tests; i++) {
+        assert_true(report.tests[i].ended);
+        report.tests[i].duration_ns = 0;
+    }
+    pv_format_file(&out, &report, &style);
+    pv_file_report_fini(&report);
+    nl = strchr(out.data, '\n');
+    memmove(out.data, nl + 1, strlen(nl));
+    return out.data;
+}
+
+static void passes(const char *script)
+{
+    bool failed;
+    cleanup_free char *got = run(script, &failed);
+
+    if (failed)
+        fail_msg("%s\nfailed:\n%s", script, got);
+}
+
+static void fails(const char *script, const char *want)
+{
+    bool failed;
+    cleanup_free char *got = run(script, &failed);
+
+    assert_true(failed);
+    assert_string_equal(got, want);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return !mkdtemp(dir) || chdir(dir) < 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return chdir("/") < 0 ? -1 : pv_rm_rf(dir);
+}
+
+static void test_assert_eq(void **state)
+{
+    (void)state;
+    passes("assert_eq(1, 1.0) assert_eq(nil, nil) assert_eq('x', 'x')\n"
+           "assert_eq({1, {a = {2}}}, {1, {a = {2}}})\n"
+           "assert_eq({[{1}] = 'k'}, {[{1}] = 'k'})\n"
+           "local a, b = {1}, {1} a.me, b.me = a, b assert_eq(a, b)\n" /* cycles */
+           "local c = {1} c.me = {1, me = c} assert_eq(a, c)\n"
+           "assert_ne(1, 2) assert_ne({1}, {2}) assert_ne({1}, {1, 2}) assert_ne({1, 2}, {1})\n"
+           "assert_ne({[{1}] = 'k'}, {[{2}] = 'k'}) assert_ne({}, {[{}] = 1}) assert_ne('1', 1)\n"
+           "local p, q = {}, {} p.x, q.x = p, {} assert_ne(p, q)\n"
+           "assert_ne(0/0, 0/0) assert_ne({false}, {nil})\n");
+    fails("assert_eq(0, -13)", "    t.lua:1: expected 0, got -13\n");
+    fails("assert_eq('1', 1, 'the answer')", "    t.lua:1: the answer: expected \"1\", got 1\n");
+    fails("assert_eq(1)", "    t.lua:1: assert_eq needs 2 arguments, got 1\n");
+    fails("assert_eq({1, x = {y = {'a'}}}, {1, x = {y = {'b'}}})",
+          "    t.lua:1: expected {1, x = {y = {\"a\"}}}, got {1, x = {y = {\"b\"}}}\n"
+          "    first difference at .x.y[1]: expected \"a\", got \"b\"\n");
+    fails(
+        "local a = {} a[1] = a assert_eq(a, {1})",
+        "    t.lua:1: expected {<cycle>}, got {1}\n    first difference at [1]: expected {<cycle>}, got 1\n");
+    fails("assert_ne({1}, {1})", "    t.lua:1: expected something other than {1}\n");
+    fails("assert_eq(nil, false)", "    t.lua:1: expected nil, got false\n");
+    fails("assert_eq('a\\27[31m', 'a')", "    t.lua:1: expected \"a\\27[31m\", got \"a\"\n");
+}
+
+static void test_diff(void **state)
+{
+    (void)state;
+    fails("local s = '' for i = 1, 9 do s = s .. 'line number ' .. i .. '\\n' end\n"
+          "assert_eq(s, (s:gsub('r 5', 'r five'):gsub('line number 8\\n', '')))",
+          "    t.lua:2: the strings differ (- expected, + got)\n"
+          "    @@ line 5 @@\n"
+          "      line number 2\n"
+          "      line number 3\n"
+          "      line number 4\n"
+          "    - line number 5\n"
+          "    + line number five\n"
+          "      line number 6\n"
+          "      line number 7\n"
+          "    - line number 8\n"
+          "      line number 9\n");
+    fails("assert_eq(('x'):rep(300) .. 'a' .. ('y'):rep(50), ('x'):rep(300) .. 'b' .. ('y'):rep(50))",
+          "    t.lua:1: the strings differ from byte 301 on (351 and 351 bytes): expected "
+          "...\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxayyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\", got "
+          "...\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxbyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\"\n");
+}
+
+/* Values too large to show do not make a message that is. */
+static void test_huge(void **state)
+{
+    bool failed;
+    cleanup_free char *deep = NULL, *wide = NULL, *text = NULL;
+
+    (void)state;
+    deep = run("local a, b = {1}, {2} for i = 1, 50000 do a, b = {a}, {b} end assert_eq(a, b)", &failed);
+    assert_true(failed && strlen(deep) < 60000);
+    wide = run("local a, b = {}, {} for i = 1, 20000 do a[i], b[i] = i, i end b[20000] = 0 assert_eq(a, b)",
+               &failed);
+    assert_true(failed && strlen(wide) < 10000);
+    assert_non_null(strstr(wide, "[20000]: expected 20000, got 0"));
+    text = run("local a, b = {}, {} for i = 1, 20000 do a[i], b[i] = 'a' .. i, 'b' .. i end\n"
+               "assert_eq(table.concat(a, '\\n'), table.concat(b, '\\n'))",
+               &failed);
+    assert_true(failed && strlen(text) < 10000);
+}
+
+static void test_other_asserts(void **state)
+{
+    (void)state;
+    passes("assert_contains('abc', 'b') assert_contains('a.c', '.') assert_contains({1, {2}}, {2})\n"
+           "assert_contains('x1', 1)\n"
+           "assert(assert_error(function() error('boom 7') end, 'boom %d'):match('boom'))\n"
+           "assert_error(function() error('a[b') end, '[b')\n" /* no pattern, taken as it is */
+           "assert_eq('obj', assert_error(function() error({k = 'obj'}) end).k)\n"
+           "local a, b = assert(1, 2) assert_eq(2, b)\n");
+    fails("assert(false)", "    t.lua:1: assertion failed!\n");
+    fails("assert(nil, 'why')", "    t.lua:1: why\n");
+    fails("assert_contains({1, 2}, 3)", "    t.lua:1: 3 is not in {1, 2}\n");
+    fails("assert_contains('abc', 'd', 'm')", "    t.lua:1: m: \"d\" is not in \"abc\"\n");
+    fails("assert_contains(nil, 'd')",
+          "    t.lua:1: assert_contains: expected a string or a table to look in, got nil\n");
+    fails("assert_error(function() return 5 end)",
+          "    t.lua:1: expected an error, but there was none; the function returned 5\n");
+    fails("assert_error(function() error('abc', 0) end, 'x')",
+          "    t.lua:1: expected an error that matches \"x\", got \"abc\"\n");
+    fails("fail('no')", "    t.lua:1: no\n");
+}
+
+static void test_sub_tests(void **state)
+{
+    (void)state;
+    fails("test('good', function() assert_eq(1, 1) end)\n"
+          "test('bad', function() assert_eq(0, -13) end)\n"
+          "test('nil', function() local x; x.y = 1 end)\n"
+          "local function helper() fail('deep') end\n"
+          "test('outer', function()\n"
+          "  test('inner', function() helper() end)\n"
+          "  test('skips', function() skip() end)\n"
+          "end)\n"
+          "test('later', function() pcall(todo, 'waiting') end)\n"
+          "test('co', function() coroutine.wrap(function() error('in co') end)() end)\n"
+          "test('obj', function() error(setmetatable({}, {__tostring = function() return 'OBJ' end})) end)\n"
+          "test('nothing', function() error() end)\n",
+          "    \xc2\xb7 good ... ok\n"
+          "    \xc2\xb7 bad ... FAIL: expected 0, got -13\n        at t.lua:2\n"
+          "    \xc2\xb7 nil ... FAIL: attempt to index a nil value (local 'x')\n        at t.lua:3\n"
+          "    \xc2\xb7 outer ... ok\n"
+          "    \xc2\xb7 outer \xe2\x80\xba inner ... FAIL: deep\n        at t.lua:4\n        called from "
+          "t.lua:6\n"
+          "    \xc2\xb7 outer \xe2\x80\xba skips ... skip\n"
+          "    \xc2\xb7 later ... todo: waiting\n"
+          "    \xc2\xb7 co ... FAIL: in co\n        at t.lua:10\n"
+          "    \xc2\xb7 obj ... FAIL: OBJ\n        at t.lua:11\n"
+          "    \xc2\xb7 nothing ... FAIL: error(nil)\n        at t.lua:12\n");
+    fails("test('x')", "    t.lua:1: test(\"x\") needs a function as its second argument, got nothing\n");
+    fails("test(function() end)", "    t.lua:1: the name of a test must be a string, got function\n");
+    fails("test('a', function() end) error('after')", "    \xc2\xb7 a ... ok\n    t.lua:1: after\n");
+    fails("skip_ = skip test('f', function() fail('x') end) skip('rest')",
+          "    \xc2\xb7 f ... FAIL: x\n        at t.lua:1\n    rest\n");
+    fails("local function f() return f() + 1 end test('deep', f)",
+          "    \xc2\xb7 deep ... FAIL: stack overflow\n        at t.lua:1\n");
+    fails("x = = 1", "    t.lua:1: unexpected symbol near '='\n");
+}
+
+static void test_strings(void **state)
+{
+    (void)state;
+    passes(
+        "local s = '  ab c \\n'\n"
+        "assert_eq(s, s.value) assert(s.contains('b c') and s:contains('b c') and not s.contains('z'))\n"
+        "assert(s.starts_with('  a') and s:starts_with('  a') and not s:starts_with('a'))\n"
+        "assert_eq('ab c', s.trim()) assert_eq('ab c', s:trim()) assert_eq('', (' '):trim())\n"
+        "assert(('x').contains('x') and ('x'):contains('x'))\n"
+        "assert_eq(8, #s) assert_eq('  ab c \\n!', s .. '!') assert(s == '  ab c \\n' and tostring(s) == s)\n"
+        "assert_eq('ab', s:match('%a+')) assert_eq(nil, s.nothing) assert_eq('A', ('a'):upper())\n"
+        "assert_eq('a\\0b', ('a\\0b '):trim()) assert(('a\\0b'):contains('\\0'))\n");
+    fails("local x = ('a').contains()", "    t.lua:1: contains expects a string, got no value\n");
+}
+
+static void test_vm_options(void **state)
+{
+    static const struct {
+        const char *call, *want;
+    } bad[] = {
+        {"vm:boot{memroy = '1G'}",
+         "unknown boot option 'memroy' (did you mean 'memory'?); known: memory, cpus, "
+         "files, disks, timeout, append"},
+        {"vm:boot{memory = '12Q'}",
+         "boot option 'memory': '12Q' is not a size; expected a number with K, M, G or "
+         "T, such as \"512M\" or \"1G\""},
+        {"vm:boot{memory = 512}", "boot option 'memory' must be a string, got number 512"},
+        {"vm:boot{cpus = 0}", "boot option 'cpus' must be 1 to 255, got 0"},
+        {"vm:boot{cpus = 1.5}", "boot option 'cpus' must be an integer, got number 1.5"},
+        {"vm:boot{cpus = 'two'}", "boot option 'cpus' must be an integer, got string \"two\""},
+        {"vm:boot{1}", "boot options are a table of names and values; it has a number as a key"},
+        {"vm:boot('1G')", "boot options must be a table, got string \"1G\""},
+        {"vm:boot{timeout = 'soon'}",
+         "boot option 'timeout': 'soon' is not a time; expected seconds or a number "
+         "with ms, s, m or h, such as \"30\", \"500ms\" or \"2m\""},
+        {"vm:boot{files = {['etc/x'] = 't.lua'}}",
+         "boot option 'files': guest path 'etc/x' must be absolute, such as \"/etc/x\""},
+        {"vm:boot{files = {['/x'] = '/none'}}",
+         "boot option 'files': host file for '/x': '/none' does not exist on the host"},
+        {"vm:boot{files = {'/x'}}",
+         "boot option 'files' maps guest paths to host paths, such as {[\"/etc/x\"] = "
+         "\"x\"}; it has number 1 as a guest path"},
+        {"vm:boot{disks = {{path = '/none.img'}}}", "disk 1: '/none.img' does not exist on the host"},
+        {"vm:boot{disks = {{path = 't.lua', redonly = true}}}",
+         "unknown disk 1 option 'redonly' (did you mean 'readonly'?); known: path, format, readonly, "
+         "snapshot"},
+        {"vm:boot{disks = {{format = 'raw'}}}", "disk 1 needs a path: {path = \"disk.img\"}"},
+        {"vm:boot{disks = {path = 't.lua'}}",
+         "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}"},
+        {"vm.exec('ls')",
+         "vm.exec(...) got string \"ls\" where the VM belongs; call it with a colon: vm:exec(...)"},
+        {"vm:exce('ls')", "a VM has no method 'exce' (did you mean 'exec'?)"},
+        {"vm.x = 1", "a VM takes no fields of yours (tried to set 'x')"},
+        {"vm:exec({})", "exec got an empty list; expected a program and its arguments"},
+        {"vm:exec('a\\0b')", "the command holds a NUL byte"},
+        {"vm:exec('a', {env = {['A=B'] = 'x'}})", "exec option 'env' maps names to values, such as {LANG = "
+                                                  "\"C\"}; it has string \"A=B\" as a name"},
+        {"vm:exec('a', {tiemout = 1})",
+         "unknown exec option 'tiemout' (did you mean 'timeout'?); known: env, cwd, stdin, timeout"},
+        {"vm:write_file('/x')", "the data of write_file must be a string, got nothing"},
+        {"vm:write_file('/x', '', {mode = 644})",
+         "write_file option 'mode': 644 is a decimal number here; write \"0644\" (octal, as a string)"},
+        {"vm:write_file('/x', '', {mode = '0999'})", "write_file option 'mode' must be permission bits, best "
+                                                     "as a string such as \"0644\", got string \"0999\""},
+        {"vm:wait_until(1)", "wait_until needs a function, got number 1"},
+        {"vm:wait_until(function() end, {timeout = '10ms', interval = '1ms', desc = 'rain'})",
+         "waited 0.0 s for rain, which did not come true"},
+        {"provium.create('minimal', {memory = '1G'})",
+         "provium.create takes only a profile's name; options belong to vm:boot{...}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        cleanup_free char *script = pv_xasprintf("local vm = provium.create('minimal')\n%s", bad[i].call);
+        cleanup_free char *want = pv_xasprintf("    t.lua:2: %s\n", bad[i].want);
+
+        fails(script, want);
+    }
+    passes("local vm <close> = provium.create('minimal')\n"
+           "assert_eq('9.9', provium.version) assert_eq(nil, provium.pack)\n"
+           "assert_error(function() provium.fixture('x') end, 'not available yet')\n"
+           "assert_contains(tostring(vm), 'minimal') assert_contains(tostring(vm), 'not booted')\n"
+           "assert_eq(3, vm:wait_until(function() return 3 end))\n"
+           "vm:kill() vm:kill()\n");
+}
+
+static void test_scripts(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("lib", 0700), 0);
+    put("helper.lua", "return {n = 1, args = {...}}");
+    put("lib/init.lua", "return 'lib'");
+    put("lib/sub.lua", "return 'sub'");
+    put("broken.lua", "x = = 1");
+    passes("assert_eq(1, require('helper').n) assert_eq('lib', require('lib')) assert_eq('sub', "
+           "require('lib.sub'))\n"
+           "assert_eq(1, dofile('helper.lua').n) assert_eq(7, loadfile('helper.lua')(7).args[1])\n"
+           "local f, why = loadfile('none.lua') assert_eq(nil, f) assert_contains(why, 'none.lua')\n"
+           "assert_error(function() dofile('broken.lua') end, 'broken.lua:1')\n"
+           "assert_error(function() require('nope') end, 'nope.lua')\n"
+           "assert_eq(2, select('#', unpack({1, 2}))) assert_eq(3, loadstring('return 3')())\n");
+}
+
+static void test_helper(void **state)
+{
+    bool failed;
+    cleanup_free char *got = run("local M = {} function M.f() assert_eq(1, 2) end return M", &failed);
+
+    (void)state;
+    assert_false(failed);
+    assert_string_equal(got, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_assert_eq),  cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_huge),       cmocka_unit_test(test_other_asserts),
+        cmocka_unit_test(test_sub_tests),  cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_vm_options), cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_helper),
+    };
+
+    return cmocka_run_group_tests_name("lua", tests, set_up, tear_down);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runner/find.h"
+#include "util/err.h"
+#include "util/path.h"
+
+static char dir[] = "/tmp/pv-find-test-XXXXXX";
+
+static void touch(const char *path)
+{
+    cleanup_free char *parent = pv_path_dirname(path);
+    int fd;
+
+    assert_int_equal(pv_mkdir_p(parent, 0700, NULL), 0);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(chdir(dir), 0);
+    touch("t/b.lua");
+    touch("t/a.lua");
+    touch("t/sub/c.lua");
+    touch("t/sub/notes.txt");
+    touch("t/fixtures/f.lua");
+    touch("t/sub/fixtures/deep/g.lua");
+    touch("t/.hidden.lua");
+    touch("t/.git/h.lua");
+    touch("u/a.lua");
+    touch("empty/readme");
+    touch("script");
+    assert_int_equal(mkdir("t/dir.lua", 0700), 0);
+    touch("t/dir.lua/in.lua");
+    assert_int_equal(mkfifo("t/fifo.lua", 0600), 0);
+    assert_int_equal(symlink("../..", "t/sub/loop"), 0); /* reaches u/ too, and everything again */
+    assert_int_equal(symlink("b.lua", "t/0link.lua"), 0);
+    assert_int_equal(symlink("nowhere", "t/dangling"), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return chdir("/") < 0 ? -1 : pv_rm_rf(dir);
+}
+
+/* The names found, each followed by a blank; "error: TEXT" when it failed. */
+static char *names(const char *p1, const char *p2, const char *only)
+{
+    cleanup_strv struct pv_strv paths = {0}, filter = {0};
+    struct pv_test_list l = {0};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_buf out = {0};
+
+    pv_strv_add(&paths, p1);
+    if (p2)
+        pv_strv_add(&paths, p2);
+    if (only)
+        pv_strv_add(&filter, only);
+    pv_buf_adds(&out, "");
+    if (pv_find_tests(&paths, &filter, &l, &err) < 0)
+        pv_buf_addf(&out, "error: %s", err.text);
+    for (size_t i = 0; i < l.n; i++)
+        pv_buf_addf(&out, "%s ", l.v[i].name);
+    pv_test_list_free(&l);
+    return out.data;
+}
+
+static void check(const char *p1, const char *p2, const char *only, const char *want)
+{
+    cleanup_free char *got = names(p1, p2, only);
+
+    assert_string_equal(got, want);
+}
+
+static void test_tree(void **state)
+{
+    (void)state;
+    unlink("t/sub/loop");
+    check("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    check("t/", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    check("t", "t/sub", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    check("t", "t/b.lua", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+}
+
+static void test_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("../..", "t/sub/loop"), 0);
+    check("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua sub/loop/u/a.lua ");
+    unlink("t/sub/loop");
+}
+
+static void test_given(void **state)
+{
+    (void)state;
+    check("script", "t/fixtures/f.lua", NULL, "script t/fixtures/f.lua ");
+    check("t/fixtures", NULL, NULL, "f.lua ");
+}
+
+static void test_clash(void **state)
+{
+    (void)state;
+    check("t", "u", NULL, "t/a.lua b.lua dir.lua/in.lua sub/c.lua u/a.lua ");
+}
+
+static void test_only(void **state)
+{
+    (void)state;
+    check("t", NULL, "c.l", "sub/c.lua ");
+    check("t", NULL, "zzz", "error: none of the 4 test files in 't' has a name that contains 'zzz'");
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    check("empty", "u/none", NULL, "error: 'u/none' does not exist; expected a test file or a directory");
+    check("empty", NULL, NULL,
+          "error: no test files in 'empty'; expected files called *.lua, not below a directory 'fixtures'");
+    check("t/fifo.lua", NULL, NULL, "error: 't/fifo.lua' is neither a file nor a directory");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tree),  cmocka_unit_test(test_loop), cmocka_unit_test(test_given),
+        cmocka_unit_test(test_clash), cmocka_unit_test(test_only), cmocka_unit_test(test_errors),
+    };
+
+    return cmocka_run_group_tests_name("runner-find", tests, set_up, tear_down);
+}
