@@ -141,17 +141,15 @@ static bool out_done(void *arg)
 
 static int watch_signals(struct runner *r, struct pv_err *err)
 {
-    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction sa;
     sigset_t set;
 
     sigemptyset(&set);
-    for (size_t i = 0; i < PV_ARRAY_LEN(stops); i++) {
-        struct sigaction sa;
-
-        /* ignored from birth (nohup, a shell's background job): stays so; signalfd would bring it */
-        if (sigaction(stops[i], NULL, &sa) == 0 && sa.sa_handler != SIG_IGN)
-            sigaddset(&set, stops[i]);
-    }
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    /* nohup: ignored from birth, stays so; signalfd would bring it all the same */
+    if (sigaction(SIGHUP, NULL, &sa) < 0 || sa.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, &r->old_mask);
     r->sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (r->sigfd < 0)

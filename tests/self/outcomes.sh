@@ -1,0 +1,205 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What the runner makes of files that pass, fail, skip, break and end in odd ways. No VM is started.
+. "$(dirname "$0")/lib.sh"
+
+cat >t/a-good.lua <<'LUA'
+test("one", function() assert_eq(1, 1) end)
+test("two", function() assert_contains("abc", "b") end)
+LUA
+cat >t/b-bad.lua <<'LUA'
+print("printed")
+test("fine", function() end)
+test("deny first", function() assert_eq(0, -13) end)
+test("later", function() todo("waiting on feature X") end)
+test("never", function() skip() end)
+LUA
+echo 'error("outside")' >t/c-error.lua
+echo 'x = = 1' >t/d-syntax.lua
+echo 'skip("no reason to run")' >t/e-skip.lua
+echo 'return {helper = true}' >t/f-helper.lua
+echo 'test("leaves", function() os.exit(0) end)' >t/g-exit.lua
+echo 'provium.sleep(0) assert_eq(1, 1) os.exit(3)' >t/h-exit.lua
+mkdir -p t/fixtures t/sub
+echo 'fail("a fixture was run")' >t/fixtures/x.lua
+echo 'local h = require("f-helper") assert_eq(true, h.helper) assert_eq(true, dofile("t/f-helper.lua").helper)' >t/i-uses.lua
+printf '#!/usr/bin/env provium\nassert_eq(1, 1)\n' >t/sub/j-shebang.lua
+provium test t
+exits 1 outcomes
+same "outcomes: the report" <<'WANT'
+provium test
+
+  a-good.lua ... ok (2 tests, T)
+    · one ... ok
+    · two ... ok
+  b-bad.lua ... FAIL (T)
+    · fine ... ok
+    · deny first ... FAIL: expected 0, got -13
+        at t/b-bad.lua:3
+    · later ... todo: waiting on feature X
+    · never ... skip
+    --- output ---
+    printed
+  c-error.lua ... FAIL (T)
+    t/c-error.lua:1: outside
+  d-syntax.lua ... FAIL (T)
+    t/d-syntax.lua:1: unexpected symbol near '='
+  e-skip.lua ... skip: no reason to run
+  g-exit.lua ... FAIL (T)
+    · leaves ... FAIL: ended by os.exit(0)
+    ended by os.exit(0) before the file was finished
+    at t/g-exit.lua:1
+  h-exit.lua ... FAIL (T)
+    ended by os.exit(3) before the file was finished
+    at t/h-exit.lua:1
+  i-uses.lua ... ok (T)
+  sub/j-shebang.lua ... ok (T)
+
+FAIL: 4 passed, 5 failed, 1 skipped
+WANT
+clean outcomes
+
+provium test t/a-good.lua t/f-helper.lua
+exits 0 "all pass"
+same "all pass: the report" <<'WANT'
+provium test
+
+  t/a-good.lua ... ok (2 tests, T)
+    · one ... ok
+    · two ... ok
+
+OK: 2 passed, 0 failed
+WANT
+clean "all pass"
+
+provium test -f good -f shebang t
+exits 0 "-f"
+shows "sub/j-shebang.lua ... ok (" "-f: any match"
+shows "OK: 2 passed, 0 failed" "-f: nothing else ran"
+
+# Ends that no Lua can speak of.
+cat >segv.lua <<'LUA'
+test("crashes", function()
+    os.execute("kill -SEGV $PPID")
+    provium.sleep(5)
+end)
+LUA
+cat >kill.lua <<'LUA'
+os.execute("sleep 712 & kill -KILL $PPID")
+LUA
+cat >loop.lua <<'LUA'
+test("spins", function()
+    os.execute("sleep 713 >/dev/null &")
+    while true do pcall(function() end) end
+end)
+LUA
+cat >stopped.lua <<'LUA'
+os.execute("kill -STOP $PPID")
+LUA
+cat >memory.lua <<'LUA'
+local t = {}
+for i = 1, 1000 do t[i] = ("x"):rep(1 << 20) end
+print(#t)
+assert_eq(1, 1)
+LUA
+echo 'assert_eq(1, 1)' >last.lua
+provium test --timeout 1 segv.lua kill.lua loop.lua stopped.lua last.lua
+exits 1 crashes
+same "crashes: the report" <<'WANT'
+provium test
+
+  kill.lua ... FAIL (T)
+    killed by SIGKILL
+  last.lua ... ok (T)
+  loop.lua ... FAIL (T)
+    · spins ... FAIL: did not finish
+    timed out after 1 s in test 'spins'
+  segv.lua ... FAIL (T)
+    · crashes ... FAIL: did not finish
+    killed by SIGSEGV in test 'crashes'
+  stopped.lua ... FAIL (T)
+    timed out after 1 s
+
+FAIL: 1 passed, 4 failed
+WANT
+clean crashes
+
+# Hostile text and much of it.
+cat >hostile.lua <<'LUA'
+io.write("\27]0;owned\7\27[2J\155\200 out\0put\r\n")
+test("name \27[31m\nwith a line", function() fail("message \27[1m\nsecond line\226\128\174") end)
+LUA
+mkdir "$(printf 'n\033[31m')" && echo 'assert_eq(1, 1)' >"$(printf 'n\033[31m/a.lua')"
+provium test hostile.lua "$(printf 'n\033[31m/a.lua')"
+exits 1 hostile
+same "hostile: the report" <<'WANT'
+provium test
+
+  hostile.lua ... FAIL (T)
+    · name \x1b[31m\nwith a line ... FAIL: message \x1b[1m
+        second line\u{202e}
+        at hostile.lua:2
+    --- output ---
+    \x1b]0;owned\x07\x1b[2J\x9b\xc8 out\x00put
+  n\x1b[31m/a.lua ... ok (T)
+
+FAIL: 1 passed, 1 failed
+WANT
+cat >much.lua <<'LUA'
+local line = ("y"):rep(999) .. "\n"
+for i = 1, 50000 do io.write(line) end
+io.stderr:write("the end\n")
+for i = 1, 20000 do test("t" .. i, function() end) end
+fail(("z"):rep(1 << 20))
+LUA
+provium test much.lua
+exits 1 "huge output"
+shows "the end" "huge output: the last of it is shown"
+shows "--- output (without the first " "huge output: the first of it is not"
+if [ "$(stat -c %s out)" -lt 2000000 ]; then ok "huge output: bounded"; else not_ok "huge output: $(stat -c %s out) bytes"; fi
+clean "huge output"
+
+provium test -v t/a-good.lua
+exits 0 "-v"
+provium test t/none.lua
+exits 2 "missing file"
+complains "provium: 't/none.lua' does not exist; expected a test file or a directory" "missing file: says so"
+mkdir void
+provium test void
+exits 2 "no test files"
+complains "provium: no test files in 'void'" "no test files: says so"
+provium test -f zzz t
+exits 2 "-f without a match"
+complains "has a name that contains 'zzz'" "-f without a match: says so"
+provium test
+exits 2 "no path"
+complains "no path given" "no path: says so"
+mkdir tests && cp t/a-good.lua tests/
+provium test
+exits 0 "no path, but a directory 'tests'"
+shows "a-good.lua ... ok (2 tests" "no path: 'tests' is run"
+provium test --tiemout 3 t
+exits 2 "unknown option"
+complains "unknown option '--tiemout' (did you mean '--timeout'?)" "unknown option: says so"
+provium test --timeout soon t
+exits 2 "bad --timeout"
+complains "'soon' is not a time" "bad --timeout: says so"
+provium test --accel xen t
+exits 2 "bad --accel"
+provium test --config none.toml t
+exits 2 "bad --config"
+complains "none.toml" "bad --config: says so"
+provium tset
+exits 2 "unknown command"
+complains "did you mean 'test'?" "unknown command: says so"
+provium test --help
+exits 0 "test --help"
+shows "--timeout TIME" "test --help: shows the options"
+provium --version
+exits 0 "--version"
+shows "provium " "--version: says it"
+provium
+exits 2 "no command"
+complains "usage: provium COMMAND" "no command: says how"
+clean "errors of usage"
+finish

@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# However the run is stopped: the right exit code, and nothing left within 2 s. No VM is started.
+. "$(dirname "$0")/lib.sh"
+
+cat >a-first.lua <<'LUA'
+test("runs", function() end)
+LUA
+cat >b-spins.lua <<'LUA'
+os.execute("sleep 720 >/dev/null &")
+io.open(os.getenv("READY"), "w"):close()
+test("spins", function() while true do pcall(function() end) end end)
+LUA
+cat >b-waits.lua <<'LUA'
+io.open(os.getenv("READY"), "w"):close()
+os.execute("sleep 721")
+LUA
+cat >b-ignores.lua <<'LUA'
+io.open(os.getenv("READY"), "w"):close()
+os.execute("kill -STOP $PPID; sleep 722")
+LUA
+cat >c-last.lua <<'LUA'
+test("never runs", function() end)
+LUA
+export READY=$work/ready
+
+# stop SIGNAL FILE WANT-CODE NAME: to the top process, once FILE runs.
+stop() {
+    local top
+    rm -f "$READY"
+    "$PROVIUM" test a-first.lua "$2" c-last.lua >out 2>err &
+    top=$!
+    wait_for 10 test -e "$READY" || not_ok "$4: did not start"
+    kill "-$1" $top
+    wait $top 2>/dev/null
+    code=$?
+    exits "$3" "$4"
+    clean "$4"
+}
+
+for file in b-spins.lua b-waits.lua b-ignores.lua; do
+    for how in INT:130 TERM:143 HUP:129; do
+        name="SIG${how%:*}, $file"
+        stop "${how%:*}" "$file" "${how#*:}" "$name"
+        shows "a-first.lua ... ok" "$name: what ran is reported"
+        shows "$file ... interrupted" "$name: what was stopped is reported"
+        shows "FAIL: 1 passed, 0 failed, 2 not run to the end (stopped by SIG${how%:*})" "$name: the last line"
+    done
+    [ $file = b-ignores.lua ] || stop KILL "$file" 137 "SIGKILL of the top process, $file"
+done
+
+# What a crashed run left (all of its processes killed at once) is removed by the next one; what was kept and
+# what belongs to a run that is going on is not.
+mkdir -m 700 "$TMPDIR/provium-abcdef" "$TMPDIR/provium-kepttt" "$TMPDIR/provium-locked" "$TMPDIR/provium-x"
+mkdir "$TMPDIR/provium-abcdef/001-x"
+: >"$TMPDIR/provium-abcdef/001-x/vm1.log"
+: >"$TMPDIR/provium-kepttt/kept"
+exec 9<"$TMPDIR/provium-locked"
+flock 9
+provium test a-first.lua
+exec 9<&-
+if [ "$(ls "$TMPDIR" | tr '\n' ' ')" = "provium-kepttt provium-locked provium-x " ]; then
+    ok "left-overs: collected, and only those"
+else
+    not_ok "left-overs: $(ls "$TMPDIR")"
+fi
+rm -r "$TMPDIR"/provium-*
+
+# Nobody reads the report.
+for i in $(seq 40); do echo 'test("t", function() provium.sleep(0.1) end)' >"many$i.lua"; done
+start=$(date +%s)
+timeout 30 "$PROVIUM" test many*.lua 2>err | head -n 1 >out
+code=${PIPESTATUS[0]}
+exits 2 "| head"
+complains "cannot write the report" "| head: says so"
+if [ $(($(date +%s) - start)) -lt 4 ]; then ok "| head: ends early"; else not_ok "| head: ran on"; fi
+clean "| head"
+timeout 30 "$PROVIUM" test a-first.lua >/dev/full 2>err
+code=$?
+exits 2 "/dev/full"
+clean "/dev/full"
+timeout 30 "$PROVIUM" test a-first.lua >&- 2>&- <&-
+code=$?
+exits 0 "closed descriptors"
+clean "closed descriptors"
+
+# A reader that stalls holds up neither the deadline of a file nor a signal.
+cat >flood.lua <<'LUA'
+for i = 1, 100 do print(("x"):rep(999)) end
+for i = 1, 3000 do test("a test with a name " .. i, function() end) end
+fail("end")
+LUA
+mkfifo pipe
+rm -f "$READY"
+"$PROVIUM" test flood.lua b-spins.lua --timeout 20 >pipe 2>err &
+top=$!
+exec 8<pipe # and never read
+wait_for 10 test -e "$READY" && ok "stalled reader: the next file runs"
+kill -INT $top
+wait $top
+code=$?
+exec 8<&-
+exits 130 "stalled reader: SIGINT"
+clean "stalled reader"
+
+# nohup: a signal that was ignored when we were started stays ignored.
+(trap '' HUP; exec "$PROVIUM" test many1.lua many2.lua many3.lua many4.lua >out 2>err) &
+top=$!
+wait_for 5 grep -q many1.lua out
+kill -HUP $top
+wait $top
+code=$?
+exits 0 "ignored SIGHUP"
+clean "ignored SIGHUP"
+
+# Commands that a test starts die of SIGPIPE like anywhere else.
+echo 'local f = io.popen("{ yes; echo $? >&2; } 2>&1 | head -n 1") assert_eq("y", f:read()) f:close()' >pipe.lua
+provium test pipe.lua
+exits 0 "SIGPIPE in commands"
+finish
