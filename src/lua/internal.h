@@ -87,8 +87,8 @@ LJMP void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p));
  * test's directory.  False when there is none.
  */
 bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
-/* Sends the console tails of all guests that have something new and that are not in the message already. */
-void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id, const char *msg);
+/* Sends the console tails of all guests that have something new. */
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
 
 /* ---- options.c ---- */
 

@@ -101,7 +101,7 @@ static int script_exit(lua_State *L)
     msg = lua_pushfstring(L, "%s before the file was finished%s%s", how, *msg ? "\nat " : "",
                           luaL_gsub(L, msg, ": ", ""));
     pv_lua_fail_open_tests(pl, how);
-    pv_lua_send_tails(pl, PV_NO_TEST, NULL);
+    pv_lua_send_tails(pl, PV_NO_TEST);
     pv_lua_kill_guests(pl);
     fflush(NULL);
     pv_result_file(pl->env->result, PV_FAIL, msg);

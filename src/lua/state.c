@@ -6,6 +6,9 @@
  * first and the positions behind it, so that the line a reader looks for ("expected 0, got -13") comes first
  * (SPEC 6); for an error outside of sub-tests, and what a script itself catches with pcall, the position is
  * in front as ever in Lua.
+ *
+ * Errors of a guest carry the tail of its console, for scripts.  The report shows all consoles by itself
+ * (pv_lua_send_tails), so there that tail is taken off.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,9 +22,6 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
-
-/* How the tail of a console begins that a guest's error carries. */
-#define TAIL_MARK "--- console of "
 
 /* Finding a level takes time in proportion to it, and a stack that overflowed has 200,000. */
 enum { MAX_LEVELS = 200, MAX_CALLERS = 8, TAIL_LINES = 20 };
@@ -132,12 +132,12 @@ int pv_lua_msgh(lua_State *L)
         } while (where_n < n && !strncmp(msg, where, where_n));
         has_where = false;
     }
-    tail = strstr(msg, "\n" TAIL_MARK);
+    tail = strstr(msg, "\n--- console of ");
+    if (tail && strstr(tail, ": empty ---"))
+        tail = NULL;
     luaL_buffinit(L, &b);
     luaL_addlstring(&b, msg, tail ? (size_t)(tail - msg) : n);
     add_frames(L, &b, has_where);
-    if (tail) /* positions belong to the message, not behind what the console said */
-        luaL_addstring(&b, tail);
     luaL_pushresult(&b);
     return 1;
 }
@@ -225,15 +225,12 @@ static void on_phase(const char *vm, const char *what, void *arg)
     pv_result_phase(pl->env->result, text);
 }
 
-void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id, const char *msg)
+void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
 {
     say_logs(pl);
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         cleanup_buf struct pv_buf tail = {0};
-        cleanup_free char *title = pv_xasprintf(TAIL_MARK "%s", pv_guest_name(g->g));
 
-        if (msg && strstr(msg, title))
-            continue;
         pv_guest_console_tail(g->g, TAIL_LINES, &tail);
         if (tail.len == 0 || (g->last_tail && !strcmp(g->last_tail, tail.data)))
             continue;
@@ -327,7 +324,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         msg = pv_xstrdup(pl.reason);
     outcome = verdict(&pl, ok);
     if (!ok)
-        pv_lua_send_tails(&pl, PV_NO_TEST, msg);
+        pv_lua_send_tails(&pl, PV_NO_TEST);
     else
         say_logs(&pl);
     fini(&pl, L);

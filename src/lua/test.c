@@ -37,7 +37,7 @@ static void end_test(struct pv_lua *pl, enum pv_outcome outcome, const char *msg
         pl->n_failed++;
     pv_result_test_end(pl->env->result, t->id, outcome, msg, pv_now() - t->started);
     if (outcome == PV_FAIL)
-        pv_lua_send_tails(pl, t->id, msg);
+        pv_lua_send_tails(pl, t->id);
     free(t->name);
     free(t->reason);
     *t = (struct lua_test){0};
