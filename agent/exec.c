@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,7 +121,8 @@ static int launch(struct ag_session *s, struct ag_command *c, bool with_stdin)
 void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
     static char cwd[PV_PATH_MAX];
-    struct ag_command c = {.argv = args, .envp = envs, .cwd = cwd, .proc_fd = s->w.proc_fd};
+    struct ag_command c = {
+        .argv = args, .envp = envs, .cwd = cwd, .proc_fd = s->w.proc_fd, .urgent = s->w.may_halt};
     struct ag_exec *x = &s->exec;
     uint32_t flags = pv_dec_u32(d);
     uint64_t timeout = pv_dec_u64(d);
@@ -138,6 +141,8 @@ void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
         ag_reply_error(s, id, errno, "start '%.4000s'", args[0]);
         return;
     }
+    if (s->w.may_halt)
+        ag_urgent(true);
     s->req = AG_EXEC;
     s->id = id;
 }
@@ -172,8 +177,18 @@ void ag_exec_kill(struct ag_session *s, uint32_t exit_flag)
         x->flags |= exit_flag;
 }
 
+void ag_urgent(bool on)
+{
+    const struct sched_param p = {.sched_priority = on ? 1 : 0};
+
+    /* Not musl's wrapper, which refuses; where the kernel refuses, it goes without. */
+    syscall(SYS_sched_setscheduler, 0, (on ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p);
+}
+
 static void finish(struct ag_session *s)
 {
+    if (s->w.may_halt)
+        ag_urgent(false);
     close_all(&s->exec);
     ag_request_end(s);
 }

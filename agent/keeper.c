@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -111,10 +110,8 @@ static bool reap(pid_t pid, int *status, bool *gone)
  */
 static bool kill_family(const struct ag_command *c, pid_t pid, unsigned ms, int *status, bool *gone)
 {
-    const struct sched_param urgent = {.sched_priority = 1};
     int64_t begin = ag_now();
 
-    sched_setscheduler(0, SCHED_RR, &urgent); /* a thousand runnable processes would starve this one */
     for (int i = 0; i < STOP_ROUNDS && ag_now() - begin < (int64_t)STOP_MS * 1000000; i++)
         if (ag_family_signal(c->proc_fd, SIGSTOP, true) == 0)
             break;
@@ -190,6 +187,8 @@ void ag_keeper(int ctl, const struct ag_command *c)
     int64_t begin = ag_now();
 
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (c->urgent)
+        ag_urgent(true);
     sigemptyset(&none);
     sigemptyset(&block);
     sigaddset(&block, SIGCHLD);

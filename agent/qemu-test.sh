@@ -91,21 +91,21 @@ disk() { echo "-drive if=virtio,format=raw,readonly=on,file=$1"; }
 userland r1 <<'I'
 #!/bin/sh
 echo "INIT $$ $* foo=$foo HOME=$HOME TERM=$TERM"
-ls -a / /dev
+ls -1a / /dev
 cat /lib/injected; stat -c '%n %a' /bin/tool; ls -l /lib
 mkdir -p /proc; mount -t proc proc /proc && echo proc-fresh
 mount -t devtmpfs dev /dev && echo dev-fresh
 for p in /proc/[0-9]*; do
     grep -qs provium-agent $p/comm && echo "AGENT $(tr '\0' ' ' <$p/cmdline) $(cat $p/oom_score_adj)"
 done
-guest-check 'echo from $((6 * 7)); cat /proc/self/oom_score_adj' -vfs 'cat /proc/mounts' 'T:sleep 100 & setsid sleep 100' \
-    'T:b() { b | b & }; b; sleep 100' 'echo "$(cat /proc/[0-9]*/comm | grep -c sleep) sleep"' -off
+guest-check 'echo from $((6 * 7)); cat /proc/self/oom_score_adj' -vfs 'cat /proc/mounts' 'T:sleep 100 & setsid sleep 101 & wait' \
+    'T:b() { b | b & }; exec 2>/dev/null; b; sleep 100' 'echo "$(cat /proc/[0-9]*/comm | grep -c sleep) sleep"' -off
 I
 shim s1 </dev/null
 (archive r1; archive s1) >initrd.cpio
 expect initramfs "$(boot 'foo=bar word')" 'INIT 1 word foo=bar HOME=/ TERM=linux' '!provium-wrapper' '!\.provium' \
     '^injected' '/bin/tool 4711' 'lib -> usr/lib' '^null$' proc-fresh dev-fresh 'AGENT @provium-agent +-1000' \
-    'from 42' '-vfs: type 0x82' 'securityfs /sys/kernel/security' 'sleep 100\]: .* code 137 flags 1' \
+    'from 42' '-vfs: type 0x82' 'securityfs /sys/kernel/security' 'wait\]: .* code 137 flags 1' \
     'b; sleep 100\]: .* code 137 flags 1' '^0 sleep' '-off: type 0x82' 'Power down'
 
 # ---- one that switches to another root ----

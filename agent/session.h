@@ -99,6 +99,12 @@ void ag_request_end(struct ag_session *s);
 /* Sends what is queued, waiting at most ms. */
 void ag_flush(struct ag_session *s, unsigned ms);
 
+/*
+ * While a command runs, what watches over it must get the CPU whatever the command does with it (a fork
+ * bomb's thousand processes): real-time priority, which no child inherits.
+ */
+void ag_urgent(bool on);
+
 /* ---- exec.c ---- */
 void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d);
 enum ag_step ag_exec_stdin(struct ag_session *s, const uint8_t *data, size_t n);
@@ -116,6 +122,7 @@ struct ag_command {
     const char *cwd;
     int stdio[3];
     int proc_fd;
+    bool urgent; /* see ag_urgent */
 };
 
 /* What the keeper reports, once, in one datagram. */
