@@ -3,15 +3,16 @@
 # The wrapper and the agent in real QEMU (software emulation), on a Debian kernel with a busybox userland that
 # is put together here; the agent is driven from inside the guest, over vsock_loopback.
 #
-#     qemu-test.sh AGENT GUEST_CHECK     the kernel: $PROVIUM_GUEST_DIR/vmlinuz and /modules; exit 77 without
+#     qemu-test.sh AGENT GUEST_CHECK     the kernel: vmlinuz and modules/ in $PROVIUM_GUEST_DIR,
+#                                      else in `guest` of the build directory; exit 77 without
 set -u -o pipefail
-agent=$1 check=$2
-kernel=${PROVIUM_GUEST_DIR:-/nonexistent}/vmlinuz
-modules=${PROVIUM_GUEST_DIR:-/nonexistent}/modules
+agent=$(realpath "$1") check=$(realpath "$2")
+guest=${PROVIUM_GUEST_DIR:-$(dirname "$agent")/../guest}
+kernel=$(realpath -m "$guest/vmlinuz") modules=$(realpath -m "$guest/modules")
 for need in cpio qemu-system-x86_64 busybox mkfs.ext4 debugfs; do
     command -v $need >/dev/null || { echo "skipped: no $need"; exit 77; }
 done
-[ -r "$kernel" ] && [ -d "$modules" ] || { echo "skipped: no kernel in PROVIUM_GUEST_DIR"; exit 77; }
+[ -r "$kernel" ] && [ -d "$modules" ] || { echo "skipped: no kernel in $guest"; exit 77; }
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
