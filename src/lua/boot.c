@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm:boot{...}: names, types and host paths of the options.  What a value means to a VM (least memory,
- * formats of disks, access) is checked by the guest, before it starts QEMU.
+ * vm:boot{...}: names, types and host paths of the options.  What else a value means to a VM (formats of
+ * disks, access) is checked by the guest, before it starts QEMU.
  */
+
+#include <sys/stat.h>
 
 #include "lua/vm.h"
 #include "util/err.h"
 #include "util/parse.h"
+
+#define MIN_MEMORY (UINT64_C(32) << 20)
 
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
 
@@ -38,6 +42,8 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 
         if (pv_parse_size(s, &o->memory, &err) < 0)
             pv_lua_raise(L, "boot option 'memory': %s", err.text);
+        if (o->memory < MIN_MEMORY)
+            pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
     }
     lua_pop(L, 1);
 }
@@ -111,6 +117,7 @@ static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
     const char *what = lua_pushfstring(L, "disk %d", number), *format = "raw";
     char found[PATH_MAX];
     bool readonly, snapshot;
+    struct stat st;
 
     if (!lua_istable(L, top))
         pv_lua_raise(L, "boot option 'disks': %s must be a table such as {path = \"disk.img\"}, got %s", what,
@@ -123,6 +130,8 @@ static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
     if (lua_getfield(L, top, "path") != LUA_TSTRING)
         pv_lua_raise(L, "%s needs a path: {path = \"disk.img\"}", what);
     find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, found);
+    if (stat(found, &st) == 0 && S_ISDIR(st.st_mode))
+        pv_lua_raise(L, "%s: '%s' is a directory, expected an image file", what, found);
     o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
     o->disks[o->n_disks++] = (struct pv_guest_disk){
         .path = pv_xstrdup(found), .format = pv_xstrdup(format), .readonly = readonly, .snapshot = snapshot};

@@ -256,6 +256,8 @@ static void test_vm_options(void **state)
          "boot option 'memory': '12Q' is not a size; expected a number with K, M, G or "
          "T, such as \"512M\" or \"1G\""},
         {"vm:boot{memory = 512}", "boot option 'memory' must be a string, got number 512"},
+        {"vm:boot{memory = '1M'}", "boot option 'memory': '1M' is too small for a kernel; at least 32M"},
+        {"vm:boot{disks = {{path = '/'}}}", "disk 1: '/' is a directory, expected an image file"},
         {"vm:boot{cpus = 0}", "boot option 'cpus' must be 1 to 255, got 0"},
         {"vm:boot{cpus = 1.5}", "boot option 'cpus' must be an integer, got number 1.5"},
         {"vm:boot{cpus = 'two'}", "boot option 'cpus' must be an integer, got string \"two\""},

@@ -145,7 +145,7 @@ static void add_tails(struct pv_file_report *f)
             tail_of_log(f, &f->logs[i]);
 }
 
-/* Removes the log directory of a file that passed; of one that failed, all but logs with something in. */
+/* Removes the log directory of a file that passed; one that failed keeps its logs. */
 static void settle_logs(struct slot *s)
 {
     struct pv_file_report *f = s->report;
@@ -158,7 +158,7 @@ static void settle_logs(struct slot *s)
     for (size_t i = 0; i < f->n_logs; i++) {
         struct stat st;
 
-        if (lstat(f->logs[i].path, &st) == 0 && st.st_size > 0) {
+        if (lstat(f->logs[i].path, &st) == 0) {
             f->logs[kept++] = f->logs[i];
             continue;
         }
