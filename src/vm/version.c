@@ -61,7 +61,7 @@ static int run_version(const char *qemu, struct output *o, struct pv_err *err)
     pid = pv_spawn(&sp, NULL, err);
     if (pid < 0) {
         if (err && err->cls == PV_E_MISSING)
-            pv_err_append(err, "; install QEMU (Debian's package qemu-system-x86)");
+            pv_err_append(err, "; install it: apt install qemu-system-x86");
         return -1;
     }
     pv_close(&to);

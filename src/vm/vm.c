@@ -427,7 +427,7 @@ static int spawn_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const str
     if (vm->pid >= 0)
         return 0;
     if (err && err->cls == PV_E_MISSING)
-        pv_err_append(err, "; install QEMU (Debian's package qemu-system-x86)");
+        pv_err_append(err, "; install it: apt install qemu-system-x86");
     return -1;
 }
 
