@@ -16,7 +16,8 @@
  * on at a time per connection; PING and CANCEL may come at any time.  An answer whose id is not the current
  * request's is stale and is dropped by the host.
  *
- * A request is answered by exactly one of OK, ERROR, EXIT or PONG, with DATA/STDOUT/STDERR frames before it.
+ * A request is answered by exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE or WORKER, with DATA,
+ * STDOUT, STDERR, ENTRY and HOLE frames before it.
  */
 #ifndef PV_WIRE_PROTO_H
 #define PV_WIRE_PROTO_H
@@ -30,6 +31,7 @@ enum {
     PV_FRAME_MAX = 1024 * 1024, /* largest payload */
     PV_CHUNK = 256 * 1024,      /* data bytes that senders put in one DATA/STDOUT/STDIN frame */
     PV_PATH_MAX = 4096,         /* longest path in a request */
+    PV_BUFS_MAX = 64,           /* most buffers, and most pointers, of one SYSCALL */
     PV_ARGS_MAX = 65536,        /* most arguments, and most environment entries, of one EXEC */
 };
 
@@ -80,7 +82,20 @@ enum {
     X(STDERR, 0x86) \
     /* EXIT: u32 id, u32 exit code (128 + signal when killed), u32 signal (0: none), \
      * u32 flags (PV_EXIT_*), u64 duration in ns. */ \
-    X(EXIT, 0x87)
+    X(EXIT, 0x87) \
+    /* SYSRET: u32 id, u64 return value (two's complement; -errno on failure), u32 n, n x bytes: every \
+     * buffer of the request in its order as the kernel left it, then the pointers' memory that was \
+     * asked for with PV_PTR_OUTPUT, in their order. */ \
+    X(SYSRET, 0x88) \
+    /* JOB: u32 id, u32 job, u32 pid. */ \
+    X(JOB, 0x89) \
+    /* JOB_STATE: u32 id, u32 running (0 or 1), u32 exit code, u32 signal (both 0 while it runs). */ \
+    X(JOB_STATE, 0x8a) \
+    /* WORKER: u32 id, u32 vsock port, u32 pid (of a thread: its thread id). */ \
+    X(WORKER, 0x8b) \
+    /* ENTRY, HOLE: as WENTRY and WHOLE. */ \
+    X(ENTRY, 0x8c) \
+    X(HOLE, 0x8d)
 
 enum pv_msg {
 #define PV_MSG_ENUM(name, number) PV_MSG_##name = (number),
@@ -90,6 +105,9 @@ enum pv_msg {
 
 enum { PV_EXEC_STDIN = 1 }; /* STDIN frames follow; else stdin is /dev/null */
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
+enum { PV_PTR_OUTPUT = 1 };
+enum { PV_SPAWN_THREAD = 1 };
+enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3 };
 enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 
 /*

@@ -118,4 +118,83 @@ int pv_guest_mount_vfs(struct pv_guest *g, int64_t timeout_ns, struct pv_err *er
 /* Sends n bytes and waits for the same bytes back: the raw round trip, for bench and health. */
 int pv_guest_ping(struct pv_guest *g, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err);
 
+/* ---- raw kernel access, jobs, workers, trees: see SPEC 3 and wire/proto.h ---- */
+
+struct pv_sys_buf {
+    unsigned slot; /* 0..5: the argument that the buffer's address replaces */
+    const void *data;
+    size_t n;
+};
+
+struct pv_sys_ptr {
+    unsigned buf;    /* index into bufs */
+    uint32_t offset; /* where in that buffer the address is stored */
+    uint32_t len;    /* bytes of memory; n <= len */
+    bool output;     /* wanted back */
+    const void *data;
+    size_t n;
+};
+
+struct pv_syscall {
+    uint64_t nr, args[6];
+    const struct pv_sys_buf *bufs;
+    size_t n_bufs;
+    const struct pv_sys_ptr *ptrs;
+    size_t n_ptrs;
+    int64_t timeout_ns; /* 0: none */
+};
+
+struct pv_sysret {
+    int64_t value;
+    struct pv_buf *out; /* n_bufs + pointers with output, in that order */
+    size_t n_out;
+};
+
+void pv_sysret_fini(struct pv_sysret *r);
+
+/*
+ * Checks slots, indices, offsets (offset + 8 <= the buffer's size) and lengths: class usage.  A syscall that
+ * ended its own process: class guest-died, saying how ("the agent process was killed by SIGSEGV in ..."); the
+ * next call gets a fresh one.
+ */
+int pv_guest_syscall(struct pv_guest *g, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err);
+
+struct pv_job {
+    uint32_t id, pid;
+};
+
+struct pv_job_state {
+    bool running;
+    int exit_code; /* -1 while running; 128 + signal when killed */
+    struct pv_buf out, err;
+};
+
+void pv_job_state_fini(struct pv_job_state *s);
+/* argv, env and cwd of x are used. */
+int pv_guest_job_start(struct pv_guest *g, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
+/* wait_ns 0: only looks. An unknown job is class guest, ENOENT. */
+int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
+                      struct pv_err *err);
+int pv_guest_job_kill(struct pv_guest *g, uint32_t job, struct pv_job_state *s, struct pv_err *err);
+
+/*
+ * A worker is a guest handle of its own kind: every call above works on it, but not boot, shutdown and spawn.
+ * It is freed by pv_guest_free, which ends it; it must be freed before the guest that it came from.
+ */
+struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, struct pv_err *err);
+/* NULL for a VM; the VM for a worker. */
+struct pv_guest *pv_guest_parent(const struct pv_guest *g);
+
+/* The kernel log as text. */
+int pv_guest_dmesg(struct pv_guest *g, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err);
+
+/*
+ * Trees, streamed.  A host path that is a directory goes with all that is in it; modes, symbolic links, holes
+ * and empty directories are kept.  pull never writes outside host_path, whatever the guest answers.
+ */
+int pv_guest_push(struct pv_guest *g, const char *host_path, const char *guest_path, int64_t timeout_ns,
+                  struct pv_err *err);
+int pv_guest_pull(struct pv_guest *g, const char *guest_path, const char *host_path, int64_t timeout_ns,
+                  struct pv_err *err);
+
 #endif
