@@ -223,7 +223,8 @@ int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, struc
     free(f.seen);
     if (rc < 0)
         return -1;
-    qsort(out->v, out->n, sizeof(*out->v), by_path);
+    if (out->n)
+        qsort(out->v, out->n, sizeof(*out->v), by_path);
     settle_names(out);
     before = out->n;
     keep_only(out, only);
