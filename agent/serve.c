@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +72,14 @@ void ag_ignore_signals(bool ignore)
 
     for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
         sigaction(sigs[i], &sa, NULL);
+    /* Two that libc keeps to itself (32, 33) come ignored from some parents: glibc's posix_spawn does that. */
+    for (int sig = 32; !ignore && sig < 34; sig++) {
+        static const struct {
+            unsigned long handler, flags, restorer, mask;
+        } dfl; /* the kernel's struct sigaction: SIG_DFL is 0 */
+
+        syscall(SYS_rt_sigaction, sig, &dfl, NULL, sizeof(dfl.mask));
+    }
 }
 
 static void oom_spare(int proc_fd)
