@@ -38,7 +38,8 @@ void pv_kernel_fini(struct pv_kernel *k);
 /*
  * The tree of the kernel: `explicit_dir` when not NULL (must hold a modules tree; else class usage), else
  * the first that exists of: modules/RELEASE and modules beside the kernel, lib/modules/RELEASE beside it or
- * one directory up, /lib/modules/RELEASE.  NULL with err->cls == PV_E_NONE when there is none.  Caller frees.
+ * one directory up, /lib/modules/RELEASE.  A tree without indexes (an unpacked package) is indexed in the
+ * cache, and that directory is returned.  NULL with err->cls == PV_E_NONE when there is none.  Caller frees.
  */
 char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
                       struct pv_err *err);

@@ -70,6 +70,7 @@ static int setup(void **state)
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
         return -1;
     tree = pv_path_join(dir, "lib/modules/" RELEASE);
+    setenv("XDG_CACHE_HOME", dir, 1);
     return 0;
 }
 
@@ -203,7 +204,6 @@ static void finds_the_tree(void **state)
     cleanup_free char *flat = pv_path_join(dir, "vmlinuz"), *link = pv_path_join(dir, "link/vmlinuz");
     cleanup_free char *link_dir = pv_path_join(dir, "link"), *beside = pv_path_join(dir, "flat/modules");
     cleanup_free char *beside_kernel = pv_path_join(dir, "flat/vmlinuz");
-    cleanup_free char *bare = pv_path_join(dir, "bare");
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
@@ -218,15 +218,33 @@ static void finds_the_tree(void **state)
     expect_tree(NULL, kernel, "0.0.0-none", NULL);
     expect_tree(NULL, kernel, NULL, NULL);
     expect_tree(NULL, beside_kernel, "0.0.0-none", NULL); /* an empty "modules" is none */
-    assert_int_equal(rmdir(beside), 0);
-    assert_int_equal(symlink(bare, beside), 0);
-    expect_tree(NULL, beside_kernel, RELEASE, bare);
     expect_tree(tree, kernel, NULL, tree);
     expect_tree(dir, kernel, RELEASE, tree); /* one level too high, but clear */
     assert_null(pv_modules_find(boot, kernel, RELEASE, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "no modules tree"));
     expect_tree("/does/not/exist", kernel, RELEASE, NULL);
+}
+
+/* A tree of an unpacked package: indexed in the cache, the tree itself stays as it is. */
+static void indexes_a_bare_tree(void **state)
+{
+    cleanup_free char *bare = pv_path_join(dir, "bare"), *dep = pv_path_join(bare, "modules.dep");
+    cleanup_free char *kernel = pv_path_join(dir, "boot/vmlinuz"),
+                      *cache = pv_path_join(dir, "provium/modules/");
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, &err);
+    cleanup_free char *again = pv_modules_find(bare, kernel, NULL, &err);
+    struct pv_modlist l = {0};
+
+    (void)state;
+    assert_non_null(index);
+    assert_memory_equal(index, cache, strlen(cache));
+    assert_string_equal(again, index);
+    assert_int_equal(pv_modlist_add(&l, index, "top_mod", &err), 0);
+    expect_list(&l, "base middle top_mod");
+    assert_int_equal(access(dep, F_OK), -1);
+    pv_modlist_fini(&l);
 }
 
 static void finding_nothing_is_no_error(void **state)
@@ -275,6 +293,8 @@ int main(void)
         cmocka_unit_test(resolves_aliases),
         cmocka_unit_test(says_which_depmod),
         cmocka_unit_test(finds_the_tree),
+        cmocka_unit_test(indexes_a_bare_tree),
+        cmocka_unit_test(indexes_a_bare_tree),
         cmocka_unit_test(finding_nothing_is_no_error),
         cmocka_unit_test(lists_the_real_ones),
     };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "image/image.h"
+#include "image/modindex.h"
 #include "util/err.h"
 #include "util/path.h"
 
@@ -86,8 +87,8 @@ static char *tree_beside(const char *dir, const char *release)
     return tree;
 }
 
-char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
-                      struct pv_err *err)
+static char *find_tree(const char *explicit_dir, const char *kernel_path, const char *release,
+                       struct pv_err *err)
 {
     cleanup_free char *dir = NULL, *real = NULL;
     char *tree;
@@ -105,6 +106,25 @@ char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const c
     if (!tree && release)
         tree = tree_or_free(pv_xasprintf("/lib/modules/%s", release));
     return tree; /* NULL with err untouched: there is none */
+}
+
+static bool is_indexed(const char *tree)
+{
+    return has(tree, "modules.dep.bin") || has(tree, "modules.dep");
+}
+
+char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
+                      struct pv_err *err)
+{
+    char *tree = find_tree(explicit_dir, kernel_path, release, err), *index;
+
+    if (!tree || is_indexed(tree))
+        return tree;
+    index = pv_modules_index(tree, NULL);
+    if (!index)
+        return tree; /* pv_modlist_add says what is missing and how to make it */
+    free(tree);
+    return index;
 }
 
 /* ---- what a module needs ---- */
@@ -217,7 +237,7 @@ int pv_modlist_add(struct pv_modlist *l, const char *tree, const char *name, str
     struct kmod_ctx *ctx;
     int rc;
 
-    if (!has(tree, "modules.dep.bin") && !has(tree, "modules.dep"))
+    if (!is_indexed(tree))
         return no_index(tree, err);
     ctx = open_tree(tree, err);
     if (!ctx)
