@@ -294,7 +294,6 @@ int main(void)
         cmocka_unit_test(says_which_depmod),
         cmocka_unit_test(finds_the_tree),
         cmocka_unit_test(indexes_a_bare_tree),
-        cmocka_unit_test(indexes_a_bare_tree),
         cmocka_unit_test(finding_nothing_is_no_error),
         cmocka_unit_test(lists_the_real_ones),
     };
