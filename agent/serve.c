@@ -72,7 +72,8 @@ void ag_ignore_signals(bool ignore)
 
     for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
         sigaction(sigs[i], &sa, NULL);
-    /* Two that libc keeps to itself (32, 33) come ignored from some parents: glibc's posix_spawn does that. */
+    /* Two that libc keeps to itself (32, 33) come ignored from some parents: glibc's posix_spawn does that.
+     */
     for (int sig = 32; !ignore && sig < 34; sig++) {
         static const struct {
             unsigned long handler, flags, restorer, mask;

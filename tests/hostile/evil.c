@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In the guest: ends the real agent, takes its vsock port and says to whoever connects what an agent never would.
+ * In the guest: ends the real agent, takes its vsock port and says to whoever connects what an agent never
+ * would.
  *
  *     evil garbage|half|huge|silent|close|flood|early
  */
@@ -47,8 +48,8 @@ static void say(int fd, const void *bytes, size_t n)
 }
 
 /* READY: type 0x80, length, magic "PVM1", version 1, pid 1, release "evil". */
-static const unsigned char ready[] = {0x80, 20, 0, 0, 0, 'P', 'V', 'M', '1', 1, 0, 0, 0, 1,  0,
-                                      0,    0,  4, 0, 0, 0,   'e', 'v', 'i', 'l'};
+static const unsigned char ready[] = {0x80, 20, 0, 0, 0, 'P', 'V', 'M', '1', 1,   0,   0,  0,
+                                      1,    0,  0, 0, 4, 0,   0,   0,   'e', 'v', 'i', 'l'};
 
 static void serve(int fd, const char *mode)
 {
