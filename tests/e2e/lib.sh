@@ -27,7 +27,7 @@ marked() {
         */provium | */qemu-system-*) ;;
         *) continue ;;
         esac
-        tr '\0' '\n' <"$p/environ" 2>/dev/null | grep -qxF "PROVIUM_E2E_MARK=$work" && echo "${p#/proc/}"
+        tr '\0' '\n' 2>/dev/null <"$p/environ" | grep -qxF "PROVIUM_E2E_MARK=$work" && echo "${p#/proc/}"
     done
 }
 
