@@ -224,7 +224,7 @@ static void test_bad_headers(void **state)
         {PV_MSG_PING, 0xff, 0xff, 0xff, 0xff}, /* 4 GiB */
         {PV_MSG_EXEC, 1, 0, 0x10, 0},          /* one byte too long */
         {0, 0, 0, 0, 0},                       /* unknown types */
-        {0x0a, 0, 0, 0, 0},
+        {0x15, 0, 0, 0, 0},
         {0x7f, 4, 0, 0, 0},
         {0xff, 4, 0, 0, 0},
     };
@@ -234,7 +234,7 @@ static void test_bad_headers(void **state)
         cl_send_raw(c, bad[i], sizeof(bad[i]));
         expect_closed(c);
     }
-    for (unsigned type = PV_MSG_READY; type <= PV_MSG_EXIT; type++) { /* the guest's own words */
+    for (unsigned type = PV_MSG_READY; type <= PV_MSG_HOLE; type++) { /* the guest's own words */
         const uint8_t frame[] = {(uint8_t)type, 4, 0, 0, 0, 1, 0, 0, 0};
 
         cl_send_raw(c, frame, sizeof(frame));

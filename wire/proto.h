@@ -66,6 +66,42 @@ enum {
     /* CANCEL: u32 id.  Ends the request at once if it is still being worked on (an EXEC's whole \
      * process tree is killed); its answer still comes.  No answer of its own. */ \
     X(CANCEL, 0x09) \
+    /* SYSCALL: u32 id, u64 timeout in ms (0: none), u64 number, 6 x u64 argument, u32 n, n x {u32 slot \
+     * (0..5), bytes data}: the argument becomes the address of a copy of data; u32 m, m x {u32 buffer \
+     * (0..n-1), u32 offset, u32 length, u32 flags (PV_PTR_*), bytes data}: the address of `length` bytes of \
+     * memory that begin with data (then zeros) is stored in that buffer at offset.  Answer: SYSRET; or \
+     * ERROR: ETIMEDOUT when the timeout interrupted it, EPROTO when slots, buffers or offsets are wrong. \
+     * While it blocks, nothing else is heard, CANCEL neither. */ \
+    X(SYSCALL, 0x0a) \
+    /* JOB_START: u32 id, str cwd, u32 argc, argc x str, u32 envc, envc x str (as in EXEC).  Answer: JOB or \
+     * ERROR. */ \
+    X(JOB_START, 0x0b) \
+    /* JOB_WAIT: u32 id, u32 job, u64 longest wait in ms (0: only look).  Answer: all output so far as \
+     * STDOUT and STDERR frames, then JOB_STATE; ERROR ENOENT for a job that is unknown. */ \
+    X(JOB_WAIT, 0x0c) \
+    /* JOB_KILL: u32 id, u32 job.  Kills it with all its descendants.  Answer: as to JOB_WAIT. */ \
+    X(JOB_KILL, 0x0d) \
+    /* SPAWN: u32 id, u32 flags (PV_SPAWN_*).  A worker that waits 10 s for a connection to its own port, \
+     * where it greets with READY.  Answer: WORKER or ERROR. */ \
+    X(SPAWN, 0x0e) \
+    /* STATUS: u32 id, u32 pid of a session (READY) or worker (WORKER).  Answer: JOB_STATE, or ERROR ESRCH. \
+     */ \
+    X(STATUS, 0x0f) \
+    /* DMESG: u32 id.  The kernel log as text.  Answer: DATA frames, then OK with the number of bytes. */ \
+    X(DMESG, 0x10) \
+    /* TREE_PUT: u32 id, str path.  Then WENTRY frames; after one of a file its WDATA (none empty) and WHOLE \
+     * frames; the last WENTRY is PV_ENTRY_END.  Answer: OK with the number of entries, or ERROR as soon as \
+     * it fails; after an ERROR the agent drops the rest up to and including PV_ENTRY_END. */ \
+    X(TREE_PUT, 0x11) \
+    /* WENTRY: u32 id, u32 kind (PV_ENTRY_*), u32 mode (07777), u64 size (of a file: a hint, what comes \
+     * counts), str name (below path; "" is path itself, which comes first), str target (of a link).  A name \
+     * has no empty component, no "." and no ".."; directories come before what is in them. */ \
+    X(WENTRY, 0x12) \
+    /* WHOLE: u32 id, u64 length of a hole in the file. */ \
+    X(WHOLE, 0x13) \
+    /* TREE_GET: u32 id, str path.  Answer: ENTRY frames, each file's followed by its DATA and HOLE frames, \
+     * then OK with the number of entries (no PV_ENTRY_END); or ERROR, also in the middle. */ \
+    X(TREE_GET, 0x14) \
     /* ---- guest to host ---- */ \
     /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
     X(READY, 0x80) \
@@ -105,8 +141,8 @@ enum pv_msg {
 
 enum { PV_EXEC_STDIN = 1 }; /* STDIN frames follow; else stdin is /dev/null */
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
-enum { PV_PTR_OUTPUT = 1 };
-enum { PV_SPAWN_THREAD = 1 };
+enum { PV_PTR_OUTPUT = 1 };   /* its memory is wanted back in SYSRET */
+enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */
 enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3 };
 enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 
