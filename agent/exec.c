@@ -21,8 +21,6 @@
 
 enum { PIPE_SIZE = 256 * 1024 };
 
-static char *args[PV_ARGS_MAX + 1], *envs[PV_ARGS_MAX + 1];
-
 /*
  * A `str` made into a C string where it lies: moved one byte down, over its length field, which has been
  * read by then.  NULL (and d bad) when it holds a NUL byte.
@@ -51,6 +49,15 @@ static uint32_t take_list(struct pv_dec *d, char **list)
         list[i] = take_str(d);
     list[d->bad ? 0 : n] = NULL;
     return n;
+}
+
+bool ag_take_command(struct ag_session *s, struct pv_dec *d)
+{
+    pv_dec_str(d, s->cwd, sizeof(s->cwd));
+    uint32_t argc = take_list(d, s->args);
+
+    take_list(d, s->envs);
+    return pv_dec_done(d) && argc;
 }
 
 static void close_fd(int *fd)
@@ -83,7 +90,6 @@ static int make_pipe(int *ours, int *theirs, bool we_read)
 
 static void child_main(struct ag_session *s, int ctl, const struct ag_command *c)
 {
-    close(s->fd);
     close_all(&s->exec);
     ag_keeper(ctl, c);
 }
@@ -101,7 +107,7 @@ static int launch(struct ag_session *s, struct ag_command *c, bool with_stdin)
         (!with_stdin || make_pipe(&x->in, &c->stdio[0], false) == 0) &&
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0) {
         x->ctl = ctl[0];
-        pid = fork();
+        pid = ag_fork_keeper(s);
     }
     if (pid == 0)
         child_main(s, ctl[1], c);
@@ -111,6 +117,7 @@ static int launch(struct ag_session *s, struct ag_command *c, bool with_stdin)
     for (int i = 0; i < 3; i++)
         if (c->stdio[i] != s->w.null_fd)
             close_fd(&c->stdio[i]);
+    x->keeper = pid;
     if (pid > 0)
         return 0;
     close_all(x);
@@ -120,17 +127,18 @@ static int launch(struct ag_session *s, struct ag_command *c, bool with_stdin)
 
 void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
-    static char cwd[PV_PATH_MAX];
-    struct ag_command c = {
-        .argv = args, .envp = envs, .cwd = cwd, .proc_fd = s->w.proc_fd, .urgent = s->w.may_halt};
+    struct ag_command c = {.argv = s->args,
+                           .envp = s->envs,
+                           .cwd = s->cwd,
+                           .pump = {-1, -1},
+                           .sink = {-1, -1},
+                           .proc_fd = s->w.proc_fd,
+                           .urgent = s->w.may_halt};
     struct ag_exec *x = &s->exec;
     uint32_t flags = pv_dec_u32(d);
     uint64_t timeout = pv_dec_u64(d);
 
-    pv_dec_str(d, cwd, sizeof(cwd));
-    uint32_t argc = take_list(d, args);
-    take_list(d, envs);
-    if (!pv_dec_done(d) || argc == 0 || flags & ~(uint32_t)PV_EXEC_STDIN) {
+    if (!ag_take_command(s, d) || flags & ~(uint32_t)PV_EXEC_STDIN) {
         ag_reply_error(s, id, EPROTO, "malformed EXEC");
         return;
     }
@@ -138,7 +146,7 @@ void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     if (timeout && timeout < (uint64_t)(INT64_MAX - ag_now()) / 1000000)
         x->due = ag_now() + (int64_t)timeout * 1000000;
     if (launch(s, &c, flags & PV_EXEC_STDIN) < 0) {
-        ag_reply_error(s, id, errno, "start '%.4000s'", args[0]);
+        ag_reply_error(s, id, errno, "start '%.4000s'", s->args[0]);
         return;
     }
     if (s->w.may_halt)
@@ -190,6 +198,7 @@ static void finish(struct ag_session *s)
     if (s->w.may_halt)
         ag_urgent(false);
     close_all(&s->exec);
+    ag_reap_later(s, s->exec.keeper);
     ag_request_end(s);
 }
 
@@ -244,7 +253,7 @@ void ag_exec_output(struct ag_session *s, int which)
 {
     struct ag_exec *x = &s->exec;
     size_t max = x->ended ? x->left[which] : PV_CHUNK;
-    ssize_t n = max ? ag_pump(s, which ? PV_MSG_STDERR : PV_MSG_STDOUT, x->out[which], max) : 0;
+    ssize_t n = max ? ag_pump(s, which ? PV_MSG_STDERR : PV_MSG_STDOUT, x->out[which], -1, max) : 0;
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         if (x->ended)

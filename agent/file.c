@@ -53,7 +53,7 @@ void ag_read_more(struct ag_session *s)
     struct ag_file *f = &s->file;
 
     while (ag_data_room(s)) {
-        ssize_t n = ag_pump(s, PV_MSG_DATA, f->fd, PV_CHUNK);
+        ssize_t n = ag_pump(s, PV_MSG_DATA, f->fd, -1, PV_CHUNK);
 
         if (n > 0) {
             f->bytes += (uint64_t)n;

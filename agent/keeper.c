@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@ enum {
     STOP_MS = 2000,
     KILL_MS = 5000,       /* then EXIT is answered, whatever is left */
     KILL_LONG_MS = 60000, /* and the killing goes on behind it */
+    SINK_MAX = 64 << 20,
+    PUMP_ROUNDS = 16, /* more than a pipe holds */
 };
 
 struct failure {
@@ -130,6 +133,39 @@ static bool kill_family(const struct ag_command *c, pid_t pid, unsigned ms, int 
     }
 }
 
+/* ---- what a job says ---- */
+
+struct sink {
+    int from, to;
+    uint64_t n;
+};
+
+/* Moves what is there now, some of it if it is without end. At the end of the pipe, from becomes -1. */
+static void pump(struct sink *k)
+{
+    static const char full[] = "\n[provium: more than 64 MiB of output: the rest is dropped]\n";
+    static char buf[64 * 1024];
+
+    for (int i = 0; i < PUMP_ROUNDS && k->from >= 0; i++) {
+        ssize_t n = read(k->from, buf, sizeof(buf));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            close(k->from);
+            k->from = -1;
+            return;
+        }
+        if (k->n < SINK_MAX && k->n + (uint64_t)n >= SINK_MAX)
+            ag_write_all(k->to, full, sizeof(full) - 1);
+        k->n += (uint64_t)n;
+        if (k->n < SINK_MAX)
+            ag_write_all(k->to, buf, (size_t)n);
+    }
+}
+
 /* ---- the keeper ---- */
 
 static void report(int ctl, const struct ag_report *r)
@@ -177,10 +213,32 @@ static pid_t start(int ctl, const struct ag_command *c)
     return pid;
 }
 
+/* Whatever else the session had open is not the keeper's to hold (the end of a pipe that a test waits for).
+ */
+static void close_others(int ctl, const struct ag_command *c)
+{
+    int keep[] = {0, 1, 2, ctl, c->proc_fd, c->pump[0], c->pump[1], c->sink[0], c->sink[1]};
+    unsigned next = 3;
+
+    for (;;) {
+        unsigned low = ~0U;
+
+        for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
+            if (keep[i] >= (int)next && (unsigned)keep[i] < low)
+                low = (unsigned)keep[i];
+        if (low > next)
+            syscall(SYS_close_range, next, low - (low != ~0U), 0);
+        if (low == ~0U)
+            return;
+        next = low + 1;
+    }
+}
+
 void ag_keeper(int ctl, const struct ag_command *c)
 {
     struct sigaction chld = {.sa_handler = on_child};
-    struct pollfd p = {.fd = ctl, .events = POLLIN};
+    struct sink sink[2];
+    struct pollfd p[3] = {{.fd = ctl, .events = POLLIN}};
     sigset_t block, none;
     bool gone = false, kill_it = false;
     int status = SIGKILL;
@@ -196,12 +254,25 @@ void ag_keeper(int ctl, const struct ag_command *c)
     sigaction(SIGCHLD, &chld, NULL);
     pid_t pid = start(ctl, c);
 
+    close_others(ctl, c);
+    if (c->job)
+        report(ctl, &(struct ag_report){.kind = AG_STARTED, .value = pid});
+    for (int i = 0; i < 2; i++)
+        sink[i] = (struct sink){.from = c->pump[i], .to = c->sink[i]};
     while (!gone && !kill_it) {
-        kill_it = ppoll(&p, 1, NULL, &none) > 0;
+        for (int i = 0; i < 2; i++)
+            p[1 + i] = (struct pollfd){.fd = sink[i].from, .events = POLLIN};
+        if (ppoll(p, 3, NULL, &none) > 0) {
+            kill_it = p[0].revents;
+            pump(&sink[0]);
+            pump(&sink[1]);
+        }
         reap(pid, &status, &gone);
     }
     bool left = kill_it && !kill_family(c, pid, KILL_MS, &status, &gone);
 
+    pump(&sink[0]);
+    pump(&sink[1]);
     report(ctl,
            &(struct ag_report){.kind = AG_ENDED, .value = status, .duration = (uint64_t)(ag_now() - begin)});
     if (left)

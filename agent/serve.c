@@ -22,10 +22,24 @@
 #include <linux/vm_sockets.h>
 
 #include "session.h"
+#include "table.h"
 #include "util.h"
 #include "wire/proto.h"
 
 enum { SESSIONS_MAX = 128, BACKLOG = 32 };
+
+/*
+ * 1 MiB in place of 256 KiB before the other side has to wait for credit; the maximum first, which caps it.
+ * Sockets that are accepted inherit it.
+ */
+void ag_socket_buffers(int fd)
+{
+    static const int options[] = {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE};
+    const uint64_t size = 1 << 20;
+
+    for (size_t i = 0; i < 2; i++)
+        setsockopt(fd, AF_VSOCK, options[i], &size, sizeof(size));
+}
 
 int ag_listen(void)
 {
@@ -38,6 +52,7 @@ int ag_listen(void)
 
     if (fd < 0)
         return -1;
+    ag_socket_buffers(fd);
     if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
     int e = errno;
@@ -66,8 +81,8 @@ static void set_names(char **argv)
 void ag_ignore_signals(bool ignore)
 {
     /* Those that a shutting-down init, a terminal or a broken connection send. */
-    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-                               SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR,  SIGCHLD};
+    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2,
+                               SIGPIPE, SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR};
     struct sigaction sa = {.sa_handler = ignore ? SIG_IGN : SIG_DFL};
 
     for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
@@ -81,6 +96,7 @@ void ag_ignore_signals(bool ignore)
 
         syscall(SYS_rt_sigaction, sig, &dfl, NULL, sizeof(dfl.mask));
     }
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
 }
 
 static void oom_spare(int proc_fd)
@@ -114,8 +130,15 @@ static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n
             ag_sleep_ms(10); /* out of something: no busy loop */
         return;
     }
-    pid_t pid = *n_sessions < SESSIONS_MAX ? fork() : -1;
+    struct ag_slot *slot = *n_sessions < SESSIONS_MAX && w->table ? ag_table_take(w->table) : NULL;
+    pid_t pid = slot ? fork() : -1;
 
+    if (slot && pid < 0)
+        ag_slot_end(slot, 0);
+    if (pid > 0) {
+        slot->pid = pid;
+        slot->session = true;
+    }
     if (pid == 0) {
         close(s->listen_fd);
         ag_session_main(fd, w);
@@ -123,6 +146,16 @@ static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n
     if (pid > 0)
         ++*n_sessions;
     close(fd);
+}
+
+/* Sessions, workers, and what a session's own system calls have made our child. Returns how many sessions. */
+static int reap(const struct ag_world *w)
+{
+    int n = 0, status;
+
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+        n += w->table && ag_table_gone(w->table, pid, status);
+    return n;
 }
 
 /* SIGCHLD only has to interrupt the poll. */
@@ -153,11 +186,11 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
         if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)
             close(i);
     ag_world_init(&w);
+    w.table = ag_table_new();
     for (;;) {
         int r = ppoll(&p, 1, NULL, &none);
 
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            n_sessions--;
+        n_sessions -= reap(&w);
         if (r > 0)
             serve_one(s, &w, &n_sessions);
     }
@@ -173,6 +206,7 @@ void ag_serve_fd(int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         _exit(2);
     umask(0);
+    w.table = ag_table_new();
     prctl(PR_SET_NAME, "provium-agent");
     ag_ignore_signals(true);
     ag_session_main(fd, &w);

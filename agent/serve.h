@@ -11,6 +11,8 @@ struct ag_serve {
 
 /* A listening, non-blocking AF_VSOCK socket on PV_AGENT_PORT; -1 with errno. */
 int ag_listen(void);
+/* For a socket that is to listen. */
+void ag_socket_buffers(int fd);
 
 /*
  * What the wrapper's child runs; never returns.  argv is where /proc/PID/cmdline points: it becomes

@@ -21,8 +21,6 @@
 
 #include "util.h"
 
-static struct ag_session session;
-
 /* ---- the root ---- */
 
 void ag_world_init(struct ag_world *w)
@@ -61,147 +59,6 @@ void ag_world_follow(struct ag_world *w)
     w->root_ino = init.st_ino;
 }
 
-/* ---- sending ---- */
-
-static size_t queued(const struct ag_session *s)
-{
-    return s->out_tail - s->out_head;
-}
-
-/* n bytes at the tail; there must be room. */
-static uint8_t *out_room(struct ag_session *s, size_t n)
-{
-    if (s->out_head == s->out_tail)
-        s->out_head = s->out_tail = 0;
-    if (n > sizeof(s->out) - s->out_tail) {
-        memmove(s->out, s->out + s->out_head, queued(s));
-        s->out_tail -= s->out_head;
-        s->out_head = 0;
-    }
-    return n > sizeof(s->out) - s->out_tail ? NULL : s->out + s->out_tail;
-}
-
-static struct pv_enc begin(struct ag_session *s, unsigned type, size_t room)
-{
-    struct pv_enc e = {.p = out_room(s, room), .cap = room};
-
-    if (!e.p)
-        e.cap = 0;
-    pv_enc_begin(&e, type);
-    return e;
-}
-
-static void end(struct ag_session *s, struct pv_enc *e)
-{
-    s->out_tail += pv_enc_end(e);
-}
-
-void ag_reply_ok(struct ag_session *s, uint32_t id, uint64_t value)
-{
-    struct pv_enc e = begin(s, PV_MSG_OK, 64);
-
-    pv_enc_u32(&e, id);
-    pv_enc_u64(&e, value);
-    end(s, &e);
-}
-
-void ag_reply_exit(struct ag_session *s)
-{
-    const struct ag_exec *x = &s->exec;
-    struct pv_enc e = begin(s, PV_MSG_EXIT, 64);
-
-    pv_enc_u32(&e, s->id);
-    pv_enc_u32(&e, x->code);
-    pv_enc_u32(&e, x->signal);
-    pv_enc_u32(&e, x->flags);
-    pv_enc_u64(&e, x->duration);
-    end(s, &e);
-}
-
-void ag_reply_error(struct ag_session *s, uint32_t id, int errnum, const char *fmt, ...)
-{
-    char text[PV_PATH_MAX + 256];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    struct pv_enc e = begin(s, PV_MSG_ERROR, sizeof(text) + 64);
-
-    pv_enc_u32(&e, id);
-    pv_enc_u32(&e, (uint32_t)errnum);
-    pv_enc_bytes(&e, text, strlen(text));
-    end(s, &e);
-}
-
-bool ag_data_room(const struct ag_session *s)
-{
-    return queued(s) < AG_DATA_HIGH;
-}
-
-ssize_t ag_pump(struct ag_session *s, unsigned type, int fd, size_t max)
-{
-    enum { HEAD = PV_FRAME_HEADER + 8 };
-
-    if (max > PV_CHUNK)
-        max = PV_CHUNK;
-    uint8_t *p = out_room(s, HEAD + max);
-    ssize_t n = p ? read(fd, p + HEAD, max) : 0;
-
-    if (n <= 0)
-        return n;
-    /* The bytes are in place already: only what goes before them is encoded. */
-    struct pv_enc e = {.p = p, .cap = HEAD};
-
-    pv_enc_begin(&e, type);
-    pv_enc_u32(&e, s->id);
-    pv_enc_u32(&e, (uint32_t)n);
-    pv_frame_put_header(p, type, (uint32_t)(HEAD - PV_FRAME_HEADER) + (uint32_t)n);
-    s->out_tail += HEAD + (size_t)n;
-    return n;
-}
-
-static void send_queued(struct ag_session *s)
-{
-    while (queued(s)) {
-        ssize_t n = send(s->fd, s->out + s->out_head, queued(s), MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
-            return;
-        if (n <= 0) {
-            s->dead = true;
-            return;
-        }
-        s->out_head += (size_t)n;
-    }
-}
-
-void ag_flush(struct ag_session *s, unsigned ms)
-{
-    int64_t due = ag_now() + (int64_t)ms * 1000000;
-
-    for (send_queued(s); queued(s) && !s->dead && ag_now() < due; send_queued(s)) {
-        struct pollfd p = {.fd = s->fd, .events = POLLOUT};
-
-        poll(&p, 1, 50);
-    }
-}
-
-static void send_ready(struct ag_session *s)
-{
-    struct utsname u;
-    struct pv_enc e = begin(s, PV_MSG_READY, 256);
-
-    uname(&u);
-    pv_enc_u32(&e, PV_WIRE_MAGIC);
-    pv_enc_u32(&e, PV_WIRE_VERSION);
-    pv_enc_u32(&e, (uint32_t)getpid());
-    pv_enc_bytes(&e, u.release, strlen(u.release));
-    end(s, &e);
-}
-
 /* ---- requests ---- */
 
 void ag_request_end(struct ag_session *s)
@@ -211,6 +68,7 @@ void ag_request_end(struct ag_session *s)
     if (s->file.fd >= 0)
         close(s->file.fd);
     s->file.fd = -1;
+    ag_tree_close(s);
 }
 
 static enum ag_step malformed(struct ag_session *s, uint32_t id, unsigned type)
@@ -227,7 +85,13 @@ static void cancel(struct ag_session *s, uint32_t id)
         ag_exec_kill(s, PV_EXIT_CANCELLED);
         return;
     }
-    ag_reply_error(s, id, ECANCELED, "%s '%s'", s->req == AG_READ ? "read" : "write", s->file.path);
+    static const char *const doing[] = {
+        [AG_READ] = "read", [AG_WRITE] = "write", [AG_KMSG] = "read", [AG_PUT] = "write", [AG_GET] = "read"};
+
+    if (s->req == AG_JOB)
+        ag_reply_error(s, id, ECANCELED, "wait for job %u", s->wait.job->id);
+    else
+        ag_reply_error(s, id, ECANCELED, "%s '%s'", doing[s->req], s->file.path);
     ag_request_end(s);
 }
 
@@ -238,11 +102,11 @@ static enum ag_step do_ping(struct ag_session *s, struct pv_dec *d, uint32_t id)
 
     if (!pv_dec_done(d))
         return malformed(s, id, PV_MSG_PING);
-    struct pv_enc e = begin(s, PV_MSG_PONG, PV_FRAME_HEADER + 8 + n);
+    struct pv_enc e = ag_begin(s, PV_MSG_PONG, PV_FRAME_HEADER + 8 + n);
 
     pv_enc_u32(&e, id);
     pv_enc_bytes(&e, data, n);
-    end(s, &e);
+    ag_end(s, &e);
     return AG_DONE;
 }
 
@@ -254,9 +118,32 @@ static enum ag_step do_data(struct ag_session *s, unsigned type, struct pv_dec *
 
     if (!pv_dec_done(d))
         return malformed(s, id, type);
-    if (s->id != id || s->req != (type == PV_MSG_STDIN ? AG_EXEC : AG_WRITE))
+    if (s->id != id)
         return AG_DONE;
-    return type == PV_MSG_STDIN ? ag_exec_stdin(s, data, n) : ag_write_data(s, data, n);
+    if (type == PV_MSG_STDIN)
+        return s->req == AG_EXEC ? ag_exec_stdin(s, data, n) : AG_DONE;
+    return s->req == AG_WRITE ? ag_write_data(s, data, n)
+           : s->req == AG_PUT ? ag_put_data(s, data, n)
+                              : AG_DONE;
+}
+
+/* WENTRY and WHOLE, likewise. */
+static enum ag_step do_tree(struct ag_session *s, unsigned type, struct pv_dec *d, uint32_t id)
+{
+    bool mine = s->id == id && s->req == AG_PUT;
+
+    if (type == PV_MSG_WENTRY) {
+        if (mine)
+            ag_put_entry(s, d);
+        return AG_DONE;
+    }
+    uint64_t n = pv_dec_u64(d);
+
+    if (!pv_dec_done(d))
+        return malformed(s, id, type);
+    if (mine)
+        ag_put_hole(s, n);
+    return AG_DONE;
 }
 
 static enum ag_step do_request(struct ag_session *s, unsigned type, struct pv_dec *d, uint32_t id)
@@ -267,6 +154,33 @@ static enum ag_step do_request(struct ag_session *s, unsigned type, struct pv_de
     }
     ag_world_follow(&s->w);
     switch (type) {
+    case PV_MSG_SYSCALL:
+        ag_syscall(s, id, d);
+        return AG_DONE;
+    case PV_MSG_JOB_START:
+        ag_job_start(s, id, d);
+        return AG_DONE;
+    case PV_MSG_JOB_WAIT:
+    case PV_MSG_JOB_KILL:
+        ag_job_ask(s, id, d, type == PV_MSG_JOB_KILL);
+        return AG_DONE;
+    case PV_MSG_SPAWN:
+        ag_spawn(s, id, d);
+        return AG_DONE;
+    case PV_MSG_STATUS:
+        ag_status(s, id, d);
+        return AG_DONE;
+    case PV_MSG_DMESG:
+        if (!pv_dec_done(d))
+            return malformed(s, id, type);
+        ag_kmsg_start(s, id);
+        return AG_DONE;
+    case PV_MSG_TREE_PUT:
+        ag_put_start(s, id, d);
+        return AG_DONE;
+    case PV_MSG_TREE_GET:
+        ag_get_start(s, id, d);
+        return AG_DONE;
     case PV_MSG_EXEC:
         ag_exec_start(s, id, d);
         return AG_DONE;
@@ -314,6 +228,9 @@ static enum ag_step do_frame(struct ag_session *s, unsigned type, uint8_t *paylo
     case PV_MSG_STDIN:
     case PV_MSG_WDATA:
         return do_data(s, type, &d, id);
+    case PV_MSG_WENTRY:
+    case PV_MSG_WHOLE:
+        return do_tree(s, type, &d, id);
     default:
         return do_request(s, type, &d, id);
     }
@@ -358,6 +275,12 @@ enum stall {
     STALL_ROOM, /* its answer might not fit */
 };
 
+/* The most that the data in a frame's answer may take. */
+static size_t answer_size(unsigned type, uint32_t n)
+{
+    return type == PV_MSG_PING ? n : type == PV_MSG_SYSCALL ? PV_FRAME_MAX : 0;
+}
+
 static enum stall work_input(struct ag_session *s)
 {
     unsigned type;
@@ -367,7 +290,7 @@ static enum stall work_input(struct ag_session *s)
         uint8_t *payload = s->in + s->in_head + PV_FRAME_HEADER;
 
         /* Answers must find room: a host that does not read is not worked for. */
-        if (sizeof(s->out) - queued(s) < AG_REPLY_MAX + (type == PV_MSG_PING ? (size_t)n : 0))
+        if (sizeof(s->out) - ag_queued(s) < AG_REPLY_MAX + answer_size(type, n))
             return STALL_ROOM;
         enum ag_step step = do_frame(s, type, payload, n);
 
@@ -421,7 +344,7 @@ static void fill_poll(const struct ag_session *s, struct pollfd *p, enum stall s
     for (int i = 0; i < P_N; i++)
         p[i] = (struct pollfd){.fd = -1};
     p[P_SOCK].fd = s->fd;
-    p[P_SOCK].events = (short)(POLLRDHUP | (in_full(s) ? 0 : POLLIN) | (queued(s) ? POLLOUT : 0));
+    p[P_SOCK].events = (short)(POLLRDHUP | (in_full(s) ? 0 : POLLIN) | (ag_queued(s) ? POLLOUT : 0));
     if (s->req == AG_EXEC) {
         p[P_CTL] = (struct pollfd){.fd = x->ctl, .events = POLLIN};
         for (int i = 0; i < 2 && room; i++)
@@ -429,7 +352,11 @@ static void fill_poll(const struct ag_session *s, struct pollfd *p, enum stall s
         if (stall == STALL_FD)
             p[P_WAIT] = (struct pollfd){.fd = x->in, .events = POLLOUT};
     }
-    if (s->req == AG_WRITE && stall == STALL_FD)
+    if (s->req == AG_JOB) {
+        ag_job_due(s, &p[P_CTL].fd);
+        p[P_CTL].events = POLLIN;
+    }
+    if ((s->req == AG_WRITE || s->req == AG_PUT) && stall == STALL_FD)
         p[P_WAIT] = (struct pollfd){.fd = s->file.fd, .events = POLLOUT};
     if (s->req == AG_READ && room)
         p[P_READ] = (struct pollfd){.fd = s->file.fd, .events = POLLIN};
@@ -437,11 +364,29 @@ static void fill_poll(const struct ag_session *s, struct pollfd *p, enum stall s
 
 static int poll_timeout(const struct ag_session *s)
 {
-    if (s->req != AG_EXEC || s->exec.due == INT64_MAX)
+    int fd;
+    int64_t due = s->req == AG_EXEC ? s->exec.due : s->req == AG_JOB ? ag_job_due(s, &fd) : INT64_MAX;
+
+    if (due == INT64_MAX)
         return -1;
-    int64_t ms = (s->exec.due - ag_now() + 999999) / 1000000;
+    int64_t ms = (due - ag_now() + 999999) / 1000000;
 
     return ms < 0 ? 0 : ms > 1000000 ? 1000000 : (int)ms;
+}
+
+/* Answers that are made a piece at a time, as there is room. */
+static void stream_more(struct ag_session *s, const struct pollfd *p)
+{
+    if (s->req == AG_JOB)
+        ag_job_more(s);
+    if (!ag_data_room(s))
+        return;
+    if (s->req == AG_READ && p[P_READ].revents)
+        ag_read_more(s);
+    else if (s->req == AG_KMSG)
+        ag_kmsg_more(s);
+    else if (s->req == AG_GET)
+        ag_get_more(s);
 }
 
 /*
@@ -465,18 +410,18 @@ static void exec_events(struct ag_session *s, const struct pollfd *p)
     ag_exec_check(s);
 }
 
-static void run(struct ag_session *s)
+void ag_session_run(struct ag_session *s)
 {
     enum stall stall = STALL_NONE;
 
-    send_ready(s);
+    ag_send_ready(s);
     while (!s->dead) {
         struct pollfd p[P_N];
 
-        send_queued(s);
-        while (stall == STALL_ROOM && !queued(s) && !s->dead) { /* nothing else would wake us for it */
+        ag_send(s);
+        while (stall == STALL_ROOM && !ag_queued(s) && !s->dead) { /* nothing else would wake us for it */
             stall = work_input(s);
-            send_queued(s);
+            ag_send(s);
         }
         fill_poll(s, p, stall);
         if (poll(p, P_N, poll_timeout(s)) < 0 && errno != EINTR)
@@ -487,24 +432,22 @@ static void run(struct ag_session *s)
             return;
         if (s->req == AG_EXEC)
             exec_events(s, p);
-        if (s->req == AG_READ && p[P_READ].revents && ag_data_room(s))
-            ag_read_more(s);
+        stream_more(s, p);
         stall = work_input(s);
     }
 }
 
 void ag_session_main(int fd, const struct ag_world *w)
 {
-    struct ag_session *s = &session;
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    ag_ignore_signals(true); /* SIGCHLD too: keepers are reaped by the kernel */
-    s->w = *w;
-    s->fd = fd;
-    s->file.fd = -1;
-    s->exec.ctl = s->exec.in = s->exec.out[0] = s->exec.out[1] = -1;
-    run(s);
-    _exit(0); /* the keeper of a running command sees its end of the line and kills the command */
+    ag_ignore_signals(true);
+    struct ag_session *s = ag_session_new(fd, w);
+
+    if (!s)
+        _exit(1);
+    ag_session_run(s);
+    ag_process_end(s);
 }
