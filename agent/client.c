@@ -233,6 +233,79 @@ void cl_id(struct client *c, unsigned type, uint32_t id)
     cl_send(c, &e);
 }
 
+void cl_u32(struct client *c, unsigned type, uint32_t id, uint32_t v)
+{
+    struct pv_enc e = begin(type, id);
+
+    pv_enc_u32(&e, v);
+    cl_send(c, &e);
+}
+
+void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr, const uint64_t arg[6],
+                const struct cl_buf *bufs, uint32_t n_bufs, const struct cl_ptr *ptrs, uint32_t n_ptrs)
+{
+    struct pv_enc e = begin(PV_MSG_SYSCALL, id);
+
+    pv_enc_u64(&e, timeout_ms);
+    pv_enc_u64(&e, nr);
+    for (int i = 0; i < 6; i++)
+        pv_enc_u64(&e, arg ? arg[i] : 0);
+    pv_enc_u32(&e, n_bufs);
+    for (uint32_t i = 0; i < n_bufs; i++) {
+        pv_enc_u32(&e, bufs[i].slot);
+        pv_enc_bytes(&e, bufs[i].data, bufs[i].n);
+    }
+    pv_enc_u32(&e, n_ptrs);
+    for (uint32_t i = 0; i < n_ptrs; i++) {
+        pv_enc_u32(&e, ptrs[i].buf);
+        pv_enc_u32(&e, ptrs[i].offset);
+        pv_enc_u32(&e, ptrs[i].len);
+        pv_enc_u32(&e, ptrs[i].flags);
+        pv_enc_bytes(&e, ptrs[i].data, ptrs[i].n);
+    }
+    cl_send(c, &e);
+}
+
+void cl_job_start(struct client *c, uint32_t id, const char *cmd)
+{
+    struct pv_enc e = begin(PV_MSG_JOB_START, id);
+
+    put_str(&e, "");
+    put_list(&e, (const char *const[]){"/bin/sh", "-c", cmd, NULL});
+    put_list(&e, (const char *const[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL});
+    cl_send(c, &e);
+}
+
+void cl_job_wait(struct client *c, uint32_t id, uint32_t job, uint64_t ms)
+{
+    struct pv_enc e = begin(PV_MSG_JOB_WAIT, id);
+
+    pv_enc_u32(&e, job);
+    pv_enc_u64(&e, ms);
+    cl_send(c, &e);
+}
+
+void cl_entry(struct client *c, uint32_t id, uint32_t kind, uint32_t mode, const char *name,
+              const char *target)
+{
+    struct pv_enc e = begin(PV_MSG_WENTRY, id);
+
+    pv_enc_u32(&e, kind);
+    pv_enc_u32(&e, mode);
+    pv_enc_u64(&e, 0);
+    put_str(&e, name);
+    put_str(&e, target);
+    cl_send(c, &e);
+}
+
+void cl_hole(struct client *c, uint32_t id, uint64_t n)
+{
+    struct pv_enc e = begin(PV_MSG_WHOLE, id);
+
+    pv_enc_u64(&e, n);
+    cl_send(c, &e);
+}
+
 /* ---- answers ---- */
 
 static void append(struct cl_bytes *b, const void *p, size_t n)
@@ -269,6 +342,33 @@ static bool take_answer(struct client *c, struct cl_answer *a)
         a->signal = pv_dec_u32(&c->d);
         a->flags = pv_dec_u32(&c->d);
         a->duration = pv_dec_u64(&c->d);
+        break;
+    case PV_MSG_ENTRY:
+        append(&a->entries, c->d.p, c->d.n);
+        return false;
+    case PV_MSG_HOLE:
+        a->holes += pv_dec_u64(&c->d);
+        return false;
+    case PV_MSG_SYSRET:
+        a->value = pv_dec_u64(&c->d);
+        a->n_bufs = pv_dec_u32(&c->d);
+        for (uint32_t i = 0; i < a->n_bufs && i < 4; i++) {
+            p = pv_dec_bytes(&c->d, &n);
+            append(&a->bufs[i], p, n);
+        }
+        break;
+    case PV_MSG_JOB:
+        a->job = pv_dec_u32(&c->d);
+        a->pid = pv_dec_u32(&c->d);
+        break;
+    case PV_MSG_JOB_STATE:
+        a->running = pv_dec_u32(&c->d);
+        a->code = pv_dec_u32(&c->d);
+        a->signal = pv_dec_u32(&c->d);
+        break;
+    case PV_MSG_WORKER:
+        a->port = pv_dec_u32(&c->d);
+        a->pid = pv_dec_u32(&c->d);
         break;
     default:
         return false;
@@ -337,5 +437,8 @@ void cl_answer_free(struct cl_answer *a)
 {
     for (int i = 0; i < 3; i++)
         free(a->data[i].p);
+    for (int i = 0; i < 4; i++)
+        free(a->bufs[i].p);
+    free(a->entries.p);
     memset(a, 0, sizeof(*a));
 }

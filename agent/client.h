@@ -31,10 +31,16 @@ struct client {
 
 /* What answered a request. */
 struct cl_answer {
-    unsigned type; /* PV_MSG_OK, ERROR, EXIT; 0: none came in time; 1: the connection ended */
+    unsigned type; /* PV_MSG_OK, ERROR, EXIT, SYSRET, JOB, JOB_STATE, WORKER; 0: none came in time; 1: the
+                      connection ended */
     uint64_t value, duration;
     uint32_t errnum, code, signal, flags;
+    uint32_t job, pid, port, running;
     char text[8192];
+    struct cl_bytes bufs[4]; /* of SYSRET */
+    uint32_t n_bufs;
+    struct cl_bytes entries; /* ENTRY frames: their payload behind the id; DATA is in data[0] */
+    uint64_t holes;          /* bytes in HOLE frames */
     struct cl_bytes data[3]; /* DATA, STDOUT, STDERR */
 };
 
@@ -58,6 +64,26 @@ void cl_path(struct client *c, unsigned type, uint32_t id, const char *path);
 void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path);
 void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, size_t n);
 void cl_id(struct client *c, unsigned type, uint32_t id); /* CANCEL, MOUNT_VFS */
+
+/* SYSCALL. */
+struct cl_buf {
+    uint32_t slot;
+    const void *data;
+    size_t n;
+};
+struct cl_ptr {
+    uint32_t buf, offset, len, flags;
+    const void *data;
+    size_t n;
+};
+void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr, const uint64_t arg[6],
+                const struct cl_buf *bufs, uint32_t n_bufs, const struct cl_ptr *ptrs, uint32_t n_ptrs);
+void cl_job_start(struct client *c, uint32_t id, const char *cmd);
+void cl_u32(struct client *c, unsigned type, uint32_t id, uint32_t v); /* JOB_KILL, SPAWN, STATUS */
+void cl_job_wait(struct client *c, uint32_t id, uint32_t job, uint64_t ms);
+void cl_entry(struct client *c, uint32_t id, uint32_t kind, uint32_t mode, const char *name,
+              const char *target);
+void cl_hole(struct client *c, uint32_t id, uint64_t n);
 
 /*
  * Waits for the answer to `id`; meanwhile feeds `in` as STDIN frames as fast as they are taken (NULL: none;

@@ -367,6 +367,9 @@ static int poll_timeout(const struct ag_session *s)
     int fd;
     int64_t due = s->req == AG_EXEC ? s->exec.due : s->req == AG_JOB ? ag_job_due(s, &fd) : INT64_MAX;
 
+    /* What makes its answer from files waits for room alone. */
+    if ((s->req == AG_KMSG || s->req == AG_GET || (s->req == AG_JOB && s->wait.sending)) && ag_data_room(s))
+        return 0;
     if (due == INT64_MAX)
         return -1;
     int64_t ms = (due - ag_now() + 999999) / 1000000;
