@@ -109,6 +109,29 @@ expect initramfs "$(boot 'foo=bar word')" 'INIT 1 word foo=bar HOME=/ TERM=linux
     'from 42' '-vfs: type 0x82' 'securityfs /sys/kernel/security' 'wait\]: .* code 137 flags 1' \
     'b; sleep 100\]: .* code 137 flags 1' '^0 sleep' '-off: type 0x82' 'Power down'
 
+# ---- workers: forks and threads, 64 at once; no /dev, no /proc, nothing mounted ----
+userland r1b <<'I'
+#!/bin/sh
+rm -rf /dev
+guest-check -dmesg -fork -lonely -thread
+mount -t proc proc /proc || mkdir /proc && mount -t proc proc /proc
+echo "zombies: $(grep -ls '^State:.Z' /proc/[0-9]*/status | wc -l)"
+guest-check 'kill -TERM $(cat /proc/[0-9]*/stat | grep provium-agent | cut -d" " -f1); kill -INT $PPID; echo alive' -off
+I
+ln -s busybox r1b/bin/id
+for a in rm wc cut; do ln -s busybox r1b/bin/$a; done
+(archive r1b; archive s1) >initrd.cpio
+expect workers "$(boot '')" 'dmesg: type 0x82, 1 lines, begins \[    0.000000\] Linux version' \
+    'fork: 64 up, 64 uids, main 0, descriptor seen by 0' 'fork: 64 commands' \
+    'fork-exit: connection ended' 'fork-exit: type 0x8a running 0 code 3 signal 0' \
+    'fork-closed: type 0x8a running 0 code 0 signal 0' 'fork spawns: errno 1$' 'fork-alive: type 0x8a running 1' \
+    'fork-crash: type 0x8a running 0 code 139 signal 11' 'lonely: ended after 9 to 20 s: 1' \
+    'thread: 64 up, 64 uids, main 0, descriptor seen by 64' 'thread: 64 commands' \
+    'thread-exit: connection ended' 'thread-exit: type 0x8a running 0 code 3 signal 0' \
+    'thread-closed: type 0x8a running 0 code 0' 'thread-alive: type 0x8a running 1' \
+    'thread-crash: main 0' 'thread-crash: type 0x8a running 0 code 139 signal 11' \
+    'thread-other: type 0x8a running 0 code 139 signal 11' '^still usable' '^zombies: 0' '^alive' 'Power down'
+
 # ---- one that switches to another root ----
 userland r2 <<'I'
 #!/bin/sh
