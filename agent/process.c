@@ -98,6 +98,8 @@ static void session_free(struct ag_session *s)
             break;
         }
     session_close(s, true);
+    if (s->small)
+        munmap(s->small, (size_t)AG_SMALL_N * 2 * 4096);
     munmap(s, sizeof(*s));
 }
 

@@ -82,7 +82,7 @@ struct ag_job_wait {
     int64_t at[2], end[2];
 };
 
-enum { AG_TREE_DEPTH = 256 };
+enum { AG_TREE_DEPTH = 256, AG_SMALL_N = 16 };
 
 struct ag_tree {
     int root;               /* O_PATH of the tree's root directory, -1: none (yet) */
@@ -129,6 +129,7 @@ struct ag_session {
     pid_t keepers[AG_KEEPERS_MAX]; /* that are to be reaped once they are gone */
     int timer;                     /* interrupts system calls; of thread timer_tid */
     pid_t timer_tid;
+    uint8_t *small; /* memory for small buffers of system calls, mapped when first needed */
     char cwd[PV_PATH_MAX];
     char *args[PV_ARGS_MAX + 1], *envs[PV_ARGS_MAX + 1];
     size_t in_head, in_tail, out_head, out_tail;

@@ -4,7 +4,8 @@
  * credentials to every thread, keep their own counts of things, and change results into errno).
  *
  * Each buffer ends where its page does, and the next page is not there: a kernel that writes too much gets
- * EFAULT where it would otherwise have overwritten its neighbour.  The memory is there for the call only.
+ * EFAULT where it would otherwise have overwritten its neighbour.  What
+ * is larger than a page is there for the call only.
  *
  * A timeout is a signal to this thread, from the deadline on again and again until the call is back: the
  * first one may come just before the instruction, where it would be lost.
@@ -53,6 +54,9 @@ static bool decode(struct call *c, struct pv_dec *d)
 {
     size_t total = 0;
 
+    c->map = NULL;
+    c->map_n = 0;
+    c->n_ptrs = 0;
     c->timeout = pv_dec_u64(d);
     c->nr = pv_dec_u64(d);
     for (int i = 0; i < 6; i++)
@@ -91,9 +95,51 @@ static bool decode(struct call *c, struct pv_dec *d)
 
 /* ---- memory ---- */
 
+/* Buffers first, then what pointers point to. */
+static struct area *area(struct call *c, uint32_t i)
+{
+    return i < c->n_bufs ? &c->buf[i] : &c->ptr[i - c->n_bufs];
+}
+
 static size_t pages(size_t n)
 {
     return (n + PAGE - 1) / PAGE * PAGE;
+}
+
+/*
+ * Most calls have a few small buffers: their pages are mapped once, since mapping, guarding and unmapping
+ * take longer than the call.
+ */
+static int lay_out_small(struct ag_session *s, struct call *c)
+{
+    uint32_t n = c->n_bufs + c->n_ptrs;
+    bool fits = n <= AG_SMALL_N;
+
+    for (uint32_t i = 0; i < n && fits; i++)
+        fits = area(c, i)->n <= PAGE;
+    if (!fits)
+        return 0;
+    if (!s->small) {
+        uint8_t *p = mmap(NULL, AG_SMALL_N * 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (p == MAP_FAILED)
+            return -1;
+        for (uint32_t i = 0; i < AG_SMALL_N; i++)
+            if (mprotect(p + i * 2 * PAGE, PAGE, PROT_READ | PROT_WRITE) < 0) {
+                munmap(p, (size_t)AG_SMALL_N * 2 * PAGE);
+                return -1;
+            }
+        s->small = p;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct area *a = area(c, i);
+
+        a->p = s->small + i * 2 * PAGE + PAGE - a->n;
+        if (a->data_n)
+            memcpy(a->p, a->data, a->data_n);
+        memset(a->p + a->data_n, 0, a->n - a->data_n);
+    }
+    return 1;
 }
 
 static int place(struct area *a, uint8_t **at)
@@ -105,32 +151,35 @@ static int place(struct area *a, uint8_t **at)
     return mprotect(*at - PAGE, PAGE, PROT_NONE);
 }
 
-static int lay_out(struct call *c)
+static int lay_out_big(struct call *c)
 {
-    size_t n = 0;
+    uint32_t n = c->n_bufs + c->n_ptrs;
 
-    for (uint32_t i = 0; i < c->n_bufs; i++)
-        n += pages(c->buf[i].n) + PAGE;
-    for (uint32_t i = 0; i < c->n_ptrs; i++)
-        n += pages(c->ptr[i].n) + PAGE;
-    c->map_n = n;
-    if (!n)
-        return 0;
-    c->map = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (uint32_t i = 0; i < n; i++)
+        c->map_n += pages(area(c, i)->n) + PAGE;
+    c->map = mmap(NULL, c->map_n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (c->map == MAP_FAILED)
         return -1;
     uint8_t *at = c->map;
 
-    for (uint32_t i = 0; i < c->n_bufs; i++) {
-        if (place(&c->buf[i], &at) < 0)
+    for (uint32_t i = 0; i < n; i++)
+        if (place(area(c, i), &at) < 0)
             return -1;
+    return 0;
+}
+
+static int lay_out(struct ag_session *s, struct call *c)
+{
+    if (c->n_bufs + c->n_ptrs == 0)
+        return 0;
+    int r = lay_out_small(s, c);
+
+    if (r < 0 || (r == 0 && lay_out_big(c) < 0))
+        return -1;
+    for (uint32_t i = 0; i < c->n_bufs; i++)
         c->arg[c->buf[i].where] = (uintptr_t)c->buf[i].p;
-    }
-    for (uint32_t i = 0; i < c->n_ptrs; i++) {
-        if (place(&c->ptr[i], &at) < 0)
-            return -1;
+    for (uint32_t i = 0; i < c->n_ptrs; i++)
         memcpy(c->buf[c->ptr[i].where].p + c->ptr[i].offset, &c->ptr[i].p, 8);
-    }
     return 0;
 }
 
@@ -215,7 +264,7 @@ static void answer(struct ag_session *s, uint32_t id, const struct call *c, int6
 
 void ag_syscall(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
-    struct call c = {.map = NULL};
+    struct call c; /* large: only what is used of it is written */
 
     if (!decode(&c, d)) {
         ag_reply_error(s, id, EPROTO, "malformed SYSCALL");
@@ -226,7 +275,7 @@ void ag_syscall(struct ag_session *s, uint32_t id, struct pv_dec *d)
         s->dead = true;
         return;
     }
-    if (lay_out(&c) < 0 || (c.timeout && arm(s, c.timeout < 1000000000 ? c.timeout : 1000000000) < 0)) {
+    if (lay_out(s, &c) < 0 || (c.timeout && arm(s, c.timeout < 1000000000 ? c.timeout : 1000000000) < 0)) {
         ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c.nr);
     } else {
         int64_t value = enter(c.nr, c.arg);
