@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,11 +126,24 @@ static void test_special(void **state)
     assert_memory_equal(a.data[0].p, "Name:\tprovium-agent\n", 20);
     cl_answer_free(&a);
 
-    /* A FIFO that nobody writes: at its end at once, and written to: no hang either. */
+    /* A FIFO waits for its writer, and can be given up; written to without a reader: no hang either. */
     mkfifo(in_dir("fifo"), 0600);
     cl_path(c, PV_MSG_READ_FILE, 2, in_dir("fifo"));
+    assert_int_equal(cl_recv(c, 200), -1);
+    int w = open(in_dir("fifo"), O_WRONLY | O_CLOEXEC);
+    assert_int_equal(write(w, "late", 4), 4);
+    usleep(50000);
+    assert_int_equal(write(w, "r", 1), 1);
+    close(w);
     answer(c, 2, &a);
     assert_int_equal(a.type, PV_MSG_OK);
+    assert_int_equal(a.data[0].n, 5);
+    cl_answer_free(&a);
+    cl_path(c, PV_MSG_READ_FILE, 6, in_dir("fifo"));
+    assert_int_equal(cl_recv(c, 100), -1);
+    cl_id(c, PV_MSG_CANCEL, 6);
+    answer(c, 6, &a);
+    assert_int_equal(a.errnum, ECANCELED);
     cl_answer_free(&a);
     write_file(c, 3, PV_MODE_KEEP, in_dir("fifo"), NULL, 0, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);

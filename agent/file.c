@@ -28,6 +28,7 @@ static int open_file(struct ag_session *s, int flags, mode_t mode)
         return -1;
     }
     f->regular = S_ISREG(st.st_mode);
+    f->fifo = S_ISFIFO(st.st_mode);
     return 0;
 }
 
@@ -44,7 +45,8 @@ void ag_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     }
     s->req = AG_READ;
     s->id = id;
-    ag_read_more(s);
+    if (!s->file.fifo) /* no writer yet is not the end: poll tells when there has been one */
+        ag_read_more(s);
 }
 
 /* Takes up what there is room for; most files are done with the first call. */

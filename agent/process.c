@@ -54,6 +54,10 @@ struct ag_session *ag_session_new(int fd, const struct ag_world *w)
 
     if (s == MAP_FAILED)
         return NULL;
+    /* What waits to be sent is nothing to a fork; not to copy it makes forks faster. */
+    uintptr_t from = ((uintptr_t)s->out + 4095) & ~(uintptr_t)4095;
+
+    madvise((void *)from, ((uintptr_t)(s->out + sizeof(s->out)) - from) & ~(uintptr_t)4095, MADV_DONTFORK);
     s->w = *w;
     s->fd = fd;
     s->pid = getpid();

@@ -104,7 +104,7 @@ struct ag_tree {
 struct ag_file {
     int fd;
     uint32_t mode;
-    bool regular;
+    bool regular, fifo;
     uint64_t bytes;
     char path[PV_PATH_MAX];
 };
