@@ -114,11 +114,16 @@ static int open_null(int dev_fd)
 {
     int fd = openat(dev_fd < 0 ? AT_FDCWD : dev_fd, dev_fd < 0 ? "/dev/null" : "null", O_RDWR | O_CLOEXEC);
 
-    if (fd >= 0 || mknod("/.provium-null", S_IFCHR | 0666, 1 << 8 | 3) < 0)
+    if (fd < 0 && mknod("/.provium-null", S_IFCHR | 0666, 1 << 8 | 3) == 0) {
+        fd = open("/.provium-null", O_RDWR | O_CLOEXEC);
+        unlink("/.provium-null");
+    }
+    int p[2];
+
+    if (fd >= 0 || pipe2(p, O_CLOEXEC) < 0)
         return fd;
-    fd = open("/.provium-null", O_RDWR | O_CLOEXEC);
-    unlink("/.provium-null");
-    return fd;
+    close(p[1]); /* a read-only root: at its end at once, as /dev/null is */
+    return p[0];
 }
 
 static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n_sessions)
