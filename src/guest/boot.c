@@ -306,6 +306,8 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start = pv_now();
     int r = 0;
 
+    if (g->parent)
+        return pv_err_set(err, PV_E_USAGE, "cannot boot %s: it is a worker of a VM that runs", g->name);
     if (g->state != PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
                           g->name, pv_guest_state_name(g->state));

@@ -15,7 +15,7 @@
 enum { CONSOLE_LINES = 20 };
 
 #define SHUTDOWN_LIMIT (10 * PV_NSEC_PER_SEC)
-/* A broken channel is usually the first sign of a death; how long to wait for the death itself. */
+/* A broken device is usually the first sign of a death; how long to wait for the death itself. */
 #define DEATH_GRACE (1500 * PV_NSEC_PER_MSEC)
 
 static const char *const state_names[] = {
@@ -53,6 +53,7 @@ struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_pr
     g->profile = profile;
     g->name = pv_xasprintf("vm%u (%s)", ++count, profile->name);
     g->state = PV_GUEST_CREATED;
+    g->port = PV_AGENT_PORT;
     return g;
 }
 
@@ -70,7 +71,15 @@ void pv_guest_free(struct pv_guest *g)
 
 enum pv_guest_state pv_guest_state(const struct pv_guest *g)
 {
+    /* A worker lives as long as its VM at most. */
+    if (g->parent && g->parent->state != PV_GUEST_RUNNING)
+        return g->parent->state;
     return g->state;
+}
+
+struct pv_guest *pv_guest_parent(const struct pv_guest *g)
+{
+    return g->parent;
 }
 
 const char *pv_guest_name(const struct pv_guest *g)
@@ -80,13 +89,15 @@ const char *pv_guest_name(const struct pv_guest *g)
 
 const char *pv_guest_log_path(const struct pv_guest *g)
 {
-    return g->log_path;
+    return pv_guest_croot(g)->log_path;
 }
 
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out)
 {
-    if (g->vm)
-        pv_console_tail(pv_vm_console(g->vm), lines, out);
+    const struct pv_vm *vm = pv_guest_croot(g)->vm;
+
+    if (vm)
+        pv_console_tail(pv_vm_console(vm), lines, out);
 }
 
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
@@ -97,9 +108,10 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
     while (tail.len && tail.data[tail.len - 1] == '\n')
         tail.data[--tail.len] = '\0';
     if (tail.len)
-        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, CONSOLE_LINES, tail.data);
+        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", pv_guest_croot(g)->name,
+                      CONSOLE_LINES, tail.data);
     else
-        pv_err_append(err, "\n--- console of %s: empty ---", g->name);
+        pv_err_append(err, "\n--- console of %s: empty ---", pv_guest_croot(g)->name);
 }
 
 void pv_guest_teardown(struct pv_guest *g)
@@ -127,7 +139,7 @@ static bool notice_death(struct pv_guest *g)
 }
 
 struct wait_arg {
-    struct pv_guest *g;
+    struct pv_vm *vm;
     bool (*done)(void *arg);
     void *arg;
 };
@@ -136,36 +148,31 @@ static bool done_or_dead(void *arg)
 {
     struct wait_arg *w = arg;
 
-    return pv_vm_state(w->g->vm) == PV_VM_ENDED || (w->done && w->done(w->arg));
+    return pv_vm_state(w->vm) == PV_VM_ENDED || (w->done && w->done(w->arg));
 }
 
-static bool dead(void *arg)
+static bool vm_ended(void *arg)
 {
-    return pv_vm_state(((struct pv_guest *)arg)->vm) == PV_VM_ENDED;
-}
-
-static bool channel_broken(const struct pv_guest *g)
-{
-    return (g->session && g->session->state == PV_SESSION_BROKEN) || (g->vsock && g->vsock->error);
+    return pv_vm_state(arg) == PV_VM_ENDED;
 }
 
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
-    struct wait_arg w = {g, done, arg};
+    struct pv_guest *root = pv_guest_root(g);
+    struct wait_arg w = {root->vm, done, arg};
     int r = pv_loop_run(g->env->loop, done_or_dead, &w, deadline, err);
 
     if (r < 0)
         return -1;
-    if (r == 0 && done && done(arg) && !channel_broken(g))
-        return 0;
-    if (r == 0 && pv_vm_state(g->vm) != PV_VM_ENDED)
-        /* The channel broke: see whether this was the machine's end before blaming the agent. */
-        if (pv_loop_run(g->env->loop, dead, g, pv_deadline(DEATH_GRACE), err) < 0)
+    if (r == 0 && pv_vm_state(root->vm) != PV_VM_ENDED && root->vsock && root->vsock->error)
+        /* The device broke: see whether this was the machine's end before blaming anybody else. */
+        if (pv_loop_run(g->env->loop, vm_ended, root->vm, pv_deadline(DEATH_GRACE), err) < 0)
             return -1;
-    if (notice_death(g)) {
-        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end_reason ? g->end_reason : "killed");
-        pv_guest_add_console(g, err);
+    if (notice_death(root)) {
+        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", root->name,
+                   root->end_reason ? root->end_reason : "killed");
+        pv_guest_add_console(root, err);
         return -1;
     }
     return r;
@@ -173,14 +180,20 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
 
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
 {
+    struct pv_guest *root = pv_guest_root(g);
+
     /* A death that nobody waited for yet: let the loop see what has come. */
-    if (g->state == PV_GUEST_RUNNING && pv_loop_run(g->env->loop, NULL, NULL, pv_now(), err) >= 0)
-        notice_death(g);
-    if (g->state == PV_GUEST_RUNNING)
+    if (root->state == PV_GUEST_RUNNING && pv_loop_run(g->env->loop, NULL, NULL, pv_now(), err) >= 0)
+        notice_death(root);
+    if (root->state == PV_GUEST_RUNNING && g->state == PV_GUEST_RUNNING)
         return 0;
+    if (root->state != PV_GUEST_RUNNING)
+        g = root;
     if (g->state == PV_GUEST_DEAD) {
-        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end_reason);
-        pv_guest_add_console(g, err);
+        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s %s%s", what, g->name,
+                   g->parent ? "" : "is dead: ", g->end_reason);
+        if (!g->parent)
+            pv_guest_add_console(g, err);
         return -1;
     }
     return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s%s", what, g->name, state_names[g->state],
@@ -196,13 +209,14 @@ static bool session_settled(void *arg)
 
 static bool vsock_ready(void *arg)
 {
-    struct pv_vsock *v = ((struct pv_guest *)arg)->vsock;
+    struct pv_vsock *v = pv_guest_root(arg)->vsock;
 
     return v->error || v->ops->ready(v);
 }
 
 static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
 {
+    g = pv_guest_croot(g);
     pv_err_set(err, PV_E_PROTOCOL, "the vsock device of %s broke: %s", g->name, g->vsock->error_text);
     pv_guest_add_console(g, err);
     return -1;
@@ -210,34 +224,36 @@ static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
 
 static int connect_timeout(const struct pv_guest *g, struct pv_err *err)
 {
-    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time (%s)", g->name,
-               g->vsock->ops->ready(g->vsock)
-                   ? "the guest's vsock driver is up, but nothing listens on port 5123"
-                   : "the guest's vsock driver has not come up");
+    struct pv_vsock *v = pv_guest_croot(g)->vsock;
+
+    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time (%s %u)", g->name,
+               v->ops->ready(v) ? "the guest's vsock driver is up, but nothing listens on port"
+                                : "the guest's vsock driver has not come up; waited for port",
+               g->port);
     pv_guest_add_console(g, err);
     return -1;
 }
 
 static void alive(void *arg)
 {
-    pv_vm_alive_hint(((struct pv_guest *)arg)->vm);
+    pv_vm_alive_hint(pv_guest_root(arg)->vm);
 }
 
 /* One attempt. 0: open; 1: nobody listens yet, or the deadline; -1. */
 static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
-    struct pv_stream *stream = g->vsock->ops->connect(g->vsock, PV_AGENT_PORT, err);
-    struct pv_loop *loop = g->env->loop;
+    struct pv_vsock *v = pv_guest_root(g)->vsock;
+    struct pv_stream *stream = v->ops->connect(v, g->port, err);
     int64_t attempt = pv_deadline(2 * PV_NSEC_PER_SEC);
     int r;
 
     if (!stream)
         return -1;
     pv_session_free(g->session);
-    g->session = pv_session_new(loop, stream);
+    g->session = pv_session_new(g->env->loop, stream);
     g->session->alive = alive;
     g->session->alive_arg = g;
-    r = pv_loop_run(loop, session_settled, g, attempt < deadline ? attempt : deadline, err);
+    r = pv_guest_wait(g, session_settled, g, attempt < deadline ? attempt : deadline, err);
     if (r < 0)
         return -1;
     if (g->session->state == PV_SESSION_OPEN)
@@ -261,7 +277,7 @@ int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 
         if (r < 0)
             return -1;
-        if (g->vsock->error)
+        if (pv_guest_root(g)->vsock->error)
             return vsock_broken(g, err);
         if (r > 0)
             return connect_timeout(g, err);
@@ -279,17 +295,14 @@ int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     }
 }
 
-static bool vm_ended(void *arg)
-{
-    return pv_vm_state(arg) == PV_VM_ENDED;
-}
-
 int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(SHUTDOWN_LIMIT);
     struct pv_err asked = PV_ERR_INIT;
     bool panicked;
 
+    if (g->parent)
+        return pv_err_set(err, PV_E_USAGE, "cannot shut down %s: a worker ends with worker:kill()", g->name);
     if (g->state == PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name, state_names[g->state]);
     if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)

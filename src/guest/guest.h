@@ -111,6 +111,12 @@ int pv_guest_exec(struct pv_guest *g, const struct pv_exec *x, struct pv_exec_re
 /* timeout_ns 0: none. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
 int pv_guest_read_file(struct pv_guest *g, const char *path, int64_t timeout_ns, struct pv_buf *out,
                        struct pv_err *err);
+/*
+ * The same without keeping it in memory: sink gets the pieces as they come (from within the loop: it must not
+ * call into guests) and returns -1 to give up, which is class host.
+ */
+int pv_guest_read_file_to(struct pv_guest *g, const char *path, int64_t timeout_ns,
+                          int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err);
 int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, size_t n, uint32_t mode,
                         int64_t timeout_ns, struct pv_err *err);
 int pv_guest_mount_vfs(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);

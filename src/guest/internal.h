@@ -9,10 +9,19 @@
 struct pv_vm;
 struct pv_vsock;
 
+/* A VM, or a worker in it: that has a parent and, of what is below the line, only a conversation of its own.
+ */
 struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
     char *name;
+    struct pv_guest *parent; /* NULL for a VM */
+    unsigned n_workers;      /* of a VM: spawned so far */
+    unsigned port;           /* where its agent process listens */
+    uint32_t pid;            /* of a worker */
+    bool thread;             /* a worker that is a thread of the process process_pid */
+    uint32_t process_pid;
+    bool asking; /* of a VM: how an agent process ended; no such question about the answer's failure */
     enum pv_guest_state state;
     char *log_path;
     struct pv_vm *vm;       /* from boot on; kept after its end for the console's tail */
@@ -22,6 +31,17 @@ struct pv_guest {
     char *end_reason; /* why it is dead, once it is */
 };
 
+/* The VM itself, for a worker the one that it is in. */
+static inline struct pv_guest *pv_guest_root(struct pv_guest *g)
+{
+    return g->parent ? g->parent : g;
+}
+
+static inline const struct pv_guest *pv_guest_croot(const struct pv_guest *g)
+{
+    return g->parent ? g->parent : g;
+}
+
 /* The one setter of the state: asserts that the step is a legal one, logs it. */
 void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
 
@@ -29,8 +49,9 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 
 /*
- * Runs the loop until done(arg), the guest's death or the deadline.  0; 1 at the deadline (err untouched); -1
- * when the guest died, with the reason and the console's tail.
+ * Runs the loop until done(arg), the VM's death or the deadline.  0; 1 at the deadline (err untouched); -1
+ * when the VM died, with the reason and the console's tail.  A conversation that breaks is no death: see
+ * pv_guest_lost.
  */
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err);
@@ -49,5 +70,15 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
 
 /* SHUTDOWN request; returns when the agent has acknowledged it. */
 int pv_guest_ask_shutdown(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+
+/*
+ * The conversation broke during WHAT: tells a VM's death, which has priority, from the end of an agent
+ * process in a VM that lives on, and says how that ended (class guest-died).  For a worker this is its end.
+ * A guest that broke the protocol: class protocol.  Always -1.
+ */
+int pv_guest_lost(struct pv_guest *g, const char *what, struct pv_err *err);
+
+/* Decodes JOB_STATE: 1, or -1 with *err. */
+int pv_guest_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err);
 
 #endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* The machinery of a request: begin, wait while the session hands over frames, give up. */
+#include "guest/call.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "util/clock.h"
+
+#define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
+#define CANCEL_LIMIT (3 * PV_NSEC_PER_SEC)
+
+/* More than this from one command or file is taken for a guest that wants to fill the host's memory. */
+static const size_t max_answer = (size_t)4 << 30;
+
+static bool answered(void *arg)
+{
+    const struct pv_call *c = arg;
+
+    return c->s->state == PV_SESSION_BROKEN || (c->s->answered && pv_session_drained(c->s) && !c->open);
+}
+
+static bool settled(void *arg)
+{
+    const struct pv_call *c = arg;
+
+    return answered(arg) || c->local.cls != PV_E_NONE;
+}
+
+static bool on_next(void *arg, struct pv_session *s)
+{
+    struct pv_call *c = arg;
+
+    return c->open && c->local.cls == PV_E_NONE && c->next(c, s);
+}
+
+bool pv_call_next_bytes(struct pv_call *c, struct pv_session *s)
+{
+    struct pv_call_bytes *b = PV_CONTAINER_OF(c, struct pv_call_bytes, c);
+    /* After the answer has come (a failure) only the empty frame is still sent. */
+    size_t n = s->answered ? 0 : b->left < PV_CHUNK ? b->left : PV_CHUNK;
+
+    pv_session_chunk(s, b->type, b->data, n);
+    if (n == 0)
+        c->open = false;
+    else
+        b->data += n;
+    b->left -= n;
+    return true;
+}
+
+int pv_call_unexpected(enum pv_msg type, struct pv_err *err)
+{
+    return pv_err_set(err, PV_E_PROTOCOL, "the agent sent %s, which is no answer to this request",
+                      pv_msg_name(type));
+}
+
+int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err)
+{
+    size_t n;
+    const void *p = pv_dec_bytes(d, &n);
+
+    if (!pv_dec_done(d))
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
+    if (n > max_answer - buf->len)
+        return pv_err_set(err, PV_E_PROTOCOL, "the guest sent more than 4 GiB");
+    pv_buf_add(buf, p, n);
+    return 0;
+}
+
+static int on_error_frame(struct pv_call *c, struct pv_dec *d, struct pv_err *err)
+{
+    uint32_t number = pv_dec_u32(d);
+    char what[PV_PATH_MAX + 64];
+
+    pv_dec_str(d, what, sizeof(what));
+    if (!pv_dec_done(d) || number > 4095)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed ERROR");
+    pv_err_set_at(&c->failed, PV_E_GUEST, (int)number, __FILE__, __LINE__, "%s", what);
+    return 1;
+}
+
+static int on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct pv_call *c = arg;
+
+    if (type == PV_MSG_ERROR)
+        return on_error_frame(c, d, err);
+    if (type == PV_MSG_OK && c->ok) {
+        c->value = pv_dec_u64(d);
+        return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed OK");
+    }
+    /* What still comes after the host gave up is of no use. */
+    if (c->local.cls != PV_E_NONE && type != PV_MSG_OK)
+        return 0;
+    return c->frame ? c->frame(c, type, d, err) : pv_call_unexpected(type, err);
+}
+
+int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
+                  struct pv_err *err)
+{
+    if (pv_guest_check_running(g, what, err) < 0)
+        return -1;
+    /* A worker has one conversation in its life; a VM's agent gives a new one. */
+    if (g->parent && g->session->state == PV_SESSION_BROKEN)
+        return pv_guest_lost(g, what, err);
+    if (pv_guest_connect(g, pv_deadline(CONNECT_LIMIT), err) < 0)
+        return -1;
+    c->s = g->session;
+    pv_session_begin(c->s, e, type);
+    c->s->on_frame = on_frame;
+    c->s->arg = c;
+    return 0;
+}
+
+/* Ends a request that has no answer yet. 0: it is over, 1: the conversation had to be dropped, -1: died. */
+static int cancel(struct pv_guest *g, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
+{
+    int r;
+
+    c->open = false;
+    pv_session_cancel(c->s);
+    r = pv_guest_wait(g, answered, c, pv_deadline(CANCEL_LIMIT), err);
+    if (r > 0)
+        pv_session_break(c->s, why);
+    return r;
+}
+
+/* Too late, or the host could not go on. Always -1. */
+static int give_up(struct pv_guest *g, struct pv_call *c, const char *what, int64_t timeout_ns,
+                   struct pv_err *err)
+{
+    struct pv_err why = c->local;
+    int r;
+
+    if (why.cls == PV_E_NONE)
+        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s: no answer within %.3g s", what, g->name,
+                   (double)timeout_ns / 1e9);
+    r = cancel(g, c, &why, err);
+    if (r < 0)
+        return -1;
+    if (r > 0 && why.cls == PV_E_TIMEOUT)
+        pv_guest_add_console(g, &why);
+    if (err)
+        *err = why;
+    return -1;
+}
+
+int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, const char *what,
+                   int64_t timeout_ns, struct pv_err *err)
+{
+    int r;
+
+    if (g->env->phase)
+        g->env->phase(pv_guest_root(g)->name, what, g->env->arg);
+    if (c->open)
+        c->s->next_chunk = on_next;
+    if (pv_session_send(c->s, e, err) < 0) {
+        pv_session_end(c->s);
+        return pv_err_wrap(err, "%s", what);
+    }
+    r = pv_guest_wait(g, settled, c, timeout_ns ? pv_deadline(timeout_ns) : PV_FOREVER, err);
+    if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !answered(c)))
+        r = give_up(g, c, what, timeout_ns, err);
+    else if (r == 0 && c->s->state == PV_SESSION_BROKEN)
+        return pv_guest_lost(g, what, err);
+    if (g->session) /* gone when the guest died */
+        pv_session_end(g->session);
+    if (r < 0)
+        return -1;
+    if (c->local.cls != PV_E_NONE || c->failed.cls != PV_E_NONE) {
+        if (err)
+            *err = c->local.cls != PV_E_NONE ? c->local : c->failed;
+        return -1;
+    }
+    return 0;
+}
+
+int pv_call_check_path(const char *path, struct pv_err *err)
+{
+    if (path[0] == '\0' || strlen(path) >= PV_PATH_MAX)
+        return pv_err_set(err, PV_E_USAGE, "a guest path must have 1 to %d bytes, this one has %zu",
+                          PV_PATH_MAX - 1, strlen(path));
+    return 0;
+}
+
+void pv_enc_str(struct pv_enc *e, const char *s)
+{
+    pv_enc_bytes(e, s, strlen(s));
+}
+
+/* The environment of a command: defaults, then the profile's, then the call's; a later KEY replaces. */
+static void put_env(struct pv_strv *env, const char *entry)
+{
+    size_t key = strcspn(entry, "=") + 1;
+
+    for (size_t i = 0; i < env->n; i++)
+        if (!strncmp(env->v[i], entry, key)) {
+            free(env->v[i]);
+            env->v[i] = pv_xstrdup(entry);
+            return;
+        }
+    pv_strv_add(env, entry);
+}
+
+int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_err *err)
+{
+    if (x->argv.n == 0)
+        return pv_err_set(err, PV_E_USAGE, "%s: the command is empty", what);
+    if (x->argv.n > PV_ARGS_MAX)
+        return pv_err_set(err, PV_E_USAGE, "%s: more than %d arguments", what, PV_ARGS_MAX);
+    return 0;
+}
+
+void pv_enc_command(struct pv_enc *e, const struct pv_guest *g, const struct pv_exec *x)
+{
+    static const char *const defaults[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb",
+        "LANG=C.UTF-8"};
+    cleanup_strv struct pv_strv env = {0};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(defaults); i++)
+        put_env(&env, defaults[i]);
+    for (size_t i = 0; i < g->profile->env.n; i++)
+        put_env(&env, g->profile->env.v[i]);
+    for (size_t i = 0; i < x->env.n; i++)
+        put_env(&env, x->env.v[i]);
+    pv_enc_str(e, x->cwd ? x->cwd : "");
+    pv_enc_u32(e, (uint32_t)x->argv.n);
+    for (size_t i = 0; i < x->argv.n; i++)
+        pv_enc_str(e, x->argv.v[i]);
+    pv_enc_u32(e, (uint32_t)env.n);
+    for (size_t i = 0; i < env.n; i++)
+        pv_enc_str(e, env.v[i]);
+}
+
+uint64_t pv_wire_ms(int64_t ns)
+{
+    return (uint64_t)(ns / PV_NSEC_PER_MSEC) + (ns % PV_NSEC_PER_MSEC != 0);
+}
+
+int64_t pv_call_limit(int64_t timeout_ns)
+{
+    if (timeout_ns == 0)
+        return 0;
+    return timeout_ns < PV_FOREVER - PV_CALL_GRACE ? timeout_ns + PV_CALL_GRACE : PV_FOREVER;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request to the agent, from its encoding to its answer; shared by the files of this room that make
+ * requests.  A request embeds struct pv_call first and adds what it needs:
+ *
+ *     struct pv_call c = {.ok = true};
+ *     if (pv_call_begin(g, &c, PV_MSG_READ_FILE, "read_file", &e, err) < 0)
+ *         return -1;
+ *     pv_enc_str(&e, path);
+ *     return pv_call_finish(g, &c, &e, "read_file", timeout_ns, err);
+ *
+ * One request at a time per conversation: calls block (run the loop), and callbacks make none.
+ */
+#ifndef PV_GUEST_CALL_H
+#define PV_GUEST_CALL_H
+
+#include "guest/internal.h"
+
+/* The agent itself ends things at their timeout; the host's own clock is only the second line. */
+#define PV_CALL_GRACE (5 * PV_NSEC_PER_SEC)
+
+struct pv_call {
+    bool ok; /* an OK answers this request; its value: */
+    uint64_t value;
+    /*
+     * Frames other than OK and ERROR: 1 when it was the answer's last, 0 when more will come, -1 with *err
+     * when it is malformed (the conversation is over then).  For a type that does not answer this request:
+     * pv_call_unexpected.  NULL: there are none.
+     */
+    int (*frame)(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err);
+    /*
+     * Queues the next frame of what is streamed to the guest (pv_session_chunk or pv_session_more) and
+     * returns true; the last one clears `open`.  NULL: the request is a single frame.
+     */
+    bool (*next)(struct pv_call *c, struct pv_session *s);
+    bool open; /* the stream's last frame is still to be sent */
+    /* Set by `frame` or `next` when the host can not go on (disk full, file gone): ends the call. */
+    struct pv_err local;
+
+    /* Private part. */
+    struct pv_session *s;
+    struct pv_err failed; /* from ERROR; class none while there was none */
+};
+
+/* Checks the state, makes sure of a conversation; *e is ready for the request's fields. */
+int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
+                  struct pv_err *err);
+/*
+ * Sends and waits. timeout_ns 0: no limit of its own.  A deadline that passes cancels the request; when the
+ * agent does not even acknowledge that, the conversation is dropped and the next call begins a new one.
+ */
+int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, const char *what,
+                   int64_t timeout_ns, struct pv_err *err);
+
+/* Always -1. */
+int pv_call_unexpected(enum pv_msg type, struct pv_err *err);
+/* A frame {bytes data}: added to buf, within what one answer may have. 0 or -1. */
+int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err);
+
+/* Bytes from memory as frames of one type, the last one empty: a `next` for struct pv_call_bytes. */
+struct pv_call_bytes {
+    struct pv_call c;
+    enum pv_msg type;
+    const char *data;
+    size_t left;
+};
+bool pv_call_next_bytes(struct pv_call *c, struct pv_session *s);
+
+/* Class usage unless it can be a guest path. */
+int pv_call_check_path(const char *path, struct pv_err *err);
+void pv_enc_str(struct pv_enc *e, const char *s);
+/* cwd, argv and environment (defaults, the profile's, then x's) as EXEC and JOB_START have them. */
+int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_err *err);
+void pv_enc_command(struct pv_enc *e, const struct pv_guest *g, const struct pv_exec *x);
+/* Nanoseconds to the wire's milliseconds, rounded up. */
+uint64_t pv_wire_ms(int64_t ns);
+/* The host's own limit for something that the agent ends at timeout_ns; 0 stays 0. */
+int64_t pv_call_limit(int64_t timeout_ns);
+
+#endif

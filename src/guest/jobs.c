@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands in the background. The agent keeps their output; each look at a job brings all of it. */
+#include "guest/call.h"
+
+#include "util/clock.h"
+
+/* For what the agent does at once; output, which may be long, included. */
+#define LIMIT (60 * PV_NSEC_PER_SEC)
+
+struct job_call {
+    struct pv_call c;
+    struct pv_job *job;         /* from JOB */
+    struct pv_job_state *state; /* from JOB_STATE */
+};
+
+void pv_job_state_fini(struct pv_job_state *s)
+{
+    pv_buf_free(&s->out);
+    pv_buf_free(&s->err);
+}
+
+static int job_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct job_call *j = PV_CONTAINER_OF(c, struct job_call, c);
+
+    if (type != PV_MSG_JOB)
+        return pv_call_unexpected(type, err);
+    j->job->id = pv_dec_u32(d);
+    j->job->pid = pv_dec_u32(d);
+    return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed JOB");
+}
+
+int pv_guest_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err)
+{
+    uint32_t run = pv_dec_u32(d), exit_code = pv_dec_u32(d), by = pv_dec_u32(d);
+
+    if (!pv_dec_done(d) || run > 1 || exit_code > 255 || by > 64)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed JOB_STATE");
+    *running = run;
+    *code = (int)exit_code;
+    *sig = (int)by;
+    return 1;
+}
+
+static int state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct pv_job_state *s = PV_CONTAINER_OF(c, struct job_call, c)->state;
+    int sig, r;
+
+    switch (type) {
+    case PV_MSG_STDOUT:
+        return pv_call_add_data(&s->out, d, err);
+    case PV_MSG_STDERR:
+        return pv_call_add_data(&s->err, d, err);
+    case PV_MSG_JOB_STATE:
+        r = pv_guest_dec_state(d, &s->running, &s->exit_code, &sig, err);
+        if (s->running)
+            s->exit_code = -1;
+        return r;
+    default:
+        return pv_call_unexpected(type, err);
+    }
+}
+
+int pv_guest_job_start(struct pv_guest *g, const struct pv_exec *x, struct pv_job *job, struct pv_err *err)
+{
+    struct job_call j = {.c = {.frame = job_frame}, .job = job};
+    struct pv_enc e;
+
+    if (pv_call_check_command(x, "background", err) < 0 ||
+        pv_call_begin(g, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
+        return -1;
+    pv_enc_command(&e, g, x);
+    return pv_call_finish(g, &j.c, &e, "background", LIMIT, err);
+}
+
+int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
+                      struct pv_err *err)
+{
+    struct job_call j = {.c = {.frame = state_frame}, .state = s};
+    struct pv_enc e;
+
+    if (pv_call_begin(g, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
+        return -1;
+    pv_enc_u32(&e, job);
+    pv_enc_u64(&e, pv_wire_ms(wait_ns));
+    return pv_call_finish(g, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - LIMIT ? wait_ns + LIMIT : 0, err);
+}
+
+int pv_guest_job_kill(struct pv_guest *g, uint32_t job, struct pv_job_state *s, struct pv_err *err)
+{
+    struct job_call j = {.c = {.frame = state_frame}, .state = s};
+    struct pv_enc e;
+
+    if (pv_call_begin(g, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
+        return -1;
+    pv_enc_u32(&e, job);
+    return pv_call_finish(g, &j.c, &e, "job_kill", LIMIT, err);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A conversation that broke: was it the machine, or one process in it?  A machine that lives answers a
+ * question about that process within milliseconds; one that dies ends QEMU.  Whichever comes first decides.
+ */
+#include "guest/call.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/spawn.h"
+
+/* How long the machine has for either. */
+#define DECIDE_LIMIT (1500 * PV_NSEC_PER_MSEC)
+/* A process that closed its connection has nearly ended; its status comes a moment later. */
+#define STATUS_LIMIT (250 * PV_NSEC_PER_MSEC)
+
+struct status_call {
+    struct pv_call c;
+    bool running;
+    int code, sig;
+};
+
+static int status_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct status_call *s = PV_CONTAINER_OF(c, struct status_call, c);
+
+    if (type != PV_MSG_JOB_STATE)
+        return pv_call_unexpected(type, err);
+    return pv_guest_dec_state(d, &s->running, &s->code, &s->sig, err);
+}
+
+/* Asks the VM's agent once. */
+static int ask_once(struct pv_guest *root, uint32_t pid, struct status_call *s, int64_t deadline,
+                    struct pv_err *err)
+{
+    struct pv_enc e;
+    int64_t left;
+
+    *s = (struct status_call){.c = {.frame = status_frame}};
+    if (pv_guest_connect(root, deadline, err) < 0)
+        return -1;
+    if (pv_call_begin(root, &s->c, PV_MSG_STATUS, "ask how a process ended", &e, err) < 0)
+        return -1;
+    pv_enc_u32(&e, pid);
+    left = deadline - pv_now();
+    return pv_call_finish(root, &s->c, &e, "status", left > 0 ? left : 1, err);
+}
+
+/*
+ * "was killed by SIGSEGV", "exited with status 1", or what else there is to say.  -1 when there was no
+ * answer.
+ */
+static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struct pv_err *err)
+{
+    int64_t deadline = pv_deadline(DECIDE_LIMIT), settle = pv_deadline(STATUS_LIMIT);
+    struct status_call s;
+    char text[64];
+
+    for (;;) {
+        int r = ask_once(root, pid, &s, deadline, err);
+
+        /* The conversation that was to answer had itself just ended: a fresh one knows more. */
+        if (r < 0 && (root->session || root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
+            return -1;
+        if (r == 0 && (!s.running || pv_now() >= settle))
+            break;
+        if (pv_guest_wait(root, NULL, NULL, pv_deadline(5 * PV_NSEC_PER_MSEC), err) < 0)
+            return -1;
+    }
+    if (s.running)
+        snprintf(how, cap, "closed its connection, but still runs");
+    else if (s.sig)
+        snprintf(how, cap, "was %s", pv_wait_status_text(s.sig, text));
+    else
+        snprintf(how, cap, "exited with status %d", s.code);
+    return 0;
+}
+
+/* How the process behind g's broken conversation ended. -1: *err says why it can not be known. */
+static int find_out(struct pv_guest *g, uint32_t pid, char *how, size_t cap, struct pv_err *err)
+{
+    struct pv_guest *root = pv_guest_root(g);
+    struct pv_err e = PV_ERR_INIT;
+    char process[128];
+
+    if (ask(root, pid, how, cap, &e) == 0)
+        return 0;
+    /* A thread takes its process along, and is forgotten with it. */
+    if (g->thread && root->state == PV_GUEST_RUNNING &&
+        ask(root, g->process_pid, process, sizeof(process), NULL) == 0) {
+        snprintf(how, cap, "ended with its process (pid %" PRIu32 "), which %s", g->process_pid, process);
+        return 0;
+    }
+    if (err)
+        *err = e;
+    return -1;
+}
+
+/* A conversation that was dropped by the host, or by the guest's breach of the protocol. */
+static int dropped(struct pv_guest *g, const char *what, const struct pv_err *why, struct pv_err *err)
+{
+    if (err)
+        *err = *why;
+    if (g->parent) {
+        g->end_reason = pv_xasprintf("ended: its conversation was given up (%s)", why->text);
+        pv_guest_set_state(g, PV_GUEST_DEAD);
+    }
+    pv_err_wrap(err, "%s on %s", what, g->name);
+    pv_guest_add_console(g, err);
+    return -1;
+}
+
+int pv_guest_lost(struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    struct pv_guest *root = pv_guest_root(g);
+    struct pv_err why = g->session->err, died = PV_ERR_INIT;
+    uint32_t pid = g->session->agent_pid;
+    char how[256];
+    int r;
+
+    pv_session_free(g->session);
+    g->session = NULL;
+    if (why.cls != PV_E_GUEST_DIED || root->stopping || root->asking)
+        return dropped(g, what, &why, err);
+    root->asking = true;
+    r = find_out(g, pid, how, sizeof(how), &died);
+    root->asking = false;
+    if (root->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
+        return pv_guest_check_running(root, what, err);
+    if (root->state != PV_GUEST_RUNNING || root->vsock->error) {
+        if (err)
+            *err = died;
+        return -1;
+    }
+    if (r < 0) {
+        pv_debug(g->name, "how pid %" PRIu32 " ended is not known: %s", pid, died.text);
+        snprintf(how, sizeof(how), "is gone (%.160s; how it ended is not known)", why.text);
+    }
+    if (g->parent) {
+        g->end_reason = pv_xstrdup(how);
+        pv_guest_set_state(g, PV_GUEST_DEAD);
+        pv_err_set(err, PV_E_GUEST_DIED, "%s: %s %s", what, g->name, how);
+    } else {
+        pv_err_set(err, PV_E_GUEST_DIED,
+                   "%s on %s: the agent process (pid %" PRIu32 ") %s; the next call gets a fresh one", what,
+                   g->name, pid, how);
+    }
+    pv_guest_add_console(g, err);
+    return -1;
+}
