@@ -76,6 +76,10 @@ static int on_error_frame(struct pv_call *c, struct pv_dec *d, struct pv_err *er
     pv_dec_str(d, what, sizeof(what));
     if (!pv_dec_done(d) || number > 4095)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed ERROR");
+    /* It is shown on terminals. */
+    for (char *p = what; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
     pv_err_set_at(&c->failed, PV_E_GUEST, (int)number, __FILE__, __LINE__, "%s", what);
     return 1;
 }

@@ -6,6 +6,7 @@
  */
 #include "guest/session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -173,9 +174,17 @@ static bool flush(struct pv_session *s)
 
 static void pump_out(struct pv_session *s)
 {
-    while (s->state == PV_SESSION_OPEN && flush(s))
+    int rounds = 0;
+
+    while (s->state == PV_SESSION_OPEN && flush(s)) {
+        /* A peer that takes all that there is must not keep the loop here either. */
+        if (s->next_chunk && ++rounds > MAX_ROUNDS) {
+            pv_timer_arm(s->loop, &s->again, pv_now());
+            break;
+        }
         if (!s->next_chunk || !s->next_chunk(s->arg, s))
             break;
+    }
     if (s->state == PV_SESSION_OPEN)
         pv_stream_want_write(s->stream, !pv_session_drained(s));
 }
@@ -276,6 +285,20 @@ void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, 
     s->out_off = 0;
     s->body = data;
     s->body_len = n;
+}
+
+void pv_session_more(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
+{
+    *e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    pv_enc_begin(e, type);
+    pv_enc_u32(e, s->id);
+}
+
+void pv_session_more_end(struct pv_session *s, struct pv_enc *e)
+{
+    s->out_len = pv_enc_end(e);
+    s->out_off = 0;
+    assert(s->out_len);
 }
 
 void pv_session_cancel(struct pv_session *s)

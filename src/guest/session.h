@@ -81,6 +81,12 @@ int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err);
  * answer has come or pv_session_end.
  */
 void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, size_t n);
+/*
+ * From next_chunk as well: a frame of any shape that carries the current id.  More may not be longer than a
+ * frame: asserted, because what the caller puts in is bounded.
+ */
+void pv_session_more(struct pv_session *s, struct pv_enc *e, enum pv_msg type);
+void pv_session_more_end(struct pv_session *s, struct pv_enc *e);
 /* Asks the agent to give the current request up; sent behind what is already on its way. */
 void pv_session_cancel(struct pv_session *s);
 /* The request is over for the caller: its callbacks are not called any more. */

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* A file or a tree from the guest: frames to the disk as they come, nothing kept in memory. */
+#include "guest/call.h"
+
+#include <inttypes.h>
+
+#include "guest/tree.h"
+
+struct pull {
+    struct pv_call c;
+    struct pv_dest dest;
+};
+
+static int malformed(enum pv_msg type, struct pv_err *err)
+{
+    return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed %s", pv_msg_name(type));
+}
+
+static int entry_frame(struct pull *p, struct pv_dec *d, struct pv_err *err)
+{
+    uint32_t kind = pv_dec_u32(d), mode = pv_dec_u32(d);
+    char name[PV_PATH_MAX], target[PV_PATH_MAX];
+
+    pv_dec_u64(d); /* a hint for progress; what comes counts */
+    pv_dec_str(d, name, sizeof(name));
+    pv_dec_str(d, target, sizeof(target));
+    if (!pv_dec_done(d))
+        return malformed(PV_MSG_ENTRY, err);
+    return pv_dest_entry(&p->dest, kind, mode, name, target, err);
+}
+
+static int pull_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct pull *p = PV_CONTAINER_OF(c, struct pull, c);
+    struct pv_err e = PV_ERR_INIT;
+    const void *data;
+    uint64_t hole;
+    size_t n;
+    int r;
+
+    switch (type) {
+    case PV_MSG_ENTRY:
+        r = entry_frame(p, d, &e);
+        break;
+    case PV_MSG_DATA:
+        data = pv_dec_bytes(d, &n);
+        if (!pv_dec_done(d))
+            return malformed(type, err);
+        r = pv_dest_data(&p->dest, data, n, &e);
+        break;
+    case PV_MSG_HOLE:
+        hole = pv_dec_u64(d);
+        if (!pv_dec_done(d))
+            return malformed(type, err);
+        r = pv_dest_hole(&p->dest, hole, &e);
+        break;
+    default:
+        return pv_call_unexpected(type, err);
+    }
+    if (r < 0 && e.cls == PV_E_PROTOCOL) {
+        if (err)
+            *err = e;
+        return -1;
+    }
+    /* The disk's fault: the request is given up, the conversation goes on. */
+    if (r < 0)
+        c->local = e;
+    return 0;
+}
+
+static int pull(struct pv_guest *g, struct pull *p, const char *guest_path, int64_t timeout_ns,
+                struct pv_err *err)
+{
+    struct pv_enc e;
+
+    if (pv_call_begin(g, &p->c, PV_MSG_TREE_GET, "pull", &e, err) < 0)
+        return -1;
+    pv_enc_str(&e, guest_path);
+    if (pv_call_finish(g, &p->c, &e, "pull", timeout_ns, err) < 0)
+        return -1;
+    if (p->c.value != p->dest.entries)
+        return pv_err_set(err, PV_E_PROTOCOL,
+                          "pull of '%s': the agent says %" PRIu64 " entries and sent %" PRIu64, guest_path,
+                          p->c.value, p->dest.entries);
+    return pv_dest_end(&p->dest, err);
+}
+
+int pv_guest_pull(struct pv_guest *g, const char *guest_path, const char *host_path, int64_t timeout_ns,
+                  struct pv_err *err)
+{
+    struct pull *p;
+    int r;
+
+    if (pv_call_check_path(guest_path, err) < 0)
+        return -1;
+    if (!*host_path)
+        return pv_err_set(err, PV_E_USAGE, "pull: the host's path is empty");
+    p = pv_xcalloc(1, sizeof(*p));
+    p->c = (struct pv_call){.ok = true, .frame = pull_frame};
+    pv_dest_init(&p->dest, host_path);
+    r = pull(g, p, guest_path, timeout_ns, err);
+    if (r < 0 && p->dest.entries)
+        pv_err_append(err, "\n'%s' holds only a part of what was asked for", host_path);
+    if (r < 0 && p->dest.fd >= 0) {
+        char show[256];
+
+        pv_err_append(err, "; '%s%s%s' is incomplete", host_path, p->dest.file[0] ? "/" : "",
+                      pv_dest_show(p->dest.file, show));
+    }
+    pv_dest_fini(&p->dest);
+    free(p);
+    return r;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A file or a tree to the guest: a walk that is carried on whenever the connection has room, so that what is
+ * in memory is one chunk and one open directory per level.
+ *
+ * The path that the caller named may be a symbolic link to what is meant; below it links are sent as links.
+ * Hard links become files of their own.
+ */
+#include "guest/call.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest/tree.h"
+#include "util/clock.h"
+
+struct push {
+    struct pv_call c;
+    const char *host_path;
+    bool started;
+    uint64_t entries;
+
+    char name[PV_PATH_MAX]; /* relative, of the directory that is open or the entry in hand */
+    DIR *dir[PV_TREE_DEPTH];
+    size_t len[PV_TREE_DEPTH]; /* of their names */
+    int depth;
+
+    int fd; /* the file in hand, else -1 */
+    uint64_t size, at;
+    uint64_t data_end; /* up to here there is no hole; at or before `at`: to be asked */
+    uint8_t *chunk;    /* PV_CHUNK bytes */
+};
+
+/* The host's fault, or the caller's, at the entry in hand. Always false: nothing more to send. */
+static bool fail(struct push *p, int errnum, const char *what)
+{
+    pv_err_set_at(&p->c.local, PV_E_HOST, errnum, __FILE__, __LINE__, "push: %s '%s%s%s'", what, p->host_path,
+                  p->name[0] ? "/" : "", p->name);
+    return false;
+}
+
+static bool send_entry(struct push *p, struct pv_session *s, unsigned kind, const struct stat *st,
+                       const char *target)
+{
+    struct pv_enc e;
+
+    pv_session_more(s, &e, PV_MSG_WENTRY);
+    pv_enc_u32(&e, kind);
+    pv_enc_u32(&e, st ? st->st_mode & 07777 : 0);
+    pv_enc_u64(&e, kind == PV_ENTRY_FILE ? (uint64_t)st->st_size : 0);
+    pv_enc_str(&e, kind == PV_ENTRY_END ? "" : p->name);
+    pv_enc_str(&e, target);
+    pv_session_more_end(s, &e);
+    p->entries += kind != PV_ENTRY_END;
+    return true;
+}
+
+static bool send_end(struct push *p, struct pv_session *s)
+{
+    p->c.open = false;
+    return send_entry(p, s, PV_ENTRY_END, NULL, "");
+}
+
+/* Where the data at or behind `at` begins and ends. False: something is wrong with the file. */
+static bool find_run(struct push *p, uint64_t *hole)
+{
+    off_t data = lseek(p->fd, (off_t)p->at, SEEK_DATA), end;
+
+    *hole = 0;
+    p->data_end = p->size;
+    if (data < 0 && errno == ENXIO) {
+        /* A hole to the end; or the file has become shorter, which only its size can tell. */
+        struct stat st;
+
+        if (fstat(p->fd, &st) < 0 || (uint64_t)st.st_size < p->size)
+            return false;
+        *hole = p->size - p->at;
+        return true;
+    }
+    if (data < 0)
+        return true; /* a file system that can not tell: all is data */
+    if ((uint64_t)data > p->at)
+        *hole = ((uint64_t)data < p->size ? (uint64_t)data : p->size) - p->at;
+    end = lseek(p->fd, data, SEEK_HOLE);
+    if (end > data && (uint64_t)end < p->size)
+        p->data_end = (uint64_t)end;
+    return true;
+}
+
+static bool shrunk(struct push *p)
+{
+    struct pv_err *e = &p->c.local;
+
+    fail(p, 0, "a file became shorter while it was read:");
+    pv_err_append(e, ": %" PRIu64 " bytes were expected", p->size);
+    return false;
+}
+
+/* The next piece of the file in hand. */
+static bool send_piece(struct push *p, struct pv_session *s)
+{
+    uint64_t hole = 0;
+    struct pv_enc e;
+    ssize_t n;
+
+    if (p->at >= p->data_end && !find_run(p, &hole))
+        return shrunk(p);
+    if (hole) {
+        pv_session_more(s, &e, PV_MSG_WHOLE);
+        pv_enc_u64(&e, hole);
+        pv_session_more_end(s, &e);
+        p->at += hole;
+        return true;
+    }
+    n = (ssize_t)(p->data_end - p->at < PV_CHUNK ? p->data_end - p->at : PV_CHUNK);
+    do
+        n = pread(p->fd, p->chunk, (size_t)n, (off_t)p->at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return fail(p, errno, "cannot read");
+    if (n == 0)
+        return shrunk(p);
+    p->at += (uint64_t)n;
+    pv_session_chunk(s, PV_MSG_WDATA, p->chunk, (size_t)n);
+    return true;
+}
+
+static const char *kind_name(mode_t mode)
+{
+    return S_ISFIFO(mode) ? "a fifo" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+static bool refuse(struct push *p, mode_t mode)
+{
+    fail(p, 0, "only files, directories and symbolic links can be pushed;");
+    pv_err_append(&p->c.local, " is %s", kind_name(mode));
+    return false;
+}
+
+static bool send_link(struct push *p, struct pv_session *s, int at, const char *leaf, const struct stat *st)
+{
+    char target[PV_PATH_MAX];
+    ssize_t n = readlinkat(at, leaf, target, sizeof(target));
+
+    if (n < 0 || (size_t)n == sizeof(target))
+        return fail(p, n < 0 ? errno : ENAMETOOLONG, "cannot read the symbolic link");
+    target[n] = '\0';
+    return send_entry(p, s, PV_ENTRY_LINK, st, target);
+}
+
+/* Takes fd, an open directory that p->name names. */
+static bool send_dir(struct push *p, struct pv_session *s, int fd, const struct stat *st)
+{
+    DIR *dir;
+
+    if (p->depth == PV_TREE_DEPTH) {
+        close(fd);
+        return fail(p, 0, "directories are nested too deeply at");
+    }
+    dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return fail(p, errno, "cannot read the directory");
+    }
+    p->dir[p->depth] = dir;
+    p->len[p->depth++] = strlen(p->name);
+    return send_entry(p, s, PV_ENTRY_DIR, st, "");
+}
+
+/* `leaf` in directory `at` is p->name. flags: O_NOFOLLOW below the top. */
+static bool send_thing(struct push *p, struct pv_session *s, int at, const char *leaf, int flags)
+{
+    cleanup_close int fd = -1;
+    struct stat st;
+
+    if (fstatat(at, leaf, &st, flags ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+        return fail(p, errno, "cannot look at");
+    if (S_ISLNK(st.st_mode))
+        return send_link(p, s, at, leaf, &st);
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return refuse(p, st.st_mode);
+    /* Not to be held up by what may have taken its place meanwhile. */
+    fd = openat(at, leaf, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return fail(p, errno, "cannot open");
+    if (S_ISDIR(st.st_mode))
+        return send_dir(p, s, pv_steal_fd(&fd), &st);
+    if (!S_ISREG(st.st_mode))
+        return refuse(p, st.st_mode);
+    p->fd = pv_steal_fd(&fd);
+    p->size = (uint64_t)st.st_size;
+    p->at = p->data_end = 0;
+    return send_entry(p, s, PV_ENTRY_FILE, &st, "");
+}
+
+/* The next entry of the innermost open directory; 0 when it has no more. */
+static int send_next(struct push *p, struct pv_session *s)
+{
+    DIR *dir = p->dir[p->depth - 1];
+    size_t len = p->len[p->depth - 1], n;
+    struct dirent *d;
+
+    p->name[len] = '\0';
+    do {
+        errno = 0;
+        d = readdir(dir);
+    } while (d && (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..")));
+    if (!d && errno) {
+        fail(p, errno, "cannot read the directory");
+        return -1;
+    }
+    if (!d) {
+        closedir(dir);
+        p->depth--;
+        return 0;
+    }
+    n = strlen(d->d_name);
+    if (len + (len > 0) + n >= sizeof(p->name)) {
+        fail(p, ENAMETOOLONG, "cannot push a name in");
+        return -1;
+    }
+    if (len)
+        p->name[len++] = '/';
+    memcpy(p->name + len, d->d_name, n + 1);
+    return send_thing(p, s, dirfd(dir), d->d_name, O_NOFOLLOW) ? 1 : -1;
+}
+
+static bool push_next(struct pv_call *c, struct pv_session *s)
+{
+    struct push *p = PV_CONTAINER_OF(c, struct push, c);
+
+    if (s->answered) /* it failed */
+        return send_end(p, s);
+    if (!p->started) {
+        p->started = true;
+        return send_thing(p, s, AT_FDCWD, p->host_path, 0);
+    }
+    if (p->fd >= 0 && p->at < p->size)
+        return send_piece(p, s);
+    pv_close(&p->fd);
+    while (p->depth) {
+        int r = send_next(p, s);
+
+        if (r)
+            return r > 0;
+    }
+    return send_end(p, s);
+}
+
+static int check_host_path(const char *path, struct pv_err *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "push: cannot look at '%s'", path);
+    return 0;
+}
+
+static int push(struct pv_guest *g, struct push *p, const char *guest_path, int64_t timeout_ns,
+                struct pv_err *err)
+{
+    struct pv_enc e;
+
+    if (pv_call_begin(g, &p->c, PV_MSG_TREE_PUT, "push", &e, err) < 0)
+        return -1;
+    pv_enc_str(&e, guest_path);
+    if (pv_call_finish(g, &p->c, &e, "push", timeout_ns, err) < 0)
+        return -1;
+    if (p->c.value != p->entries)
+        return pv_err_set(err, PV_E_PROTOCOL,
+                          "push to '%s': the agent says %" PRIu64 " entries and was sent %" PRIu64,
+                          guest_path, p->c.value, p->entries);
+    return 0;
+}
+
+int pv_guest_push(struct pv_guest *g, const char *host_path, const char *guest_path, int64_t timeout_ns,
+                  struct pv_err *err)
+{
+    struct push *p;
+    int r;
+
+    if (pv_call_check_path(guest_path, err) < 0 || check_host_path(host_path, err) < 0)
+        return -1;
+    p = pv_xcalloc(1, sizeof(*p));
+    p->c = (struct pv_call){.ok = true, .next = push_next, .open = true};
+    p->host_path = host_path;
+    p->fd = -1;
+    p->chunk = pv_xmalloc(PV_CHUNK);
+    r = push(g, p, guest_path, timeout_ns, err);
+    if (r < 0 && p->entries)
+        pv_err_append(err, "\n'%s' in the guest may hold a part of it", guest_path);
+    pv_close(&p->fd);
+    while (p->depth)
+        closedir(p->dir[--p->depth]);
+    free(p->chunk);
+    free(p);
+    return r;
+}

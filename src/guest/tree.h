@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* What push and pull share, and the part of pull that touches the host's disk. */
+#ifndef PV_GUEST_TREE_H
+#define PV_GUEST_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "wire/proto.h"
+
+struct pv_err;
+
+enum { PV_TREE_DEPTH = 256 }; /* most directories inside each other, the agent's limit as well */
+
+/*
+ * Where a pull writes.  Everything is made relative to descriptors of directories that were opened without
+ * following links, so that nothing which the guest sends, nor a symbolic link that was there, leads out of
+ * the destination.  What is in the way of a file or link is unlinked, never written through; a directory that
+ * is there keeps its mode and is filled.
+ *
+ * Errors: class protocol for what a guest must not send, host (with the path) for the disk's.
+ */
+struct pv_dest {
+    const char *path;       /* the destination, as the caller named it */
+    bool single;            /* it is a file or link: no entry can follow */
+    uint64_t entries;       /* so far */
+    char name[PV_PATH_MAX]; /* of the innermost open directory */
+    struct {
+        int fd;
+        size_t len;   /* of its name */
+        int32_t mode; /* what it gets in the end; -1: it was there before and keeps its own */
+    } dir[PV_TREE_DEPTH];
+    int depth;
+    int fd; /* the file in hand, else -1 */
+    mode_t file_mode;
+    uint64_t at;            /* where its next byte goes */
+    bool sparse;            /* it ends in a hole */
+    char file[PV_PATH_MAX]; /* its name */
+};
+
+void pv_dest_init(struct pv_dest *d, const char *path);
+/* Closes; modes that were not set yet stay strict. */
+void pv_dest_fini(struct pv_dest *d);
+
+/* name "" is the destination itself and comes first, exactly once. Mode bits 06000 are dropped. */
+int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *name, const char *target,
+                  struct pv_err *err);
+int pv_dest_data(struct pv_dest *d, const void *data, size_t n, struct pv_err *err);
+int pv_dest_hole(struct pv_dest *d, uint64_t n, struct pv_err *err);
+/* All came: completes what is open. */
+int pv_dest_end(struct pv_dest *d, struct pv_err *err);
+
+/* The name with bytes that a terminal might act on replaced; a static buffer's worth of it. */
+const char *pv_dest_show(const char *name, char out[static 256]);
+
+#endif
