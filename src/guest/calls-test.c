@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls, jobs and workers against an agent that behaves, one that lies, and one that dies. */
+#include "util/test.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/fake-agent.h"
+#include "util/clock.h"
+#include "vm/vm.h"
+
+#define PING_LIMIT (5 * PV_NSEC_PER_SEC)
+
+static int variant;
+static pid_t vm_pid;
+
+static void has(const struct pv_err *err, enum pv_err_class cls, const char *text)
+{
+    if (err->cls != cls || !strstr(err->text, text))
+        fail_msg("expected class %s with '%s', got class %s: %s", pv_err_class_name(cls), text,
+                 pv_err_class_name(err->cls), err->text);
+}
+
+static void pings(struct pv_guest *g)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    if (pv_guest_ping(g, "x", 1, PING_LIMIT, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* ---- system calls ---- */
+
+static void refused_before_sending(void **state)
+{
+    static char big[PV_FRAME_MAX];
+    static const struct pv_sys_buf one[] = {{0, "12345678", 8}}, slot6[] = {{6, "", 0}},
+                                   twice[] = {{2, "a", 1}, {2, "b", 1}}, large[] = {{0, big, sizeof(big)}};
+    static const struct pv_sys_ptr far[] = {{0, 1, 4, false, "", 0}},
+                                   wrap[] = {{0, 0xfffffffc, 4, false, "", 0}},
+                                   nobuf[] = {{1, 0, 4, false, "", 0}}, more[] = {{0, 0, 1, false, "ab", 2}},
+                                   vast[] = {{0, 0, 0xffffffff, true, "", 0}};
+    static const struct {
+        struct pv_syscall c;
+        const char *text;
+    } bad[] = {
+        {{.bufs = slot6, .n_bufs = 1}, "argument 6"},
+        {{.bufs = twice, .n_bufs = 2}, "argument 2 has two"},
+        {{.bufs = large, .n_bufs = 1}, "1048576"},
+        {{.bufs = one, .n_bufs = 1, .ptrs = far, .n_ptrs = 1}, "offset 1 needs 8 bytes"},
+        {{.bufs = one, .n_bufs = 1, .ptrs = wrap, .n_ptrs = 1}, "needs 8 bytes"},
+        {{.bufs = one, .n_bufs = 1, .ptrs = nobuf, .n_ptrs = 1}, "buffer 1, but there are 1"},
+        {{.bufs = one, .n_bufs = 1, .ptrs = more, .n_ptrs = 1}, "2 bytes of data for 1 bytes"},
+        {{.bufs = one, .n_bufs = 1, .ptrs = vast, .n_ptrs = 1}, "4294967295"},
+        {{.ptrs = far, .n_ptrs = 65}, "65 pointers"},
+        {{.timeout_ns = -1}, "negative"},
+    };
+    struct pv_guest *g = fake_new(NULL, 0); /* nobody is there to be asked */
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_err err = PV_ERR_INIT;
+        struct pv_sysret r;
+
+        assert_int_equal(pv_guest_syscall(g, &bad[i].c, &r, &err), -1);
+        has(&err, PV_E_USAGE, bad[i].text);
+    }
+    fake_free(g);
+}
+
+/* Answers are encoded as the variant says; 0 is the right one. */
+static void syscall_agent(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+    size_t n;
+
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    FAKE_CHECK(pv_dec_u64(&r.d) == 1500);
+    FAKE_CHECK(pv_dec_u64(&r.d) == UINT64_MAX);
+    for (uint64_t i = 0; i < 6; i++)
+        FAKE_CHECK(pv_dec_u64(&r.d) == (uint64_t)INT64_MIN + i);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 2);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 5 && !memcmp(pv_dec_bytes(&r.d, &n), "0123456789", 10) && n == 10);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0 && pv_dec_bytes(&r.d, &n) && n == 0);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 2);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0 && pv_dec_u32(&r.d) == 2 && pv_dec_u32(&r.d) == 3 &&
+               pv_dec_u32(&r.d) == PV_PTR_OUTPUT && pv_dec_bytes(&r.d, &n) && n == 0);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0 && pv_dec_u32(&r.d) == 0 && pv_dec_u32(&r.d) == 3 &&
+               pv_dec_u32(&r.d) == 0 && !memcmp(pv_dec_bytes(&r.d, &n), "ab", 2) && n == 2);
+    FAKE_CHECK(pv_dec_done(&r.d));
+    e = fake_begin(PV_MSG_SYSRET, variant == 5 ? r.id + 1 : r.id);
+    pv_enc_u64(&e, (uint64_t)INT64_MIN);
+    pv_enc_u32(&e, variant == 1 ? 2 : variant == 2 ? UINT32_MAX : 3);
+    pv_enc_bytes(&e, "ABCDEFGHIJ", variant == 3 ? 9 : 10);
+    pv_enc_bytes(&e, "", 0);
+    pv_enc_bytes(&e, "\0\1\2", 3);
+    if (variant == 4)
+        pv_enc_u32(&e, 0);
+    if (variant == 6)
+        fake_ok(fd, r.id, 0);
+    if (variant == 7)
+        fake_error(fd, r.id, ETIMEDOUT, "syscall");
+    else
+        fake_send(fd, &e);
+    if (variant == 5) { /* stale, and then the right one */
+        e = fake_begin(PV_MSG_SYSRET, r.id);
+        pv_enc_u64(&e, (uint64_t)INT64_MIN);
+        pv_enc_u32(&e, 3);
+        pv_enc_bytes(&e, "ABCDEFGHIJ", 10);
+        pv_enc_bytes(&e, "", 0);
+        pv_enc_bytes(&e, "\0\1\2", 3);
+        fake_send(fd, &e);
+    }
+    fake_serve_pings(fd);
+}
+
+static int call_it(struct pv_guest *g, struct pv_sysret *r, struct pv_err *err)
+{
+    static const struct pv_sys_buf bufs[] = {{5, "0123456789", 10}, {0, NULL, 0}};
+    static const struct pv_sys_ptr ptrs[] = {{0, 2, 3, true, NULL, 0}, {0, 0, 3, false, "ab", 2}};
+    struct pv_syscall c = {.nr = UINT64_MAX,
+                           .bufs = bufs,
+                           .n_bufs = 2,
+                           .ptrs = ptrs,
+                           .n_ptrs = 2,
+                           .timeout_ns = 1499 * PV_NSEC_PER_MSEC + 1};
+
+    for (uint64_t i = 0; i < 6; i++)
+        c.args[i] = (uint64_t)INT64_MIN + i;
+    return pv_guest_syscall(g, &c, r, err);
+}
+
+static void answers_that_fit(void **state)
+{
+    static const fake_script scripts[] = {syscall_agent};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct pv_guest *g = fake_new(scripts, 1);
+        struct pv_err err = PV_ERR_INIT;
+        struct pv_sysret r;
+
+        variant = i ? 5 : 0;
+        if (call_it(g, &r, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_true(r.value == INT64_MIN);
+        assert_int_equal(r.n_out, 3);
+        assert_int_equal(r.out[0].len, 10);
+        assert_memory_equal(r.out[0].data, "ABCDEFGHIJ", 10);
+        assert_int_equal(r.out[1].len, 0);
+        assert_int_equal(r.out[2].len, 3);
+        assert_memory_equal(r.out[2].data, "\0\1\2", 3);
+        pv_sysret_fini(&r);
+        pings(g);
+        fake_free(g);
+    }
+}
+
+static void answers_that_do_not_fit(void **state)
+{
+    static const fake_script scripts[] = {syscall_agent, fake_serve_pings};
+
+    (void)state;
+    for (variant = 1; variant <= 7; variant++) {
+        struct pv_guest *g;
+        struct pv_err err = PV_ERR_INIT;
+        struct pv_sysret r;
+
+        if (variant == 5)
+            continue;
+        g = fake_new(scripts, 2);
+        assert_int_equal(call_it(g, &r, &err), -1);
+        has(&err, variant == 7 ? PV_E_TIMEOUT : PV_E_PROTOCOL,
+            variant == 7   ? "was interrupted"
+            : variant == 6 ? "no answer to this request"
+                           : "does not fit");
+        assert_int_equal(r.n_out, 0);
+        assert_null(r.out);
+        pings(g); /* in a fresh conversation, but for the timeout */
+        fake_free(g);
+    }
+}
+
+/* ---- deaths ---- */
+
+static void dies_in_the_call(int fd)
+{
+    struct fake_req r;
+
+    fake_get(fd, &r);
+}
+
+static void knows_status(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_STATUS);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 100);
+    e = fake_begin(PV_MSG_JOB_STATE, r.id);
+    pv_enc_u32(&e, 0);
+    pv_enc_u32(&e, 139);
+    pv_enc_u32(&e, SIGSEGV);
+    fake_send(fd, &e);
+    fake_serve_pings(fd);
+}
+
+static void a_crash_is_told_quickly(void **state)
+{
+    static const fake_script scripts[] = {dies_in_the_call, knows_status};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct pv_syscall c = {.nr = 0};
+    struct pv_err err = PV_ERR_INIT;
+    int64_t start = pv_now();
+    struct pv_sysret r;
+
+    (void)state;
+    assert_int_equal(pv_guest_syscall(g, &c, &r, &err), -1);
+    has(&err, PV_E_GUEST_DIED, "(pid 100) was killed by SIGSEGV");
+    assert_true(pv_now() - start < PV_NSEC_PER_SEC);
+    assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
+    pings(g);
+    fake_free(g);
+}
+
+static void takes_the_vm_along(int fd)
+{
+    struct fake_req r;
+
+    fake_get(fd, &r);
+    kill(vm_pid, SIGKILL);
+}
+
+static void a_dead_vm_has_priority(void **state)
+{
+    static const fake_script scripts[] = {takes_the_vm_along};
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_syscall c = {.nr = 0};
+    struct pv_sysret r;
+
+    (void)state;
+    vm_pid = pv_vm_pid(g->vm);
+    assert_int_equal(pv_guest_syscall(g, &c, &r, &err), -1);
+    has(&err, PV_E_GUEST_DIED, "vm");
+    has(&err, PV_E_GUEST_DIED, "died: ");
+    assert_int_equal(pv_guest_state(g), PV_GUEST_DEAD);
+    fake_free(g);
+}
+
+/* ---- workers ---- */
+
+static void spawns_one(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_SPAWN);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0 && pv_dec_done(&r.d));
+    e = fake_begin(PV_MSG_WORKER, r.id);
+    pv_enc_u32(&e, 6000);
+    pv_enc_u32(&e, 101);
+    fake_send(fd, &e);
+    fake_expect(fd, &r, PV_MSG_STATUS);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 101);
+    e = fake_begin(PV_MSG_JOB_STATE, r.id);
+    pv_enc_u32(&e, 0);
+    pv_enc_u32(&e, 1);
+    pv_enc_u32(&e, 0);
+    fake_send(fd, &e);
+    fake_serve_pings(fd);
+}
+
+static void workers(void **state)
+{
+    static const fake_script scripts[] = {spawns_one, dies_in_the_call};
+    struct pv_guest *g = fake_new(scripts, 2), *w;
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_boot_opts boot = {0};
+
+    (void)state;
+    w = pv_guest_spawn(g, false, &err);
+    if (!w)
+        fail_msg("%s", err.text);
+    assert_ptr_equal(pv_guest_parent(w), g);
+    assert_null(pv_guest_parent(g));
+    assert_int_equal(pv_guest_state(w), PV_GUEST_RUNNING);
+    assert_null(pv_guest_spawn(w, false, &err));
+    has(&err, PV_E_USAGE, "only a VM has workers");
+    assert_int_equal(pv_guest_boot(w, &boot, &err), -1);
+    assert_int_equal(pv_guest_shutdown(w, &err), -1);
+    assert_int_equal(pv_guest_ping(w, "x", 1, PING_LIMIT, &err), -1);
+    has(&err, PV_E_GUEST_DIED, "worker 1 (pid 101) of vm");
+    has(&err, PV_E_GUEST_DIED, "exited with status 1");
+    assert_int_equal(pv_guest_state(w), PV_GUEST_DEAD);
+    assert_int_equal(pv_guest_ping(w, "x", 1, PING_LIMIT, &err), -1);
+    has(&err, PV_E_GUEST_DIED, "exited with status 1");
+    pings(g);
+    pv_guest_kill(g);
+    assert_int_equal(pv_guest_state(w), PV_GUEST_KILLED);
+    pv_guest_free(w);
+    fake_free(g);
+}
+
+/* ---- jobs ---- */
+
+static void job_state(int fd, uint32_t id, uint32_t running, uint32_t code)
+{
+    struct pv_enc e = fake_begin(PV_MSG_STDOUT, id);
+
+    pv_enc_bytes(&e, "out", 3);
+    fake_send(fd, &e);
+    e = fake_begin(PV_MSG_JOB_STATE, id);
+    pv_enc_u32(&e, running);
+    pv_enc_u32(&e, code);
+    pv_enc_u32(&e, 0);
+    fake_send(fd, &e);
+}
+
+static void has_jobs(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_JOB_START);
+    e = fake_begin(PV_MSG_JOB, r.id);
+    pv_enc_u32(&e, 7);
+    pv_enc_u32(&e, 1234);
+    fake_send(fd, &e);
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 7 && pv_dec_u64(&r.d) == 0 && pv_dec_done(&r.d));
+    job_state(fd, r.id, 1, 0);
+    fake_expect(fd, &r, PV_MSG_JOB_KILL);
+    job_state(fd, r.id, 0, 137);
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    fake_error(fd, r.id, ENOENT, "job 8\n\033[2J");
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    job_state(fd, r.id, 0, 256);
+}
+
+static void jobs(void **state)
+{
+    static const fake_script scripts[] = {has_jobs};
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_job_state s = {0};
+    struct pv_exec x = {0};
+    struct pv_job job;
+
+    (void)state;
+    assert_int_equal(pv_guest_job_start(g, &x, &job, &err), -1);
+    has(&err, PV_E_USAGE, "empty");
+    pv_strv_add(&x.argv, "/bin/true");
+    assert_int_equal(pv_guest_job_start(g, &x, &job, &err), 0);
+    assert_int_equal(job.id, 7);
+    assert_int_equal(job.pid, 1234);
+    assert_int_equal(pv_guest_job_wait(g, 7, 0, &s, &err), 0);
+    assert_true(s.running);
+    assert_int_equal(s.exit_code, -1);
+    assert_string_equal(s.out.data, "out");
+    pv_job_state_fini(&s);
+    assert_int_equal(pv_guest_job_kill(g, 7, &s, &err), 0);
+    assert_false(s.running);
+    assert_int_equal(s.exit_code, 137);
+    pv_job_state_fini(&s);
+    assert_int_equal(pv_guest_job_wait(g, 8, 0, &s, &err), -1);
+    has(&err, PV_E_GUEST, "job 8??[2J");
+    assert_int_equal(err.errnum, ENOENT);
+    assert_int_equal(pv_guest_job_wait(g, 7, 0, &s, &err), -1);
+    has(&err, PV_E_PROTOCOL, "malformed JOB_STATE");
+    pv_job_state_fini(&s);
+    pv_strv_free(&x.argv);
+    fake_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refused_before_sending),
+        cmocka_unit_test(answers_that_fit),
+        cmocka_unit_test(answers_that_do_not_fit),
+        cmocka_unit_test(a_crash_is_told_quickly),
+        cmocka_unit_test(a_dead_vm_has_priority),
+        cmocka_unit_test(workers),
+        cmocka_unit_test(jobs),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
