@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+/* Push and pull: what stays on the disk, also when the guest wants something else to be there. */
+#include "util/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest/fake-agent.h"
+#include "util/clock.h"
+#include "util/path.h"
+
+#define LIMIT (10 * PV_NSEC_PER_SEC)
+
+/* Steps of a guest's answer to a pull. */
+struct step {
+    char what; /* D, F, L: entries; d: data of n bytes; h: hole of n; k: kind n; e: ERROR; o: OK with n */
+    const char *name, *target;
+    uint64_t n;
+    uint32_t mode;
+};
+
+static const struct step *steps;
+static char *dir; /* holds `out` and what must not change: `victim` and `home/victim` */
+
+static void has(const struct pv_err *err, enum pv_err_class cls, const char *text)
+{
+    if (err->cls != cls || !strstr(err->text, text))
+        fail_msg("expected class %s with '%s', got class %s: %s", pv_err_class_name(cls), text,
+                 pv_err_class_name(err->cls), err->text);
+}
+
+static char *in_dir(const char *name)
+{
+    static char path[8][512];
+    static int i;
+
+    i = (i + 1) % 8;
+    snprintf(path[i], sizeof(path[i]), "%s/%s", dir, name);
+    return path[i];
+}
+
+static void put(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pv_write_all(fd, text, strlen(text)), 0);
+    close(fd);
+}
+
+static void holds(const char *path, const char *text)
+{
+    cleanup_buf struct pv_buf b = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    if (pv_read_file(path, 4096, &b, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(b.len, strlen(text));
+    assert_memory_equal(b.data ? b.data : "", text, b.len);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    dir = pv_xstrdup("/tmp/pv-tree-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    mkdir(in_dir("home"), 0700);
+    put(in_dir("home/victim"), "mine");
+    put(in_dir("victim"), "mine");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    holds(in_dir("home/victim"), "mine");
+    holds(in_dir("victim"), "mine");
+    assert_int_equal(stat(in_dir("home"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    pv_rm_rf(dir);
+    free(dir);
+    return 0;
+}
+
+/* ---- pull ---- */
+
+static void entry(int fd, uint32_t id, uint32_t kind, const struct step *s)
+{
+    struct pv_enc e = fake_begin(PV_MSG_ENTRY, id);
+    const char *target = s->target ? s->target : "";
+
+    pv_enc_u32(&e, kind);
+    pv_enc_u32(&e, s->mode ? s->mode : 0755);
+    pv_enc_u64(&e, 0);
+    pv_enc_bytes(&e, s->name, strlen(s->name));
+    pv_enc_bytes(&e, target, strlen(target));
+    fake_send(fd, &e);
+}
+
+static void give_steps(int fd)
+{
+    static char zeros[65536];
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_TREE_GET);
+    memset(zeros, 'z', sizeof(zeros));
+    for (const struct step *s = steps; s->what; s++) {
+        switch (s->what) {
+        case 'd':
+            e = fake_begin(PV_MSG_DATA, r.id);
+            pv_enc_bytes(&e, zeros, s->n);
+            fake_send(fd, &e);
+            break;
+        case 'h':
+            e = fake_begin(PV_MSG_HOLE, r.id);
+            pv_enc_u64(&e, s->n);
+            fake_send(fd, &e);
+            break;
+        case 'e':
+            fake_error(fd, r.id, EIO, "read 'x'");
+            break;
+        case 'o':
+            fake_ok(fd, r.id, s->n);
+            break;
+        default:
+            entry(fd, r.id,
+                  s->what == 'D'   ? PV_ENTRY_DIR
+                  : s->what == 'F' ? PV_ENTRY_FILE
+                  : s->what == 'L' ? PV_ENTRY_LINK
+                                   : (uint32_t)s->n,
+                  s);
+        }
+    }
+    fake_serve_pings(fd);
+}
+
+static int pull_to(const struct step *what, const char *to, struct pv_err *err)
+{
+    static const fake_script scripts[] = {give_steps, fake_serve_pings};
+    struct pv_guest *g;
+    int r;
+
+    steps = what;
+    g = fake_new(scripts, 2);
+    r = pv_guest_pull(g, "/x", in_dir(to), LIMIT, err);
+    if (pv_guest_ping(g, "x", 1, LIMIT, NULL) < 0)
+        fail_msg("the guest is not usable after a pull");
+    fake_free(g);
+    return r;
+}
+
+static void hostile_pulls(void **state)
+{
+    static const struct {
+        struct step s[8];
+        const char *text;
+    } bad[] = {
+        {{{'D', ""}, {'F', "../victim"}, {'d', .n = 4}}, "leads out"},
+        {{{'D', ""}, {'F', "a/../../victim"}}, "leads out"},
+        {{{'D', ""}, {'D', "a"}, {'F', "a/.."}}, "leads out"},
+        {{{'D', ""}, {'F', "."}}, "leads out"},
+        {{{'D', ""}, {'F', "a/./b"}}, "leads out"},
+        {{{'D', ""}, {'F', "/etc/victim"}}, "leads out"},
+        {{{'D', ""}, {'D', "a/"}}, "leads out"},
+        {{{'D', ""}, {'D', "a"}, {'F', "a//b"}}, "leads out"},
+        {{{'D', ""}, {'L', "a", "../home"}, {'F', "a/victim"}}, "in no directory"},
+        {{{'D', ""}, {'L', "a", "../home"}, {'F', "a/victim"}, {'d', .n = 4}}, "in no directory"},
+        {{{'D', ""}, {'D', "a"}, {'L', "a/b", "../../home"}, {'F', "a/b/victim"}}, "in no directory"},
+        {{{'D', ""}, {'F', "a"}, {'F', "a/b"}}, "in no directory"},
+        {{{'D', ""}, {'F', "no/where"}}, "in no directory"},
+        {{{'L', "", "home"}, {'F', "victim"}}, "no directory"},
+        {{{'F', ""}, {'F', "a"}}, "no directory"},
+        {{{'F', "a"}}, "itself first"},
+        {{{'D', ""}, {'D', ""}}, "twice"},
+        {{{'d', .n = 4}}, "no file"},
+        {{{'D', ""}, {'d', .n = 4}}, "no file"},
+        {{{'D', ""}, {'L', "a", "b"}, {'d', .n = 4}}, "no file"},
+        {{{'D', ""}, {'h', .n = 4}}, "no file"},
+        {{{'F', ""}, {'h', .n = UINT64_MAX}}, "more than a file can hold"},
+        {{{'F', ""}, {'h', .n = INT64_MAX}, {'d', .n = 1}}, "more than a file can hold"},
+        {{{'k', "", .n = 0}}, "no known kind"},
+        {{{'D', ""}, {'k', "a", .n = 77}}, "no known kind"},
+        {{{'D', ""}, {'F', "a", "target"}}, "malformed"},
+        {{{'D', ""}, {'L', "a", ""}}, "malformed"},
+        {{{'D', ""}, {'F', "a", .mode = 010000}}, "malformed"},
+        {{{'D', ""}, {'o', .n = 2}}, "says 2 entries and sent 1"},
+        {{{'o', .n = 0}}, "sent nothing"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_err err = PV_ERR_INIT;
+
+        assert_int_equal(pull_to(bad[i].s, "out", &err), -1);
+        has(&err, PV_E_PROTOCOL, bad[i].text);
+        pv_rm_rf(in_dir("out"));
+        holds(in_dir("victim"), "mine");
+    }
+}
+
+/* Names longer than any, and a tree deeper than any. */
+static void long_and_deep(void **state)
+{
+    static char name[PV_PATH_MAX], names[300][604];
+    static struct step deep[302] = {{'D', ""}};
+    struct step lengthy[] = {{'D', ""}, {'F', name}, {0}};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    memset(name, 'n', 256);
+    assert_int_equal(pull_to(lengthy, "out", &err), -1);
+    has(&err, PV_E_PROTOCOL, "too long");
+    for (size_t i = 0; i < 300; i++) {
+        for (size_t j = 0; j <= i; j++)
+            memcpy(names[i] + 2 * j, "d/", 2);
+        names[i][2 * i + 1] = '\0';
+        deep[i + 1] = (struct step){'D', names[i]};
+    }
+    assert_int_equal(pull_to(deep, "out", &err), -1);
+    has(&err, PV_E_PROTOCOL, "nested");
+}
+
+/* What was there: links are replaced, not followed; files are replaced, not written through. */
+static void what_is_in_the_way(void **state)
+{
+    static const struct step tree[] = {
+        {'D', ""},  {'F', "a"},           {'d', .n = 3}, {'D', "sub"}, {'F', "sub/b"},
+        {'F', "c"}, {'L', "victim", "x"}, {'o', .n = 6}, {0}};
+    static const struct step file[] = {{'F', ""}, {'d', .n = 2}, {'o', .n = 1}, {0}};
+    struct pv_err err = PV_ERR_INIT;
+    struct stat st;
+
+    (void)state;
+    mkdir(in_dir("out"), 0750);
+    assert_int_equal(symlink("../victim", in_dir("out/a")), 0);
+    assert_int_equal(symlink("../home", in_dir("out/sub")), 0);
+    assert_int_equal(link(in_dir("victim"), in_dir("out/c")), 0);
+    if (pull_to(tree, "out", &err) < 0)
+        fail_msg("%s", err.text);
+    holds(in_dir("out/a"), "zzz");
+    holds(in_dir("out/sub/b"), "");
+    holds(in_dir("out/c"), "");
+    holds(in_dir("home/victim"), "mine");
+    assert_int_equal(stat(in_dir("out"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0750); /* was there: keeps its own */
+    /* A link at the destination itself, which an earlier pull may have left. */
+    assert_int_equal(symlink("home/victim", in_dir("link")), 0);
+    assert_int_equal(pull_to(file, "link", &err), 0);
+    holds(in_dir("link"), "zz");
+    assert_int_equal(symlink("home", in_dir("dirlink")), 0);
+    assert_int_equal(pull_to(tree, "dirlink", &err), -1);
+    has(&err, PV_E_HOST, "Not a directory");
+    assert_int_equal(pull_to(tree, "dirlink/", &err), -1);
+    assert_int_equal(pull_to(file, "home", &err), -1);
+    has(&err, PV_E_HOST, "Is a directory");
+    assert_int_equal(pull_to(file, "nowhere/x", &err), -1);
+    has(&err, PV_E_HOST, "No such file");
+}
+
+static void modes_and_holes(void **state)
+{
+    static const struct step tree[] = {{'D', "", .mode = 0555},
+                                       {'D', "d", .mode = 07777},
+                                       {'F', "d/suid", .mode = 06755},
+                                       {'h', .n = 1 << 20},
+                                       {'d', .n = 5},
+                                       {'h', .n = 64 << 20},
+                                       {'F', "ro", .mode = 0400},
+                                       {'d', .n = 1},
+                                       {'L', "l", "/etc/../\n"},
+                                       {'o', .n = 5},
+                                       {0}};
+    struct pv_err err = PV_ERR_INIT;
+    char target[64];
+    struct stat st;
+
+    (void)state;
+    if (pull_to(tree, "out", &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(stat(in_dir("out"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0555);
+    assert_int_equal(stat(in_dir("out/d"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 01777);
+    assert_int_equal(stat(in_dir("out/d/suid"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+    assert_int_equal(st.st_size, (1 << 20) + 5 + (64 << 20));
+    assert_true(st.st_blocks * 512 < 1 << 20);
+    assert_int_equal(readlink(in_dir("out/l"), target, sizeof(target)), 9);
+    assert_int_equal(stat(in_dir("out/ro"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0400);
+    chmod(in_dir("out"), 0755);
+}
+
+/* The disk's fault: the pull ends, the conversation goes on, and what is left is named. */
+static void broken_off(void **state)
+{
+    static const struct step large[] = {
+        {'D', ""}, {'F', "big"}, {'d', .n = 50000}, {'d', .n = 50000}, {'d', .n = 50000}, {'o', .n = 2}, {0}};
+    static const struct step fails[] = {{'D', ""}, {'F', "half"}, {'d', .n = 10}, {'e'}, {0}};
+    struct rlimit old, small;
+    struct pv_err err = PV_ERR_INIT;
+    int r;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = old;
+    small.rlim_cur = 65536;
+    setrlimit(RLIMIT_FSIZE, &small);
+    r = pull_to(large, "out", &err);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_int_equal(r, -1);
+    has(&err, PV_E_HOST, "out/big': File too large");
+    has(&err, PV_E_HOST, "out/big' is incomplete");
+    assert_int_equal(pull_to(fails, "out", &err), -1);
+    has(&err, PV_E_GUEST, "read 'x'");
+    has(&err, PV_E_GUEST, "out/half' is incomplete");
+}
+
+/* ---- push ---- */
+
+static int shrink_at; /* entries after which the agent cuts in_dir("src/big") */
+
+/* Writes down what comes, one line an entry, to in_dir("log"). */
+static void take_tree(int fd)
+{
+    struct fake_req r;
+    uint64_t entries = 0, holes = 0, bytes = 0;
+    FILE *log = fopen(in_dir("log"), "w");
+    uint32_t id;
+
+    fake_expect(fd, &r, PV_MSG_TREE_PUT);
+    id = r.id;
+    for (;;) {
+        char name[PV_PATH_MAX], target[PV_PATH_MAX];
+        uint32_t kind, mode;
+        size_t n;
+
+        fake_get(fd, &r);
+        FAKE_CHECK(r.id == id);
+        if (r.type == PV_MSG_CANCEL) {
+            fake_error(fd, id, ECANCELED, "cancelled");
+            break;
+        } else if (r.type == PV_MSG_WDATA) {
+            pv_dec_bytes(&r.d, &n);
+            FAKE_CHECK(n > 0 && n <= PV_CHUNK && pv_dec_done(&r.d));
+            bytes += n;
+        } else if (r.type == PV_MSG_WHOLE) {
+            holes += pv_dec_u64(&r.d);
+        } else {
+            FAKE_CHECK(r.type == PV_MSG_WENTRY);
+            kind = pv_dec_u32(&r.d);
+            mode = pv_dec_u32(&r.d);
+            pv_dec_u64(&r.d);
+            pv_dec_str(&r.d, name, sizeof(name));
+            pv_dec_str(&r.d, target, sizeof(target));
+            FAKE_CHECK(pv_dec_done(&r.d));
+            if (kind == PV_ENTRY_END) {
+                fake_ok(fd, id, entries);
+                break;
+            }
+            fprintf(log, "%u %o [%s] [%s]\n", kind, mode, name, target);
+            if (++entries == (uint64_t)shrink_at)
+                FAKE_CHECK(truncate(in_dir("src/big"), 4096) == 0);
+        }
+        free(r.payload);
+    }
+    fprintf(log, "bytes %d holes %d\n", (int)bytes, (int)holes);
+    fclose(log);
+    fake_serve_pings(fd);
+}
+
+static int push_from(const char *from, struct pv_err *err)
+{
+    static const fake_script scripts[] = {take_tree, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    int r = pv_guest_push(g, in_dir(from), "/x", LIMIT, err);
+
+    if (pv_guest_ping(g, "x", 1, LIMIT, NULL) < 0)
+        fail_msg("the guest is not usable after a push");
+    fake_free(g);
+    return r;
+}
+
+static void pushes(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    shrink_at = 0;
+    put(in_dir("src"), "hello");
+    chmod(in_dir("src"), 04640);
+    assert_int_equal(symlink("src", in_dir("alias")), 0);
+    if (push_from("alias", &err) < 0) /* a link at the top means what it leads to */
+        fail_msg("%s", err.text);
+    holds(in_dir("log"), "2 4640 [] []\nbytes 5 holes 0\n");
+    unlink(in_dir("src"));
+    mkdir(in_dir("src"), 0755);
+    assert_int_equal(push_from("src", &err), 0);
+    holds(in_dir("log"), "1 755 [] []\nbytes 0 holes 0\n");
+    mkdir(in_dir("src/a"), 0700);
+    assert_int_equal(symlink("/nowhere\n\xff", in_dir("src/a/l")), 0);
+    assert_int_equal(push_from("src", &err), 0);
+    holds(in_dir("log"), "1 755 [] []\n1 700 [a] []\n3 777 [a/l] [/nowhere\n\xff]\nbytes 0 holes 0\n");
+}
+
+static void sparse_push(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    int fd;
+
+    (void)state;
+    shrink_at = 0;
+    put(in_dir("src"), "");
+    fd = open(in_dir("src"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(ftruncate(fd, 8 << 20), 0);
+    assert_int_equal(pwrite(fd, "x", 1, 4 << 20), 1);
+    close(fd);
+    assert_int_equal(push_from("src", &err), 0);
+    holds(in_dir("log"), "2 644 [] []\nbytes 4096 holes 8384512\n");
+    assert_int_equal(truncate(in_dir("src"), 4 << 20), 0);
+    assert_int_equal(push_from("src", &err), 0);
+    holds(in_dir("log"), "2 644 [] []\nbytes 0 holes 4194304\n");
+}
+
+static void pushes_that_fail(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    char *big = pv_xmalloc((8 << 20) + 1);
+    struct pv_guest *g;
+
+    (void)state;
+    shrink_at = 0;
+    mkdir(in_dir("src"), 0755);
+    assert_int_equal(mkfifo(in_dir("src/pipe"), 0600), 0);
+    assert_int_equal(push_from("src", &err), -1);
+    has(&err, PV_E_HOST, "src/pipe' is a fifo");
+    unlink(in_dir("src/pipe"));
+    memset(big, 'b', 8 << 20);
+    big[8 << 20] = '\0';
+    put(in_dir("src/big"), big);
+    free(big);
+    shrink_at = 2;
+    assert_int_equal(push_from("src", &err), -1);
+    has(&err, PV_E_HOST, "src/big': 8388608 bytes were expected");
+    g = fake_new(NULL, 0); /* nobody is asked */
+    assert_int_equal(pv_guest_push(g, in_dir("nothing"), "/x", LIMIT, &err), -1);
+    has(&err, PV_E_USAGE, "nothing");
+    fake_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(hostile_pulls, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_and_deep, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_in_the_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(modes_and_holes, setup, teardown),
+        cmocka_unit_test_setup_teardown(broken_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(pushes, setup, teardown),
+        cmocka_unit_test_setup_teardown(sparse_push, setup, teardown),
+        cmocka_unit_test_setup_teardown(pushes_that_fail, setup, teardown),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
