@@ -223,7 +223,8 @@ struct pv_guest *fake_new(const fake_script *scripts, size_t n)
 
     assert_true(n <= SCRIPTS_MAX);
     memset(&fake, 0, sizeof(fake));
-    memcpy(fake.scripts, scripts, n * sizeof(*scripts));
+    for (size_t i = 0; i < n; i++)
+        fake.scripts[i] = scripts[i];
     fake.n = n;
     fake.env.loop = pv_loop_new(NULL);
     fake.profile.name = (char *)"fake";
