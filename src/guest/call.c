@@ -100,6 +100,21 @@ static int on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err
     return c->frame ? c->frame(c, type, d, err) : pv_call_unexpected(type, err);
 }
 
+/* What a test made by raw system calls in that process is gone: not something to find out by EBADF. */
+static void tell_fresh_process(const struct pv_guest *g)
+{
+    cleanup_free char *line = NULL;
+
+    if (!g->session || g->session->state != PV_SESSION_BROKEN || g->session->err.cls != PV_E_GUEST_DIED ||
+        !g->session->agent_pid || !g->env->notice)
+        return;
+    line = pv_xasprintf("the agent process of %s (pid %" PRIu32
+                        ") went away between two calls; a fresh one goes "
+                        "on, without the descriptors and credentials of the old one",
+                        g->name, g->session->agent_pid);
+    g->env->notice(line, g->env->arg);
+}
+
 int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err)
 {
@@ -108,6 +123,7 @@ int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const
     /* A worker has one conversation in its life; a VM's agent gives a new one. */
     if (g->parent && g->session->state == PV_SESSION_BROKEN)
         return pv_guest_lost(g, what, err);
+    tell_fresh_process(g);
     if (pv_guest_connect(g, pv_deadline(CONNECT_LIMIT), err) < 0)
         return -1;
     c->s = g->session;
@@ -166,7 +182,8 @@ int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, cons
     r = pv_guest_wait(g, settled, c, timeout_ns ? pv_deadline(timeout_ns) : PV_FOREVER, err);
     if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !answered(c)))
         r = give_up(g, c, what, timeout_ns, err);
-    else if (r == 0 && c->s->state == PV_SESSION_BROKEN)
+    else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
+             !c->s->answered) /* an end behind the answer is no loss */
         return pv_guest_lost(g, what, err);
     if (g->session) /* gone when the guest died */
         pv_session_end(g->session);

@@ -3,6 +3,7 @@
 #include "util/test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -251,6 +252,134 @@ static void a_dead_vm_has_priority(void **state)
     fake_free(g);
 }
 
+/* ---- floods and silence ---- */
+
+static void floods(int fd)
+{
+    static char bytes[65536];
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_READ_FILE);
+    for (;;) {
+        struct pv_enc e = fake_begin(PV_MSG_DATA, r.id);
+
+        pv_enc_bytes(&e, bytes, sizeof(bytes));
+        fake_send(fd, &e);
+    }
+}
+
+static int take_a_million(void *arg, const void *data, size_t n)
+{
+    size_t *sum = arg;
+
+    (void)data;
+    *sum += n;
+    return *sum > 1000000 ? -1 : 0;
+}
+
+static int take_all(void *arg, const void *data, size_t n)
+{
+    *(size_t *)arg += n;
+    (void)data;
+    return 0;
+}
+
+/* An agent that does not stop: the deadline holds, and so does the host's wish to have no more. */
+static void a_flood_is_given_up(void **state)
+{
+    static const fake_script scripts[] = {floods, floods, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 3);
+    struct pv_err err = PV_ERR_INIT;
+    int64_t start = pv_now();
+    size_t sum = 0;
+
+    (void)state;
+    assert_int_equal(pv_guest_read_file_to(g, "/x", 0, take_a_million, &sum, &err), -1);
+    has(&err, PV_E_HOST, "given up by the host");
+    assert_true(sum < 1100000);
+    assert_int_equal(pv_guest_read_file_to(g, "/x", 100 * PV_NSEC_PER_MSEC, take_all, &sum, &err), -1);
+    has(&err, PV_E_TIMEOUT, "no answer within 0.1 s");
+    assert_true(pv_now() - start < 10 * PV_NSEC_PER_SEC);
+    pings(g);
+    fake_free(g);
+}
+
+static void is_silent(int fd)
+{
+    struct fake_req r;
+
+    for (;;)
+        fake_get(fd, &r);
+}
+
+/* One that takes nothing at all, so that not even the request can be sent. */
+static void is_stuck(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = 0};
+
+    poll(&p, 1, -1); /* until the host hangs up */
+}
+
+static void silence_is_given_up(void **state)
+{
+    static const fake_script scripts[] = {is_silent, is_stuck, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 3);
+    struct pv_err err = PV_ERR_INIT;
+    char *much = pv_xcalloc(1, 4 << 20);
+
+    (void)state;
+    assert_int_equal(pv_guest_mount_vfs(g, 50 * PV_NSEC_PER_MSEC, &err), -1);
+    has(&err, PV_E_TIMEOUT, "mount_vfs on vm");
+    assert_int_equal(pv_guest_write_file(g, "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
+    has(&err, PV_E_TIMEOUT, "write_file on vm");
+    free(much);
+    pings(g);
+    fake_free(g);
+}
+
+static unsigned notices;
+
+static void count_notice(const char *line, void *arg)
+{
+    (void)arg;
+    assert_non_null(strstr(line, "went away between two calls"));
+    notices++;
+}
+
+static void answers_once(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_PING);
+    e = fake_begin(PV_MSG_PONG, r.id);
+    pv_enc_bytes(&e, "x", 1);
+    fake_send(fd, &e);
+}
+
+static bool broken(void *arg)
+{
+    return ((struct pv_guest *)arg)->session->state == PV_SESSION_BROKEN;
+}
+
+static void a_process_that_went_away_is_told(void **state)
+{
+    static const fake_script scripts[] = {answers_once, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct pv_guest_env env = *g->env;
+
+    (void)state;
+    notices = 0;
+    env.notice = count_notice;
+    g->env = &env;
+    pings(g);
+    assert_int_equal(pv_guest_wait(g, broken, g, pv_deadline(PING_LIMIT), NULL), 0);
+    pings(g);
+    pings(g);
+    assert_int_equal(notices, 1);
+    fake_free(g);
+}
+
 /* ---- workers ---- */
 
 static void spawns_one(int fd)
@@ -384,6 +513,9 @@ int main(void)
         cmocka_unit_test(answers_that_do_not_fit),
         cmocka_unit_test(a_crash_is_told_quickly),
         cmocka_unit_test(a_dead_vm_has_priority),
+        cmocka_unit_test(a_flood_is_given_up),
+        cmocka_unit_test(silence_is_given_up),
+        cmocka_unit_test(a_process_that_went_away_is_told),
         cmocka_unit_test(workers),
         cmocka_unit_test(jobs),
     };

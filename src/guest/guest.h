@@ -196,7 +196,15 @@ int pv_guest_dmesg(struct pv_guest *g, int64_t timeout_ns, struct pv_buf *out, s
 
 /*
  * Trees, streamed.  A host path that is a directory goes with all that is in it; modes, symbolic links, holes
- * and empty directories are kept.  pull never writes outside host_path, whatever the guest answers.
+ * and empty directories are kept, names with any byte; owners, times and hard links are not.  The path itself
+ * may be a symbolic link to what is meant.  What is named as the destination is what is made (no "put it into
+ * the directory of that name" as cp does): a file onto a directory is an error, a directory onto a directory
+ * fills it.  Fifos, sockets and devices on the host are refused by name.
+ *
+ * pull never writes outside host_path, whatever the guest answers: symbolic links are made, never followed,
+ * the ones that were there before included (host_path itself too; what leads to it is the caller's).  Files
+ * and links in the way are replaced.  Set-user-ID and set-group-ID are dropped.  What fails half-way is left,
+ * and the error says what is incomplete.
  */
 int pv_guest_push(struct pv_guest *g, const char *host_path, const char *guest_path, int64_t timeout_ns,
                   struct pv_err *err);

@@ -252,6 +252,7 @@ bool pv_session_drained(const struct pv_session *s)
 
 void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
 {
+    assert(s->id == 0 && pv_session_drained(s)); /* one at a time */
     s->id = ++s->last_id ? s->last_id : ++s->last_id;
     s->answered = false;
     *e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
