@@ -37,7 +37,7 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     struct pv_err err;
 
-    if (lua_getfield(L, idx, "memory") == LUA_TSTRING) {
+    if (pv_lua_rawfield(L, idx, "memory") == LUA_TSTRING) {
         const char *s = pv_lua_check_cstring(L, -1, "boot option 'memory'");
 
         if (pv_parse_size(s, &o->memory, &err) < 0)
@@ -50,7 +50,7 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 
 static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
 {
-    if (lua_getfield(L, idx, "cpus") != LUA_TNIL) {
+    if (pv_lua_rawfield(L, idx, "cpus") != LUA_TNIL) {
         lua_Integer n = lua_tointeger(L, -1);
 
         if (n < 1 || n > MAX_CPUS)
@@ -61,27 +61,11 @@ static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
-/* Finds a host file; errors begin with what it is for. */
-static LJMP void find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX])
-{
-    struct pv_lua *pl = pv_lua_of(L);
-
-    if (!pv_lua_find(pl, path, found)) {
-        if (path[0] == '/')
-            pv_lua_raise(L, "%s: '%s' does not exist on the host", what, path);
-        pv_lua_raise(L,
-                     "%s: '%s' does not exist on the host (looked in the working directory, the project root "
-                     "%s and the test's directory %s)",
-                     what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
-                     pl->dir);
-    }
-}
-
 static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     char found[PATH_MAX];
 
-    if (lua_getfield(L, idx, "files") != LUA_TTABLE) {
+    if (pv_lua_rawfield(L, idx, "files") != LUA_TTABLE) {
         lua_pop(L, 1);
         return;
     }
@@ -100,7 +84,7 @@ static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
             pv_lua_raise(L, "boot option 'files': guest path '%s' must be absolute, such as \"/etc/x\"",
                          guest);
         what = lua_pushfstring(L, "boot option 'files': host file for '%s'", guest);
-        find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
+        pv_lua_find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
         if (o->n_files == MAX_FILES)
             pv_lua_raise(L, "boot option 'files' has more than %d entries; inject a directory", MAX_FILES);
         o->files = pv_xrealloc(o->files, (o->n_files + 1) * sizeof(*o->files));
@@ -125,11 +109,11 @@ static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
     pv_lua_check_opts(L, top, what, disk_opts);
     readonly = pv_lua_opt_bool(L, top, "readonly", false);
     snapshot = pv_lua_opt_bool(L, top, "snapshot", false);
-    if (lua_getfield(L, top, "format") == LUA_TSTRING)
+    if (pv_lua_rawfield(L, top, "format") == LUA_TSTRING)
         format = pv_lua_check_cstring(L, -1, "the format of a disk");
-    if (lua_getfield(L, top, "path") != LUA_TSTRING)
+    if (pv_lua_rawfield(L, top, "path") != LUA_TSTRING)
         pv_lua_raise(L, "%s needs a path: {path = \"disk.img\"}", what);
-    find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, found);
+    pv_lua_find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, found);
     if (stat(found, &st) == 0 && S_ISDIR(st.st_mode))
         pv_lua_raise(L, "%s: '%s' is a directory, expected an image file", what, found);
     o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
@@ -142,7 +126,7 @@ static LJMP void get_disks(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     lua_Integer n, keys = 0;
 
-    if (lua_getfield(L, idx, "disks") != LUA_TTABLE) {
+    if (pv_lua_rawfield(L, idx, "disks") != LUA_TTABLE) {
         lua_pop(L, 1);
         return;
     }
@@ -177,7 +161,7 @@ int pv_lua_vm_boot(lua_State *L)
         get_files(L, 2, o);
         get_disks(L, 2, o);
         o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);
-        if (lua_getfield(L, 2, "append") == LUA_TSTRING)
+        if (pv_lua_rawfield(L, 2, "append") == LUA_TSTRING)
             o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
     }
     pv_lua_begin(L, "booting %s", g->name);

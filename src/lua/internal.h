@@ -23,10 +23,10 @@
 struct pv_err;
 struct pv_loop;
 
-/* A guest of the file. The list owns it; Lua handles point to it. */
+/* A VM or worker of the file. The list owns it; Lua handles point to it. */
 struct lua_guest {
     struct pv_guest *g;
-    char name[64];   /* "vm1" */
+    char name[96];   /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
     char *last_tail; /* what was last sent of its console */
     bool log_said;
     struct lua_guest *next;
@@ -108,6 +108,10 @@ LJMP bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struc
 LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt);
 LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt);
 LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
+/* Pushes the field of a table without asking its metatable, so that what is pushed stays in the table. */
+LJMP int pv_lua_rawfield(lua_State *L, int idx, const char *name);
+/* pv_lua_find, or an error that begins with `what`. */
+LJMP void pv_lua_find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX]);
 /* Pushes a short rendering of a value for a message: string "two", table, nil. */
 LJMP const char *pv_lua_describe(lua_State *L, int idx);
 /* A string without NUL bytes at idx, or an error that calls it `what`. */

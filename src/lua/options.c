@@ -119,7 +119,7 @@ int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *nam
     int64_t ns = dflt;
     int rc = 0;
 
-    if (lua_getfield(L, idx, name) == LUA_TNUMBER)
+    if (pv_lua_rawfield(L, idx, name) == LUA_TNUMBER)
         rc = pv_seconds_to_ns(lua_tonumber(L, -1), &ns, &err);
     else if (lua_type(L, -1) == LUA_TSTRING)
         rc = pv_parse_time(lua_tostring(L, -1), &ns, &err);
@@ -133,7 +133,7 @@ int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *nam
 
 bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt)
 {
-    bool v = lua_getfield(L, idx, name) == LUA_TNIL ? dflt : lua_toboolean(L, -1);
+    bool v = pv_lua_rawfield(L, idx, name) == LUA_TNIL ? dflt : lua_toboolean(L, -1);
 
     lua_pop(L, 1);
     return v;
@@ -146,7 +146,7 @@ uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *na
                                 664, 666, 700, 750, 755, 770, 775, 777};
     lua_Integer mode = -1;
 
-    if (lua_getfield(L, idx, name) == LUA_TNIL) {
+    if (pv_lua_rawfield(L, idx, name) == LUA_TNIL) {
         lua_pop(L, 1);
         return dflt;
     }
@@ -186,4 +186,26 @@ const char *pv_lua_check_cstring(lua_State *L, int idx, const char *what)
     if (strlen(s) != n)
         pv_lua_raise(L, "%s holds a NUL byte", what);
     return s;
+}
+
+int pv_lua_rawfield(lua_State *L, int idx, const char *name)
+{
+    idx = lua_absindex(L, idx);
+    lua_pushstring(L, name);
+    return lua_rawget(L, idx);
+}
+
+void pv_lua_find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX])
+{
+    struct pv_lua *pl = pv_lua_of(L);
+
+    if (!pv_lua_find(pl, path, found)) {
+        if (path[0] == '/')
+            pv_lua_raise(L, "%s: '%s' does not exist on the host", what, path);
+        pv_lua_raise(L,
+                     "%s: '%s' does not exist on the host (looked in the working directory, the project root "
+                     "%s and the test's directory %s)",
+                     what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
+                     pl->dir);
+    }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `provium` table and the life of a VM.  A handle is a userdata that points into the file's list of
- * guests; the list owns them, so that all are ended whatever happens to the handles.
+ * The `provium` table, the types VM and worker, and a VM's end.  A handle is a userdata that points into the
+ * file's list of guests; the list owns them, so that all are ended whatever happens to the handles.
  */
 #include "lua/vm.h"
 
@@ -9,16 +9,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "loop/loop.h"
-#include "util/clock.h"
+#include "lua/json.h"
 #include "util/err.h"
 #include "util/parse.h"
 
 #define VM_TYPE "provium.vm"
+#define WORKER_TYPE "provium.worker"
+
+/* The handle at 1, whichever kind; NULL when it is something else or was never filled in. */
+static struct lua_guest **handle(lua_State *L)
+{
+    struct lua_guest **h = luaL_testudata(L, 1, VM_TYPE);
+
+    if (!h)
+        h = luaL_testudata(L, 1, WORKER_TYPE);
+    return h && *h ? h : NULL;
+}
 
 struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method)
 {
-    struct lua_guest **h = luaL_testudata(L, 1, VM_TYPE);
+    struct lua_guest **h = handle(L);
 
     if (!h)
         pv_lua_raise(L, "vm.%s(...) got %s where the VM belongs; call it with a colon: vm:%s(...)", method,
@@ -65,7 +75,7 @@ static int vm_kill(lua_State *L)
 
 static int vm_close(lua_State *L)
 {
-    struct lua_guest **h = luaL_testudata(L, 1, VM_TYPE);
+    struct lua_guest **h = handle(L);
 
     if (h)
         pv_guest_kill((*h)->g);
@@ -80,78 +90,53 @@ static int vm_tostring(lua_State *L)
     return 1;
 }
 
-/* Runs the loop, so that consoles are drained and deaths noticed meanwhile. */
-static LJMP void sleep_ns(lua_State *L, int64_t ns)
-{
-    struct pv_err err;
+/* A worker has them all but the first three. */
+static const luaL_Reg methods[] = {{"boot", pv_lua_vm_boot},
+                                   {"shutdown", vm_shutdown},
+                                   {"spawn", pv_lua_vm_spawn},
+                                   {"kill", vm_kill},
+                                   {"exec", pv_lua_vm_exec},
+                                   {"json", pv_lua_vm_json},
+                                   {"read_file", pv_lua_vm_read_file},
+                                   {"write_file", pv_lua_vm_write_file},
+                                   {"push", pv_lua_vm_push},
+                                   {"pull", pv_lua_vm_pull},
+                                   {"mount_vfs", pv_lua_vm_mount_vfs},
+                                   {"dmesg", pv_lua_vm_dmesg},
+                                   {"wait_until", pv_lua_vm_wait_until},
+                                   {"background", pv_lua_vm_background},
+                                   {"job_wait", pv_lua_vm_job_wait},
+                                   {"job_kill", pv_lua_vm_job_kill},
+                                   {"syscall", pv_lua_vm_syscall},
+                                   {"syscall_buf", pv_lua_vm_syscall_buf},
+                                   {"syscall_bufs", pv_lua_vm_syscall_bufs},
+                                   {"syscall_ptr", pv_lua_vm_syscall_ptr},
+                                   {"ioctl", pv_lua_vm_ioctl},
+                                   {"ioctl_buf", pv_lua_vm_ioctl_buf},
+                                   {NULL, NULL}};
 
-    if (pv_loop_run(pv_lua_of(L)->loop, NULL, NULL, pv_deadline(ns), &err) < 0)
-        pv_lua_raise_err(L, &err);
-}
+enum { VM_ONLY = 3 };
 
-/* vm:wait_until(fn, {timeout=10, interval=0.5, desc="condition"}) */
-static int vm_wait_until(lua_State *L)
-{
-    static const struct lua_opt opts[] = {
-        {"timeout", OPT_TIME}, {"interval", OPT_TIME}, {"desc", OPT_STRING}, {NULL, 0}};
-    int64_t timeout = 10 * PV_NSEC_PER_SEC, interval = PV_NSEC_PER_SEC / 2, deadline, started = pv_now();
-    const char *desc = "condition";
-    char took[32];
-
-    pv_lua_check_vm(L, "wait_until");
-    if (!lua_isfunction(L, 2))
-        pv_lua_raise(L, "wait_until needs a function, got %s",
-                     lua_isnone(L, 2) ? "nothing" : pv_lua_describe(L, 2));
-    lua_settop(L, 3);
-    if (pv_lua_check_opts(L, 3, "wait_until", opts)) {
-        timeout = pv_lua_opt_time(L, 3, "wait_until", "timeout", timeout);
-        interval = pv_lua_opt_time(L, 3, "wait_until", "interval", interval);
-        if (lua_getfield(L, 3, "desc") == LUA_TSTRING)
-            desc = lua_tostring(L, -1); /* stays on the stack */
-    }
-    deadline = pv_deadline(timeout);
-    for (;;) {
-        int64_t left;
-
-        lua_pushvalue(L, 2);
-        lua_call(L, 0, 1);
-        if (lua_toboolean(L, -1))
-            return 1;
-        lua_pop(L, 1);
-        left = deadline - pv_now();
-        if (left <= 0)
-            break;
-        sleep_ns(L, left < interval ? left : interval);
-    }
-    snprintf(took, sizeof(took), "%.1f", (double)(pv_now() - started) / PV_NSEC_PER_SEC);
-    return pv_lua_raise(L, "waited %s s for %s, which did not come true", took, desc);
-}
-
-static const luaL_Reg vm_methods[] = {{"boot", pv_lua_vm_boot},
-                                      {"exec", pv_lua_vm_exec},
-                                      {"read_file", pv_lua_vm_read_file},
-                                      {"write_file", pv_lua_vm_write_file},
-                                      {"mount_vfs", pv_lua_vm_mount_vfs},
-                                      {"wait_until", vm_wait_until},
-                                      {"shutdown", vm_shutdown},
-                                      {"kill", vm_kill},
-                                      {NULL, NULL}};
-
-/* __index; upvalue 1 is the table of methods. */
+/* __index; upvalue 1 is the table of methods, upvalue 2 whether it is a worker's. */
 static int vm_index(lua_State *L)
 {
-    const char *names[PV_ARRAY_LEN(vm_methods)], *near, *name;
+    bool worker = lua_toboolean(L, lua_upvalueindex(2));
+    const char *names[PV_ARRAY_LEN(methods)], *near, *name, *kind = worker ? "worker" : "VM";
+    size_t first = worker ? VM_ONLY : 0;
 
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
         return 1;
-    for (size_t i = 0; i < PV_ARRAY_LEN(vm_methods); i++)
-        names[i] = vm_methods[i].name; /* ends with the NULL of vm_methods */
     name = luaL_tolstring(L, 2, NULL);
+    for (size_t i = 0; i < first; i++)
+        if (!strcmp(name, methods[i].name))
+            return pv_lua_raise(L, "a worker has no method '%s'; only its VM has", name);
+    for (size_t i = first; i < PV_ARRAY_LEN(methods); i++)
+        names[i - first] = methods[i].name; /* ends with the NULL of methods */
     near = pv_nearest(name, names);
     if (near)
-        return pv_lua_raise(L, "a VM has no method '%s' (did you mean '%s'?)", name, near);
-    return pv_lua_raise(L, "a VM has no method '%s'", name);
+        return pv_lua_raise(L, "a %s has no method '%s' (did you mean '%s'?)", kind, name, near);
+    return pv_lua_raise(L, "a %s has no method '%s'", kind, name);
 }
 
 static int vm_newindex(lua_State *L)
@@ -159,12 +144,24 @@ static int vm_newindex(lua_State *L)
     return pv_lua_raise(L, "a VM takes no fields of yours (tried to set '%s')", luaL_tolstring(L, 2, NULL));
 }
 
-static LJMP void push_handle(lua_State *L, struct lua_guest *g)
+struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker)
 {
-    struct lua_guest **h = lua_newuserdatauv(L, sizeof(struct lua_guest *), 0);
+    struct lua_guest **h = lua_newuserdatauv(L, sizeof(*h), 0);
 
-    *h = g;
-    luaL_setmetatable(L, VM_TYPE);
+    *h = NULL;
+    luaL_setmetatable(L, worker ? WORKER_TYPE : VM_TYPE);
+    return h;
+}
+
+struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest)
+{
+    struct lua_guest *g = pv_xcalloc(1, sizeof(*g)), **end;
+
+    g->g = guest;
+    for (end = &pl->guests; *end; end = &(*end)->next)
+        ;
+    *end = g;
+    return g;
 }
 
 static int provium_create(lua_State *L)
@@ -172,7 +169,7 @@ static int provium_create(lua_State *L)
     struct pv_lua *pl = pv_lua_of(L);
     const char *name = lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, "the profile's name");
     const struct pv_profile *profile;
-    struct lua_guest *g, **end;
+    struct lua_guest **h, *g;
     struct pv_err err;
 
     pl->touched = true;
@@ -181,13 +178,10 @@ static int provium_create(lua_State *L)
     profile = pv_config_profile(pl->env->config, name, &err);
     if (!profile)
         return pv_lua_raise_err(L, &err);
-    g = pv_xcalloc(1, sizeof(*g));
-    g->g = pv_guest_new(&pl->guest_env, profile);
+    h = pv_lua_new_handle(L, false);
+    g = pv_lua_add_guest(pl, pv_guest_new(&pl->guest_env, profile));
     snprintf(g->name, sizeof(g->name), "%.*s", (int)strcspn(pv_guest_name(g->g), " "), pv_guest_name(g->g));
-    for (end = &pl->guests; *end; end = &(*end)->next)
-        ;
-    *end = g; /* the list owns it before anything can raise */
-    push_handle(L, g);
+    *h = g;
     return 1;
 }
 
@@ -198,7 +192,7 @@ static int provium_shutdown_all(lua_State *L)
 
     pl->touched = true;
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
-        if (pv_guest_state(g->g) == PV_GUEST_CREATED)
+        if (pv_guest_state(g->g) == PV_GUEST_CREATED || pv_guest_parent(g->g))
             continue;
         pv_lua_begin(L, "shutting down %s", g->name);
         if (pv_guest_shutdown(g->g, &err) < 0 && first.cls == PV_E_NONE)
@@ -216,33 +210,14 @@ static int provium_fixture(lua_State *L)
                         "boot it");
 }
 
-static int provium_sleep(lua_State *L)
+/* The metatable of a kind of handle. */
+static LJMP void open_type(lua_State *L, const char *type, bool worker)
 {
-    struct pv_err err;
-    int64_t ns = 0;
-    int rc;
-
-    if (lua_type(L, 1) == LUA_TNUMBER)
-        rc = pv_seconds_to_ns(lua_tonumber(L, 1), &ns, &err);
-    else
-        rc = pv_parse_time(pv_lua_check_cstring(L, 1, "the time for provium.sleep"), &ns, &err);
-    if (rc < 0)
-        return pv_lua_raise_err(L, &err);
-    sleep_ns(L, ns);
-    return 0;
-}
-
-void pv_lua_open_vm(lua_State *L)
-{
-    static const luaL_Reg functions[] = {{"create", provium_create},
-                                         {"shutdown_all", provium_shutdown_all},
-                                         {"fixture", provium_fixture},
-                                         {"sleep", provium_sleep},
-                                         {NULL, NULL}};
-
-    luaL_newmetatable(L, VM_TYPE);
-    luaL_newlib(L, vm_methods);
-    lua_pushcclosure(L, vm_index, 1);
+    luaL_newmetatable(L, type);
+    lua_newtable(L);
+    luaL_setfuncs(L, worker ? methods + VM_ONLY : methods, 0);
+    lua_pushboolean(L, worker);
+    lua_pushcclosure(L, vm_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, vm_newindex);
     lua_setfield(L, -2, "__newindex");
@@ -250,12 +225,29 @@ void pv_lua_open_vm(lua_State *L)
     lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, vm_close);
     lua_setfield(L, -2, "__close");
-    lua_pushliteral(L, "VM");
+    lua_pushstring(L, worker ? "worker" : "VM");
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
+}
+
+void pv_lua_open_vm(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"create", provium_create},
+                                         {"shutdown_all", provium_shutdown_all},
+                                         {"fixture", provium_fixture},
+                                         {"sleep", pv_lua_sleep},
+                                         {"pack", pv_lua_pack},
+                                         {"unpack", pv_lua_unpack},
+                                         {NULL, NULL}};
+
+    open_type(L, VM_TYPE, false);
+    open_type(L, WORKER_TYPE, true);
     luaL_newlib(L, functions);
     lua_pushstring(L, pv_lua_of(L)->env->version);
     lua_setfield(L, -2, "version");
+    pv_lua_open_json(L);
+    pv_lua_push_null(L);
+    lua_setfield(L, -2, "null");
     lua_setglobal(L, "provium");
 }
 
@@ -265,8 +257,14 @@ void pv_lua_kill_guests(struct pv_lua *pl)
         pv_guest_kill(g->g);
 }
 
+/* Workers first: they must be gone before the VM that they came from. */
 void pv_lua_free_guests(struct pv_lua *pl)
 {
+    for (struct lua_guest *g = pl->guests; g; g = g->next)
+        if (pv_guest_parent(g->g)) {
+            pv_guest_free(g->g);
+            g->g = NULL;
+        }
     while (pl->guests) {
         struct lua_guest *g = pl->guests;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between vm.c, boot.c and calls.c: the methods of a VM. */
+/* Between vm.c and the files with the methods of a VM and of a worker. */
 #ifndef PV_LUA_VM_H
 #define PV_LUA_VM_H
 
@@ -8,14 +8,49 @@
 /* The guest of the handle at 1, or an error that says how the method is called. */
 LJMP struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method);
 
+/* Pushes a handle without a guest, on which every method is an error; the caller fills it in. */
+LJMP struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker);
+/* Takes the guest into the file's list. */
+struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest);
+
 /* Around every call that may take time: what the file is busy with. Never raise. */
 void pv_lua_begin(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void pv_lua_end(lua_State *L);
 
+/* ---- methods: each file's functions ---- */
+
 int pv_lua_vm_boot(lua_State *L);
+
 int pv_lua_vm_exec(lua_State *L);
+int pv_lua_vm_json(lua_State *L);
+
 int pv_lua_vm_read_file(lua_State *L);
 int pv_lua_vm_write_file(lua_State *L);
+int pv_lua_vm_push(lua_State *L);
+int pv_lua_vm_pull(lua_State *L);
+
 int pv_lua_vm_mount_vfs(lua_State *L);
+int pv_lua_vm_dmesg(lua_State *L);
+
+int pv_lua_vm_wait_until(lua_State *L);
+int pv_lua_sleep(lua_State *L); /* provium.sleep */
+
+int pv_lua_vm_background(lua_State *L);
+int pv_lua_vm_job_wait(lua_State *L);
+int pv_lua_vm_job_kill(lua_State *L);
+
+int pv_lua_vm_spawn(lua_State *L);
+
+int pv_lua_vm_syscall(lua_State *L);
+int pv_lua_vm_syscall_buf(lua_State *L);
+int pv_lua_vm_syscall_bufs(lua_State *L);
+int pv_lua_vm_syscall_ptr(lua_State *L);
+int pv_lua_vm_ioctl(lua_State *L);
+int pv_lua_vm_ioctl_buf(lua_State *L);
+
+/* ---- functions of the provium table ---- */
+
+int pv_lua_pack(lua_State *L);
+int pv_lua_unpack(lua_State *L);
 
 #endif

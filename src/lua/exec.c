@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands: exec and json. */
+#include "lua/exec.h"
+
+#include <string.h>
+
+#include "lua/json.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "wire/proto.h"
+
+static void exec_fini(void *p)
+{
+    struct exec_call *c = p;
+
+    pv_strv_free(&c->x.argv);
+    pv_strv_free(&c->x.env);
+    pv_exec_result_fini(&c->r);
+    *c = (struct exec_call){0};
+}
+
+/* The command at idx: a string is for the shell. */
+static LJMP void exec_argv(lua_State *L, int idx, const char *what, struct pv_strv *argv)
+{
+    lua_Integer n;
+
+    if (lua_type(L, idx) == LUA_TSTRING) {
+        const char *cmd = pv_lua_check_cstring(L, idx, "the command");
+
+        pv_strv_add(argv, "/bin/sh");
+        pv_strv_add(argv, "-c");
+        pv_strv_add(argv, cmd);
+        return;
+    }
+    if (!lua_istable(L, idx))
+        pv_lua_raise(L,
+                     "%s needs a command: a string for the shell, or a list of a program and its arguments; "
+                     "got %s",
+                     what, lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    n = (lua_Integer)lua_rawlen(L, idx);
+    if (n == 0)
+        pv_lua_raise(L, "%s got an empty list; expected a program and its arguments", what);
+    if (n > PV_ARGS_MAX)
+        pv_lua_raise(L, "%s: a command has at most %d arguments, got %I", what, PV_ARGS_MAX, (LUAI_UACINT)n);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, idx, i) == LUA_TNUMBER)
+            lua_tostring(L, -1);
+        pv_strv_add(argv, pv_lua_check_cstring(L, -1, "an argument of a command"));
+        lua_pop(L, 1);
+    }
+}
+
+static LJMP void exec_env(lua_State *L, int opts, const char *what, struct pv_strv *env)
+{
+    if (pv_lua_rawfield(L, opts, "env") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+
+        if (!key || !*key || strchr(key, '='))
+            pv_lua_raise(L,
+                         "%s option 'env' maps names to values, such as {LANG = \"C\"}; it has %s as a name",
+                         what, pv_lua_describe(L, -2));
+        if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+            pv_lua_raise(L, "%s option 'env': '%s' must be a string, got %s", what, key,
+                         pv_lua_describe(L, -1));
+        lua_tostring(L, -1);
+        pv_strv_addf(env, "%s=%s", key, pv_lua_check_cstring(L, -1, "a value of option 'env'"));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static LJMP void exec_options(lua_State *L, int idx, const char *what, const struct lua_opt *opts,
+                              struct pv_exec *x)
+{
+    if (!pv_lua_check_opts(L, idx, what, opts))
+        return;
+    exec_env(L, idx, what, &x->env);
+    x->timeout_ns = pv_lua_opt_time(L, idx, what, "timeout", 0);
+    /* both strings stay in the options table, which the caller's stack holds */
+    if (pv_lua_rawfield(L, idx, "cwd") == LUA_TSTRING)
+        x->cwd = pv_lua_check_cstring(L, -1, "option 'cwd'");
+    if (pv_lua_rawfield(L, idx, "stdin") == LUA_TSTRING)
+        x->in = lua_tolstring(L, -1, &x->in_len);
+    lua_pop(L, 2);
+}
+
+struct exec_call *pv_lua_exec_new(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
+{
+    struct exec_call *c;
+
+    lua_settop(L, idx + 1);
+    c = pv_lua_tmp(L, sizeof(*c), exec_fini);
+    exec_argv(L, idx, what, &c->x.argv);
+    exec_options(L, idx + 1, what, opts, &c->x);
+    return c;
+}
+
+const char *pv_lua_exec_title(const struct exec_call *c)
+{
+    const struct pv_strv *a = &c->x.argv;
+
+    return a->n == 3 && !strcmp(a->v[0], "/bin/sh") && !strcmp(a->v[1], "-c") ? a->v[2] : a->v[0];
+}
+
+static LJMP void push_exec_result(lua_State *L, const struct pv_exec_result *r)
+{
+    lua_createtable(L, 0, 8);
+    lua_pushboolean(L, r->exit_code == 0 && r->signal == 0 && !r->timed_out);
+    lua_setfield(L, -2, "ok");
+    lua_pushinteger(L, r->exit_code);
+    lua_setfield(L, -2, "exit_code");
+    lua_pushlstring(L, r->out.data ? r->out.data : "", r->out.len);
+    lua_setfield(L, -2, "stdout");
+    lua_pushlstring(L, r->err.data ? r->err.data : "", r->err.len);
+    lua_setfield(L, -2, "stderr");
+    if (r->signal) {
+        lua_pushinteger(L, r->signal);
+        lua_setfield(L, -2, "signal");
+    }
+    lua_pushboolean(L, r->timed_out);
+    lua_setfield(L, -2, "timed_out");
+    lua_pushnumber(L, (double)r->duration_ns / PV_NSEC_PER_SEC);
+    lua_setfield(L, -2, "duration");
+}
+
+static const struct lua_opt exec_opts[] = {
+    {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"stdin", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
+
+static LJMP void do_exec(lua_State *L, struct lua_guest *g, struct exec_call *c)
+{
+    struct pv_err err;
+    int rc;
+
+    pv_lua_begin(L, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
+    rc = pv_guest_exec(g->g, &c->x, &c->r, &err);
+    pv_lua_end(L);
+    if (rc < 0)
+        pv_lua_raise_err(L, &err);
+}
+
+int pv_lua_vm_exec(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "exec");
+    struct exec_call *c = pv_lua_exec_new(L, 2, "exec", exec_opts);
+
+    do_exec(L, g, c);
+    push_exec_result(L, &c->r);
+    exec_fini(c); /* now, not when it is collected: it may be large; twice is fine */
+    return 1;
+}
+
+/* The last bytes of a stream for a message, pushed. */
+static LJMP const char *push_tail(lua_State *L, const char *name, const struct pv_buf *b)
+{
+    const size_t max = 1000;
+    size_t n = b->len;
+    const char *s = b->data ? b->data : "";
+
+    while (n && strchr(" \t\r\n", s[n - 1]))
+        n--;
+    if (n == 0)
+        return lua_pushfstring(L, "nothing on %s", name);
+    if (n <= max)
+        return lua_pushfstring(L, "%s: %s", name, lua_pushlstring(L, s, n));
+    return lua_pushfstring(L, "%s ends: ...%s", name, lua_pushlstring(L, s + n - max, max));
+}
+
+static LJMP void json_command_failed(lua_State *L, const struct exec_call *c)
+{
+    const char *title = lua_pushlstring(L, pv_lua_exec_title(c), strnlen(pv_lua_exec_title(c), 200));
+    const char *tail = push_tail(L, "stderr", &c->r.err);
+
+    if (c->r.timed_out)
+        pv_lua_raise(L, "json: '%s' was killed at its timeout; %s", title, tail);
+    if (c->r.signal)
+        pv_lua_raise(L, "json: '%s' was killed by signal %d; %s", title, c->r.signal, tail);
+    pv_lua_raise(L, "json: '%s' ended with exit code %d; %s", title, c->r.exit_code, tail);
+}
+
+int pv_lua_vm_json(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "json");
+    struct exec_call *c = pv_lua_exec_new(L, 2, "json", exec_opts);
+    const char *title;
+
+    do_exec(L, g, c);
+    if (c->r.exit_code || c->r.signal || c->r.timed_out)
+        json_command_failed(L, c);
+    title = lua_pushlstring(L, pv_lua_exec_title(c), strnlen(pv_lua_exec_title(c), 200));
+    if (c->r.out.len == 0)
+        pv_lua_raise(L, "json: '%s' printed nothing; %s", title, push_tail(L, "stderr", &c->r.err));
+    if (!pv_lua_push_json(L, c->r.out.data, c->r.out.len))
+        pv_lua_raise(L, "json: what '%s' printed is not valid JSON: %s", title, lua_tostring(L, -1));
+    exec_fini(c);
+    return 1;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Raw kernel access: syscall, syscall_buf, syscall_bufs, syscall_ptr.  A call is put together in a sys_call
+ * in memory that the collector owns; the data of buffers stays in the Lua strings that the arguments hold.
+ */
+#include "lua/syscall.h"
+
+#include <string.h>
+
+#include "util/err.h"
+#include "util/parse.h"
+#include "wire/proto.h"
+
+#include "syscalls.h"
+
+static void sys_fini(void *p)
+{
+    struct sys_call *c = p;
+
+    pv_sysret_fini(&c->r);
+    c->r = (struct pv_sysret){0};
+}
+
+struct sys_call *pv_lua_sys_new(lua_State *L)
+{
+    struct sys_call *c = pv_lua_tmp(L, sizeof(*c), sys_fini);
+
+    c->c.bufs = c->bufs;
+    c->c.ptrs = c->ptrs;
+    return c;
+}
+
+/* ---- numbers and names ---- */
+
+bool pv_lua_sys_number(const char *name, uint64_t *nr)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(syscall_names); i++)
+        if (!strcmp(name, syscall_names[i].name)) {
+            *nr = syscall_names[i].nr;
+            return true;
+        }
+    return false;
+}
+
+static const char *sys_name(uint64_t nr)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(syscall_names); i++)
+        if (syscall_names[i].nr == nr)
+            return syscall_names[i].name;
+    return NULL;
+}
+
+static LJMP void unknown_name(lua_State *L, const char *what, const char *name)
+{
+    const char *names[PV_ARRAY_LEN(syscall_names) + 1], *near;
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(syscall_names); i++)
+        names[i] = syscall_names[i].name;
+    names[PV_ARRAY_LEN(syscall_names)] = NULL;
+    near = pv_nearest(name, names);
+    if (near)
+        pv_lua_raise(L, "%s: there is no system call '%s' (did you mean '%s'?)", what, name, near);
+    pv_lua_raise(L,
+                 "%s: there is no system call '%s' in the kernel headers that Provium was built with; "
+                 "pass its number",
+                 what, name);
+}
+
+lua_Integer pv_lua_sys_integer(lua_State *L, int idx, const char *what, const char *arg)
+{
+    int is_int = 0;
+    lua_Integer v = lua_type(L, idx) == LUA_TNUMBER ? lua_tointegerx(L, idx, &is_int) : 0;
+
+    if (!is_int)
+        pv_lua_raise(L, "%s: %s must be an integer, got %s", what, arg,
+                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    return v;
+}
+
+/* The number or name at idx. */
+static LJMP uint64_t check_number(lua_State *L, int idx, const char *what)
+{
+    uint64_t nr;
+
+    if (lua_type(L, idx) != LUA_TSTRING)
+        return (uint64_t)pv_lua_sys_integer(L, idx, what, "the system call (a number or a name)");
+    if (!pv_lua_sys_number(pv_lua_check_cstring(L, idx, "the name of a system call"), &nr))
+        unknown_name(L, what, lua_tostring(L, idx));
+    return nr;
+}
+
+/* ---- arguments ---- */
+
+int64_t pv_lua_sys_timeout(lua_State *L, int first, const char *what)
+{
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
+    int top = lua_gettop(L);
+    int64_t timeout;
+
+    if (top < first || !lua_istable(L, top))
+        return 0;
+    pv_lua_check_opts(L, top, what, opts);
+    timeout = pv_lua_opt_time(L, top, what, "timeout", 0);
+    lua_settop(L, top - 1);
+    return timeout;
+}
+
+/* The integers from `first` to the top, for the slots from 0. */
+static LJMP void check_args(lua_State *L, int first, const char *what, struct sys_call *c)
+{
+    int n = lua_gettop(L) - first + 1;
+
+    if (n > 6)
+        pv_lua_raise(L, "%s: a system call takes 6 arguments, got %d", what, n);
+    for (int i = 0; i < n; i++) {
+        const char *arg = lua_pushfstring(L, "argument %d (of 0 to 5)", i);
+
+        c->c.args[i] = (uint64_t)pv_lua_sys_integer(L, first + i, what, arg);
+        lua_pop(L, 1);
+    }
+}
+
+void pv_lua_sys_buf(lua_State *L, struct sys_call *c, const char *what, unsigned slot, int idx)
+{
+    struct pv_sys_buf *b = &c->bufs[c->c.n_bufs];
+
+    if (lua_type(L, idx) != LUA_TSTRING)
+        pv_lua_raise(L, "%s: the buffer for argument %d must be a string, got %s", what, (int)slot,
+                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    b->slot = slot;
+    b->data = lua_tolstring(L, idx, &b->n);
+    c->c.n_bufs++;
+}
+
+/* A table of slots and strings; the buffers come in the order of their slots. */
+static LJMP void check_bufs(lua_State *L, int idx, const char *what, struct sys_call *c)
+{
+    if (!lua_istable(L, idx))
+        pv_lua_raise(L, "%s: the buffers must be a table such as {[1] = data}, got %s", what,
+                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    lua_pushnil(L);
+    for (; lua_next(L, idx); lua_pop(L, 1))
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 0 || lua_tointeger(L, -2) > 5)
+            pv_lua_raise(L, "%s: the keys of the buffers are the arguments that they replace, 0 to 5; got %s",
+                         what, pv_lua_describe(L, -2));
+    for (unsigned slot = 0; slot < 6; slot++) {
+        if (lua_rawgeti(L, idx, slot) != LUA_TNIL)
+            pv_lua_sys_buf(L, c, what, slot, -1); /* the table holds the string */
+        lua_pop(L, 1);
+    }
+}
+
+/* ---- pointers inside buffers ---- */
+
+/* An integer field of the table at idx that fits 32 bits; `dflt` < 0: it must be there. */
+static LJMP uint32_t spec_integer(lua_State *L, int idx, const char *what, const char *name, int64_t dflt)
+{
+    lua_Integer v;
+
+    if (pv_lua_rawfield(L, idx, name) == LUA_TNIL && dflt >= 0) {
+        v = dflt;
+    } else if (lua_isnil(L, -1)) {
+        pv_lua_raise(L, "%s needs '%s'", what, name);
+        return 0;
+    } else {
+        v = lua_tointeger(L, -1);
+    }
+    if (v < 0 || v > UINT32_MAX)
+        pv_lua_raise(L, "%s: '%s' must be from 0 to 4294967295, got %I", what, name, (LUAI_UACINT)v);
+    lua_pop(L, 1);
+    return (uint32_t)v;
+}
+
+static LJMP unsigned find_buf(lua_State *L, const struct sys_call *c, const char *what, uint32_t slot)
+{
+    for (unsigned i = 0; i < c->c.n_bufs; i++)
+        if (c->bufs[i].slot == slot)
+            return i;
+    pv_lua_raise(L,
+                 "%s: 'buf_idx' %I is no buffer; it is the argument that the buffer replaces, as in the "
+                 "table of buffers",
+                 what, (LUAI_UACINT)slot);
+    return 0;
+}
+
+/* The spec on top of the stack. */
+static LJMP void check_spec(lua_State *L, const char *what, const char *len_name, struct sys_call *c)
+{
+    const struct lua_opt ptr_opts[] = {{"ptr_offset", OPT_INTEGER}, {len_name, OPT_INTEGER},
+                                       {"data", OPT_STRING},        {"output", OPT_BOOLEAN},
+                                       {"buf_idx", OPT_INTEGER},    {NULL, 0}};
+    struct lua_opt opts[PV_ARRAY_LEN(ptr_opts)];
+    struct pv_sys_ptr *p = &c->ptrs[c->c.n_ptrs];
+    bool of_ioctl = !strcmp(len_name, "buf_len");
+    int idx = lua_gettop(L);
+    const struct pv_sys_buf *b;
+
+    memcpy(opts, ptr_opts, sizeof(opts));
+    if (of_ioctl)
+        opts[4].name = NULL; /* there is one buffer only */
+    if (!lua_istable(L, idx))
+        pv_lua_raise(L, "%s must be a table such as {ptr_offset = 0, %s = 16}, got %s", what, len_name,
+                     pv_lua_describe(L, idx));
+    pv_lua_check_opts(L, idx, what, opts);
+    if (pv_lua_rawfield(L, idx, "data") == LUA_TSTRING)
+        p->data = lua_tolstring(L, -1, &p->n); /* the table holds the string */
+    lua_pop(L, 1);
+    p->buf = of_ioctl ? 0 : find_buf(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
+    p->offset = spec_integer(L, idx, what, "ptr_offset", -1);
+    p->len = spec_integer(L, idx, what, len_name, p->data ? (int64_t)p->n : -1);
+    p->output = pv_lua_rawfield(L, idx, "output") == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (p->n > p->len)
+        pv_lua_raise(L, "%s: 'data' has %I bytes, more than '%s' %I", what, (LUAI_UACINT)p->n, len_name,
+                     (LUAI_UACINT)p->len);
+    b = &c->bufs[p->buf];
+    if (b->n < 8 || p->offset > b->n - 8)
+        pv_lua_raise(L, "%s: a pointer at 'ptr_offset' %I takes bytes %I to %I of its buffer, which has %I",
+                     what, (LUAI_UACINT)p->offset, (LUAI_UACINT)p->offset, (LUAI_UACINT)p->offset + 7,
+                     (LUAI_UACINT)b->n);
+    c->c.n_ptrs++;
+}
+
+void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list, const char *len_name,
+                      struct sys_call *c)
+{
+    lua_Integer n, keys = 0;
+
+    if (!lua_istable(L, idx))
+        pv_lua_raise(L, "%s: '%s' must be a list of tables such as {{ptr_offset = 0, %s = 16}}, got %s", what,
+                     list, len_name, lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    n = (lua_Integer)lua_rawlen(L, idx);
+    lua_pushnil(L);
+    for (; lua_next(L, idx); keys++)
+        lua_pop(L, 1);
+    if (keys != n)
+        pv_lua_raise(L, "%s: '%s' must be a list of tables such as {{ptr_offset = 0, %s = 16}}", what, list,
+                     len_name);
+    if (n > PV_BUFS_MAX)
+        pv_lua_raise(L, "%s: '%s' has %I entries; at most %d", what, list, (LUAI_UACINT)n, PV_BUFS_MAX);
+    for (lua_Integer i = 1; i <= n; i++) {
+        const char *which = lua_pushfstring(L, "%s %s[%I]", what, list, (LUAI_UACINT)i);
+
+        lua_rawgeti(L, idx, i);
+        check_spec(L, which, len_name, c);
+        lua_pop(L, 2);
+    }
+}
+
+/* ---- the call ---- */
+
+void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
+{
+    const char *name = sys_name(c->c.nr);
+    struct pv_err err;
+    int rc;
+
+    if (name)
+        pv_lua_begin(L, "system call %s in %s", name, g->name);
+    else
+        pv_lua_begin(L, "system call %llu in %s", (unsigned long long)c->c.nr, g->name);
+    rc = pv_guest_syscall(g->g, &c->c, &c->r, &err);
+    pv_lua_end(L);
+    if (rc < 0)
+        pv_lua_raise_err(L, &err);
+}
+
+int pv_lua_sys_push(lua_State *L, struct sys_call *c, size_t first)
+{
+    int n = 1;
+
+    luaL_checkstack(L, (int)c->r.n_out + 1, NULL);
+    lua_pushinteger(L, c->r.value);
+    for (size_t i = first; i < c->r.n_out; i++, n++)
+        lua_pushlstring(L, c->r.out[i].data ? c->r.out[i].data : "", c->r.out[i].len);
+    sys_fini(c); /* now: it may be large */
+    return n;
+}
+
+/* ---- methods ---- */
+
+int pv_lua_vm_syscall(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "syscall");
+    struct sys_call *c = pv_lua_sys_new(L);
+
+    lua_replace(L, 1); /* where the handle was, which the list keeps */
+    c->c.nr = check_number(L, 2, "syscall");
+    c->c.timeout_ns = pv_lua_sys_timeout(L, 3, "syscall");
+    check_args(L, 3, "syscall", c);
+    pv_lua_sys_do(L, g, c);
+    lua_pushinteger(L, c->r.value);
+    return 1;
+}
+
+int pv_lua_vm_syscall_buf(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "syscall_buf");
+    struct sys_call *c = pv_lua_sys_new(L);
+    lua_Integer slot;
+
+    lua_replace(L, 1);
+    c->c.nr = check_number(L, 2, "syscall_buf");
+    slot = pv_lua_sys_integer(L, 3, "syscall_buf", "the index of the buffer's argument");
+    if (slot < 0 || slot > 5)
+        pv_lua_raise(L, "syscall_buf: the buffer's argument must be 0 to 5, got %I", (LUAI_UACINT)slot);
+    pv_lua_sys_buf(L, c, "syscall_buf", (unsigned)slot, 4);
+    c->c.timeout_ns = pv_lua_sys_timeout(L, 5, "syscall_buf");
+    check_args(L, 5, "syscall_buf", c);
+    pv_lua_sys_do(L, g, c);
+    lua_pushinteger(L, c->r.value);
+    return 1;
+}
+
+int pv_lua_vm_syscall_bufs(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "syscall_bufs");
+    struct sys_call *c = pv_lua_sys_new(L);
+
+    lua_replace(L, 1);
+    c->c.nr = check_number(L, 2, "syscall_bufs");
+    check_bufs(L, 3, "syscall_bufs", c);
+    c->c.timeout_ns = pv_lua_sys_timeout(L, 4, "syscall_bufs");
+    check_args(L, 4, "syscall_bufs", c);
+    pv_lua_sys_do(L, g, c);
+    return pv_lua_sys_push(L, c, 0);
+}
+
+int pv_lua_vm_syscall_ptr(lua_State *L)
+{
+    struct lua_guest *g = pv_lua_check_vm(L, "syscall_ptr");
+    struct sys_call *c = pv_lua_sys_new(L);
+
+    lua_replace(L, 1);
+    c->c.nr = check_number(L, 2, "syscall_ptr");
+    check_bufs(L, 3, "syscall_ptr", c);
+    pv_lua_sys_specs(L, 4, "syscall_ptr", "ptrs", "data_len", c);
+    c->c.timeout_ns = pv_lua_sys_timeout(L, 5, "syscall_ptr");
+    check_args(L, 5, "syscall_ptr", c);
+    pv_lua_sys_do(L, g, c);
+    return pv_lua_sys_push(L, c, 0);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Waiting: wait_until and provium.sleep.  The loop runs meanwhile, so consoles are drained and deaths seen.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "loop/loop.h"
+#include "lua/vm.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/parse.h"
+
+struct wait_call {
+    struct lua_guest *g;
+    int64_t started, deadline, interval;
+    bool was_running;
+};
+
+/* True once a VM that was running does not any more. */
+static bool has_died(void *arg)
+{
+    const struct wait_call *w = arg;
+
+    return w->was_running && pv_guest_state(w->g->g) != PV_GUEST_RUNNING;
+}
+
+static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
+{
+    struct pv_err err;
+
+    if (pv_loop_run(pv_lua_of(L)->loop, w ? has_died : NULL, w, deadline, &err) < 0)
+        pv_lua_raise_err(L, &err);
+}
+
+/* The stack is: VM, function, options, description, memory, and the function's result. */
+enum { FN = 2, OPTIONS, DESC, MEMORY };
+
+/* Asks the guest for anything, because its answer says how it died. */
+static LJMP int raise_death(lua_State *L, struct wait_call *w)
+{
+    struct pv_err err;
+
+    if (pv_guest_ping(w->g->g, "", 0, 0, &err) == 0)
+        return 0;
+    return pv_lua_raise(L, "while waiting for %s: %s", lua_tostring(L, DESC), err.text);
+}
+
+static int wait_step(lua_State *L, int status, lua_KContext context)
+{
+    struct wait_call *w = lua_touserdata(L, MEMORY);
+    char took[32];
+
+    (void)context;
+    for (;;) {
+        if (status != LUA_OK) { /* the function has returned, at once or after a yield */
+            int64_t now = pv_now();
+
+            if (lua_toboolean(L, -1))
+                return 1;
+            if (has_died(w))
+                raise_death(L, w);
+            if (now >= w->deadline)
+                break;
+            sleep_until(L, w, w->deadline - now < w->interval ? w->deadline : now + w->interval);
+        }
+        lua_settop(L, MEMORY);
+        lua_pushvalue(L, FN);
+        lua_callk(L, 0, 1, 0, wait_step);
+        status = LUA_YIELD;
+    }
+    snprintf(took, sizeof(took), "%.1f", (double)(pv_now() - w->started) / PV_NSEC_PER_SEC);
+    return pv_lua_raise(L, "waited %s s for %s, which did not come true", took, lua_tostring(L, DESC));
+}
+
+/* vm:wait_until(fn, {timeout=10, interval=0.5, desc="condition"}?) */
+int pv_lua_vm_wait_until(lua_State *L)
+{
+    static const struct lua_opt opts[] = {
+        {"timeout", OPT_TIME}, {"interval", OPT_TIME}, {"desc", OPT_STRING}, {NULL, 0}};
+    struct lua_guest *g = pv_lua_check_vm(L, "wait_until");
+    int64_t timeout = 10 * PV_NSEC_PER_SEC, interval = PV_NSEC_PER_SEC / 2;
+    struct wait_call *w;
+
+    if (!lua_isfunction(L, FN))
+        pv_lua_raise(L, "wait_until needs a function, got %s",
+                     lua_isnone(L, FN) ? "nothing" : pv_lua_describe(L, FN));
+    lua_settop(L, OPTIONS);
+    lua_pushliteral(L, "condition");
+    if (pv_lua_check_opts(L, OPTIONS, "wait_until", opts)) {
+        timeout = pv_lua_opt_time(L, OPTIONS, "wait_until", "timeout", timeout);
+        interval = pv_lua_opt_time(L, OPTIONS, "wait_until", "interval", interval);
+        if (pv_lua_rawfield(L, OPTIONS, "desc") == LUA_TSTRING)
+            lua_copy(L, -1, DESC);
+    }
+    lua_settop(L, DESC);
+    w = lua_newuserdatauv(L, sizeof(*w), 0);
+    *w = (struct wait_call){.g = g,
+                            .started = pv_now(),
+                            .deadline = pv_deadline(timeout),
+                            .interval = interval,
+                            .was_running = pv_guest_state(g->g) == PV_GUEST_RUNNING};
+    return wait_step(L, LUA_OK, 0);
+}
+
+int pv_lua_sleep(lua_State *L)
+{
+    struct pv_err err;
+    int64_t ns = 0;
+    int rc;
+
+    if (lua_type(L, 1) == LUA_TNUMBER)
+        rc = pv_seconds_to_ns(lua_tonumber(L, 1), &ns, &err);
+    else
+        rc = pv_parse_time(pv_lua_check_cstring(L, 1, "the time for provium.sleep"), &ns, &err);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    sleep_until(L, NULL, pv_deadline(ns));
+    return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Workers: vm:spawn. A worker is a handle of its own in the file's list, and has a VM's methods but three. */
+#include <stdio.h>
+
+#include "lua/vm.h"
+#include "util/err.h"
+
+/* vm:spawn{thread=false} */
+int pv_lua_vm_spawn(lua_State *L)
+{
+    static const struct lua_opt opts[] = {{"thread", OPT_BOOLEAN}, {NULL, 0}};
+    struct lua_guest *g = pv_lua_check_vm(L, "spawn");
+    bool thread = pv_lua_check_opts(L, 2, "spawn", opts) && pv_lua_opt_bool(L, 2, "thread", false);
+    struct lua_guest **handle = pv_lua_new_handle(L, true), *w;
+    struct pv_guest *worker;
+    struct pv_err err;
+
+    pv_lua_begin(L, "spawning a worker in %s", g->name);
+    worker = pv_guest_spawn(g->g, thread, &err);
+    pv_lua_end(L);
+    if (!worker)
+        return pv_lua_raise_err(L, &err);
+    w = pv_lua_add_guest(pv_lua_of(L), worker);
+    snprintf(w->name, sizeof(w->name), "%s", pv_guest_name(worker));
+    *handle = w;
+    return 1;
+}
