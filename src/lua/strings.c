@@ -63,11 +63,12 @@ static int trim(lua_State *L)
     return 1;
 }
 
-/* __index of strings; upvalue 1 is the `string` table. */
+static const luaL_Reg own[] = {
+    {"contains", contains}, {"starts_with", starts_with}, {"trim", trim}, {NULL, NULL}};
+
+/* __index of strings; upvalue 1 is the `string` table, 2 (for scripts/check-lua-api) the names beyond it. */
 static int string_index(lua_State *L)
 {
-    static const luaL_Reg own[] = {
-        {"contains", contains}, {"starts_with", starts_with}, {"trim", trim}, {NULL, NULL}};
     const char *key;
 
     lua_pushvalue(L, 2);
@@ -92,7 +93,14 @@ void pv_lua_open_strings(lua_State *L)
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);
     lua_getglobal(L, "string");
-    lua_pushcclosure(L, string_index, 1);
+    lua_newtable(L);
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "value");
+    for (const luaL_Reg *r = own; r->name; r++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, r->name);
+    }
+    lua_pushcclosure(L, string_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 2);
 }
