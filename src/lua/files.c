@@ -4,9 +4,22 @@
 #include "util/err.h"
 #include "wire/proto.h"
 
-static void buf_fini(void *p)
+/* More than this is taken for a guest that wants to fill the host's memory. */
+static const size_t max_file = (size_t)4 << 30;
+
+static void landing_fini(void *p)
 {
-    pv_buf_free(p);
+    pv_lua_landing_free(p);
+}
+
+static int to_landing(void *arg, const void *data, size_t n)
+{
+    struct lua_landing *l = arg;
+
+    if (n > max_file - l->len)
+        return -1;
+    pv_lua_landing_add(l, data, n);
+    return 0;
 }
 
 int pv_lua_vm_read_file(lua_State *L)
@@ -15,20 +28,22 @@ int pv_lua_vm_read_file(lua_State *L)
     struct lua_guest *g = pv_lua_check_vm(L, "read_file");
     const char *path = pv_lua_check_cstring(L, 2, "the path of read_file");
     int64_t timeout = 0;
-    struct pv_buf *buf;
+    struct lua_landing *l;
     struct pv_err err;
     int rc;
 
     if (pv_lua_check_opts(L, 3, "read_file", opts))
         timeout = pv_lua_opt_time(L, 3, "read_file", "timeout", 0);
-    buf = pv_lua_tmp(L, sizeof(*buf), buf_fini);
+    l = pv_lua_tmp(L, sizeof(*l), landing_fini);
+    l->a = &pv_lua_of(L)->landing;
     pv_lua_begin(L, "reading '%.100s' in %s", path, g->name);
-    rc = pv_guest_read_file(g->g, path, timeout, buf, &err);
+    rc = pv_guest_read_file_to(g->g, path, timeout, to_landing, l, &err);
     pv_lua_end(L);
+    if (rc < 0 && l->len > max_file - PV_FRAME_MAX)
+        return pv_lua_raise(L, "read_file '%s': it has more than 4 GiB; use vm:pull", path);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
-    lua_pushlstring(L, buf->data ? buf->data : "", buf->len);
-    pv_buf_free(buf); /* now: it may be large */
+    pv_lua_landing_push(L, l);
     return 1;
 }
 

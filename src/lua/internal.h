@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "guest/guest.h"
+#include "lua/landing.h"
 #include "lua/run.h"
 #include "runner/result.h"
 
@@ -50,6 +51,7 @@ struct pv_lua {
     char *dir;        /* its directory */
     struct pv_loop *loop;
     struct pv_guest_env guest_env;
+    struct lua_landing_alloc landing;
     struct lua_guest *guests; /* in order of creation */
     char doing[256];          /* the call to a guest that is going on, in words; "" when none is */
     bool touched;             /* something of Provium was used */

@@ -249,6 +249,7 @@ static int open_and_load(lua_State *L)
 {
     struct pv_lua *pl = pv_lua_of(L);
 
+    pv_lua_landing_open(L, &pl->landing);
     luaL_openlibs(L);
     pv_lua_open_scripts(L);
     pv_lua_open_strings(L);
@@ -289,6 +290,7 @@ static void fini(struct pv_lua *pl, lua_State *L)
     pv_lua_kill_guests(pl);
     if (L)
         lua_close(L);
+    free(pl->landing.block);
     pv_lua_free_guests(pl);
     pv_loop_free(pl->loop);
     free(pl->dir);
