@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "lua/json.h"
@@ -154,11 +155,69 @@ static void test_depth(void **state)
     refuses_n(deep.data, deep.len, "depth");
 }
 
+/*
+ * Texts of JSON's own bytes, most of them wrong: what jansson takes is taken, and what it refuses is refused,
+ * unless for an integer that is too large for it alone.
+ */
+static void test_random(void **state)
+{
+    static const char *const parts[] = {"[",
+                                        "]",
+                                        "{",
+                                        "}",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "\\",
+                                        "1",
+                                        "0",
+                                        "-",
+                                        ".5",
+                                        "true",
+                                        "null",
+                                        " ",
+                                        "e",
+                                        "\n",
+                                        "\"a\"",
+                                        "\"k\":",
+                                        "\"b\":",
+                                        "18446744073709551615",
+                                        "9223372036854775808",
+                                        "9999999999999999999",
+                                        "18446744073709551616"};
+    unsigned taken = 0, widened = 0;
+    uint32_t seed = 1;
+
+    (void)state;
+    for (unsigned i = 0; i < 300000; i++) {
+        cleanup_buf struct pv_buf text = {0};
+        json_error_t err;
+        json_t *direct;
+        bool mine;
+
+        seed = seed * 1664525 + 1013904223;
+        for (unsigned n = seed >> 29; n < 9; n++) {
+            seed = seed * 1664525 + 1013904223;
+            pv_buf_adds(&text, parts[(seed >> 8) % PV_ARRAY_LEN(parts)]);
+        }
+        direct =
+            json_loadb(text.data, text.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &err);
+        mine = pv_lua_push_json(L, text.data, text.len);
+        lua_settop(L, 0);
+        if (direct || !strstr(err.text, "too big"))
+            assert_int_equal(mine, direct != NULL);
+        taken += mine;
+        widened += mine && !direct;
+        json_decref(direct);
+    }
+    assert_true(taken > 1000 && widened > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_integers),   cmocka_unit_test(test_edges), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_complaints), cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_complaints), cmocka_unit_test(test_depth), cmocka_unit_test(test_random),
     };
 
     return cmocka_run_group_tests_name("lua-json", tests, set_up, tear_down);

@@ -500,6 +500,27 @@ static void test_pack(void **state)
            "assert(n > 8000, n)\n");
 }
 
+static void test_wait_until(void **state)
+{
+    (void)state;
+    passes("local vm, n = provium.create('minimal'), 0\n"
+           "local function soon(k) return function() n = n + 1 return n >= k and n end end\n"
+           "assert_eq(3, vm:wait_until(soon(3), {interval = '1ms'}))\n"
+           /* in a coroutine, with yields inside, and nested */
+           "local co = coroutine.wrap(function()\n"
+           "  return vm:wait_until(function()\n"
+           "    coroutine.yield('waiting')\n"
+           "    return vm:wait_until(soon(5), {interval = 0}) == 6\n"
+           "  end, {interval = '1ms'})\n"
+           "end)\n"
+           "assert_eq('waiting', co()) assert_eq('waiting', co()) assert_eq(true, co())\n"
+           "assert_error(function() vm:wait_until(function() error('inner') end) end, 'inner')\n"
+           "assert_eq(1, select('#', vm:wait_until(function() return 1, 2 end)))\n"
+           "local ok, why = pcall(vm.wait_until, vm, function() end, {timeout = 0, desc = 'rain'})\n"
+           "assert(not ok) assert_contains(why, 'waited 0.0 s for rain')\n"
+           "local t = os.clock() provium.sleep(0.01) provium.sleep('1ms')\n");
+}
+
 static void test_scripts(void **state)
 {
     (void)state;
@@ -535,7 +556,7 @@ int main(void)
         cmocka_unit_test(test_sub_tests),  cmocka_unit_test(test_strings),
         cmocka_unit_test(test_vm_options), cmocka_unit_test(test_scripts),
         cmocka_unit_test(test_helper),     cmocka_unit_test(test_syscall_arguments),
-        cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_pack),       cmocka_unit_test(test_wait_until),
     };
 
     return cmocka_run_group_tests_name("lua", tests, set_up, tear_down);

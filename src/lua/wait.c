@@ -16,12 +16,12 @@ struct wait_call {
     bool was_running;
 };
 
-/* True once a VM that was running does not any more. */
+/* True once a VM that was running died; that the function itself ends it is its own affair. */
 static bool has_died(void *arg)
 {
     const struct wait_call *w = arg;
 
-    return w->was_running && pv_guest_state(w->g->g) != PV_GUEST_RUNNING;
+    return w->was_running && pv_guest_state(w->g->g) == PV_GUEST_DEAD;
 }
 
 static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
@@ -38,11 +38,15 @@ enum { FN = 2, OPTIONS, DESC, MEMORY };
 /* Asks the guest for anything, because its answer says how it died. */
 static LJMP int raise_death(lua_State *L, struct wait_call *w)
 {
+    static const char asked[] = "cannot ping: ";
     struct pv_err err;
+    const char *text = err.text;
 
     if (pv_guest_ping(w->g->g, "", 0, 0, &err) == 0)
         return 0;
-    return pv_lua_raise(L, "while waiting for %s: %s", lua_tostring(L, DESC), err.text);
+    if (!strncmp(text, asked, sizeof(asked) - 1))
+        text += sizeof(asked) - 1;
+    return pv_lua_raise(L, "while waiting for %s: %s", lua_tostring(L, DESC), text);
 }
 
 static int wait_step(lua_State *L, int status, lua_KContext context)
