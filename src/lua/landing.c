@@ -15,7 +15,7 @@
 
 #include "util/mem.h"
 
-enum { PROBE = 200, FIRST = 4096, SHORTEST = 4096 };
+enum { PROBE = 200, FIRST = 4096, STEP = 32 << 20, SHORTEST = 4096 };
 
 static void *allocate(void *ud, void *p, size_t kind, size_t size)
 {
@@ -48,7 +48,7 @@ void pv_lua_landing_add(struct lua_landing *l, const void *data, size_t n)
     size_t want = l->a->header + l->len + n + 1;
 
     if (want > l->cap) {
-        l->cap = l->cap * 2 > want ? l->cap * 2 : want + FIRST; /* what is not written to costs nothing */
+        l->cap = want + (l->cap < STEP ? l->cap + FIRST : STEP); /* a large block grows by moving pages */
         l->block = pv_xrealloc(l->block, l->cap);
     }
     memcpy(l->block + l->a->header + l->len, data, n);
