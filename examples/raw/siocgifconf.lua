@@ -49,9 +49,15 @@ end)
 
 test("the old kind, read with syscall_bufs", function()
     -- vm:ioctl gives back what the number says it reads back; SIOCGIFFLAGS says nothing, so ask for the buffer.
-    local ret, req = vm:syscall_bufs("ioctl", { [2] = ifreq("lo", "") }, fd, SIOCGIFFLAGS)
-    assert_eq(0, ret)
-    assert_eq(IFF_UP, provium.unpack("u16", req:sub(17, 18)) & IFF_UP)
+    local function is_up()
+        local ret, req = vm:syscall_bufs("ioctl", { [2] = ifreq("lo", "") }, fd, SIOCGIFFLAGS)
+        assert_eq(0, ret)
+        return provium.unpack("u16", req:sub(17, 18)) & IFF_UP ~= 0
+    end
+    assert_eq(false, is_up())
+    local set = vm:ioctl(fd, SIOCSIFFLAGS, ifreq("lo", provium.pack("u16", IFF_UP)))
+    assert_eq(0, set)
+    assert_eq(true, is_up())
 end)
 
 vm:shutdown()

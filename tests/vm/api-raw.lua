@@ -169,7 +169,7 @@ each(function(vm, case)
         local out, into = pipe(vm)
         assert_error(function()
             vm:syscall_bufs("read", { [1] = ("\0"):rep(16) }, out, 0, 16, { timeout = "500ms" })
-        end, "time")
+        end, "did not return within 0.5 s")
         assert(vm:syscall("getpid") > 0)
         assert_eq("fine", vm:exec("echo fine").stdout.trim())
         -- what the process had is still there
@@ -180,10 +180,10 @@ each(function(vm, case)
     end)
 
     case("a sleep that swallows signals is given up as well", function()
-        assert_error(function() vm:syscall("pause", { timeout = "300ms" }) end, "time")
+        assert_error(function() vm:syscall("pause", { timeout = "300ms" }) end, "did not return")
         assert_error(function()
             vm:syscall_bufs("nanosleep", { [0] = provium.pack("i64 i64", 1000, 0) }, 0, 0, { timeout = "300ms" })
-        end, "time")
+        end, "did not return")
         assert(vm:syscall("getpid") > 0)
     end)
 
@@ -199,9 +199,8 @@ each(function(vm, case)
         assert_eq("x", (function() vm:write_file("/tmp/after", "x") return vm:read_file("/tmp/after") end)())
     end)
 
-    case("descriptors of the agent's own are not in the way", function()
-        -- a test that closes all it can reach must not take the agent with it
-        for fd = 3, 40 do vm:syscall("close", fd) end
+    case("a test that closes all descriptors, the agent's own with them, can go on", function()
+        pcall(vm.syscall, vm, "close_range", 0, 0xffffffff, 0)
         assert_eq("fine", vm:exec("echo fine").stdout.trim())
         assert(vm:syscall("getpid") > 0)
     end)

@@ -1,0 +1,48 @@
+-- 1 GiB up and down with the same SHA-256, and neither side growing by it.
+
+local SIZE = 1 << 30
+local dir = os.tmpname()
+os.remove(dir)
+
+local function sh(cmd)
+    local p = io.popen(cmd .. " 2>&1")
+    local out = p:read("a")
+    assert(p:close(), cmd .. ": " .. out)
+    return out
+end
+
+-- What this process had mapped at the most, in MiB. Mapped, not resident: the guest's own memory is mapped
+-- here as well, from its boot on, and becomes resident as the guest uses it.
+local function peak()
+    for line in io.lines("/proc/self/status") do
+        local kb = line:match("^VmPeak:%s+(%d+)")
+        if kb then return tonumber(kb) // 1024 end
+    end
+end
+
+sh("mkdir " .. dir)
+local function sum(path) return sh("sha256sum <" .. path):match("^%x+") end
+
+test("1 GiB through push and pull", function()
+    -- Real data: no zeros, no repeats, no holes.
+    sh("head -c " .. SIZE .. " /dev/urandom >" .. dir .. "/up")
+    local vm = provium.create("minimal")
+    vm:boot({ memory = "2560M" })
+    vm:mount_vfs()
+    assert(vm:exec("mkdir -p /tmp/big && mount -t tmpfs -o size=1200m none /tmp/big").ok)
+    local before = peak()
+    vm:push(dir .. "/up", "/tmp/big/file", { timeout = "120s" })
+    assert_eq(tostring(SIZE), vm:exec("stat -c %s /tmp/big/file").stdout.trim())
+    vm:pull("/tmp/big/file", dir .. "/down", { timeout = "120s" })
+    local grown = peak() - before
+    assert(grown < 64, "this process grew by " .. grown .. " MiB")
+    assert_eq(sum(dir .. "/up"), sum(dir .. "/down"))
+    -- The agent's own peak, of all its processes.
+    local agent = vm:exec("cat /proc/[0-9]*/status 2>/dev/null | grep -A 20 '^Name:.provium-agent' | grep VmHWM").stdout.value
+    for kb in agent:gmatch("(%d+) kB") do
+        assert(tonumber(kb) < 64 * 1024, "an agent process had " .. kb .. " KiB")
+    end
+    vm:shutdown()
+end)
+
+sh("rm -rf " .. dir)
