@@ -3,7 +3,7 @@
  * What Provium costs, as ratios to the raw thing, measured in one run on one machine: these machines are
  * noisy, so raw and ours take turns and medians are compared.
  *
- *     bench [boot] [vsock] [-n RUNS]
+ *     bench [boot] [vsock] [api] [-n RUNS]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "config/config.h"
 #include "guest/guest.h"
 #include "loop/loop.h"
@@ -28,7 +29,7 @@
 
 static const char plain_mark[] = "first-line-of-userland";
 
-static void must(int r, const struct pv_err *err)
+void must(int r, const struct pv_err *err)
 {
     if (r < 0) {
         fprintf(stderr, "bench: %s\n", err->text);
@@ -43,8 +44,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The p-th fraction of n sorted values. */
-static double quantile(double *v, size_t n, double p)
+double quantile(double *v, size_t n, double p)
 {
     size_t i = (size_t)(p * (double)(n - 1) + 0.5);
 
@@ -52,7 +52,7 @@ static double quantile(double *v, size_t n, double p)
     return v[i];
 }
 
-static double ms_since(int64_t start)
+double ms_since(int64_t start)
 {
     return (double)(pv_now() - start) / 1e6;
 }
@@ -140,7 +140,7 @@ static struct pv_guest *boot(const struct pv_guest_env *env, const struct pv_pro
     return g;
 }
 
-static void exec_true(struct pv_guest *g)
+void exec_true(struct pv_guest *g)
 {
     struct pv_exec x = {0};
     struct pv_exec_result r = {0};
@@ -243,7 +243,7 @@ int main(int argc, char **argv)
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
     struct pv_guest_env env = {.loop = pv_loop_new(&err), .accel = PV_ACCEL_AUTO, .phase = phase};
-    bool all = true, want_boot = false, want_vsock = false;
+    bool all = true, want_boot = false, want_vsock = false, want_api = false;
     size_t runs = 15;
 
     for (int i = 1; i < argc; i++) {
@@ -251,10 +251,12 @@ int main(int argc, char **argv)
             want_boot = true, all = false;
         else if (!strcmp(argv[i], "vsock"))
             want_vsock = true, all = false;
+        else if (!strcmp(argv[i], "api"))
+            want_api = true, all = false;
         else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
             runs = (size_t)atoi(argv[++i]);
         else {
-            fprintf(stderr, "usage: bench [boot] [vsock] [-n RUNS(1..64)]\n");
+            fprintf(stderr, "usage: bench [boot] [vsock] [api] [-n RUNS(1..64)]\n");
             return 2;
         }
     }
@@ -266,6 +268,8 @@ int main(int argc, char **argv)
         bench_boot(&env, p, runs);
     if (all || want_vsock)
         bench_vsock(&env, p);
+    if (all || want_api)
+        bench_api(&env, p);
     pv_loop_free(env.loop);
     pv_config_free(config);
     return 0;
