@@ -47,7 +47,7 @@ each(function(vm, case, profile)
         assert_error(function()
             vm:wait_until(function() return vm:exec("false").ok end, { timeout = "500ms", interval = 0.1, desc = "pigs fly" })
         end, "pigs fly")
-        assert_error(function() vm:wait_until(function() error("broken") end) end, "broken")
+        assert_error(function() vm:wait_until(function() error("broken") end, { timeout = 1, interval = 0.1 }) end, "broken")
     end)
 
     case("calls from a coroutine, from pcall and from wait_until; the error has this file's line", function()
