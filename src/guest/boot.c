@@ -99,7 +99,10 @@ static int step_accel(struct boot *b, struct pv_err *err)
     b->kvm = want != PV_ACCEL_TCG && probe.kvm;
     b->tsc_khz = probe.tsc_khz;
     if (want == PV_ACCEL_KVM && !probe.kvm)
-        return pv_err_set(err, PV_E_MISSING, "accel = kvm was asked for, but %s", probe.why);
+        return pv_err_set(
+            err, PV_E_MISSING, "accel = kvm was asked for, but: %.*s",
+            (int)(strstr(probe.why, ": software") ? strstr(probe.why, ": software") - probe.why : 255),
+            probe.why);
     if (want == PV_ACCEL_AUTO && !probe.kvm && !told && env->notice) {
         told = true;
         env->notice(probe.why, env->arg);

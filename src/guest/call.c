@@ -154,7 +154,7 @@ static int give_up(struct pv_guest *g, struct pv_call *c, const char *what, int6
     int r;
 
     if (why.cls == PV_E_NONE)
-        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s: no answer within %.3g s", what, g->name,
+        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer within %.3g s", what, g->name,
                    (double)timeout_ns / 1e9);
     r = cancel(g, c, &why, err);
     if (r < 0)

@@ -113,12 +113,11 @@ static int finish_data(struct pv_guest *g, struct data_call *r, struct pv_enc *e
 int pv_guest_read_file_to(struct pv_guest *g, const char *path, int64_t timeout_ns,
                           int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err)
 {
-    struct data_call r = {
-        .c = {.ok = true, .frame = data_frame}, .sink = sink, .arg = arg, .what = "read_file"};
+    cleanup_free char *what = pv_xasprintf("read_file '%s'", path);
+    struct data_call r = {.c = {.ok = true, .frame = data_frame}, .sink = sink, .arg = arg, .what = what};
     struct pv_enc e;
 
-    if (pv_call_check_path(path, err) < 0 ||
-        pv_call_begin(g, &r.c, PV_MSG_READ_FILE, "read_file", &e, err) < 0)
+    if (pv_call_check_path(path, err) < 0 || pv_call_begin(g, &r.c, PV_MSG_READ_FILE, what, &e, err) < 0)
         return -1;
     pv_enc_str(&e, path);
     return finish_data(g, &r, &e, timeout_ns, err);
@@ -163,14 +162,14 @@ int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, 
                               .type = PV_MSG_WDATA,
                               .data = data,
                               .left = n};
+    cleanup_free char *what = pv_xasprintf("write_file '%s'", path);
     struct pv_enc e;
 
-    if (pv_call_check_path(path, err) < 0 ||
-        pv_call_begin(g, &b.c, PV_MSG_WRITE_FILE, "write_file", &e, err) < 0)
+    if (pv_call_check_path(path, err) < 0 || pv_call_begin(g, &b.c, PV_MSG_WRITE_FILE, what, &e, err) < 0)
         return -1;
     pv_enc_u32(&e, mode);
     pv_enc_str(&e, path);
-    if (pv_call_finish(g, &b.c, &e, "write_file", timeout_ns, err) < 0)
+    if (pv_call_finish(g, &b.c, &e, what, timeout_ns, err) < 0)
         return -1;
     if (b.c.value != n)
         return pv_err_set(err, PV_E_GUEST, "write_file '%s': only %" PRIu64 " of %zu bytes were written",

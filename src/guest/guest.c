@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "loop/loop.h"
@@ -71,10 +72,13 @@ void pv_guest_free(struct pv_guest *g)
 
 enum pv_guest_state pv_guest_state(const struct pv_guest *g)
 {
+    const struct pv_guest *root = pv_guest_croot(g);
+
+    /* An end that the loop has seen and no call has met yet. */
+    if (root->state == PV_GUEST_RUNNING && root->vm && pv_vm_state(root->vm) == PV_VM_ENDED)
+        return root->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
     /* A worker lives as long as its VM at most. */
-    if (g->parent && g->parent->state != PV_GUEST_RUNNING)
-        return g->parent->state;
-    return g->state;
+    return root->state != PV_GUEST_RUNNING ? root->state : g->state;
 }
 
 struct pv_guest *pv_guest_parent(const struct pv_guest *g)
@@ -222,14 +226,17 @@ static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
     return -1;
 }
 
-static int connect_timeout(const struct pv_guest *g, struct pv_err *err)
+/* `last`: what became of the last connection that stood. */
+static int connect_timeout(const struct pv_guest *g, const char *last, struct pv_err *err)
 {
     struct pv_vsock *v = pv_guest_croot(g)->vsock;
 
-    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time (%s %u)", g->name,
-               v->ops->ready(v) ? "the guest's vsock driver is up, but nothing listens on port"
-                                : "the guest's vsock driver has not come up; waited for port",
-               g->port);
+    if (!v->ops->ready(v))
+        last = "the guest's vsock driver has not come up";
+    else if (!*last)
+        last = "the guest's vsock driver is up, but nothing listens";
+    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on vsock port %u: %s", g->name,
+               g->port, last);
     pv_guest_add_console(g, err);
     return -1;
 }
@@ -267,8 +274,18 @@ static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err
     return 1;
 }
 
+static void note_last(const struct pv_session *s, char last[static 128])
+{
+    if (s->state == PV_SESSION_GREETING)
+        snprintf(last, 128, "it took the connection and did not greet");
+    else if (s->state == PV_SESSION_BROKEN && !s->connect_errno)
+        snprintf(last, 128, "%.120s", s->err.text);
+}
+
 int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
+    char last[128] = "";
+
     if (g->session && g->session->state == PV_SESSION_OPEN)
         return 0;
     for (;;) {
@@ -280,12 +297,13 @@ int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
         if (pv_guest_root(g)->vsock->error)
             return vsock_broken(g, err);
         if (r > 0)
-            return connect_timeout(g, err);
+            return connect_timeout(g, last, err);
         r = connect_once(g, deadline, err);
         if (r <= 0)
             return r;
+        note_last(g->session, last);
         if (pv_now() >= deadline)
-            return connect_timeout(g, err);
+            return connect_timeout(g, last, err);
         pv_session_free(g->session);
         g->session = NULL;
         /* The guest answered that nobody listens: between two tries it gets on with its boot. */

@@ -181,8 +181,9 @@ int pv_guest_syscall(struct pv_guest *g, const struct pv_syscall *c, struct pv_s
         return 0;
     pv_sysret_fini(r);
     if (e.cls == PV_E_GUEST && e.errnum == ETIMEDOUT)
-        return pv_err_set(err, PV_E_TIMEOUT, "%s on %s did not return within %.3g s and was interrupted",
-                          what, g->name, (double)c->timeout_ns / 1e9);
+        return pv_err_set(err, PV_E_TIMEOUT,
+                          "%s on %s timed out: it did not return within %.3g s and was interrupted", what,
+                          g->name, (double)c->timeout_ns / 1e9);
     if (err)
         *err = e;
     return -1;
