@@ -5,6 +5,11 @@ return function(body, opts)
         local vm = provium.create(profile)
         vm:boot(opts)
         vm:mount_vfs()
+        if profile == "debian-systemd" then
+            -- While it comes up, systemd-tmpfiles empties /tmp.
+            vm:wait_until(function() return vm:exec("systemctl is-system-running").stdout.trim() == "running" end,
+                { timeout = 90, desc = "systemd is up" })
+        end
         body(vm, function(name, fn) test(profile .. ": " .. name, fn) end, profile)
         vm:shutdown()
     end
