@@ -331,7 +331,7 @@ static void silence_is_given_up(void **state)
     assert_int_equal(pv_guest_mount_vfs(g, 50 * PV_NSEC_PER_MSEC, &err), -1);
     has(&err, PV_E_TIMEOUT, "mount_vfs on vm");
     assert_int_equal(pv_guest_write_file(g, "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
-    has(&err, PV_E_TIMEOUT, "write_file on vm");
+    has(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
     free(much);
     pings(g);
     fake_free(g);
