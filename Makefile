@@ -30,7 +30,7 @@ build: $(BUILD)/build.ninja
 demo: build
 	@$(BUILD)/provium test examples
 
-check: setup
+check: $(BUILD)/build.ninja
 	@scripts/check
 
 check-asan: setup
