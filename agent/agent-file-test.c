@@ -17,27 +17,7 @@
 
 #include "client.h"
 
-static const char *agent;
 static char dir[] = "/tmp/pv-agent-test-XXXXXX";
-
-enum { SOON = 20000 };
-
-static int setup(void **state)
-{
-    struct client *c = calloc(1, sizeof(*c));
-
-    *state = c;
-    return cl_start(c, agent) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct client *c = *state;
-    int status = cl_stop(c);
-
-    free(c);
-    return status;
-}
 
 static const char *in_dir(const char *name)
 {
@@ -49,7 +29,7 @@ static const char *in_dir(const char *name)
 
 static void answer(struct client *c, uint32_t id, struct cl_answer *a)
 {
-    cl_answer(c, id, NULL, 0, SOON, a);
+    cl_answer(c, id, NULL, 0, CL_SOON, a);
 }
 
 static void write_file(struct client *c, uint32_t id, uint32_t mode, const char *path, const uint8_t *p,
@@ -225,11 +205,11 @@ static void expect_closed(struct client *c)
 {
     int r;
 
-    while ((r = cl_recv(c, SOON)) == 1)
+    while ((r = cl_recv(c, CL_SOON)) == 1)
         ;
     assert_int_equal(r, 0);
     assert_int_equal(cl_stop(c), 0); /* an orderly end, no crash */
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 }
 
 static void test_bad_headers(void **state)
@@ -294,7 +274,7 @@ static void test_pieces(void **state)
     for (int k = 0; k < 50; k++) {
         for (size_t i = 0; i < n; i++)
             cl_send_raw(c, buf + i, 1);
-        assert_int_equal(cl_recv(c, SOON), 1);
+        assert_int_equal(cl_recv(c, CL_SOON), 1);
         assert_int_equal(c->type, PV_MSG_PONG);
     }
     for (size_t i = 1; i < n; i++) {
@@ -360,10 +340,10 @@ static void deaf(struct client *c, size_t size)
     assert_int_equal(sscanf(text, "%*d %ld", &rss), 1);
     assert_true(rss * 4096 < 8000000);
     for (size_t got = 0; got < total / n; got++) /* and all that was taken is answered */
-        assert_int_equal(cl_recv(c, SOON), 1);
+        assert_int_equal(cl_recv(c, CL_SOON), 1);
     cl_send_raw(c, frame + sent, (n - sent) % n); /* the rest of the last one */
     if (sent)
-        assert_int_equal(cl_recv(c, SOON), 1);
+        assert_int_equal(cl_recv(c, CL_SOON), 1);
 }
 
 static void test_deaf_host(void **state)
@@ -374,7 +354,7 @@ static void test_deaf_host(void **state)
         deaf(*state, sizes[i]);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)
 
 int main(int argc, char **argv)
 {
@@ -386,7 +366,7 @@ int main(int argc, char **argv)
 
     if (argc < 2 || !mkdtemp(dir))
         return 2;
-    agent = argv[1];
+    cl_agent = argv[1];
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
     return system(cmd) == 0 ? r : 2;

@@ -22,38 +22,9 @@
 
 #include "client.h"
 
-static const char *agent;
-
-enum { SOON = 20000 };
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static int setup(void **state)
-{
-    struct client *c = calloc(1, sizeof(*c));
-
-    *state = c;
-    return cl_start(c, agent) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct client *c = *state;
-    int status = cl_stop(c);
-
-    free(c);
-    return status;
-}
-
 static void answer(struct client *c, uint32_t id, struct cl_answer *a)
 {
-    cl_answer(c, id, NULL, 0, SOON, a);
+    cl_answer(c, id, NULL, 0, CL_SOON, a);
 }
 
 /* A call without buffers; its value. */
@@ -232,13 +203,13 @@ static void timed_out(struct client *c, uint64_t nr, const uint64_t args[6], con
                       uint32_t n)
 {
     struct cl_answer a;
-    int64_t begin = now_ms();
+    int64_t begin = cl_now_ms();
 
     cl_syscall(c, 3, 200, nr, args, b, n, NULL, 0);
     answer(c, 3, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, ETIMEDOUT);
-    assert_true(now_ms() - begin >= 190 && now_ms() - begin < 5000);
+    assert_true(cl_now_ms() - begin >= 190 && cl_now_ms() - begin < 5000);
     cl_answer_free(&a);
 }
 
@@ -314,22 +285,22 @@ static void test_ends(void **state)
     struct client *c = *state;
 
     cl_syscall(c, 1, 0, SYS_exit_group, (const uint64_t[6]){7}, NULL, 0, NULL, 0);
-    assert_int_equal(cl_recv(c, SOON), 0);
+    assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WEXITSTATUS(cl_stop(c)), 7);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
     cl_syscall(c, 1, 0, SYS_exit, (const uint64_t[6]){8}, NULL, 0, NULL, 0);
-    assert_int_equal(cl_recv(c, SOON), 0);
+    assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WEXITSTATUS(cl_stop(c)), 8);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
     cl_syscall(c, 1, 0, SYS_kill, (const uint64_t[6]){(uint64_t)c->pid, SIGKILL}, NULL, 0, NULL, 0);
-    assert_int_equal(cl_recv(c, SOON), 0);
+    assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WTERMSIG(cl_stop(c)), SIGKILL);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
     /* A wild pointer: the code that runs is gone. */
     cl_syscall(c, 1, 0, SYS_munmap, (const uint64_t[6]){0, UINT64_C(0x7ffffffff000)}, NULL, 0, NULL, 0);
-    assert_int_equal(cl_recv(c, SOON), 0);
+    assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WTERMSIG(cl_stop(c)), SIGSEGV);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 }
 
 /* ---- jobs ---- */
@@ -383,7 +354,7 @@ static void test_job_kill(void **state)
 {
     struct client *c = *state;
     struct cl_answer a;
-    int64_t begin = now_ms();
+    int64_t begin = cl_now_ms();
     uint32_t job = start_job(c, "trap '' TERM; setsid sleep 7077 & sleep 7077");
 
     cl_u32(c, PV_MSG_JOB_KILL, 30, job);
@@ -393,7 +364,7 @@ static void test_job_kill(void **state)
     assert_int_equal(a.signal, SIGKILL);
     assert_int_equal(a.code, 128 + SIGKILL);
     cl_answer_free(&a);
-    assert_true(now_ms() - begin < 5000);
+    assert_true(cl_now_ms() - begin < 5000);
     assert_int_not_equal(system("pgrep -fx 'sleep 7077' >/dev/null"), 0);
     cl_u32(c, PV_MSG_JOB_KILL, 31, job); /* dead already: the same again */
     answer(c, 31, &a);
@@ -457,11 +428,11 @@ static void test_job_many(void **state)
     start_job(c, "true");
     /* The end of the session ends them all. */
     assert_int_equal(cl_stop(c), 0);
-    int64_t due = now_ms() + 15000;
-    while (system("pgrep -fx 'sleep 7078' >/dev/null") == 0 && now_ms() < due)
+    int64_t due = cl_now_ms() + 15000;
+    while (system("pgrep -fx 'sleep 7078' >/dev/null") == 0 && cl_now_ms() < due)
         usleep(50000);
     assert_int_not_equal(system("pgrep -fx 'sleep 7078' >/dev/null"), 0);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 }
 
 static void test_job_cannot(void **state)
@@ -528,7 +499,7 @@ static void test_no_status(void **state)
     cl_answer_free(&a);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)
 
 int main(int argc, char **argv)
 {
@@ -541,6 +512,6 @@ int main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    agent = argv[1];
+    cl_agent = argv[1];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

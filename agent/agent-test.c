@@ -18,38 +18,9 @@
 
 #include "client.h"
 
-static const char *agent;
-
-enum { SOON = 20000 };
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static int setup(void **state)
-{
-    struct client *c = calloc(1, sizeof(*c));
-
-    *state = c;
-    return cl_start(c, agent) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct client *c = *state;
-    int status = cl_stop(c);
-
-    free(c);
-    return status; /* 0: the agent ended by itself when its peer went */
-}
-
 static void answer(struct client *c, uint32_t id, struct cl_answer *a)
 {
-    cl_answer(c, id, NULL, 0, SOON, a);
+    cl_answer(c, id, NULL, 0, CL_SOON, a);
 }
 
 /* A process with this mark in its command line (a zombie has none). */
@@ -68,9 +39,9 @@ static bool alive(const char *mark)
 
 static void gone_soon(const char *mark)
 {
-    int64_t due = now_ms() + 5000;
+    int64_t due = cl_now_ms() + 5000;
 
-    while (alive(mark) && now_ms() < due)
+    while (alive(mark) && cl_now_ms() < due)
         usleep(10000);
     assert_false(alive(mark));
 }
@@ -89,7 +60,7 @@ static void test_ping(void **state)
     memset(big, 0xa5, sizeof(big));
     for (uint32_t id = 1; id < 20; id++) {
         cl_data(c, PV_MSG_PING, id, big, id == 10 ? sizeof(big) : id);
-        assert_int_equal(cl_recv(c, SOON), 1);
+        assert_int_equal(cl_recv(c, CL_SOON), 1);
         assert_int_equal(c->type, PV_MSG_PONG);
         assert_int_equal(c->id, id);
         const void *p = pv_dec_bytes(&c->d, &n);
@@ -203,7 +174,7 @@ static void test_stdin(void **state)
     for (size_t i = 0; i < n; i++)
         in[i] = (uint8_t)(i * 7 + i / 251);
     cl_sh(c, 1, PV_EXEC_STDIN, 0, "cat");
-    cl_answer(c, 1, in, n, SOON, &a);
+    cl_answer(c, 1, in, n, CL_SOON, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.data[1].n, n);
     assert_memory_equal(a.data[1].p, in, n);
@@ -211,14 +182,14 @@ static void test_stdin(void **state)
 
     /* A command that reads none of it, or only the beginning: no hang, no error, and the next one works. */
     cl_sh(c, 2, PV_EXEC_STDIN, 0, "exit 3");
-    cl_answer(c, 2, in, n, SOON, &a);
+    cl_answer(c, 2, in, n, CL_SOON, &a);
     assert_int_equal(a.code, 3);
     cl_answer_free(&a);
     free(in);
     cl_stop(c);
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
     cl_sh(c, 3, PV_EXEC_STDIN, 0, "head -c 3");
-    cl_answer(c, 3, "abcdef", 6, SOON, &a);
+    cl_answer(c, 3, "abcdef", 6, CL_SOON, &a);
     assert_true(out_is(&a, "abc"));
     cl_answer_free(&a);
     cl_data(c, PV_MSG_STDIN, 3, "late", 4); /* stale: dropped */
@@ -236,7 +207,7 @@ static void test_stdin(void **state)
 
 static void expect_up(struct client *c, uint32_t id)
 {
-    assert_int_equal(cl_recv(c, SOON), 1);
+    assert_int_equal(cl_recv(c, CL_SOON), 1);
     assert_int_equal(c->type, PV_MSG_STDOUT);
     assert_int_equal(c->id, id);
 }
@@ -245,7 +216,7 @@ static void test_timeout(void **state)
 {
     struct client *c = *state;
     struct cl_answer a;
-    int64_t begin = now_ms();
+    int64_t begin = cl_now_ms();
 
     cl_sh(c, 1, 0, 700, TREE("5551"));
     answer(c, 1, &a);
@@ -254,7 +225,7 @@ static void test_timeout(void **state)
     assert_int_equal(a.signal, SIGKILL);
     assert_int_equal(a.code, 128 + SIGKILL);
     assert_true(out_is(&a, "up\n"));
-    assert_true(now_ms() - begin >= 700 && now_ms() - begin < 6000);
+    assert_true(cl_now_ms() - begin >= 700 && cl_now_ms() - begin < 6000);
     assert_false(alive("00.5551") || alive("01.5551") || alive("02.5551") || alive("03.5551"));
     cl_answer_free(&a);
 }
@@ -282,7 +253,7 @@ static void test_cancel(void **state)
     cl_sh(c, 5, 0, 0, TREE("5553"));
     expect_up(c, 5);
     cl_data(c, PV_MSG_PING, 99, "x", 1); /* answered while the command runs */
-    assert_int_equal(cl_recv(c, SOON), 1);
+    assert_int_equal(cl_recv(c, CL_SOON), 1);
     assert_int_equal(c->type, PV_MSG_PONG);
     cl_sh(c, 6, 0, 0, "true"); /* one request at a time */
     answer(c, 6, &a);
@@ -338,7 +309,7 @@ static void test_cancel_flood(void **state)
 static void test_background(void **state)
 {
     struct client *c = *state;
-    int64_t begin = now_ms();
+    int64_t begin = cl_now_ms();
     struct cl_answer a;
 
     cl_sh(c, 1, 0, 0, "sleep 8.5556 & echo started");
@@ -346,7 +317,7 @@ static void test_background(void **state)
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.code, 0);
     assert_true(out_is(&a, "started\n"));
-    assert_true(now_ms() - begin < 5000);
+    assert_true(cl_now_ms() - begin < 5000);
     assert_true(alive("8.5556"));
     cl_answer_free(&a);
 
@@ -363,7 +334,7 @@ static void test_background(void **state)
     assert_int_equal(a.type, PV_MSG_EXIT);
     cl_answer_free(&a);
     gone_soon("yes.5558"); /* SIGPIPE */
-    assert_true(now_ms() - begin < 8000);
+    assert_true(cl_now_ms() - begin < 8000);
 }
 
 static void test_peer_gone(void **state)
@@ -378,7 +349,7 @@ static void test_peer_gone(void **state)
     gone_soon("01.5559");
     gone_soon("02.5559");
     gone_soon("03.5559");
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 
     /* The same with the agent held up by stdin that the command does not take. */
     static uint8_t junk[900000];
@@ -386,7 +357,7 @@ static void test_peer_gone(void **state)
     cl_data(c, PV_MSG_STDIN, 1, junk, sizeof(junk));
     assert_int_equal(cl_stop(c), 0);
     gone_soon("1000.5560");
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 }
 
 /* The agent itself dies by force: the command does not outlive it. */
@@ -398,14 +369,14 @@ static void test_session_killed(void **state)
     expect_up(c, 1);
     kill(c->pid, SIGTERM); /* ignored */
     cl_data(c, PV_MSG_PING, 2, "x", 1);
-    assert_int_equal(cl_recv(c, SOON), 1);
+    assert_int_equal(cl_recv(c, CL_SOON), 1);
     assert_int_equal(c->type, PV_MSG_PONG);
     kill(c->pid, SIGKILL);
     cl_stop(c);
     gone_soon("00.5561");
     gone_soon("01.5561");
     gone_soon("02.5561");
-    assert_true(cl_start(c, agent));
+    assert_true(cl_start(c, cl_agent));
 }
 
 static void test_not_in_a_guest(void **state)
@@ -428,7 +399,7 @@ static void test_not_in_a_guest(void **state)
     cl_answer_free(&a);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)
 
 int main(int argc, char **argv)
 {
@@ -445,6 +416,6 @@ int main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    agent = argv[1];
+    cl_agent = argv[1];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,27 +16,7 @@
 
 #include "client.h"
 
-static const char *agent;
 static char dir[] = "/tmp/pv-agent-tree-XXXXXX";
-
-enum { SOON = 20000 };
-
-static int setup(void **state)
-{
-    struct client *c = calloc(1, sizeof(*c));
-
-    *state = c;
-    return cl_start(c, agent) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct client *c = *state;
-    int status = cl_stop(c);
-
-    free(c);
-    return status;
-}
 
 static const char *in_dir(const char *name)
 {
@@ -50,7 +30,7 @@ static const char *in_dir(const char *name)
 
 static void answer(struct client *c, uint32_t id, struct cl_answer *a)
 {
-    cl_answer(c, id, NULL, 0, SOON, a);
+    cl_answer(c, id, NULL, 0, CL_SOON, a);
 }
 
 static void put_begin(struct client *c, uint32_t id, const char *name)
@@ -346,7 +326,7 @@ static void test_put_bad(void **state)
     cl_answer_free(&a);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)
 
 int main(int argc, char **argv)
 {
@@ -357,7 +337,7 @@ int main(int argc, char **argv)
 
     if (argc < 2 || !mkdtemp(dir))
         return 2;
-    agent = argv[1];
+    cl_agent = argv[1];
     umask(022);
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);

@@ -17,7 +17,7 @@ enum { IN_CAP = 2 * (PV_FRAME_MAX + PV_FRAME_HEADER), SEND_MS = 30000 };
 
 static uint8_t frame[PV_FRAME_MAX + PV_FRAME_HEADER];
 
-static int64_t now_ms(void)
+int64_t cl_now_ms(void)
 {
     struct timespec ts;
 
@@ -72,10 +72,10 @@ int cl_stop(struct client *c)
     c->fd = -1;
     free(c->in);
     c->in = NULL;
-    for (int64_t due = now_ms() + 5000; c->pid > 0;) {
+    for (int64_t due = cl_now_ms() + 5000; c->pid > 0;) {
         pid_t r = waitpid(c->pid, &status, WNOHANG);
 
-        if (r != 0 || now_ms() > due) {
+        if (r != 0 || cl_now_ms() > due) {
             if (r == 0) {
                 kill(c->pid, SIGKILL);
                 waitpid(c->pid, NULL, 0);
@@ -93,7 +93,7 @@ void cl_send_raw(struct client *c, const void *data, size_t n)
 {
     const uint8_t *p = data;
 
-    for (int64_t due = now_ms() + SEND_MS; n && now_ms() < due;) {
+    for (int64_t due = cl_now_ms() + SEND_MS; n && cl_now_ms() < due;) {
         ssize_t r = send(c->fd, p, n, MSG_NOSIGNAL);
 
         if (r > 0) {
@@ -135,11 +135,11 @@ static bool take_frame(struct client *c)
 
 int cl_recv(struct client *c, int ms)
 {
-    int64_t due = now_ms() + ms;
+    int64_t due = cl_now_ms() + ms;
 
     while (!take_frame(c)) {
         struct pollfd p = {.fd = c->fd, .events = POLLIN};
-        int64_t left = due - now_ms();
+        int64_t left = due - cl_now_ms();
 
         if (left < 0)
             left = 0;
@@ -413,7 +413,7 @@ static void feed_more(struct client *c, uint32_t id, struct feed *f)
 void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a)
 {
     struct feed *f = calloc(1, sizeof(*f));
-    int64_t due = now_ms() + ms;
+    int64_t due = cl_now_ms() + ms;
 
     memset(a, 0, sizeof(*a));
     f->p = in;
@@ -423,11 +423,11 @@ void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, 
 
         if (feeding)
             feed_more(c, id, f);
-        int r = cl_recv(c, feeding ? 1 : (int)(due > now_ms() ? due - now_ms() : 0));
+        int r = cl_recv(c, feeding ? 1 : (int)(due > cl_now_ms() ? due - cl_now_ms() : 0));
 
         if (r == 0)
             a->type = 1;
-        if (r == 0 || (r < 0 && now_ms() >= due) || (r == 1 && c->id == id && take_answer(c, a)))
+        if (r == 0 || (r < 0 && cl_now_ms() >= due) || (r == 1 && c->id == id && take_answer(c, a)))
             break;
     }
     free(f);
@@ -441,4 +441,23 @@ void cl_answer_free(struct cl_answer *a)
         free(a->bufs[i].p);
     free(a->entries.p);
     memset(a, 0, sizeof(*a));
+}
+
+const char *cl_agent;
+
+int cl_setup(void **state)
+{
+    struct client *c = calloc(1, sizeof(*c));
+
+    *state = c;
+    return cl_start(c, cl_agent) ? 0 : -1;
+}
+
+int cl_teardown(void **state)
+{
+    struct client *c = *state;
+    int status = cl_stop(c);
+
+    free(c);
+    return status;
 }

@@ -92,4 +92,17 @@ void cl_hole(struct client *c, uint32_t id, uint64_t n);
 void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a);
 void cl_answer_free(struct cl_answer *a);
 
+/* ---- what every test of the agent on the host begins and ends with ---- */
+
+enum { CL_SOON = 20000 }; /* ms: an answer that comes at all has come by then */
+
+/* Path of the agent's binary: set by main from argv[1]. */
+extern const char *cl_agent;
+
+/* Monotonic milliseconds. */
+int64_t cl_now_ms(void);
+/* cmocka fixtures: *state is a started client; the agent must end by itself, with 0, when its peer goes. */
+int cl_setup(void **state);
+int cl_teardown(void **state);
+
 #endif
