@@ -25,7 +25,6 @@
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 #define DEFAULT_MEMORY (UINT64_C(512) << 20)
-#define MIN_MEMORY (UINT64_C(32) << 20)
 
 /* What the steps of one boot make on the way; all of it is gone when boot returns. */
 struct boot {
@@ -77,7 +76,7 @@ static int check_opts(const struct pv_boot_opts *o, struct pv_err *err)
 {
     char size[32];
 
-    if (o->memory && o->memory < MIN_MEMORY)
+    if (o->memory && o->memory < PV_GUEST_MIN_MEMORY)
         return pv_err_set(err, PV_E_USAGE, "memory = %s is too little; a VM needs at least 32M",
                           pv_format_size(o->memory, size));
     for (size_t i = 0; i < o->n_disks; i++)

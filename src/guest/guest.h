@@ -54,6 +54,9 @@ struct pv_guest_file {
     char *host_path;
 };
 
+/* Less than this no kernel boots in, bytes. */
+#define PV_GUEST_MIN_MEMORY (UINT64_C(32) << 20)
+
 /* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
 struct pv_boot_opts {
     uint64_t memory;

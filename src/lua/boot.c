@@ -10,8 +10,6 @@
 #include "util/err.h"
 #include "util/parse.h"
 
-#define MIN_MEMORY (UINT64_C(32) << 20)
-
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
 
 static const struct lua_opt boot_opts[] = {{"memory", OPT_STRING},
@@ -42,7 +40,7 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 
         if (pv_parse_size(s, &o->memory, &err) < 0)
             pv_lua_raise(L, "boot option 'memory': %s", err.text);
-        if (o->memory < MIN_MEMORY)
+        if (o->memory < PV_GUEST_MIN_MEMORY)
             pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
     }
     lua_pop(L, 1);
