@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine that stands still: its memory, its devices' state and what was written to its disks, in files
+ * without a name (or in those of the fixture cache).  Any number of guests can be resumed from it, each a
+ * world of its own: memory is mapped privately (copy-on-write), disks get overlays.
+ *
+ * Only a guest with the "serial" transport, or with the kernel's vhost-vsock, can be saved: a vhost-user
+ * device can not be migrated.
+ */
+#ifndef PV_GUEST_SNAPSHOT_H
+#define PV_GUEST_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pv_config;
+struct pv_err;
+struct pv_guest;
+struct pv_guest_env;
+struct pv_snapshot; /* counted */
+
+/*
+ * Saves a running guest, which goes on afterwards as if nothing had been; what its agent processes hold
+ * (descriptors, workers, jobs) stays theirs, but no guest that is resumed from the snapshot has it.  Blocks
+ * (runs the loop) until timeout_ns (0: 30 s).  Errors: usage (transport, a disk that is written to directly,
+ * a worker handle), timeout, guest-died, host.
+ */
+struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
+
+/*
+ * The same, and the guest ends with it (state "shut down"): its agent processes are ended first, so the
+ * snapshot has none of them, and no memory is copied that need not be.  For the end of a fixture's script.
+ */
+struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
+
+struct pv_snapshot *pv_snapshot_ref(struct pv_snapshot *s);
+void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */
+
+/* ---- to and from the fixture cache ---- */
+
+/* Description of the machine as a JSON object (the caller frees); pv_snapshot_load understands it. */
+char *pv_snapshot_machine(const struct pv_snapshot *s);
+/*
+ * The blobs that make it up: "memory", "state", "disk0.0" (the lowest layer of what was written to the first
+ * disk) ...  Descriptors stay the snapshot's.  The first call for a guest that was itself resumed writes its
+ * memory out as one whole (takes 50-100 ms for 100 MiB).
+ */
+struct pv_snapshot_blob {
+    char name[16];
+    int fd;
+};
+int pv_snapshot_blobs(struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n, struct pv_err *err);
+/*
+ * From the cache: `machine` as above; blob(name, arg) gives a descriptor that stays the caller's (it is
+ * duplicated), or -1 for none.  The profile is looked up in config by its name.  Class host when the
+ * description or a blob is missing or makes no sense.
+ */
+struct pv_snapshot *pv_snapshot_load(const char *machine, int (*blob)(const char *name, void *arg), void *arg,
+                                     const struct pv_config *config, struct pv_err *err);
+
+/* ---- resume ---- */
+
+struct pv_resume_opts {
+    int64_t timeout_ns; /* 0: 30 s */
+    /*
+     * Called once QEMU has been started, while it starts (40 ms of its own), before the guest runs: the place
+     * to verify a cache entry.  -1 with *err ends the attempt.  May be NULL.
+     */
+    int (*check)(void *arg, struct pv_err *err);
+    void *arg;
+};
+
+/*
+ * A new guest, running, in exactly the state of the snapshot, but for: its wall clock (the host's, within
+ * 100 ms), its random pool (reseeded), its agent (a fresh conversation).  The boot ID and the uptime are the
+ * snapshot's. Blocks (runs the loop).  o may be NULL.
+ */
+struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snapshot *s,
+                                 const struct pv_resume_opts *o, struct pv_err *err);
+
+/*
+ * Puts a guest (running, dead, killed or shut down; not a worker) into the state of the snapshot, in place:
+ * the handle stays, QEMU is a new one; workers' handles are over ("killed").  On error the guest is dead.
+ */
+int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                     struct pv_err *err);
+
+/* Megabytes and CPUs that a resume takes from the pool; the profile's name. */
+uint64_t pv_snapshot_memory(const struct pv_snapshot *s); /* bytes */
+unsigned pv_snapshot_cpus(const struct pv_snapshot *s);
+const char *pv_snapshot_profile(const struct pv_snapshot *s);
+
+#endif
