@@ -8,7 +8,8 @@
 struct head {
     uint32_t type, outcome, id, name_len;
     uint64_t text_len;
-    int64_t duration_ns;
+    int64_t duration_ns, time_ns, console;
+    uint32_t kind, ok;
 };
 
 _Static_assert(sizeof(struct head) <= PV_EVENT_MAX - PV_EVENT_NAME_MAX - PV_EVENT_TEXT_MAX, "head fits");
@@ -22,7 +23,11 @@ size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EV
                      .id = ev->id,
                      .name_len = (uint32_t)name_len,
                      .text_len = text_len,
-                     .duration_ns = ev->duration_ns};
+                     .duration_ns = ev->duration_ns,
+                     .time_ns = ev->time_ns,
+                     .console = ev->console,
+                     .kind = ev->kind,
+                     .ok = ev->ok};
 
     memcpy(buf, &h, sizeof(h));
     if (name_len)
@@ -39,13 +44,18 @@ bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n)
     if (n < sizeof(h))
         return false;
     memcpy(&h, buf, sizeof(h));
-    if (h.type >= PV_EV_COUNT || h.outcome >= PV_OUTCOME_COUNT || h.name_len > PV_EVENT_NAME_MAX ||
-        h.text_len > PV_EVENT_TEXT_MAX || sizeof(h) + h.name_len + h.text_len != n)
+    if (h.type >= PV_EV_COUNT || h.outcome >= PV_OUTCOME_COUNT || h.kind >= PV_STEP_COUNT ||
+        h.name_len > PV_EVENT_NAME_MAX || h.text_len > PV_EVENT_TEXT_MAX ||
+        sizeof(h) + h.name_len + h.text_len != n)
         return false;
     *ev = (struct pv_event){.type = (enum pv_event_type)h.type,
                             .outcome = (enum pv_outcome)h.outcome,
                             .id = h.id,
                             .duration_ns = h.duration_ns,
+                            .kind = (enum pv_step)h.kind,
+                            .ok = h.ok != 0,
+                            .time_ns = h.time_ns,
+                            .console = h.console,
                             .name = (const char *)buf + sizeof(h),
                             .name_len = h.name_len,
                             .text = (const char *)buf + sizeof(h) + h.name_len,

@@ -21,13 +21,16 @@ enum pv_event_type {
     PV_EV_CONSOLE,    /* name: VM, text: tail of its console; id: of the failed sub-test or PV_NO_TEST */
     PV_EV_NOTICE,     /* text: one line for the user */
     PV_EV_PHASE,      /* text: what the file is busy with */
+    PV_EV_STEP_BEGIN, /* id, kind, name: VM or none, text; time, console */
+    PV_EV_STEP_END,   /* id, ok; time, console */
+    PV_EV_STEPS_CUT,  /* id: how many steps were not told */
     PV_EV_COUNT
 };
 
 enum {
     PV_EVENT_NAME_MAX = 4096,
     PV_EVENT_TEXT_MAX = 48 * 1024,
-    PV_EVENT_MAX = 64 + PV_EVENT_NAME_MAX + PV_EVENT_TEXT_MAX
+    PV_EVENT_MAX = 96 + PV_EVENT_NAME_MAX + PV_EVENT_TEXT_MAX
 };
 
 struct pv_event {
@@ -35,6 +38,10 @@ struct pv_event {
     enum pv_outcome outcome;
     uint32_t id;
     int64_t duration_ns;
+    enum pv_step kind;
+    bool ok;
+    int64_t time_ns;         /* CLOCK_MONOTONIC: of the begin and end of sub-tests and steps */
+    int64_t console;         /* bytes in the VM's console log at that time; -1: not known */
     const char *name, *text; /* decoded: into the message, not terminated */
     size_t name_len, text_len;
 };

@@ -25,7 +25,7 @@ static void test_begin(struct pv_file_report *f, const struct pv_event *ev)
     if (ev->id != f->n_tests || !(name = hold(f, ev->name, ev->name_len)))
         return;
     f->tests = pv_xrealloc(f->tests, (f->n_tests + 1) * sizeof(*f->tests));
-    f->tests[f->n_tests++] = (struct pv_test_report){.name = name};
+    f->tests[f->n_tests++] = (struct pv_test_report){.name = name, .begin_ns = ev->time_ns - f->base_ns};
 }
 
 static void test_end(struct pv_file_report *f, const struct pv_event *ev)
@@ -55,6 +55,40 @@ static void console(struct pv_file_report *f, const struct pv_event *ev)
     tail = hold(f, ev->text, ev->text_len);
     f->consoles = pv_xrealloc(f->consoles, (f->n_consoles + 1) * sizeof(*f->consoles));
     f->consoles[f->n_consoles++] = (struct pv_console){.id = ev->id, .vm = vm, .tail = tail};
+}
+
+static void step_begin(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *text;
+
+    if (ev->id != f->n_steps || f->n_steps == PV_STEPS_MAX)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    text = hold(f, ev->text, ev->text_len);
+    if (!vm || !text) {
+        free(vm);
+        free(text);
+        return;
+    }
+    f->steps = pv_xrealloc(f->steps, (f->n_steps + 1) * sizeof(*f->steps));
+    f->steps[f->n_steps++] = (struct pv_step_report){.kind = ev->kind,
+                                                     .vm = vm,
+                                                     .text = text,
+                                                     .begin_ns = ev->time_ns - f->base_ns,
+                                                     .console_begin = ev->console,
+                                                     .console_end = -1};
+}
+
+static void step_end(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_step_report *s = ev->id < f->n_steps ? &f->steps[ev->id] : NULL;
+
+    if (!s || s->ended)
+        return;
+    s->ended = true;
+    s->ok = ev->ok;
+    s->end_ns = ev->time_ns - f->base_ns;
+    s->console_end = ev->console;
 }
 
 static void console_log(struct pv_file_report *f, const struct pv_event *ev)
@@ -98,6 +132,15 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_PHASE:
         free(f->phase);
         f->phase = pv_xstrndup(ev->text, ev->text_len);
+        break;
+    case PV_EV_STEP_BEGIN:
+        step_begin(f, ev);
+        break;
+    case PV_EV_STEP_END:
+        step_end(f, ev);
+        break;
+    case PV_EV_STEPS_CUT:
+        f->steps_cut = ev->id;
         break;
     case PV_EV_NOTICE:
     case PV_EV_COUNT:
@@ -157,6 +200,16 @@ void pv_file_report_fini(struct pv_file_report *f)
         free(f->logs[i].vm);
         free(f->logs[i].path);
     }
+    for (size_t i = 0; i < f->n_steps; i++) {
+        free(f->steps[i].vm);
+        free(f->steps[i].text);
+    }
+    for (size_t i = 0; i < f->n_texts; i++) {
+        free(f->texts[i].vm);
+        free(f->texts[i].text);
+    }
+    free(f->steps);
+    free(f->texts);
     free(f->tests);
     free(f->consoles);
     free(f->logs);

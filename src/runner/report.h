@@ -24,7 +24,27 @@ struct pv_test_report {
     char *name, *msg;
     enum pv_outcome outcome;
     bool ended;
-    int64_t duration_ns;
+    int64_t begin_ns, duration_ns; /* begin: see pv_file_report.base_ns */
+};
+
+/* A step of the timeline. */
+struct pv_step_report {
+    enum pv_step kind;
+    bool ended, ok;
+    char *vm; /* its lane; "": the file's own */
+    char *text;
+    int64_t begin_ns, end_ns;
+    /*
+     * Where the VM's console log stood at begin and end, -1: not known.  Bytes of the log file; once
+     * pv_report_load_consoles has run, bytes of the pv_console_text of that VM.
+     */
+    int64_t console_begin, console_end;
+};
+
+/* The text of a VM's console: UTF-8, nothing but printable characters, tabs and newlines. */
+struct pv_console_text {
+    char *vm, *text;
+    uint64_t cut; /* bytes of the log that were before it */
 };
 
 struct pv_console_log {
@@ -47,8 +67,15 @@ struct pv_file_report {
     size_t n_logs;
     struct pv_buf output; /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
     uint64_t output_cut;  /* bytes before them */
-    size_t kept;          /* bytes held, for the bound below */
-    bool cut;             /* events were dropped, the bound was reached */
+    struct pv_step_report *steps;
+    size_t n_steps;
+    uint32_t steps_cut; /* steps that were not told */
+    struct pv_console_text *texts;
+    size_t n_texts;
+    size_t kept;      /* bytes held, for the bound below */
+    bool cut;         /* events were dropped, the bound was reached */
+    int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: times below are told from there */
+    int64_t begin_ns; /* of the file */
     int64_t duration_ns;
 };
 

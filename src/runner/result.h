@@ -9,6 +9,7 @@
 #ifndef PV_RUNNER_RESULT_H
 #define PV_RUNNER_RESULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_result;
@@ -23,6 +24,24 @@ enum pv_outcome {
 };
 
 #define PV_NO_TEST UINT32_MAX
+
+/* What the time of a file goes into; a step of the timeline. Sub-tests are not told as steps: they have
+ * times. */
+enum pv_step {
+    PV_STEP_WAIT,   /* for memory and CPUs of the pool, or for somebody else's build of a fixture */
+    PV_STEP_BUILD,  /* of a fixture */
+    PV_STEP_BOOT,   /* of a VM, from its profile */
+    PV_STEP_RESUME, /* of a VM, from a fixture */
+    PV_STEP_CALL,   /* everything else that is asked of a guest, and sleeping */
+    PV_STEP_TEST,   /* only where reports are drawn */
+    PV_STEP_COUNT
+};
+
+/* "wait", "build", "boot", "resume", "call", "test" */
+const char *pv_step_name(enum pv_step kind);
+
+enum { PV_STEPS_MAX = 2000, PV_STEP_CALLS_MAX = 1800 }; /* told of one file, and calls among them */
+#define PV_NO_STEP UINT32_MAX
 
 /* A handle on a connected SOCK_SEQPACKET socket; takes the descriptor. */
 struct pv_result *pv_result_new(int fd);
@@ -42,6 +61,22 @@ void pv_result_log(struct pv_result *r, const char *vm, const char *path);
 void pv_result_console(struct pv_result *r, uint32_t id, const char *vm, const char *tail);
 /* One line for the user, shown once however many files say it. */
 void pv_result_notice(struct pv_result *r, const char *line);
+/*
+ * A step of the timeline, on the lane of `vm` (NULL: the file's own), by now.  Returns an id for the end;
+ * PV_NO_STEP, which pv_result_step_end takes, when no report asks for steps or the file has had its share
+ * (they are counted).  Steps may nest, and end in any order; one that never ends did not finish.
+ */
+uint32_t pv_result_step_begin(struct pv_result *r, const char *vm, enum pv_step kind, const char *text);
+void pv_result_step_end(struct pv_result *r, uint32_t id, bool ok);
+
+/* Steps are told only after this. */
+void pv_result_want_steps(struct pv_result *r);
+/*
+ * Says how many bytes have been written to the console log of a VM, -1 when it has none; asked at the begin
+ * and end of each step on its lane.
+ */
+void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char *vm, void *arg), void *arg);
+
 /* What the file is busy with ("booting vm1"), quoted when it has to be killed. */
 void pv_result_phase(struct pv_result *r, const char *what);
 
