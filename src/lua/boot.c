@@ -162,8 +162,8 @@ int pv_lua_vm_boot(lua_State *L)
         if (pv_lua_rawfield(L, 2, "append") == LUA_TSTRING)
             o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
     }
-    pv_lua_begin(L, "booting %s", g->name);
+    pv_lua_begin_step(L, g, PV_STEP_BOOT, "booting %s", g->name);
     rc = pv_guest_boot(g->g, o, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

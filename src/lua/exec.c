@@ -136,9 +136,9 @@ static LJMP void do_exec(lua_State *L, struct lua_guest *g, struct exec_call *c)
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
+    pv_lua_begin(L, g, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
     rc = pv_guest_exec(g->g, &c->x, &c->r, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);
 }

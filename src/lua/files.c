@@ -36,9 +36,9 @@ int pv_lua_vm_read_file(lua_State *L)
         timeout = pv_lua_opt_time(L, 3, "read_file", "timeout", 0);
     l = pv_lua_tmp(L, sizeof(*l), landing_fini);
     l->a = &pv_lua_of(L)->landing;
-    pv_lua_begin(L, "reading '%.100s' in %s", path, g->name);
+    pv_lua_begin(L, g, "reading '%.100s' in %s", path, g->name);
     rc = pv_guest_read_file_to(g->g, path, timeout, to_landing, l, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     if (rc < 0 && l->len > max_file - PV_FRAME_MAX)
         return pv_lua_raise(L, "read_file '%s': it has more than 4 GiB; use vm:pull", path);
     if (rc < 0)
@@ -66,9 +66,9 @@ int pv_lua_vm_write_file(lua_State *L)
         mode = pv_lua_opt_mode(L, 4, "write_file", "mode", PV_MODE_KEEP);
         timeout = pv_lua_opt_time(L, 4, "write_file", "timeout", 0);
     }
-    pv_lua_begin(L, "writing '%.100s' in %s", path, g->name);
+    pv_lua_begin(L, g, "writing '%.100s' in %s", path, g->name);
     rc = pv_guest_write_file(g->g, path, data, n, mode, timeout, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
 
@@ -88,9 +88,9 @@ int pv_lua_vm_push(lua_State *L)
     if (pv_lua_check_opts(L, 4, "push", tree_opts))
         timeout = pv_lua_opt_time(L, 4, "push", "timeout", 0);
     pv_lua_find_host(L, host, "push", found);
-    pv_lua_begin(L, "pushing '%.100s' to %s", host, g->name);
+    pv_lua_begin(L, g, "pushing '%.100s' to %s", host, g->name);
     rc = pv_guest_push(g->g, found, guest, timeout, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
 
@@ -108,8 +108,8 @@ int pv_lua_vm_pull(lua_State *L)
         pv_lua_raise(L, "the host path of pull is empty");
     if (pv_lua_check_opts(L, 4, "pull", tree_opts))
         timeout = pv_lua_opt_time(L, 4, "pull", "timeout", 0);
-    pv_lua_begin(L, "pulling '%.100s' from %s", guest, g->name);
+    pv_lua_begin(L, g, "pulling '%.100s' from %s", guest, g->name);
     rc = pv_guest_pull(g->g, guest, host, timeout, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

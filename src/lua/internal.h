@@ -54,8 +54,10 @@ struct pv_lua {
     struct lua_landing_alloc landing;
     struct lua_guest *guests; /* in order of creation */
     char doing[256];          /* the call to a guest that is going on, in words; "" when none is */
-    bool touched;             /* something of Provium was used */
-    size_t n_failed;          /* sub-tests */
+    uint32_t steps[8];        /* of the timeline, that are going on */
+    size_t n_steps;
+    bool touched;    /* something of Provium was used */
+    size_t n_failed; /* sub-tests */
     struct lua_test tests[MAX_NESTED_TESTS];
     size_t n_open;
     enum pv_outcome outcome; /* of the file: skip and todo outside of a test */

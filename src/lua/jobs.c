@@ -19,9 +19,9 @@ int pv_lua_vm_background(lua_State *L)
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, "starting '%.100s' in %s", pv_lua_exec_title(c), g->name);
+    pv_lua_begin(L, g, "starting '%.100s' in %s", pv_lua_exec_title(c), g->name);
     rc = pv_guest_job_start(g->g, &c->x, &job, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     lua_createtable(L, 0, 2);
@@ -103,9 +103,9 @@ int pv_lua_vm_job_wait(lua_State *L)
     lua_settop(L, 3);
     wait = check_wait(L);
     s = pv_lua_tmp(L, sizeof(*s), state_fini);
-    pv_lua_begin(L, "waiting for job %u in %s", (unsigned)job, g->name);
+    pv_lua_begin(L, g, "waiting for job %u in %s", (unsigned)job, g->name);
     rc = pv_guest_job_wait(g->g, job, wait, s, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
 }
 
@@ -118,8 +118,8 @@ int pv_lua_vm_job_kill(lua_State *L)
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, "killing job %u in %s", (unsigned)job, g->name);
+    pv_lua_begin(L, g, "killing job %u in %s", (unsigned)job, g->name);
     rc = pv_guest_job_kill(g->g, job, s, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
 }

@@ -225,6 +225,21 @@ static void on_phase(const char *vm, const char *what, void *arg)
     pv_result_phase(pl->env->result, text);
 }
 
+/* The log's size, which is where its next byte goes. */
+static int64_t console_size(const char *vm, void *arg)
+{
+    const struct pv_lua *pl = arg;
+
+    for (const struct lua_guest *g = pl->guests; g; g = g->next) {
+        const char *path = strcmp(g->name, vm) ? NULL : pv_guest_log_path(g->g);
+        struct stat st;
+
+        if (path)
+            return stat(path, &st) == 0 ? st.st_size : -1;
+    }
+    return 0; /* it has not begun */
+}
+
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
 {
     say_logs(pl);
@@ -320,6 +335,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
                                          .notice = on_notice,
                                          .phase = on_phase,
                                          .arg = &pl};
+    pv_result_set_console_size(env->result, console_size, &pl);
     *(struct pv_lua **)lua_getextraspace(L) = &pl;
     ok = run(L, &pl);
     if (!ok)

@@ -256,11 +256,11 @@ void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
     int rc;
 
     if (name)
-        pv_lua_begin(L, "system call %s in %s", name, g->name);
+        pv_lua_begin(L, g, "system call %s in %s", name, g->name);
     else
-        pv_lua_begin(L, "system call %llu in %s", (unsigned long long)c->c.nr, g->name);
+        pv_lua_begin(L, g, "system call %llu in %s", (unsigned long long)c->c.nr, g->name);
     rc = pv_guest_syscall(g->g, &c->c, &c->r, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);
 }

@@ -36,23 +36,53 @@ struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method)
     return *h;
 }
 
-void pv_lua_begin(lua_State *L, const char *fmt, ...)
+/* The lane of a guest is its VM's: a worker has no console of its own. */
+static const char *lane(const struct pv_lua *pl, const struct lua_guest *g)
 {
-    struct pv_lua *pl = pv_lua_of(L);
+    const struct pv_guest *vm = g && g->g ? pv_guest_parent(g->g) : NULL;
+
+    for (const struct lua_guest *v = vm ? pl->guests : NULL; v; v = v->next)
+        if (v->g == vm)
+            return v->name;
+    return g ? g->name : NULL;
+}
+
+static void begin(struct pv_lua *pl, const struct lua_guest *g, enum pv_step kind, const char *fmt,
+                  va_list ap)
+{
+    vsnprintf(pl->doing, sizeof(pl->doing), fmt, ap);
+    pv_result_phase(pl->env->result, pl->doing);
+    if (pl->n_steps < PV_ARRAY_LEN(pl->steps))
+        pl->steps[pl->n_steps] = pv_result_step_begin(pl->env->result, lane(pl, g), kind, pl->doing);
+    pl->n_steps++;
+}
+
+void pv_lua_begin(lua_State *L, const struct lua_guest *g, const char *fmt, ...)
+{
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(pl->doing, sizeof(pl->doing), fmt, ap);
+    begin(pv_lua_of(L), g, PV_STEP_CALL, fmt, ap);
     va_end(ap);
-    pv_result_phase(pl->env->result, pl->doing);
 }
 
-void pv_lua_end(lua_State *L)
+void pv_lua_begin_step(lua_State *L, const struct lua_guest *g, enum pv_step kind, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    begin(pv_lua_of(L), g, kind, fmt, ap);
+    va_end(ap);
+}
+
+void pv_lua_end(lua_State *L, bool ok)
 {
     struct pv_lua *pl = pv_lua_of(L);
 
     pl->doing[0] = '\0';
     pv_result_phase(pl->env->result, "");
+    if (pl->n_steps > 0 && --pl->n_steps < PV_ARRAY_LEN(pl->steps))
+        pv_result_step_end(pl->env->result, pl->steps[pl->n_steps], ok);
 }
 
 static int vm_shutdown(lua_State *L)
@@ -61,9 +91,9 @@ static int vm_shutdown(lua_State *L)
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, "shutting down %s", g->name);
+    pv_lua_begin(L, g, "shutting down %s", g->name);
     rc = pv_guest_shutdown(g->g, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
 
@@ -189,15 +219,17 @@ static int provium_shutdown_all(lua_State *L)
 {
     struct pv_lua *pl = pv_lua_of(L);
     struct pv_err err, first = PV_ERR_INIT;
+    int rc;
 
     pl->touched = true;
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         if (pv_guest_state(g->g) == PV_GUEST_CREATED || pv_guest_parent(g->g))
             continue;
-        pv_lua_begin(L, "shutting down %s", g->name);
-        if (pv_guest_shutdown(g->g, &err) < 0 && first.cls == PV_E_NONE)
+        pv_lua_begin(L, g, "shutting down %s", g->name);
+        rc = pv_guest_shutdown(g->g, &err);
+        pv_lua_end(L, rc == 0);
+        if (rc < 0 && first.cls == PV_E_NONE)
             first = err;
-        pv_lua_end(L);
     }
     return first.cls == PV_E_NONE ? 0 : pv_lua_raise_err(L, &first);
 }

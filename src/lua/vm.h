@@ -13,9 +13,15 @@ LJMP struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker);
 /* Takes the guest into the file's list. */
 struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest);
 
-/* Around every call that may take time: what the file is busy with. Never raise. */
-void pv_lua_begin(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void pv_lua_end(lua_State *L);
+/*
+ * Around every call that may take time: what the file is busy with, and a step of the timeline, on the lane
+ * of g's VM (NULL: the file's own).  ok: the call did not fail.  Never raise.
+ */
+void pv_lua_begin(lua_State *L, const struct lua_guest *g, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void pv_lua_begin_step(lua_State *L, const struct lua_guest *g, enum pv_step kind, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void pv_lua_end(lua_State *L, bool ok);
 
 /* ---- methods: each file's functions ---- */
 

@@ -28,7 +28,7 @@ static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline
 {
     struct pv_err err;
 
-    if (pv_loop_run(pv_lua_of(L)->loop, w ? has_died : NULL, w, deadline, &err) < 0)
+    if (pv_loop_run(pv_lua_of(L)->loop, has_died, w, deadline, &err) < 0)
         pv_lua_raise_err(L, &err);
 }
 
@@ -108,7 +108,9 @@ int pv_lua_vm_wait_until(lua_State *L)
 
 int pv_lua_sleep(lua_State *L)
 {
+    struct pv_lua *pl = pv_lua_of(L);
     struct pv_err err;
+    uint32_t step;
     int64_t ns = 0;
     int rc;
 
@@ -118,6 +120,10 @@ int pv_lua_sleep(lua_State *L)
         rc = pv_parse_time(pv_lua_check_cstring(L, 1, "the time for provium.sleep"), &ns, &err);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
-    sleep_until(L, NULL, pv_deadline(ns));
+    step = pv_result_step_begin(pl->env->result, NULL, PV_STEP_CALL, "sleeping");
+    rc = pv_loop_run(pl->loop, NULL, NULL, pv_deadline(ns), &err);
+    pv_result_step_end(pl->env->result, step, rc >= 0);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
     return 0;
 }

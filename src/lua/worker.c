@@ -15,9 +15,9 @@ int pv_lua_vm_spawn(lua_State *L)
     struct pv_guest *worker;
     struct pv_err err;
 
-    pv_lua_begin(L, "spawning a worker in %s", g->name);
+    pv_lua_begin(L, g, "spawning a worker in %s", g->name);
     worker = pv_guest_spawn(g->g, thread, &err);
-    pv_lua_end(L);
+    pv_lua_end(L, worker != NULL);
     if (!worker)
         return pv_lua_raise_err(L, &err);
     w = pv_lua_add_guest(pv_lua_of(L), worker);
