@@ -142,6 +142,16 @@ static bool notice_death(struct pv_guest *g)
     return true;
 }
 
+/* Of a VM that ended: by a panic, or else. */
+static enum pv_err_died what_died(const struct pv_guest *g)
+{
+    if (!g->vm || pv_vm_state(g->vm) != PV_VM_ENDED)
+        return PV_DIED_AGENT; /* it did not boot */
+    if (pv_console_fatal(pv_vm_console(g->vm)))
+        return PV_DIED_AGENT;
+    return pv_vm_panicked(g->vm) ? PV_DIED_PANIC : PV_DIED_QEMU;
+}
+
 struct wait_arg {
     struct pv_vm *vm;
     bool (*done)(void *arg);
@@ -176,6 +186,7 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     if (notice_death(root)) {
         pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", root->name,
                    root->end_reason ? root->end_reason : "killed");
+        pv_err_died(err, what_died(root));
         pv_guest_add_console(root, err);
         return -1;
     }
@@ -196,6 +207,8 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
     if (g->state == PV_GUEST_DEAD) {
         pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s %s%s", what, g->name,
                    g->parent ? "" : "is dead: ", g->end_reason);
+        if (!g->parent)
+            pv_err_died(err, what_died(g));
         if (!g->parent)
             pv_guest_add_console(g, err);
         return -1;
@@ -345,6 +358,7 @@ int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
     if (panicked) {
         pv_err_set(err, PV_E_GUEST_DIED, "%s panicked while it shut down: %s", g->name,
                    pv_console_panic(pv_vm_console(g->vm)));
+        pv_err_died(err, PV_DIED_PANIC);
         pv_guest_add_console(g, err);
         return -1;
     }

@@ -6,6 +6,20 @@
 
 static int raise_from_lua(lua_State *L)
 {
+    return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
+}
+
+/* assert(ok, e) after a pcall hands on what went wrong there. */
+static int raise_again(lua_State *L)
+{
+    enum pv_class cls = pv_lua_class_of(pv_lua_of(L), luaL_checkstring(L, 1));
+
+    return pv_lua_raise_as(L, cls == PV_CLASS_LUA ? PV_CLASS_ASSERTION : cls, "%s", lua_tostring(L, 1));
+}
+
+/* The assertion was called in a wrong way. */
+static int misused(lua_State *L)
+{
     return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
 }
 
@@ -29,7 +43,9 @@ void pv_lua_open_assert(lua_State *L)
     lua_pushcfunction(L, raise_from_lua);
     lua_pushcfunction(L, touch);
     lua_pushcfunction(L, is_skip);
-    lua_call(L, 3, 1);
+    lua_pushcfunction(L, raise_again);
+    lua_pushcfunction(L, misused);
+    lua_call(L, 5, 1);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         lua_setglobal(L, lua_tostring(L, -2));

@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- The assertions. Called with (raise, is_skip): raise(msg) raises with the position of the test's own line.
+-- The assertions. Called with functions that raise with the position of the test's own line: raise(msg) for an
+-- assertion that does not hold, raise_again(msg) for a message of the test's, which may be an error that it
+-- caught, misused(msg) for a wrong call.
 -- Everything is held in locals, because a test may change the globals.
-local raise, touch, is_skip = ...
+local raise, touch, is_skip, raise_again, misused = ...
 local type, tostring, next, pairs, pcall, error = type, tostring, next, pairs, pcall, error
 local rawlen, rawequal, rawget, math_type, select = rawlen, rawequal, rawget, math.type, select
 local getmetatable = debug.getmetatable
@@ -262,18 +264,18 @@ local function say(msg, text)
 end
 
 local function need(name, n, have)
-    if have < n then raise(sformat("%s needs %d arguments, got %d", name, n, have)) end
+    if have < n then misused(sformat("%s needs %d arguments, got %d", name, n, have)) end
 end
 
 local M = {}
 
 function M.assert(...)
     local v, msg = ...
-    if select("#", ...) == 0 then raise("assert needs a value") end
+    if select("#", ...) == 0 then misused("assert needs a value") end
     if v then return ... end
     if msg == nil then return raise("assertion failed!") end
     if type(msg) ~= "string" then return error(msg, 0) end
-    return raise(msg)
+    return raise_again(msg)
 end
 
 function M.assert_eq(...)
@@ -299,7 +301,7 @@ function M.assert_contains(...)
     need("assert_contains", 2, select("#", ...))
     if type(haystack) == "string" then
         if type(needle) ~= "string" and type(needle) ~= "number" then
-            raise("assert_contains: what is looked for in a string must be a string, got " .. type(needle))
+            misused("assert_contains: what is looked for in a string must be a string, got " .. type(needle))
         end
         if sfind(haystack, needle, 1, true) then return end
         if sfind(haystack, "\n", 1, true) and #haystack <= 4000 then
@@ -312,7 +314,7 @@ function M.assert_contains(...)
         end
         say(msg, sformat("%s is not in %s", show(needle), show(haystack)))
     else
-        raise("assert_contains: expected a string or a table to look in, got " .. type(haystack))
+        misused("assert_contains: expected a string or a table to look in, got " .. type(haystack))
     end
 end
 
@@ -320,10 +322,10 @@ function M.assert_error(fn, pattern)
     touch()
     local mt = getmetatable(fn)
     if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
-        raise("assert_error needs a function, got " .. type(fn))
+        misused("assert_error needs a function, got " .. type(fn))
     end
     if pattern ~= nil and type(pattern) ~= "string" then
-        raise("assert_error: the pattern must be a string, got " .. type(pattern))
+        misused("assert_error: the pattern must be a string, got " .. type(pattern))
     end
     local ok, err = pcall(fn)
     if ok then

@@ -176,7 +176,7 @@ static LJMP void json_command_failed(lua_State *L, const struct exec_call *c)
     const char *tail = push_tail(L, "stderr", &c->r.err);
 
     if (c->r.timed_out)
-        pv_lua_raise(L, "json: '%s' was killed at its timeout; %s", title, tail);
+        pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "json: '%s' was killed at its timeout; %s", title, tail);
     if (c->r.signal)
         pv_lua_raise(L, "json: '%s' was killed by signal %d; %s", title, c->r.signal, tail);
     pv_lua_raise(L, "json: '%s' ended with exit code %d; %s", title, c->r.exit_code, tail);

@@ -44,6 +44,14 @@ struct lua_test {
     char *reason;
 };
 
+/* An error that was raised with a class of its own: Lua knows only the text. */
+struct lua_raised {
+    char *text;
+    enum pv_class cls;
+};
+
+enum { N_RAISED = 8 };
+
 /* One file. Reached from every state and coroutine by pv_lua_of. */
 struct pv_lua {
     const struct pv_lua_env *env;
@@ -62,6 +70,10 @@ struct pv_lua {
     size_t n_open;
     enum pv_outcome outcome; /* of the file: skip and todo outside of a test */
     char *reason;
+
+    struct lua_raised raised[N_RAISED]; /* the last ones, a ring */
+    unsigned n_raised;
+    enum pv_class error_cls; /* of the error that pv_lua_msgh handled last */
 };
 
 static inline struct pv_lua *pv_lua_of(lua_State *L)
@@ -73,7 +85,13 @@ static inline struct pv_lua *pv_lua_of(lua_State *L)
 
 /* Raises with the position of the nearest Lua line of a script. */
 LJMP int pv_lua_raise(lua_State *L, const char *fmt, ...);
+/* The same; a failure that comes of it has this class, other ones PV_CLASS_LUA. */
+LJMP int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...);
 LJMP int pv_lua_raise_err(lua_State *L, const struct pv_err *err);
+/* The class of a failure that comes of this error. */
+enum pv_class pv_lua_err_class(const struct pv_err *err);
+/* What was raised with the text somewhere in msg, as after error("context: " .. e); PV_CLASS_LUA: nothing. */
+enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg);
 /* Pushes "FILE:LINE: " of that line, or "". */
 LJMP void pv_lua_where(lua_State *L);
 /*

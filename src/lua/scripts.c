@@ -104,7 +104,7 @@ static int script_exit(lua_State *L)
     pv_lua_send_tails(pl, PV_NO_TEST);
     pv_lua_kill_guests(pl);
     fflush(NULL);
-    pv_result_file(pl->env->result, PV_FAIL, msg);
+    pv_result_file(pl->env->result, PV_FAIL, PV_CLASS_LUA, msg);
     _exit(code & 0xff);
 }
 

@@ -48,22 +48,78 @@ void pv_lua_where(lua_State *L)
         lua_pushliteral(L, "");
 }
 
+/* ---- raising, and the class of what was raised ---- */
+
+static void push_message(lua_State *L, const char *fmt, va_list ap)
+{
+    luaL_checkstack(L, 8, NULL);
+    pv_lua_where(L);
+    lua_pushvfstring(L, fmt, ap);
+    lua_concat(L, 2);
+}
+
 int pv_lua_raise(lua_State *L, const char *fmt, ...)
 {
     va_list ap;
 
-    luaL_checkstack(L, 8, NULL);
-    pv_lua_where(L);
     va_start(ap, fmt);
-    lua_pushvfstring(L, fmt, ap);
+    push_message(L, fmt, ap);
     va_end(ap);
-    lua_concat(L, 2);
     return lua_error(L);
+}
+
+int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    struct lua_raised *r = &pl->raised[pl->n_raised++ % N_RAISED];
+    va_list ap;
+
+    va_start(ap, fmt);
+    push_message(L, fmt, ap);
+    va_end(ap);
+    free(r->text);
+    r->text = pv_xstrdup(lua_tostring(L, -1));
+    r->cls = cls;
+    return lua_error(L);
+}
+
+enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg)
+{
+    for (unsigned i = 0; i < N_RAISED && i < pl->n_raised; i++) {
+        const struct lua_raised *r = &pl->raised[(pl->n_raised - 1 - i) % N_RAISED];
+
+        if (strstr(msg, r->text))
+            return r->cls;
+    }
+    return PV_CLASS_LUA;
+}
+
+enum pv_class pv_lua_err_class(const struct pv_err *err)
+{
+    switch (err->cls) {
+    case PV_E_TIMEOUT:
+        return PV_CLASS_TIMEOUT;
+    case PV_E_GUEST_DIED:
+        return err->died == PV_DIED_PANIC  ? PV_CLASS_PANIC
+               : err->died == PV_DIED_QEMU ? PV_CLASS_QEMU_DIED
+                                           : PV_CLASS_AGENT_LOST;
+    case PV_E_PROTOCOL: /* the agent's, or of the guest's driver */
+        return PV_CLASS_AGENT_LOST;
+    case PV_E_MISSING:
+    case PV_E_HOST:
+        return PV_CLASS_HARNESS;
+    case PV_E_NONE:
+    case PV_E_USAGE:
+    case PV_E_GUEST: /* an answer that the test did not expect */
+    case PV_E_CLASS_COUNT:
+        break;
+    }
+    return PV_CLASS_LUA;
 }
 
 int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
 {
-    return pv_lua_raise(L, "%s", err->text);
+    return pv_lua_raise_as(L, pv_lua_err_class(err), "%s", err->text);
 }
 
 /* True when `level` is the C function behind test(). */
@@ -122,6 +178,7 @@ int pv_lua_msgh(lua_State *L)
     else
         luaL_tolstring(L, 1, NULL);
     msg = lua_tolstring(L, 2, &n);
+    pv_lua_of(L)->error_cls = pv_lua_class_of(pv_lua_of(L), msg);
     pv_lua_where(L);
     where = lua_tolstring(L, 3, &where_n);
     has_where = where_n && where_n < n && !strncmp(msg, where, where_n);
@@ -276,16 +333,22 @@ static int open_and_load(lua_State *L)
     return 1;
 }
 
-/* Runs it; the message of what went wrong is left on the stack. */
+/* Runs it; the message of what went wrong is left on the stack, its class in pl->error_cls. */
 static bool run(lua_State *L, struct pv_lua *pl)
 {
+    int rc;
+
+    pl->error_cls = PV_CLASS_LUA;
     lua_pushcfunction(L, open_and_load);
     if (lua_pcall(L, 0, 1, 0) != LUA_OK)
         return false;
     lua_pushcfunction(L, pv_lua_msgh);
     lua_insert(L, 1);
-    if (lua_pcall(L, 0, 0, 1) == LUA_OK)
+    rc = lua_pcall(L, 0, 0, 1);
+    if (rc == LUA_OK)
         return true;
+    if (rc != LUA_ERRRUN) /* out of memory: no handler was asked */
+        pl->error_cls = PV_CLASS_LUA;
     if (!pv_lua_is_skip(L, -1))
         return false;
     return pl->outcome != PV_OK; /* always so: skip() sets it before it raises */
@@ -310,6 +373,8 @@ static void fini(struct pv_lua *pl, lua_State *L)
     pv_loop_free(pl->loop);
     free(pl->dir);
     free(pl->reason);
+    for (size_t i = 0; i < N_RAISED; i++)
+        free(pl->raised[i].text);
 }
 
 int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
@@ -325,7 +390,8 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
     pl.loop = pv_loop_new(&err);
     L = pl.loop ? luaL_newstate() : NULL;
     if (!L) {
-        pv_result_file(env->result, PV_FAIL, pl.loop ? "no memory for a Lua state" : err.text);
+        pv_result_file(env->result, PV_FAIL, PV_CLASS_HARNESS,
+                       pl.loop ? "no memory for a Lua state" : err.text);
         fini(&pl, NULL);
         return 1;
     }
@@ -349,6 +415,6 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         say_logs(&pl);
     fini(&pl, L);
     fflush(stdout);
-    pv_result_file(env->result, outcome, msg);
+    pv_result_file(env->result, outcome, ok ? PV_CLASS_NONE : pl.error_cls, msg);
     return outcome == PV_FAIL;
 }

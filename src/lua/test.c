@@ -29,13 +29,14 @@ bool pv_lua_is_skip(lua_State *L, int idx)
     return is;
 }
 
-static void end_test(struct pv_lua *pl, enum pv_outcome outcome, const char *msg)
+/* cls: of a failure. */
+static void end_test(struct pv_lua *pl, enum pv_outcome outcome, enum pv_class cls, const char *msg)
 {
     struct lua_test *t = &pl->tests[--pl->n_open];
 
     if (outcome == PV_FAIL)
         pl->n_failed++;
-    pv_result_test_end(pl->env->result, t->id, outcome, msg, pv_now() - t->started);
+    pv_result_test_end(pl->env->result, t->id, outcome, cls, msg, pv_now() - t->started);
     if (outcome == PV_FAIL)
         pv_lua_send_tails(pl, t->id);
     free(t->name);
@@ -46,7 +47,7 @@ static void end_test(struct pv_lua *pl, enum pv_outcome outcome, const char *msg
 void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg)
 {
     while (pl->n_open)
-        end_test(pl, PV_FAIL, msg);
+        end_test(pl, PV_FAIL, PV_CLASS_LUA, msg);
 }
 
 /* test(name, fn): runs fn at once; true when it neither failed nor was skipped. */
@@ -56,6 +57,7 @@ int pv_lua_test(lua_State *L)
     const char *name = pv_lua_check_cstring(L, 1, "the name of a test");
     struct lua_test *t;
     size_t depth = pl->n_open;
+    enum pv_class outer = pl->error_cls, cls;
     int rc;
 
     if (!lua_isfunction(L, 2))
@@ -73,14 +75,16 @@ int pv_lua_test(lua_State *L)
     lua_pushcfunction(L, pv_lua_msgh);
     lua_pushvalue(L, 2);
     rc = lua_pcall(L, 0, 0, 3);
+    cls = rc == LUA_ERRRUN ? pl->error_cls : PV_CLASS_LUA;
+    pl->error_cls = outer; /* a __close that runs tests is called between the handler and our caller */
     if (rc == LUA_OK || pv_lua_is_skip(L, -1)) {
         bool ok = t->outcome == PV_OK;
 
-        end_test(pl, t->outcome, t->reason);
+        end_test(pl, t->outcome, PV_CLASS_NONE, t->reason);
         lua_pushboolean(L, ok);
         return 1;
     }
-    end_test(pl, PV_FAIL, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
+    end_test(pl, PV_FAIL, cls, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
     lua_pushboolean(L, false);
     return 1;
 }
@@ -116,7 +120,8 @@ static int todo(lua_State *L)
 static int fail(lua_State *L)
 {
     pv_lua_of(L)->touched = true;
-    return pv_lua_raise(L, "%s", lua_isnoneornil(L, 1) ? "failed" : luaL_tolstring(L, 1, NULL));
+    return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s",
+                           lua_isnoneornil(L, 1) ? "failed" : luaL_tolstring(L, 1, NULL));
 }
 
 void pv_lua_open_test(lua_State *L)

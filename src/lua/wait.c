@@ -46,7 +46,8 @@ static LJMP int raise_death(lua_State *L, struct wait_call *w)
         return 0;
     if (!strncmp(text, asked, sizeof(asked) - 1))
         text += sizeof(asked) - 1;
-    return pv_lua_raise(L, "while waiting for %s: %s", lua_tostring(L, DESC), text);
+    return pv_lua_raise_as(L, pv_lua_err_class(&err), "while waiting for %s: %s", lua_tostring(L, DESC),
+                           text);
 }
 
 static int wait_step(lua_State *L, int status, lua_KContext context)
@@ -73,7 +74,8 @@ static int wait_step(lua_State *L, int status, lua_KContext context)
         status = LUA_YIELD;
     }
     snprintf(took, sizeof(took), "%.1f", (double)(pv_now() - w->started) / PV_NSEC_PER_SEC);
-    return pv_lua_raise(L, "waited %s s for %s, which did not come true", took, lua_tostring(L, DESC));
+    return pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "waited %s s for %s, which did not come true", took,
+                           lua_tostring(L, DESC));
 }
 
 /* vm:wait_until(fn, {timeout=10, interval=0.5, desc="condition"}?) */

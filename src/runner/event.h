@@ -15,8 +15,8 @@
 
 enum pv_event_type {
     PV_EV_TEST_BEGIN, /* name; id is the number of the sub-test, counted from 0 */
-    PV_EV_TEST_END,   /* id, outcome, text: message */
-    PV_EV_FILE,       /* outcome, text: message; the last word on the file */
+    PV_EV_TEST_END,   /* id, outcome, class, text: message */
+    PV_EV_FILE,       /* outcome, class, text: message; the last word on the file */
     PV_EV_LOG,        /* name: VM, text: path of its console log */
     PV_EV_CONSOLE,    /* name: VM, text: tail of its console; id: of the failed sub-test or PV_NO_TEST */
     PV_EV_NOTICE,     /* text: one line for the user */
@@ -24,6 +24,9 @@ enum pv_event_type {
     PV_EV_STEP_BEGIN, /* id, kind, name: VM or none, text; time, console */
     PV_EV_STEP_END,   /* id, ok; time, console */
     PV_EV_STEPS_CUT,  /* id: how many steps were not told */
+    PV_EV_FINDING,    /* name: VM, id: of the sub-test or PV_NO_TEST, outcome, class, text: headline, newline,
+                         excerpt; findings are counted from 0 */
+    PV_EV_FINDING_HANDLED, /* id: of the finding */
     PV_EV_COUNT
 };
 
@@ -36,6 +39,7 @@ enum {
 struct pv_event {
     enum pv_event_type type;
     enum pv_outcome outcome;
+    enum pv_class cls;
     uint32_t id;
     int64_t duration_ns;
     enum pv_step kind;

@@ -105,7 +105,7 @@ static void test_broken(void **state)
     (void)state;
     sub(&f, "one", PV_OK, NULL);
     say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 1, .name = "two"});
-    pv_report_broken(&f, "killed by SIGSEGV in test 'two'");
+    pv_report_broken(&f, PV_CLASS_HARNESS, "killed by SIGSEGV in test 'two'");
     assert_true(pv_report_failed(&f));
     check_file(&f, "  a.lua ... FAIL (0.0s)\n"
                    "    \xc2\xb7 one ... ok\n"

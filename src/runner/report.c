@@ -5,7 +5,7 @@
 
 #include "runner/event.h"
 
-enum { MAX_CONSOLES = 64, MAX_LOGS = 4096 };
+enum { MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_FINDINGS = 4096 };
 
 /* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
 static char *hold(struct pv_file_report *f, const char *s, size_t n)
@@ -41,6 +41,7 @@ static void test_end(struct pv_file_report *f, const struct pv_event *ev)
         return;
     t->ended = true;
     t->outcome = ev->outcome;
+    t->cls = ev->cls;
     t->duration_ns = ev->duration_ns;
     t->msg = hold(f, ev->text, ev->text_len);
 }
@@ -91,6 +92,25 @@ static void step_end(struct pv_file_report *f, const struct pv_event *ev)
     s->console_end = ev->console;
 }
 
+static void finding(struct pv_file_report *f, const struct pv_event *ev)
+{
+    const char *nl = memchr(ev->text, '\n', ev->text_len);
+    size_t head = nl ? (size_t)(nl - ev->text) : ev->text_len, rest = nl ? head + 1 : head;
+
+    if (f->n_findings == MAX_FINDINGS) {
+        f->cut = true;
+        return;
+    }
+    f->findings = pv_xrealloc(f->findings, (f->n_findings + 1) * sizeof(*f->findings));
+    f->findings[f->n_findings++] =
+        (struct pv_finding_report){.test_id = ev->id,
+                                   .cls = ev->cls,
+                                   .outcome = ev->outcome,
+                                   .vm = hold(f, ev->name, ev->name_len),
+                                   .headline = hold(f, ev->text, head),
+                                   .excerpt = hold(f, ev->text + rest, ev->text_len - rest)};
+}
+
 static void console_log(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *vm, *path;
@@ -120,6 +140,7 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_FILE:
         f->verdict = true;
         f->outcome = ev->outcome;
+        f->cls = ev->cls;
         free(f->msg);
         f->msg = pv_xstrndup(ev->text, ev->text_len);
         break;
@@ -142,6 +163,13 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_STEPS_CUT:
         f->steps_cut = ev->id;
         break;
+    case PV_EV_FINDING:
+        finding(f, ev);
+        break;
+    case PV_EV_FINDING_HANDLED:
+        if (ev->id < f->n_findings)
+            f->findings[ev->id].handled = true;
+        break;
     case PV_EV_NOTICE:
     case PV_EV_COUNT:
         break;
@@ -159,10 +187,11 @@ void pv_report_output(struct pv_file_report *f, const char *data, size_t n)
     }
 }
 
-void pv_report_broken(struct pv_file_report *f, const char *why)
+void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why)
 {
     f->verdict = true;
     f->outcome = PV_FAIL;
+    f->cls = cls;
     free(f->msg);
     f->msg = pv_xstrdup(why);
     for (size_t i = 0; i < f->n_tests; i++) {
@@ -172,6 +201,7 @@ void pv_report_broken(struct pv_file_report *f, const char *why)
             continue;
         t->ended = true;
         t->outcome = PV_FAIL;
+        t->cls = cls;
         t->msg = pv_xstrdup(f->interrupted ? "interrupted" : "did not finish");
     }
 }
@@ -210,6 +240,12 @@ void pv_file_report_fini(struct pv_file_report *f)
     }
     free(f->steps);
     free(f->texts);
+    for (size_t i = 0; i < f->n_findings; i++) {
+        free(f->findings[i].vm);
+        free(f->findings[i].headline);
+        free(f->findings[i].excerpt);
+    }
+    free(f->findings);
     free(f->tests);
     free(f->consoles);
     free(f->logs);

@@ -23,6 +23,7 @@ struct pv_console {
 struct pv_test_report {
     char *name, *msg;
     enum pv_outcome outcome;
+    enum pv_class cls; /* why it failed */
     bool ended;
     int64_t begin_ns, duration_ns; /* begin: see pv_file_report.base_ns */
 };
@@ -51,18 +52,30 @@ struct pv_console_log {
     char *vm, *path;
 };
 
+/* What a VM's kernel complained of; see pv_result_finding. */
+struct pv_finding_report {
+    uint32_t test_id; /* or PV_NO_TEST */
+    enum pv_class cls;
+    enum pv_outcome outcome;       /* PV_FAIL: it counts; PV_OK: it is only told */
+    bool handled;                  /* the test expected it: not to be shown */
+    char *vm, *headline, *excerpt; /* NULL when too much had been said */
+};
+
 struct pv_file_report {
     const char *name; /* borrowed */
     enum pv_outcome outcome;
-    bool verdict;     /* the file said how it ended */
-    bool ran;         /* false: the run was stopped before it */
-    bool interrupted; /* the run was stopped during it */
+    enum pv_class cls; /* why it failed, other than by a sub-test */
+    bool verdict;      /* the file said how it ended */
+    bool ran;          /* false: the run was stopped before it */
+    bool interrupted;  /* the run was stopped during it */
     char *msg;
     char *phase;
     struct pv_test_report *tests;
     size_t n_tests;
     struct pv_console *consoles;
     size_t n_consoles;
+    struct pv_finding_report *findings;
+    size_t n_findings;
     struct pv_console_log *logs;
     size_t n_logs;
     struct pv_buf output; /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
@@ -89,7 +102,7 @@ struct pv_report_style {
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
 /* The file did not end by itself: it failed with `why`, and so did the sub-tests that were going on. */
-void pv_report_broken(struct pv_file_report *f, const char *why);
+void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);

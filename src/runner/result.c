@@ -12,7 +12,7 @@
 
 struct pv_result {
     int fd;
-    uint32_t n_tests;
+    uint32_t n_tests, n_findings;
     bool want_steps;
     uint32_t n_steps, n_calls, n_cut; /* told, calls among them, not told */
     struct open_step {
@@ -58,11 +58,12 @@ uint32_t pv_result_test_begin(struct pv_result *r, const char *name)
     return r->n_tests++;
 }
 
-void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, const char *msg,
-                        int64_t duration_ns)
+void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, enum pv_class cls,
+                        const char *msg, int64_t duration_ns)
 {
     say(r, (struct pv_event){.type = PV_EV_TEST_END,
                              .outcome = outcome,
+                             .cls = cls,
                              .id = id,
                              .text = msg,
                              .duration_ns = duration_ns,
@@ -137,11 +138,27 @@ void pv_result_step_end(struct pv_result *r, uint32_t id, bool ok)
                .type = PV_EV_STEP_END, .id = id, .ok = ok, .time_ns = pv_now(), .console = console});
 }
 
-void pv_result_file(struct pv_result *r, enum pv_outcome outcome, const char *msg)
+void pv_result_file(struct pv_result *r, enum pv_outcome outcome, enum pv_class cls, const char *msg)
 {
     if (r->n_cut)
         say(r, (struct pv_event){.type = PV_EV_STEPS_CUT, .id = r->n_cut});
-    say(r, (struct pv_event){.type = PV_EV_FILE, .outcome = outcome, .text = msg});
+    say(r, (struct pv_event){.type = PV_EV_FILE, .outcome = outcome, .cls = cls, .text = msg});
+}
+
+uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm, enum pv_class cls,
+                           enum pv_outcome outcome, const char *headline, const char *excerpt)
+{
+    cleanup_free char *text = pv_xasprintf("%s\n%s", headline, excerpt ? excerpt : "");
+
+    say(r,
+        (struct pv_event){
+            .type = PV_EV_FINDING, .outcome = outcome, .cls = cls, .id = test_id, .name = vm, .text = text});
+    return r->n_findings++;
+}
+
+void pv_result_finding_handled(struct pv_result *r, uint32_t finding_id)
+{
+    say(r, (struct pv_event){.type = PV_EV_FINDING_HANDLED, .id = finding_id});
 }
 
 void pv_result_log(struct pv_result *r, const char *vm, const char *path)

@@ -23,6 +23,24 @@ enum pv_outcome {
     PV_OUTCOME_COUNT
 };
 
+/* Why something failed, or what a guest's kernel complained of.  PV_CLASS_NONE: it did not fail. */
+enum pv_class {
+    PV_CLASS_NONE,
+    PV_CLASS_ASSERTION,  /* assert*, fail */
+    PV_CLASS_LUA,        /* any other Lua error: syntax, wrong argument, error(), os.exit */
+    PV_CLASS_TIMEOUT,    /* of the file, of a boot or of a call */
+    PV_CLASS_PANIC,      /* the guest's kernel panicked */
+    PV_CLASS_OOPS,       /* oops, BUG, KASAN, lockdep, hung task, OOM... in a guest's console */
+    PV_CLASS_WARNING,    /* WARNING and the like in a guest's console */
+    PV_CLASS_AGENT_LOST, /* the agent ended, never came up or spoke nonsense, in a guest that lives */
+    PV_CLASS_QEMU_DIED,  /* the machine ended: QEMU died or refused to start, the guest powered off */
+    PV_CLASS_HARNESS,    /* the host lacks something or refused it, or the file's process died */
+    PV_CLASS_COUNT
+};
+
+/* "assertion", "lua-error", "timeout", "guest-panic", ...; "" for PV_CLASS_NONE. */
+const char *pv_class_name(enum pv_class cls);
+
 #define PV_NO_TEST UINT32_MAX
 
 /* What the time of a file goes into; a step of the timeline. Sub-tests are not told as steps: they have
@@ -49,16 +67,27 @@ void pv_result_free(struct pv_result *r);
 
 /* Returns the id for the calls below. Sub-tests may nest and end in any order. */
 uint32_t pv_result_test_begin(struct pv_result *r, const char *name);
-void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, const char *msg,
-                        int64_t duration_ns);
+/* cls: why, when outcome is PV_FAIL, else PV_CLASS_NONE. */
+void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, enum pv_class cls,
+                        const char *msg, int64_t duration_ns);
 
 /* The verdict on the file: said once, last. A file that ends without it has failed. */
-void pv_result_file(struct pv_result *r, enum pv_outcome outcome, const char *msg);
+void pv_result_file(struct pv_result *r, enum pv_outcome outcome, enum pv_class cls, const char *msg);
 
 /* A console log was begun in the file's log directory. */
 void pv_result_log(struct pv_result *r, const char *vm, const char *path);
 /* Tail of a VM's console, shown under the failed sub-test, or under the file with PV_NO_TEST. */
 void pv_result_console(struct pv_result *r, uint32_t id, const char *vm, const char *tail);
+/*
+ * The kernel of a VM complained in its console, during the sub-test test_id or outside of all (PV_NO_TEST).
+ * outcome: PV_FAIL when it makes that test, or the file, fail (its end says so once more), PV_OK when it is
+ * only told.  headline: one line, excerpt: some lines of the console, both harmless for a terminal.  Returns
+ * the id for the call below.
+ */
+uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm, enum pv_class cls,
+                           enum pv_outcome outcome, const char *headline, const char *excerpt);
+/* The test expected it, or dealt with it: no finding any more. */
+void pv_result_finding_handled(struct pv_result *r, uint32_t finding_id);
 /* One line for the user, shown once however many files say it. */
 void pv_result_notice(struct pv_result *r, const char *line);
 /*

@@ -187,6 +187,7 @@ static void add_doing(struct pv_buf *why, const struct pv_file_report *f)
 static void judge(struct slot *s, int status)
 {
     struct pv_file_report *f = s->report;
+    enum pv_class cls = PV_CLASS_HARNESS;
     cleanup_buf struct pv_buf why = {0};
     char text[64];
 
@@ -198,6 +199,7 @@ static void judge(struct slot *s, int status)
             pv_buf_addf(&why, "timed out after %g s", (double)s->timeout_ns / PV_NSEC_PER_SEC);
         else
             f->interrupted = true;
+        cls = s->timed_out ? PV_CLASS_TIMEOUT : PV_CLASS_NONE;
         if (s->timed_out)
             add_doing(&why, f);
     } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && f->verdict) {
@@ -212,7 +214,7 @@ static void judge(struct slot *s, int status)
         pv_buf_adds(&why, text);
         add_doing(&why, f);
     }
-    pv_report_broken(f, why.data ? why.data : "interrupted");
+    pv_report_broken(f, cls, why.data ? why.data : "interrupted");
     add_tails(f);
 }
 

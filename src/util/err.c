@@ -30,6 +30,7 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
     if (!err)
         return -1;
     err->cls = cls;
+    err->died = PV_DIED_AGENT;
     err->errnum = errnum;
     err->file = file;
     err->line = line;
@@ -39,6 +40,13 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
     len = strlen(err->text);
     if (errnum != 0)
         snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerror(errnum));
+    return -1;
+}
+
+int pv_err_died(struct pv_err *err, enum pv_err_died died)
+{
+    if (err)
+        err->died = died;
     return -1;
 }
 

@@ -31,10 +31,18 @@ enum pv_err_class {
     PV_E_CLASS_COUNT
 };
 
+/* Of class guest-died: what it is that ended. */
+enum pv_err_died {
+    PV_DIED_AGENT, /* a process of the agent, the guest lives; or the guest gave up before there was one */
+    PV_DIED_QEMU,  /* the machine */
+    PV_DIED_PANIC  /* the machine, by a panic of its kernel */
+};
+
 enum { PV_ERR_TEXT = 8192 };
 
 struct pv_err {
     enum pv_err_class cls;
+    enum pv_err_died died;
     int errnum;       /* errno where there is one, else 0 */
     const char *file; /* where it was set, for -v */
     int line;
@@ -43,12 +51,15 @@ struct pv_err {
 
 #define PV_ERR_INIT \
     { \
-        .cls = PV_E_NONE, .errnum = 0, .file = "", .line = 0, .text = "" \
+        .cls = PV_E_NONE, .died = PV_DIED_AGENT, .errnum = 0, .file = "", .line = 0, .text = "" \
     }
 
 /* All of these return -1, so that `return pv_err_set(...)` reads well. */
 int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const char *file, int line,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+/* Says what ended, after one of class guest-died was set. */
+int pv_err_died(struct pv_err *err, enum pv_err_died died);
 
 /* Puts "TEXT: " before what *err says; class and errno stay. */
 int pv_err_wrap(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -514,6 +514,12 @@ bool pv_vm_guest_powered_off(const struct pv_vm *vm)
            (!strcmp(vm->shutdown, "guest-shutdown") || !strcmp(vm->shutdown, "guest-reset"));
 }
 
+bool pv_vm_panicked(const struct pv_vm *vm)
+{
+    return vm->state == PV_VM_ENDED && !pv_console_fatal(vm->console_text) &&
+           (vm->panic_event || pv_console_panic(vm->console_text));
+}
+
 const struct pv_console *pv_vm_console(const struct pv_vm *vm)
 {
     return vm->console_text;

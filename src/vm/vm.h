@@ -142,6 +142,8 @@ pid_t pv_vm_pid(const struct pv_vm *vm);
 const char *pv_vm_end_reason(const struct pv_vm *vm);
 /* True when it ended because the guest asked for power-off or reboot. */
 bool pv_vm_guest_powered_off(const struct pv_vm *vm);
+/* True when it ended because its kernel panicked. */
+bool pv_vm_panicked(const struct pv_vm *vm);
 
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
 
