@@ -60,9 +60,29 @@ static bool vsock_kernel(const struct pv_vm_spec *s)
     return s->vsock_kind && !strcmp(s->vsock_kind, "vhost-vsock");
 }
 
-static bool private_memory(const struct pv_vm_spec *s)
+static bool memory_file(const struct pv_vm_spec *s)
 {
-    return !vsock_user(s);
+    return s->memory_kind != PV_VM_MEMORY_OWN;
+}
+
+static bool memory_memfd(const struct pv_vm_spec *s)
+{
+    return vsock_user(s) && !memory_file(s);
+}
+
+static bool memory_own(const struct pv_vm_spec *s)
+{
+    return !vsock_user(s) && !memory_file(s);
+}
+
+static bool memory_backend(const struct pv_vm_spec *s)
+{
+    return !memory_own(s);
+}
+
+static bool incoming(const struct pv_vm_spec *s)
+{
+    return s->incoming;
 }
 
 static bool has_kernel(const struct pv_vm_spec *s)
@@ -128,13 +148,22 @@ static void put_cpu(const struct at *at, struct pv_buf *b)
     pv_buf_adds(b, at->spec->cpu ? at->spec->cpu : at->spec->kvm ? CPU_KVM : CPU_TCG);
 }
 
-/* A multiple of 8 KiB: QEMU rounds -m up to that by itself, and then it and a memory backend must be equal.
- */
+/* QEMU rounds -m up to that by itself, and then it and a memory backend must be equal. */
+uint64_t pv_vm_memory_size(uint64_t memory)
+{
+    return (memory + 8191) & ~UINT64_C(8191);
+}
+
+static void put_share(const struct at *at, struct pv_buf *b)
+{
+    pv_buf_adds(b, at->spec->memory_kind == PV_VM_MEMORY_SHARED ? "on" : "off");
+}
+
 static void put_memory(const struct at *at, struct pv_buf *b)
 {
     char text[32];
 
-    pv_buf_adds(b, pv_format_size((at->spec->memory + 8191) & ~UINT64_C(8191), text));
+    pv_buf_adds(b, pv_format_size(pv_vm_memory_size(at->spec->memory), text));
 }
 
 static void put_cpus(const struct at *at, struct pv_buf *b)
@@ -182,13 +211,36 @@ static void put_overlay(const struct at *at, struct pv_buf *b)
     pv_buf_addf(b, "%d", PV_QEMU_FD_OVERLAY + (int)at->disk);
 }
 
+/* "backing.driver=...": the layers from the top down, then the image itself. */
+static void put_backing(const struct at *at, struct pv_buf *b)
+{
+    const struct pv_vm_disk *d = &at->spec->disks[at->disk];
+    struct pv_buf prefix = {0};
+    size_t first = 0;
+
+    for (size_t i = 0; i < at->disk; i++)
+        first += at->spec->disks[i].n_layers;
+    pv_buf_adds(&prefix, "backing.");
+    for (size_t i = d->n_layers; i-- > 0;) {
+        pv_buf_addf(b, "%sdriver=qcow2,%sfile.filename=/proc/self/fd/%zu,", prefix.data, prefix.data,
+                    PV_QEMU_FD_LAYER + first + i);
+        pv_buf_adds(&prefix, "backing.");
+    }
+    pv_buf_addf(b, "%sdriver=", prefix.data);
+    put_format(at, b);
+    pv_buf_addf(b, ",%sfile.filename=", prefix.data);
+    put_path(at, b);
+    pv_buf_free(&prefix);
+}
+
 static const struct {
     const char *name;
     void (*put)(const struct at *at, struct pv_buf *b);
 } placeholders[] = {
-    {"{name}", put_name}, {"{machine}", put_machine}, {"{cpu}", put_cpu},       {"{memory}", put_memory},
-    {"{cpus}", put_cpus}, {"{kernel}", put_kernel},   {"{append}", put_append}, {"{cid}", put_cid},
-    {"{disk}", put_disk}, {"{path}", put_path},       {"{format}", put_format}, {"{overlay}", put_overlay},
+    {"{name}", put_name},   {"{machine}", put_machine}, {"{cpu}", put_cpu},       {"{memory}", put_memory},
+    {"{cpus}", put_cpus},   {"{kernel}", put_kernel},   {"{append}", put_append}, {"{cid}", put_cid},
+    {"{disk}", put_disk},   {"{path}", put_path},       {"{format}", put_format}, {"{overlay}", put_overlay},
+    {"{share}", put_share}, {"{backing}", put_backing},
 };
 
 /* ---- the table ---- */
@@ -201,8 +253,9 @@ static const struct {
 #define FD_CONSOLE 4
 #define FD_VSOCK 5
 #define FD_INITRD 6
+#define FD_MEMORY 32
 _Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && FD_VSOCK == PV_QEMU_FD_VSOCK &&
-                   FD_INITRD == PV_QEMU_FD_INITRD,
+                   FD_INITRD == PV_QEMU_FD_INITRD && FD_MEMORY == PV_QEMU_FD_MEMORY,
                "descriptor numbers");
 
 static const struct row {
@@ -219,9 +272,11 @@ static const struct row {
     {always, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"},
     {with_kvm, "-accel", "kvm"},
     {without_kvm, "-accel", "tcg,thread=multi"},
-    {private_memory, "-machine", "{machine}"},
-    {vsock_user, "-machine", "{machine},memory-backend=mem"},
-    {vsock_user, "-object", "memory-backend-memfd,id=mem,size={memory},share=on"},
+    {memory_own, "-machine", "{machine}"},
+    {memory_backend, "-machine", "{machine},memory-backend=mem"},
+    {memory_file, "-object",
+     "memory-backend-file,id=mem,size={memory},mem-path=/proc/self/fd/" STR(FD_MEMORY) ",share={share}"},
+    {memory_memfd, "-object", "memory-backend-memfd,id=mem,size={memory},share=on"},
     {always, "-m", "{memory}"},
     {always, "-cpu", "{cpu}"},
     {always, "-smp", "{cpus}"},
@@ -230,6 +285,8 @@ static const struct row {
     {always, "-chardev", "socket,id=console,fd=" STR(FD_CONSOLE)},
     {always, "-device", "isa-serial,chardev=console"},
     {always, "-device", "pvpanic-pci"},
+    {incoming, "-S", NULL},
+    {incoming, "-incoming", "defer"},
     {has_kernel, "-kernel", "{kernel}"},
     {has_initrd, "-initrd", "/proc/self/fd/" STR(FD_INITRD)},
     {has_append, "-append", "{append}"},
@@ -241,7 +298,7 @@ static const struct row {
      disk_readonly},
     {NULL, "-drive",
      "if=none,id=disk{disk},file=/proc/self/fd/{overlay},format=qcow2,aio=threads,cache=unsafe,"
-     "backing.driver={format},backing.file.filename={path}",
+     "{backing}",
      disk_overlaid},
     /* Without this a full host disk stops the guest; its kernel is to see the error instead. */
     {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", disk_any},

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/copy.h"
 #include "util/err.h"
 #include "util/path.h"
 #include "vm/vm.h"
@@ -129,12 +130,16 @@ int pv_overlay_open(const struct pv_vm_disk *disk, struct pv_err *err)
     uint64_t size = 0;
     int fd;
 
-    if (disk_size(disk, &size, err) < 0)
+    if (!disk->copy_top && disk_size(disk, &size, err) < 0)
         return -1;
     fd = nameless_file(err);
     if (fd < 0)
         return -1;
-    if (write_image(fd, size) < 0) {
+    if (disk->copy_top ? pv_copy_sparse(disk->top_fd, fd, err) < 0 : false) {
+        close(fd);
+        return -1;
+    }
+    if (!disk->copy_top && write_image(fd, size) < 0) {
         pv_err_sys(err, errno, "cannot write the overlay of disk '%s'", disk->path);
         close(fd);
         return -1;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "vm/console.h"
 #include "vm/overlay.h"
 #include "vm/qmp.h"
+#include "vm/saving.h"
 
 enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024, REASON_MAX = 2048, STDERR_LINES = 12 };
 
@@ -60,6 +62,8 @@ struct pv_vm {
     char stopped[32];               /* run state in which QEMU holds the guest for good, "": it does not */
     bool panic_event;
     char reason[REASON_MAX];
+    struct pv_saving saving;
+    int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
     void *arg;
 };
@@ -265,6 +269,11 @@ static void on_event(void *arg, const char *event, const json_t *data)
         vm->panic_event = true;
     else if (!strcmp(event, "SHUTDOWN") && reason && !vm->shutdown[0])
         snprintf(vm->shutdown, sizeof(vm->shutdown), "%.31s", reason);
+    else if (!strcmp(event, "MIGRATION"))
+        snprintf(vm->saving.migration, sizeof(vm->saving.migration), "%.15s",
+                 json_string_value(json_object_get(data, "status"))
+                     ? json_string_value(json_object_get(data, "status"))
+                     : "");
     else if (!strcmp(event, "STOP"))
         pv_qmp_post(vm->qmp, "query-status", on_status);
 }
@@ -367,55 +376,86 @@ static int pipe_ends(struct ends *e, struct pv_err *err)
     return 0;
 }
 
-/* What QEMU inherits; `overlays` of it are ours to close after the spawn. */
+enum { FIXED_FDS = 9 };
+
 struct inherited {
-    struct pv_spawn_fd fds[5 + PV_VM_DISKS_MAX];
+    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_LAYERS_MAX];
     size_t n;
-    int overlays[PV_VM_DISKS_MAX];
-    size_t n_overlays;
 };
 
-static void close_overlays(struct inherited *in)
+static void inherit(struct inherited *in, int from, int to)
 {
-    while (in->n_overlays)
-        close(in->overlays[--in->n_overlays]);
+    in->fds[in->n++] = (struct pv_spawn_fd){from, to};
 }
-#define cleanup_inherited __attribute__((cleanup(close_overlays)))
 
-static int open_overlays(const struct pv_vm_spec *spec, struct inherited *in, struct pv_err *err)
+static int inherit_disks(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
+                         struct pv_err *err)
 {
+    int layers = 0;
+
     if (spec->n_disks > PV_VM_DISKS_MAX)
         return pv_err_set(err, PV_E_USAGE, "%zu disks are too many for a VM; expected at most %d",
                           spec->n_disks, PV_VM_DISKS_MAX);
     for (size_t i = 0; i < spec->n_disks; i++) {
-        int fd;
+        const struct pv_vm_disk *d = &spec->disks[i];
 
-        if (!spec->disks[i].snapshot || spec->disks[i].readonly)
+        if (layers + d->n_layers > PV_VM_LAYERS_MAX)
+            return pv_err_set(err, PV_E_USAGE,
+                              "the disks have more than %d layers: fixtures are nested too deep",
+                              PV_VM_LAYERS_MAX);
+        for (size_t j = 0; j < d->n_layers; j++)
+            inherit(in, d->layers[j], PV_QEMU_FD_LAYER + layers++);
+        if (!d->snapshot || d->readonly)
             continue;
-        fd = pv_overlay_open(&spec->disks[i], err);
-        if (fd < 0)
+        vm->overlays[i] = pv_overlay_open(d, err);
+        if (vm->overlays[i] < 0)
             return -1;
-        in->overlays[in->n_overlays++] = fd;
-        in->fds[in->n++] = (struct pv_spawn_fd){fd, PV_QEMU_FD_OVERLAY + (int)i};
+        inherit(in, vm->overlays[i], PV_QEMU_FD_OVERLAY + (int)i);
     }
+    return 0;
+}
+
+/* Memory and state; copies of the descriptors are kept for pv_vm_save. */
+static int inherit_state(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
+                         struct pv_err *err)
+{
+    struct pv_saving *s = &vm->saving;
+
+    if (spec->memory_kind != PV_VM_MEMORY_OWN) {
+        s->memory = pv_vm_memory_size(spec->memory);
+        inherit(in, spec->memory_fd, PV_QEMU_FD_MEMORY);
+    }
+    if (spec->incoming) {
+        s->load_fd = fcntl(spec->load_fd, F_DUPFD_CLOEXEC, 3);
+        if (s->load_fd < 0)
+            return pv_err_sys(err, errno, "cannot keep a descriptor");
+        inherit(in, spec->load_fd, PV_QEMU_FD_LOAD);
+    }
+    if (!spec->savable)
+        return 0;
+    s->fd = memfd_create("provium-save", MFD_CLOEXEC);
+    if (s->fd < 0)
+        return pv_err_sys(err, errno, "cannot make a file in memory");
+    inherit(in, s->fd, PV_QEMU_FD_SAVE);
+    inherit(in, s->fd, PV_QEMU_FD_MIGRATE);
     return 0;
 }
 
 static int spawn_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct ends *qmp,
                       const struct ends *console, const struct ends *errors, struct pv_err *err)
 {
-    cleanup_inherited struct inherited in = {.n_overlays = 0};
+    struct inherited in = {.n = 0};
     cleanup_strv struct pv_strv argv = {0};
     struct pv_spawn sp = {.fds = in.fds};
 
-    in.fds[in.n++] = (struct pv_spawn_fd){errors->theirs, 2};
-    in.fds[in.n++] = (struct pv_spawn_fd){qmp->theirs, PV_QEMU_FD_QMP};
-    in.fds[in.n++] = (struct pv_spawn_fd){console->theirs, PV_QEMU_FD_CONSOLE};
+    inherit(&in, errors->theirs, 2);
+    inherit(&in, qmp->theirs, PV_QEMU_FD_QMP);
+    inherit(&in, console->theirs, PV_QEMU_FD_CONSOLE);
     if (spec->vsock_kind)
-        in.fds[in.n++] = (struct pv_spawn_fd){spec->vsock_fd, PV_QEMU_FD_VSOCK};
+        inherit(&in, spec->vsock_fd, PV_QEMU_FD_VSOCK);
     if (spec->initrd_fd >= 0)
-        in.fds[in.n++] = (struct pv_spawn_fd){spec->initrd_fd, PV_QEMU_FD_INITRD};
-    if (open_overlays(spec, &in, err) < 0)
+        inherit(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
+    if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     pv_vm_args(spec, &argv);
     sp.n_fds = in.n;
@@ -460,6 +500,9 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, c
     vm->pid = -1;
     vm->pidfd = vm->exit_watch.fd = -1;
     vm->exit_watch.fn = on_exit_watch;
+    vm->saving = (struct pv_saving){.fd = -1, .load_fd = -1};
+    for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
+        vm->overlays[i] = -1;
     vm->console.vm = vm->errors.vm = vm;
     vm->console.fd = vm->console.watch.fd = vm->errors.fd = vm->errors.watch.fd = -1;
     vm->dead_timer.fn = on_dead_timer;
@@ -487,6 +530,11 @@ void pv_vm_free(struct pv_vm *vm)
     pv_qmp_free(vm->qmp);
     pv_console_free(vm->console_text);
     pv_console_free(vm->errors_text);
+    for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
+        pv_close(&vm->overlays[i]);
+    pv_close(&vm->saving.fd);
+    pv_close(&vm->saving.load_fd);
+    pv_buf_free(&vm->saving.head);
     free(vm);
 }
 
@@ -518,6 +566,26 @@ bool pv_vm_panicked(const struct pv_vm *vm)
 {
     return vm->state == PV_VM_ENDED && !pv_console_fatal(vm->console_text) &&
            (vm->panic_event || pv_console_panic(vm->console_text));
+}
+
+int pv_vm_overlay(const struct pv_vm *vm, size_t i)
+{
+    return i < PV_VM_DISKS_MAX ? vm->overlays[i] : -1;
+}
+
+struct pv_saving *pv_vm_saving(struct pv_vm *vm)
+{
+    return &vm->saving;
+}
+
+const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm)
+{
+    return &vm->saving;
+}
+
+struct pv_loop *pv_vm_loop(const struct pv_vm *vm)
+{
+    return vm->loop;
 }
 
 const struct pv_console *pv_vm_console(const struct pv_vm *vm)

@@ -44,6 +44,21 @@ struct pv_vm_disk {
     const char *format; /* "raw" or "qcow2" */
     bool readonly;
     bool snapshot; /* writes are thrown away */
+    /*
+     * Of one that is `snapshot`: what lies between the image and the overlay, qcow2 images that are only
+     * read, the lowest first; and what the overlay begins with, a qcow2 image that is copied (-1 or, with
+     * copy_top false, anything: an empty one).
+     */
+    const int *layers;
+    size_t n_layers;
+    bool copy_top;
+    int top_fd;
+};
+
+enum pv_vm_memory {
+    PV_VM_MEMORY_OWN,    /* QEMU's own */
+    PV_VM_MEMORY_SHARED, /* memory_fd, written to */
+    PV_VM_MEMORY_PRIVATE /* memory_fd, copied where it is written to: the file stays as it is */
 };
 
 struct pv_vm_spec {
@@ -56,6 +71,11 @@ struct pv_vm_spec {
     const char *machine; /* NULL: q35 with what Provium turns off */
     const char *cpu;     /* NULL: by accelerator */
     uint64_t memory;     /* bytes */
+    enum pv_vm_memory memory_kind;
+    int memory_fd; /* a file of pv_vm_memory_size(memory) bytes, unless memory_kind is OWN */
+    bool savable;  /* pv_vm_save will be called */
+    bool incoming; /* starts as pv_vm_load finds it in load_fd, which nobody else reads */
+    int load_fd;
     unsigned cpus;
     const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
     size_t n_disks;
@@ -73,9 +93,17 @@ enum {
     PV_QEMU_FD_CONSOLE = 4,
     PV_QEMU_FD_VSOCK = 5,
     PV_QEMU_FD_INITRD = 6,
-    PV_QEMU_FD_OVERLAY = 7 /* + index of a disk that is `snapshot` */
+    PV_QEMU_FD_OVERLAY = 7, /* + index of a disk that is `snapshot` */
+    PV_QEMU_FD_MEMORY = 32,
+    PV_QEMU_FD_SAVE = 33,
+    PV_QEMU_FD_LOAD = 34,
+    PV_QEMU_FD_MIGRATE = 35, /* the same file as SAVE */
+    PV_QEMU_FD_LAYER = 40    /* + number of the layer, counted over all disks */
 };
-enum { PV_VM_DISKS_MAX = 24 };
+enum { PV_VM_DISKS_MAX = 24, PV_VM_LAYERS_MAX = 64 };
+
+/* What QEMU rounds a memory size up to, bytes. */
+uint64_t pv_vm_memory_size(uint64_t memory);
 
 /*
  * The whole argv, argv[0] included, from the spec. Pure: no file is looked at.
@@ -168,6 +196,43 @@ void pv_vm_free(struct pv_vm *vm);
  */
 int pv_vm_qmp(struct pv_vm *vm, const char *command, const char *arguments, char **reply, int64_t deadline,
               struct pv_err *err);
+
+/* ---- save.c: a machine's state to a file and back; see there for the format ---- */
+
+/*
+ * Stops the guest and saves all but its memory and disks (devices, CPUs, QEMU's ROMs) as a stream that
+ * pv_vm_load of the same QEMU takes, into *out (a memfd, the caller's).  The guest stays stopped: pv_vm_cont.
+ * Blocks (runs the loop).
+ */
+int pv_vm_save(struct pv_vm *vm, int *out, int64_t deadline, struct pv_err *err);
+/* Of an `incoming` VM: takes load_fd in; it stays stopped. */
+int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
+int pv_vm_cont(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
+
+/* The overlay of disk i, as long as the VM is not freed; -1: it has none. */
+int pv_vm_overlay(const struct pv_vm *vm, size_t i);
+
+/* ---- pages.c: what a guest with PRIVATE memory has changed of it ---- */
+
+struct pv_pages {
+    struct pv_page_run {
+        uint64_t first, n; /* pages of 4096 bytes */
+    } * runs;
+    size_t n_runs;
+    uint64_t n_pages;
+    int fd; /* memfd: the pages of all runs, one behind the other; -1: none */
+};
+
+/*
+ * Reads QEMU's memory through /proc: it must be a child of this process (Yama) and stopped.  Zero-initialised
+ * *out.  Class host.
+ */
+int pv_vm_pages_get(const struct pv_vm *vm, struct pv_pages *out, struct pv_err *err);
+/* Before an `incoming` VM runs. */
+int pv_vm_pages_put(const struct pv_vm *vm, const struct pv_pages *p, struct pv_err *err);
+/* Writes them to where they belong in a memory file. */
+int pv_pages_apply(const struct pv_pages *p, int memory_fd, struct pv_err *err);
+void pv_pages_fini(struct pv_pages *p);
 
 /* First line of `qemu --version` as "7.2.22", by running it; for doctor. The caller frees. */
 char *pv_qemu_version(const char *qemu, struct pv_err *err);

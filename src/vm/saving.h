@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* What a VM keeps for being saved; private to vm (vm.c owns it, save.c and pages.c use it). */
+#ifndef PV_VM_SAVING_H
+#define PV_VM_SAVING_H
+
+#include "util/mem.h"
+#include "vm/vm.h"
+
+struct pv_saving {
+    int fd;             /* memfd that QEMU writes its state to; -1: not savable */
+    int load_fd;        /* what it was loaded from; -1: it was booted */
+    uint64_t memory;    /* bytes of the memory file, 0: QEMU's own memory */
+    struct pv_buf head; /* of its stream, up to the devices; empty until the first save */
+    char migration[16]; /* last status of a migration event */
+};
+
+struct pv_saving *pv_vm_saving(struct pv_vm *vm);
+const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm);
+struct pv_loop *pv_vm_loop(const struct pv_vm *vm);
+
+#endif
