@@ -102,6 +102,11 @@ enum {
     /* TREE_GET: u32 id, str path.  Answer: ENTRY frames, each file's followed by its DATA and HOLE frames, \
      * then OK with the number of entries (no PV_ENTRY_END); or ERROR, also in the middle. */ \
     X(TREE_GET, 0x14) \
+    /* RESUME: u32 id, u64 wall clock of the host in ns since 1970 (UTC), bytes entropy (16 to 512 bytes). \
+     * For a machine that was just resumed from a saved state: sets CLOCK_REALTIME, credits the entropy to \
+     * the random pool and has the kernel reseed from it.  Answer: OK with the guest's CLOCK_REALTIME in ns, \
+     * read when all is done; or ERROR. */ \
+    X(RESUME, 0x15) \
     /* ---- guest to host ---- */ \
     /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
     X(READY, 0x80) \
