@@ -42,7 +42,7 @@ enum {
     PV_MUX_HEADER = 8,          /* bytes before the payload */
     PV_MUX_MAX = 64 * 1024,     /* largest payload */
     PV_MUX_WINDOW = 256 * 1024, /* DATA bytes that may be on their way on a channel, each direction */
-    PV_MUX_CREDIT = 64 * 1024,  /* a receiver grants as much at once, while it can */
+    PV_MUX_GRANT = 64 * 1024,   /* a receiver grants as much at once, while it can */
     PV_MUX_NONCE = 16,          /* bytes */
     PV_MUX_CHANNELS = 256,      /* most channels at a time */
     PV_MUX_IDLE = 1,            /* QUIESCE: with nothing left that runs for the host */
