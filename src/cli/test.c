@@ -17,7 +17,7 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-enum { OPT_CONFIG, OPT_ACCEL, OPT_TIMEOUT, OPT_FILTER, OPT_VERBOSE, OPT_COUNT };
+enum { OPT_CONFIG, OPT_ACCEL, OPT_TIMEOUT, OPT_FILTER, OPT_VERBOSE, OPT_QUIET, OPT_COLOR, OPT_COUNT };
 
 static const struct pv_opt opts[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
@@ -26,16 +26,35 @@ static const struct pv_opt opts[] = {
     [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL,
                      "show the output of files that passed, and how long sub-tests took"},
+    [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
+    [OPT_COLOR] = {"color", 0, "auto|always|never", "colours; auto: on a terminal, unless NO_COLOR is set"},
     [OPT_COUNT] = {NULL},
 };
+
+enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 struct test_cmd {
     const char *config;
     enum pv_accel accel;
     int64_t timeout_ns;
     struct pv_strv only, paths;
-    bool verbose, help;
+    bool verbose, quiet, help;
+    enum color color;
 };
+
+static int take_color(struct test_cmd *c, const char *value, struct pv_err *err)
+{
+    static const char *const names[] = {
+        [COLOR_AUTO] = "auto", [COLOR_ALWAYS] = "always", [COLOR_NEVER] = "never"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            c->color = (enum color)i;
+            return 0;
+        }
+    return pv_err_set(err, PV_E_USAGE, "test: --color '%s' is not known; expected auto, always or never",
+                      value);
+}
 
 static int take_option(struct test_cmd *c, int option, const char *value, struct pv_err *err)
 {
@@ -58,6 +77,11 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
     case OPT_VERBOSE:
         c->verbose = true;
         return 0;
+    case OPT_QUIET:
+        c->quiet = true;
+        return 0;
+    case OPT_COLOR:
+        return take_color(c, value, err);
     case PV_OPT_HELP:
         c->help = true;
         return 0;
@@ -79,6 +103,8 @@ static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
             return -1;
     if (i == PV_OPT_BAD)
         return -1;
+    if (c->quiet && c->verbose)
+        return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
     if (c->help || c->paths.n)
         return 0;
     if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))
@@ -107,11 +133,26 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
     pv_lua_run_file(&env, file->path);
 }
 
-static bool want_color(void)
+/* A terminal that understands escape sequences. */
+static bool able_terminal(void)
 {
-    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    const char *term = getenv("TERM");
 
-    return isatty(STDOUT_FILENO) && (!no || !*no) && term && strcmp(term, "dumb") != 0;
+    return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+/* --color, then NO_COLOR (https://no-color.org), then CLICOLOR_FORCE, then what standard output is. */
+static bool want_color(enum color asked)
+{
+    const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
+
+    if (asked != COLOR_AUTO)
+        return asked == COLOR_ALWAYS;
+    if (no && *no)
+        return false;
+    if (force && *force && strcmp(force, "0") != 0)
+        return true;
+    return able_terminal();
 }
 
 static int run(const struct test_cmd *c, struct pv_err *err)
@@ -124,7 +165,9 @@ static int run(const struct test_cmd *c, struct pv_err *err)
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
                             .jobs = 1,
-                            .color = want_color(),
+                            .color = want_color(c->color),
+                            .quiet = c->quiet,
+                            .terminal = able_terminal(),
                             .verbose = c->verbose};
     int rc = -1;
 

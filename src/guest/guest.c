@@ -43,6 +43,8 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     assert(legal[g->state] & 1U << to);
     pv_debug(g->name, "%s -> %s", state_names[g->state], state_names[to]);
     g->state = to;
+    if (!g->parent && g->env->state)
+        g->env->state(g->name, to, g->env->arg);
 }
 
 struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile)

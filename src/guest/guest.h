@@ -39,6 +39,8 @@ struct pv_guest_env {
                    void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
     /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
     void (*phase)(const char *vm, const char *what, void *arg);
+    /* A VM (no worker) has come to a state; for the runner. May be NULL. */
+    void (*state)(const char *vm, enum pv_guest_state state, void *arg);
     void *arg;
 };
 

@@ -297,6 +297,13 @@ static int64_t console_size(const char *vm, void *arg)
     return 0; /* it has not begun */
 }
 
+static void on_state(const char *vm, enum pv_guest_state state, void *arg)
+{
+    struct pv_lua *pl = arg;
+
+    pv_result_vm(pl->env->result, vm, pv_guest_state_name(state));
+}
+
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
 {
     say_logs(pl);
@@ -400,6 +407,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
                                          .log_dir = env->log_dir,
                                          .notice = on_notice,
                                          .phase = on_phase,
+                                         .state = on_state,
                                          .arg = &pl};
     pv_result_set_console_size(env->result, console_size, &pl);
     *(struct pv_lua **)lua_getextraspace(L) = &pl;

@@ -27,6 +27,7 @@ enum pv_event_type {
     PV_EV_FINDING,    /* name: VM, id: of the sub-test or PV_NO_TEST, outcome, class, text: headline, newline,
                          excerpt; findings are counted from 0 */
     PV_EV_FINDING_HANDLED, /* id: of the finding */
+    PV_EV_VM,              /* name: VM, text: its state from now on */
     PV_EV_COUNT
 };
 

@@ -130,7 +130,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
 {
     bool failed = pv_report_failed(f);
 
-    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose))
+    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose) || (st->quiet && !failed))
         return;
     file_line(out, f, st);
     for (size_t i = 0; i < f->n_tests; i++) {

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "runner/event.h"
+#include "util/clock.h"
 
-enum { MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_FINDINGS = 4096 };
+enum { MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
 
 /* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
 static char *hold(struct pv_file_report *f, const char *s, size_t n)
@@ -128,6 +129,27 @@ static void console_log(struct pv_file_report *f, const struct pv_event *ev)
     f->logs[f->n_logs++] = (struct pv_console_log){.vm = vm, .path = path};
 }
 
+static void vm_state(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_vm_report *v = NULL;
+
+    for (size_t i = 0; i < f->n_vms && !v; i++)
+        if (strlen(f->vms[i].name) == ev->name_len && !memcmp(f->vms[i].name, ev->name, ev->name_len))
+            v = &f->vms[i];
+    if (!v) {
+        char *name = f->n_vms < MAX_VMS ? hold(f, ev->name, ev->name_len) : NULL;
+
+        if (!name)
+            return;
+        f->vms = pv_xrealloc(f->vms, (f->n_vms + 1) * sizeof(*f->vms));
+        v = &f->vms[f->n_vms++];
+        *v = (struct pv_vm_report){.name = name};
+    }
+    free(v->state);
+    v->state = pv_xstrndup(ev->text, ev->text_len < 32 ? ev->text_len : 32);
+    v->since = pv_now();
+}
+
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
     switch (ev->type) {
@@ -153,6 +175,7 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_PHASE:
         free(f->phase);
         f->phase = pv_xstrndup(ev->text, ev->text_len);
+        f->phase_since = pv_now();
         break;
     case PV_EV_STEP_BEGIN:
         step_begin(f, ev);
@@ -169,6 +192,9 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_FINDING_HANDLED:
         if (ev->id < f->n_findings)
             f->findings[ev->id].handled = true;
+        break;
+    case PV_EV_VM:
+        vm_state(f, ev);
         break;
     case PV_EV_NOTICE:
     case PV_EV_COUNT:
@@ -246,6 +272,11 @@ void pv_file_report_fini(struct pv_file_report *f)
         free(f->findings[i].excerpt);
     }
     free(f->findings);
+    for (size_t i = 0; i < f->n_vms; i++) {
+        free(f->vms[i].name);
+        free(f->vms[i].state);
+    }
+    free(f->vms);
     free(f->tests);
     free(f->consoles);
     free(f->logs);

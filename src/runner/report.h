@@ -61,8 +61,15 @@ struct pv_finding_report {
     char *vm, *headline, *excerpt; /* NULL when too much had been said */
 };
 
+/* A VM and its state: "booting", "running", "dead", "shut down", "killed". */
+struct pv_vm_report {
+    char *name, *state; /* "vm1 (minimal)" */
+    int64_t since;      /* pv_now() when the supervisor heard of it */
+};
+
 struct pv_file_report {
     const char *name; /* borrowed */
+    const char *path; /* borrowed: as reached from the working directory; NULL: not known */
     enum pv_outcome outcome;
     enum pv_class cls; /* why it failed, other than by a sub-test */
     bool verdict;      /* the file said how it ended */
@@ -70,6 +77,9 @@ struct pv_file_report {
     bool interrupted;  /* the run was stopped during it */
     char *msg;
     char *phase;
+    int64_t phase_since; /* pv_now() when the supervisor heard of it */
+    struct pv_vm_report *vms;
+    size_t n_vms;
     struct pv_test_report *tests;
     size_t n_tests;
     struct pv_console *consoles;
@@ -96,6 +106,7 @@ enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 
 struct pv_report_style {
     bool color, verbose;
+    bool quiet; /* only files that failed */
 };
 
 /* Takes in what the file's process said, except notices. */

@@ -180,3 +180,8 @@ void pv_result_phase(struct pv_result *r, const char *what)
 {
     say(r, (struct pv_event){.type = PV_EV_PHASE, .text = what});
 }
+
+void pv_result_vm(struct pv_result *r, const char *vm, const char *state)
+{
+    say(r, (struct pv_event){.type = PV_EV_VM, .name = vm, .text = state});
+}

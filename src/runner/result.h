@@ -109,4 +109,7 @@ void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char 
 /* What the file is busy with ("booting vm1"), quoted when it has to be killed. */
 void pv_result_phase(struct pv_result *r, const char *what);
 
+/* A VM ("vm1 (minimal)") has come to this state: "booting", "running", "dead", ... */
+void pv_result_vm(struct pv_result *r, const char *vm, const char *state);
+
 #endif

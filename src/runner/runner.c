@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "runner/live.h"
 #include "runner/out.h"
 #include "runner/report.h"
 #include "runner/rundir.h"
@@ -29,6 +30,7 @@ struct runner {
     struct pv_file_report *reports;
     size_t next; /* file to start */
     struct pv_out out;
+    struct pv_live *live;
     struct pv_watch signals;
     int sigfd;
     sigset_t old_mask;
@@ -68,6 +70,7 @@ static void fill_slots(struct runner *r)
             stop_all(r);
             return;
         }
+        pv_live_begin(r->live, &r->reports[r->next], -1);
         r->next++;
     }
 }
@@ -86,7 +89,7 @@ static void on_notice(struct slot *s, const char *text, size_t n)
     pv_strv_add(&r->notices, line.data);
     pv_buf_free(&line);
     pv_buf_addf(&line, "  note: %s\n", r->notices.v[r->notices.n - 1]);
-    pv_out_put(&r->out, &line);
+    pv_live_put(r->live, &line);
 }
 
 static void on_slot_end(struct slot *s)
@@ -94,8 +97,9 @@ static void on_slot_end(struct slot *s)
     struct runner *r = s->arg;
     struct pv_buf text = {0};
 
+    pv_live_end(r->live, s->report, true);
     pv_format_file(&text, s->report, &r->style);
-    pv_out_put(&r->out, &text);
+    pv_live_put(r->live, &text);
     pv_buf_free(&s->report->output); /* shown; thousands of files must not add up */
     fill_slots(r);
 }
@@ -114,6 +118,7 @@ static void on_signal(struct pv_watch *w, uint32_t events)
         return;
     }
     r->stop_signal = (int)si.ssi_signo;
+    pv_live_stopping(r->live);
     stop_all(r);
 }
 
@@ -165,14 +170,21 @@ static int set_up(struct runner *r, struct pv_err *err)
         return -1;
     pv_out_init(&r->out, r->loop, STDOUT_FILENO);
     r->out.on_error = on_out_error;
+    r->live =
+        pv_live_new(r->loop, &r->out, &(struct pv_live_opts){r->o->terminal, r->o->jobs, r->style}, err);
+    if (!r->live)
+        return -1;
     for (unsigned i = 0; i < r->o->jobs; i++) {
         slot_init(&r->slots[i], r->loop, &r->dir);
         r->slots[i].on_notice = on_notice;
         r->slots[i].on_end = on_slot_end;
         r->slots[i].arg = r;
     }
-    for (size_t i = 0; i < r->files->n; i++)
+    for (size_t i = 0; i < r->files->n; i++) {
         r->reports[i].name = r->files->v[i].name;
+        r->reports[i].path = r->files->v[i].path;
+        pv_live_expect(r->live, -1);
+    }
     return 0;
 }
 
@@ -189,12 +201,13 @@ static int run_all(struct runner *r, struct pv_err *err)
     struct pv_buf text = {0};
 
     pv_buf_adds(&text, "provium test\n\n");
-    pv_out_put(&r->out, &text);
+    pv_live_put(r->live, &text);
     fill_slots(r);
     if (pv_loop_run(r->loop, all_done, r, PV_FOREVER, err) < 0)
         return -1;
     if (r->failed)
         return -1;
+    pv_live_finish(r->live);
     pv_buf_addc(&text, '\n');
     pv_format_summary(&text, r->reports, r->files->n,
                       r->stop_signal ? (r->stop_signal == SIGINT    ? "SIGINT"
@@ -202,7 +215,7 @@ static int run_all(struct runner *r, struct pv_err *err)
                                                                     : "SIGHUP")
                                      : NULL,
                       &r->style);
-    pv_out_put(&r->out, &text);
+    pv_live_put(r->live, &text);
     flush_out(r);
     if (r->failed)
         return -1;
@@ -229,6 +242,7 @@ static void tear_down(struct runner *r)
     if (r->loop && any_running(r))
         pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
     pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
+    pv_live_free(r->live);
     if (r->out.loop)
         pv_out_fini(&r->out);
     if (r->loop)
@@ -247,7 +261,7 @@ int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o,
     cleanup_free struct pv_file_report *reports = pv_xcalloc(files->n, sizeof(*reports));
     struct runner r = {.files = files,
                        .o = o,
-                       .style = {.color = o->color, .verbose = o->verbose},
+                       .style = {.color = o->color, .verbose = o->verbose, .quiet = o->quiet},
                        .dir = PV_RUNDIR_INIT,
                        .slots = slots,
                        .reports = reports,

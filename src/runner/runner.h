@@ -28,7 +28,8 @@ struct pv_run_opts {
     void *arg;
     int64_t timeout_ns; /* per file */
     unsigned jobs;      /* files side by side, at least 1 */
-    bool color, verbose;
+    bool color, verbose, quiet;
+    bool terminal; /* standard output is a terminal that can move its cursor: live lines */
 };
 
 /*

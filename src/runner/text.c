@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "util/mem.h"
 
@@ -78,4 +79,71 @@ size_t pv_text_clip(const char *s, size_t n, size_t max)
     while (cut > 0 && max - cut < 4 && ((unsigned char)s[cut] & 0xc0) == 0x80)
         cut--;
     return ((unsigned char)s[cut] & 0xc0) == 0x80 ? max : cut;
+}
+
+/*
+ * Columns of a code point.  Which ones are wide differs between terminals and fonts, so everything that may
+ * be is counted as two and what combines as one: a line that is shorter than it could be does no harm.
+ */
+static unsigned width(uint32_t cp)
+{
+    if (cp == '\t')
+        return 8;
+    return cp < 0x1100 || (cp >= 0x2010 && cp < 0x2300) || (cp >= 0x2500 && cp < 0x25a0) ? 1 : 2;
+}
+
+unsigned pv_text_fit(struct pv_buf *out, const char *s, size_t n, unsigned cols)
+{
+    cleanup_buf struct pv_buf clean = {0};
+    size_t fits = 0;
+    unsigned used = 0, at_fit = 0;
+
+    pv_text_clean(&clean, s, n, NULL);
+    for (size_t i = 0; i < clean.len;) {
+        uint32_t cp = 0;
+        size_t len = utf8((const unsigned char *)clean.data + i, clean.len - i, &cp);
+
+        used += width(cp);
+        if (used > cols)
+            break;
+        i += len;
+        if (used < cols) { /* the ellipsis still fits behind it */
+            fits = i;
+            at_fit = used;
+        }
+    }
+    if (used <= cols) {
+        pv_buf_add(out, clean.data, clean.len);
+        return used;
+    }
+    if (cols == 0)
+        return 0;
+    pv_buf_add(out, clean.data, fits);
+    pv_buf_adds(out, "\xe2\x80\xa6");
+    return at_fit + 1;
+}
+
+static bool plain_word(const char *s)
+{
+    if (!*s)
+        return false;
+    for (; *s; s++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=+,@%", *s))
+            return false;
+    return true;
+}
+
+void pv_text_shell(struct pv_buf *out, const char *s)
+{
+    if (plain_word(s)) {
+        pv_buf_adds(out, s);
+        return;
+    }
+    pv_buf_addc(out, '\'');
+    for (; *s; s++)
+        if (*s == '\'')
+            pv_buf_adds(out, "'\\''");
+        else
+            pv_buf_addc(out, *s);
+    pv_buf_addc(out, '\'');
 }

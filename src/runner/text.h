@@ -19,4 +19,13 @@ void pv_text_clean(struct pv_buf *out, const char *s, size_t n, const char *inde
 /* The largest length <= max that does not cut a UTF-8 sequence of s[0..n) in two. */
 size_t pv_text_clip(const char *s, size_t n, size_t max);
 
+/*
+ * Adds s cleaned to one line of at most `cols` columns, the last of them an ellipsis when it was cut. Returns
+ * the columns used, which may be counted too many, never too few.
+ */
+unsigned pv_text_fit(struct pv_buf *out, const char *s, size_t n, unsigned cols);
+
+/* Adds s as one word of a POSIX shell, quoted where that is needed. */
+void pv_text_shell(struct pv_buf *out, const char *s);
+
 #endif
