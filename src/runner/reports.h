@@ -51,10 +51,16 @@ struct pv_run_info {
     size_t n_selected;
 };
 
+/* testcase elements, which are sub-tests and what files say of themselves. */
+struct pv_junit_counts {
+    size_t cases, failures, errors, skipped;
+};
+
 /* Counts of files and sub-tests, from the reports of files that have ended. */
 struct pv_totals {
     size_t files, passed, failed, skipped, helpers, interrupted, flaky;
     size_t tests, tests_passed, tests_failed, tests_skipped;
+    struct pv_junit_counts junit;
 };
 
 void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f);
@@ -115,8 +121,10 @@ void pv_json_end(struct pv_buf *out, const struct pv_run_end *end);
 /* A quoted string; bytes that are no UTF-8, and NUL, become the text \xNN. */
 void pv_json_str(struct pv_buf *out, const char *s, size_t n);
 
+/* Adds the counts of one file. */
+void pv_junit_count(const struct pv_file_report *f, struct pv_junit_counts *c);
 /* head, a suite for each file, foot. */
-void pv_junit_head(struct pv_buf *out, const struct pv_run_info *info, const struct pv_run_end *end);
+void pv_junit_head(struct pv_buf *out, const struct pv_run_end *end);
 void pv_junit_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_run_info *info);
 void pv_junit_foot(struct pv_buf *out);
 

@@ -7,8 +7,7 @@
 
 #include "util/mem.h"
 
-/* Length of the valid UTF-8 sequence at s and its code point; 0 when there is none. */
-static size_t utf8(const unsigned char *s, size_t n, uint32_t *cp)
+size_t pv_text_utf8(const unsigned char *s, size_t n, uint32_t *cp)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
@@ -47,7 +46,7 @@ void pv_text_clean(struct pv_buf *out, const char *s, size_t n, const char *inde
         n--;
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
-        size_t len = utf8(p + i, n - i, &cp);
+        size_t len = pv_text_utf8(p + i, n - i, &cp);
 
         if (len == 0) {
             pv_buf_addf(out, "\\x%02x", p[i]);

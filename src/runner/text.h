@@ -7,6 +7,7 @@
 #define PV_RUNNER_TEXT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct pv_buf;
 
@@ -15,6 +16,10 @@ struct pv_buf;
  * followed by `indent`; newlines at the end, and the \r of \r\n, are dropped.
  */
 void pv_text_clean(struct pv_buf *out, const char *s, size_t n, const char *indent);
+
+/* Length of the valid UTF-8 sequence at s, of at most n > 0 bytes, and its code point; 0 when there is none.
+ */
+size_t pv_text_utf8(const unsigned char *s, size_t n, uint32_t *cp);
 
 /* The largest length <= max that does not cut a UTF-8 sequence of s[0..n) in two. */
 size_t pv_text_clip(const char *s, size_t n, size_t max);
