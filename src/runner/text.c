@@ -100,7 +100,7 @@ unsigned pv_text_fit(struct pv_buf *out, const char *s, size_t n, unsigned cols)
     pv_text_clean(&clean, s, n, NULL);
     for (size_t i = 0; i < clean.len;) {
         uint32_t cp = 0;
-        size_t len = utf8((const unsigned char *)clean.data + i, clean.len - i, &cp);
+        size_t len = pv_text_utf8((const unsigned char *)clean.data + i, clean.len - i, &cp);
 
         used += width(cp);
         if (used > cols)
