@@ -7,6 +7,7 @@
 #include "lua/json.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/spawn.h"
 #include "wire/proto.h"
 
 static void exec_fini(void *p)
@@ -137,6 +138,7 @@ static LJMP void do_exec(lua_State *L, struct lua_guest *g, struct exec_call *c)
     int rc;
 
     pv_lua_begin(L, g, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
+    pv_lua_of(L)->command.words[0] = '\0';
     rc = pv_guest_exec(g->g, &c->x, &c->r, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
@@ -149,6 +151,8 @@ int pv_lua_vm_exec(lua_State *L)
     struct exec_call *c = pv_lua_exec_new(L, 2, "exec", exec_opts);
 
     do_exec(L, g, c);
+    pv_lua_note_command(pv_lua_of(L), g->name, pv_lua_exec_title(c), c->r.exit_code, c->r.timed_out,
+                        &c->r.err);
     push_exec_result(L, &c->r);
     exec_fini(c); /* now, not when it is collected: it may be large; twice is fine */
     return 1;
@@ -174,12 +178,12 @@ static LJMP void json_command_failed(lua_State *L, const struct exec_call *c)
 {
     const char *title = lua_pushlstring(L, pv_lua_exec_title(c), strnlen(pv_lua_exec_title(c), 200));
     const char *tail = push_tail(L, "stderr", &c->r.err);
+    char words[64];
 
+    pv_exit_words(c->r.exit_code, c->r.timed_out, words);
     if (c->r.timed_out)
-        pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "json: '%s' was killed at its timeout; %s", title, tail);
-    if (c->r.signal)
-        pv_lua_raise(L, "json: '%s' was killed by signal %d; %s", title, c->r.signal, tail);
-    pv_lua_raise(L, "json: '%s' ended with exit code %d; %s", title, c->r.exit_code, tail);
+        pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "json: '%s' ended with %s; %s", title, words, tail);
+    pv_lua_raise(L, "json: '%s' ended with %s; %s", title, words, tail);
 }
 
 int pv_lua_vm_json(lua_State *L)

@@ -52,6 +52,12 @@ struct lua_raised {
 
 enum { N_RAISED = 8 };
 
+/* The command that ended last, when it failed and that has not been told yet. */
+struct lua_command {
+    char vm[96], title[124], words[64]; /* words "": there is none */
+    char err[300];                      /* the end of its stderr */
+};
+
 /* One file. Reached from every state and coroutine by pv_lua_of. */
 struct pv_lua {
     const struct pv_lua_env *env;
@@ -64,7 +70,8 @@ struct pv_lua {
     char doing[256];          /* the call to a guest that is going on, in words; "" when none is */
     uint32_t steps[8];        /* of the timeline, that are going on */
     size_t n_steps;
-    bool touched;    /* something of Provium was used */
+    bool touched; /* something of Provium was used */
+    struct lua_command command;
     size_t n_failed; /* sub-tests */
     struct lua_test tests[MAX_NESTED_TESTS];
     size_t n_open;
@@ -92,14 +99,6 @@ LJMP int pv_lua_raise_err(lua_State *L, const struct pv_err *err);
 enum pv_class pv_lua_err_class(const struct pv_err *err);
 /* What was raised with the text somewhere in msg, as after error("context: " .. e); PV_CLASS_LUA: nothing. */
 enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg);
-/* Pushes "FILE:LINE: " of that line, or "". */
-LJMP void pv_lua_where(lua_State *L);
-/*
- * Message handler for pcall: turns any error value into the text that is reported, with the position behind
- * it ("TEXT\nat FILE:LINE\ncalled from ...", outside of sub-tests in front).  The value of skip() and todo()
- * passes unchanged.
- */
-int pv_lua_msgh(lua_State *L);
 /* True when the value is what skip() and todo() raise. */
 bool pv_lua_is_skip(lua_State *L, int idx);
 /* Zeroed memory in a userdata that is pushed; fini is called once, when it is collected. */
@@ -111,6 +110,22 @@ LJMP void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p));
 bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
 /* Sends the console tails of all guests that have something new. */
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
+
+/* ---- trace.c ---- */
+
+/* Pushes "FILE:LINE: " of that line, or "". */
+LJMP void pv_lua_where(lua_State *L);
+/*
+ * Message handler for pcall: turns any error value into the text that is reported, with the position behind
+ * it ("TEXT\nat FILE:LINE\ncalled from ...", outside of sub-tests in front).  The value of skip() and todo()
+ * passes unchanged.
+ */
+int pv_lua_msgh(lua_State *L);
+/* The message of a file that could not be loaded is on top: adds the line of the source that it speaks of. */
+LJMP void pv_lua_add_error_line(lua_State *L, const char *path);
+/* A command ended; what is kept of it is told with the next error of the same sub-test. */
+void pv_lua_note_command(struct pv_lua *pl, const char *vm, const char *title, int code, bool timed_out,
+                         const struct pv_buf *err);
 
 /* ---- options.c ---- */
 

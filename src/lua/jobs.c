@@ -106,7 +106,15 @@ int pv_lua_vm_job_wait(lua_State *L)
     pv_lua_begin(L, g, "waiting for job %u in %s", (unsigned)job, g->name);
     rc = pv_guest_job_wait(g->g, job, wait, s, &err);
     pv_lua_end(L, rc == 0);
-    return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    if (!s->running) {
+        char title[32];
+
+        snprintf(title, sizeof(title), "job %u", (unsigned)job);
+        pv_lua_note_command(pv_lua_of(L), g->name, title, s->exit_code, false, &s->err);
+    }
+    return push_state(L, s);
 }
 
 /* vm:job_kill(job) */

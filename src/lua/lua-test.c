@@ -83,12 +83,34 @@ static void passes(const char *script)
         fail_msg("%s\nfailed:\n%s", script, got);
 }
 
-static void fails(const char *script, const char *want)
+/* With the lines of the source ("  > 3 | ..."). */
+static void fails_showing(const char *script, const char *want)
 {
     bool failed;
     cleanup_free char *got = run(script, &failed);
 
     assert_true(failed);
+    assert_string_equal(got, want);
+}
+
+/* Without them. */
+static void fails(const char *script, const char *want)
+{
+    bool failed;
+    cleanup_free char *got = run(script, &failed);
+    char *to = got;
+
+    assert_true(failed);
+    for (char *line = got, *next; *line; line = next) {
+        size_t n = strcspn(line, "\n");
+
+        next = line + n + (line[n] == '\n');
+        if (!strncmp(line + strspn(line, " "), "> ", 2))
+            continue;
+        memmove(to, line, (size_t)(next - line));
+        to += next - line;
+    }
+    *to = '\0';
     assert_string_equal(got, want);
 }
 
@@ -212,7 +234,7 @@ static void test_sub_tests(void **state)
           "    \xc2\xb7 bad ... FAIL: expected 0, got -13\n        at t.lua:2\n"
           "    \xc2\xb7 nil ... FAIL: attempt to index a nil value (local 'x')\n        at t.lua:3\n"
           "    \xc2\xb7 outer ... ok\n"
-          "    \xc2\xb7 outer \xe2\x80\xba inner ... FAIL: deep\n        at t.lua:4\n        called from "
+          "    \xc2\xb7 outer \xe2\x80\xba inner ... FAIL: deep\n        at t.lua:4 (in helper)\n        called from "
           "t.lua:6\n"
           "    \xc2\xb7 outer \xe2\x80\xba skips ... skip\n"
           "    \xc2\xb7 later ... todo: waiting\n"
@@ -225,8 +247,35 @@ static void test_sub_tests(void **state)
     fails("skip_ = skip test('f', function() fail('x') end) skip('rest')",
           "    \xc2\xb7 f ... FAIL: x\n        at t.lua:1\n    rest\n");
     fails("local function f() return f() + 1 end test('deep', f)",
-          "    \xc2\xb7 deep ... FAIL: stack overflow\n        at t.lua:1\n");
+          "    \xc2\xb7 deep ... FAIL: stack overflow\n        at t.lua:1 (in f)\n");
     fails("x = = 1", "    t.lua:1: unexpected symbol near '='\n");
+}
+
+/* Where it happened, who called that, and what stands there. */
+static void test_trace(void **state)
+{
+    (void)state;
+    fails_showing("local function check(x)\n"
+                  "\tassert_eq(1, x)   \n"
+                  "end\n"
+                  "test('two', function() check(2) end)\n"
+                  "check(3)\n",
+                  "    \xc2\xb7 two ... FAIL: expected 1, got 2\n"
+                  "        at t.lua:2 (in check)\n"
+                  "          > 2 | assert_eq(1, x)\n"
+                  "        called from t.lua:4\n"
+                  "          > 4 | test('two', function() check(2) end)\n"
+                  "    t.lua:2: expected 1, got 3\n"
+                  "      > 2 | assert_eq(1, x)\n"
+                  "    called from t.lua:5\n"
+                  "      > 5 | check(3)\n");
+    fails_showing("\n  x = = 1", "    t.lua:2: unexpected symbol near '='\n      > 2 | x = = 1\n");
+    fails_showing("load('local a\\nerror(\"in it\")')()",
+                  "    [string \"local a...\"]:2: in it\n"
+                  "    called from t.lua:1\n"
+                  "      > 1 | load('local a\\nerror(\"in it\")')()\n");
+    /* changed while it runs: no line is better than a wrong one that is none */
+    fails_showing("io.open('t.lua', 'w'):close() fail('gone')", "    t.lua:1: gone\n");
 }
 
 static void test_strings(void **state)
@@ -551,12 +600,19 @@ static void test_helper(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assert_eq),  cmocka_unit_test(test_diff),
-        cmocka_unit_test(test_huge),       cmocka_unit_test(test_other_asserts),
-        cmocka_unit_test(test_sub_tests),  cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_vm_options), cmocka_unit_test(test_scripts),
-        cmocka_unit_test(test_helper),     cmocka_unit_test(test_syscall_arguments),
-        cmocka_unit_test(test_pack),       cmocka_unit_test(test_wait_until),
+        cmocka_unit_test(test_assert_eq),
+        cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_other_asserts),
+        cmocka_unit_test(test_sub_tests),
+        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_vm_options),
+        cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_helper),
+        cmocka_unit_test(test_syscall_arguments),
+        cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_wait_until),
     };
 
     return cmocka_run_group_tests_name("lua", tests, set_up, tear_down);

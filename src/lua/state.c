@@ -2,13 +2,7 @@
 /*
  * The life of one file's Lua state.
  *
- * Everything enters through a pcall with pv_lua_msgh.  What is reported of an error in a sub-test is its text
- * first and the positions behind it, so that the line a reader looks for ("expected 0, got -13") comes first
- * (SPEC 6); for an error outside of sub-tests, and what a script itself catches with pcall, the position is
- * in front as ever in Lua.
- *
- * Errors of a guest carry the tail of its console, for scripts.  The report shows all consoles by itself
- * (pv_lua_send_tails), so there that tail is taken off.
+ * Everything enters through a pcall with pv_lua_msgh (trace.c).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -23,30 +17,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-/* Finding a level takes time in proportion to it, and a stack that overflowed has 200,000. */
-enum { MAX_LEVELS = 200, MAX_CALLERS = 8, TAIL_LINES = 20 };
-
-/* The nearest line of a script from `level` on; chunks of our own are called "=provium...". */
-static bool script_frame(lua_State *L, int *level, lua_Debug *ar)
-{
-    for (; lua_getstack(L, *level, ar); (*level)++) {
-        lua_getinfo(L, "Sl", ar);
-        if (ar->currentline > 0 && strncmp(ar->source, "=provium", 8) != 0)
-            return true;
-    }
-    return false;
-}
-
-void pv_lua_where(lua_State *L)
-{
-    lua_Debug ar;
-    int level = 0;
-
-    if (script_frame(L, &level, &ar))
-        lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
-    else
-        lua_pushliteral(L, "");
-}
+enum { TAIL_LINES = 20 };
 
 /* ---- raising, and the class of what was raised ---- */
 
@@ -120,83 +91,6 @@ enum pv_class pv_lua_err_class(const struct pv_err *err)
 int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
 {
     return pv_lua_raise_as(L, pv_lua_err_class(err), "%s", err->text);
-}
-
-/* True when `level` is the C function behind test(). */
-static bool is_test_frame(lua_State *L, int level)
-{
-    lua_Debug ar;
-    bool is;
-
-    if (!lua_getstack(L, level, &ar))
-        return false;
-    lua_getinfo(L, "f", &ar);
-    is = lua_tocfunction(L, -1) == pv_lua_test;
-    lua_pop(L, 1);
-    return is;
-}
-
-/*
- * Adds "\nat FILE:LINE" (unless the text has it already) and "\ncalled from FILE:LINE"... up to the
- * sub-test's border.
- */
-static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
-{
-    lua_Debug ar;
-    char line[LUA_IDSIZE + 64], last[LUA_IDSIZE + 64] = "";
-    int shown = 0;
-
-    for (int level = 1; shown < MAX_CALLERS && level < MAX_LEVELS && lua_getstack(L, level, &ar); level++) {
-        if (is_test_frame(L, level))
-            return;
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0 || !strncmp(ar.source, "=provium", 8))
-            continue;
-        snprintf(line, sizeof(line), "%s:%d", ar.short_src, ar.currentline);
-        if (!strcmp(line, last)) /* recursion */
-            continue;
-        strcpy(last, line);
-        if (shown++ == 0 && has_first)
-            continue;
-        lua_pushfstring(L, shown > 1 ? "\ncalled from %s" : "\nat %s", line);
-        luaL_addvalue(b);
-    }
-}
-
-int pv_lua_msgh(lua_State *L)
-{
-    const char *msg, *where, *tail;
-    size_t n, where_n;
-    luaL_Buffer b;
-    bool has_where;
-
-    lua_settop(L, 1);
-    if (pv_lua_is_skip(L, 1))
-        return 1;
-    if (lua_isnil(L, 1))
-        lua_pushliteral(L, "error(nil)");
-    else
-        luaL_tolstring(L, 1, NULL);
-    msg = lua_tolstring(L, 2, &n);
-    pv_lua_of(L)->error_cls = pv_lua_class_of(pv_lua_of(L), msg);
-    pv_lua_where(L);
-    where = lua_tolstring(L, 3, &where_n);
-    has_where = where_n && where_n < n && !strncmp(msg, where, where_n);
-    if (has_where && pv_lua_of(L)->n_open) {
-        do { /* coroutine.wrap puts it in front once more */
-            msg += where_n;
-            n -= where_n;
-        } while (where_n < n && !strncmp(msg, where, where_n));
-        has_where = false;
-    }
-    tail = strstr(msg, "\n--- console of ");
-    if (tail && strstr(tail, ": empty ---"))
-        tail = NULL;
-    luaL_buffinit(L, &b);
-    luaL_addlstring(&b, msg, tail ? (size_t)(tail - msg) : n);
-    add_frames(L, &b, has_where);
-    luaL_pushresult(&b);
-    return 1;
 }
 
 /* ---- memory that the collector owns ---- */
@@ -335,8 +229,10 @@ static int open_and_load(lua_State *L)
     pv_lua_open_test(L);
     pv_lua_open_assert(L);
     pv_lua_open_vm(L);
-    if (luaL_loadfilex(L, pl->path, "t") != LUA_OK)
+    if (luaL_loadfilex(L, pl->path, "t") != LUA_OK) {
+        pv_lua_add_error_line(L, pl->path);
         return lua_error(L);
+    }
     return 1;
 }
 

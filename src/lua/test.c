@@ -71,6 +71,7 @@ int pv_lua_test(lua_State *L)
     *t = (struct lua_test){.started = pv_now()};
     t->name = depth ? pv_xasprintf("%s \xe2\x80\xba %s", pl->tests[depth - 1].name, name) : pv_xstrdup(name);
     t->id = pv_result_test_begin(pl->env->result, t->name);
+    pl->command.words[0] = '\0';
     pl->n_open++; /* from here on the list owns it */
     lua_pushcfunction(L, pv_lua_msgh);
     lua_pushvalue(L, 2);

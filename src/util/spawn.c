@@ -169,3 +169,20 @@ const char *pv_wait_status_text(int status, char buf[static 64])
         snprintf(buf, 64, "wait status %#x", (unsigned)status);
     return buf;
 }
+
+const char *pv_exit_words(int code, bool timed_out, char buf[static 64])
+{
+    const char *sig = code > 128 && code < 128 + 32 ? sigabbrev_np(code - 128) : NULL;
+
+    if (timed_out)
+        snprintf(buf, 64, "exit code %d: killed at its timeout", code);
+    else if (code == 126)
+        snprintf(buf, 64, "exit code 126: found, but can not be executed");
+    else if (code == 127)
+        snprintf(buf, 64, "exit code 127: command not found");
+    else if (sig)
+        snprintf(buf, 64, "exit code %d: killed by SIG%s", code, sig);
+    else
+        snprintf(buf, 64, "exit code %d", code);
+    return buf;
+}

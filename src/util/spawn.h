@@ -40,4 +40,10 @@ pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err);
 /* "exit status 3", "killed by SIGSEGV", ... from a waitid/waitpid status. */
 const char *pv_wait_status_text(int status, char buf[static 64]);
 
+/*
+ * A command's exit code in words: "exit code 1", "exit code 127: command not found", "exit code 139: killed
+ * by SIGSEGV" (128 + signal, as a shell and the agent have it), "exit code 137: killed at its timeout".
+ */
+const char *pv_exit_words(int code, bool timed_out, char buf[static 64]);
+
 #endif

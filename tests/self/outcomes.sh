@@ -36,14 +36,17 @@ provium test
     · fine ... ok
     · deny first ... FAIL: expected 0, got -13
         at t/b-bad.lua:3
+          > 3 | test("deny first", function() assert_eq(0, -13) end)
     · later ... todo: waiting on feature X
     · never ... skip
     --- output ---
     printed
   c-error.lua ... FAIL (T)
     t/c-error.lua:1: outside
+      > 1 | error("outside")
   d-syntax.lua ... FAIL (T)
     t/d-syntax.lua:1: unexpected symbol near '='
+      > 1 | x = = 1
   e-skip.lua ... skip: no reason to run
   g-exit.lua ... FAIL (T)
     · leaves ... FAIL: ended by os.exit(0)
@@ -139,6 +142,7 @@ provium test
     · name \x1b[31m\nwith a line ... FAIL: message \x1b[1m
         second line\u{202e}
         at hostile.lua:2
+          > 2 | test("name \27[31m\nwith a line", function() fail("message \27[1m\nsecond line\226\128\174") end)
     --- output ---
     \x1b]0;owned\x07\x1b[2J\x9b\xc8 out\x00put
   n\x1b[31m/a.lua ... ok (T)
