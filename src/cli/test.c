@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* provium test: the one place where the runner meets Lua. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,20 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-enum { OPT_CONFIG, OPT_ACCEL, OPT_TIMEOUT, OPT_FILTER, OPT_VERBOSE, OPT_QUIET, OPT_COLOR, OPT_COUNT };
+enum {
+    OPT_CONFIG,
+    OPT_ACCEL,
+    OPT_TIMEOUT,
+    OPT_FILTER,
+    OPT_VERBOSE,
+    OPT_QUIET,
+    OPT_COLOR,
+    OPT_JSON,
+    OPT_JUNIT,
+    OPT_HTML,
+    OPT_TAP,
+    OPT_COUNT
+};
 
 static const struct pv_opt opts[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
@@ -28,6 +42,11 @@ static const struct pv_opt opts[] = {
                      "show the output of files that passed, and how long sub-tests took"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
     [OPT_COLOR] = {"color", 0, "auto|always|never", "colours; auto: on a terminal, unless NO_COLOR is set"},
+    [OPT_JSON] = {"json", 0, "FILE",
+                  "report of a JSON object a line, while the run goes on; - is standard output"},
+    [OPT_JUNIT] = {"junit", 0, "FILE", "report in the JUnit format, for CI systems"},
+    [OPT_HTML] = {"html", 0, "FILE", "report as one page with a timeline, for a browser"},
+    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the usual report on standard error"},
     [OPT_COUNT] = {NULL},
 };
 
@@ -40,6 +59,9 @@ struct test_cmd {
     struct pv_strv only, paths;
     bool verbose, quiet, help;
     enum color color;
+    struct pv_report_opts reports;
+    int argc;
+    char **argv; /* as given, for the reports */
 };
 
 static int take_color(struct test_cmd *c, const char *value, struct pv_err *err)
@@ -82,6 +104,18 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
         return 0;
     case OPT_COLOR:
         return take_color(c, value, err);
+    case OPT_JSON:
+        c->reports.json = value;
+        return 0;
+    case OPT_JUNIT:
+        c->reports.junit = value;
+        return 0;
+    case OPT_HTML:
+        c->reports.html = value;
+        return 0;
+    case OPT_TAP:
+        c->reports.tap = true;
+        return 0;
     case PV_OPT_HELP:
         c->help = true;
         return 0;
@@ -133,16 +167,16 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
     pv_lua_run_file(&env, file->path);
 }
 
-/* A terminal that understands escape sequences. */
-static bool able_terminal(void)
+/* fd is a terminal that understands escape sequences. */
+static bool able_terminal(int fd)
 {
     const char *term = getenv("TERM");
 
-    return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+    return isatty(fd) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* --color, then NO_COLOR (https://no-color.org), then CLICOLOR_FORCE, then what standard output is. */
-static bool want_color(enum color asked)
+/* --color, then NO_COLOR (https://no-color.org), then CLICOLOR_FORCE, then what the report goes to. */
+static bool want_color(enum color asked, int fd)
 {
     const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
 
@@ -152,12 +186,43 @@ static bool want_color(enum color asked)
         return false;
     if (force && *force && strcmp(force, "0") != 0)
         return true;
-    return able_terminal();
+    return able_terminal(fd);
+}
+
+static const char **file_names(const struct pv_test_list *files)
+{
+    const char **names = pv_xcalloc(files->n + 1, sizeof(*names));
+
+    for (size_t i = 0; i < files->n; i++)
+        names[i] = files->v[i].name;
+    return names;
+}
+
+/* What reports say of the run. host and dir are filled in, and borrowed. */
+static struct pv_run_info run_info(const struct test_cmd *c, const char *const *files, size_t n_files,
+                                   char host[static 256], char dir[static PATH_MAX])
+{
+    struct timespec now;
+
+    gethostname(host, 255);
+    if (!getcwd(dir, PATH_MAX))
+        dir[0] = '\0';
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (struct pv_run_info){.version = PV_VERSION,
+                                .host = host,
+                                .directory = dir,
+                                .started_ns = (int64_t)now.tv_sec * PV_NSEC_PER_SEC + now.tv_nsec,
+                                .args = (const char *const *)c->argv,
+                                .n_args = (size_t)c->argc,
+                                .files = files,
+                                .n_files = n_files,
+                                .n_selected = n_files};
 }
 
 static int run(const struct test_cmd *c, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
+    int fd = pv_reports_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
     struct pv_test_list files = {0};
     struct pv_config *config = pv_config_load(c->config, guest_dir, err);
     struct run_arg arg = {.config = config, .accel = c->accel};
@@ -165,14 +230,22 @@ static int run(const struct test_cmd *c, struct pv_err *err)
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
                             .jobs = 1,
-                            .color = want_color(c->color),
+                            .color = want_color(c->color, fd),
                             .quiet = c->quiet,
-                            .terminal = able_terminal(),
-                            .verbose = c->verbose};
+                            .terminal = able_terminal(fd),
+                            .verbose = c->verbose,
+                            .reports = c->reports};
+    struct pv_run_info info;
+    cleanup_free const char **names = NULL;
+    char host[256] = "", dir[PATH_MAX] = "";
     int rc = -1;
 
-    if (config && pv_find_tests(&c->paths, &c->only, &files, err) == 0)
+    if (config && pv_find_tests(&c->paths, &c->only, &files, err) == 0) {
+        names = file_names(&files);
+        info = run_info(c, names, files.n, host, dir);
+        o.info = &info;
         rc = pv_runner_run(&files, &o, err);
+    }
     pv_test_list_free(&files);
     pv_config_free(config);
     return rc;
@@ -180,7 +253,8 @@ static int run(const struct test_cmd *c, struct pv_err *err)
 
 int pv_cmd_test(int argc, char **argv)
 {
-    struct test_cmd c = {.accel = PV_ACCEL_AUTO, .timeout_ns = 300 * PV_NSEC_PER_SEC};
+    struct test_cmd c = {
+        .accel = PV_ACCEL_AUTO, .timeout_ns = 300 * PV_NSEC_PER_SEC, .argc = argc, .argv = argv};
     struct pv_err err = PV_ERR_INIT;
     int rc = parse(&c, argc, argv, &err);
 

@@ -242,30 +242,69 @@ bool pv_report_failed(const struct pv_file_report *f)
     return f->outcome == PV_FAIL;
 }
 
-void pv_file_report_fini(struct pv_file_report *f)
+/* Each: frees a list and what it holds. */
+
+static void free_tests(struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_tests; i++) {
         free(f->tests[i].name);
         free(f->tests[i].msg);
     }
+    free(f->tests);
+    f->tests = NULL;
+    f->n_tests = 0;
+}
+
+static void free_consoles(struct pv_file_report *f)
+{
     for (size_t i = 0; i < f->n_consoles; i++) {
         free(f->consoles[i].vm);
         free(f->consoles[i].tail);
-    }
-    for (size_t i = 0; i < f->n_logs; i++) {
-        free(f->logs[i].vm);
-        free(f->logs[i].path);
-    }
-    for (size_t i = 0; i < f->n_steps; i++) {
-        free(f->steps[i].vm);
-        free(f->steps[i].text);
     }
     for (size_t i = 0; i < f->n_texts; i++) {
         free(f->texts[i].vm);
         free(f->texts[i].text);
     }
-    free(f->steps);
+    free(f->consoles);
     free(f->texts);
+    f->consoles = NULL;
+    f->texts = NULL;
+    f->n_consoles = f->n_texts = 0;
+}
+
+static void free_steps(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_steps; i++) {
+        free(f->steps[i].vm);
+        free(f->steps[i].text);
+    }
+    free(f->steps);
+    f->steps = NULL;
+    f->n_steps = 0;
+}
+
+void pv_report_shed(struct pv_file_report *f)
+{
+    bool failed = false;
+
+    for (size_t i = 0; i < f->n_tests; i++)
+        failed |= f->tests[i].outcome == PV_FAIL;
+    if (!failed)
+        free_tests(f);
+    free_consoles(f);
+    free_steps(f);
+    pv_buf_free(&f->output);
+}
+
+void pv_file_report_fini(struct pv_file_report *f)
+{
+    free_tests(f);
+    free_consoles(f);
+    free_steps(f);
+    for (size_t i = 0; i < f->n_logs; i++) {
+        free(f->logs[i].vm);
+        free(f->logs[i].path);
+    }
     for (size_t i = 0; i < f->n_findings; i++) {
         free(f->findings[i].vm);
         free(f->findings[i].headline);
@@ -277,8 +316,6 @@ void pv_file_report_fini(struct pv_file_report *f)
         free(f->vms[i].state);
     }
     free(f->vms);
-    free(f->tests);
-    free(f->consoles);
     free(f->logs);
     free(f->msg);
     free(f->phase);

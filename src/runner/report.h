@@ -116,6 +116,11 @@ void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
 void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
+/*
+ * Frees what only reports of the file by itself show: output, steps, consoles, and the sub-tests unless one
+ * of them failed.  What the run's end needs stays: the verdict, messages of failures, logs.
+ */
+void pv_report_shed(struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);
 
 void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st);

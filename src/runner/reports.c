@@ -49,12 +49,14 @@ struct pv_reports {
     size_t tap_points;
     struct whole wholes[WHOLES];
     struct pv_totals totals;
-    size_t n_done;
     int64_t started;
 };
 
 void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f)
 {
+    pv_junit_count(f, &t->junit);
+    if (!f->ran)
+        return;
     t->files++;
     if (f->interrupted)
         t->interrupted++;
@@ -72,7 +74,6 @@ void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f)
         *(o == PV_OK ? &t->tests_passed : o == PV_FAIL ? &t->tests_failed : &t->tests_skipped) += 1;
     }
     t->tests += f->n_tests;
-    pv_junit_count(f, &t->junit);
 }
 
 bool pv_reports_want_steps(const struct pv_report_opts *o)
@@ -359,11 +360,11 @@ static void write_whole(struct pv_reports *rs, enum whole_kind k, const struct p
 
 static struct pv_run_end so_far(const struct pv_reports *rs)
 {
-    return (struct pv_run_end){.totals = rs->totals,
-                               .not_run =
-                                   rs->info->n_selected > rs->n_done ? rs->info->n_selected - rs->n_done : 0,
-                               .exit_code = -1,
-                               .duration_ns = pv_now() - rs->started};
+    return (struct pv_run_end){
+        .totals = rs->totals,
+        .not_run = rs->info->n_selected > rs->totals.files ? rs->info->n_selected - rs->totals.files : 0,
+        .exit_code = -1,
+        .duration_ns = pv_now() - rs->started};
 }
 
 /* ---- all of them ---- */
@@ -471,7 +472,6 @@ void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f)
     struct pv_run_end end;
 
     pv_totals_add(&rs->totals, f);
-    rs->n_done++;
     if (rs->json.open) {
         pv_json_file(&b, f);
         stream_put(&rs->json, &b);

@@ -47,8 +47,8 @@ struct pv_run_info {
     unsigned shard, shards;   /* 3 of 8; 0 of 0 when the run is not sharded */
     const char *const *files; /* names of all files of the unsharded run, what merge checks against */
     size_t n_files;
-    const char *const *selected; /* names of those that this run runs */
-    size_t n_selected;
+    const char *const *selected; /* names of those that this run runs; NULL: all */
+    size_t n_selected;           /* their number, in either case */
 };
 
 /* testcase elements, which are sub-tests and what files say of themselves. */
@@ -88,7 +88,7 @@ struct pv_reports *pv_reports_open(const struct pv_report_opts *o, const struct 
                                    struct pv_loop *loop, struct pv_err *err);
 /* The file has started (again, under --retries). */
 void pv_reports_begin(struct pv_reports *rs, const struct pv_file_report *f);
-/* The file has ended, its report is complete. */
+/* The file has ended, its report is complete; or (f->ran is false) it will not be started any more. */
 void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f);
 /*
  * Completes all of them.  exit_code is told in the reports.  -1 with *err when one could not be written, now

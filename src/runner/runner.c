@@ -12,6 +12,7 @@
 #include "runner/live.h"
 #include "runner/out.h"
 #include "runner/report.h"
+#include "runner/reports.h"
 #include "runner/rundir.h"
 #include "runner/slot.h"
 #include "runner/text.h"
@@ -31,6 +32,8 @@ struct runner {
     size_t next; /* file to start */
     struct pv_out out;
     struct pv_live *live;
+    struct pv_reports *machine; /* reports for machines and browsers; NULL: none was asked for */
+    int64_t started;
     struct pv_watch signals;
     int sigfd;
     sigset_t old_mask;
@@ -71,6 +74,8 @@ static void fill_slots(struct runner *r)
             return;
         }
         pv_live_begin(r->live, &r->reports[r->next], -1);
+        if (r->machine)
+            pv_reports_begin(r->machine, &r->reports[r->next]);
         r->next++;
     }
 }
@@ -100,7 +105,9 @@ static void on_slot_end(struct slot *s)
     pv_live_end(r->live, s->report, true);
     pv_format_file(&text, s->report, &r->style);
     pv_live_put(r->live, &text);
-    pv_buf_free(&s->report->output); /* shown; thousands of files must not add up */
+    if (r->machine)
+        pv_reports_file(r->machine, s->report);
+    pv_report_shed(s->report); /* shown; thousands of files must not add up */
     fill_slots(r);
 }
 
@@ -127,7 +134,8 @@ static void on_out_error(struct pv_out *o)
     struct runner *r = PV_CONTAINER_OF(o, struct runner, out);
 
     if (!r->failed)
-        pv_err_sys(r->err, o->error, "cannot write the report to standard output");
+        pv_err_sys(r->err, o->error, "cannot write the report to standard %s",
+                   r->out.fd == STDOUT_FILENO ? "output" : "error");
     r->failed = true;
     stop_all(r);
 }
@@ -168,7 +176,7 @@ static int set_up(struct runner *r, struct pv_err *err)
     r->loop = pv_loop_new(err);
     if (!r->loop || watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
         return -1;
-    pv_out_init(&r->out, r->loop, STDOUT_FILENO);
+    pv_out_init(&r->out, r->loop, pv_reports_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
     r->out.on_error = on_out_error;
     r->live =
         pv_live_new(r->loop, &r->out, &(struct pv_live_opts){r->o->terminal, r->o->jobs, r->style}, err);
@@ -183,6 +191,7 @@ static int set_up(struct runner *r, struct pv_err *err)
     for (size_t i = 0; i < r->files->n; i++) {
         r->reports[i].name = r->files->v[i].name;
         r->reports[i].path = r->files->v[i].path;
+        r->reports[i].base_ns = r->started;
         pv_live_expect(r->live, -1);
     }
     return 0;
@@ -194,6 +203,13 @@ static void flush_out(struct runner *r)
     while (!out_done(r) && pv_loop_run(r->loop, out_done, r, pv_deadline(PV_NSEC_PER_SEC / 5), NULL) == 1 &&
            !r->stop_signal)
         ;
+}
+
+static const char *stopped_by(const struct runner *r)
+{
+    if (!r->stop_signal)
+        return NULL;
+    return r->stop_signal == SIGINT ? "SIGINT" : r->stop_signal == SIGTERM ? "SIGTERM" : "SIGHUP";
 }
 
 static int run_all(struct runner *r, struct pv_err *err)
@@ -209,12 +225,7 @@ static int run_all(struct runner *r, struct pv_err *err)
         return -1;
     pv_live_finish(r->live);
     pv_buf_addc(&text, '\n');
-    pv_format_summary(&text, r->reports, r->files->n,
-                      r->stop_signal ? (r->stop_signal == SIGINT    ? "SIGINT"
-                                        : r->stop_signal == SIGTERM ? "SIGTERM"
-                                                                    : "SIGHUP")
-                                     : NULL,
-                      &r->style);
+    pv_format_summary(&text, r->reports, r->files->n, stopped_by(r), &r->style);
     pv_live_put(r->live, &text);
     flush_out(r);
     if (r->failed)
@@ -225,6 +236,29 @@ static int run_all(struct runner *r, struct pv_err *err)
         if (pv_report_failed(&r->reports[i]))
             return 1;
     return 0;
+}
+
+static int run_and_report(struct runner *r, struct pv_err *err)
+{
+    const struct pv_report_opts *w = &r->o->reports;
+    struct pv_err report_err = PV_ERR_INIT;
+    int rc;
+
+    if (w->json || w->junit || w->html || w->tap) {
+        r->machine = pv_reports_open(w, r->o->info, r->loop, err);
+        if (!r->machine)
+            return -1;
+    }
+    rc = run_all(r, err);
+    if (!r->machine)
+        return rc;
+    for (size_t i = 0; i < r->files->n; i++)
+        if (!r->reports[i].ran)
+            pv_reports_file(r->machine, &r->reports[i]);
+    if (pv_reports_end(r->machine, rc < 0 ? 2 : rc, stopped_by(r), &report_err) == 0 || rc < 0)
+        return rc;
+    *err = report_err;
+    return -1;
 }
 
 static bool kept_any(const struct runner *r)
@@ -242,6 +276,7 @@ static void tear_down(struct runner *r)
     if (r->loop && any_running(r))
         pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
     pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
+    pv_reports_free(r->machine);
     pv_live_free(r->live);
     if (r->out.loop)
         pv_out_fini(&r->out);
@@ -267,11 +302,12 @@ int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o,
                        .reports = reports,
                        .signals = {.fd = -1},
                        .sigfd = -1,
+                       .started = pv_now(),
                        .err = err};
     int rc;
 
     sigprocmask(SIG_BLOCK, NULL, &r.old_mask);
-    rc = set_up(&r, err) < 0 ? -1 : run_all(&r, err);
+    rc = set_up(&r, err) < 0 ? -1 : run_and_report(&r, err);
     tear_down(&r);
     return rc;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "runner/find.h"
+#include "runner/reports.h"
 #include "runner/result.h"
 
 struct pv_err;
@@ -26,14 +27,17 @@ struct pv_run_opts {
      */
     void (*run)(const struct pv_run_file *file, struct pv_result *result, void *arg);
     void *arg;
-    int64_t timeout_ns; /* per file */
-    unsigned jobs;      /* files side by side, at least 1 */
+    int64_t timeout_ns;             /* per file */
+    unsigned jobs;                  /* files side by side, at least 1 */
+    struct pv_report_opts reports;  /* files for machines and browsers */
+    const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;
-    bool terminal; /* standard output is a terminal that can move its cursor: live lines */
+    bool terminal; /* that output is a terminal that can move its cursor: live lines */
 };
 
 /*
- * Blocks until all have run, or SIGINT, SIGTERM or SIGHUP came.  The report goes to standard output.
+ * Blocks until all have run, or SIGINT, SIGTERM or SIGHUP came.  The report for people goes to standard
+ * output, or to standard error when another has that.
  * Returns the exit code: 0 all passed, 1 something failed, 128 + signal; or -1 with *err.
  */
 int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o, struct pv_err *err);

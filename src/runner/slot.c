@@ -88,6 +88,7 @@ static _Noreturn void child_main(const struct slot *s, const struct pv_test_file
                                  const struct pv_run_opts *o, int sock, int out, pid_t supervisor)
 {
     struct sigaction sa = {.sa_handler = on_term};
+    struct pv_result *result;
     struct pv_run_file rf = {
         .path = file->path, .name = file->name, .root = file->root, .log_dir = s->log_dir};
     sigset_t none;
@@ -103,7 +104,10 @@ static _Noreturn void child_main(const struct slot *s, const struct pv_test_file
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (getppid() != supervisor)
         raise(SIGTERM);
-    o->run(&rf, pv_result_new(CHILD_SOCK), o->arg);
+    result = pv_result_new(CHILD_SOCK);
+    if (s->want_steps)
+        pv_result_want_steps(result);
+    o->run(&rf, result, o->arg);
     fflush(NULL);
     _exit(0);
 }
@@ -305,6 +309,9 @@ static void on_exit_of_child(struct pv_watch *w, uint32_t events)
     close_out(s);
     s->report->duration_ns = pv_now() - s->started;
     judge(s, status);
+    if (s->want_steps)
+        pv_report_load_consoles(s->report,
+                                pv_report_failed(s->report) ? PV_CONSOLE_FAILED_MAX : PV_CONSOLE_PASSED_MAX);
     settle_logs(s);
     free(s->log_dir);
     s->log_dir = NULL;
@@ -404,6 +411,8 @@ int slot_start(struct slot *s, const struct pv_test_file *file, struct pv_file_r
     }
     fflush(NULL);
     s->started = pv_now();
+    s->want_steps = pv_reports_want_steps(&o->reports);
+    report->begin_ns = s->started - report->base_ns;
     s->pid = fork();
     if (s->pid == 0)
         child_main(s, file, o, sv[1], out[1], supervisor);

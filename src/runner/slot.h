@@ -32,6 +32,7 @@ struct slot {
     int64_t started;
     int64_t timeout_ns;
     bool timed_out;
+    bool want_steps;               /* a report shows the timeline */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
     void (*on_notice)(struct slot *s, const char *text, size_t n);
