@@ -26,6 +26,16 @@
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 #define DEFAULT_MEMORY (UINT64_C(512) << 20)
 
+static uint64_t memory_of(const struct pv_boot_opts *o)
+{
+    return o->memory ? o->memory : DEFAULT_MEMORY;
+}
+
+static unsigned cpus_of(const struct pv_boot_opts *o)
+{
+    return o->cpus ? o->cpus : 1;
+}
+
 /* What the steps of one boot make on the way; all of it is gone when boot returns. */
 struct boot {
     struct pv_guest *g;
@@ -252,8 +262,8 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .kvm = b->kvm,
         .machine = p->machine,
         .cpu = p->cpu,
-        .memory = b->o->memory ? b->o->memory : DEFAULT_MEMORY,
-        .cpus = b->o->cpus ? b->o->cpus : 1,
+        .memory = memory_of(b->o),
+        .cpus = cpus_of(b->o),
         .disks = disks,
         .vsock_kind = g->vsock->kind,
         .vsock_fd = g->vsock->qemu_fd,
@@ -305,7 +315,7 @@ static const struct {
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
     struct boot b = {.g = g, .o = o, .initrd_fd = -1};
-    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start = pv_now();
+    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start;
     int r = 0;
 
     if (g->parent)
@@ -313,8 +323,9 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     if (g->state != PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
                           g->name, pv_guest_state_name(g->state));
-    if (check_opts(o, err) < 0)
+    if (check_opts(o, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), err) < 0)
         return pv_err_wrap(err, "cannot boot %s", g->name);
+    start = pv_now();
     if (!timeout)
         timeout = DEFAULT_TIMEOUT;
     b.deadline = pv_deadline(timeout);

@@ -120,6 +120,16 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
         pv_err_append(err, "\n--- console of %s: empty ---", pv_guest_croot(g)->name);
 }
 
+int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err)
+{
+    if (g->taken || !g->env->take)
+        return 0;
+    if (g->env->take(g->name, memory, cpus, g->env->arg, err) < 0)
+        return -1;
+    g->taken = true;
+    return 0;
+}
+
 void pv_guest_teardown(struct pv_guest *g)
 {
     pv_session_free(g->session);
@@ -129,6 +139,9 @@ void pv_guest_teardown(struct pv_guest *g)
     if (g->vsock)
         g->vsock->ops->free(g->vsock);
     g->vsock = NULL;
+    if (g->taken && g->env->give)
+        g->env->give(g->name, g->env->arg);
+    g->taken = false;
 }
 
 /* Notices that QEMU has ended since the last look. */

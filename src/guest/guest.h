@@ -39,6 +39,12 @@ struct pv_guest_env {
                    void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
     /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
     void (*phase)(const char *vm, const char *what, void *arg);
+    /*
+     * Memory (bytes) and CPUs for a VM: blocks (runs the loop) until they are there.  0, or -1 with *err
+     * (class usage: more than could ever be had).  give returns what was taken for that VM.  NULL: no limit.
+     */
+    int (*take)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+    void (*give)(const char *vm, void *arg);
     /* A VM (no worker) has come to a state; for the runner. May be NULL. */
     void (*state)(const char *vm, enum pv_guest_state state, void *arg);
     void *arg;
@@ -84,7 +90,10 @@ const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or 
 /* Last console lines, harmless for a terminal; nothing before boot. */
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 
-/* All options are checked before QEMU is started; see SPEC 2. */
+/*
+ * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first (env->take),
+ * for which the timeout does not count.
+ */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);
 /* Asks the agent, waits 10 s, kills. Not running any more: nothing, 0. Not booted: class usage. */
 int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err);

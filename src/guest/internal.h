@@ -27,6 +27,7 @@ struct pv_guest {
     struct pv_vm *vm;       /* from boot on; kept after its end for the console's tail */
     struct pv_vsock *vsock; /* while running */
     struct pv_session *session;
+    bool taken;       /* memory and CPUs, from env->take */
     bool stopping;    /* shutdown was asked for: an end is what we want */
     char *end_reason; /* why it is dead, once it is */
 };
@@ -56,7 +57,13 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err);
 
-/* Closes the channel and ends QEMU; the console's tail stays. */
+/*
+ * Takes memory and CPUs from the pool (waits for them): the first thing that a boot and a resume do, before
+ * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.
+ */
+int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err);
+
+/* Closes the channel and ends QEMU, gives back what was taken; the console's tail stays. */
 void pv_guest_teardown(struct pv_guest *g);
 
 /*
