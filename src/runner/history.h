@@ -54,7 +54,8 @@ void pv_history_partial(struct pv_history *h);
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns);
 /*
  * Writes what was put; forgets files that are gone.  Nothing was put: does nothing.  Waits for another run
- * that saves, at most 5 s.  -1 with *err when it could not be written.
+ * that saves, at most 5 s.  -1 with *err when it could not be written; what is no history of ours is replaced
+ * in the cache, but not where the user named a file.
  */
 int pv_history_save(struct pv_history *h, struct pv_err *err);
 

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runner/history.h"
+#include "util/err.h"
+#include "util/path.h"
+
+static char dir[] = "/tmp/pv-history-test-XXXXXX";
+
+static void put_text(const char *path, const char *text)
+{
+    cleanup_free char *parent = pv_path_dirname(path);
+    cleanup_close int fd = -1;
+
+    assert_int_equal(pv_mkdir_p(parent, 0700, NULL), 0);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pv_write_all(fd, text, strlen(text)), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(setenv("XDG_CACHE_HOME", dir, 1), 0);
+    put_text("p/t/a.lua", "");
+    put_text("p/t/b.lua", "");
+    put_text("p/t/\xff%.lua", "");
+    put_text("q/t/a.lua", "");
+    assert_int_equal(symlink("p", "link"), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return chdir("/") < 0 ? -1 : pv_rm_rf(dir);
+}
+
+static struct pv_history *load(const char *project, const char *file, const char *want_notice)
+{
+    char notice[512];
+    struct pv_history *h = pv_history_load(project, file, notice);
+
+    if (!*want_notice)
+        assert_string_equal(notice, "");
+    else if (!strstr(notice, want_notice))
+        fail_msg("'%s' is not in '%s'", want_notice, notice);
+    return h;
+}
+
+static void save(struct pv_history *h)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    if (pv_history_save(h, &err) < 0)
+        fail_msg("%s", err.text);
+    pv_history_free(h);
+}
+
+static void test_round(void **state)
+{
+    struct pv_history *h = load("p", NULL, "");
+
+    (void)state;
+    assert_false(pv_history_known(h));
+    assert_int_equal(pv_history_duration(h, "p/t/a.lua"), -1);
+    assert_false(pv_history_failed(h, "p/t/a.lua"));
+    save(h); /* nothing was put */
+    h = load("p", NULL, "");
+    assert_false(pv_history_known(h));
+    pv_history_put(h, "p/t/a.lua", true, 5);
+    pv_history_put(h, "p/t/\xff%.lua", false, 7);
+    save(h);
+
+    h = load("link", NULL, ""); /* the same project, the same files, by other ways */
+    assert_true(pv_history_known(h));
+    assert_int_equal(pv_history_duration(h, "link/t/a.lua"), 5);
+    assert_true(pv_history_failed(h, "p/t/../t/a.lua"));
+    assert_int_equal(pv_history_duration(h, "p/t/\xff%.lua"), 7);
+    assert_int_equal(pv_history_duration(h, "p/t/b.lua"), -1);
+    assert_int_equal(pv_history_duration(h, "q/t/a.lua"), -1);
+    pv_history_put(h, "p/t/a.lua", false, -1); /* passed, duration not known */
+    save(h);
+    h = load("p", NULL, "");
+    assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 5);
+    assert_false(pv_history_failed(h, "p/t/a.lua"));
+    pv_history_free(h);
+    h = load("q", NULL, ""); /* a project of its own */
+    assert_false(pv_history_known(h));
+    pv_history_free(h);
+}
+
+static void test_partial(void **state)
+{
+    struct pv_history *h = load("p", NULL, "");
+
+    (void)state;
+    pv_history_put(h, "p/t/a.lua", true, 11);
+    pv_history_put(h, "p/t/b.lua", false, 12);
+    save(h);
+    h = load("p", NULL, "");
+    pv_history_partial(h);
+    pv_history_put(h, "p/t/a.lua", false, 1);
+    pv_history_put(h, "p/t/b.lua", true, 1);
+    save(h);
+    h = load("p", NULL, "");
+    assert_true(pv_history_failed(h, "p/t/a.lua"));
+    assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 11);
+    assert_true(pv_history_failed(h, "p/t/b.lua"));
+    assert_int_equal(pv_history_duration(h, "p/t/b.lua"), 12);
+    pv_history_free(h);
+}
+
+static void test_gone(void **state)
+{
+    struct pv_history *h = load("p", NULL, "");
+
+    (void)state;
+    put_text("p/t/gone.lua", "");
+    pv_history_put(h, "p/t/gone.lua", true, 3);
+    save(h);
+    assert_int_equal(unlink("p/t/gone.lua"), 0);
+    h = load("p", NULL, "");
+    assert_true(pv_history_failed(h, "p/t/gone.lua"));
+    pv_history_put(h, "p/t/a.lua", false, 3);
+    save(h);
+    h = load("p", NULL, "");
+    assert_false(pv_history_failed(h, "p/t/gone.lua"));
+    pv_history_free(h);
+}
+
+/* Each is ignored with its reason, and replaced by the next save. */
+static void test_damaged(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"", "line"},
+        {"{", "line"},
+        {"[]", "it is no provium-history/1"},
+        {"{\"schema\": \"provium-history/2\", \"files\": {}}", "it is no provium-history/1"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"/elsewhere\", \"files\": {}}",
+         "another project"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"@\"}", "it has no files"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"@\", \"files\": {\"a\": 1}}", "damaged"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"@\", \"files\": {\"a\": {\"failed\": 1}}}",
+         "damaged"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"@\", \"files\": {\"a\": {\"failed\": true, "
+         "\"duration_ns\": -1}}}",
+         "damaged"},
+        {"{\"schema\": \"provium-history/1\", \"project\": \"@\", \"files\": {\"a\": {\"failed\": true, "
+         "\"duration_ns\": \"1\"}}}",
+         "damaged"},
+    };
+    struct pv_history *h = load("p", NULL, "");
+    cleanup_free char *path = pv_xstrdup(pv_history_path(h));
+    char real[4096];
+
+    (void)state;
+    pv_history_free(h);
+    assert_non_null(realpath("p", real));
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        const char *at = strchr(cases[i].text, '@');
+        cleanup_free char *text =
+            at ? pv_xasprintf("%.*s%s%s", (int)(at - cases[i].text), cases[i].text, real, at + 1)
+               : pv_xstrdup(cases[i].text);
+
+        put_text(path, text);
+        h = load("p", NULL, cases[i].why);
+        assert_false(pv_history_known(h));
+        pv_history_put(h, "p/t/a.lua", true, (int64_t)i);
+        save(h);
+        h = load("p", NULL, "");
+        assert_int_equal(pv_history_duration(h, "p/t/a.lua"), i);
+        pv_history_free(h);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0); /* must not block */
+    h = load("p", NULL, "is ignored");
+    pv_history_free(h);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_no_place(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_history *h;
+
+    (void)state;
+    setenv("XDG_CACHE_HOME", "/proc/none", 1);
+    h = load("p", NULL, "are not kept");
+    pv_history_put(h, "p/t/a.lua", true, 1);
+    assert_int_equal(pv_history_save(h, &err), -1);
+    assert_non_null(strstr(err.text, "/proc/none"));
+    pv_history_free(h);
+    setenv("XDG_CACHE_HOME", dir, 1);
+}
+
+/* A file that is named goes to other machines: the project lies elsewhere there. */
+static void test_named(void **state)
+{
+    struct pv_history *h = load("p", "named.json", "");
+
+    (void)state;
+    assert_string_equal(pv_history_path(h), "named.json");
+    pv_history_put(h, "p/t/a.lua", true, 21);
+    pv_history_put(h, "p/t/b.lua", true, 22);
+    save(h);
+    h = load("q", "named.json", "");
+    assert_int_equal(pv_history_duration(h, "q/t/a.lua"), 21);
+    pv_history_put(h, "q/t/a.lua", false, 23);
+    save(h);
+    h = load("p", "named.json", "");
+    assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 23);
+    assert_int_equal(pv_history_duration(h, "p/t/b.lua"), 22); /* which q does not have */
+    pv_history_free(h);
+    h = load("p", "p/t/b.lua", "is ignored"); /* a slip must not cost a test */
+    pv_history_put(h, "p/t/a.lua", true, 1);
+    assert_int_equal(pv_history_save(h, NULL), -1);
+    pv_history_free(h);
+    h = pv_history_load("p", "none/at/all.json", (char[512]){0});
+    pv_history_put(h, "p/t/a.lua", true, 1);
+    assert_int_equal(pv_history_save(h, NULL), -1);
+    pv_history_free(h);
+}
+
+enum { RUNS = 8, ROUNDS = 40 };
+
+/* Runs that save at once, each its own file: none is lost, and a reader never sees half a file. */
+static void test_at_once(void **state)
+{
+    struct pv_history *h;
+
+    (void)state;
+    for (int i = 0; i < RUNS; i++) {
+        cleanup_free char *path = pv_xasprintf("p/t/run%d.lua", i);
+
+        put_text(path, "");
+        if (fork() == 0) {
+            for (int n = 1; n <= ROUNDS; n++) {
+                char notice[512];
+                struct pv_err err = PV_ERR_INIT;
+
+                h = pv_history_load("p", NULL, notice);
+                pv_history_put(h, path, true, n);
+                if (notice[0] || pv_history_save(h, &err) < 0) {
+                    fprintf(stderr, "%s %s\n", notice, err.text);
+                    _exit(1);
+                }
+                pv_history_free(h);
+            }
+            _exit(0);
+        }
+    }
+    for (int i = 0, status; i < RUNS; i++) {
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    h = load("p", NULL, "");
+    for (int i = 0; i < RUNS; i++) {
+        cleanup_free char *path = pv_xasprintf("p/t/run%d.lua", i);
+
+        assert_int_equal(pv_history_duration(h, path), ROUNDS);
+    }
+    pv_history_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round),   cmocka_unit_test(test_partial), cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_named),   cmocka_unit_test(test_no_place),
+        cmocka_unit_test(test_at_once),
+    };
+
+    return cmocka_run_group_tests_name("runner-history", tests, set_up, tear_down);
+}

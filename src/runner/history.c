@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CACHE/history/HASH.json, HASH of the project's directory, below 0700:
+ *
+ *     {"schema": "provium-history/1", "project": "/home/u/p",
+ *      "files": {"tests/boot.lua": {"duration_ns": 2100000000, "failed": false}}}
+ *
+ * A file that is named by --history has the same form, and no "project" that would have to be right: it is
+ * there to be taken to other machines.  HASH.json.lock is held while saving; a lock on the file itself would
+ * go away with it at the rename.
+ */
+#include "runner/history.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+#define SCHEMA "provium-history/1"
+#define LOCK_LIMIT (5 * PV_NSEC_PER_SEC)
+
+enum { HISTORY_MAX = 32 << 20 };
+
+struct pv_history {
+    char *project; /* real path */
+    char *path;    /* NULL: there is no place for it */
+    char *why_not; /* then */
+    bool named;    /* by the user: for any directory */
+    bool partial;
+    bool known;
+    json_t *files; /* as read, with what was put */
+    json_t *put;   /* of this run */
+};
+
+static char *real_path(const char *path)
+{
+    char buf[PATH_MAX];
+
+    return pv_xstrdup(realpath(path, buf) ? buf : path);
+}
+
+/* FNV-1a: names a file; that it is the right one is told by "project". */
+static uint64_t hash_of(const char *s)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (; *s; s++)
+        h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* Sets path, or why_not. */
+static void choose_place(struct pv_history *h, const char *file)
+{
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *cache = NULL, *dir = NULL;
+
+    h->named = file != NULL;
+    if (file) {
+        h->path = pv_xstrdup(file);
+        return;
+    }
+    cache = pv_cache_dir(&err);
+    dir = cache ? pv_xasprintf("%s/history", cache) : NULL;
+    if (dir && pv_mkdir_p(dir, 0700, &err) == 0)
+        h->path = pv_xasprintf("%s/%016llx.json", dir, (unsigned long long)hash_of(h->project));
+    else
+        h->why_not = pv_xstrdup(err.text);
+}
+
+/* ---- reading: whatever it holds is checked ---- */
+
+static bool entry_is_good(const json_t *e)
+{
+    const json_t *duration = json_object_get(e, "duration_ns");
+
+    if (!json_is_object(e) || !json_is_boolean(json_object_get(e, "failed")))
+        return false;
+    return !duration || (json_is_integer(duration) && json_integer_value(duration) >= 0);
+}
+
+/* NULL when the file holds a history of ours, else what is wrong with it. */
+static const char *fault(const struct pv_history *h, const json_t *top)
+{
+    const char *schema = json_string_value(json_object_get(top, "schema"));
+    const char *project = json_string_value(json_object_get(top, "project"));
+    json_t *files = json_object_get(top, "files"), *entry;
+    const char *name;
+
+    if (!schema || strcmp(schema, SCHEMA) != 0)
+        return "it is no " SCHEMA;
+    if (!h->named && (!project || strcmp(project, h->project) != 0))
+        return "it is of another project";
+    if (!json_is_object(files))
+        return "it has no files";
+    json_object_foreach(files, name, entry)
+    {
+        if (!entry_is_good(entry))
+            return "an entry is damaged";
+    }
+    return NULL;
+}
+
+/* The files in it; NULL with why "" when there is none yet, else the reason. */
+static json_t *read_files(const struct pv_history *h, char why[static 400])
+{
+    cleanup_close int fd = open(h->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    json_error_t je;
+    json_t *top, *files;
+    struct stat st;
+    const char *bad;
+
+    why[0] = '\0';
+    if (fd < 0) {
+        if (errno != ENOENT)
+            snprintf(why, 400, "%s", strerror(errno));
+        return NULL;
+    }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > HISTORY_MAX) {
+        snprintf(why, 400, "it is no file of a size that a history has");
+        return NULL;
+    }
+    top = json_loadfd(fd, JSON_REJECT_DUPLICATES, &je);
+    if (!top) {
+        snprintf(why, 400, "line %d: %s", je.line, je.text);
+        return NULL;
+    }
+    bad = fault(h, top);
+    files = bad ? NULL : json_incref(json_object_get(top, "files"));
+    if (bad)
+        snprintf(why, 400, "%s", bad);
+    json_decref(top);
+    return files;
+}
+
+struct pv_history *pv_history_load(const char *project, const char *file, char notice[static 512])
+{
+    struct pv_history *h = pv_xcalloc(1, sizeof(*h));
+    char why[400];
+
+    notice[0] = '\0';
+    h->project = real_path(project);
+    h->put = json_object();
+    choose_place(h, file);
+    if (!h->path) {
+        snprintf(notice, 512, "the last run's results are not kept: %.400s", h->why_not);
+    } else {
+        h->files = read_files(h, why);
+        h->known = h->files != NULL;
+        if (why[0])
+            snprintf(notice, 512, "the record of earlier runs, '%.180s', is ignored: %.250s", h->path, why);
+    }
+    if (!h->files)
+        h->files = json_object();
+    return h;
+}
+
+void pv_history_free(struct pv_history *h)
+{
+    if (!h)
+        return;
+    json_decref(h->files);
+    json_decref(h->put);
+    free(h->project);
+    free(h->path);
+    free(h->why_not);
+    free(h);
+}
+
+bool pv_history_known(const struct pv_history *h)
+{
+    return h->known;
+}
+
+const char *pv_history_path(const struct pv_history *h)
+{
+    return h->path ? h->path : "";
+}
+
+/* ---- entries ---- */
+
+/*
+ * The path below the project, as JSON takes it: bytes that are no UTF-8 (and '%') as %XX.  The directories
+ * are resolved, the file's own name is not: a link to a test is a test of its own.
+ */
+static char *key_of(const struct pv_history *h, const char *path)
+{
+    cleanup_free char *given = pv_path_dirname(path), *dir = real_path(given);
+    cleanup_free char *full = pv_xasprintf("%s/%s", strcmp(dir, "/") ? dir : "", pv_path_basename(path));
+    size_t n = strlen(h->project);
+    const char *rest = full;
+    struct pv_buf key = {0};
+
+    if (!strncmp(full, h->project, n) && full[n] == '/')
+        rest = full + n + 1;
+    pv_buf_adds(&key, "");
+    for (const char *p = rest; *p; p++)
+        if (*p == '%' || (*p & 0x80))
+            pv_buf_addf(&key, "%%%02X", (unsigned char)*p);
+        else
+            pv_buf_addc(&key, *p);
+    return key.data;
+}
+
+static const json_t *entry_of(const struct pv_history *h, const char *path)
+{
+    cleanup_free char *key = key_of(h, path);
+
+    return json_object_get(h->files, key);
+}
+
+int64_t pv_history_duration(const struct pv_history *h, const char *path)
+{
+    const json_t *duration = json_object_get(entry_of(h, path), "duration_ns");
+
+    return duration ? json_integer_value(duration) : -1;
+}
+
+bool pv_history_failed(const struct pv_history *h, const char *path)
+{
+    return json_is_true(json_object_get(entry_of(h, path), "failed"));
+}
+
+void pv_history_partial(struct pv_history *h)
+{
+    h->partial = true;
+}
+
+void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns)
+{
+    cleanup_free char *key = key_of(h, path);
+    json_t *e;
+
+    if (h->partial && !failed)
+        return;
+    e = json_pack("{s:b}", "failed", failed);
+    if (duration_ns >= 0 && !h->partial)
+        json_object_set_new(e, "duration_ns", json_integer(duration_ns));
+    json_object_set_new(h->put, key, e);
+}
+
+/* ---- saving ---- */
+
+static void merge_entry(json_t *files, const char *key, json_t *put)
+{
+    json_t *old = json_object_get(files, key), *duration = json_object_get(old, "duration_ns");
+
+    if (duration && !json_object_get(put, "duration_ns"))
+        json_object_set(put, "duration_ns", duration);
+    json_object_set(files, key, put);
+}
+
+/* Test files of this project that were removed or renamed; others may be on another machine. */
+static void forget_gone(const struct pv_history *h, json_t *files)
+{
+    const char *key;
+    json_t *entry;
+    void *next;
+
+    json_object_foreach_safe(files, next, key, entry)
+    {
+        cleanup_free char *path = pv_path_join(h->project, key);
+        struct stat st;
+
+        if (!strchr(key, '%') && lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+            json_object_del(files, key);
+    }
+}
+
+static int lock(const char *path, struct pv_err *err)
+{
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    int64_t deadline = pv_deadline(LOCK_LIMIT);
+
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot open '%s'", path);
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        static const struct timespec pause = {.tv_nsec = 10 * PV_NSEC_PER_MSEC};
+
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return pv_err_sys(err, errno, "cannot lock '%s'", path);
+        if (pv_now() >= deadline)
+            return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s' for 5 s", path);
+        nanosleep(&pause, NULL); /* the run is over: no loop is left that could wait */
+    }
+    return pv_steal_fd(&fd);
+}
+
+static int write_file(const struct pv_history *h, json_t *files, struct pv_err *err)
+{
+    cleanup_free char *tmp = pv_xasprintf("%s.XXXXXX", h->path);
+    cleanup_close int fd = mkostemp(tmp, O_CLOEXEC);
+    json_t *top;
+    int rc = 0;
+
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot make a file beside '%s'", h->path);
+    top = json_pack("{s:s, s:O}", "schema", SCHEMA, "files", files);
+    if (!h->named) /* a directory whose name is no UTF-8 has no history */
+        json_object_set_new(top, "project", json_string(h->project));
+    if (json_dumpfd(top, fd, JSON_INDENT(1) | JSON_SORT_KEYS) < 0 || rename(tmp, h->path) < 0) {
+        rc = pv_err_sys(err, errno, "cannot write '%s'", h->path);
+        unlink(tmp);
+    }
+    json_decref(top);
+    return rc;
+}
+
+int pv_history_save(struct pv_history *h, struct pv_err *err)
+{
+    cleanup_free char *lock_path = h->path ? pv_xasprintf("%s.lock", h->path) : NULL;
+    cleanup_close int held = -1;
+    char why[400];
+    const char *key;
+    json_t *entry, *now;
+
+    if (json_object_size(h->put) == 0)
+        return 0;
+    if (!h->path)
+        return pv_err_set(err, PV_E_MISSING, "%s", h->why_not);
+    held = lock(lock_path, err);
+    if (held < 0)
+        return -1;
+    now = read_files(h, why);
+    if (!now && why[0] && h->named)
+        return pv_err_set(err, PV_E_USAGE, "'%s' is not overwritten: %s", h->path, why);
+    if (!now)
+        now = json_object();
+    json_object_foreach(h->put, key, entry) merge_entry(now, key, entry);
+    if (!h->named)
+        forget_gone(h, now);
+    json_decref(h->files);
+    h->files = now;
+    h->known = true;
+    return write_file(h, now, err);
+}
