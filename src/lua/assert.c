@@ -4,6 +4,20 @@
 
 #include "assert.lua.h"
 
+static const char show_key; /* its address: registry key of the function that shows a value */
+
+const char *pv_lua_show(lua_State *L, int idx)
+{
+    idx = lua_absindex(L, idx);
+    luaL_checkstack(L, 4, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &show_key);
+    lua_pushvalue(L, idx);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+        return lua_tostring(L, -1);
+    lua_pop(L, 1);
+    return luaL_tolstring(L, idx, NULL);
+}
+
 static int raise_from_lua(lua_State *L)
 {
     return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
@@ -45,7 +59,8 @@ void pv_lua_open_assert(lua_State *L)
     lua_pushcfunction(L, is_skip);
     lua_pushcfunction(L, raise_again);
     lua_pushcfunction(L, misused);
-    lua_call(L, 5, 1);
+    lua_call(L, 5, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &show_key);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         lua_setglobal(L, lua_tostring(L, -2));

@@ -101,9 +101,21 @@ local function has_eq(v)
     return type(mt) == "table" and rawget(mt, "__eq") ~= nil
 end
 
+local difference
+
+-- The value in b under the key that is k in a: a table as a key is the same key when an equal one exists.
+local function counterpart(a, b, k)
+    local v = rawget(b, k)
+    if v ~= nil or type(k) ~= "table" then return v end
+    for bk, bv in next, b do
+        if type(bk) == "table" and rawget(a, bk) == nil and difference(k, bk, "", {}) == nil then return bv end
+    end
+    return nil
+end
+
 -- Returns nil when equal, else the path of the first difference and both values there. Tables that are
 -- being compared already count as equal: a cycle differs only if something else does.
-local function difference(a, b, path, seen)
+function difference(a, b, path, seen)
     if rawequal(a, b) then return nil end
     if type(a) ~= "table" or type(b) ~= "table" then
         if a == b then return nil end
@@ -122,17 +134,7 @@ local function difference(a, b, path, seen)
         return path .. (is_name(k) and "." .. k or "[" .. show(k) .. "]")
     end
     for _, k in next, sorted_keys(a) do
-        local av, bv = rawget(a, k), rawget(b, k)
-        local other = bv
-        if bv == nil and type(k) == "table" then
-            -- a table as a key is the same key when an equal one exists
-            for bk, v in next, b do
-                if type(bk) == "table" and rawget(a, bk) == nil and difference(k, bk, "", {}) == nil then
-                    other = v
-                    break
-                end
-            end
-        end
+        local av, other = rawget(a, k), counterpart(a, b, k)
         local where, x, y = difference(av, other, below(k), seen)
         if where then return where, x, y end
     end
@@ -197,27 +199,35 @@ local function diff_middle(a, a1, an, b, b1, bn, put)
     end
 end
 
-local function diff(expected, actual)
+local function diff_lines(expected, actual, put)
     local a, an = lines_of(expected)
     local b, bn = lines_of(actual)
     local same = 0
     while same < an and same < bn and a[same + 1] == b[same + 1] do same = same + 1 end
     local ea, eb = an, bn
     while ea > same and eb > same and a[ea] == b[eb] do ea, eb = ea - 1, eb - 1 end
+    put("@@", sformat("line %d @@", same + 1))
+    for i = same - 2 > 0 and same - 2 or 1, same do put(" ", a[i]) end
+    diff_middle(a, same + 1, ea, b, same + 1, eb, put)
+    for i = ea + 1, min(ea + 3, an) do put(" ", a[i]) end
+end
+
+-- Runs fn with a function put(mark, line); the lines, not too many of them, joined.
+local function collect(fn)
     local out, dropped = {}, 0
-    local function put(mark, line)
+    fn(function(mark, line)
         if #out >= DIFF_LINES then
             dropped = dropped + 1
         else
             out[#out + 1] = mark .. " " .. clip(line)
         end
-    end
-    out[1] = sformat("@@ line %d @@", same + 1)
-    for i = same - 2 > 0 and same - 2 or 1, same do put(" ", a[i]) end
-    diff_middle(a, same + 1, ea, b, same + 1, eb, put)
-    for i = ea + 1, min(ea + 3, an) do put(" ", a[i]) end
+    end)
     if dropped > 0 then out[#out + 1] = sformat("... %d more lines", dropped) end
     return concat(out, "\n")
+end
+
+local function diff(expected, actual)
+    return collect(function(put) diff_lines(expected, actual, put) end)
 end
 
 local function first_byte(a, b)
@@ -230,6 +240,9 @@ local function first_byte(a, b)
     return hi
 end
 
+-- What is longer than this in sum does not go on one line.
+local SHORT = 80
+
 local function explain_strings(expected, actual)
     if #expected + #actual > 60 and (sfind(expected, "\n", 1, true) or sfind(actual, "\n", 1, true)) then
         return "the strings differ (- expected, + got)\n" .. diff(expected, actual)
@@ -240,7 +253,163 @@ local function explain_strings(expected, actual)
         return sformat("the strings differ from byte %d on (%d and %d bytes): expected ...%s, got ...%s", at,
             #expected, #actual, quote(ssub(expected, from, at + 40), 100), quote(ssub(actual, from, at + 40), 100))
     end
-    return sformat("expected %s, got %s", quote(expected, SHOW_STRING), quote(actual, SHOW_STRING))
+    local e, g = quote(expected, SHOW_STRING), quote(actual, SHOW_STRING)
+    if #e + #g <= SHORT then return sformat("expected %s, got %s", e, g) end
+    local at = first_byte(expected, actual)
+    -- where the quoted forms part; inside a character of several bytes, at its beginning
+    local same = ssub(expected, 1, at - 1)
+    same = sgsub(same, "[\xc0-\xff][\x80-\xbf]*$", "")
+    local _, cols = sgsub(quote(same, SHOW_STRING), "[^\x80-\xbf]", "")
+    return sformat("the strings differ from byte %d on\nexpected %s\n     got %s\n%s^", at, e, g,
+        srep(" ", 9 + cols - 1))
+end
+
+-- True for a table that is nothing but its entries.
+local function is_plain(v)
+    if type(v) ~= "table" then return false end
+    local mt = getmetatable(v)
+    return type(mt) ~= "table" or (rawget(mt, "__eq") == nil and rawget(mt, "__tostring") == nil)
+end
+
+local function is_list(t)
+    local n = 0
+    for _ in next, t do n = n + 1 end
+    return n == rawlen(t)
+end
+
+-- For two lists of values: two lists of numbers in which equal values have equal numbers. nil: too many.
+local LIST_CELLS = 10000
+local function classes(a, b)
+    if #a * #b > LIST_CELLS then return nil end
+    local scalars, tables, n = {}, {}, 0
+    local function class(v)
+        local id = scalars[v]
+        if id then return id end
+        if type(v) == "table" then
+            for _, t in next, tables do
+                if difference(t[1], v, "", {}) == nil then return t[2] end
+            end
+        end
+        n = n + 1
+        if type(v) == "table" then tables[#tables + 1] = {v, n} elseif v == v then scalars[v] = n end
+        return n
+    end
+    local ca, cb = {}, {}
+    for i = 1, #a do ca[i] = class(rawget(a, i)) end
+    for i = 1, #b do cb[i] = class(rawget(b, i)) end
+    return ca, cb
+end
+
+local EQUAL_SHOWN = 2 -- a run of equal entries that is longer is only counted
+
+-- The entries of two plain tables that differ, the others left out; `put(mark, line)`.
+local function diff_tables(expected, actual, put)
+    local on_way, walk = {}, nil
+
+    local function entry(mark, indent, label, v) put(mark, indent .. label .. show(v)) end
+
+    local function pair(indent, label, x, y)
+        if x == nil then return entry("+", indent, label, y) end
+        if y == nil then return entry("-", indent, label, x) end
+        if is_plain(x) and is_plain(y) and not on_way[x] and #indent < 2 * SHOW_DEPTH then
+            put(" ", indent .. label .. "{")
+            walk(indent .. "  ", x, y)
+            return put(" ", indent .. "}")
+        end
+        if type(x) == "string" and type(y) == "string" and #x + #y > 60
+            and (sfind(x, "\n", 1, true) or sfind(y, "\n", 1, true)) then
+            put(" ", indent .. label .. "lines that differ:")
+            return diff_lines(x, y, function(mark, line)
+                if mark == "@@" then mark, line = " ", "@@ " .. line end
+                put(mark, indent .. "  " .. line)
+            end)
+        end
+        entry("-", indent, label, x)
+        entry("+", indent, label, y)
+    end
+
+    -- Collects equal entries until one differs.
+    local function run(indent)
+        local held = {}
+        return {
+            equal = function(label, v) held[#held + 1] = {label, v} end,
+            flush = function()
+                if #held > EQUAL_SHOWN then
+                    put(" ", sformat("%s... %d equal", indent, #held))
+                else
+                    for _, e in next, held do entry(" ", indent, e[1], e[2]) end
+                end
+                held = {}
+            end,
+        }
+    end
+
+    -- Lists of different lengths: what was put in or left out does not make all that follows differ.
+    local function walk_lists(indent, a, b)
+        local ca, cb = classes(a, b)
+        if not ca then return false end
+        local i, j, equal, minus, plus = 0, 0, run(indent), {}, {}
+        local function flush()
+            local n = min(#minus, #plus)
+            for k = 1, n do pair(indent, sformat("[%d] = ", plus[k]), rawget(a, minus[k]), rawget(b, plus[k])) end
+            for k = n + 1, #minus do entry("-", indent, sformat("[%d] = ", minus[k]), rawget(a, minus[k])) end
+            for k = n + 1, #plus do entry("+", indent, sformat("[%d] = ", plus[k]), rawget(b, plus[k])) end
+            minus, plus = {}, {}
+        end
+        diff_middle(ca, 1, #ca, cb, 1, #cb, function(mark)
+            if mark == " " then
+                flush()
+                i, j = i + 1, j + 1
+                equal.equal(sformat("[%d] = ", j), rawget(b, j))
+                return
+            end
+            equal.flush()
+            if mark == "-" then
+                i = i + 1
+                minus[#minus + 1] = i
+            else
+                j = j + 1
+                plus[#plus + 1] = j
+            end
+        end)
+        flush()
+        equal.flush()
+        return true
+    end
+
+    function walk(indent, a, b)
+        on_way[a] = true
+        if not (rawlen(a) ~= rawlen(b) and is_list(a) and is_list(b) and walk_lists(indent, a, b)) then
+            local equal = run(indent)
+            local function label(k)
+                return (is_name(k) and k or "[" .. show(k) .. "]") .. " = "
+            end
+            for _, k in next, sorted_keys(a) do
+                local x, y = rawget(a, k), counterpart(a, b, k)
+                if difference(x, y, "", {}) == nil then
+                    equal.equal(label(k), x)
+                else
+                    equal.flush()
+                    pair(indent, label(k), x, y)
+                end
+            end
+            equal.flush()
+            for _, k in next, sorted_keys(b) do
+                if counterpart(b, a, k) == nil then pair(indent, label(k), nil, rawget(b, k)) end
+            end
+        end
+        on_way[a] = nil
+    end
+
+    put(" ", "{")
+    walk("  ", expected, actual)
+    put(" ", "}")
+end
+
+local function short(v)
+    if type(v) == "string" then return quote(v, 40) end
+    local s = show(v)
+    return #s <= SHORT and s or "{...}"
 end
 
 local function explain(expected, actual, where, x, y)
@@ -248,6 +417,11 @@ local function explain(expected, actual, where, x, y)
     local e, g = show(expected), show(actual)
     if e == g then
         e, g = e .. " (" .. type(expected) .. ")", g .. " (" .. type(actual) .. ")"
+    end
+    if #e + #g > SHORT and is_plain(expected) and is_plain(actual) then
+        local place = where ~= "" and sformat(", first at %s: expected %s, got %s", where, short(x), short(y)) or ""
+        return sformat("the tables differ%s (- expected, + got)\n%s", place,
+            collect(function(put) diff_tables(expected, actual, put) end))
     end
     local text = sformat("expected %s, got %s", e, g)
     if where ~= "" then
@@ -343,4 +517,4 @@ function M.assert_error(fn, pattern)
     return err
 end
 
-return M
+return M, show

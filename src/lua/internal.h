@@ -111,6 +111,9 @@ bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH
 /* Sends the console tails of all guests that have something new. */
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
 
+/* Pushes a value as the assertions show it: {code = 5}, bounded. */
+LJMP const char *pv_lua_show(lua_State *L, int idx);
+
 /* ---- trace.c ---- */
 
 /* Pushes "FILE:LINE: " of that line, or "". */

@@ -83,17 +83,7 @@ static void passes(const char *script)
         fail_msg("%s\nfailed:\n%s", script, got);
 }
 
-/* With the lines of the source ("  > 3 | ..."). */
-static void fails_showing(const char *script, const char *want)
-{
-    bool failed;
-    cleanup_free char *got = run(script, &failed);
-
-    assert_true(failed);
-    assert_string_equal(got, want);
-}
-
-/* Without them. */
+/* The lines of the source ("  > 3 | ...") apart; tests/self/failures.sh has them. */
 static void fails(const char *script, const char *want)
 {
     bool failed;
@@ -234,7 +224,8 @@ static void test_sub_tests(void **state)
           "    \xc2\xb7 bad ... FAIL: expected 0, got -13\n        at t.lua:2\n"
           "    \xc2\xb7 nil ... FAIL: attempt to index a nil value (local 'x')\n        at t.lua:3\n"
           "    \xc2\xb7 outer ... ok\n"
-          "    \xc2\xb7 outer \xe2\x80\xba inner ... FAIL: deep\n        at t.lua:4 (in helper)\n        called from "
+          "    \xc2\xb7 outer \xe2\x80\xba inner ... FAIL: deep\n        at t.lua:4 (in helper)\n        "
+          "called from "
           "t.lua:6\n"
           "    \xc2\xb7 outer \xe2\x80\xba skips ... skip\n"
           "    \xc2\xb7 later ... todo: waiting\n"
@@ -249,33 +240,6 @@ static void test_sub_tests(void **state)
     fails("local function f() return f() + 1 end test('deep', f)",
           "    \xc2\xb7 deep ... FAIL: stack overflow\n        at t.lua:1 (in f)\n");
     fails("x = = 1", "    t.lua:1: unexpected symbol near '='\n");
-}
-
-/* Where it happened, who called that, and what stands there. */
-static void test_trace(void **state)
-{
-    (void)state;
-    fails_showing("local function check(x)\n"
-                  "\tassert_eq(1, x)   \n"
-                  "end\n"
-                  "test('two', function() check(2) end)\n"
-                  "check(3)\n",
-                  "    \xc2\xb7 two ... FAIL: expected 1, got 2\n"
-                  "        at t.lua:2 (in check)\n"
-                  "          > 2 | assert_eq(1, x)\n"
-                  "        called from t.lua:4\n"
-                  "          > 4 | test('two', function() check(2) end)\n"
-                  "    t.lua:2: expected 1, got 3\n"
-                  "      > 2 | assert_eq(1, x)\n"
-                  "    called from t.lua:5\n"
-                  "      > 5 | check(3)\n");
-    fails_showing("\n  x = = 1", "    t.lua:2: unexpected symbol near '='\n      > 2 | x = = 1\n");
-    fails_showing("load('local a\\nerror(\"in it\")')()",
-                  "    [string \"local a...\"]:2: in it\n"
-                  "    called from t.lua:1\n"
-                  "      > 1 | load('local a\\nerror(\"in it\")')()\n");
-    /* changed while it runs: no line is better than a wrong one that is none */
-    fails_showing("io.open('t.lua', 'w'):close() fail('gone')", "    t.lua:1: gone\n");
 }
 
 static void test_strings(void **state)
@@ -605,7 +569,7 @@ int main(void)
         cmocka_unit_test(test_huge),
         cmocka_unit_test(test_other_asserts),
         cmocka_unit_test(test_sub_tests),
-        cmocka_unit_test(test_trace),
+
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_vm_options),
         cmocka_unit_test(test_scripts),

@@ -163,8 +163,12 @@ int pv_lua_msgh(lua_State *L)
         return 1;
     if (lua_isnil(L, 1))
         lua_pushliteral(L, "error(nil)");
+    else if (lua_istable(L, 1) && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
+        lua_pushfstring(L, "error object %s", pv_lua_show(L, 1));
     else
         luaL_tolstring(L, 1, NULL);
+    lua_copy(L, -1, 2);
+    lua_settop(L, 2);
     msg = lua_tolstring(L, 2, &n);
     pv_lua_of(L)->error_cls = pv_lua_class_of(pv_lua_of(L), msg);
     pv_lua_where(L);
