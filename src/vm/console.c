@@ -18,6 +18,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/path.h"
+#include "vm/findings.h"
 
 enum { LINES = 64, LINE_MAX_BYTES = 512, TEXT_MAX = 400 };
 
@@ -50,6 +51,8 @@ struct pv_console {
     unsigned char utf8[4];
     unsigned utf8_len, utf8_want;
 
+    struct pv_findings *findings; /* NULL: nobody wants to know */
+
     char *fatal_mark;
     char fatal[TEXT_MAX], panic[TEXT_MAX];
     bool panic_over;
@@ -71,6 +74,12 @@ struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, 
         return NULL;
     }
     return c;
+}
+
+void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings)
+{
+    pv_findings_free(c->findings);
+    c->findings = findings;
 }
 
 /* ---- the log ---- */
@@ -145,6 +154,7 @@ void pv_console_free(struct pv_console *c)
     if (!c)
         return;
     close_log(c);
+    pv_findings_free(c->findings);
     free(c->fatal_mark);
     free(c);
 }
@@ -201,6 +211,8 @@ static void line_end(struct pv_console *c)
 {
     c->now.text[c->now.len] = '\0';
     read_line(c, c->now.text);
+    if (c->findings)
+        pv_findings_line(c->findings, c->now.text, c->now.len);
     c->lines[c->n_lines % LINES] = c->now;
     c->n_lines++;
     c->now.len = 0;
@@ -342,6 +354,8 @@ void pv_console_finish(struct pv_console *c)
 {
     if (c->now.len)
         line_end(c);
+    if (c->findings)
+        pv_findings_flush(c->findings);
     close_log(c);
 }
 

@@ -9,6 +9,7 @@
 #include "vm/vm.h"
 
 struct pv_err;
+struct pv_findings;
 
 enum { PV_CONSOLE_LOG_HEAD = 4 << 20, PV_CONSOLE_LOG_TAIL = 1 << 20 };
 
@@ -17,6 +18,9 @@ enum { PV_CONSOLE_LOG_HEAD = 4 << 20, PV_CONSOLE_LOG_TAIL = 1 << 20 };
  * copied.
  */
 struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, struct pv_err *err);
+
+/* Gives every line to `findings` (taken; freed with the console). */
+void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings);
 
 /* Any bytes, in any pieces. Never fails: a log that cannot be written to ends. */
 void pv_console_feed(struct pv_console *c, const void *data, size_t n);
