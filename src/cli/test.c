@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* provium test: the one place where the runner meets Lua. */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "lua/run.h"
 #include "runner/find.h"
 #include "runner/runner.h"
+#include "runner/text.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -56,6 +58,7 @@ struct test_cmd {
     const char *config;
     enum pv_accel accel;
     int64_t timeout_ns;
+    const char *accel_text, *timeout_text; /* as given; NULL: not given */
     struct pv_strv only, paths;
     bool verbose, quiet, help;
     enum color color;
@@ -85,11 +88,13 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
         c->config = value;
         return 0;
     case OPT_ACCEL:
+        c->accel_text = value;
         if (pv_accel_parse(value, &c->accel))
             return 0;
         return pv_err_set(err, PV_E_USAGE, "test: --accel '%s' is not known; expected auto, kvm or tcg",
                           value);
     case OPT_TIMEOUT:
+        c->timeout_text = value;
         if (pv_parse_time(value, &c->timeout_ns, err) == 0)
             return 0;
         return pv_err_wrap(err, "test: --timeout");
@@ -189,6 +194,25 @@ static bool want_color(enum color asked, int fd)
     return able_terminal(fd);
 }
 
+/* What runs a file of this run again under the same conditions; its path is put behind. */
+static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
+{
+    const char *self = program_invocation_name;
+
+    pv_text_shell(out, strchr(self, '/') ? self : "provium");
+    pv_buf_adds(out, " test");
+    if (c->config) {
+        pv_buf_adds(out, " --config ");
+        pv_text_shell(out, c->config);
+    }
+    if (c->accel_text)
+        pv_buf_addf(out, " --accel %s", c->accel_text);
+    if (c->timeout_text) {
+        pv_buf_adds(out, " --timeout ");
+        pv_text_shell(out, c->timeout_text);
+    }
+}
+
 static const char **file_names(const struct pv_test_list *files)
 {
     const char **names = pv_xcalloc(files->n + 1, sizeof(*names));
@@ -226,6 +250,7 @@ static int run(const struct test_cmd *c, struct pv_err *err)
     struct pv_test_list files = {0};
     struct pv_config *config = pv_config_load(c->config, guest_dir, err);
     struct run_arg arg = {.config = config, .accel = c->accel};
+    cleanup_buf struct pv_buf rerun = {0};
     struct pv_run_opts o = {.run = run_file,
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
@@ -240,6 +265,8 @@ static int run(const struct test_cmd *c, struct pv_err *err)
     char host[256] = "", dir[PATH_MAX] = "";
     int rc = -1;
 
+    rerun_command(&rerun, c);
+    o.rerun = rerun.data;
     if (config && pv_find_tests(&c->paths, &c->only, &files, err) == 0) {
         names = file_names(&files);
         info = run_info(c, names, files.n, host, dir);

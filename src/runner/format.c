@@ -77,12 +77,26 @@ static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum p
     paint(out, st, words[o].color, words[o].word);
 }
 
-static void sub_test(struct pv_buf *out, const struct pv_test_report *t, const struct pv_report_style *st)
+/*
+ * "guest-oops": why it failed, where that says more than the message does, else NULL.  An assertion and an
+ * error of Lua are what a failure is anyway, and a timeout says so itself.
+ */
+static const char *telling_class(enum pv_class cls)
+{
+    if (cls == PV_CLASS_NONE || cls == PV_CLASS_ASSERTION || cls == PV_CLASS_LUA || cls == PV_CLASS_TIMEOUT)
+        return NULL;
+    return pv_class_name(cls);
+}
+
+static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
+                     const struct pv_report_style *st)
 {
     pv_buf_adds(out, "    \xc2\xb7 ");
     clean(out, t->name, NULL);
     pv_buf_adds(out, " ... ");
     outcome(out, st, t->outcome);
+    if (t->outcome == PV_FAIL && t->cls != file_cls && telling_class(t->cls))
+        pv_buf_addf(out, " (%s)", telling_class(t->cls));
     if (t->msg && *t->msg) {
         pv_buf_adds(out, ": ");
         clean(out, t->msg, "        ");
@@ -107,7 +121,8 @@ static void file_line(struct pv_buf *out, const struct pv_file_report *f, const 
         paint(out, st, YELLOW, "interrupted");
     } else if (pv_report_failed(f)) {
         outcome(out, st, PV_FAIL);
-        pv_buf_addf(out, " (%.1fs)", seconds);
+        pv_buf_addf(out, " (%s%s%.1fs)", telling_class(f->cls) ? telling_class(f->cls) : "",
+                    telling_class(f->cls) ? ", " : "", seconds);
     } else {
         outcome(out, st, f->outcome);
         if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
@@ -126,6 +141,22 @@ static void file_line(struct pv_buf *out, const struct pv_file_report *f, const 
     pv_buf_addc(out, '\n');
 }
 
+/* The command that runs just this file again. */
+static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    cleanup_buf struct pv_buf command = {0};
+
+    if (!st->rerun || !f->path)
+        return;
+    pv_buf_addf(&command, "%s ", st->rerun);
+    if (f->path[0] == '-')
+        pv_buf_adds(&command, "./");
+    pv_text_shell(&command, f->path);
+    pv_buf_adds(out, "    rerun: ");
+    clean(out, command.data, NULL);
+    pv_buf_addc(out, '\n');
+}
+
 void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
 {
     bool failed = pv_report_failed(f);
@@ -134,7 +165,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
         return;
     file_line(out, f, st);
     for (size_t i = 0; i < f->n_tests; i++) {
-        sub_test(out, &f->tests[i], st);
+        sub_test(out, &f->tests[i], f->cls, st);
         consoles(out, f, (uint32_t)i);
     }
     if (failed && !f->interrupted && f->msg && *f->msg) {
@@ -155,6 +186,8 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
             snprintf(title, sizeof(title), "--- output (without the first %" PRIu64 " bytes) ---", cut);
         block(out, title, f->output.data + f->output.len - n, n);
     }
+    if (failed && !f->interrupted)
+        rerun(out, f, st);
 }
 
 static int width_of(const char *s)

@@ -107,7 +107,7 @@ static void test_broken(void **state)
     say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 1, .name = "two"});
     pv_report_broken(&f, PV_CLASS_HARNESS, "killed by SIGSEGV in test 'two'");
     assert_true(pv_report_failed(&f));
-    check_file(&f, "  a.lua ... FAIL (0.0s)\n"
+    check_file(&f, "  a.lua ... FAIL (harness-error, 0.0s)\n"
                    "    \xc2\xb7 one ... ok\n"
                    "    \xc2\xb7 two ... FAIL: did not finish\n"
                    "    killed by SIGSEGV in test 'two'\n");

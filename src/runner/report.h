@@ -107,6 +107,8 @@ enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 struct pv_report_style {
     bool color, verbose;
     bool quiet; /* only files that failed */
+    const char
+        *rerun; /* "provium test --config x": what runs a file again, its path is added; NULL: not shown */
 };
 
 /* Takes in what the file's process said, except notices. */

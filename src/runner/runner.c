@@ -294,16 +294,17 @@ int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o,
 {
     cleanup_free struct slot *slots = pv_xcalloc(o->jobs, sizeof(*slots));
     cleanup_free struct pv_file_report *reports = pv_xcalloc(files->n, sizeof(*reports));
-    struct runner r = {.files = files,
-                       .o = o,
-                       .style = {.color = o->color, .verbose = o->verbose, .quiet = o->quiet},
-                       .dir = PV_RUNDIR_INIT,
-                       .slots = slots,
-                       .reports = reports,
-                       .signals = {.fd = -1},
-                       .sigfd = -1,
-                       .started = pv_now(),
-                       .err = err};
+    struct runner r = {
+        .files = files,
+        .o = o,
+        .style = {.color = o->color, .verbose = o->verbose, .quiet = o->quiet, .rerun = o->rerun},
+        .dir = PV_RUNDIR_INIT,
+        .slots = slots,
+        .reports = reports,
+        .signals = {.fd = -1},
+        .sigfd = -1,
+        .started = pv_now(),
+        .err = err};
     int rc;
 
     sigprocmask(SIG_BLOCK, NULL, &r.old_mask);

@@ -32,7 +32,8 @@ struct pv_run_opts {
     struct pv_report_opts reports;  /* files for machines and browsers */
     const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;
-    bool terminal; /* that output is a terminal that can move its cursor: live lines */
+    const char *rerun; /* see pv_report_style */
+    bool terminal;     /* that output is a terminal that can move its cursor: live lines */
 };
 
 /*

@@ -35,15 +35,19 @@ provium test
 
   gone.lua ... FAIL (T)
     gone.lua:1: gone
+    rerun: provium test gone.lua
   long.lua ... FAIL (T)
     long.lua:2: long
       > 2 | fail("long")
+    rerun: provium test long.lua
   longer.lua ... FAIL (T)
     longer.lua:1: long
       > 1 | local s = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...
+    rerun: provium test longer.lua
   syntax.lua ... FAIL (T)
     syntax.lua:2: unexpected symbol near '='
       > 2 | y = = 2
+    rerun: provium test syntax.lua
   trace.lua ... FAIL (T)
     · two ... FAIL: expected 1, got 2
         at trace.lua:2 (in check)
@@ -61,6 +65,7 @@ provium test
     [string "local a..."]:2: in it
     called from trace.lua:10
       > 10 | load('local a\nerror("in it")')()
+    rerun: provium test trace.lua
 
 FAIL: 0 passed, 5 failed
 WANT
@@ -165,9 +170,27 @@ provium test
         - old
         + new
         at diff.lua:21
+    rerun: provium test diff.lua
 
 FAIL: 0 passed, 1 failed
 WANT
+
+# The command for a shell: quoted, with the options that matter, from where the run was.
+mkdir "it's here"
+echo 'fail("x")' >"it's here/a b.lua"
+echo 'fail("x")' >-dash.lua
+: >"other project.toml"
+provium test --config "other project.toml" --timeout 90s --accel tcg "it's here" -- -dash.lua
+exits 1 rerun
+grep -o 'rerun: .*' out | sed "s|$PROVIUM|provium|" >commands
+if diff -u - commands <<'WANT'; then ok "rerun: the commands"; else not_ok "rerun: the commands"; fi
+rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s ./-dash.lua
+rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s 'it'\''s here/a b.lua'
+WANT
+while IFS= read -r command; do
+    (eval "$command") >again 2>&1
+    if grep -qF 'FAIL: 0 passed, 1 failed' again; then ok "rerun: $command"; else not_ok "rerun: $command: $(cat again)"; fi
+done < <(sed -n 's/^    rerun: //p' out)
 
 # Much that differs: bounded, in the report and in time.
 cat >many.lua <<'LUA'

@@ -41,20 +41,25 @@ provium test
     · never ... skip
     --- output ---
     printed
+    rerun: provium test t/b-bad.lua
   c-error.lua ... FAIL (T)
     t/c-error.lua:1: outside
       > 1 | error("outside")
+    rerun: provium test t/c-error.lua
   d-syntax.lua ... FAIL (T)
     t/d-syntax.lua:1: unexpected symbol near '='
       > 1 | x = = 1
+    rerun: provium test t/d-syntax.lua
   e-skip.lua ... skip: no reason to run
   g-exit.lua ... FAIL (T)
     · leaves ... FAIL: ended by os.exit(0)
     ended by os.exit(0) before the file was finished
     at t/g-exit.lua:1
+    rerun: provium test t/g-exit.lua
   h-exit.lua ... FAIL (T)
     ended by os.exit(3) before the file was finished
     at t/h-exit.lua:1
+    rerun: provium test t/h-exit.lua
   i-uses.lua ... ok (T)
   sub/j-shebang.lua ... ok (T)
 
@@ -111,17 +116,21 @@ exits 1 crashes
 same "crashes: the report" <<'WANT'
 provium test
 
-  kill.lua ... FAIL (T)
+  kill.lua ... FAIL (harness-error, T)
     killed by SIGKILL
+    rerun: provium test --timeout 1 kill.lua
   last.lua ... ok (T)
   loop.lua ... FAIL (T)
     · spins ... FAIL: did not finish
     timed out after 1 s in test 'spins'
-  segv.lua ... FAIL (T)
+    rerun: provium test --timeout 1 loop.lua
+  segv.lua ... FAIL (harness-error, T)
     · crashes ... FAIL: did not finish
     killed by SIGSEGV in test 'crashes'
+    rerun: provium test --timeout 1 segv.lua
   stopped.lua ... FAIL (T)
     timed out after 1 s
+    rerun: provium test --timeout 1 stopped.lua
 
 FAIL: 1 passed, 4 failed
 WANT
@@ -145,6 +154,7 @@ provium test
           > 2 | test("name \27[31m\nwith a line", function() fail("message \27[1m\nsecond line\226\128\174") end)
     --- output ---
     \x1b]0;owned\x07\x1b[2J\x9b\xc8 out\x00put
+    rerun: provium test hostile.lua
   n\x1b[31m/a.lua ... ok (T)
 
 FAIL: 1 passed, 1 failed
