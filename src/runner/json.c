@@ -165,9 +165,27 @@ void pv_json_begin(struct pv_buf *out, const struct pv_file_report *f)
 {
     open_line(out, "file-begin");
     add_str(out, "file", f->name);
-    add_int(out, "attempt", 1);
+    add_int(out, "attempt", (int64_t)f->n_attempts + 1);
     add_int(out, "begin_ns", f->begin_ns);
     pv_buf_adds(out, "}\n");
+}
+
+static void add_attempts(struct pv_buf *out, const struct pv_file_report *f)
+{
+    open_list(out, "attempts");
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        const struct pv_attempt_report *a = &f->attempts[i];
+
+        next(out);
+        pv_buf_addc(out, '{');
+        add_str(out, "verdict", pv_outcome_name(a->outcome));
+        add_text(out, "class", pv_class_name(a->cls));
+        add_text(out, "message", a->msg);
+        add_int(out, "begin_ns", a->begin_ns);
+        add_int(out, "duration_ns", a->duration_ns);
+        pv_buf_addc(out, '}');
+    }
+    pv_buf_addc(out, ']');
 }
 
 static void add_tests(struct pv_buf *out, const struct pv_file_report *f)
@@ -281,6 +299,8 @@ void pv_json_file(struct pv_buf *out, const struct pv_file_report *f)
     add_text(out, "message", f->msg);
     add_int(out, "begin_ns", f->begin_ns);
     add_int(out, "duration_ns", f->duration_ns);
+    add_bool(out, "flaky", f->flaky);
+    add_attempts(out, f);
     add_tests(out, f);
     add_findings(out, f);
     add_consoles(out, f);

@@ -183,24 +183,48 @@ static bool file_case(const struct pv_file_report *f)
 
     for (size_t i = 0; i < f->n_tests; i++)
         told |= f->tests[i].outcome == PV_FAIL;
-    if (!f->ran || f->interrupted)
+    if (!f->ran || f->interrupted || f->n_attempts)
         return true;
     if (f->outcome == PV_FAIL)
         return !told || (f->msg && *f->msg);
     return f->n_tests == 0 && f->outcome != PV_HELPER;
 }
 
+/* Earlier attempts, as Surefire has them: kind is "flaky" when the last one passed, "rerun" when it did not.
+ */
+static void attempts(struct pv_buf *out, const struct pv_file_report *f, const char *kind)
+{
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        const struct pv_attempt_report *a = &f->attempts[i];
+        const char *what = is_error(a->cls) ? "Error" : "Failure",
+                   *msg = a->msg && *a->msg ? a->msg : "failed";
+
+        if (a->outcome != PV_FAIL)
+            continue;
+        pv_buf_addf(out, "<%s%s", kind, what);
+        attr(out, "type", *pv_class_name(a->cls) ? pv_class_name(a->cls) : "failure");
+        attr_message(out, msg);
+        pv_buf_addc(out, '>');
+        text(out, msg);
+        pv_buf_addf(out, "</%s%s>", kind, what);
+    }
+}
+
 static void add_file_case(struct pv_buf *out, const struct pv_file_report *f, const char *class)
 {
     open_case(out, class, "(file)", f->ran ? f->duration_ns : 0);
-    if (!f->ran)
+    if (!f->ran) {
         skipped(out, "not-run", "the run was stopped before this file");
-    else if (f->interrupted)
+    } else if (f->interrupted) {
         skipped(out, "interrupted", "the run was stopped during this file");
-    else if (f->outcome == PV_FAIL)
-        failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "failed");
-    else if (f->outcome != PV_OK)
+    } else if (f->outcome == PV_FAIL) {
+        failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "a sub-test failed");
+        attempts(out, f, "rerun");
+    } else if (f->flaky) {
+        attempts(out, f, "flaky");
+    } else if (f->outcome != PV_OK) {
         skipped(out, pv_outcome_name(f->outcome), f->msg);
+    }
     pv_buf_adds(out, "</testcase>\n");
 }
 

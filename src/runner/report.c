@@ -283,6 +283,35 @@ static void free_steps(struct pv_file_report *f)
     f->n_steps = 0;
 }
 
+static const struct pv_test_report *first_failed(const struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_tests; i++)
+        if (f->tests[i].outcome == PV_FAIL)
+            return &f->tests[i];
+    return NULL;
+}
+
+void pv_report_next_attempt(struct pv_file_report *f)
+{
+    const struct pv_test_report *t = f->msg && *f->msg ? NULL : first_failed(f);
+    struct pv_attempt_report a = {.outcome = pv_report_failed(f) ? PV_FAIL : f->outcome,
+                                  .cls = t ? t->cls : f->cls,
+                                  .begin_ns = f->begin_ns,
+                                  .duration_ns = f->duration_ns};
+    struct pv_file_report next = {
+        .name = f->name, .path = f->path, .base_ns = f->base_ns, .n_attempts = f->n_attempts + 1};
+
+    if (t)
+        a.msg = pv_xasprintf("%s: %s", t->name, t->msg ? t->msg : "failed");
+    else
+        a.msg = pv_xstrdup(f->msg ? f->msg : "");
+    next.attempts = pv_xrealloc(pv_steal(&f->attempts), next.n_attempts * sizeof(*next.attempts));
+    next.attempts[f->n_attempts] = a;
+    f->n_attempts = 0;
+    pv_file_report_fini(f);
+    *f = next;
+}
+
 void pv_report_shed(struct pv_file_report *f)
 {
     bool failed = false;
@@ -301,6 +330,9 @@ void pv_file_report_fini(struct pv_file_report *f)
     free_tests(f);
     free_consoles(f);
     free_steps(f);
+    for (size_t i = 0; i < f->n_attempts; i++)
+        free(f->attempts[i].msg);
+    free(f->attempts);
     for (size_t i = 0; i < f->n_logs; i++) {
         free(f->logs[i].vm);
         free(f->logs[i].path);

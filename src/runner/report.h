@@ -67,6 +67,14 @@ struct pv_vm_report {
     int64_t since;      /* pv_now() when the supervisor heard of it */
 };
 
+/* An earlier attempt at a file (--retries). */
+struct pv_attempt_report {
+    enum pv_outcome outcome;
+    enum pv_class cls;
+    char *msg; /* of the file, or of its first sub-test that failed */
+    int64_t begin_ns, duration_ns;
+};
+
 struct pv_file_report {
     const char *name; /* borrowed */
     const char *path; /* borrowed: as reached from the working directory; NULL: not known */
@@ -80,6 +88,9 @@ struct pv_file_report {
     int64_t phase_since; /* pv_now() when the supervisor heard of it */
     struct pv_vm_report *vms;
     size_t n_vms;
+    bool flaky; /* it passed, after an attempt that failed */
+    struct pv_attempt_report *attempts;
+    size_t n_attempts;
     struct pv_test_report *tests;
     size_t n_tests;
     struct pv_console *consoles;
@@ -118,6 +129,8 @@ void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
 void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
+/* The file will be run again: what was reported becomes one of f->attempts, and the rest is empty again. */
+void pv_report_next_attempt(struct pv_file_report *f);
 /*
  * Frees what only reports of the file by itself show: output, steps, consoles, and the sub-tests unless one
  * of them failed.  What the run's end needs stays: the verdict, messages of failures, logs.

@@ -68,6 +68,8 @@ void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f)
         t->helpers++;
     else
         t->passed++;
+    if (f->flaky)
+        t->flaky++;
     for (size_t i = 0; i < f->n_tests; i++) {
         enum pv_outcome o = f->tests[i].outcome;
 

@@ -138,6 +138,11 @@ void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n)
         point(out, ++*n, f->outcome, f->name, NULL, f->msg);
     }
     remarks(out, f);
+    if (f->flaky) {
+        pv_buf_adds(out, "# ");
+        description(out, f->name);
+        pv_buf_addf(out, ": flaky, passed at attempt %zu\n", f->n_attempts + 1);
+    }
 }
 
 void pv_tap_foot(struct pv_buf *out, const struct pv_run_end *end, size_t n)
