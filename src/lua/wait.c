@@ -24,16 +24,23 @@ static bool has_died(void *arg)
     return w->was_running && pv_guest_state(w->g->g) == PV_GUEST_DEAD;
 }
 
-static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
-{
-    struct pv_err err;
-
-    if (pv_loop_run(pv_lua_of(L)->loop, has_died, w, deadline, &err) < 0)
-        pv_lua_raise_err(L, &err);
-}
-
 /* The stack is: VM, function, options, description, memory, and the function's result. */
 enum { FN = 2, OPTIONS, DESC, MEMORY };
+
+static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    char what[200];
+    struct pv_err err;
+    int rc;
+
+    snprintf(what, sizeof(what), "waiting for %s", lua_tostring(L, DESC));
+    pv_result_phase(pl->env->result, what);
+    rc = pv_loop_run(pl->loop, has_died, w, deadline, &err);
+    pv_result_phase(pl->env->result, "");
+    if (rc < 0)
+        pv_lua_raise_err(L, &err);
+}
 
 /* Asks the guest for anything, because its answer says how it died. */
 static LJMP int raise_death(lua_State *L, struct wait_call *w)
@@ -112,6 +119,7 @@ int pv_lua_sleep(lua_State *L)
 {
     struct pv_lua *pl = pv_lua_of(L);
     struct pv_err err;
+    char what[48];
     uint32_t step;
     int64_t ns = 0;
     int rc;
@@ -122,9 +130,12 @@ int pv_lua_sleep(lua_State *L)
         rc = pv_parse_time(pv_lua_check_cstring(L, 1, "the time for provium.sleep"), &ns, &err);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
+    snprintf(what, sizeof(what), "sleeping for %.3g s", (double)ns / PV_NSEC_PER_SEC);
+    pv_result_phase(pl->env->result, what);
     step = pv_result_step_begin(pl->env->result, NULL, PV_STEP_CALL, "sleeping");
     rc = pv_loop_run(pl->loop, NULL, NULL, pv_deadline(ns), &err);
     pv_result_step_end(pl->env->result, step, rc >= 0);
+    pv_result_phase(pl->env->result, "");
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     return 0;

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "runner/event.h"
+#include "runner/tail.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -114,39 +115,36 @@ static _Noreturn void child_main(const struct slot *s, const struct pv_test_file
 
 /* ---- in the supervisor ---- */
 
-/* The last lines of a console log, when its file's process can not say them any more. */
-static void tail_of_log(struct pv_file_report *f, const struct pv_console_log *log)
+/* True when the file's process itself said the same of that VM last. */
+static bool tail_is_known(const struct pv_file_report *f, const char *vm, const struct pv_buf *tail)
 {
-    cleanup_close int fd = open(log->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    char buf[8192];
-    struct stat st;
-    ssize_t n;
-    size_t from;
-    unsigned lines = 0;
+    for (size_t i = f->n_consoles; i > 0; i--) {
+        const struct pv_console *c = &f->consoles[i - 1];
 
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return;
-    n = pread(fd, buf, sizeof(buf), st.st_size > (off_t)sizeof(buf) ? st.st_size - (off_t)sizeof(buf) : 0);
-    while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r' || buf[n - 1] == '\0'))
-        n--;
-    if (n <= 0)
-        return;
-    for (from = (size_t)n; from > 0; from--)
-        if (buf[from - 1] == '\n' && ++lines == TAIL_LINES)
-            break;
-    pv_report_event(f, &(struct pv_event){.type = PV_EV_CONSOLE,
-                                          .id = PV_NO_TEST,
-                                          .name = log->vm,
-                                          .name_len = strlen(log->vm),
-                                          .text = buf + from,
-                                          .text_len = (size_t)n - from});
+        if (c->vm && c->tail && !strcmp(c->vm, vm))
+            return !strncmp(c->tail, tail->data, tail->len) &&
+                   strspn(c->tail + tail->len, "\n") == strlen(c->tail + tail->len);
+    }
+    return false;
 }
 
+/* The last lines of every console, which the file's process can not say any more. */
 static void add_tails(struct pv_file_report *f)
 {
-    if (f->n_consoles == 0 && !f->interrupted)
-        for (size_t i = 0; i < f->n_logs; i++)
-            tail_of_log(f, &f->logs[i]);
+    for (size_t i = 0; i < f->n_logs && !f->interrupted; i++) {
+        const char *vm = f->logs[i].vm;
+        cleanup_buf struct pv_buf tail = {0};
+
+        if (pv_tail_of_log(f->logs[i].path, TAIL_LINES, &tail, NULL) < 0 || !tail.len ||
+            tail_is_known(f, vm, &tail))
+            continue;
+        pv_report_event(f, &(struct pv_event){.type = PV_EV_CONSOLE,
+                                              .id = PV_NO_TEST,
+                                              .name = vm,
+                                              .name_len = strlen(vm),
+                                              .text = tail.data,
+                                              .text_len = tail.len});
+    }
 }
 
 /* Removes the log directory of a file that passed; one that failed keeps its logs. */

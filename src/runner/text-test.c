@@ -61,12 +61,52 @@ static void test_clip(void **state)
     assert_int_equal(pv_text_clip("\x80\x80\x80\x80\x80\x80\x80\x80", 8, 6), 6); /* no UTF-8 at all */
 }
 
+static void fit(const char *in, unsigned cols, unsigned used, const char *want)
+{
+    cleanup_buf struct pv_buf out = {0};
+
+    assert_int_equal(pv_text_fit(&out, in, strlen(in), cols), used);
+    assert_string_equal(out.data ? out.data : "", want);
+}
+
+static void test_fit(void **state)
+{
+    (void)state;
+    fit("abc", 5, 3, "abc");
+    fit("abc", 3, 3, "abc");
+    fit("abcd", 3, 3, "ab\xe2\x80\xa6");
+    fit("abcd", 1, 1, "\xe2\x80\xa6");
+    fit("abcd", 0, 0, "");
+    fit("", 0, 0, "");
+    fit("\xe6\x97\xa5\xe6\x9c\xac", 4, 4, "\xe6\x97\xa5\xe6\x9c\xac"); /* two columns each */
+    fit("\xe6\x97\xa5\xe6\x9c\xac", 3, 3, "\xe6\x97\xa5\xe2\x80\xa6");
+    fit("\xe6\x97\xa5\xe6\x9c\xac", 2, 1, "\xe2\x80\xa6");
+    fit("a\nb\033[2J", 9, 9, "a\\nb\\x1b\xe2\x80\xa6");
+}
+
+static void shell(const char *in, const char *want)
+{
+    cleanup_buf struct pv_buf out = {0};
+
+    pv_text_shell(&out, in);
+    assert_string_equal(out.data, want);
+}
+
+static void test_shell(void **state)
+{
+    (void)state;
+    shell("a/b-c.lua", "a/b-c.lua");
+    shell("", "''");
+    shell("a b", "'a b'");
+    shell("it's", "'it'\\''s'");
+    shell("$(x)`y`\"*~", "'$(x)`y`\"*~'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_bad_utf8),
-        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_clean), cmocka_unit_test(test_bad_utf8), cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_fit),   cmocka_unit_test(test_shell),
     };
 
     return cmocka_run_group_tests_name("runner-text", tests, NULL, NULL);
