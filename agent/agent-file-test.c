@@ -218,7 +218,7 @@ static void test_bad_headers(void **state)
         {PV_MSG_PING, 0xff, 0xff, 0xff, 0xff}, /* 4 GiB */
         {PV_MSG_EXEC, 1, 0, 0x10, 0},          /* one byte too long */
         {0, 0, 0, 0, 0},                       /* unknown types */
-        {0x15, 0, 0, 0, 0},
+        {0x7e, 0, 0, 0, 0},
         {0x7f, 4, 0, 0, 0},
         {0xff, 4, 0, 0, 0},
     };

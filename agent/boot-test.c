@@ -20,7 +20,7 @@
 static void test_conf(void **state)
 {
     char text[] = "module a.ko\nmodule b.ko\nfsmodule ext4 ext4.ko\nrootfs vda\nroot LABEL=my root\n"
-                  "initfallback /init\n";
+                  "initfallback /init\nserial provium.agent\n";
     struct ag_conf *c = malloc(sizeof(*c));
     char why[128];
 
@@ -34,6 +34,7 @@ static void test_conf(void **state)
     assert_string_equal(c->rootfs, "vda");
     assert_string_equal(c->root, "LABEL=my root");
     assert_string_equal(c->init_fallback, "/init");
+    assert_string_equal(c->serial, "provium.agent");
     free(c);
 }
 
@@ -48,6 +49,7 @@ static void test_conf_bad(void **state)
         {"fsmodule ext4\n", "line 1: 'fsmodule' wants TYPE FILE"},
         {"rootfs /dev/vda", "line 1: 'rootfs' wants a device name like vda"},
         {"rootfs vda\nrootfs vdb\n", "line 2: 'rootfs' is there twice"},
+        {"serial a/b\n", "line 1: 'serial' wants the name of a port"},
         {"initfallback init\n", "line 1: 'initfallback' wants an absolute path"},
     };
     struct ag_conf *c = malloc(sizeof(*c));

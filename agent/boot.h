@@ -16,6 +16,7 @@
 /* Where the wrapper mounts things for itself; all of it is gone when init starts. */
 #define AG_DEV_DIR PV_BOOT_DIR "/dev"
 #define AG_PROC_DIR PV_BOOT_DIR "/proc"
+#define AG_SYS_DIR PV_BOOT_DIR "/sys"
 #define AG_LOWER_DIR PV_BOOT_DIR "/lower"
 #define AG_UPPER_DIR PV_BOOT_DIR "/upper"
 #define AG_ROOT_DIR PV_BOOT_DIR "/root"
@@ -24,6 +25,7 @@ struct ag_boot {
     struct ag_conf conf;
     int root_fd;            /* the initramfs' root directory */
     int proc_fd;            /* private procfs, mounted nowhere; outlives whatever init does */
+    int sys_fd;             /* private sysfs, -1 unless conf.serial */
     int dev_fd;             /* private devtmpfs, -1 when the kernel has none */
     int files_fd;           /* injected files, -1 when there are none */
     bool debug;             /* provium.debug=1: times on the console */
@@ -44,6 +46,14 @@ _Noreturn void ag_fatal(const struct ag_boot *b, const char *fmt, ...) __attribu
  * b->trouble, and the boot goes on.
  */
 void ag_module_load(struct ag_boot *b, const char *file);
+
+/* ---- port.c ---- */
+
+/*
+ * The virtio-serial port of this name, non-blocking; waits for the driver to find it.  Fatal when it does not
+ * within 10 s.
+ */
+int ag_port_open(const struct ag_boot *b, const char *name);
 
 /* ---- inject.c ---- */
 

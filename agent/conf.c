@@ -59,12 +59,17 @@ static const char *do_initfallback(struct ag_conf *c, char *value)
     return *value == '/' ? set_once(&c->init_fallback, value) : "wants an absolute path";
 }
 
+static const char *do_serial(struct ag_conf *c, char *value)
+{
+    return plain_name(value) ? set_once(&c->serial, value) : "wants the name of a port";
+}
+
 static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
     {"module", do_module}, {"fsmodule", do_fsmodule},         {"rootfs", do_rootfs},
-    {"root", do_root},     {"initfallback", do_initfallback},
+    {"root", do_root},     {"initfallback", do_initfallback}, {"serial", do_serial},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

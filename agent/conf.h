@@ -18,6 +18,7 @@ struct ag_conf {
     const char *rootfs;        /* "vda", or NULL */
     const char *root;          /* or NULL */
     const char *init_fallback; /* or NULL */
+    const char *serial;        /* name of the virtio-serial port in place of vsock, or NULL */
 };
 
 /*

@@ -133,6 +133,7 @@ void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
                            .pump = {-1, -1},
                            .sink = {-1, -1},
                            .proc_fd = s->w.proc_fd,
+                           .life_fd = s->w.life_fd,
                            .urgent = s->w.may_halt};
     struct ag_exec *x = &s->exec;
     uint32_t flags = pv_dec_u32(d);

@@ -126,6 +126,7 @@ void ag_job_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
                            .sink = {-1, -1},
                            .job = true,
                            .proc_fd = s->w.proc_fd,
+                           .life_fd = s->w.life_fd,
                            .urgent = s->w.may_halt};
     struct ag_report r;
 

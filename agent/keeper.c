@@ -212,7 +212,7 @@ static pid_t start(int ctl, const struct ag_command *c)
  */
 static void close_others(int ctl, const struct ag_command *c)
 {
-    int keep[] = {0, 1, 2, ctl, c->proc_fd, c->pump[0], c->pump[1], c->sink[0], c->sink[1]};
+    int keep[] = {0, 1, 2, ctl, c->proc_fd, c->life_fd, c->pump[0], c->pump[1], c->sink[0], c->sink[1]};
     unsigned next = 3;
 
     for (;;) {

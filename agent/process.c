@@ -185,9 +185,11 @@ static int listen_anywhere(uint32_t *port)
     return -1;
 }
 
-/* The one connection that a worker has, or -1. */
-static int await_host(int listen_fd)
+/* The one connection that a worker has, or -1: the socket itself where it is connected already. */
+static int await_host(const struct ag_world *w, int listen_fd)
 {
+    if (w->ctl_fd >= 0)
+        return listen_fd;
     int64_t due = ag_now() + (int64_t)CONNECT_MS * 1000000, now;
     int fd = -1;
 
@@ -209,7 +211,7 @@ static _Noreturn void worker_main(struct ag_session *parent, int listen_fd, pid_
         session_free(sessions);
     memset(threads, 0, sizeof(threads));
     pthread_mutex_unlock(&lock);
-    int fd = await_host(listen_fd);
+    int fd = await_host(&w, listen_fd);
     struct ag_session *s = fd < 0 ? NULL : ag_session_new(fd, &w);
 
     if (!s)
@@ -258,7 +260,7 @@ static void *thread_main(void *arg)
     s->pid = t->slot->pid;
     t->ready = 1;
     syscall(SYS_futex, &t->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
-    s->fd = await_host(t->listen_fd);
+    s->fd = await_host(&s->w, t->listen_fd);
     if (s->fd >= 0)
         ag_session_run(s);
     pthread_mutex_lock(&lock);
@@ -317,10 +319,12 @@ void ag_spawn(struct ag_session *s, uint32_t id, struct pv_dec *d)
         ag_reply_error(s, id, EPERM, "spawn from a worker");
         return;
     }
-    int fd = listen_anywhere(&port);
+    bool serial = s->w.ctl_fd >= 0;
+    int fd = serial ? ag_offer(&s->w, &port) : listen_anywhere(&port);
 
     if (fd < 0) {
-        ag_reply_error(s, id, errno, "listen for the worker on vsock");
+        ag_reply_error(s, id, errno,
+                       serial ? "make a channel for the worker" : "listen for the worker on vsock");
         return;
     }
     errno = EAGAIN;

@@ -169,22 +169,35 @@ static void on_child(int sig)
     (void)sig;
 }
 
+/* ... which waits with an empty mask. */
+static void catch_children(void)
+{
+    struct sigaction chld = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+    sigset_t block;
+
+    sigemptyset(&block);
+    sigaddset(&block, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigaction(SIGCHLD, &chld, NULL);
+}
+
 void ag_serve_main(const struct ag_serve *s, char **argv)
 {
-    struct ag_world w = {.proc_fd = s->proc_fd, .dev_fd = s->dev_fd, .follow_init = true, .may_halt = true};
-    struct sigaction chld = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+    struct ag_world w = {.proc_fd = s->proc_fd,
+                         .dev_fd = s->dev_fd,
+                         .ctl_fd = -1,
+                         .life_fd = -1,
+                         .follow_init = true,
+                         .may_halt = true};
     struct pollfd p = {.fd = s->listen_fd, .events = POLLIN};
-    sigset_t block, none;
+    sigset_t none;
     int n_sessions = 0;
 
     setsid();
     set_names(argv);
     ag_ignore_signals(true);
     sigemptyset(&none);
-    sigemptyset(&block);
-    sigaddset(&block, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &block, NULL);
-    sigaction(SIGCHLD, &chld, NULL);
+    catch_children();
     oom_spare(s->proc_fd);
     w.null_fd = open_null(s->dev_fd);
     for (int i = 0; i < 3; i++)
@@ -192,6 +205,10 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
             close(i);
     ag_world_init(&w);
     w.table = ag_table_new();
+    if (s->port_fd >= 0) {
+        ag_urgent(true); /* all bytes pass through it, whatever a command does */
+        ag_serve_serial(s->port_fd, &w);
+    }
     for (;;) {
         int r = ppoll(&p, 1, NULL, &none);
 
@@ -201,9 +218,10 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
     }
 }
 
-void ag_serve_fd(int fd)
+/* A world for tests on the host. */
+static struct ag_world world_here(int fd)
 {
-    struct ag_world w = {.dev_fd = -1};
+    struct ag_world w = {.dev_fd = -1, .ctl_fd = -1, .life_fd = -1};
     int flags = fcntl(fd, F_GETFL);
 
     w.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -214,5 +232,20 @@ void ag_serve_fd(int fd)
     w.table = ag_table_new();
     prctl(PR_SET_NAME, "provium-agent");
     ag_ignore_signals(true);
+    return w;
+}
+
+void ag_serve_fd(int fd)
+{
+    struct ag_world w = world_here(fd);
+
     ag_session_main(fd, &w);
+}
+
+void ag_serve_mux_fd(int fd)
+{
+    struct ag_world w = world_here(fd);
+
+    catch_children();
+    ag_serve_serial(fd, &w);
 }

@@ -175,6 +175,9 @@ static enum ag_step do_request(struct ag_session *s, unsigned type, struct pv_de
             return malformed(s, id, type);
         ag_kmsg_start(s, id);
         return AG_DONE;
+    case PV_MSG_RESUME:
+        ag_resume(s, id, d);
+        return AG_DONE;
     case PV_MSG_TREE_PUT:
         ag_put_start(s, id, d);
         return AG_DONE;

@@ -21,6 +21,8 @@ struct ag_world {
     int proc_fd;            /* procfs, mounted nowhere; -1: none */
     int dev_fd;             /* devtmpfs, likewise */
     int null_fd;            /* /dev/null */
+    int ctl_fd;             /* to the multiplexer; -1: the guest has vsock */
+    int life_fd;            /* held by everything that a session began, never read; -1: nobody asks */
     struct ag_table *table; /* how sessions and workers ended; shared by all */
     bool follow_init;       /* go where PID 1's root goes */
     bool may_halt;          /* SHUTDOWN and MOUNT_VFS are for guests only */
@@ -195,6 +197,7 @@ struct ag_command {
     bool job;             /* AG_STARTED is told as well */
     int pump[2], sink[2]; /* of a job: what comes out of pump is written to sink; else -1 */
     int proc_fd;
+    int life_fd; /* see struct ag_world */
     bool urgent; /* see ag_urgent */
 };
 
@@ -258,6 +261,9 @@ void ag_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d);
 void ag_read_more(struct ag_session *s);
 void ag_write_start(struct ag_session *s, uint32_t id, struct pv_dec *d);
 enum ag_step ag_write_data(struct ag_session *s, const uint8_t *data, size_t n);
+
+/* ---- resume.c ---- */
+void ag_resume(struct ag_session *s, uint32_t id, struct pv_dec *d);
 
 /* ---- vfs.c ---- */
 void ag_mount_vfs(struct ag_session *s, uint32_t id);

@@ -25,6 +25,7 @@ struct ag_slot {
 
 struct ag_table {
     _Atomic unsigned n;
+    _Atomic unsigned ports; /* given to workers so far, where there is no vsock */
     struct ag_slot slot[AG_TABLE_N];
 };
 

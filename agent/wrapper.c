@@ -293,7 +293,7 @@ static void tidy(struct ag_boot *b)
 
 void ag_wrapper_main(char **argv, char **envp)
 {
-    static struct ag_boot boot = {.dev_fd = -1, .files_fd = -1, .proc_fd = -1};
+    static struct ag_boot boot = {.sys_fd = -1, .dev_fd = -1, .files_fd = -1, .proc_fd = -1};
     struct ag_boot *b = &boot;
 
     umask(0);
@@ -309,8 +309,10 @@ void ag_wrapper_main(char **argv, char **envp)
     for (size_t i = 0; i < b->conf.n_modules; i++)
         ag_module_load(b, b->conf.modules[i]);
     debug_time(b, "modules");
-    int listen_fd = listen_or_die(b);
+    int listen_fd = b->conf.serial ? -1 : listen_or_die(b);
 
+    if (b->conf.serial)
+        b->sys_fd = private_mount("sysfs", AG_SYS_DIR);
     if (b->conf.rootfs)
         ag_rootfs_switch(b);
     else
@@ -322,7 +324,12 @@ void ag_wrapper_main(char **argv, char **envp)
     tidy(b);
     debug_time(b, "tidy");
 
-    struct ag_serve s = {.listen_fd = listen_fd, .proc_fd = b->proc_fd, .dev_fd = b->dev_fd};
+    int port_fd = b->conf.serial ? ag_port_open(b, b->conf.serial) : -1;
+
+    if (b->sys_fd >= 0)
+        close(b->sys_fd);
+    struct ag_serve s = {
+        .listen_fd = listen_fd, .port_fd = port_fd, .proc_fd = b->proc_fd, .dev_fd = b->dev_fd};
     pid_t pid = fork();
 
     if (pid == 0)

@@ -39,7 +39,7 @@ static void test_header(void **state)
     assert_false(pv_frame_header(h, &type, &n));
     pv_frame_put_header(h, PV_MSG_DATA, UINT32_MAX);
     assert_false(pv_frame_header(h, &type, &n));
-    pv_frame_put_header(h, 0x15, 0);
+    pv_frame_put_header(h, 0x7e, 0);
     assert_false(pv_frame_header(h, &type, &n));
 }
 

@@ -17,19 +17,20 @@
  * answer comes, so that nothing of an older conversation (before a resume, say) can be taken for one of this.
  * The host need not wait for the answer: what it sends behind its HELLO belongs to the new conversation.
  *
- * A channel is made by the host, which chooses a number (not 0) that no channel has: OPEN with a port, as of
- * vsock: PV_AGENT_PORT is a new session, others are workers'.  The agent answers OPENED or REFUSED, but DATA
- * may follow an OPEN at once.  Each side may send PV_MUX_WINDOW bytes of DATA on a channel, and more only as
- * CREDIT grants it, so a channel that nobody reads never stands in the way of another.  A side that has no
- * more to say and hears no more says CLOSE, once; the other one answers with CLOSE (unless it has said so
- * already, of itself), and the number is free.  What comes on a channel between the own CLOSE and the other
- * side's is dropped.
+ * A channel is made by the host, which chooses a number (1 to PV_MUX_CHANNELS) that no channel has: OPEN with
+ * a port, as of vsock: PV_AGENT_PORT is a new session, others are workers'.  The agent answers OPENED or
+ * REFUSED, but DATA may follow an OPEN at once.  Each side may send PV_MUX_WINDOW bytes of DATA on a channel,
+ * and more only as CREDIT grants it, so a channel that nobody reads never stands in the way of another.  A
+ * side that has no more to say and hears no more says CLOSE, once; the other one answers with CLOSE (unless
+ * it has said so already, of itself), and the number is free.  What comes on a channel between the own CLOSE
+ * and the other side's is dropped.
  *
  * QUIESCE brings the agent to rest: from then on nothing is taken from any session, and QUIESCED is sent
  * behind everything that was to be sent; with PV_MUX_IDLE not before every session, every worker and all that
- * they started have ended.  After QUIESCED the agent sends nothing until the host sends something, of
- * whatever type.  A machine that is saved after the QUIESCED has arrived has nothing in flight, if the host
- * kept quiet too.  A session is made ready in advance then, for the first OPEN after it: that needs no fork.
+ * they keep running have ended.  After a QUIESCE the host sends nothing but WAKE or HELLO, and after QUIESCED
+ * the agent sends nothing until one of these comes.  So a machine that is saved when QUIESCED has arrived has
+ * nothing in flight.  While it comes to rest the agent makes a session in advance, for the first OPEN
+ * afterwards: that needs no fork.
  */
 #ifndef PV_WIRE_MUX_H
 #define PV_WIRE_MUX_H
@@ -68,11 +69,13 @@ enum {
     X(CREDIT, 5, 4, 4) \
     /* CLOSE (both). */ \
     X(CLOSE, 6, 0, 0) \
-    /* QUIESCE (host, channel 0): u32 flags (PV_MUX_IDLE).  Answer: QUIESCED, unless the host sends anything \
-     * else before it came, which takes the QUIESCE back (the answer may be on its way already). */ \
-    X(QUIESCE, 7, 4, 4) \
-    /* QUIESCED (guest, channel 0): u32 flags, those of the QUIESCE. */ \
-    X(QUIESCED, 8, 4, 4)
+    /* QUIESCE (host, channel 0): u32 flags (PV_MUX_IDLE), u32 number that the host chooses.  Answer: \
+     * QUIESCED, unless WAKE comes first (it may be on its way already then). */ \
+    X(QUIESCE, 7, 8, 8) \
+    /* QUIESCED (guest, channel 0): u32 number of the QUIESCE. */ \
+    X(QUIESCED, 8, 4, 4) \
+    /* WAKE (host, channel 0): takes a QUIESCE back, answered or not. */ \
+    X(WAKE, 9, 0, 0)
 
 enum pv_mux_type {
 #define PV_MUX_ENUM(name, number, min, max) PV_MUX_##name = (number),

@@ -160,6 +160,7 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     rootfs DEVICE       mount /dev/DEVICE ("vda") read-only, overlay in RAM on top, switch root
  *     root SPEC           which part of it: /dev/vda2, LABEL=..., UUID=...
  *     initfallback PATH   tried when provium.init does not exist
+ *     serial NAME         the agent talks over the virtio-serial port of this name (wire/mux.h), not vsock
  *
  * Injected files lie below PV_BOOT_FILES with their final path; the wrapper moves them into the root that
  * init will see, through whatever symbolic links that root has.  Then everything below PV_BOOT_DIR goes.

@@ -203,7 +203,8 @@ static void test_good_file(void **state)
     (void)state;
     c = load(MIN "\n[profile.full]\nkernel = \"sub/../bzImage\"\nrootfs = \"disk.qcow2\"\ninit = \"/init\"\n"
                  "append = \"a=1 b\"\nmodules = \"tree\"\nmachine = \"pc\"\ncpu = \"max\"\naccel = \"tcg\"\n"
-                 "boot_timeout = \"2m\"\nqemu_args = [\"-s\", \"-S\"]\nroot = \"LABEL=my root\"\n"
+                 "transport = \"serial\"\nboot_timeout = \"2m\"\nqemu_args = [\"-s\", \"-S\"]\nroot = "
+                 "\"LABEL=my root\"\n"
                  "env = {A = \"1\", B = \"two words\", C = \"\"}\n"
                  "[profile.both]\nkernel = \"bzImage\"\ninitrd = \"initrd.img\"\nrootfs = \"disk.img\"\n"
                  "boot_timeout = 1.5\n[profile.iso]\nkernel = \"bzImage\"\nrootfs = \"disk.iso\"\n"

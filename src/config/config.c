@@ -31,6 +31,19 @@ bool pv_accel_parse(const char *s, enum pv_accel *accel)
     return false;
 }
 
+bool pv_transport_parse(const char *s, enum pv_transport *transport)
+{
+    static const char *const names[] = {
+        [PV_TRANSPORT_AUTO] = "auto", [PV_TRANSPORT_VSOCK] = "vsock", [PV_TRANSPORT_SERIAL] = "serial"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(s, names[i])) {
+            *transport = (enum pv_transport)i;
+            return true;
+        }
+    return false;
+}
+
 /* ---- the default guest ---- */
 
 char *pv_guest_dir(void)

@@ -17,6 +17,9 @@ struct pv_err;
 
 enum pv_accel { PV_ACCEL_AUTO, PV_ACCEL_KVM, PV_ACCEL_TCG };
 
+/* What carries the bytes between host and guest; auto: vsock, but for guests that are to be saved. */
+enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL };
+
 struct pv_profile {
     char *name;
     char *kernel;        /* absolute */
@@ -31,6 +34,7 @@ struct pv_profile {
     char *machine; /* NULL: our default */
     char *cpu;     /* NULL: our default */
     enum pv_accel accel;
+    enum pv_transport transport;
     int64_t boot_timeout_ns;  /* 0: the default, 30 s */
     struct pv_strv qemu_args; /* passed on as they are */
     struct pv_strv env;       /* "KEY=VALUE" */
@@ -71,6 +75,8 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
 
 /* "auto", "kvm", "tcg" to the enum; false when it is none of them. */
 bool pv_accel_parse(const char *s, enum pv_accel *accel);
+/* "auto", "vsock", "serial" likewise. */
+bool pv_transport_parse(const char *s, enum pv_transport *transport);
 
 /*
  * Where the default guest lies: $PROVIUM_GUEST_DIR if that is set and not empty (then nothing else), else

@@ -15,13 +15,14 @@
 
 #include "image/image.h"
 #include "loop/loop.h"
-#include "transport/stream.h"
+#include "transport/serial.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/path.h"
 #include "util/parse.h"
 #include "vhost/vhost.h"
 #include "vm/vm.h"
+#include "wire/mux.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 #define DEFAULT_MEMORY (UINT64_C(512) << 20)
@@ -41,7 +42,7 @@ struct boot {
     struct pv_guest *g;
     const struct pv_boot_opts *o;
     int64_t deadline;
-    bool kvm;
+    bool kvm, serial;
     uint32_t tsc_khz;
     struct pv_kernel kernel;
     int initrd_fd;
@@ -176,7 +177,7 @@ static int collect_modules(const struct boot *b, bool root, const char *fs_types
     if (!tree)
         return 0;
     needed[n++] = "virtio_pci";
-    needed[n++] = "vmw_vsock_virtio_transport";
+    needed[n++] = b->serial ? "virtio_console" : "vmw_vsock_virtio_transport";
     if (b->o->n_disks || p->rootfs)
         needed[n++] = "virtio_blk";
     if (root)
@@ -215,6 +216,7 @@ static int step_shim(struct boot *b, struct pv_err *err)
             .rootfs_device = root ? "vda" : NULL,
             .root = root ? p->root : NULL,
             .init_fallback = root || p->init_set ? NULL : "/init",
+            .serial = b->serial ? PV_MUX_PORT_NAME : NULL,
             .files = files,
             .n_files = b->o->n_files,
         };
@@ -227,12 +229,24 @@ static int step_shim(struct boot *b, struct pv_err *err)
     return r;
 }
 
+/* What the boot call, the profile and whoever runs the test say, the first of them that says something. */
+static bool wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
+{
+    enum pv_transport t = o->transport ? o->transport : g->profile->transport;
+
+    return (t ? t : g->env->auto_transport) == PV_TRANSPORT_SERIAL;
+}
+
 static int step_vsock(struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->loop;
     const char *why = NULL;
     unsigned cid = 0;
 
+    if (b->serial) {
+        b->g->vsock = pv_serial_new(loop, err);
+        return b->g->vsock ? 0 : -1;
+    }
     if (pv_vsock_kernel_usable(&why)) {
         b->g->vsock = pv_vsock_kernel_new(loop, NULL);
         if (b->g->vsock)
@@ -308,13 +322,13 @@ static const struct {
     int (*fn)(struct boot *b, struct pv_err *err);
 } steps[] = {
     {"looking for KVM", step_accel},       {"reading the kernel", step_kernel},
-    {"building the initramfs", step_shim}, {"making the vsock", step_vsock},
+    {"building the initramfs", step_shim}, {"making the channel", step_vsock},
     {"starting QEMU", step_qemu},          {"booting", step_agent},
 };
 
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
-    struct boot b = {.g = g, .o = o, .initrd_fd = -1};
+    struct boot b = {.g = g, .o = o, .serial = wants_serial(g, o), .initrd_fd = -1};
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start;
     int r = 0;
 

@@ -33,8 +33,9 @@ const char *pv_guest_state_name(enum pv_guest_state s);
 /* What all guests of this process share. */
 struct pv_guest_env {
     struct pv_loop *loop;
-    enum pv_accel accel; /* --accel; auto: the profile decides */
-    const char *log_dir; /* console logs go here as vm1-PROFILE.log ...; NULL: none are kept */
+    enum pv_accel accel;              /* --accel; auto: the profile decides */
+    enum pv_transport auto_transport; /* what auto means in profile and boot call: auto is vsock */
+    const char *log_dir;              /* console logs go here as vm1-PROFILE.log ...; NULL: none are kept */
     void (*notice)(const char *line,
                    void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
     /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
@@ -71,6 +72,7 @@ struct pv_boot_opts {
     unsigned cpus;
     int64_t timeout_ns;
     char *append;
+    enum pv_transport transport; /* auto: the profile decides */
     struct pv_guest_file *files;
     size_t n_files;
     struct pv_guest_disk *disks;

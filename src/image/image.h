@@ -71,6 +71,7 @@ struct pv_shim {
     const char *rootfs_device;           /* "vda", or NULL */
     const char *root;                    /* SPEC of `root`, or NULL */
     const char *init_fallback;           /* or NULL */
+    const char *serial;                  /* name of the agent's virtio-serial port; NULL: it uses vsock */
     const struct pv_shim_file *files;    /* injected */
     size_t n_files;
 };

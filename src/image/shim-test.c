@@ -274,7 +274,8 @@ static void writes_boot_conf(void **state)
     static const char ko[] = "\x7f\x45LF module\0~Module signature appended~\n";
     static const char want[] =
         "module a.ko\nmodule b.ko\nmodule 2-a.ko\nfsmodule ext4 c.ko\nfsmodule xfs c.ko\n"
-        "fsmodule xfs d.ko\nrootfs vda\nroot LABEL=some root\ninitfallback /bin/sh\n";
+        "fsmodule xfs d.ko\nrootfs vda\nroot LABEL=some root\ninitfallback /bin/sh\n"
+        "serial provium.agent\n";
     cleanup_free char *sub = in_dir("sub"), *a = file("a.ko", ko, sizeof(ko), 0600), *a2 = NULL;
     cleanup_free char *b = NULL, *c = NULL, *d = NULL;
     cleanup_buf struct pv_buf gz = {0}, xz = {0}, zst = {0};
@@ -285,7 +286,8 @@ static void writes_boot_conf(void **state)
                            .fs_types = types,
                            .rootfs_device = "vda",
                            .root = "LABEL=some root",
-                           .init_fallback = "/bin/sh"};
+                           .init_fallback = "/bin/sh",
+                           .serial = "provium.agent"};
     cleanup_image struct image im = {0};
 
     (void)state;

@@ -164,7 +164,8 @@ static int put_conf(struct pv_newc *w, const struct pv_shim *shim, const struct 
                 pv_buf_addf(&b, "fsmodule %s %s\n", shim->fs_types[t], modset_name(s, path));
         }
     if (conf_line(&b, "rootfs", shim->rootfs_device, err) < 0 || conf_line(&b, "root", shim->root, err) < 0 ||
-        conf_line(&b, "initfallback", shim->init_fallback, err) < 0)
+        conf_line(&b, "initfallback", shim->init_fallback, err) < 0 ||
+        conf_line(&b, "serial", shim->serial, err) < 0)
         return -1;
     return pv_newc_blob(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
 }

@@ -12,13 +12,9 @@
 
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
 
-static const struct lua_opt boot_opts[] = {{"memory", OPT_STRING},
-                                           {"cpus", OPT_INTEGER},
-                                           {"files", OPT_TABLE},
-                                           {"disks", OPT_TABLE},
-                                           {"timeout", OPT_TIME},
-                                           {"append", OPT_STRING},
-                                           {NULL, 0}};
+static const struct lua_opt boot_opts[] = {
+    {"memory", OPT_STRING}, {"cpus", OPT_INTEGER},  {"files", OPT_TABLE},      {"disks", OPT_TABLE},
+    {"timeout", OPT_TIME},  {"append", OPT_STRING}, {"transport", OPT_STRING}, {NULL, 0}};
 
 static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
                                            {"format", OPT_STRING},
@@ -144,6 +140,15 @@ static LJMP void get_disks(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
+static LJMP void get_transport(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    if (pv_lua_rawfield(L, idx, "transport") == LUA_TSTRING &&
+        !pv_transport_parse(lua_tostring(L, -1), &o->transport))
+        pv_lua_raise(L, "boot option 'transport' is '%s'; expected \"auto\", \"vsock\" or \"serial\"",
+                     lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 int pv_lua_vm_boot(lua_State *L)
 {
     struct lua_guest *g = pv_lua_check_vm(L, "boot");
@@ -156,6 +161,7 @@ int pv_lua_vm_boot(lua_State *L)
     if (pv_lua_check_opts(L, 2, "boot", boot_opts)) {
         get_memory(L, 2, o);
         get_cpus(L, 2, o);
+        get_transport(L, 2, o);
         get_files(L, 2, o);
         get_disks(L, 2, o);
         o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);

@@ -79,7 +79,8 @@ struct pv_vm_spec {
     unsigned cpus;
     const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
     size_t n_disks;
-    const char *vsock_kind; /* "vhost-vsock", "vhost-user-vsock" or NULL */
+    const char *vsock_kind; /* "vhost-vsock", "vhost-user-vsock", "virtio-serial" (its port is named
+                               "provium.agent") or NULL */
     int vsock_fd;           /* inherited by QEMU */
     unsigned vsock_cid;
     char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */

@@ -1,7 +1,7 @@
 -- Runs a body of tests on every userland that the guest API is promised for: each(function(vm, case) ... end),
 -- where case(name, fn) is test() with the profile in front. One VM per profile; `opts` is for its boot.
 return function(body, opts)
-    for _, profile in ipairs({ "minimal", "debian-systemd" }) do
+    for _, profile in ipairs(each_profiles or { "minimal", "debian-systemd" }) do
         local vm = provium.create(profile)
         vm:boot(opts)
         vm:mount_vfs()

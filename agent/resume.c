@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* RESUME: what a machine that was saved does not know: what time it is, and that it has copies. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "session.h"
+
+enum { ENTROPY_MIN = 16, ENTROPY_MAX = 512 };
+
+static const char *feed(int fd, const void *data, size_t n)
+{
+    struct {
+        int entropy_count, buf_size; /* struct rand_pool_info */
+        uint8_t buf[ENTROPY_MAX];
+    } info = {.entropy_count = (int)n * 8, .buf_size = (int)n};
+
+    memcpy(info.buf, data, n);
+    if (ioctl(fd, RNDADDENTROPY, &info) < 0)
+        return "RNDADDENTROPY";
+    /* Mixes it into what /dev/urandom and getrandom() give now, not when the kernel sees fit (since 4.17). */
+    if (ioctl(fd, RNDRESEEDCRNG) < 0 && errno != ENOTTY && errno != EINVAL)
+        return "RNDRESEEDCRNG";
+    return NULL;
+}
+
+/* /dev/urandom without a /dev: see open_null in serve.c. */
+static int open_random(int dev_fd)
+{
+    int fd =
+        openat(dev_fd < 0 ? AT_FDCWD : dev_fd, dev_fd < 0 ? "/dev/urandom" : "urandom", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0 && mknod("/.provium-random", S_IFCHR | 0600, 1 << 8 | 9) == 0) {
+        fd = open("/.provium-random", O_RDWR | O_CLOEXEC);
+        unlink("/.provium-random");
+    }
+    return fd;
+}
+
+void ag_resume(struct ag_session *s, uint32_t id, struct pv_dec *d)
+{
+    uint64_t ns = pv_dec_u64(d);
+    size_t n;
+    const void *entropy = pv_dec_bytes(d, &n);
+    struct timespec ts = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+
+    if (!pv_dec_done(d) || n < ENTROPY_MIN || n > ENTROPY_MAX || ns > INT64_MAX) {
+        ag_reply_error(s, id, EPROTO, "malformed RESUME");
+        return;
+    }
+    if (!s->w.may_halt) {
+        ag_reply_error(s, id, EPERM, "set the clock of a machine that is no guest");
+        return;
+    }
+    if (clock_settime(CLOCK_REALTIME, &ts) < 0) {
+        ag_reply_error(s, id, errno, "set the clock");
+        return;
+    }
+    int fd = open_random(s->w.dev_fd);
+    const char *failed = fd < 0 ? "open /dev/urandom" : feed(fd, entropy, n);
+
+    if (failed)
+        ag_reply_error(s, id, errno, "reseed the random pool: %s", failed);
+    if (fd >= 0)
+        close(fd);
+    clock_gettime(CLOCK_REALTIME, &ts);
+    if (!failed)
+        ag_reply_ok(s, id, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One socket to QEMU, which hands its bytes to the guest's port and back.  Input is cut into packets in
+ * place, each checked before anything is done about it; a channel's DATA is copied into its ring, which the
+ * guest can not run over because it was granted no more.  Output goes straight to the socket; what that does
+ * not take waits in `out`: at most one packet of DATA, and small packets whose number the protocol bounds.
+ */
+#include "transport/serial.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "transport/serial-dev.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+
+enum { MAX_ROUNDS = 8, SOCKET_BUFFER = 1 << 20 };
+
+static struct serial *serial_of(struct pv_vsock *v)
+{
+    return PV_CONTAINER_OF(v, struct serial, v);
+}
+
+bool pv_is_serial(const struct pv_vsock *v)
+{
+    return v && !strcmp(v->kind, PV_SERIAL_KIND);
+}
+
+static size_t queued(const struct serial *d)
+{
+    return d->out.len - d->out_off;
+}
+
+/* ---- its life ---- */
+
+void pv_serial_enter(struct serial *d)
+{
+    d->busy++;
+}
+
+static void destroy(struct serial *d)
+{
+    pv_timer_cancel(d->loop, &d->again);
+    pv_loop_del(d->loop, &d->w);
+    pv_close(&d->fd);
+    pv_close(&d->v.qemu_fd);
+    pv_buf_free(&d->out);
+    free(d->in);
+    free(d);
+}
+
+void pv_serial_leave(struct serial *d)
+{
+    if (--d->busy)
+        return;
+    for (struct chan **p = &d->all; d->sweep && *p;) {
+        struct chan *c = *p;
+
+        if (c->state != CHAN_OVER || !c->closed) {
+            p = &c->next;
+            continue;
+        }
+        *p = c->next;
+        pv_chan_free(c);
+    }
+    d->sweep = false;
+    if (d->freed)
+        destroy(d);
+}
+
+void pv_serial_later(struct serial *d)
+{
+    if (!d->freed)
+        pv_timer_arm(d->loop, &d->again, pv_now());
+}
+
+/* The device is done for; everybody is told later. */
+static void fail(struct serial *d, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void fail(struct serial *d, int error, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (d->v.error)
+        return;
+    d->v.error = error;
+    va_start(ap, fmt);
+    vsnprintf(d->v.error_text, sizeof(d->v.error_text), fmt, ap);
+    va_end(ap);
+    pv_debug("serial", "broken: %s", d->v.error_text);
+    pv_loop_del(d->loop, &d->w);
+    pv_close(&d->fd);
+    d->out.len = d->out_off = 0;
+    for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
+        if (d->chan[i])
+            pv_chan_break(d->chan[i], error);
+    d->change = true;
+    pv_serial_later(d);
+}
+
+/* The one place that calls owners. */
+static void settle(struct serial *d)
+{
+    for (struct chan *c = d->all; c; c = c->next) {
+        if (!c->event || c->closed)
+            continue;
+        c->event = false;
+        if (c->s.on_event)
+            c->s.on_event(&c->s, c->s.arg);
+        if (d->freed) /* and c with it, maybe */
+            return;
+    }
+    if (d->change) {
+        d->change = false;
+        if (d->v.on_change)
+            d->v.on_change(&d->v, d->v.arg);
+    }
+}
+
+/* ---- to the guest ---- */
+
+/* Watches for room while something may be written and is not. */
+static void watch_out(struct serial *d)
+{
+    bool waits = d->held ? d->out_off < d->out_end : queued(d) > 0;
+    uint32_t events = EPOLLIN | (waits ? (uint32_t)EPOLLOUT : 0U);
+
+    if (d->w.fd >= 0 && d->w.events != events)
+        pv_loop_set(d->loop, &d->w, events);
+}
+
+/* Writes what may be written as far as the socket takes it. */
+static void flush(struct serial *d)
+{
+    size_t end = d->held ? d->out_end : d->out.len;
+
+    while (d->fd >= 0 && d->out_off < end) {
+        ssize_t n = send(d->fd, d->out.data + d->out_off, end - d->out_off, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN)
+            fail(d, errno, "QEMU closed the guest's serial port (%s)", strerror(errno));
+        if (n <= 0)
+            break;
+        d->out_off += (size_t)n;
+    }
+    if (queued(d) == 0) {
+        d->out.len = d->out_off = d->out_end = 0;
+        for (struct chan *c = d->all; c && !d->held; c = c->next)
+            if (c->want_write && !c->closed && pv_chan_writable(c)) {
+                c->event = true;
+                pv_serial_later(d);
+            }
+    }
+    watch_out(d);
+}
+
+void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_t word)
+{
+    bool bare = type == PV_MUX_CLOSE || type == PV_MUX_WAKE;
+    uint8_t p[PV_MUX_HEADER + 4];
+
+    if (d->v.error)
+        return;
+    pv_mux_put_header(p, type, channel, bare ? 0 : 4);
+    pv_mux_put_u32(p + PV_MUX_HEADER, word);
+    pv_buf_add(&d->out, p, bare ? PV_MUX_HEADER : PV_MUX_HEADER + 4);
+    flush(d);
+}
+
+bool pv_serial_has_room(const struct serial *d)
+{
+    return !d->v.error && !d->held && queued(d) == 0;
+}
+
+void pv_serial_data(struct serial *d, uint16_t channel, const void *data, uint32_t n)
+{
+    uint8_t header[PV_MUX_HEADER];
+    struct iovec iov[2] = {{header, sizeof(header)}, {(void *)data, n}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+    ssize_t r;
+
+    pv_mux_put_header(header, PV_MUX_DATA, channel, n);
+    do
+        r = sendmsg(d->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (r < 0 && errno == EINTR);
+    if (r == (ssize_t)(sizeof(header) + n))
+        return;
+    if (r < 0)
+        r = 0; /* flush() will say what it is */
+    if (r < (ssize_t)sizeof(header))
+        pv_buf_add(&d->out, header + r, sizeof(header) - (size_t)r);
+    r -= r < (ssize_t)sizeof(header) ? r : (ssize_t)sizeof(header);
+    pv_buf_add(&d->out, (const uint8_t *)data + r, n - (size_t)r);
+    flush(d);
+}
+
+/* ---- from the guest ---- */
+
+/* Drops what is not the answer to our HELLO. Returns the bytes used up; sets d->greeted behind it. */
+static size_t look_for_hello(struct serial *d)
+{
+    size_t n = sizeof(d->hello), at = 0;
+
+    while (d->in_len - at >= n) {
+        uint8_t *p = memchr(d->in + at, d->hello[0], d->in_len - at - n + 1);
+
+        if (!p) {
+            at = d->in_len - n + 1;
+            break;
+        }
+        at = (size_t)(p - d->in);
+        if (!memcmp(p, d->hello, n)) {
+            d->greeted = d->change = true;
+            pv_serial_later(d);
+            if (at || d->stale)
+                pv_debug("serial", "%zu bytes of an older conversation dropped", d->stale + at);
+            return at + n;
+        }
+        at++;
+    }
+    d->stale += at;
+    if (d->stale > PV_SERIAL_STALE_MAX)
+        fail(d, EPROTO, "the guest sent %zu bytes and no answer to the greeting", d->stale);
+    return at;
+}
+
+static const char *take_quiesced(struct serial *d, uint32_t number)
+{
+    if (number <= d->quiesced || number > d->quiesce)
+        return "an answer to no QUIESCE";
+    d->quiesced = number;
+    if (number == d->quiesce && d->held) {
+        d->change = true;
+        pv_serial_later(d);
+    }
+    return NULL;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *packet(struct serial *d, const struct pv_mux_header *h, const uint8_t *payload)
+{
+    if (pv_serial_quiesced(&d->v))
+        return "a packet while it was at rest";
+    if (h->type == PV_MUX_QUIESCED)
+        return take_quiesced(d, pv_mux_u32(payload));
+    if (h->type == PV_MUX_HELLO)
+        return "a second greeting";
+    if (h->channel == 0)
+        return "a packet that only the host may send";
+    if (!d->chan[h->channel])
+        return "a packet for a channel that is not open";
+    return pv_chan_packet(d->chan[h->channel], h, payload);
+}
+
+/* Cuts packets off the input; what is left moves to the front. */
+static void cut_packets(struct serial *d)
+{
+    size_t off = d->greeted ? 0 : look_for_hello(d);
+    struct pv_mux_header h;
+
+    while (d->greeted && !d->v.error && d->in_len - off >= PV_MUX_HEADER) {
+        const char *why = pv_mux_header(d->in + off, &h);
+
+        if (!why && d->in_len - off - PV_MUX_HEADER < h.length)
+            break;
+        if (!why)
+            why = packet(d, &h, d->in + off + PV_MUX_HEADER);
+        if (why) {
+            const char *name = pv_mux_name(h.type);
+
+            fail(d, EPROTO, "the guest sent %s (type 0x%02x %s, channel %u, %u bytes)", why, h.type,
+                 name ? name : "unknown", h.channel, h.length);
+            break;
+        }
+        off += PV_MUX_HEADER + h.length;
+    }
+    memmove(d->in, d->in + off, d->in_len - off);
+    d->in_len -= off;
+}
+
+static void take_input(struct serial *d)
+{
+    for (int rounds = 0; rounds < MAX_ROUNDS && !d->v.error; rounds++) {
+        ssize_t n = recv(d->fd, d->in + d->in_len, PV_SERIAL_IN - d->in_len, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            int e = n < 0 ? errno : ECONNRESET;
+
+            fail(d, e, "QEMU closed the guest's serial port (%s)", strerror(e));
+            return;
+        }
+        d->in_len += (size_t)n;
+        cut_packets(d);
+    }
+}
+
+static void on_fd(struct pv_watch *w, uint32_t events)
+{
+    struct serial *d = PV_CONTAINER_OF(w, struct serial, w);
+
+    pv_serial_enter(d);
+    if (events & EPOLLOUT)
+        flush(d);
+    if (events & ~(uint32_t)EPOLLOUT)
+        take_input(d);
+    settle(d);
+    pv_serial_leave(d);
+}
+
+static void on_again(struct pv_timer *t)
+{
+    struct serial *d = PV_CONTAINER_OF(t, struct serial, again);
+
+    pv_serial_enter(d);
+    settle(d);
+    pv_serial_leave(d);
+}
+
+/* ---- rest ---- */
+
+void pv_serial_quiesce(struct pv_vsock *v, bool idle)
+{
+    struct serial *d = serial_of(v);
+    uint8_t p[PV_MUX_HEADER + 8];
+
+    if (v->error)
+        return;
+    for (struct chan *c = d->all; c && idle; c = c->next)
+        assert(c->closed || c->state == CHAN_OVER);
+    pv_serial_wake(v);
+    pv_mux_put_header(p, PV_MUX_QUIESCE, 0, 8);
+    pv_mux_put_u32(p + PV_MUX_HEADER, idle ? PV_MUX_IDLE : 0);
+    pv_mux_put_u32(p + PV_MUX_HEADER + 4, ++d->quiesce);
+    pv_buf_add(&d->out, p, sizeof(p));
+    d->held = true;
+    d->out_end = d->out.len;
+    flush(d);
+}
+
+bool pv_serial_quiesced(const struct pv_vsock *v)
+{
+    const struct serial *d = PV_CONTAINER_OF((struct pv_vsock *)v, struct serial, v);
+
+    return !v->error && d->held && d->quiesced == d->quiesce;
+}
+
+void pv_serial_wake(struct pv_vsock *v)
+{
+    struct serial *d = serial_of(v);
+    cleanup_buf struct pv_buf rest = {0};
+
+    if (!d->held || v->error)
+        return;
+    /* WAKE goes before what was held back. */
+    pv_buf_add(&rest, d->out.data + d->out_end, d->out.len - d->out_end);
+    d->out.len = d->out_end;
+    d->held = false;
+    pv_serial_packet(d, PV_MUX_WAKE, 0, 0);
+    pv_buf_add(&d->out, rest.data, rest.len);
+    flush(d);
+}
+
+/* ---- as a pv_vsock ---- */
+
+static struct pv_stream *serial_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+{
+    struct serial *d = serial_of(v);
+    struct chan *c;
+
+    if (v->error) {
+        pv_err_set(err, PV_E_PROTOCOL, "the guest's serial port broke: %s", v->error_text);
+        return NULL;
+    }
+    c = pv_chan_new(d, port);
+    if (!c) {
+        pv_err_set(err, PV_E_HOST, "%d connections to a guest are open already", PV_MUX_CHANNELS);
+        return NULL;
+    }
+    return &c->s;
+}
+
+static bool serial_ready(struct pv_vsock *v)
+{
+    return serial_of(v)->greeted && !v->error;
+}
+
+static void serial_free(struct pv_vsock *v)
+{
+    struct serial *d = serial_of(v);
+
+    pv_serial_enter(d);
+    d->freed = true;
+    while (d->all) {
+        struct chan *c = d->all;
+
+        d->all = c->next;
+        pv_chan_orphan(c);
+    }
+    pv_timer_cancel(d->loop, &d->again);
+    pv_serial_leave(d);
+}
+
+/* HELLO with a nonce that no older conversation can have had. */
+static int say_hello(struct serial *d, struct pv_err *err)
+{
+    uint8_t *nonce = d->hello + PV_MUX_HEADER;
+
+    if (getrandom(nonce, PV_MUX_NONCE, 0) != PV_MUX_NONCE)
+        return pv_err_sys(err, errno, "cannot get random bytes");
+    pv_mux_put_header(d->hello, PV_MUX_HELLO, 0, PV_MUX_NONCE + 4);
+    pv_mux_put_u32(nonce + PV_MUX_NONCE, PV_MUX_VERSION);
+    pv_buf_add(&d->out, d->hello, sizeof(d->hello));
+    flush(d);
+    return 0;
+}
+
+struct pv_vsock *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
+{
+    static const struct pv_vsock_ops ops = {
+        .connect = serial_connect, .ready = serial_ready, .free = serial_free};
+    struct serial *d = pv_xcalloc(1, sizeof(*d));
+    const int size = SOCKET_BUFFER;
+    int fds[2] = {-1, -1};
+
+    d->v.ops = &ops;
+    d->v.kind = PV_SERIAL_KIND;
+    d->loop = loop;
+    d->again.fn = on_again;
+    d->w.fn = on_fd;
+    d->w.fd = -1;
+    d->in = pv_xmalloc(PV_SERIAL_IN);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        pv_err_sys(err, errno, "cannot make a socket pair for the guest's serial port");
+    d->fd = fds[0];
+    d->v.qemu_fd = fds[1];
+    /* Fewer turns for a large message; what the kernel allows. */
+    for (int i = 0; i < 2; i++)
+        setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    if (d->fd < 0 || pv_loop_add(loop, &d->w, d->fd, EPOLLIN, err) < 0 || say_hello(d, err) < 0) {
+        destroy(d);
+        return NULL;
+    }
+    return &d->v;
+}
