@@ -10,8 +10,11 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-static const struct pv_opt opts[] = {
-    {"config", 'c', "FILE", "a file"}, {"verbose", 'v', NULL, "more"}, {"quiet", 'q', NULL, "less"}, {NULL}};
+static const struct pv_opt opts[] = {{"config", 'c', "FILE", "a file"},
+                                     {"verbose", 'v', NULL, "more"},
+                                     {"quiet", 'q', NULL, "less"},
+                                     {"seed", 's', "N", "maybe", true},
+                                     {NULL}};
 
 /* What the parser makes of a line of words: "config=x verbose word=y", or "error: TEXT". */
 static void check(const char *line, const char *want)
@@ -19,7 +22,7 @@ static void check(const char *line, const char *want)
     cleanup_buf struct pv_buf out = {0};
     cleanup_strv struct pv_strv words = {0};
     cleanup_free char *copy = pv_xstrdup(line);
-    struct pv_opt_parser p = {.opts = opts};
+    struct pv_opt_parser p = {.opts = opts, .optional = strstr(line, "maybe") ? "config" : NULL};
     struct pv_err err = PV_ERR_INIT;
     const char *value;
     int i;
@@ -54,6 +57,18 @@ static void test_good(void **state)
     check("test - -h --help", "word=- help help");
 }
 
+static void test_optional(void **state)
+{
+    (void)state;
+    check("test --seed 5", "seed word=5");
+    check("test --seed=5 a", "seed=5 word=a");
+    check("test --seed", "seed");
+    check("test -s 5", "seed word=5");
+    check("test -s5 -vs", "seed=5 verbose seed");
+    check("test --seed=", "error: test: option '--seed' needs a value: --seed N");
+    check("maybe --config a --config=b --config", "config word=a config=b config");
+}
+
 static void test_bad(void **state)
 {
     (void)state;
@@ -69,7 +84,8 @@ static void test_bad(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_optional),
+                                       cmocka_unit_test(test_bad)};
 
     return cmocka_run_group_tests_name("cli-options", tests, NULL, NULL);
 }

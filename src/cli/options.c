@@ -34,6 +34,11 @@ static int no_value(const struct pv_opt_parser *p, const struct pv_opt *o, struc
     return PV_OPT_BAD;
 }
 
+static bool is_optional(const struct pv_opt_parser *p, const struct pv_opt *o)
+{
+    return o->optional || (p->optional && !strcmp(p->optional, o->name));
+}
+
 static int take_value(struct pv_opt_parser *p, int index, const char *inl, const char **value,
                       struct pv_err *err)
 {
@@ -46,6 +51,8 @@ static int take_value(struct pv_opt_parser *p, int index, const char *inl, const
         return PV_OPT_BAD;
     }
     *value = inl;
+    if (!inl && is_optional(p, o))
+        return index;
     if (!inl) {
         if (p->at + 1 >= p->argc)
             return no_value(p, o, err);
@@ -141,7 +148,10 @@ void pv_opt_help(FILE *out, const char *usage, const char *about, const struct p
 
         if (show->letter)
             snprintf(letter, sizeof(letter), "-%c, ", show->letter);
-        snprintf(left, sizeof(left), "%s--%s%s%s", letter, show->name, show->arg ? " " : "",
+        snprintf(left, sizeof(left), show->optional ? "%s--%s%s%s]" : "%s--%s%s%s", letter, show->name,
+                 show->optional ? "[="
+                 : show->arg    ? " "
+                                : "",
                  show->arg ? show->arg : "");
         fprintf(out, "  %-24s %s\n", left, show->help);
         if (!o->name)

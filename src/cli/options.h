@@ -21,13 +21,15 @@ struct pv_opt {
     char letter;      /* 0: none */
     const char *arg;  /* what its value is called in help, NULL: takes none */
     const char *help;
+    bool optional; /* the value may be left out, and is never the next word: --shuffle[=SEED] */
 };
 
 struct pv_opt_parser {
     const struct pv_opt *opts;
     int argc;
-    char **argv; /* argv[0] is the command */
-    int at;      /* private below */
+    char **argv;          /* argv[0] is the command */
+    const char *optional; /* this option's value, too, may be left out in this command line; or NULL */
+    int at;               /* private below */
     const char *rest;
     bool words_only;
 };
@@ -35,8 +37,9 @@ struct pv_opt_parser {
 enum { PV_OPT_END = -1, PV_OPT_BAD = -2, PV_OPT_WORD = 1000, PV_OPT_HELP = 1001 };
 
 /*
- * The index in the table of the next option, *value its value; PV_OPT_WORD for an argument that is no option;
- * PV_OPT_HELP for -h and --help; PV_OPT_END; PV_OPT_BAD with *err, which names the nearest known option.
+ * The index in the table of the next option, *value its value, NULL when there is none; PV_OPT_WORD for an
+ * argument that is no option; PV_OPT_HELP for -h and --help; PV_OPT_END; PV_OPT_BAD with *err, which names
+ * the nearest known option.
  */
 int pv_opt_next(struct pv_opt_parser *p, const char **value, struct pv_err *err);
 

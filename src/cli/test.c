@@ -4,16 +4,20 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/list.h"
 #include "cli/options.h"
 #include "cli/version.h"
 #include "config/config.h"
 #include "lua/run.h"
 #include "runner/find.h"
+#include "runner/history.h"
 #include "runner/runner.h"
+#include "runner/select.h"
 #include "runner/text.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -25,6 +29,15 @@ enum {
     OPT_ACCEL,
     OPT_TIMEOUT,
     OPT_FILTER,
+    OPT_RERUN_FAILED,
+    OPT_TAG,
+    OPT_NO_TAG,
+    OPT_SLOW_TESTS,
+    OPT_SHARD,
+    OPT_SHUFFLE,
+    OPT_LIST,
+    OPT_ALLOW_NONE,
+    OPT_HISTORY,
     OPT_VERBOSE,
     OPT_QUIET,
     OPT_COLOR,
@@ -40,6 +53,15 @@ static const struct pv_opt opts[] = {
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
     [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (default 300 s)"},
     [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
+    [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "only files that failed when they last ran"},
+    [OPT_TAG] = {"tag", 0, "TAG", "only sub-tests that have TAG; may be repeated: one of them"},
+    [OPT_NO_TAG] = {"no-tag", 0, "TAG", "not the sub-tests that have TAG; may be repeated"},
+    [OPT_SLOW_TESTS] = {"slow-tests", 0, NULL, "run the sub-tests that say slow=true, too"},
+    [OPT_SHARD] = {"shard", 0, "K/N|auto", "the K-th of N parts of the files; auto: as the job engine says"},
+    [OPT_SHUFFLE] = {"shuffle", 0, "SEED", "start the files in a random order, or that of SEED", true},
+    [OPT_LIST] = {"list", 0, NULL, "list the files that would run, in order; with --json as JSON"},
+    [OPT_ALLOW_NONE] = {"allow-none", 0, NULL, "no test files are no error"},
+    [OPT_HISTORY] = {"history", 0, "FILE", "keep durations and failures there, not in the user's cache"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL,
                      "show the output of files that passed, and how long sub-tests took"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
@@ -59,8 +81,10 @@ struct test_cmd {
     enum pv_accel accel;
     int64_t timeout_ns;
     const char *accel_text, *timeout_text; /* as given; NULL: not given */
-    struct pv_strv only, paths;
-    bool verbose, quiet, help;
+    struct pv_select_opts select;
+    struct pv_strv tags, no_tags;
+    const char *history;
+    bool slow_tests, list, verbose, quiet, help;
     enum color color;
     struct pv_report_opts reports;
     int argc;
@@ -81,6 +105,24 @@ static int take_color(struct test_cmd *c, const char *value, struct pv_err *err)
                       value);
 }
 
+static int take_shuffle(struct test_cmd *c, const char *value, struct pv_err *err)
+{
+    char *end;
+
+    c->select.shuffle = true;
+    if (!value) /* few digits: somebody may have to type it */
+        return getrandom(&c->select.seed, sizeof(c->select.seed), 0) < 0
+                   ? pv_err_sys(err, errno, "test: --shuffle: no random number")
+                   : (c->select.seed %= 1000000, 0);
+    errno = 0;
+    c->select.seed = strtoull(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || errno)
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --shuffle '%s' is no seed; expected a number, as a shuffled run shows it",
+                          value);
+    return 0;
+}
+
 static int take_option(struct test_cmd *c, int option, const char *value, struct pv_err *err)
 {
     switch (option) {
@@ -99,7 +141,32 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
             return 0;
         return pv_err_wrap(err, "test: --timeout");
     case OPT_FILTER:
-        pv_strv_add(&c->only, value);
+        pv_strv_add(&c->select.only, value);
+        return 0;
+    case OPT_RERUN_FAILED:
+        c->select.rerun_failed = true;
+        return 0;
+    case OPT_TAG:
+        pv_strv_add(&c->tags, value);
+        return 0;
+    case OPT_NO_TAG:
+        pv_strv_add(&c->no_tags, value);
+        return 0;
+    case OPT_SLOW_TESTS:
+        c->slow_tests = true;
+        return 0;
+    case OPT_SHARD:
+        return pv_shard_parse(value, "test: --shard", &c->select.shard, err);
+    case OPT_SHUFFLE:
+        return take_shuffle(c, value, err);
+    case OPT_LIST:
+        c->list = true;
+        return 0;
+    case OPT_ALLOW_NONE:
+        c->select.allow_none = true;
+        return 0;
+    case OPT_HISTORY:
+        c->history = value;
         return 0;
     case OPT_VERBOSE:
         c->verbose = true;
@@ -110,7 +177,7 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
     case OPT_COLOR:
         return take_color(c, value, err);
     case OPT_JSON:
-        c->reports.json = value;
+        c->reports.json = value ? value : "-";
         return 0;
     case OPT_JUNIT:
         c->reports.junit = value;
@@ -125,7 +192,7 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
         c->help = true;
         return 0;
     default:
-        pv_strv_add(&c->paths, value);
+        pv_strv_add(&c->select.paths, value);
         return 0;
     }
 }
@@ -137,6 +204,9 @@ static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
     struct stat st;
     int i;
 
+    for (int w = 1; w < argc && strcmp(argv[w], "--") != 0; w++)
+        if (!strcmp(argv[w], "--list")) /* its report is the list, and that goes to standard output */
+            p.optional = "json";
     while ((i = pv_opt_next(&p, &value, err)) >= 0)
         if (take_option(c, i, value, err) < 0)
             return -1;
@@ -144,27 +214,30 @@ static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
         return -1;
     if (c->quiet && c->verbose)
         return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
-    if (c->help || c->paths.n)
+    if (c->help || c->select.paths.n)
         return 0;
     if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))
         return pv_err_set(
             err, PV_E_USAGE,
             "test: no path given, and there is no directory 'tests' here; say which files to run: "
             "provium test PATH...");
-    pv_strv_add(&c->paths, "tests");
+    pv_strv_add(&c->select.paths, "tests");
     return 0;
 }
 
 struct run_arg {
     const struct pv_config *config;
-    enum pv_accel accel;
+    const struct test_cmd *cmd;
 };
 
 static void run_file(const struct pv_run_file *file, struct pv_result *result, void *arg)
 {
     const struct run_arg *a = arg;
     struct pv_lua_env env = {.config = a->config,
-                             .accel = a->accel,
+                             .accel = a->cmd->accel,
+                             .tags = &a->cmd->tags,
+                             .no_tags = &a->cmd->no_tags,
+                             .slow_tests = a->cmd->slow_tests,
                              .result = result,
                              .log_dir = file->log_dir,
                              .version = PV_VERSION};
@@ -194,6 +267,14 @@ static bool want_color(enum color asked, int fd)
     return able_terminal(fd);
 }
 
+static void add_words(struct pv_buf *out, const char *option, const struct pv_strv *values)
+{
+    for (size_t i = 0; i < values->n; i++) {
+        pv_buf_addf(out, " %s ", option);
+        pv_text_shell(out, values->v[i]);
+    }
+}
+
 /* What runs a file of this run again under the same conditions; its path is put behind. */
 static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
 {
@@ -211,6 +292,10 @@ static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
         pv_buf_adds(out, " --timeout ");
         pv_text_shell(out, c->timeout_text);
     }
+    add_words(out, "--tag", &c->tags);
+    add_words(out, "--no-tag", &c->no_tags);
+    if (c->slow_tests)
+        pv_buf_adds(out, " --slow-tests");
 }
 
 static const char **file_names(const struct pv_test_list *files)
@@ -223,8 +308,9 @@ static const char **file_names(const struct pv_test_list *files)
 }
 
 /* What reports say of the run. host and dir are filled in, and borrowed. */
-static struct pv_run_info run_info(const struct test_cmd *c, const char *const *files, size_t n_files,
-                                   char host[static 256], char dir[static PATH_MAX])
+static struct pv_run_info run_info(const struct test_cmd *c, const struct pv_selection *s,
+                                   const char *const *selected, char host[static 256],
+                                   char dir[static PATH_MAX])
 {
     struct timespec now;
 
@@ -238,19 +324,24 @@ static struct pv_run_info run_info(const struct test_cmd *c, const char *const *
                                 .started_ns = (int64_t)now.tv_sec * PV_NSEC_PER_SEC + now.tv_nsec,
                                 .args = (const char *const *)c->argv,
                                 .n_args = (size_t)c->argc,
-                                .files = files,
-                                .n_files = n_files,
-                                .n_selected = n_files};
+                                .shard = c->select.shard.index,
+                                .shards = c->select.shard.count,
+                                .files = (const char *const *)s->all.v,
+                                .n_files = s->all.n,
+                                .selected = selected,
+                                .n_selected = s->files.n};
 }
 
-static int run(const struct test_cmd *c, struct pv_err *err)
+/* Runs what was selected. */
+static int run(const struct test_cmd *c, const struct pv_config *config, struct pv_history *history,
+               struct pv_selection *s, struct pv_err *err)
 {
-    cleanup_free char *guest_dir = pv_guest_dir();
     int fd = pv_reports_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
-    struct pv_test_list files = {0};
-    struct pv_config *config = pv_config_load(c->config, guest_dir, err);
-    struct run_arg arg = {.config = config, .accel = c->accel};
+    struct run_arg arg = {.config = config, .cmd = c};
     cleanup_buf struct pv_buf rerun = {0};
+    cleanup_free const char **names = file_names(&s->files);
+    char host[256] = "", dir[PATH_MAX] = "";
+    struct pv_run_info info = run_info(c, s, names, host, dir);
     struct pv_run_opts o = {.run = run_file,
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
@@ -259,21 +350,38 @@ static int run(const struct test_cmd *c, struct pv_err *err)
                             .quiet = c->quiet,
                             .terminal = able_terminal(fd),
                             .verbose = c->verbose,
-                            .reports = c->reports};
-    struct pv_run_info info;
-    cleanup_free const char **names = NULL;
-    char host[256] = "", dir[PATH_MAX] = "";
-    int rc = -1;
+                            .reports = c->reports,
+                            .info = &info,
+                            .history = history,
+                            .keep_order = c->select.shuffle,
+                            .notes = &s->notes};
 
     rerun_command(&rerun, c);
     o.rerun = rerun.data;
-    if (config && pv_find_tests(&c->paths, &c->only, &files, err) == 0) {
-        names = file_names(&files);
-        info = run_info(c, names, files.n, host, dir);
-        o.info = &info;
-        rc = pv_runner_run(&files, &o, err);
-    }
-    pv_test_list_free(&files);
+    return pv_runner_run(&s->files, &o, err);
+}
+
+static int select_and_run(const struct test_cmd *c, struct pv_err *err)
+{
+    cleanup_free char *guest_dir = pv_guest_dir();
+    struct pv_config *config = pv_config_load(c->config, guest_dir, err);
+    struct pv_selection s = {0};
+    struct pv_history *history;
+    char notice[512];
+    int rc = -1;
+
+    if (!config)
+        return -1;
+    history = pv_history_load(config->dir, c->history, notice);
+    if (notice[0])
+        pv_strv_add(&s.notes, notice);
+    if (c->tags.n || c->no_tags.n)
+        pv_history_partial(history);
+    if (pv_select(&c->select, history, &s, err) == 0)
+        rc = c->list ? pv_list(&c->select, &s, history, c->reports.json, err)
+                     : run(c, config, history, &s, err);
+    pv_selection_free(&s);
+    pv_history_free(history);
     pv_config_free(config);
     return rc;
 }
@@ -293,8 +401,10 @@ int pv_cmd_test(int argc, char **argv)
             "Exit code 0: all passed, 1: something failed, 2: usage, configuration or internal error.",
             opts);
     else if (rc == 0)
-        rc = run(&c, &err);
-    pv_strv_free(&c.only);
-    pv_strv_free(&c.paths);
+        rc = select_and_run(&c, &err);
+    pv_strv_free(&c.select.only);
+    pv_strv_free(&c.select.paths);
+    pv_strv_free(&c.tags);
+    pv_strv_free(&c.no_tags);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }

@@ -16,6 +16,10 @@ struct pv_lua_env {
     struct pv_result *result; /* told everything, the verdict last */
     const char *log_dir;      /* for console logs; NULL: none */
     const char *version;      /* provium.version */
+    /* Which sub-tests run: those that have one of `tags` (when there are any) and none of `no_tags`. NULL:
+     * none. */
+    const struct pv_strv *tags, *no_tags;
+    bool slow_tests; /* those that are slow, too */
 };
 
 /*

@@ -71,7 +71,7 @@ static char *names(const char *p1, const char *p2, const char *only)
     if (only)
         pv_strv_add(&filter, only);
     pv_buf_adds(&out, "");
-    if (pv_find_tests(&paths, &filter, &l, &err) < 0)
+    if (pv_find_tests(&paths, &filter, false, &l, &err) < 0)
         pv_buf_addf(&out, "error: %s", err.text);
     for (size_t i = 0; i < l.n; i++)
         pv_buf_addf(&out, "%s ", l.v[i].name);

@@ -154,7 +154,7 @@ static void settle_names(struct pv_test_list *l)
     }
 }
 
-static void free_file(struct pv_test_file *t)
+void pv_test_file_fini(struct pv_test_file *t)
 {
     free(t->path);
     free(t->name);
@@ -173,7 +173,7 @@ static void keep_only(struct pv_test_list *l, const struct pv_strv *only)
         if (match)
             l->v[kept++] = l->v[i];
         else
-            free_file(&l->v[i]);
+            pv_test_file_fini(&l->v[i]);
     }
     l->n = kept;
 }
@@ -210,8 +210,8 @@ static int find_all(struct finder *f, const struct pv_strv *paths, struct pv_err
     return 0;
 }
 
-int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, struct pv_test_list *out,
-                  struct pv_err *err)
+int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool allow_none,
+                  struct pv_test_list *out, struct pv_err *err)
 {
     struct finder f = {.out = out};
     size_t before;
@@ -228,13 +228,13 @@ int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, struc
     settle_names(out);
     before = out->n;
     keep_only(out, only);
-    return out->n ? 0 : none_found(paths, only, before, err);
+    return out->n || allow_none ? 0 : none_found(paths, only, before, err);
 }
 
 void pv_test_list_free(struct pv_test_list *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        free_file(&l->v[i]);
+        pv_test_file_fini(&l->v[i]);
     free(l->v);
     *l = (struct pv_test_list){0};
 }

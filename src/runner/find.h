@@ -7,6 +7,7 @@
 #ifndef PV_RUNNER_FIND_H
 #define PV_RUNNER_FIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/mem.h"
@@ -26,10 +27,11 @@ struct pv_test_list {
 
 /*
  * `only`: when not empty, files whose name contains one of these.  Finding none is an error of class usage
- * that names the paths; a path that does not exist or cannot be read is an error too.
+ * that names the paths, unless allow_none; a path that does not exist or cannot be read is always an error.
  */
-int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, struct pv_test_list *out,
-                  struct pv_err *err);
+int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool allow_none,
+                  struct pv_test_list *out, struct pv_err *err);
+void pv_test_file_fini(struct pv_test_file *f);
 void pv_test_list_free(struct pv_test_list *l);
 
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "runner/history.h"
 #include "runner/live.h"
 #include "runner/out.h"
 #include "runner/report.h"
@@ -97,11 +98,40 @@ static void on_notice(struct slot *s, const char *text, size_t n)
     pv_live_put(r->live, &line);
 }
 
+/* Told before anything runs. */
+static void show_notes(struct runner *r)
+{
+    struct pv_buf text = {0};
+
+    for (size_t i = 0; r->o->notes && i < r->o->notes->n; i++) {
+        pv_buf_adds(&text, "  note: ");
+        pv_text_clean(&text, r->o->notes->v[i], strlen(r->o->notes->v[i]), NULL);
+        pv_buf_addc(&text, '\n');
+    }
+    pv_live_put(r->live, &text);
+}
+
+/* What the next run may know of this one. Nothing fails because it cannot be kept. */
+static void remember(struct runner *r)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_buf text = {0};
+
+    if (!r->o->history || pv_history_save(r->o->history, &err) == 0)
+        return;
+    pv_buf_adds(&text, "  note: how long files took and which failed is not kept: ");
+    pv_text_clean(&text, err.text, strlen(err.text), NULL);
+    pv_buf_addc(&text, '\n');
+    pv_live_put(r->live, &text);
+}
+
 static void on_slot_end(struct slot *s)
 {
     struct runner *r = s->arg;
     struct pv_buf text = {0};
 
+    if (r->o->history && !s->report->interrupted)
+        pv_history_put(r->o->history, s->report->path, pv_report_failed(s->report), s->report->duration_ns);
     pv_live_end(r->live, s->report, true);
     pv_format_file(&text, s->report, &r->style);
     pv_live_put(r->live, &text);
@@ -218,12 +248,14 @@ static int run_all(struct runner *r, struct pv_err *err)
 
     pv_buf_adds(&text, "provium test\n\n");
     pv_live_put(r->live, &text);
+    show_notes(r);
     fill_slots(r);
     if (pv_loop_run(r->loop, all_done, r, PV_FOREVER, err) < 0)
         return -1;
     if (r->failed)
         return -1;
     pv_live_finish(r->live);
+    remember(r);
     pv_buf_addc(&text, '\n');
     pv_format_summary(&text, r->reports, r->files->n, stopped_by(r), &r->style);
     pv_live_put(r->live, &text);

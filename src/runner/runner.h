@@ -14,6 +14,7 @@
 #include "runner/result.h"
 
 struct pv_err;
+struct pv_history;
 
 struct pv_run_file {
     const char *path, *name, *root; /* as in struct pv_test_file */
@@ -32,8 +33,11 @@ struct pv_run_opts {
     struct pv_report_opts reports;  /* files for machines and browsers */
     const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;
-    const char *rerun; /* see pv_report_style */
-    bool terminal;     /* that output is a terminal that can move its cursor: live lines */
+    const char *rerun;           /* see pv_report_style */
+    struct pv_history *history;  /* longest files first by it; told how files ended, and saved; NULL: none */
+    bool keep_order;             /* files start in the order of the list, not the longest first */
+    const struct pv_strv *notes; /* lines that are shown before anything runs; NULL: none */
+    bool terminal;               /* that output is a terminal that can move its cursor: live lines */
 };
 
 /*

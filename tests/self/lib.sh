@@ -7,6 +7,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/pv-self.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tmp" "$work/t"
 export TMPDIR=$work/tmp
+# What is remembered of earlier runs.
+export XDG_CACHE_HOME=$work/cache
 export PV_SELF_MARK=$work
 cd "$work" || exit 1
 # No project of the surroundings is to be found by searching upward.
