@@ -128,7 +128,7 @@ static bool stream_done(void *arg)
 
 static void stream_flush(struct stream *s, int64_t deadline)
 {
-    if (s->open && s->loop && !stream_done(s) && pv_loop_run(s->loop, stream_done, s, deadline, NULL) != 1 &&
+    if (s->open && s->loop && !stream_done(s) && pv_loop_run(s->loop, stream_done, s, deadline, NULL) != 0 &&
         !s->error)
         s->error = ETIMEDOUT;
 }
