@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/machine.h"
 #include "image/image.h"
 #include "loop/loop.h"
 #include "transport/serial.h"
@@ -260,12 +262,44 @@ static int step_vsock(struct boot *b, struct pv_err *err)
     return b->g->vsock ? 0 : -1;
 }
 
+/* What is to be said of it again at a resume; the profile's root image is its first disk. */
+static void describe(struct boot *b)
+{
+    const struct pv_profile *p = b->g->profile;
+    struct pv_machine *m =
+        pv_machine_new(p, b->o->memory ? b->o->memory : DEFAULT_MEMORY, b->o->cpus ? b->o->cpus : 1, b->kvm);
+
+    if (p->rootfs)
+        pv_machine_add_disk(m, p->rootfs, p->rootfs_format, true, false);
+    for (size_t i = 0; i < b->o->n_disks; i++) {
+        const struct pv_guest_disk *d = &b->o->disks[i];
+
+        pv_machine_add_disk(m, d->path, d->format, d->readonly, d->snapshot || b->o->keep_disks);
+    }
+    pv_machine_free(b->g->machine);
+    b->g->machine = m;
+}
+
+/* Memory that can be saved is a file. */
+static int make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err)
+{
+    if (!pv_is_serial(g->vsock))
+        return 0;
+    pv_close(&g->memory_fd);
+    g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC);
+    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory)) < 0)
+        return pv_err_sys(err, errno, "cannot make the memory of %s", g->name);
+    spec->memory_kind = PV_VM_MEMORY_SHARED;
+    spec->memory_fd = g->memory_fd;
+    spec->savable = true;
+    return 0;
+}
+
 static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
     const struct pv_profile *p = g->profile;
-    size_t n = 0;
-    struct pv_vm_disk *disks = pv_xcalloc(b->o->n_disks + 1, sizeof(*disks));
+    struct pv_vm_disk *disks;
     cleanup_free char *append =
         pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_WRAPPER_PATH, p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
@@ -273,43 +307,25 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .kernel = b->kernel.boot_path,
         .append = append,
         .initrd_fd = b->initrd_fd,
-        .kvm = b->kvm,
-        .machine = p->machine,
-        .cpu = p->cpu,
-        .memory = memory_of(b->o),
-        .cpus = cpus_of(b->o),
-        .disks = disks,
         .vsock_kind = g->vsock->kind,
         .vsock_fd = g->vsock->qemu_fd,
         .vsock_cid = g->vsock->cid,
-        .extra_args = p->qemu_args.v,
         .fatal_mark = PV_FATAL_MARK,
     };
 
-    if (strlen(append) > PV_KERNEL_ARGS_MAX) {
-        free(disks);
+    if (strlen(append) > PV_KERNEL_ARGS_MAX)
         return pv_err_set(err, PV_E_USAGE,
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
                           strlen(append), PV_KERNEL_ARGS_MAX);
+    describe(b);
+    pv_machine_spec(g->machine, &spec, &disks);
+    if (make_memory(g, &spec, err) == 0) {
+        pv_guest_make_log(g);
+        g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
     }
-    if (p->rootfs)
-        disks[n++] = (struct pv_vm_disk){p->rootfs, p->rootfs_format, true, false};
-    for (size_t i = 0; i < b->o->n_disks; i++)
-        disks[n++] = (struct pv_vm_disk){b->o->disks[i].path, b->o->disks[i].format, b->o->disks[i].readonly,
-                                         b->o->disks[i].snapshot};
-    spec.n_disks = n;
-    if (g->env->log_dir) {
-        unsigned number = 0;
-
-        sscanf(g->name, "vm%u", &number);
-        g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, p->name);
-    }
-    g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
     free(disks);
     pv_close(&g->vsock->qemu_fd);
-    if (!g->vm)
-        return -1;
-    return 0;
+    return g->vm ? 0 : -1;
 }
 
 static int step_agent(struct boot *b, struct pv_err *err)

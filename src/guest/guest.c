@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/machine.h"
+#include "guest/snapshot.h"
 #include "loop/loop.h"
 #include "transport/stream.h"
 #include "util/clock.h"
@@ -34,10 +36,12 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     static const unsigned legal[] = {
         [PV_GUEST_CREATED] = 1U << PV_GUEST_BOOTING,
         [PV_GUEST_BOOTING] = 1U << PV_GUEST_RUNNING | 1U << PV_GUEST_DEAD | 1U << PV_GUEST_KILLED,
-        [PV_GUEST_RUNNING] = 1U << PV_GUEST_DEAD | 1U << PV_GUEST_SHUT_DOWN | 1U << PV_GUEST_KILLED,
-        [PV_GUEST_DEAD] = 0,
-        [PV_GUEST_SHUT_DOWN] = 0,
-        [PV_GUEST_KILLED] = 0,
+        /* back to booting: by a restore */
+        [PV_GUEST_RUNNING] =
+            1U << PV_GUEST_DEAD | 1U << PV_GUEST_SHUT_DOWN | 1U << PV_GUEST_KILLED | 1U << PV_GUEST_BOOTING,
+        [PV_GUEST_DEAD] = 1U << PV_GUEST_BOOTING,
+        [PV_GUEST_SHUT_DOWN] = 1U << PV_GUEST_BOOTING,
+        [PV_GUEST_KILLED] = 1U << PV_GUEST_BOOTING,
     };
 
     assert(legal[g->state] & 1U << to);
@@ -57,6 +61,7 @@ struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_pr
     g->name = pv_xasprintf("vm%u (%s)", ++count, profile->name);
     g->state = PV_GUEST_CREATED;
     g->port = PV_AGENT_PORT;
+    g->memory_fd = -1;
     return g;
 }
 
@@ -66,6 +71,9 @@ void pv_guest_free(struct pv_guest *g)
         return;
     pv_guest_teardown(g);
     pv_vm_free(g->vm);
+    pv_machine_free(g->machine);
+    pv_snapshot_unref(g->base);
+    pv_close(&g->memory_fd);
     free(g->name);
     free(g->log_path);
     free(g->end_reason);
@@ -79,6 +87,8 @@ enum pv_guest_state pv_guest_state(const struct pv_guest *g)
     /* An end that the loop has seen and no call has met yet. */
     if (root->state == PV_GUEST_RUNNING && root->vm && pv_vm_state(root->vm) == PV_VM_ENDED)
         return root->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
+    if (root != g && root->generation != g->generation)
+        return PV_GUEST_KILLED;
     /* A worker lives as long as its VM at most. */
     return root->state != PV_GUEST_RUNNING ? root->state : g->state;
 }
@@ -128,6 +138,22 @@ int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_
         return -1;
     g->taken = true;
     return 0;
+}
+
+void pv_guest_make_log(struct pv_guest *g)
+{
+    unsigned number = 0;
+
+    free(g->log_path);
+    g->log_path = NULL;
+    if (!g->env->log_dir)
+        return;
+    sscanf(g->name, "vm%u", &number);
+    if (g->generation)
+        g->log_path =
+            pv_xasprintf("%s/vm%u-%s.%u.log", g->env->log_dir, number, g->profile->name, g->generation);
+    else
+        g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, g->profile->name);
 }
 
 void pv_guest_teardown(struct pv_guest *g)
@@ -215,6 +241,8 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
     /* A death that nobody waited for yet: let the loop see what has come. */
     if (root->state == PV_GUEST_RUNNING && pv_loop_run(g->env->loop, NULL, NULL, pv_now(), err) >= 0)
         notice_death(root);
+    if (root != g && root->generation != g->generation && g->state == PV_GUEST_RUNNING)
+        pv_guest_kill(g); /* it was in the machine that its VM was before it was restored */
     if (root->state == PV_GUEST_RUNNING && g->state == PV_GUEST_RUNNING)
         return 0;
     if (root->state != PV_GUEST_RUNNING)

@@ -77,6 +77,7 @@ struct pv_boot_opts {
     size_t n_files;
     struct pv_guest_disk *disks;
     size_t n_disks;
+    bool keep_disks; /* every disk is as if it were `snapshot`, so that the machine can be saved */
 };
 
 void pv_boot_opts_fini(struct pv_boot_opts *o);

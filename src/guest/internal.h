@@ -6,6 +6,8 @@
 #include "guest/guest.h"
 #include "guest/session.h"
 
+struct pv_machine;
+struct pv_snapshot;
 struct pv_vm;
 struct pv_vsock;
 
@@ -24,8 +26,12 @@ struct pv_guest {
     bool asking; /* of a VM: how an agent process ended; no such question about the answer's failure */
     enum pv_guest_state state;
     char *log_path;
-    struct pv_vm *vm;       /* from boot on; kept after its end for the console's tail */
-    struct pv_vsock *vsock; /* while running */
+    unsigned generation;        /* of a VM: how often it was restored; of a worker: what its VM's was then */
+    struct pv_machine *machine; /* of a VM, from boot or resume on */
+    int memory_fd;              /* its memory, if it was booted and can be saved; else -1 */
+    struct pv_snapshot *base;   /* what it was resumed from, or NULL */
+    struct pv_vm *vm;           /* from boot on; kept after its end for the console's tail */
+    struct pv_vsock *vsock;     /* while running */
     struct pv_session *session;
     bool taken;       /* memory and CPUs, from env->take */
     bool stopping;    /* shutdown was asked for: an end is what we want */
@@ -62,6 +68,9 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
  * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.
  */
 int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err);
+
+/* Names the console log of the QEMU that is about to be started, if logs are kept. */
+void pv_guest_make_log(struct pv_guest *g);
 
 /* Closes the channel and ends QEMU, gives back what was taken; the console's tail stays. */
 void pv_guest_teardown(struct pv_guest *g);

@@ -47,7 +47,7 @@ char *pv_snapshot_machine(const struct pv_snapshot *s);
  * memory out as one whole (takes 50-100 ms for 100 MiB).
  */
 struct pv_snapshot_blob {
-    char name[16];
+    char name[48];
     int fd;
 };
 int pv_snapshot_blobs(struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n, struct pv_err *err);

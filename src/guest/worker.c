@@ -39,6 +39,8 @@ static struct pv_guest *worker_new(struct pv_guest *parent, const struct spawn_c
     w->parent = parent;
     w->name = pv_xasprintf("worker %u (%s %" PRIu32 ") of %s", ++parent->n_workers, thread ? "tid" : "pid",
                            s->pid, parent->name);
+    w->generation = parent->generation;
+    w->memory_fd = -1;
     w->port = s->port;
     w->pid = s->pid;
     w->thread = thread;

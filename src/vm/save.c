@@ -126,8 +126,7 @@ static bool skip_memory(struct in *in)
     return false;
 }
 
-/* The offset of the first device; 0: the stream is of no known shape. */
-static size_t devices_at(const void *data, size_t n)
+size_t pv_vm_state_head(const void *data, size_t n)
 {
     struct in in = {.p = data, .n = n};
     bool seen = false;
@@ -233,7 +232,7 @@ static int save_first(struct pv_vm *vm, struct pv_buf *out, int64_t deadline, st
         pv_vm_qmp(vm, "migrate", "{\"uri\":\"fd:" STR(FD_MIGRATE) "\"}", NULL, deadline, err) < 0 ||
         wait_migration(vm, "save the VM", deadline, err) < 0 || read_whole(s->fd, out, err) < 0)
         return -1;
-    head = devices_at(out->data, out->len);
+    head = pv_vm_state_head(out->data, out->len);
     if (!head)
         return pv_err_set(err, PV_E_HOST, "cannot save the VM: this QEMU's state is of an unknown shape");
     pv_buf_add(&s->head, out->data, head);
@@ -270,7 +269,7 @@ static int head_of_loaded(struct pv_saving *s, struct pv_err *err)
 
     if (read_whole(s->load_fd, &loaded, err) < 0)
         return -1;
-    head = devices_at(loaded.data, loaded.len);
+    head = pv_vm_state_head(loaded.data, loaded.len);
     if (!head)
         return pv_err_set(err, PV_E_HOST,
                           "cannot save the VM: what it was loaded from is of an unknown shape");

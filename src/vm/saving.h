@@ -14,6 +14,9 @@ struct pv_saving {
     char migration[16]; /* last status of a migration event */
 };
 
+/* Where the devices begin in QEMU's stream; 0: it is of no known shape. save.c tells the format. */
+size_t pv_vm_state_head(const void *data, size_t n);
+
 struct pv_saving *pv_vm_saving(struct pv_vm *vm);
 const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm);
 struct pv_loop *pv_vm_loop(const struct pv_vm *vm);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Resuming: QEMU is started on the snapshot's memory, loads the devices, and the agent is met anew.  The
+ * guest learns what it could not know: the time, and randomness that no other clone has.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest/call.h"
+#include "guest/frozen.h"
+#include "guest/internal.h"
+#include "guest/machine.h"
+#include "loop/loop.h"
+#include "transport/serial.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "vm/vm.h"
+
+#define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
+#define CLOCK_OFF_MAX (100 * PV_NSEC_PER_MSEC)
+
+enum { ENTROPY = 64, CLOCK_TRIES = 5 };
+
+/* A description of its own, because the offset is part of it and several QEMUs may read at once. */
+static int reopen(int fd, struct pv_err *err)
+{
+    char path[64];
+    int r;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    r = open(path, O_RDONLY | O_CLOEXEC);
+    return r >= 0 ? r : pv_err_sys(err, errno, "cannot open the saved state");
+}
+
+static int start_qemu(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
+{
+    struct pv_vm_spec spec = {.name = g->name,
+                              .initrd_fd = -1,
+                              .memory_kind = PV_VM_MEMORY_PRIVATE,
+                              .memory_fd = s->memory,
+                              .savable = true,
+                              .incoming = true};
+    cleanup_close int state = reopen(s->state, err);
+    struct pv_vm_disk *disks;
+
+    if (state < 0)
+        return -1;
+    g->vsock = pv_serial_new(g->env->loop, err);
+    if (!g->vsock)
+        return -1;
+    spec.load_fd = state;
+    spec.vsock_kind = g->vsock->kind;
+    spec.vsock_fd = g->vsock->qemu_fd;
+    pv_machine_spec(s->machine, &spec, &disks);
+    pv_guest_make_log(g);
+    g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
+    free(disks);
+    pv_close(&g->vsock->qemu_fd);
+    return g->vm ? 0 : -1;
+}
+
+/* ---- what a resumed guest is told ---- */
+
+static int64_t wall_clock(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * PV_NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/* *off: how far the guest's clock was from the host's when the answer came, at most. */
+static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
+{
+    struct pv_call c = {.ok = true};
+    unsigned char entropy[ENTROPY];
+    int64_t left = deadline - pv_now();
+    struct pv_enc e;
+
+    if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy))
+        return pv_err_sys(err, errno, "cannot get random bytes for %s", g->name);
+    if (pv_call_begin(g, &c, PV_MSG_RESUME, "resume", &e, err) < 0)
+        return -1;
+    pv_enc_u64(&e, (uint64_t)wall_clock());
+    pv_enc_bytes(&e, entropy, sizeof(entropy));
+    if (pv_call_finish(g, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
+        return -1;
+    *off = wall_clock() - (int64_t)c.value;
+    return 0;
+}
+
+/* The clock is set by a message that takes its time: where that was too long, once more. */
+static int meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    int64_t off = 0;
+
+    for (int i = 0; i < CLOCK_TRIES; i++) {
+        if (tell(g, deadline, &off, err) < 0)
+            return -1;
+        if (off > -CLOCK_OFF_MAX && off < CLOCK_OFF_MAX)
+            return 0;
+        pv_debug(g->name, "the clock was %.1f ms off: set again", (double)off / 1e6);
+    }
+    return pv_err_set(
+        err, PV_E_TIMEOUT,
+        "the clock of %s can not be set to within 100 ms of the host's (%.0f ms off): the host is too busy",
+        g->name, (double)off / 1e6);
+}
+
+/* ---- the whole ---- */
+
+static void phase(const struct pv_guest *g, const char *what, int64_t start)
+{
+    pv_debug(g->name, "resume: %s after %.1f ms", what, (double)(pv_now() - start) / 1e6);
+}
+
+static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o, int64_t deadline,
+               struct pv_err *err)
+{
+    int64_t start = pv_now();
+
+    if (g->env->phase)
+        g->env->phase(g->name, "resuming", g->env->arg);
+    if (start_qemu(g, s, err) < 0)
+        return -1;
+    phase(g, "QEMU started", start);
+    if (o && o->check && o->check(o->arg, err) < 0)
+        return -1;
+    phase(g, "checked", start);
+    if (pv_vm_load(g->vm, deadline, err) < 0)
+        return -1;
+    phase(g, "state loaded", start);
+    if (s->pages.n_runs && pv_vm_pages_put(g->vm, &s->pages, err) < 0)
+        return -1;
+    if (pv_vm_cont(g->vm, deadline, err) < 0)
+        return -1;
+    phase(g, "running", start);
+    if (pv_guest_connect(g, deadline, err) < 0)
+        return -1;
+    phase(g, "agent met", start);
+    return 0;
+}
+
+/* QEMU said why it ended, if it did: that tells more than the command that got no answer. */
+static void explain(struct pv_guest *g, struct pv_err *err)
+{
+    if (!g->vm || !err || err->cls == PV_E_TIMEOUT)
+        return;
+    if (pv_loop_run(g->env->loop, NULL, NULL, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL) >= 0 &&
+        pv_vm_state(g->vm) == PV_VM_ENDED)
+        pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(g->vm));
+}
+
+static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                  struct pv_err *err)
+{
+    int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
+    struct pv_machine *m = pv_machine_copy(s->machine, err);
+
+    if (!m || pv_guest_take(g, m->memory, m->cpus, err) < 0) {
+        pv_machine_free(m);
+        pv_guest_teardown(g);
+        free(g->end_reason);
+        g->end_reason = pv_xstrdup("it could not be resumed");
+        pv_guest_set_state(g, PV_GUEST_DEAD);
+        return -1;
+    }
+    deadline = pv_deadline(timeout);
+    pv_machine_free(g->machine);
+    g->machine = m;
+    pv_snapshot_ref(s);
+    pv_snapshot_unref(g->base);
+    g->base = s;
+    if (run(g, s, o, deadline, err) < 0) {
+        explain(g, err);
+        pv_err_wrap(err, "cannot resume %s", g->name);
+        pv_guest_teardown(g);
+        free(g->end_reason);
+        g->end_reason = pv_xstrdup("it could not be resumed");
+        pv_guest_set_state(g, PV_GUEST_DEAD);
+        return -1;
+    }
+    pv_guest_set_state(g, PV_GUEST_RUNNING);
+    if (meet(g, deadline, err) == 0)
+        return 0;
+    pv_guest_kill(g);
+    return -1;
+}
+
+struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snapshot *s,
+                                 const struct pv_resume_opts *o, struct pv_err *err)
+{
+    struct pv_guest *g = pv_guest_new(env, s->machine->profile);
+
+    pv_guest_set_state(g, PV_GUEST_BOOTING);
+    if (resume(g, s, o, err) == 0)
+        return g;
+    pv_guest_free(g);
+    return NULL;
+}
+
+int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                     struct pv_err *err)
+{
+    bool keep;
+
+    if (g->parent)
+        return pv_err_set(err, PV_E_USAGE,
+                          "cannot restore %s: it is a worker, and only a whole VM can be restored", g->name);
+    if (g->state == PV_GUEST_CREATED)
+        return pv_err_set(err, PV_E_USAGE,
+                          "cannot restore %s: it was never booted (vm:clone makes another VM)", g->name);
+    /* A machine of the same size takes its own place in the pool. */
+    keep = g->taken && g->machine && g->machine->memory == s->machine->memory &&
+           g->machine->cpus == s->machine->cpus;
+    g->taken = g->taken && !keep;
+    pv_guest_teardown(g);
+    g->taken = keep;
+    pv_vm_free(g->vm);
+    g->vm = NULL;
+    free(g->end_reason);
+    g->end_reason = NULL;
+    g->stopping = false;
+    g->generation++;
+    pv_guest_set_state(g, PV_GUEST_BOOTING);
+    return resume(g, s, o, err);
+}

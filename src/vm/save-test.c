@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The reader of QEMU's state, on a stream as QEMU 7.2 writes it and on damaged ones. */
+#include <string.h>
+
+#include "util/mem.h"
+#include "util/test.h"
+#include "vm/saving.h"
+
+static void put(struct pv_buf *b, uint64_t v, unsigned bytes)
+{
+    while (bytes--)
+        pv_buf_addc(b, (char)(v >> 8 * bytes));
+}
+
+static void name(struct pv_buf *b, const char *s)
+{
+    put(b, strlen(s), 1);
+    pv_buf_adds(b, s);
+}
+
+/* A machine of one shared block and one ROM of two pages, one of them zero. */
+static size_t stream(struct pv_buf *b)
+{
+    char page[4096];
+    size_t head;
+
+    memset(page, 0x55, sizeof(page));
+    put(b, 0x5145564d, 4);
+    put(b, 3, 4);
+    put(b, 7, 1);
+    put(b, 6, 4);
+    pv_buf_adds(b, "pc-q35");
+    put(b, 5, 1);
+    name(b, "configuration/capabilities");
+    put(b, 1, 4);
+    put(b, 1, 4);
+    name(b, "x-ignore-shared");
+    put(b, 1, 1);
+    put(b, 2, 4);
+    name(b, "ram");
+    put(b, 0, 4);
+    put(b, 4, 4);
+    put(b, (0x20000000 + 0x2000) | 4, 8);
+    name(b, "mem");
+    put(b, 0x20000000, 8);
+    put(b, 0, 8);
+    name(b, "pc.bios");
+    put(b, 0x2000, 8);
+    put(b, 0xfffc0000, 8);
+    put(b, 0x10, 8);
+    put(b, 0x7e, 1);
+    put(b, 2, 4);
+    put(b, 3, 1);
+    put(b, 2, 4);
+    put(b, 0 | 8, 8);
+    name(b, "pc.bios");
+    pv_buf_add(b, page, sizeof(page));
+    put(b, 0x1000 | 2 | 0x20, 8);
+    put(b, 0, 1);
+    put(b, 0x10, 8);
+    put(b, 0x7e, 1);
+    put(b, 2, 4);
+    head = b->len;
+    put(b, 4, 1);
+    put(b, 0, 4);
+    name(b, "timer");
+    return head;
+}
+
+static void whole(void **state)
+{
+    cleanup_buf struct pv_buf b = {0};
+    size_t head = stream(&b);
+
+    (void)state;
+    assert_int_equal(pv_vm_state_head(b.data, b.len), head);
+}
+
+static void cut(void **state)
+{
+    cleanup_buf struct pv_buf b = {0};
+    size_t head = stream(&b);
+
+    (void)state;
+    for (size_t n = 0; n <= head; n++) {
+        char *copy = pv_xmalloc(n + 1); /* so that reading beyond it is seen by the sanitizer */
+
+        memcpy(copy, b.data, n);
+        assert_int_equal(pv_vm_state_head(copy, n), 0);
+        free(copy);
+    }
+}
+
+/* Whatever it says, the answer is inside. */
+static void flipped(void **state)
+{
+    cleanup_buf struct pv_buf b = {0};
+
+    (void)state;
+    stream(&b);
+    for (size_t i = 0; i < b.len; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            b.data[i] ^= (char)(1 << bit);
+            assert_true(pv_vm_state_head(b.data, b.len) < b.len);
+            b.data[i] ^= (char)(1 << bit);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole),
+        cmocka_unit_test(cut),
+        cmocka_unit_test(flipped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
