@@ -38,6 +38,8 @@ enum {
     OPT_LIST,
     OPT_ALLOW_NONE,
     OPT_HISTORY,
+    OPT_GUEST_WARNINGS,
+    OPT_GUEST_OOPSES,
     OPT_VERBOSE,
     OPT_QUIET,
     OPT_COLOR,
@@ -62,6 +64,10 @@ static const struct pv_opt opts[] = {
     [OPT_LIST] = {"list", 0, NULL, "list the files that would run, in order; with --json as JSON"},
     [OPT_ALLOW_NONE] = {"allow-none", 0, NULL, "no test files are no error"},
     [OPT_HISTORY] = {"history", 0, "FILE", "keep durations and failures there, not in the user's cache"},
+    [OPT_GUEST_WARNINGS] = {"guest-warnings", 0, "fail|report|ignore",
+                            "what a WARNING of a guest's kernel does to the test (default report)"},
+    [OPT_GUEST_OOPSES] = {"guest-oopses", 0, "fail|report|ignore",
+                          "the same for an oops, BUG, KASAN, lockdep, hang, OOM or panic (default fail)"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL,
                      "show the output of files that passed, and how long sub-tests took"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
@@ -84,6 +90,8 @@ struct test_cmd {
     struct pv_select_opts select;
     struct pv_strv tags, no_tags;
     const char *history;
+    enum pv_guest_policy warnings, oopses;
+    const char *warnings_text, *oopses_text;
     bool slow_tests, list, verbose, quiet, help;
     enum color color;
     struct pv_report_opts reports;
@@ -121,6 +129,21 @@ static int take_shuffle(struct test_cmd *c, const char *value, struct pv_err *er
                           "test: --shuffle '%s' is no seed; expected a number, as a shuffled run shows it",
                           value);
     return 0;
+}
+
+static int take_policy(enum pv_guest_policy *policy, const char *option, const char *value,
+                       struct pv_err *err)
+{
+    static const char *const names[] = {
+        [PV_POLICY_FAIL] = "fail", [PV_POLICY_REPORT] = "report", [PV_POLICY_IGNORE] = "ignore"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            *policy = (enum pv_guest_policy)i;
+            return 0;
+        }
+    return pv_err_set(err, PV_E_USAGE, "test: --%s '%s' is not known; expected fail, report or ignore",
+                      option, value);
 }
 
 static int take_option(struct test_cmd *c, int option, const char *value, struct pv_err *err)
@@ -168,6 +191,12 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
     case OPT_HISTORY:
         c->history = value;
         return 0;
+    case OPT_GUEST_WARNINGS:
+        c->warnings_text = value;
+        return take_policy(&c->warnings, "guest-warnings", value, err);
+    case OPT_GUEST_OOPSES:
+        c->oopses_text = value;
+        return take_policy(&c->oopses, "guest-oopses", value, err);
     case OPT_VERBOSE:
         c->verbose = true;
         return 0;
@@ -240,7 +269,9 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
                              .slow_tests = a->cmd->slow_tests,
                              .result = result,
                              .log_dir = file->log_dir,
-                             .version = PV_VERSION};
+                             .version = PV_VERSION,
+                             .warnings = a->cmd->warnings,
+                             .oopses = a->cmd->oopses};
 
     pv_lua_run_file(&env, file->path);
 }
@@ -296,6 +327,10 @@ static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
     add_words(out, "--no-tag", &c->no_tags);
     if (c->slow_tests)
         pv_buf_adds(out, " --slow-tests");
+    if (c->warnings_text)
+        pv_buf_addf(out, " --guest-warnings %s", c->warnings_text);
+    if (c->oopses_text)
+        pv_buf_addf(out, " --guest-oopses %s", c->oopses_text);
 }
 
 static const char **file_names(const struct pv_test_list *files)
@@ -388,8 +423,11 @@ static int select_and_run(const struct test_cmd *c, struct pv_err *err)
 
 int pv_cmd_test(int argc, char **argv)
 {
-    struct test_cmd c = {
-        .accel = PV_ACCEL_AUTO, .timeout_ns = 300 * PV_NSEC_PER_SEC, .argc = argc, .argv = argv};
+    struct test_cmd c = {.accel = PV_ACCEL_AUTO,
+                         .warnings = PV_POLICY_REPORT,
+                         .timeout_ns = 300 * PV_NSEC_PER_SEC,
+                         .argc = argc,
+                         .argv = argv};
     struct pv_err err = PV_ERR_INIT;
     int rc = parse(&c, argc, argv, &err);
 

@@ -325,7 +325,10 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     }
     free(disks);
     pv_close(&g->vsock->qemu_fd);
-    return g->vm ? 0 : -1;
+    if (!g->vm)
+        return -1;
+    pv_guest_watch_findings(g);
+    return 0;
 }
 
 static int step_agent(struct boot *b, struct pv_err *err)

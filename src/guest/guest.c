@@ -183,6 +183,30 @@ static bool notice_death(struct pv_guest *g)
     return true;
 }
 
+static void on_finding(const struct pv_finding *finding, void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    g->env->finding(g, finding, g->env->arg);
+}
+
+void pv_guest_watch_findings(struct pv_guest *g)
+{
+    if (g->env->finding)
+        pv_vm_on_finding(g->vm, on_finding, g);
+}
+
+void pv_guest_settle_findings(struct pv_guest *g)
+{
+    if (pv_guest_root(g)->vm)
+        pv_vm_settle_findings(pv_guest_root(g)->vm);
+}
+
+bool pv_guest_panicked(const struct pv_guest *g)
+{
+    return pv_guest_croot(g)->vm && pv_vm_panicked(pv_guest_croot(g)->vm);
+}
+
 /* Of a VM that ended: by a panic, or else. */
 static enum pv_err_died what_died(const struct pv_guest *g)
 {

@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "util/mem.h"
+#include "vm/findings.h" /* what env->finding is told */
 
 struct pv_err;
 struct pv_loop;
@@ -40,6 +41,8 @@ struct pv_guest_env {
                    void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
     /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
     void (*phase)(const char *vm, const char *what, void *arg);
+    /* The kernel of a guest complains (vm/findings.h); called from the loop. May be NULL. */
+    void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
     /*
      * Memory (bytes) and CPUs for a VM: blocks (runs the loop) until they are there.  0, or -1 with *err
      * (class usage: more than could ever be had).  give returns what was taken for that VM.  NULL: no limit.
@@ -90,6 +93,10 @@ void pv_guest_free(struct pv_guest *g);
 enum pv_guest_state pv_guest_state(const struct pv_guest *g);
 const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
 const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */
+/* Tells env->finding of what is on the console by now, unfinished reports too.  Does not wait. */
+void pv_guest_settle_findings(struct pv_guest *g);
+/* True when it is dead because its kernel panicked. */
+bool pv_guest_panicked(const struct pv_guest *g);
 /* Last console lines, harmless for a terminal; nothing before boot. */
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 

@@ -52,6 +52,9 @@ static inline const struct pv_guest *pv_guest_croot(const struct pv_guest *g)
 /* The one setter of the state: asserts that the step is a legal one, logs it. */
 void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
 
+/* Tells env->finding of what comes on the console of g->vm, which has just been started. */
+void pv_guest_watch_findings(struct pv_guest *g);
+
 /* "\n--- console of vm1 (last 20 lines) ---\n..." is added to the error's text. */
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 

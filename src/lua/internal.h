@@ -30,10 +30,27 @@ struct lua_guest {
     char name[96];   /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
     char *last_tail; /* what was last sent of its console */
     bool log_said;
+    char **allowed;            /* texts of kernel reports that are no fault; NULL-terminated, NULL: none */
+    struct lua_expect *expect; /* expect_report is waiting */
     struct lua_guest *next;
 };
 
 enum { MAX_NESTED_TESTS = 64 };
+
+/* What the kernel of a guest complained of (vm/findings.h). */
+struct lua_finding {
+    struct lua_guest *guest;
+    uint32_t test_id; /* of the sub-test that was running, or PV_NO_TEST */
+    uint32_t id;      /* in the report, PV_NO_TEST: not there */
+    enum pv_class cls;
+    const char *kind;
+    char *headline, *excerpt;
+    bool fails;   /* unless it is handled */
+    bool handled; /* a test expected it */
+    bool met;     /* it ended its VM, and a call has told the test so */
+    bool follows; /* it came of the finding before it in the same VM */
+    struct lua_finding *next;
+};
 
 /* A sub-test that is going on. */
 struct lua_test {
@@ -77,6 +94,11 @@ struct pv_lua {
     size_t n_open;
     enum pv_outcome outcome; /* of the file: skip and todo outside of a test */
     char *reason;
+
+    struct lua_finding *findings, **findings_end; /* in order; bounded */
+    size_t n_findings;
+    size_t n_unkept;          /* came when no more were kept */
+    enum pv_class unkept_cls; /* the worst of those that fail, since it was last asked for */
 
     struct lua_raised raised[N_RAISED]; /* the last ones, a ring */
     unsigned n_raised;
@@ -171,6 +193,22 @@ LJMP void pv_lua_push_skip(lua_State *L);
 int pv_lua_test(lua_State *L);
 /* All sub-tests that are going on have failed (os.exit). */
 void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg);
+
+/* ---- findings.c: what guests' kernels complain of ---- */
+
+/* The guests' environment calls it. */
+void pv_lua_on_finding(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
+/* Reads all consoles as far as they are written; to be called where another sub-test begins or one ends. */
+void pv_lua_settle_findings(struct pv_lua *pl);
+/*
+ * The verdict on a sub-test, or on the file with PV_NO_TEST, in the light of what was found during it:
+ * changes outcome, class and message (*msg: the caller frees; it may be NULL).
+ */
+void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
+                           char **msg);
+/* An error is raised that says why a guest died: what its kernel said of that is known to the test. */
+void pv_lua_met_death(struct pv_lua *pl, const struct pv_err *err);
+void pv_lua_free_findings(struct pv_lua *pl);
 
 /* vm.c: ends all guests; their handles stay valid and say "killed". */
 void pv_lua_kill_guests(struct pv_lua *pl);

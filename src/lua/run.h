@@ -10,6 +10,13 @@
 
 struct pv_result;
 
+/* What becomes of a complaint of a guest's kernel that no test expects. */
+enum pv_guest_policy {
+    PV_POLICY_FAIL,   /* the sub-test that was running fails, else the file */
+    PV_POLICY_REPORT, /* it is shown */
+    PV_POLICY_IGNORE
+};
+
 struct pv_lua_env {
     const struct pv_config *config;
     enum pv_accel accel;
@@ -20,6 +27,7 @@ struct pv_lua_env {
      * none. */
     const struct pv_strv *tags, *no_tags;
     bool slow_tests; /* those that are slow, too */
+    enum pv_guest_policy oopses, warnings;
 };
 
 /*

@@ -90,6 +90,7 @@ enum pv_class pv_lua_err_class(const struct pv_err *err)
 
 int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
 {
+    pv_lua_met_death(pv_lua_of(L), err);
     return pv_lua_raise_as(L, pv_lua_err_class(err), "%s", err->text);
 }
 
@@ -273,6 +274,7 @@ static void fini(struct pv_lua *pl, lua_State *L)
         lua_close(L);
     free(pl->landing.block);
     pv_lua_free_guests(pl);
+    pv_lua_free_findings(pl);
     pv_loop_free(pl->loop);
     free(pl->dir);
     free(pl->reason);
@@ -286,6 +288,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
     cleanup_free char *msg = NULL;
     struct pv_err err = PV_ERR_INIT;
     enum pv_outcome outcome;
+    enum pv_class cls;
     lua_State *L;
     bool ok;
 
@@ -304,6 +307,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
                                          .notice = on_notice,
                                          .phase = on_phase,
                                          .state = on_state,
+                                         .finding = pv_lua_on_finding,
                                          .arg = &pl};
     pv_result_set_console_size(env->result, console_size, &pl);
     *(struct pv_lua **)lua_getextraspace(L) = &pl;
@@ -312,13 +316,16 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         msg = pv_xstrdup(lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
     else if (pl.reason)
         msg = pv_xstrdup(pl.reason);
+    cls = ok ? PV_CLASS_NONE : pl.error_cls;
     outcome = verdict(&pl, ok);
-    if (!ok)
+    pv_lua_kill_guests(&pl); /* the last of their consoles counts */
+    pv_lua_judge_findings(&pl, PV_NO_TEST, &outcome, &cls, &msg);
+    if (!ok || cls != PV_CLASS_NONE)
         pv_lua_send_tails(&pl, PV_NO_TEST);
     else
         say_logs(&pl);
     fini(&pl, L);
     fflush(stdout);
-    pv_result_file(env->result, outcome, ok ? PV_CLASS_NONE : pl.error_cls, msg);
+    pv_result_file(env->result, outcome, cls, msg);
     return outcome == PV_FAIL;
 }

@@ -29,11 +29,16 @@ bool pv_lua_is_skip(lua_State *L, int idx)
     return is;
 }
 
-/* cls: of a failure. */
-static void end_test(struct pv_lua *pl, enum pv_outcome outcome, enum pv_class cls, const char *msg)
+/* cls: of a failure. Returns the outcome, which what guests' kernels said may have changed. */
+static enum pv_outcome end_test(struct pv_lua *pl, enum pv_outcome outcome, enum pv_class cls,
+                                const char *text)
 {
-    struct lua_test *t = &pl->tests[--pl->n_open];
+    struct lua_test *t = &pl->tests[pl->n_open - 1];
+    cleanup_free char *msg = text ? pv_xstrdup(text) : NULL;
 
+    pv_lua_settle_findings(pl);
+    pl->n_open--;
+    pv_lua_judge_findings(pl, t->id, &outcome, &cls, &msg);
     if (outcome == PV_FAIL)
         pl->n_failed++;
     pv_result_test_end(pl->env->result, t->id, outcome, cls, msg, pv_now() - t->started);
@@ -42,6 +47,7 @@ static void end_test(struct pv_lua *pl, enum pv_outcome outcome, enum pv_class c
     free(t->name);
     free(t->reason);
     *t = (struct lua_test){0};
+    return outcome;
 }
 
 void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg)
@@ -67,6 +73,7 @@ int pv_lua_test(lua_State *L)
         pv_lua_raise(L, "tests are nested more than %d deep", MAX_NESTED_TESTS);
     lua_settop(L, 2);
     pl->touched = true;
+    pv_lua_settle_findings(pl);
     t = &pl->tests[depth];
     *t = (struct lua_test){.started = pv_now()};
     t->name = depth ? pv_xasprintf("%s \xe2\x80\xba %s", pl->tests[depth - 1].name, name) : pv_xstrdup(name);
@@ -79,10 +86,7 @@ int pv_lua_test(lua_State *L)
     cls = rc == LUA_ERRRUN ? pl->error_cls : PV_CLASS_LUA;
     pl->error_cls = outer; /* a __close that runs tests is called between the handler and our caller */
     if (rc == LUA_OK || pv_lua_is_skip(L, -1)) {
-        bool ok = t->outcome == PV_OK;
-
-        end_test(pl, t->outcome, PV_CLASS_NONE, t->reason);
-        lua_pushboolean(L, ok);
+        lua_pushboolean(L, end_test(pl, t->outcome, PV_CLASS_NONE, t->reason) == PV_OK);
         return 1;
     }
     end_test(pl, PV_FAIL, cls, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");

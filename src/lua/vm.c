@@ -120,10 +120,13 @@ static int vm_tostring(lua_State *L)
     return 1;
 }
 
-/* A worker has them all but the first three. */
+/* A worker has them all but the first six. */
 static const luaL_Reg methods[] = {{"boot", pv_lua_vm_boot},
                                    {"shutdown", vm_shutdown},
                                    {"spawn", pv_lua_vm_spawn},
+                                   {"reports", pv_lua_vm_reports},
+                                   {"allow_report", pv_lua_vm_allow_report},
+                                   {"expect_report", pv_lua_vm_expect_report},
                                    {"kill", vm_kill},
                                    {"exec", pv_lua_vm_exec},
                                    {"json", pv_lua_vm_json},
@@ -145,7 +148,7 @@ static const luaL_Reg methods[] = {{"boot", pv_lua_vm_boot},
                                    {"ioctl_buf", pv_lua_vm_ioctl_buf},
                                    {NULL, NULL}};
 
-enum { VM_ONLY = 3 };
+enum { VM_ONLY = 6 };
 
 /* __index; upvalue 1 is the table of methods, upvalue 2 whether it is a worker's. */
 static int vm_index(lua_State *L)
@@ -303,6 +306,9 @@ void pv_lua_free_guests(struct pv_lua *pl)
         pl->guests = g->next;
         pv_guest_free(g->g);
         free(g->last_tail);
+        for (char **s = g->allowed; s && *s; s++)
+            free(*s);
+        free(g->allowed);
         free(g);
     }
 }

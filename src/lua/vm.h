@@ -38,6 +38,10 @@ int pv_lua_vm_pull(lua_State *L);
 int pv_lua_vm_mount_vfs(lua_State *L);
 int pv_lua_vm_dmesg(lua_State *L);
 
+int pv_lua_vm_reports(lua_State *L);
+int pv_lua_vm_allow_report(lua_State *L);
+int pv_lua_vm_expect_report(lua_State *L);
+
 int pv_lua_vm_wait_until(lua_State *L);
 int pv_lua_sleep(lua_State *L); /* provium.sleep */
 

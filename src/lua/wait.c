@@ -53,6 +53,7 @@ static LJMP int raise_death(lua_State *L, struct wait_call *w)
         return 0;
     if (!strncmp(text, asked, sizeof(asked) - 1))
         text += sizeof(asked) - 1;
+    pv_lua_met_death(pv_lua_of(L), &err);
     return pv_lua_raise_as(L, pv_lua_err_class(&err), "while waiting for %s: %s", lua_tostring(L, DESC),
                            text);
 }

@@ -63,6 +63,30 @@ static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_
     }
 }
 
+/* What guests' kernels complained of during a sub-test, or outside of all. */
+static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+{
+    for (size_t i = 0; i < f->n_findings; i++) {
+        const struct pv_finding_report *d = &f->findings[i];
+        cleanup_buf struct pv_buf title = {0};
+
+        if (d->test_id != id || d->handled || !d->vm || !d->headline)
+            continue;
+        if (d->outcome != PV_FAIL || !d->excerpt) {
+            pv_buf_adds(out, "    the kernel of ");
+            clean(out, d->vm, NULL);
+            pv_buf_adds(out, " reported: ");
+            clean(out, d->headline, NULL);
+            pv_buf_addc(out, '\n');
+            continue;
+        }
+        pv_buf_adds(&title, "--- report of the kernel of ");
+        clean(&title, d->vm, NULL);
+        pv_buf_addf(&title, " (%s) ---", pv_class_name(d->cls));
+        block(out, title.data, d->excerpt, strlen(d->excerpt));
+    }
+}
+
 static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum pv_outcome o)
 {
     static const struct {
@@ -166,6 +190,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
     file_line(out, f, st);
     for (size_t i = 0; i < f->n_tests; i++) {
         sub_test(out, &f->tests[i], f->cls, st);
+        findings(out, f, (uint32_t)i);
         consoles(out, f, (uint32_t)i);
     }
     if (failed && !f->interrupted && f->msg && *f->msg) {
@@ -173,6 +198,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
         clean(out, f->msg, "    ");
         pv_buf_addc(out, '\n');
     }
+    findings(out, f, PV_NO_TEST);
     if (f->cut)
         pv_buf_adds(out, "    (the file said more than is kept)\n");
     if (failed && !f->interrupted)

@@ -82,6 +82,12 @@ void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings
     c->findings = findings;
 }
 
+void pv_console_settle_findings(struct pv_console *c)
+{
+    if (c->findings)
+        pv_findings_flush(c->findings);
+}
+
 /* ---- the log ---- */
 
 static void log_write(struct pv_console *c, const void *data, size_t n)

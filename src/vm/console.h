@@ -22,6 +22,9 @@ struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, 
 /* Gives every line to `findings` (taken; freed with the console). */
 void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings);
 
+/* Tells of a report that has not come to its end. */
+void pv_console_settle_findings(struct pv_console *c);
+
 /* Any bytes, in any pieces. Never fails: a log that cannot be written to ends. */
 void pv_console_feed(struct pv_console *c, const void *data, size_t n);
 

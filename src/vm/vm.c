@@ -23,6 +23,7 @@
 #include "util/log.h"
 #include "util/spawn.h"
 #include "vm/console.h"
+#include "vm/findings.h"
 #include "vm/overlay.h"
 #include "vm/qmp.h"
 #include "vm/saving.h"
@@ -586,6 +587,18 @@ const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm)
 struct pv_loop *pv_vm_loop(const struct pv_vm *vm)
 {
     return vm->loop;
+}
+
+void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg)
+{
+    pv_console_read_findings(vm->console_text, pv_findings_new(fn, arg));
+}
+
+void pv_vm_settle_findings(struct pv_vm *vm)
+{
+    source_read(&vm->console, READS_OF_REST);
+    read_omens(vm);
+    pv_console_settle_findings(vm->console_text);
 }
 
 const struct pv_console *pv_vm_console(const struct pv_vm *vm)

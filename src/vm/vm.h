@@ -17,6 +17,7 @@
 #include "util/mem.h"
 
 struct pv_err;
+struct pv_finding;
 struct pv_loop;
 
 /* ---- accel.c ---- */
@@ -175,6 +176,17 @@ bool pv_vm_guest_powered_off(const struct pv_vm *vm);
 bool pv_vm_panicked(const struct pv_vm *vm);
 
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
+
+/*
+ * fn is told, from the loop, of what the kernel complains of on the console from now on (findings.h), and
+ * by the two calls below and pv_vm_kill of what has not come to its end.  Call it right after the start.
+ */
+void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg);
+/*
+ * Reads what QEMU has written to the console by now: everything that the guest said before an answer of its
+ * agent that has come.  Does not wait.
+ */
+void pv_vm_settle_findings(struct pv_vm *vm);
 
 /*
  * Bytes came from the agent: the guest lives.  A kernel that has panicked and neither reboots nor makes QEMU
