@@ -153,7 +153,7 @@ static void test_kernel_args(void **state)
     char *s = pv_vm_kernel_args(false, 2596136, "/wrapper", "/sbin/init", "quiet=no a=1", "a=2");
 
     (void)state;
-    assert_string_equal(s, "console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests "
+    assert_string_equal(s, "console=ttyS0 quiet loglevel=5 panic=-1 no_timer_check cryptomgr.notests "
                            "random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd "
                            "tsc_early_khz=2596136 tsc=reliable rdinit=/wrapper provium.init=/sbin/init "
                            "quiet=no a=1 a=2");

@@ -369,9 +369,13 @@ char *pv_vm_kernel_args(bool kvm, uint32_t tsc_khz, const char *rdinit, const ch
 {
     struct pv_buf b = {0};
 
-    /* `quiet` still lets errors, oopses and panics through; panic=-1 with -no-reboot makes QEMU exit. */
-    add_word(&b, "console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests random.trust_cpu=on "
-                 "8250.nr_uarts=1 i8042.noaux i8042.nokbd");
+    /*
+     * The console gets warnings and what is worse: a WARNING of the kernel is to be found there.  panic=-1
+     * with -no-reboot makes QEMU exit.
+     */
+    add_word(&b,
+             "console=ttyS0 quiet loglevel=5 panic=-1 no_timer_check cryptomgr.notests random.trust_cpu=on "
+             "8250.nr_uarts=1 i8042.noaux i8042.nokbd");
     /* Under emulation the guest's TSC is the host's; KVM tells its guest by itself. */
     if (!kvm && tsc_khz)
         pv_buf_addf(&b, " tsc_early_khz=%" PRIu32 " tsc=reliable", tsc_khz);
