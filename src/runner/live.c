@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -218,9 +219,18 @@ static void on_keys(struct pv_watch *w, uint32_t events)
     answer_keys(l);
 }
 
+static void continued(struct pv_live *l)
+{
+    l->rows = 0; /* the shell has written below; what is drawn stays where it is */
+    if (l->keyfd >= 0 && l->keys.fd < 0)
+        pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
+    redraw(l);
+}
+
 /* Ctrl-Z: leaves a clean line to the shell and stops as if nobody had watched. Returns when continued. */
 static void suspend(struct pv_live *l)
 {
+    const struct timespec now = {0};
     struct pv_buf text = {0};
     sigset_t set;
 
@@ -234,14 +244,10 @@ static void suspend(struct pv_live *l)
     raise(SIGTSTP);
     sigprocmask(SIG_UNBLOCK, &set, NULL); /* stops here */
     sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static void continued(struct pv_live *l)
-{
-    l->rows = 0; /* the shell has written below; what is drawn stays where it is */
-    if (l->keyfd >= 0 && l->keys.fd < 0)
-        pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
-    redraw(l);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCONT);
+    sigtimedwait(&set, NULL, &now); /* it is known; coming later it would mean another one */
+    continued(l);
 }
 
 static void on_signal(struct pv_watch *w, uint32_t events)
