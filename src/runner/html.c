@@ -46,11 +46,11 @@ void pv_html_head(struct pv_buf *out, const struct pv_run_info *info, const stru
     element(out, "end", &last);
 }
 
-void pv_html_file(struct pv_buf *out, const struct pv_file_report *f)
+void pv_html_file(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
     cleanup_buf struct pv_buf line = {0};
 
-    pv_json_file(&line, f);
+    pv_json_file(&line, f, brief);
     element(out, "file", &line);
 }
 

@@ -228,7 +228,7 @@ static void add_findings(struct pv_buf *out, const struct pv_file_report *f)
     pv_buf_addc(out, ']');
 }
 
-static void add_consoles(struct pv_buf *out, const struct pv_file_report *f)
+static void add_consoles(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
     open_list(out, "tails");
     for (size_t i = 0; i < f->n_consoles; i++) {
@@ -252,7 +252,7 @@ static void add_consoles(struct pv_buf *out, const struct pv_file_report *f)
     }
     pv_buf_addc(out, ']');
     open_list(out, "consoles");
-    for (size_t i = 0; i < f->n_texts; i++) {
+    for (size_t i = 0; i < f->n_texts && !brief; i++) {
         next(out);
         pv_buf_addc(out, '{');
         add_str(out, "vm", f->texts[i].vm);
@@ -263,12 +263,18 @@ static void add_consoles(struct pv_buf *out, const struct pv_file_report *f)
     pv_buf_addc(out, ']');
 }
 
-static void add_steps(struct pv_buf *out, const struct pv_file_report *f)
+static void add_steps(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
+    size_t cut = f->steps_cut;
+
     open_list(out, "steps");
     for (size_t i = 0; i < f->n_steps; i++) {
         const struct pv_step_report *s = &f->steps[i];
 
+        if (brief && s->kind == PV_STEP_CALL) {
+            cut++;
+            continue;
+        }
         next(out);
         pv_buf_addc(out, '{');
         add_str(out, "kind", pv_step_name(s->kind));
@@ -285,10 +291,10 @@ static void add_steps(struct pv_buf *out, const struct pv_file_report *f)
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
-    add_int(out, "steps_cut", f->steps_cut);
+    add_int(out, "steps_cut", (int64_t)cut);
 }
 
-void pv_json_file(struct pv_buf *out, const struct pv_file_report *f)
+void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
     size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
 
@@ -303,8 +309,8 @@ void pv_json_file(struct pv_buf *out, const struct pv_file_report *f)
     add_attempts(out, f);
     add_tests(out, f);
     add_findings(out, f);
-    add_consoles(out, f);
-    add_steps(out, f);
+    add_consoles(out, f, brief);
+    add_steps(out, f, brief);
     key(out, "output");
     pv_json_str(out, n ? f->output.data + f->output.len - n : "", n);
     add_int(out, "output_cut", (int64_t)(f->output_cut + f->output.len - n));

@@ -50,6 +50,25 @@ for (const f of files) {
         f.findings.map(d => d.headline)).join("\n").toLowerCase();
 }
 
+// Ticks at round times: [[ns, text], ...]
+function ticks(span) {
+    let step = Math.pow(10, Math.floor(Math.log10(span / 6)));
+    step *= span / step > 30 ? 5 : span / step > 12 ? 2 : 1;
+    const unit = span >= 1e9 ? [1e9, " s"] : span >= 1e6 ? [1e6, " ms"] : [1e3, " µs"], all = [];
+    for (let t = 0; t <= span; t += step) all.push([t, Math.round(t / unit[0] * 100) / 100 + unit[1]]);
+    return all;
+}
+
+function rulerOf(span) {
+    const ruler = el("div", "lane ruler");
+    for (const [t, text] of ticks(span)) {
+        const tick = el("span", "tick", text);
+        tick.style.left = 100 * t / span + "%";
+        add(ruler, tick);
+    }
+    return add(el("div", "row"), el("div", "name"), ruler);
+}
+
 // ---- consoles ----
 
 const encoder = new TextEncoder(), decoder = new TextDecoder();
@@ -138,7 +157,7 @@ function showMoment(f, into, bar, t) {
             el("span", null, " from " + seconds(bar.begin - f.begin_ns) + ", for " + seconds(bar.end - bar.begin) +
                 ": "), el("span", bar.cls, bar.what));
         add(into, head);
-        if (bar.message) add(into, el("pre", "message", bar.message));
+        if (bar.message) add(into, el("pre", "message" + bar.cls, bar.message));
     } else {
         add(into, el("p", "step", "at " + seconds(t - f.begin_ns)));
     }
@@ -162,13 +181,7 @@ function timeline(f) {
         button("small", "−", () => set(zoom / 2)), button("small", "whole", () => set(1)));
     for (const k of KINDS) add(head, el("span", "kind " + k, k));
     if (f.steps_cut) add(head, el("span", "note", count(f.steps_cut, "step") + " more were not kept"));
-    const ruler = el("div", "lane ruler");
-    for (let i = 0; i <= 10; i++) {
-        const tick = el("span", "tick", seconds(span * i / 10));
-        tick.style.left = i * 10 + "%";
-        add(ruler, tick);
-    }
-    add(grid, add(el("div", "row"), el("div", "name"), ruler));
+    add(grid, rulerOf(span));
     for (const lane of lanes) {
         const track = el("div", "lane");
         track.addEventListener("click", e => {
@@ -213,11 +226,11 @@ function testList(f) {
     const box = el("div", "tests");
     const show = from => {
         for (let i = from; i < f.tests.length && i < from + TESTS_AT_ONCE; i++) {
-            const t = f.tests[i], row = el("div", "test");
+            const t = f.tests[i], row = el("div", "sub-test");
             add(row, el("span", "badge " + t.outcome, t.outcome), el("span", "test-name", t.name),
                 t.class ? el("span", "class", t.class) : null, el("span", "time", seconds(t.duration_ns)));
             add(box, row);
-            if (t.message) add(box, el("pre", "message", t.message));
+            if (t.message) add(box, el("pre", "message " + t.outcome, t.message));
             add(box, tails(f, i));
         }
         if (from + TESTS_AT_ONCE < f.tests.length) {
@@ -245,7 +258,7 @@ function attempts(f) {
 
 function fileBody(f) {
     const body = el("div", "file-body");
-    if (f.message) add(body, el("pre", "message", (f.class ? f.class + ": " : "") + f.message));
+    if (f.message) add(body, el("pre", "message " + f.verdict, (f.class ? f.class + ": " : "") + f.message));
     add(body, attempts(f), tails(f, null), testList(f), timeline(f));
     if (!f.steps.length) for (const c of f.consoles) add(body, consoleView(f, c, null, null));
     if (f.output)
@@ -279,7 +292,9 @@ function fileItem(f) {
 
 // ---- the page ----
 
-const items = files.map(fileItem);
+// What failed first, otherwise as it ended.
+const rank = {"fail": 0, "not-run": 1, "flaky": 2};
+const items = files.map(fileItem).sort((a, b) => (rank[a.f.state] ?? 3) - (rank[b.f.state] ?? 3));
 const filter = {state: null, text: ""};
 const list = el("div", "files"), overview = el("div", "overview");
 
@@ -304,13 +319,7 @@ function showOverview(all) {
     const span = Math.max(1, end.duration_ns, ...ran.map(i => i.f.end_ns));
     const rows = n => {
         overview.replaceChildren();
-        const ruler = el("div", "lane ruler");
-        for (let i = 0; i <= 10; i++) {
-            const tick = el("span", "tick", seconds(span * i / 10));
-            tick.style.left = i * 10 + "%";
-            add(ruler, tick);
-        }
-        add(overview, add(el("div", "row"), el("div", "name"), ruler));
+        add(overview, rulerOf(span));
         for (const i of ran.slice(0, n)) {
             const f = i.f, track = el("div", "lane");
             const bar = button("step-bar whole " + f.state, null, () => choose(i));

@@ -23,6 +23,9 @@
 /* Putting a whole together again may take this part of the time. */
 enum { REWRITE_SHARE = 20 };
 
+/* A page that is larger has only the main steps of files, and no consoles: a browser has to hold it. */
+enum { HTML_BRIEF_PASSED = 32 << 20, HTML_BRIEF_FAILED = 96 << 20 };
+
 struct stream {
     int fd;
     bool open, opened_here;
@@ -38,6 +41,7 @@ struct whole {
     char *dir, *base; /* NULL: the target is no regular file and gets it at the end, through `stream` */
     int dirfd, parts;
     struct stream stream;
+    size_t n_bytes; /* of parts */
     int64_t written_at, cost_ns;
     int error;
 };
@@ -250,6 +254,7 @@ static void whole_add(struct whole *w, struct pv_buf *part)
 {
     if (!w->error && pv_write_all(w->parts, part->data, part->len) < 0)
         w->error = errno;
+    w->n_bytes += part->len;
     pv_buf_free(part);
 }
 
@@ -475,7 +480,7 @@ void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f)
 
     pv_totals_add(&rs->totals, f);
     if (rs->json.open) {
-        pv_json_file(&b, f);
+        pv_json_file(&b, f, false);
         stream_put(&rs->json, &b);
     }
     if (rs->tap.open) {
@@ -487,7 +492,8 @@ void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f)
         whole_add(&rs->wholes[JUNIT], &b);
     }
     if (rs->wholes[HTML].wanted) {
-        pv_html_file(&b, f);
+        pv_html_file(
+            &b, f, rs->wholes[HTML].n_bytes > (pv_report_failed(f) ? HTML_BRIEF_FAILED : HTML_BRIEF_PASSED));
         whole_add(&rs->wholes[HTML], &b);
     }
     end = so_far(rs);

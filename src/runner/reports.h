@@ -116,7 +116,8 @@ const char *pv_outcome_name(enum pv_outcome o);
 /* One line each, with its newline (docs/report-format.md). */
 void pv_json_run(struct pv_buf *out, const struct pv_run_info *info);
 void pv_json_begin(struct pv_buf *out, const struct pv_file_report *f);
-void pv_json_file(struct pv_buf *out, const struct pv_file_report *f);
+/* brief: without the text of consoles, and without the steps that are calls. */
+void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief);
 void pv_json_end(struct pv_buf *out, const struct pv_run_end *end);
 /* A quoted string; bytes that are no UTF-8, and NUL, become the text \xNN. */
 void pv_json_str(struct pv_buf *out, const char *s, size_t n);
@@ -134,7 +135,7 @@ void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n);
 void pv_tap_foot(struct pv_buf *out, const struct pv_run_end *end, size_t n);
 
 void pv_html_head(struct pv_buf *out, const struct pv_run_info *info, const struct pv_run_end *end);
-void pv_html_file(struct pv_buf *out, const struct pv_file_report *f);
+void pv_html_file(struct pv_buf *out, const struct pv_file_report *f, bool brief);
 void pv_html_foot(struct pv_buf *out);
 
 #endif

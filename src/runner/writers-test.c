@@ -57,9 +57,11 @@ static void fill(struct pv_file_report *f, const char *s)
     say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = 1, .name = s, .text = s});
     say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = PV_NO_TEST, .name = s, .text = s});
     say(f, (struct pv_event){.type = PV_EV_LOG, .name = s, .text = s});
-    say(f, (struct pv_event){.type = PV_EV_STEP_BEGIN, .id = 0, .name = s, .text = s, .console = 3});
+    say(f, (struct pv_event){
+               .type = PV_EV_STEP_BEGIN, .id = 0, .kind = PV_STEP_BOOT, .name = s, .text = s, .console = 3});
     say(f, (struct pv_event){.type = PV_EV_STEP_END, .id = 0, .ok = true, .time_ns = 5, .console = 4});
-    say(f, (struct pv_event){.type = PV_EV_STEP_BEGIN, .id = 1, .text = s, .console = -1});
+    say(f,
+        (struct pv_event){.type = PV_EV_STEP_BEGIN, .id = 1, .kind = PV_STEP_CALL, .text = s, .console = -1});
     say(f, (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_TIMEOUT, .text = s});
     pv_report_output(f, s, strlen(s));
     pv_report_output(f, "a\0b", 3);
@@ -120,7 +122,7 @@ static void check_json(const struct pv_file_report *f, const char *s)
     cleanup_buf struct pv_buf out = {0};
     json_t *j, *test;
 
-    pv_json_file(&out, f);
+    pv_json_file(&out, f, false);
     assert_ptr_equal(strchr(out.data, '\n'), out.data + out.len - 1);
     j = parse(out.data, out.len);
     test = json_array_get(json_object_get(j, "tests"), 1);
@@ -134,6 +136,12 @@ static void check_json(const struct pv_file_report *f, const char *s)
     }
     assert_non_null(strstr(str(j, "output"), "a\\x00b"));
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(j, "steps"), 1), "end_ns")));
+    json_decref(j);
+    pv_buf_free(&out);
+    pv_json_file(&out, f, true);
+    j = parse(out.data, out.len);
+    assert_int_equal(json_array_size(json_object_get(j, "steps")), 1);
+    assert_int_equal(json_integer_value(json_object_get(j, "steps_cut")), 1);
     json_decref(j);
 }
 
@@ -334,7 +342,7 @@ static void check_html(const struct pv_file_report *f, const char *s)
     size_t n;
 
     (void)s;
-    pv_html_file(&out, f);
+    pv_html_file(&out, f, false);
     assert_memory_equal(out.data, begin, sizeof(begin) - 1);
     data = out.data + sizeof(begin) - 1;
     n = strcspn(data, "<>&");
