@@ -206,6 +206,8 @@ function timeline(f) {
     }
     add(detail, el("p", "note", "Click a step to see it and the console at that moment."));
     add(scroll, grid);
+    const bad = grid.querySelector(".step-bar.failed");
+    if (bad) bad.click();
     return add(box, head, scroll, detail);
 }
 
@@ -218,7 +220,7 @@ function tails(f, i) {
             add(box, el("h4", null, d.class + " in " + d.vm + ": " + d.headline), el("pre", null, d.excerpt));
     for (const c of f.tails)
         if (c.test === i && c.text)
-            add(box, el("h4", null, "last lines of " + c.vm), el("pre", null, c.text));
+            add(box, add(el("details"), el("summary", null, "last lines of " + c.vm), el("pre", null, c.text)));
     return box;
 }
 
