@@ -269,6 +269,7 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
                              .slow_tests = a->cmd->slow_tests,
                              .result = result,
                              .log_dir = file->log_dir,
+                             .root = file->root,
                              .version = PV_VERSION,
                              .warnings = a->cmd->warnings,
                              .oopses = a->cmd->oopses};

@@ -122,12 +122,36 @@ static int step_accel(struct boot *b, struct pv_err *err)
     return 0;
 }
 
+static void reads(const struct boot *b, const char *path)
+{
+    if (path && b->g->env->reads)
+        b->g->env->reads(path, b->g->env->arg);
+}
+
 static int step_kernel(struct boot *b, struct pv_err *err)
 {
+    reads(b, b->g->profile->kernel);
+    reads(b, b->g->profile->initrd);
+    reads(b, b->g->profile->rootfs);
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
     if (pv_kernel_open(b->g->profile->kernel, !b->kvm, &b->kernel, err) < 0)
         return -1;
     return 0;
+}
+
+/* The modules that were chosen, and the indexes by which that was done. */
+static void reads_modules(const struct boot *b, const char *tree, const struct pv_modlist *list)
+{
+    static const char *const indexes[] = {"modules.dep", "modules.dep.bin", "modules.builtin.bin",
+                                          "modules.softdep"};
+
+    for (size_t i = 0; tree && i < PV_ARRAY_LEN(indexes); i++) {
+        cleanup_free char *path = pv_path_join(tree, indexes[i]);
+
+        reads(b, path);
+    }
+    for (size_t i = 0; i < list->paths.n; i++)
+        reads(b, list->paths.v[i]);
 }
 
 /* The type of a bare file system in a raw image, so that only its module goes along; NULL: can not be told.
@@ -178,6 +202,7 @@ static int collect_modules(const struct boot *b, bool root, const char *fs_types
     fs_types[0] = NULL;
     if (!tree)
         return 0;
+    reads_modules(b, tree, always);
     needed[n++] = "virtio_pci";
     needed[n++] = b->serial ? "virtio_console" : "vmw_vsock_virtio_transport";
     if (b->o->n_disks || p->rootfs)
@@ -207,6 +232,9 @@ static int step_shim(struct boot *b, struct pv_err *err)
     struct pv_shim_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
     int r = collect_modules(b, root, fs_types, &always, fs, err);
 
+    reads_modules(b, NULL, &always);
+    for (size_t i = 0; i < MAX_FS; i++)
+        reads_modules(b, NULL, &fs[i]);
     for (size_t i = 0; i < b->o->n_files; i++)
         files[i] = (struct pv_shim_file){b->o->files[i].guest_path, b->o->files[i].host_path};
     if (r == 0) {

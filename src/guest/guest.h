@@ -49,6 +49,8 @@ struct pv_guest_env {
      */
     int (*take)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
     void (*give)(const char *vm, void *arg);
+    /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL. */
+    void (*reads)(const char *path, void *arg);
     /* A VM (no worker) has come to a state; for the runner. May be NULL. */
     void (*state)(const char *vm, enum pv_guest_state state, void *arg);
     void *arg;
@@ -87,6 +89,11 @@ void pv_boot_opts_fini(struct pv_boot_opts *o);
 
 /* `env` and `profile` must outlive the guest. Starts nothing. */
 struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile);
+/*
+ * What a VM of this profile would run with here, as lines of text: accelerator, QEMU, CPU, and the profile's
+ * own values.  Not the contents of files.  Added to out.
+ */
+void pv_guest_describe(const struct pv_guest_env *env, const struct pv_profile *p, struct pv_buf *out);
 /* Kills what runs, frees. NULL is fine. */
 void pv_guest_free(struct pv_guest *g);
 

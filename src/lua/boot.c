@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "lua/reset.h"
 #include "lua/vm.h"
 #include "util/err.h"
 #include "util/parse.h"
@@ -152,6 +153,7 @@ static LJMP void get_transport(lua_State *L, int idx, struct pv_boot_opts *o)
 int pv_lua_vm_boot(lua_State *L)
 {
     struct lua_guest *g = pv_lua_check_vm(L, "boot");
+    struct pv_lua *pl = pv_lua_of(L);
     struct pv_boot_opts *o;
     struct pv_err err;
     int rc;
@@ -168,6 +170,7 @@ int pv_lua_vm_boot(lua_State *L)
         if (pv_lua_rawfield(L, 2, "append") == LUA_TSTRING)
             o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
     }
+    o->keep_disks = pl->build || pv_lua_resets(pl); /* it is going to be saved */
     pv_lua_begin_step(L, g, PV_STEP_BOOT, "booting %s", g->name);
     rc = pv_guest_boot(g->g, o, &err);
     pv_lua_end(L, rc == 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Files and trees: read_file, write_file, push, pull. */
 #include "lua/vm.h"
+#include "lua/watch.h"
 #include "util/err.h"
 #include "wire/proto.h"
 
@@ -108,6 +109,7 @@ int pv_lua_vm_pull(lua_State *L)
         pv_lua_raise(L, "the host path of pull is empty");
     if (pv_lua_check_opts(L, 4, "pull", tree_opts))
         timeout = pv_lua_opt_time(L, 4, "pull", "timeout", 0);
+    pv_lua_wrote(pv_lua_of(L), host);
     pv_lua_begin(L, g, "pulling '%.100s' from %s", guest, g->name);
     rc = pv_guest_pull(g->g, guest, host, timeout, &err);
     pv_lua_end(L, rc == 0);

@@ -27,8 +27,9 @@ struct pv_loop;
 /* A VM or worker of the file. The list owns it; Lua handles point to it. */
 struct lua_guest {
     struct pv_guest *g;
-    char name[96];   /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
-    char *last_tail; /* what was last sent of its console */
+    char name[96];    /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
+    char *last_tail;  /* what was last sent of its console */
+    unsigned lineage; /* the same for a VM and its clones */
     bool log_said;
     char **allowed;            /* texts of kernel reports that are no fault; NULL-terminated, NULL: none */
     struct lua_expect *expect; /* expect_report is waiting */
@@ -78,8 +79,9 @@ struct lua_command {
 /* One file. Reached from every state and coroutine by pv_lua_of. */
 struct pv_lua {
     const struct pv_lua_env *env;
-    const char *path; /* of the test file */
-    char *dir;        /* its directory */
+    const char *path;        /* of the test file, or of a fixture's script */
+    char *dir;               /* its directory */
+    struct lua_build *build; /* of the fixture whose script this is; NULL: a test file */
     struct pv_loop *loop;
     struct pv_guest_env guest_env;
     struct lua_landing_alloc landing;
@@ -92,7 +94,11 @@ struct pv_lua {
     size_t n_failed; /* sub-tests */
     struct lua_test tests[MAX_NESTED_TESTS];
     size_t n_open;
-    enum pv_outcome outcome; /* of the file: skip and todo outside of a test */
+    struct lua_store *store;    /* NULL: no fixture was asked for yet */
+    size_t n_tests;             /* begun so far */
+    struct lua_reset *reset;    /* NULL: provium.reset_between_tests was never set */
+    struct builder_tail *tails; /* consoles of fixtures that could not be built, not yet sent */
+    enum pv_outcome outcome;    /* of the file: skip and todo outside of a test */
     char *reason;
 
     struct lua_finding *findings, **findings_end; /* in order; bounded */
@@ -112,6 +118,20 @@ static inline struct pv_lua *pv_lua_of(lua_State *L)
 
 /* ---- state.c ---- */
 
+/*
+ * A loop and a Lua state for pl, of which env, path, dir and build are set; NULL with *err, and pl is closed.
+ * pv_lua_close ends the guests and frees all of it.
+ */
+lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err);
+void pv_lua_close(struct pv_lua *pl, lua_State *L);
+/*
+ * Loads the file and runs it: its results on the stack from 1 on, or false and the message of what went wrong
+ * on top, its class in pl->error_cls. skip() and todo() are no error: pl->outcome.
+ */
+bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results);
+/* What the file is busy with, for the runner. */
+void pv_lua_phase(struct pv_lua *pl, const char *what);
+
 /* Raises with the position of the nearest Lua line of a script. */
 LJMP int pv_lua_raise(lua_State *L, const char *fmt, ...);
 /* The same; a failure that comes of it has this class, other ones PV_CLASS_LUA. */
@@ -129,7 +149,7 @@ LJMP void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p));
  * Finds a host path: an absolute one as it is, others in the working directory, the project root and the
  * test's directory.  False when there is none.
  */
-bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
+bool pv_lua_find(struct pv_lua *pl, const char *path, char out[static PATH_MAX]);
 /* Sends the console tails of all guests that have something new. */
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id);
 
@@ -209,6 +229,8 @@ void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome 
 /* An error is raised that says why a guest died: what its kernel said of that is known to the test. */
 void pv_lua_met_death(struct pv_lua *pl, const struct pv_err *err);
 void pv_lua_free_findings(struct pv_lua *pl);
+/* Marks the running sub-test, or the file when there is none, and leaves it; reason NULL: none. */
+LJMP int pv_lua_leave(lua_State *L, enum pv_outcome outcome, const char *reason);
 
 /* vm.c: ends all guests; their handles stay valid and say "killed". */
 void pv_lua_kill_guests(struct pv_lua *pl);

@@ -344,7 +344,7 @@ static void test_vm_options(void **state)
     }
     passes("local vm <close> = provium.create('minimal')\n"
            "assert_eq('9.9', provium.version)\n"
-           "assert_error(function() provium.fixture('x') end, 'not available yet')\n"
+           "assert_error(function() provium.fixture('x') end, 'there is no fixture')\n"
            "assert_contains(tostring(vm), 'minimal') assert_contains(tostring(vm), 'not booted')\n"
            "assert_eq(3, vm:wait_until(function() return 3 end))\n"
            "vm:kill() vm:kill()\n");

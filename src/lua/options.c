@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lua/internal.h"
+#include "lua/watch.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -208,4 +209,5 @@ void pv_lua_find_host(lua_State *L, const char *path, const char *what, char fou
                      what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
                      pl->dir);
     }
+    pv_lua_reads_tree(pl, found);
 }

@@ -22,6 +22,7 @@ struct pv_lua_env {
     enum pv_accel accel;
     struct pv_result *result; /* told everything, the verdict last */
     const char *log_dir;      /* for console logs; NULL: none */
+    const char *root;         /* the directory of tests that was given; NULL: none */
     const char *version;      /* provium.version */
     /* Which sub-tests run: those that have one of `tags` (when there are any) and none of `no_tags`. NULL:
      * none. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lua/build.h"
 #include "lua/internal.h"
 #include "util/mem.h"
 
@@ -100,6 +101,8 @@ static int script_exit(lua_State *L)
     msg = lua_tostring(L, -1);
     msg = lua_pushfstring(L, "%s before the file was finished%s%s", how, *msg ? "\nat " : "",
                           luaL_gsub(L, msg, ": ", ""));
+    if (pl->build)
+        pv_lua_build_exit(pl, msg);
     pv_lua_fail_open_tests(pl, how);
     pv_lua_send_tails(pl, PV_NO_TEST);
     pv_lua_kill_guests(pl);

@@ -12,7 +12,11 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "lua/build.h"
 #include "lua/internal.h"
+#include "lua/reset.h"
+#include "lua/store.h"
+#include "lua/watch.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
@@ -125,7 +129,7 @@ void *pv_lua_tmp(lua_State *L, size_t size, void (*fini)(void *p))
     return t->data;
 }
 
-bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH_MAX])
+bool pv_lua_find(struct pv_lua *pl, const char *path, char out[static PATH_MAX])
 {
     const char *dirs[] = {NULL, pl->env->config ? pl->env->config->dir : NULL, pl->dir};
 
@@ -135,7 +139,10 @@ bool pv_lua_find(const struct pv_lua *pl, const char *path, char out[static PATH
         if (i > 0 && (!dirs[i] || path[0] == '/'))
             continue;
         n = dirs[i] ? snprintf(out, PATH_MAX, "%s/%s", dirs[i], path) : snprintf(out, PATH_MAX, "%s", path);
-        if (n > 0 && n < PATH_MAX && access(out, F_OK) == 0)
+        if (n <= 0 || n >= PATH_MAX)
+            continue;
+        pv_lua_reads(pl, out);
+        if (access(out, F_OK) == 0)
             return true;
     }
     return false;
@@ -150,7 +157,13 @@ static void say_logs(struct pv_lua *pl)
 
         if (!path)
             continue;
-        pv_result_log(pl->env->result, g->name, path);
+        if (pl->build) {
+            cleanup_free char *vm = pv_xasprintf("%s of fixture %s", g->name, pl->build->name);
+
+            pv_result_log(pl->env->result, vm, path);
+        } else {
+            pv_result_log(pl->env->result, g->name, path);
+        }
         g->log_said = true;
     }
 }
@@ -160,6 +173,14 @@ static void on_notice(const char *line, void *arg)
     struct pv_lua *pl = arg;
 
     pv_result_notice(pl->env->result, line);
+}
+
+void pv_lua_phase(struct pv_lua *pl, const char *what)
+{
+    if (pl->build)
+        pv_lua_build_phase(pl->build, what);
+    else
+        pv_result_phase(pl->env->result, what);
 }
 
 static void on_phase(const char *vm, const char *what, void *arg)
@@ -174,7 +195,12 @@ static void on_phase(const char *vm, const char *what, void *arg)
         return; /* the binding has said it in the test's own terms */
     else
         text = pv_xasprintf("%s: %s", vm, what);
-    pv_result_phase(pl->env->result, text);
+    pv_lua_phase(pl, text);
+}
+
+static void on_reads(const char *path, void *arg)
+{
+    pv_lua_reads(arg, path);
 }
 
 /* The log's size, which is where its next byte goes. */
@@ -196,12 +222,25 @@ static void on_state(const char *vm, enum pv_guest_state state, void *arg)
 {
     struct pv_lua *pl = arg;
 
-    pv_result_vm(pl->env->result, vm, pv_guest_state_name(state));
+    if (!pl->build) /* its names are not ours */
+        pv_result_vm(pl->env->result, vm, pv_guest_state_name(state));
+}
+
+static void free_tail(struct pv_lua *pl)
+{
+    struct builder_tail *t = pl->tails;
+
+    pl->tails = t->next;
+    free(t->vm);
+    free(t->text);
+    free(t);
 }
 
 void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
 {
     say_logs(pl);
+    for (; pl->tails; free_tail(pl))
+        pv_result_console(pl->env->result, test_id, pl->tails->vm, pl->tails->text);
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         cleanup_buf struct pv_buf tail = {0};
 
@@ -230,6 +269,8 @@ static int open_and_load(lua_State *L)
     pv_lua_open_test(L);
     pv_lua_open_assert(L);
     pv_lua_open_vm(L);
+    pv_lua_open_watch(L);
+    pv_lua_reads(pl, pl->build ? pl->build->script : pl->path);
     if (luaL_loadfilex(L, pl->path, "t") != LUA_OK) {
         pv_lua_add_error_line(L, pl->path);
         return lua_error(L);
@@ -237,8 +278,7 @@ static int open_and_load(lua_State *L)
     return 1;
 }
 
-/* Runs it; the message of what went wrong is left on the stack, its class in pl->error_cls. */
-static bool run(lua_State *L, struct pv_lua *pl)
+bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results)
 {
     int rc;
 
@@ -248,7 +288,8 @@ static bool run(lua_State *L, struct pv_lua *pl)
         return false;
     lua_pushcfunction(L, pv_lua_msgh);
     lua_insert(L, 1);
-    rc = lua_pcall(L, 0, 0, 1);
+    rc = lua_pcall(L, 0, results, 1);
+    lua_remove(L, 1);
     if (rc == LUA_OK)
         return true;
     if (rc != LUA_ERRRUN) /* out of memory: no handler was asked */
@@ -267,14 +308,46 @@ static enum pv_outcome verdict(const struct pv_lua *pl, bool ok)
     return pl->touched ? PV_OK : PV_HELPER;
 }
 
-static void fini(struct pv_lua *pl, lua_State *L)
+lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
+{
+    lua_State *L;
+
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a pipe: what was printed before a crash must not be lost */
+    pl->loop = pv_loop_new(err);
+    L = pl->loop ? luaL_newstate() : NULL;
+    if (!L) {
+        if (pl->loop)
+            pv_err_set(err, PV_E_HOST, "no memory for a Lua state");
+        pv_lua_close(pl, NULL);
+        return NULL;
+    }
+    pl->guest_env =
+        (struct pv_guest_env){.loop = pl->loop,
+                              .accel = pl->env->accel,
+                              .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
+                              .log_dir = pl->env->log_dir,
+                              .notice = on_notice,
+                              .phase = on_phase,
+                              .state = on_state,
+                              .reads = pl->build ? on_reads : NULL,
+                              .arg = pl};
+    pv_result_set_console_size(pl->env->result, console_size, pl);
+    *(struct pv_lua **)lua_getextraspace(L) = pl;
+    return L;
+}
+
+void pv_lua_close(struct pv_lua *pl, lua_State *L)
 {
     pv_lua_kill_guests(pl);
     if (L)
         lua_close(L);
     free(pl->landing.block);
+    pv_lua_reset_free(pl);
+    while (pl->tails)
+        free_tail(pl);
     pv_lua_free_guests(pl);
     pv_lua_free_findings(pl);
+    pv_lua_store_close(pl);
     pv_loop_free(pl->loop);
     free(pl->dir);
     free(pl->reason);
@@ -289,29 +362,14 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
     struct pv_err err = PV_ERR_INIT;
     enum pv_outcome outcome;
     enum pv_class cls;
-    lua_State *L;
+    lua_State *L = pv_lua_open(&pl, &err);
     bool ok;
 
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a pipe: what was printed before a crash must not be lost */
-    pl.loop = pv_loop_new(&err);
-    L = pl.loop ? luaL_newstate() : NULL;
     if (!L) {
-        pv_result_file(env->result, PV_FAIL, PV_CLASS_HARNESS,
-                       pl.loop ? "no memory for a Lua state" : err.text);
-        fini(&pl, NULL);
+        pv_result_file(env->result, PV_FAIL, PV_CLASS_HARNESS, err.text);
         return 1;
     }
-    pl.guest_env = (struct pv_guest_env){.loop = pl.loop,
-                                         .accel = env->accel,
-                                         .log_dir = env->log_dir,
-                                         .notice = on_notice,
-                                         .phase = on_phase,
-                                         .state = on_state,
-                                         .finding = pv_lua_on_finding,
-                                         .arg = &pl};
-    pv_result_set_console_size(env->result, console_size, &pl);
-    *(struct pv_lua **)lua_getextraspace(L) = &pl;
-    ok = run(L, &pl);
+    ok = pv_lua_run(L, &pl, 0);
     if (!ok)
         msg = pv_xstrdup(lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
     else if (pl.reason)
@@ -324,7 +382,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         pv_lua_send_tails(&pl, PV_NO_TEST);
     else
         say_logs(&pl);
-    fini(&pl, L);
+    pv_lua_close(&pl, L);
     fflush(stdout);
     pv_result_file(env->result, outcome, cls, msg);
     return outcome == PV_FAIL;

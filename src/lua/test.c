@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "lua/internal.h"
+#include "lua/reset.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 static const char skip_key; /* its address: registry key of what skip() raises */
@@ -44,6 +46,8 @@ static enum pv_outcome end_test(struct pv_lua *pl, enum pv_outcome outcome, enum
     pv_result_test_end(pl->env->result, t->id, outcome, cls, msg, pv_now() - t->started);
     if (outcome == PV_FAIL)
         pv_lua_send_tails(pl, t->id);
+    if (pl->n_open == 0)
+        pv_lua_reset_end(pl);
     free(t->name);
     free(t->reason);
     *t = (struct lua_test){0};
@@ -64,11 +68,17 @@ int pv_lua_test(lua_State *L)
     struct lua_test *t;
     size_t depth = pl->n_open;
     enum pv_class outer = pl->error_cls, cls;
+    struct pv_err err;
     int rc;
 
     if (!lua_isfunction(L, 2))
         pv_lua_raise(L, "test(\"%s\") needs a function as its second argument, got %s", name,
                      lua_isnone(L, 2) ? "nothing" : luaL_typename(L, 2));
+    if (pl->build)
+        pv_lua_raise(L,
+                     "test(\"%s\") does not belong into a fixture, whose script prepares a VM; to refuse it, "
+                     "raise an error",
+                     name);
     if (depth == MAX_NESTED_TESTS)
         pv_lua_raise(L, "tests are nested more than %d deep", MAX_NESTED_TESTS);
     lua_settop(L, 2);
@@ -80,6 +90,12 @@ int pv_lua_test(lua_State *L)
     t->id = pv_result_test_begin(pl->env->result, t->name);
     pl->command.words[0] = '\0';
     pl->n_open++; /* from here on the list owns it */
+    pl->n_tests++;
+    if (depth == 0 && pv_lua_reset_begin(L, &err) < 0) {
+        end_test(pl, PV_FAIL, pv_lua_err_class(&err), err.text);
+        lua_pushboolean(L, false);
+        return 1;
+    }
     lua_pushcfunction(L, pv_lua_msgh);
     lua_pushvalue(L, 2);
     rc = lua_pcall(L, 0, 0, 3);
@@ -94,11 +110,9 @@ int pv_lua_test(lua_State *L)
     return 1;
 }
 
-/* Marks the running sub-test, or the file when there is none, and leaves it. */
-static LJMP int leave(lua_State *L, enum pv_outcome outcome, const char *what)
+int pv_lua_leave(lua_State *L, enum pv_outcome outcome, const char *reason)
 {
     struct pv_lua *pl = pv_lua_of(L);
-    const char *reason = lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, what);
     char **slot = pl->n_open ? &pl->tests[pl->n_open - 1].reason : &pl->reason;
 
     pl->touched = true;
@@ -110,6 +124,11 @@ static LJMP int leave(lua_State *L, enum pv_outcome outcome, const char *what)
         pl->outcome = outcome;
     pv_lua_push_skip(L);
     return lua_error(L);
+}
+
+static LJMP int leave(lua_State *L, enum pv_outcome outcome, const char *what)
+{
+    return pv_lua_leave(L, outcome, lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, what));
 }
 
 static int skip(lua_State *L)

@@ -9,26 +9,37 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lua/build.h"
+#include "lua/fixture.h"
 #include "lua/json.h"
+#include "lua/reset.h"
+#include "lua/watch.h"
 #include "util/err.h"
 #include "util/parse.h"
 
 #define VM_TYPE "provium.vm"
 #define WORKER_TYPE "provium.worker"
 
-/* The handle at 1, whichever kind; NULL when it is something else or was never filled in. */
-static struct lua_guest **handle(lua_State *L)
+/* The handle at idx, whichever kind; NULL when it is something else or was never filled in. */
+static struct lua_guest **handle(lua_State *L, int idx)
 {
-    struct lua_guest **h = luaL_testudata(L, 1, VM_TYPE);
+    struct lua_guest **h = luaL_testudata(L, idx, VM_TYPE);
 
     if (!h)
-        h = luaL_testudata(L, 1, WORKER_TYPE);
+        h = luaL_testudata(L, idx, WORKER_TYPE);
     return h && *h ? h : NULL;
+}
+
+struct lua_guest *pv_lua_guest_at(lua_State *L, int idx)
+{
+    struct lua_guest **h = handle(L, idx);
+
+    return h ? *h : NULL;
 }
 
 struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method)
 {
-    struct lua_guest **h = handle(L);
+    struct lua_guest **h = handle(L, 1);
 
     if (!h)
         pv_lua_raise(L, "vm.%s(...) got %s where the VM belongs; call it with a colon: vm:%s(...)", method,
@@ -51,7 +62,7 @@ static void begin(struct pv_lua *pl, const struct lua_guest *g, enum pv_step kin
                   va_list ap)
 {
     vsnprintf(pl->doing, sizeof(pl->doing), fmt, ap);
-    pv_result_phase(pl->env->result, pl->doing);
+    pv_lua_phase(pl, pl->doing);
     if (pl->n_steps < PV_ARRAY_LEN(pl->steps))
         pl->steps[pl->n_steps] = pv_result_step_begin(pl->env->result, lane(pl, g), kind, pl->doing);
     pl->n_steps++;
@@ -80,7 +91,7 @@ void pv_lua_end(lua_State *L, bool ok)
     struct pv_lua *pl = pv_lua_of(L);
 
     pl->doing[0] = '\0';
-    pv_result_phase(pl->env->result, "");
+    pv_lua_phase(pl, "");
     if (pl->n_steps > 0 && --pl->n_steps < PV_ARRAY_LEN(pl->steps))
         pv_result_step_end(pl->env->result, pl->steps[pl->n_steps], ok);
 }
@@ -105,7 +116,7 @@ static int vm_kill(lua_State *L)
 
 static int vm_close(lua_State *L)
 {
-    struct lua_guest **h = handle(L);
+    struct lua_guest **h = handle(L, 1);
 
     if (h)
         pv_guest_kill((*h)->g);
@@ -120,10 +131,13 @@ static int vm_tostring(lua_State *L)
     return 1;
 }
 
-/* A worker has them all but the first six. */
+/* A worker has them all but the first VM_ONLY. */
 static const luaL_Reg methods[] = {{"boot", pv_lua_vm_boot},
                                    {"shutdown", vm_shutdown},
                                    {"spawn", pv_lua_vm_spawn},
+                                   {"snapshot", pv_lua_vm_snapshot},
+                                   {"restore", pv_lua_vm_restore},
+                                   {"clone", pv_lua_vm_clone},
                                    {"reports", pv_lua_vm_reports},
                                    {"allow_report", pv_lua_vm_allow_report},
                                    {"expect_report", pv_lua_vm_expect_report},
@@ -148,7 +162,7 @@ static const luaL_Reg methods[] = {{"boot", pv_lua_vm_boot},
                                    {"ioctl_buf", pv_lua_vm_ioctl_buf},
                                    {NULL, NULL}};
 
-enum { VM_ONLY = 6 };
+enum { VM_ONLY = 9 };
 
 /* __index; upvalue 1 is the table of methods, upvalue 2 whether it is a worker's. */
 static int vm_index(lua_State *L)
@@ -197,12 +211,22 @@ struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest)
     return g;
 }
 
+struct lua_guest *pv_lua_add_vm(struct pv_lua *pl, struct pv_guest *guest)
+{
+    static unsigned lineages;
+    struct lua_guest *g = pv_lua_add_guest(pl, guest);
+
+    snprintf(g->name, sizeof(g->name), "%.*s", (int)strcspn(pv_guest_name(guest), " "), pv_guest_name(guest));
+    g->lineage = ++lineages;
+    return g;
+}
+
 static int provium_create(lua_State *L)
 {
     struct pv_lua *pl = pv_lua_of(L);
     const char *name = lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, "the profile's name");
     const struct pv_profile *profile;
-    struct lua_guest **h, *g;
+    struct lua_guest **h;
     struct pv_err err;
 
     pl->touched = true;
@@ -212,9 +236,8 @@ static int provium_create(lua_State *L)
     if (!profile)
         return pv_lua_raise_err(L, &err);
     h = pv_lua_new_handle(L, false);
-    g = pv_lua_add_guest(pl, pv_guest_new(&pl->guest_env, profile));
-    snprintf(g->name, sizeof(g->name), "%.*s", (int)strcspn(pv_guest_name(g->g), " "), pv_guest_name(g->g));
-    *h = g;
+    pv_lua_build_profile(pl, profile);
+    *h = pv_lua_add_vm(pl, pv_guest_new(&pl->guest_env, profile));
     return 1;
 }
 
@@ -235,14 +258,6 @@ static int provium_shutdown_all(lua_State *L)
             first = err;
     }
     return first.cls == PV_E_NONE ? 0 : pv_lua_raise_err(L, &first);
-}
-
-static int provium_fixture(lua_State *L)
-{
-    pv_lua_of(L)->touched = true;
-    return pv_lua_raise(L,
-                        "provium.fixture is not available yet; create a VM with provium.create(PROFILE) and "
-                        "boot it");
 }
 
 /* The metatable of a kind of handle. */
@@ -267,22 +282,21 @@ static LJMP void open_type(lua_State *L, const char *type, bool worker)
 
 void pv_lua_open_vm(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"create", provium_create},
-                                         {"shutdown_all", provium_shutdown_all},
-                                         {"fixture", provium_fixture},
-                                         {"sleep", pv_lua_sleep},
-                                         {"pack", pv_lua_pack},
-                                         {"unpack", pv_lua_unpack},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", provium_create},  {"shutdown_all", provium_shutdown_all},
+                                         {"fixture", pv_lua_fixture}, {"depends", pv_lua_depends},
+                                         {"sleep", pv_lua_sleep},     {"pack", pv_lua_pack},
+                                         {"unpack", pv_lua_unpack},   {NULL, NULL}};
 
     open_type(L, VM_TYPE, false);
     open_type(L, WORKER_TYPE, true);
+    pv_lua_open_snapshot(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, pv_lua_of(L)->env->version);
     lua_setfield(L, -2, "version");
     pv_lua_open_json(L);
     pv_lua_push_null(L);
     lua_setfield(L, -2, "null");
+    pv_lua_open_reset(L);
     lua_setglobal(L, "provium");
 }
 

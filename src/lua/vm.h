@@ -10,8 +10,11 @@ LJMP struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method);
 
 /* Pushes a handle without a guest, on which every method is an error; the caller fills it in. */
 LJMP struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker);
-/* Takes the guest into the file's list. */
+/* The guest of the handle at idx, NULL when there is something else. */
+struct lua_guest *pv_lua_guest_at(lua_State *L, int idx);
+/* Takes the guest into the file's list; a VM with its short name and a lineage of its own. */
 struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest);
+struct lua_guest *pv_lua_add_vm(struct pv_lua *pl, struct pv_guest *guest);
 
 /*
  * Around every call that may take time: what the file is busy with, and a step of the timeline, on the lane
@@ -50,6 +53,11 @@ int pv_lua_vm_job_wait(lua_State *L);
 int pv_lua_vm_job_kill(lua_State *L);
 
 int pv_lua_vm_spawn(lua_State *L);
+
+int pv_lua_vm_snapshot(lua_State *L);
+int pv_lua_vm_restore(lua_State *L);
+int pv_lua_vm_clone(lua_State *L);
+LJMP void pv_lua_open_snapshot(lua_State *L);
 
 int pv_lua_vm_syscall(lua_State *L);
 int pv_lua_vm_syscall_buf(lua_State *L);

@@ -33,6 +33,11 @@ struct pv_result *pv_result_new(int fd)
     return r;
 }
 
+int pv_result_fd(const struct pv_result *r)
+{
+    return r->fd;
+}
+
 void pv_result_free(struct pv_result *r)
 {
     if (!r)

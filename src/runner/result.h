@@ -64,6 +64,8 @@ enum { PV_STEPS_MAX = 2000, PV_STEP_CALLS_MAX = 1800 }; /* told of one file, and
 /* A handle on a connected SOCK_SEQPACKET socket; takes the descriptor. */
 struct pv_result *pv_result_new(int fd);
 void pv_result_free(struct pv_result *r);
+/* Its descriptor, for a process that is about to be forked and makes a handle of its own of it. */
+int pv_result_fd(const struct pv_result *r);
 
 /* Returns the id for the calls below. Sub-tests may nest and end in any order. */
 uint32_t pv_result_test_begin(struct pv_result *r, const char *name);

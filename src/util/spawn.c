@@ -20,8 +20,7 @@
 
 extern char **environ;
 
-/* The file that exec will run; NULL when PATH has none. */
-static char *find_in_path(const char *file)
+char *pv_find_program(const char *file)
 {
     const char *path = getenv("PATH");
 
@@ -113,7 +112,7 @@ fail:
 
 pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err)
 {
-    cleanup_free char *full = find_in_path(sp->file);
+    cleanup_free char *full = pv_find_program(sp->file);
     int report[2], e = 0;
     pid_t parent = getpid(), pid;
     ssize_t n;

@@ -37,6 +37,9 @@ struct pv_spawn {
  */
 pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err);
 
+/* The file that pv_spawn would run for this name; NULL: none. The caller frees. */
+char *pv_find_program(const char *file);
+
 /* "exit status 3", "killed by SIGSEGV", ... from a waitid/waitpid status. */
 const char *pv_wait_status_text(int status, char buf[static 64]);
 

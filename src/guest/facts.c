@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* With what a VM of a profile runs on this host: what a machine that was kept must still agree with. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include "guest/guest.h"
+#include "util/err.h"
+#include "util/path.h"
+#include "util/spawn.h"
+#include "vm/vm.h"
+
+static const char qemu[] = "qemu-system-x86_64";
+
+/* A program that is a script may start any QEMU: its version is asked, once per process. */
+static void add_qemu(struct pv_buf *out)
+{
+    static char *known_path, *known_version;
+    cleanup_free char *path = pv_find_program(qemu);
+    cleanup_close int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    char magic[4] = "";
+
+    pv_buf_addf(out, "qemu: %s\n", path ? path : "none");
+    if (fd < 0 || (read(fd, magic, 4) == 4 && !memcmp(magic, "\177ELF", 4)))
+        return;
+    if (!known_path || strcmp(known_path, path) != 0) {
+        free(known_path);
+        free(known_version);
+        known_path = pv_steal(&path);
+        known_version = pv_qemu_version(known_path, NULL);
+    }
+    pv_buf_addf(out, "qemu version: %s\n", known_version ? known_version : "unknown");
+}
+
+/* The processor, which KVM shows to the guest as it is. */
+static void add_host_cpu(struct pv_buf *out)
+{
+    cleanup_buf struct pv_buf info = {0};
+    static const char *const fields[] = {"model name", "stepping", "flags"};
+
+    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0)
+        return;
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        const char *at = strstr(info.data, fields[i]);
+
+        if (at)
+            pv_buf_addf(out, "host cpu %.*s\n", (int)strcspn(at, "\n"), at);
+    }
+}
+
+static void add_string(struct pv_buf *out, const char *name, const char *value)
+{
+    if (value)
+        pv_buf_addf(out, "%s: %s\n", name, value);
+}
+
+void pv_guest_describe(const struct pv_guest_env *env, const struct pv_profile *p, struct pv_buf *out)
+{
+    enum pv_accel want = env->accel != PV_ACCEL_AUTO ? env->accel : p->accel;
+    struct pv_accel_probe probe;
+
+    pv_accel_probe(&probe);
+    add_qemu(out);
+    if (want != PV_ACCEL_TCG && probe.kvm) {
+        pv_buf_addf(out, "accelerator: kvm\ntsc: %" PRIu32 "\n", probe.tsc_khz);
+        add_host_cpu(out);
+    } else {
+        pv_buf_addf(out, "accelerator: tcg\n");
+    }
+    add_string(out, "kernel", p->kernel);
+    add_string(out, "initrd", p->initrd);
+    add_string(out, "rootfs", p->rootfs);
+    add_string(out, "rootfs format", p->rootfs_format);
+    add_string(out, "root", p->root);
+    add_string(out, "init", p->init);
+    pv_buf_addf(out, "init set: %d\n", p->init_set);
+    add_string(out, "append", p->append);
+    add_string(out, "modules", p->modules);
+    add_string(out, "machine", p->machine);
+    add_string(out, "cpu", p->cpu);
+    for (size_t i = 0; i < p->qemu_args.n; i++)
+        add_string(out, "qemu argument", p->qemu_args.v[i]);
+    for (size_t i = 0; i < p->env.n; i++)
+        add_string(out, "environment", p->env.v[i]);
+}
