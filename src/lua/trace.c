@@ -145,9 +145,15 @@ static void add_command(lua_State *L, luaL_Buffer *b)
 
     if (!c->words[0])
         return;
-    lua_pushfstring(L, "\nthe last command in %s, '%s', ended with %s%s%s", c->vm, c->title, c->words,
-                    c->err[0] ? "; stderr ends: " : "", c->err);
+    lua_pushfstring(L, "\nthe last command in %s, '%s', ended with %s", c->vm, c->title, c->words);
     luaL_addvalue(b);
+    for (const char *line = c->err; *line;) {
+        size_t n = strcspn(line, "\n");
+
+        luaL_addstring(b, "\n  stderr: ");
+        luaL_addlstring(b, line, n);
+        line += n + (line[n] == '\n');
+    }
     c->words[0] = '\0'; /* said */
 }
 
@@ -225,6 +231,9 @@ void pv_lua_note_command(struct pv_lua *pl, const char *vm, const char *title, i
     snprintf(c->vm, sizeof(c->vm), "%s", vm);
     snprintf(c->title, sizeof(c->title), "%.*s%s", (int)sizeof(c->title) - 4, title,
              strlen(title) > sizeof(c->title) - 4 ? "..." : "");
+    for (char *t = c->title; *t; t++) /* a script of several lines */
+        if (*t == '\n')
+            *t = ' ';
     pv_exit_words(code, timed_out, c->words);
     while (n && strchr(" \t\r\n", s[n - 1]))
         n--;

@@ -122,8 +122,7 @@ static bool tail_is_known(const struct pv_file_report *f, const char *vm, const 
         const struct pv_console *c = &f->consoles[i - 1];
 
         if (c->vm && c->tail && !strcmp(c->vm, vm))
-            return !strncmp(c->tail, tail->data, tail->len) &&
-                   strspn(c->tail + tail->len, "\n") == strlen(c->tail + tail->len);
+            return pv_tail_same(c->tail, tail->data);
     }
     return false;
 }

@@ -246,6 +246,19 @@ static void test_tail(void **state)
     assert_int_equal(out.len, 0);
 }
 
+static void test_same(void **state)
+{
+    (void)state;
+    assert_true(pv_tail_same("", ""));
+    assert_true(pv_tail_same("a\nb\n", "a\r\nb"));
+    assert_true(pv_tail_same("a?b??\n", "a\x07"
+                                        "b\xc2\x9b\xff"));
+    assert_true(pv_tail_same("why?", "why?"));
+    assert_false(pv_tail_same("a\n", "a\nb"));
+    assert_false(pv_tail_same("a\nb\n", "a"));
+    assert_false(pv_tail_same("a", "b"));
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -263,7 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_doing), cmocka_unit_test(test_screen), cmocka_unit_test(test_screen_fits),
         cmocka_unit_test(test_full),  cmocka_unit_test(test_left),   cmocka_unit_test(test_time),
-        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_tail),  cmocka_unit_test(test_same),
     };
 
     return cmocka_run_group_tests_name("runner-status", tests, set_up, tear_down);

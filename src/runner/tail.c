@@ -2,6 +2,7 @@
 #include "runner/tail.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,4 +90,32 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
             break;
     pv_tail_strip(out, buf + from, (size_t)n - from);
     return 0;
+}
+
+/* Behind the character of raw that a '?' stands for. */
+static const char *skip_character(const char *raw)
+{
+    if ((unsigned char)*raw++ < 0x80)
+        return raw;
+    while (((unsigned char)*raw & 0xc0) == 0x80)
+        raw++;
+    return raw;
+}
+
+bool pv_tail_same(const char *shown, const char *raw)
+{
+    while (*shown && *raw) {
+        if (raw[0] == '\r' && raw[1] == '\n') {
+            raw++;
+        } else if (*shown == *raw) {
+            shown++;
+            raw++;
+        } else if (*shown == '?') {
+            shown++;
+            raw = skip_character(raw);
+        } else {
+            return false;
+        }
+    }
+    return strspn(shown, "\r\n") == strlen(shown) && strspn(raw, "\r\n") == strlen(raw);
 }

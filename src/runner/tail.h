@@ -7,6 +7,7 @@
 #ifndef PV_RUNNER_TAIL_H
 #define PV_RUNNER_TAIL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +22,11 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
 
 /* Appends s without terminal escape sequences; an unfinished one ends with its line. */
 void pv_tail_strip(struct pv_buf *out, const char *s, size_t n);
+
+/*
+ * True when `shown`, which went through vm/console.c ('?' for what is no text), and `raw`, which came from the
+ * log, are the same lines; newlines at the end do not count.
+ */
+bool pv_tail_same(const char *shown, const char *raw);
 
 #endif
