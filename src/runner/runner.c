@@ -63,6 +63,12 @@ static void stop_all(struct runner *r)
         slot_stop(&r->slots[i]);
 }
 
+/* What the file took last time, ns; -1: not known. */
+static int64_t known_duration(const struct runner *r, size_t i)
+{
+    return r->o->history ? pv_history_duration(r->o->history, r->files->v[i].path) : -1;
+}
+
 static void fill_slots(struct runner *r)
 {
     for (unsigned i = 0; i < r->o->jobs && r->next < r->files->n && !stopped(r); i++) {
@@ -74,7 +80,7 @@ static void fill_slots(struct runner *r)
             stop_all(r);
             return;
         }
-        pv_live_begin(r->live, &r->reports[r->next], -1);
+        pv_live_begin(r->live, &r->reports[r->next], known_duration(r, r->next));
         if (r->machine)
             pv_reports_begin(r->machine, &r->reports[r->next]);
         r->next++;
@@ -222,7 +228,7 @@ static int set_up(struct runner *r, struct pv_err *err)
         r->reports[i].name = r->files->v[i].name;
         r->reports[i].path = r->files->v[i].path;
         r->reports[i].base_ns = r->started;
-        pv_live_expect(r->live, -1);
+        pv_live_expect(r->live, known_duration(r, i));
     }
     return 0;
 }
