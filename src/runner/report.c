@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "runner/event.h"
+#include "runner/text.h"
 #include "util/clock.h"
 
-enum { MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
+enum { SHED_MSG_MAX = 1000, MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
 
 /* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
 static char *hold(struct pv_file_report *f, const char *s, size_t n)
@@ -314,12 +315,23 @@ void pv_report_next_attempt(struct pv_file_report *f)
 
 void pv_report_shed(struct pv_file_report *f)
 {
-    bool failed = false;
+    const struct pv_test_report *t = first_failed(f);
 
-    for (size_t i = 0; i < f->n_tests; i++)
-        failed |= f->tests[i].outcome == PV_FAIL;
-    if (!failed)
-        free_tests(f);
+    if (t) {
+        f->outcome = PV_FAIL;
+        f->cls = f->cls ? f->cls : t->cls;
+    }
+    if (f->msg && strlen(f->msg) > SHED_MSG_MAX) {
+        char *msg = pv_xstrndup(f->msg, pv_text_clip(f->msg, strlen(f->msg), SHED_MSG_MAX));
+
+        free(f->msg);
+        f->msg = msg;
+    }
+    for (size_t i = 0; i < f->n_findings; i++) {
+        free(f->findings[i].excerpt);
+        f->findings[i].excerpt = NULL;
+    }
+    free_tests(f);
     free_consoles(f);
     free_steps(f);
     pv_buf_free(&f->output);

@@ -132,8 +132,9 @@ bool pv_report_failed(const struct pv_file_report *f);
 /* The file will be run again: what was reported becomes one of f->attempts, and the rest is empty again. */
 void pv_report_next_attempt(struct pv_file_report *f);
 /*
- * Frees what only reports of the file by itself show: output, steps, consoles, and the sub-tests unless one
- * of them failed.  What the run's end needs stays: the verdict, messages of failures, logs.
+ * Frees what only reports of the file by itself show: output, sub-tests, steps, consoles, excerpts.  What the
+ * run's end needs stays: the verdict (a sub-test that failed is in it), the message, its beginning if it is
+ * long, logs.
  */
 void pv_report_shed(struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);
