@@ -12,6 +12,7 @@
 #define GREEN "32"
 #define YELLOW "33"
 #define DIM "2"
+#define BOLD "1"
 
 static void paint(struct pv_buf *out, const struct pv_report_style *st, const char *color, const char *text)
 {
@@ -112,6 +113,40 @@ static const char *telling_class(enum pv_class cls)
     return pv_class_name(cls);
 }
 
+/* Colour of a line of a message: what was expected and what came, positions, lines of the source. */
+static const char *line_color(const char *line)
+{
+    if (!strncmp(line, "- ", 2))
+        return RED;
+    if (!strncmp(line, "+ ", 2))
+        return GREEN;
+    if (!strncmp(line, "at ", 3) || !strncmp(line, "called from ", 12) || !strncmp(line, "@@ ", 3))
+        return DIM;
+    return !strncmp(line, "  > ", 4) ? BOLD : NULL;
+}
+
+/* A message of several lines, its first where `out` stands and the others behind `indent`. */
+static void message(struct pv_buf *out, const char *msg, const char *indent, const struct pv_report_style *st)
+{
+    cleanup_buf struct pv_buf text = {0};
+    bool first = true;
+
+    clean(&text, msg, "");
+    for (char *line = text.data, *next; line; line = next, first = false) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (!first) {
+            pv_buf_addc(out, '\n');
+            pv_buf_adds(out, indent);
+        }
+        if (!first && line_color(line))
+            paint(out, st, line_color(line), line);
+        else
+            pv_buf_adds(out, line);
+    }
+}
+
 static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
                      const struct pv_report_style *st)
 {
@@ -121,15 +156,15 @@ static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv
     outcome(out, st, t->outcome);
     if (t->outcome == PV_FAIL && t->cls != file_cls && telling_class(t->cls))
         pv_buf_addf(out, " (%s)", telling_class(t->cls));
-    if (t->msg && *t->msg) {
-        pv_buf_adds(out, ": ");
-        clean(out, t->msg, "        ");
-    }
     if (st->verbose && t->duration_ns) {
         char took[32];
 
         snprintf(took, sizeof(took), " (%.2fs)", (double)t->duration_ns / PV_NSEC_PER_SEC);
         paint(out, st, DIM, took);
+    }
+    if (t->msg && *t->msg) {
+        pv_buf_adds(out, ": ");
+        message(out, t->msg, "        ", st);
     }
     pv_buf_addc(out, '\n');
 }
@@ -195,7 +230,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
     }
     if (failed && !f->interrupted && f->msg && *f->msg) {
         pv_buf_adds(out, "    ");
-        clean(out, f->msg, "    ");
+        message(out, f->msg, "    ", st);
         pv_buf_addc(out, '\n');
     }
     findings(out, f, PV_NO_TEST);

@@ -114,6 +114,32 @@ static void test_broken(void **state)
     pv_file_report_fini(&f);
 }
 
+/* Colours are put around lines whose text is clean by then. */
+static void test_colors(void **state)
+{
+    const struct pv_report_style colored = {.color = true, .verbose = true, .rerun = "provium test"};
+    struct pv_file_report f = {.name = "a.lua", .path = "t/a b.lua", .ran = true, .verdict = true};
+    cleanup_buf struct pv_buf out = {0};
+
+    (void)state;
+    say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 0, .name = "x"});
+    say(&f, (struct pv_event){.type = PV_EV_TEST_END,
+                              .outcome = PV_FAIL,
+                              .cls = PV_CLASS_OOPS,
+                              .text = "differ\n- a\033[0m\n+ b\nat t/a.lua:1\n  > 1 | code",
+                              .duration_ns = 10000000});
+    pv_format_file(&out, &f, &colored);
+    assert_string_equal(out.data,
+                        "  a.lua ... \033[31mFAIL\033[0m (0.0s)\n"
+                        "    \xc2\xb7 x ... \033[31mFAIL\033[0m (guest-oops)\033[2m (0.01s)\033[0m: differ\n"
+                        "        \033[31m- a\\x1b[0m\033[0m\n"
+                        "        \033[32m+ b\033[0m\n"
+                        "        \033[2mat t/a.lua:1\033[0m\n"
+                        "        \033[1m  > 1 | code\033[0m\n"
+                        "    rerun: provium test 't/a b.lua'\n");
+    pv_file_report_fini(&f);
+}
+
 static void test_output_bound(void **state)
 {
     struct pv_file_report f = {.name = "a.lua", .ran = true, .verdict = true, .outcome = PV_FAIL};
@@ -179,9 +205,10 @@ static void test_report_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),     cmocka_unit_test(test_all_passed),
-        cmocka_unit_test(test_broken),     cmocka_unit_test(test_output_bound),
-        cmocka_unit_test(test_bad_events), cmocka_unit_test(test_report_bound),
+        cmocka_unit_test(test_golden),       cmocka_unit_test(test_all_passed),
+        cmocka_unit_test(test_broken),       cmocka_unit_test(test_colors),
+        cmocka_unit_test(test_output_bound), cmocka_unit_test(test_bad_events),
+        cmocka_unit_test(test_report_bound),
     };
 
     return cmocka_run_group_tests_name("runner-report", tests, NULL, NULL);
