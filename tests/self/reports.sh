@@ -56,6 +56,22 @@ assert e['message'] == 'killed by SIGKILL' and e['class'] == 'harness-error', e
 PY
 clean "mean files"
 
+# Where there is a browser: the page comes up, nothing else does, and hostile names are text in it.
+browser=$(command -v chromium || command -v google-chrome)
+if [ -n "$browser" ]; then
+    timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu --user-data-dir="$work/chrome" \
+        --virtual-time-budget=3000 --enable-logging=stderr --dump-dom "file://$work/r/r.html#e-killed.lua" >dom 2>log
+    rm -rf "$work/chrome"
+    if [ -s dom ]; then
+        is "$(grep -o '<article class="file' dom | wc -l)" 6 "browser: an entry for each file"
+        is "$(grep -c 'aria-expanded="true"' dom)" 1 "browser: the file of the address is open"
+        is "$(sed 's/<script type="application.*//' dom | grep -c '<script>alert')" 0 "browser: no markup of a test"
+        is "$(grep -c CONSOLE log)" 0 "browser: no complaints"
+    else
+        echo "# the browser here does not start: $(tail -n 1 log)"
+    fi
+fi
+
 # TAP: prove(1), of Perl, reads it.
 cp out human
 "$PROVIUM" test --tap t >tap 2>err
