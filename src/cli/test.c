@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "lua/run.h"
 #include "runner/find.h"
+#include "runner/lease.h"
 #include "runner/history.h"
 #include "runner/runner.h"
 #include "runner/select.h"
@@ -27,7 +28,16 @@
 enum {
     OPT_CONFIG,
     OPT_ACCEL,
+    OPT_JOBS,
+    OPT_MEM,
+    OPT_CPUS,
     OPT_TIMEOUT,
+    OPT_SLOW,
+    OPT_DURATIONS,
+    OPT_RETRIES,
+    OPT_FAIL_ON_FLAKY,
+    OPT_FAIL_FAST,
+    OPT_REPEAT,
     OPT_FILTER,
     OPT_RERUN_FAILED,
     OPT_TAG,
@@ -53,7 +63,17 @@ enum {
 static const struct pv_opt opts[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
+    [OPT_JOBS] = {"jobs", 'p', "N", "files side by side (default: half of the CPUs, at least 2)"},
+    [OPT_MEM] = {"mem", 0, "SIZE",
+                 "memory of all VMs together: 8G (default: what keeps 1.5G of the host free)"},
+    [OPT_CPUS] = {"cpus", 0, "N", "CPUs of all VMs together (default: no limit)"},
     [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (default 300 s)"},
+    [OPT_SLOW] = {"slow", 0, "TIME", "say which files take longer (default 60 s)"},
+    [OPT_DURATIONS] = {"durations", 0, "N", "list the N slowest files at the end"},
+    [OPT_RETRIES] = {"retries", 0, "N", "run a file that failed up to N times more; a pass is then flaky"},
+    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run"},
+    [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
+    [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
     [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
     [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "only files that failed when they last ran"},
     [OPT_TAG] = {"tag", 0, "TAG", "only sub-tests that have TAG; may be repeated: one of them"},
@@ -82,10 +102,19 @@ static const struct pv_opt opts[] = {
 
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
+/* How much at once and how often. */
+struct schedule {
+    unsigned jobs, cpus, durations, retries, repeat;
+    uint64_t memory;
+    int64_t slow_ns;
+    bool fail_fast, fail_on_flaky;
+};
+
 struct test_cmd {
     const char *config;
     enum pv_accel accel;
     int64_t timeout_ns;
+    struct schedule schedule;
     const char *accel_text, *timeout_text; /* as given; NULL: not given */
     struct pv_select_opts select;
     struct pv_strv tags, no_tags;
@@ -146,8 +175,55 @@ static int take_policy(enum pv_guest_policy *policy, const char *option, const c
                       option, value);
 }
 
+static int take_count(const char *option, const char *value, unsigned least, unsigned *n, struct pv_err *err)
+{
+    char *end;
+    unsigned long v;
+
+    errno = 0;
+    v = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || errno || v < least || v > 100000)
+        return pv_err_set(err, PV_E_USAGE, "test: --%s '%s': expected a number from %u to 100000", option,
+                          value, least);
+    *n = (unsigned)v;
+    return 0;
+}
+
+/* The options of scheduling; -2: it is another one. */
+static int take_schedule(struct schedule *s, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_JOBS:
+        return take_count("jobs", value, 1, &s->jobs, err);
+    case OPT_CPUS:
+        return take_count("cpus", value, 1, &s->cpus, err);
+    case OPT_DURATIONS:
+        return take_count("durations", value, 0, &s->durations, err);
+    case OPT_RETRIES:
+        return take_count("retries", value, 0, &s->retries, err);
+    case OPT_REPEAT:
+        return take_count("repeat", value, 1, &s->repeat, err);
+    case OPT_MEM:
+        return pv_parse_size(value, &s->memory, err) < 0 ? pv_err_wrap(err, "test: --mem") : 0;
+    case OPT_SLOW:
+        return pv_parse_time(value, &s->slow_ns, err) < 0 ? pv_err_wrap(err, "test: --slow") : 0;
+    case OPT_FAIL_FAST:
+        s->fail_fast = true;
+        return 0;
+    case OPT_FAIL_ON_FLAKY:
+        s->fail_on_flaky = true;
+        return 0;
+    default:
+        return -2;
+    }
+}
+
 static int take_option(struct test_cmd *c, int option, const char *value, struct pv_err *err)
 {
+    int r = take_schedule(&c->schedule, option, value, err);
+
+    if (r != -2)
+        return r;
     switch (option) {
     case OPT_CONFIG:
         c->config = value;
@@ -262,12 +338,14 @@ struct run_arg {
 static void run_file(const struct pv_run_file *file, struct pv_result *result, void *arg)
 {
     const struct run_arg *a = arg;
+    struct pv_lease *lease = pv_lease_new(file->lease);
     struct pv_lua_env env = {.config = a->config,
                              .accel = a->cmd->accel,
                              .tags = &a->cmd->tags,
                              .no_tags = &a->cmd->no_tags,
                              .slow_tests = a->cmd->slow_tests,
                              .result = result,
+                             .lease = lease,
                              .log_dir = file->log_dir,
                              .root = file->root,
                              .version = PV_VERSION,
@@ -275,6 +353,7 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
                              .oopses = a->cmd->oopses};
 
     pv_lua_run_file(&env, file->path);
+    pv_lease_free(lease);
 }
 
 /* fd is a terminal that understands escape sequences. */
@@ -381,7 +460,15 @@ static int run(const struct test_cmd *c, const struct pv_config *config, struct 
     struct pv_run_opts o = {.run = run_file,
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
-                            .jobs = 1,
+                            .slow_ns = c->schedule.slow_ns,
+                            .jobs = c->schedule.jobs,
+                            .memory = c->schedule.memory,
+                            .cpus = c->schedule.cpus,
+                            .retries = c->schedule.retries,
+                            .repeat = c->schedule.repeat,
+                            .durations = c->schedule.durations,
+                            .fail_fast = c->schedule.fail_fast,
+                            .fail_on_flaky = c->schedule.fail_on_flaky,
                             .color = want_color(c->color, fd),
                             .quiet = c->quiet,
                             .terminal = able_terminal(fd),
@@ -427,6 +514,7 @@ int pv_cmd_test(int argc, char **argv)
     struct test_cmd c = {.accel = PV_ACCEL_AUTO,
                          .warnings = PV_POLICY_REPORT,
                          .timeout_ns = 300 * PV_NSEC_PER_SEC,
+                         .schedule = {.slow_ns = 60 * PV_NSEC_PER_SEC},
                          .argc = argc,
                          .argv = argv};
     struct pv_err err = PV_ERR_INIT;

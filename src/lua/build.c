@@ -26,6 +26,7 @@
 #include "guest/snapshot.h"
 #include "lua/store.h"
 #include "lua/vm.h"
+#include "runner/lease.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/path.h"
@@ -238,9 +239,11 @@ static char *shown_path(const char *script)
     return pv_xstrdup(n > 1 && !strncmp(script, cwd, n) && script[n] == '/' ? script + n + 1 : script);
 }
 
-static _Noreturn void builder_main(struct pv_lua *outer, const struct builder_opts *o, int sock, pid_t parent)
+/* lease: what it takes of the pool counts as the file's; NULL: there is no pool. */
+static _Noreturn void builder_main(struct pv_lua *outer, const struct builder_opts *o, int sock,
+                                   struct pv_lease *lease, pid_t parent)
 {
-    const int keep[] = {sock, pv_result_fd(outer->env->result)};
+    const int keep[] = {sock, pv_result_fd(outer->env->result), lease ? pv_lease_fd(lease) : -1};
     const char *logs = outer->build ? outer->build->logs : outer->env->log_dir;
     struct lua_build build = {
         .name = o->name, .script = o->script, .outer = outer->build, .logs = logs, .sock = sock};
@@ -254,6 +257,7 @@ static _Noreturn void builder_main(struct pv_lua *outer, const struct builder_op
     signal(SIGTERM, SIG_DFL);
     close_others(keep, PV_ARRAY_LEN(keep));
     env.result = pv_result_new(keep[1]); /* its own count of tests and steps, of which it tells none */
+    env.lease = lease;
     env.log_dir = make_log_dir(logs, o->name);
     if (env.log_dir)
         say(&build, KIND_LOGS, PV_CLASS_NONE, NULL, env.log_dir);
@@ -375,6 +379,7 @@ int pv_lua_builder_start(struct lua_builder *b, struct pv_lua *pl, const struct 
                          struct pv_err *err)
 {
     int sv[2], e;
+    struct pv_lease *lease = NULL;
     pid_t parent = getpid();
 
     b->loop = pl->loop;
@@ -384,11 +389,17 @@ int pv_lua_builder_start(struct lua_builder *b, struct pv_lua *pl, const struct 
     b->sock_watch = (struct pv_watch){.fd = -1, .fn = on_sock};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
         return pv_err_sys(err, errno, "cannot make a socket pair");
+    if (pl->env->lease && !(lease = pv_lease_fork(pl->env->lease, err))) {
+        close(sv[0]);
+        close(sv[1]);
+        return -1;
+    }
     fflush(NULL);
     b->pid = fork();
     if (b->pid == 0)
-        builder_main(pl, o, sv[1], parent);
+        builder_main(pl, o, sv[1], lease, parent);
     e = errno;
+    pv_lease_free(lease); /* the builder's copy stays */
     close(sv[1]);
     b->sock = sv[0];
     if (b->pid < 0) {

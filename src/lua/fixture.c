@@ -19,6 +19,7 @@
 #include "lua/store.h"
 
 #include "lua/vm.h"
+#include "runner/lease.h"
 #include "util/clock.h"
 #include "util/err.h"
 
@@ -147,6 +148,8 @@ static int wait_for_other(lua_State *L, struct request *r, pid_t holder, struct 
 
     snprintf(doing, sizeof(doing), "waiting for fixture %.60s (built by process %ld)", r->name, (long)holder);
     pv_lua_begin_step(L, NULL, PV_STEP_WAIT, "%s", doing);
+    if (r->pl->env->lease)
+        pv_lease_block(r->pl->env->lease, true);
     do {
         int64_t next = pv_deadline(LOOK_MS * PV_NSEC_PER_MSEC);
 
@@ -155,6 +158,8 @@ static int wait_for_other(lua_State *L, struct request *r, pid_t holder, struct 
             break;
         rc = pv_lua_store_lock(r->pl, &r->f, &r->lock, &holder, err);
     } while (rc == 0 && pv_now() < r->deadline);
+    if (r->pl->env->lease)
+        pv_lease_block(r->pl->env->lease, false);
     pv_lua_end(L, rc > 0);
     if (rc == 0)
         return timed_out(r, doing, err);

@@ -232,6 +232,10 @@ void pv_lua_free_findings(struct pv_lua *pl);
 /* Marks the running sub-test, or the file when there is none, and leaves it; reason NULL: none. */
 LJMP int pv_lua_leave(lua_State *L, enum pv_outcome outcome, const char *reason);
 
+/* pool.c: for pv_guest_env. */
+int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+void pv_lua_pool_give(const char *vm, void *arg);
+
 /* vm.c: ends all guests; their handles stay valid and say "killed". */
 void pv_lua_kill_guests(struct pv_lua *pl);
 void pv_lua_free_guests(struct pv_lua *pl);

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 
+struct pv_lease;
 struct pv_result;
 
 /* What becomes of a complaint of a guest's kernel that no test expects. */
@@ -21,6 +22,7 @@ struct pv_lua_env {
     const struct pv_config *config;
     enum pv_accel accel;
     struct pv_result *result; /* told everything, the verdict last */
+    struct pv_lease *lease;   /* where VMs take memory and CPUs from; NULL: no limit */
     const char *log_dir;      /* for console logs; NULL: none */
     const char *root;         /* the directory of tests that was given; NULL: none */
     const char *version;      /* provium.version */

@@ -323,6 +323,8 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
     }
     pl->guest_env =
         (struct pv_guest_env){.loop = pl->loop,
+                              .take = pv_lua_pool_take,
+                              .give = pv_lua_pool_give,
                               .accel = pl->env->accel,
                               .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
                               .log_dir = pl->env->log_dir,

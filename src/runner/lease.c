@@ -33,6 +33,11 @@ struct pv_lease *pv_lease_new(int fd)
     return l;
 }
 
+int pv_lease_fd(const struct pv_lease *l)
+{
+    return l->fd;
+}
+
 void pv_lease_free(struct pv_lease *l)
 {
     if (!l)

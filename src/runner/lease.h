@@ -37,6 +37,8 @@ int pv_lease_take(struct pv_lease *l, struct pv_loop *loop, const char *vm, uint
 /* Gives back what `vm` has; nothing taken: nothing. Never blocks for long. */
 void pv_lease_give(struct pv_lease *l, const char *vm);
 
+int pv_lease_fd(const struct pv_lease *l);
+
 /*
  * A handle for a process that this one is about to fork (the builder of a fixture): what that one takes
  * counts as this file's, so that a file never waits for itself.  The child uses it, both free it; the child

@@ -313,6 +313,17 @@ void pv_report_next_attempt(struct pv_file_report *f)
     *f = next;
 }
 
+void pv_report_begin_again(struct pv_file_report *f)
+{
+    struct pv_file_report next = {.name = f->name, .path = f->path, .base_ns = f->base_ns};
+
+    next.attempts = pv_steal(&f->attempts);
+    next.n_attempts = f->n_attempts;
+    f->n_attempts = 0;
+    pv_file_report_fini(f);
+    *f = next;
+}
+
 void pv_report_shed(struct pv_file_report *f)
 {
     const struct pv_test_report *t = first_failed(f);

@@ -131,6 +131,8 @@ void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *w
 bool pv_report_failed(const struct pv_file_report *f);
 /* The file will be run again: what was reported becomes one of f->attempts, and the rest is empty again. */
 void pv_report_next_attempt(struct pv_file_report *f);
+/* It will be run again as if this run of it had not been. */
+void pv_report_begin_again(struct pv_file_report *f);
 /*
  * Frees what only reports of the file by itself show: output, sub-tests, steps, consoles, excerpts.  What the
  * run's end needs stays: the verdict (a sub-test that failed is in it), the message, its beginning if it is

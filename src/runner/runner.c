@@ -15,7 +15,7 @@
 #include "runner/report.h"
 #include "runner/reports.h"
 #include "runner/rundir.h"
-#include "runner/slot.h"
+#include "runner/sched.h"
 #include "runner/text.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -28,9 +28,9 @@ struct runner {
     struct pv_report_style style;
     struct pv_loop *loop;
     struct pv_rundir dir;
-    struct slot *slots;
-    struct pv_file_report *reports;
-    size_t next; /* file to start */
+    struct sched *sched;
+    struct pv_file_report *reports; /* the scheduler's */
+    size_t n;
     struct pv_out out;
     struct pv_live *live;
     struct pv_reports *machine; /* reports for machines and browsers; NULL: none was asked for */
@@ -44,52 +44,14 @@ struct runner {
     struct pv_err *err;
 };
 
-static bool any_running(const struct runner *r)
-{
-    for (unsigned i = 0; i < r->o->jobs; i++)
-        if (r->slots[i].state != SLOT_FREE)
-            return true;
-    return false;
-}
-
 static bool stopped(const struct runner *r)
 {
     return r->stop_signal || r->failed;
 }
 
-static void stop_all(struct runner *r)
+static void on_notice(const char *text, size_t n, void *arg)
 {
-    for (unsigned i = 0; i < r->o->jobs; i++)
-        slot_stop(&r->slots[i]);
-}
-
-/* What the file took last time, ns; -1: not known. */
-static int64_t known_duration(const struct runner *r, size_t i)
-{
-    return r->o->history ? pv_history_duration(r->o->history, r->files->v[i].path) : -1;
-}
-
-static void fill_slots(struct runner *r)
-{
-    for (unsigned i = 0; i < r->o->jobs && r->next < r->files->n && !stopped(r); i++) {
-        if (r->slots[i].state != SLOT_FREE)
-            continue;
-        if (slot_start(&r->slots[i], &r->files->v[r->next], &r->reports[r->next], (unsigned)r->next + 1, r->o,
-                       r->err) < 0) {
-            r->failed = true;
-            stop_all(r);
-            return;
-        }
-        pv_live_begin(r->live, &r->reports[r->next], known_duration(r, r->next));
-        if (r->machine)
-            pv_reports_begin(r->machine, &r->reports[r->next]);
-        r->next++;
-    }
-}
-
-static void on_notice(struct slot *s, const char *text, size_t n)
-{
-    struct runner *r = s->arg;
+    struct runner *r = arg;
     cleanup_buf struct pv_buf line = {0};
 
     pv_text_clean(&line, text, n, NULL);
@@ -131,20 +93,48 @@ static void remember(struct runner *r)
     pv_live_put(r->live, &text);
 }
 
-static void on_slot_end(struct slot *s)
+static void on_begin(struct pv_file_report *f, int64_t expected_ns, void *arg)
 {
-    struct runner *r = s->arg;
+    struct runner *r = arg;
+
+    pv_live_begin(r->live, f, expected_ns);
+    if (r->machine)
+        pv_reports_begin(r->machine, f);
+}
+
+static void say_slow(struct pv_buf *out, const struct runner *r, const struct pv_file_report *f)
+{
+    if (!r->o->slow_ns || f->duration_ns <= r->o->slow_ns)
+        return;
+    pv_buf_adds(out, "  slow: ");
+    pv_text_clean(out, f->name, strlen(f->name), NULL);
+    pv_buf_addf(out, " took %.1f s, longer than %g s (--slow)\n", (double)f->duration_ns / PV_NSEC_PER_SEC,
+                (double)r->o->slow_ns / PV_NSEC_PER_SEC);
+}
+
+static void on_end(struct pv_file_report *f, bool last, void *arg)
+{
+    struct runner *r = arg;
     struct pv_buf text = {0};
 
-    if (r->o->history && !s->report->interrupted)
-        pv_history_put(r->o->history, s->report->path, pv_report_failed(s->report), s->report->duration_ns);
-    pv_live_end(r->live, s->report, true);
-    pv_format_file(&text, s->report, &r->style);
+    pv_live_end(r->live, f, last);
+    if (!last)
+        return;
+    pv_format_file(&text, f, &r->style);
+    say_slow(&text, r, f);
     pv_live_put(r->live, &text);
     if (r->machine)
-        pv_reports_file(r->machine, s->report);
-    pv_report_shed(s->report); /* shown; thousands of files must not add up */
-    fill_slots(r);
+        pv_reports_file(r->machine, f);
+    pv_report_shed(f); /* shown; thousands of files must not add up */
+}
+
+static void on_failed(const struct pv_err *err, void *arg)
+{
+    struct runner *r = arg;
+
+    if (!r->failed)
+        *r->err = *err;
+    r->failed = true;
 }
 
 static void on_signal(struct pv_watch *w, uint32_t events)
@@ -156,13 +146,12 @@ static void on_signal(struct pv_watch *w, uint32_t events)
     if (read(r->sigfd, &si, sizeof(si)) != sizeof(si))
         return;
     if (r->stop_signal) { /* asked twice */
-        for (unsigned i = 0; i < r->o->jobs; i++)
-            slot_kill(&r->slots[i]);
+        sched_kill(r->sched);
         return;
     }
     r->stop_signal = (int)si.ssi_signo;
     pv_live_stopping(r->live);
-    stop_all(r);
+    sched_stop(r->sched);
 }
 
 static void on_out_error(struct pv_out *o)
@@ -173,14 +162,12 @@ static void on_out_error(struct pv_out *o)
         pv_err_sys(r->err, o->error, "cannot write the report to standard %s",
                    r->out.fd == STDOUT_FILENO ? "output" : "error");
     r->failed = true;
-    stop_all(r);
+    sched_stop(r->sched);
 }
 
 static bool all_done(void *arg)
 {
-    const struct runner *r = arg;
-
-    return !any_running(r) && (stopped(r) || r->next == r->files->n);
+    return sched_done(((const struct runner *)arg)->sched);
 }
 
 static bool out_done(void *arg)
@@ -214,22 +201,23 @@ static int set_up(struct runner *r, struct pv_err *err)
         return -1;
     pv_out_init(&r->out, r->loop, pv_reports_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
     r->out.on_error = on_out_error;
-    r->live =
-        pv_live_new(r->loop, &r->out, &(struct pv_live_opts){r->o->terminal, r->o->jobs, r->style}, err);
+    r->sched = sched_new(&(struct sched_opts){.run = r->o,
+                                              .files = r->files,
+                                              .loop = r->loop,
+                                              .dir = &r->dir,
+                                              .base_ns = r->started,
+                                              .begin = on_begin,
+                                              .end = on_end,
+                                              .notice = on_notice,
+                                              .failed = on_failed,
+                                              .arg = r});
+    r->reports = sched_reports(r->sched, &r->n);
+    r->live = pv_live_new(r->loop, &r->out,
+                          &(struct pv_live_opts){r->o->terminal, sched_jobs(r->sched), r->style}, err);
     if (!r->live)
         return -1;
-    for (unsigned i = 0; i < r->o->jobs; i++) {
-        slot_init(&r->slots[i], r->loop, &r->dir);
-        r->slots[i].on_notice = on_notice;
-        r->slots[i].on_end = on_slot_end;
-        r->slots[i].arg = r;
-    }
-    for (size_t i = 0; i < r->files->n; i++) {
-        r->reports[i].name = r->files->v[i].name;
-        r->reports[i].path = r->files->v[i].path;
-        r->reports[i].base_ns = r->started;
-        pv_live_expect(r->live, known_duration(r, i));
-    }
+    for (size_t i = 0; i < r->n; i++)
+        pv_live_expect(r->live, sched_expected(r->sched, i));
     return 0;
 }
 
@@ -255,7 +243,8 @@ static int run_all(struct runner *r, struct pv_err *err)
     pv_buf_adds(&text, "provium test\n\n");
     pv_live_put(r->live, &text);
     show_notes(r);
-    fill_slots(r);
+    sched_start(r->sched);
+    /* Every file has a deadline, and so has every wait for the pool. */
     if (pv_loop_run(r->loop, all_done, r, PV_FOREVER, err) < 0)
         return -1;
     if (r->failed)
@@ -263,15 +252,15 @@ static int run_all(struct runner *r, struct pv_err *err)
     pv_live_finish(r->live);
     remember(r);
     pv_buf_addc(&text, '\n');
-    pv_format_summary(&text, r->reports, r->files->n, stopped_by(r), &r->style);
+    pv_format_summary(&text, r->reports, r->n, stopped_by(r), &r->style);
     pv_live_put(r->live, &text);
     flush_out(r);
     if (r->failed)
         return -1;
     if (r->stop_signal)
         return 128 + r->stop_signal;
-    for (size_t i = 0; i < r->files->n; i++)
-        if (pv_report_failed(&r->reports[i]))
+    for (size_t i = 0; i < r->n; i++)
+        if (pv_report_failed(&r->reports[i]) || (r->reports[i].flaky && r->o->fail_on_flaky))
             return 1;
     return 0;
 }
@@ -290,7 +279,7 @@ static int run_and_report(struct runner *r, struct pv_err *err)
     rc = run_all(r, err);
     if (!r->machine)
         return rc;
-    for (size_t i = 0; i < r->files->n; i++)
+    for (size_t i = 0; i < r->n; i++)
         if (!r->reports[i].ran)
             pv_reports_file(r->machine, &r->reports[i]);
     if (pv_reports_end(r->machine, rc < 0 ? 2 : rc, stopped_by(r), &report_err) == 0 || rc < 0)
@@ -301,7 +290,7 @@ static int run_and_report(struct runner *r, struct pv_err *err)
 
 static bool kept_any(const struct runner *r)
 {
-    for (size_t i = 0; i < r->files->n; i++)
+    for (size_t i = 0; i < r->n; i++)
         if (pv_report_failed(&r->reports[i]) && r->reports[i].n_logs)
             return true;
     return false;
@@ -309,9 +298,9 @@ static bool kept_any(const struct runner *r)
 
 static void tear_down(struct runner *r)
 {
-    for (unsigned i = 0; i < r->o->jobs; i++)
-        slot_kill(&r->slots[i]);
-    if (r->loop && any_running(r))
+    if (r->sched)
+        sched_kill(r->sched);
+    if (r->sched && sched_running(r->sched))
         pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
     pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
     pv_reports_free(r->machine);
@@ -322,23 +311,18 @@ static void tear_down(struct runner *r)
         pv_loop_del(r->loop, &r->signals);
     pv_close(&r->sigfd);
     sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+    sched_free(r->sched);
     pv_loop_free(r->loop);
-    for (size_t i = 0; i < r->files->n; i++)
-        pv_file_report_fini(&r->reports[i]);
     pv_strv_free(&r->notices);
 }
 
 int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o, struct pv_err *err)
 {
-    cleanup_free struct slot *slots = pv_xcalloc(o->jobs, sizeof(*slots));
-    cleanup_free struct pv_file_report *reports = pv_xcalloc(files->n, sizeof(*reports));
     struct runner r = {
         .files = files,
         .o = o,
         .style = {.color = o->color, .verbose = o->verbose, .quiet = o->quiet, .rerun = o->rerun},
         .dir = PV_RUNDIR_INIT,
-        .slots = slots,
-        .reports = reports,
         .signals = {.fd = -1},
         .sigfd = -1,
         .started = pv_now(),

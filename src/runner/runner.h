@@ -19,6 +19,7 @@ struct pv_history;
 struct pv_run_file {
     const char *path, *name, *root; /* as in struct pv_test_file */
     const char *log_dir;            /* exists; console logs belong here */
+    int lease;                      /* channel to the pool, see lease.h; the callee's */
 };
 
 struct pv_run_opts {
@@ -29,7 +30,15 @@ struct pv_run_opts {
     void (*run)(const struct pv_run_file *file, struct pv_result *result, void *arg);
     void *arg;
     int64_t timeout_ns;             /* per file */
-    unsigned jobs;                  /* files side by side, at least 1 */
+    int64_t slow_ns;                /* a file that takes longer gets a line; 0: none does */
+    unsigned jobs;                  /* files side by side; 0: as many as is sensible */
+    uint64_t memory;                /* of all VMs together, bytes; 0: what the host can spare */
+    unsigned cpus;                  /* the same; 0: no limit */
+    unsigned retries;               /* more attempts at a file that failed */
+    unsigned repeat;                /* how often each file is run; 0 is 1 */
+    unsigned durations;             /* how many of the slowest files are listed at the end */
+    bool fail_fast;                 /* the first failure ends the run */
+    bool fail_on_flaky;             /* a pass after a failed attempt counts as a failure of the run */
     struct pv_report_opts reports;  /* files for machines and browsers */
     const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;

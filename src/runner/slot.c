@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "runner/event.h"
+#include "runner/status.h"
 #include "runner/tail.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -69,33 +70,46 @@ static void on_term(int sig)
     errno = e;
 }
 
-enum { CHILD_SOCK = 3, CHILD_DIR = 4, PLACE_BASE = 64 };
+enum { CHILD_SOCK = 3, CHILD_DIR, CHILD_LEASE, CHILD_END, PLACE_BASE = 64 };
 
-/* 0 /dev/null, 1 and 2 the pipe, 3 the socket, 4 the run's directory (its lock), nothing else. */
-static void child_place_fds(int sock, int out, int dir)
+/* The descriptors of a file's process: its ends. */
+struct child_fds {
+    int sock, out, dir, lease;
+};
+
+/* 0 /dev/null, 1 and 2 the pipe, 3 the socket, 4 the run's directory (its lock), 5 the pool, nothing else. */
+static void child_place_fds(const struct child_fds *fds)
 {
-    int devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int from[CHILD_END] = {[1] = fds->out,
+                           [2] = fds->out,
+                           [CHILD_SOCK] = fds->sock,
+                           [CHILD_DIR] = fds->dir,
+                           [CHILD_LEASE] = fds->lease};
 
-    sock = fcntl(sock, F_DUPFD_CLOEXEC, PLACE_BASE);
-    out = fcntl(out, F_DUPFD_CLOEXEC, PLACE_BASE);
-    dir = fcntl(dir, F_DUPFD_CLOEXEC, PLACE_BASE);
-    if (devnull < 0 || sock < 0 || out < 0 || dir < 0 || dup2(devnull, 0) < 0 || dup2(out, 1) < 0 ||
-        dup2(out, 2) < 0 || dup3(sock, CHILD_SOCK, O_CLOEXEC) < 0 || dup3(dir, CHILD_DIR, O_CLOEXEC) < 0)
-        _exit(126);
-    syscall(SYS_close_range, CHILD_DIR + 1, ~0U, 0);
+    from[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < CHILD_END; i++)
+        if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, PLACE_BASE)) < 0)
+            _exit(126);
+    for (int i = 0; i < CHILD_END; i++)
+        if (dup3(from[i], i, i >= CHILD_SOCK ? O_CLOEXEC : 0) < 0)
+            _exit(126);
+    syscall(SYS_close_range, CHILD_END, ~0U, 0);
 }
 
 static _Noreturn void child_main(const struct slot *s, const struct pv_test_file *file,
-                                 const struct pv_run_opts *o, int sock, int out, pid_t supervisor)
+                                 const struct pv_run_opts *o, const struct child_fds *fds, pid_t supervisor)
 {
     struct sigaction sa = {.sa_handler = on_term};
     struct pv_result *result;
-    struct pv_run_file rf = {
-        .path = file->path, .name = file->name, .root = file->root, .log_dir = s->log_dir};
+    struct pv_run_file rf = {.path = file->path,
+                             .name = file->name,
+                             .root = file->root,
+                             .log_dir = s->log_dir,
+                             .lease = CHILD_LEASE};
     sigset_t none;
 
     setpgid(0, 0);
-    child_place_fds(sock, out, s->dir->fd);
+    child_place_fds(fds);
     orphan.supervisor = supervisor;
     orphan.dir = *s->dir;
     orphan.dir.fd = CHILD_DIR;
@@ -201,8 +215,8 @@ static void judge(struct slot *s, int status)
         else
             f->interrupted = true;
         cls = s->timed_out ? PV_CLASS_TIMEOUT : PV_CLASS_NONE;
-        if (s->timed_out)
-            add_doing(&why, f);
+        if (s->timed_out && s->doing)
+            pv_buf_adds(&why, s->doing);
     } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && f->verdict) {
         return;
     } else if (WIFEXITED(status) && f->verdict && f->outcome == PV_FAIL) {
@@ -311,7 +325,8 @@ static void on_exit_of_child(struct pv_watch *w, uint32_t events)
                                 pv_report_failed(s->report) ? PV_CONSOLE_FAILED_MAX : PV_CONSOLE_PASSED_MAX);
     settle_logs(s);
     free(s->log_dir);
-    s->log_dir = NULL;
+    free(s->doing);
+    s->log_dir = s->doing = NULL;
     set_state(s, SLOT_FREE);
     s->on_end(s);
 }
@@ -321,7 +336,13 @@ static void on_timer(struct pv_timer *t)
     struct slot *s = PV_CONTAINER_OF(t, struct slot, timer);
 
     if (s->state == SLOT_RUNNING) {
+        struct pv_buf doing = {0};
+
+        drain_sock(s, EVENTS_AT_ONCE);
         s->timed_out = true;
+        add_doing(&doing, s->report);
+        pv_status_vms(&doing, s->report, pv_now(), pv_tail_of_log);
+        s->doing = doing.data; /* handed over */
         slot_stop(s);
     } else {
         slot_kill(s);
@@ -337,15 +358,16 @@ void slot_init(struct slot *s, struct pv_loop *loop, const struct pv_rundir *dir
     s->timer.fn = on_timer;
 }
 
-/* RUN/001-NAME, NAME reduced to what needs no quoting anywhere. */
-static char *make_log_dir(const struct slot *s, const char *name, unsigned number, struct pv_err *err)
+/* RUN/001-NAME, NAME reduced to what needs no quoting anywhere; RUN/001-NAME-try2 for later attempts. */
+static char *make_log_dir(const struct slot *s, const struct slot_file *f, struct pv_err *err)
 {
-    char *dir = pv_xasprintf("%s/%03u-%.100s", s->dir->path, number, name);
-    size_t n = strlen(dir);
+    const char *name = pv_path_basename(f->file->name);
+    size_t len = strlen(name), base = strlen(s->dir->path);
+    size_t stem = len > 4 && !strcmp(name + len - 4, ".lua") ? len - 4 : len, shown = stem < 100 ? stem : 100;
+    cleanup_free char *again = f->attempt > 1 ? pv_xasprintf("-try%u", f->attempt) : pv_xstrdup("");
+    char *dir = pv_xasprintf("%s/%03u-%.*s%s", s->dir->path, f->number, (int)shown, name, again);
 
-    if (n > 4 && !strcmp(dir + n - 4, ".lua"))
-        dir[n - 4] = '\0';
-    for (char *c = dir + strlen(s->dir->path) + 1; *c; c++)
+    for (char *c = dir + base + 1; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *c))
             *c = '_';
     if (mkdir(dir, 0700) == 0)
@@ -386,17 +408,18 @@ static int give_up(struct slot *s)
     return -1;
 }
 
-int slot_start(struct slot *s, const struct pv_test_file *file, struct pv_file_report *report,
-               unsigned number, const struct pv_run_opts *o, struct pv_err *err)
+int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err)
 {
     int sv[2] = {-1, -1}, out[2] = {-1, -1}, e;
+    const char *name = f->file->name;
     pid_t supervisor = getpid();
 
-    s->report = report;
+    s->report = f->report;
     s->timed_out = false;
     s->timeout_ns = o->timeout_ns;
+    s->time_left = -1;
     s->pid = -1;
-    s->log_dir = make_log_dir(s, pv_path_basename(file->name), number, err);
+    s->log_dir = make_log_dir(s, f, err);
     if (!s->log_dir)
         return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0 || pipe2(out, O_CLOEXEC) < 0) {
@@ -404,15 +427,15 @@ int slot_start(struct slot *s, const struct pv_test_file *file, struct pv_file_r
         pv_close(&sv[0]);
         pv_close(&sv[1]);
         give_up(s);
-        return pv_err_sys(err, e, "cannot make a socket pair and a pipe for '%s'", file->name);
+        return pv_err_sys(err, e, "cannot make a socket pair and a pipe for '%s'", name);
     }
     fflush(NULL);
     s->started = pv_now();
     s->want_steps = pv_reports_want_steps(&o->reports);
-    report->begin_ns = s->started - report->base_ns;
+    f->report->begin_ns = s->started - f->report->base_ns;
     s->pid = fork();
     if (s->pid == 0)
-        child_main(s, file, o, sv[1], out[1], supervisor);
+        child_main(s, f->file, o, &(struct child_fds){sv[1], out[1], s->dir->fd, f->lease}, supervisor);
     e = errno;
     close(sv[1]);
     close(out[1]);
@@ -420,13 +443,13 @@ int slot_start(struct slot *s, const struct pv_test_file *file, struct pv_file_r
     s->out = out[0];
     if (s->pid < 0) {
         give_up(s);
-        return pv_err_sys(err, e, "cannot fork for '%s'", file->name);
+        return pv_err_sys(err, e, "cannot fork for '%s'", name);
     }
     setpgid(s->pid, s->pid); /* in both: whoever comes first */
     fcntl(s->out, F_SETFL, O_NONBLOCK);
     if (watch_child(s, err) < 0)
         return give_up(s);
-    report->ran = true;
+    f->report->ran = true;
     set_state(s, SLOT_RUNNING);
     return 0;
 }
@@ -438,6 +461,26 @@ void slot_stop(struct slot *s)
     set_state(s, SLOT_STOPPING);
     kill(s->pid, SIGTERM);
     pv_timer_arm(s->loop, &s->timer, pv_deadline(GRACE));
+}
+
+void slot_pause(struct slot *s, bool on)
+{
+    if (s->state != SLOT_RUNNING || on == (s->time_left >= 0))
+        return;
+    if (on) {
+        int64_t left = s->timer.due - pv_now();
+
+        s->time_left = left > 0 ? left : 0;
+        pv_timer_cancel(s->loop, &s->timer);
+        return;
+    }
+    pv_timer_arm(s->loop, &s->timer, pv_deadline(s->time_left));
+    s->time_left = -1;
+}
+
+pid_t slot_pid(const struct slot *s)
+{
+    return s->pid;
 }
 
 void slot_kill(struct slot *s)

@@ -32,6 +32,8 @@ struct slot {
     int64_t started;
     int64_t timeout_ns;
     bool timed_out;
+    int64_t time_left;             /* while the deadline stands still (slot_pause), else -1 */
+    char *doing;                   /* what the file and its VMs did when its time was up; NULL: it was not */
     bool want_steps;               /* a report shows the timeline */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
@@ -41,9 +43,20 @@ struct slot {
 };
 
 void slot_init(struct slot *s, struct pv_loop *loop, const struct pv_rundir *dir);
-/* Forks; `number` makes the name of the log directory unique. */
-int slot_start(struct slot *s, const struct pv_test_file *file, struct pv_file_report *report,
-               unsigned number, const struct pv_run_opts *o, struct pv_err *err);
+/* What a slot is given to run. */
+struct slot_file {
+    const struct pv_test_file *file;
+    struct pv_file_report *report;
+    unsigned number, attempt; /* make the name of the log directory unique; from 1 */
+    int lease;                /* channel to the pool, for its process; stays the caller's */
+};
+
+/* Forks. */
+int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err);
+/* The file's deadline stands still, or goes on. Twice is fine. */
+void slot_pause(struct slot *s, bool on);
+/* The file's process. */
+pid_t slot_pid(const struct slot *s);
 /* SIGTERM, and SIGKILL to the whole group when that has not helped after 2 s. Not running: nothing. */
 void slot_stop(struct slot *s);
 /* SIGKILL at once. */

@@ -216,6 +216,20 @@ static void full_vm(struct pv_buf *out, const struct pv_file_report *f, const st
     pv_buf_addc(out, '\n');
 }
 
+void pv_status_vms(struct pv_buf *out, const struct pv_file_report *f, int64_t now,
+                   int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
+{
+    size_t first = f->n_vms > MAX_VMS_SHOWN ? f->n_vms - MAX_VMS_SHOWN : 0;
+    cleanup_buf struct pv_buf all = {0};
+
+    for (size_t i = first; i < f->n_vms; i++)
+        full_vm(&all, f, &f->vms[i], now, tail);
+    if (all.len) {
+        pv_buf_addc(out, '\n');
+        pv_buf_add(out, all.data, all.len - 1);
+    }
+}
+
 static void full_file(struct pv_buf *out, const struct pv_doing *d, int64_t now,
                       int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
 {

@@ -53,6 +53,10 @@ void pv_status_full(struct pv_buf *out, const struct pv_doing *running, size_t n
                     int64_t now,
                     int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns));
 
+/* The VMs of one file alone, on lines of their own: a newline first, none last. No VM: nothing. */
+void pv_status_vms(struct pv_buf *out, const struct pv_file_report *f, int64_t now,
+                   int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns));
+
 /* How much longer the run takes, or -1. */
 int64_t pv_status_left(const struct pv_doing *running, size_t n, const struct pv_backlog *b, int64_t now);
 

@@ -22,7 +22,9 @@ not_ok() {
 }
 
 # provium ARGUMENTS...: runs it with a limit; output in $work/out and $work/err, exit code in $code.
+# Test files run one after the other unless -p is among the arguments, so that the output has an order.
 provium() {
+    [ "${1-}" != test ] || set -- test -p 1 "${@:2}"
     timeout -k 5 60 "$PROVIUM" "$@" >"$work/out" 2>"$work/err"
     code=$?
 }

@@ -74,7 +74,7 @@ fi
 
 # TAP: prove(1), of Perl, reads it.
 cp out human
-"$PROVIUM" test --tap t >tap 2>err
+"$PROVIUM" test -p 1 --tap t >tap 2>err
 is $? 1 "TAP: exit code"
 is "$(grep -cE '^(not )?ok ' tap)" 62 "TAP: the points"
 if diff <(sed -E 's/[0-9]+\.[0-9]s\)/T)/' human) <(sed -E 's/[0-9]+\.[0-9]s\)/T)/' err) >log; then
@@ -88,12 +88,12 @@ if prove -e "$PROVIUM test --tap -q" t/b-good.lua t/c-skip.lua >log 2>&1; then o
     not_ok "TAP: prove runs test files: $(cat log)"; fi
 
 # Where they go.
-"$PROVIUM" test --json - t/b-good.lua >r/r.json 2>err
+"$PROVIUM" test -p 1 --json - t/b-good.lua >r/r.json 2>err
 is $? 0 "--json -"
 python3 "$here/check-json.py" r/r.json WHOLE >log 2>&1 && ok "--json -: valid" || not_ok "--json -: $(tail -n 1 log)"
-"$PROVIUM" test --junit - t/b-good.lua 2>err | xmllint --noout --schema "$here/junit.xsd" - 2>log && ok "--junit -" ||
+"$PROVIUM" test -p 1 --junit - t/b-good.lua 2>err | xmllint --noout --schema "$here/junit.xsd" - 2>log && ok "--junit -" ||
     not_ok "--junit -: $(cat log)"
-"$PROVIUM" test --html - t/b-good.lua 2>err >page && python3 "$here/check-html.py" page >/dev/null && ok "--html -" ||
+"$PROVIUM" test -p 1 --html - t/b-good.lua 2>err >page && python3 "$here/check-html.py" page >/dev/null && ok "--html -" ||
     not_ok "--html -"
 provium test --html /dev/null --json /dev/null --junit /dev/null t/b-good.lua
 exits 0 "/dev/null"
@@ -124,7 +124,7 @@ for i in $(seq 100 130); do
 done
 echo 'io.open(os.getenv("READY"), "w"):close() while true do pcall(function() end) end' >k/105.lua
 export READY=$work/ready
-"$PROVIUM" test $reports k >out 2>err &
+"$PROVIUM" test -p 1 $reports k >out 2>err &
 top=$!
 wait_for 10 test -e ready
 kill -INT $top
@@ -139,7 +139,7 @@ clean SIGINT
 rm k/105.lua
 for i in $(seq 12); do
     rm -f r/*
-    "$PROVIUM" test $reports k >out 2>err &
+    "$PROVIUM" test -p 1 $reports k >out 2>err &
     top=$!
     wait_for 5 test -s r/r.html
     sleep "0.$(printf %03d $((RANDOM % 800)))"

@@ -28,7 +28,7 @@ export READY=$work/ready
 stop() {
     local top
     rm -f "$READY"
-    "$PROVIUM" test a-first.lua "$2" c-last.lua >out 2>err &
+    "$PROVIUM" test -p 1 a-first.lua "$2" c-last.lua >out 2>err &
     top=$!
     wait_for 10 test -e "$READY" || not_ok "$4: did not start"
     kill "-$1" $top
@@ -69,17 +69,17 @@ rm -r "$TMPDIR"/provium-*
 # Nobody reads the report.
 for i in $(seq 40); do echo 'test("t", function() provium.sleep(0.1) end)' >"many$i.lua"; done
 start=$(date +%s)
-timeout 30 "$PROVIUM" test many*.lua 2>err | head -n 1 >out
+timeout 30 "$PROVIUM" test -p 1 many*.lua 2>err | head -n 1 >out
 code=${PIPESTATUS[0]}
 exits 2 "| head"
 complains "cannot write the report" "| head: says so"
 if [ $(($(date +%s) - start)) -lt 4 ]; then ok "| head: ends early"; else not_ok "| head: ran on"; fi
 clean "| head"
-timeout 30 "$PROVIUM" test a-first.lua >/dev/full 2>err
+timeout 30 "$PROVIUM" test -p 1 a-first.lua >/dev/full 2>err
 code=$?
 exits 2 "/dev/full"
 clean "/dev/full"
-timeout 30 "$PROVIUM" test a-first.lua >&- 2>&- <&-
+timeout 30 "$PROVIUM" test -p 1 a-first.lua >&- 2>&- <&-
 code=$?
 exits 0 "closed descriptors"
 clean "closed descriptors"
@@ -92,7 +92,7 @@ fail("end")
 LUA
 mkfifo pipe
 rm -f "$READY"
-"$PROVIUM" test flood.lua b-spins.lua --timeout 20 >pipe 2>err &
+"$PROVIUM" test -p 1 flood.lua b-spins.lua --timeout 20 >pipe 2>err &
 top=$!
 exec 8<pipe # and never read
 wait_for 10 test -e "$READY" && ok "stalled reader: the next file runs"
@@ -104,7 +104,7 @@ exits 130 "stalled reader: SIGINT"
 clean "stalled reader"
 
 # nohup: a signal that was ignored when we were started stays ignored.
-(trap '' HUP; exec "$PROVIUM" test many1.lua many2.lua many3.lua many4.lua >out 2>err) &
+(trap '' HUP; exec "$PROVIUM" test -p 1 many1.lua many2.lua many3.lua many4.lua >out 2>err) &
 top=$!
 wait_for 5 grep -q many1.lua out
 kill -HUP $top

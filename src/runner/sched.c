@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/sched.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "loop/loop.h"
+#include "runner/history.h"
+#include "runner/hostsize.h"
+#include "runner/plan.h"
+#include "runner/pool.h"
+#include "runner/poolserver.h"
+#include "runner/slot.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+/* A file to be run; with --repeat there are several for one. */
+struct item {
+    const struct pv_test_file *file;
+    struct pv_file_report *report;
+    struct pv_pool_file account;
+    char *name; /* of a repetition; NULL: the file's */
+    unsigned number;
+    unsigned starts;
+    int64_t expected_ns;
+    bool again;        /* it waits for others as they wait for it: it is being stopped, to begin again */
+    struct slot *slot; /* that it runs in */
+};
+
+struct sched {
+    struct sched_opts o;
+    struct item *items;
+    struct pv_file_report *reports;
+    size_t *order;
+    size_t n, next;
+    struct slot *slots;
+    unsigned jobs;
+    struct pv_pool_server *pool;
+    bool stopped;
+};
+
+/* ---- the pool's wishes ---- */
+
+static uint64_t pool_used(struct pv_pool_file *f, void *arg)
+{
+    const struct item *it = PV_CONTAINER_OF(f, struct item, account);
+
+    (void)arg;
+    return it->slot ? pv_host_vm_memory("", slot_pid(it->slot)) : 0;
+}
+
+/* Time spent waiting for others is not the file's; they have limits of their own. */
+static void pool_waits(struct pv_pool_file *f, bool does, void *arg)
+{
+    const struct item *it = PV_CONTAINER_OF(f, struct item, account);
+
+    (void)arg;
+    if (it->slot)
+        slot_pause(it->slot, does);
+}
+
+static void pool_restart(struct pv_pool_file *f, const char *why, void *arg)
+{
+    struct item *it = PV_CONTAINER_OF(f, struct item, account);
+    struct sched *s = arg;
+    cleanup_free char *text =
+        pv_xasprintf("%s is started again from its beginning: %s", it->report->name, why);
+
+    it->again = true;
+    s->o.notice(text, strlen(text), s->o.arg);
+    slot_stop(it->slot);
+}
+
+/* ---- running ---- */
+
+static void start_item(struct sched *s, struct slot *slot, struct item *it)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct slot_file f = {.file = it->file,
+                          .report = it->report,
+                          .number = it->number,
+                          .attempt = ++it->starts,
+                          .lease = pv_pool_server_join(s->pool, &it->account, &err)};
+
+    it->slot = slot;
+    it->again = false;
+    if (f.lease < 0 || slot_start(slot, &f, s->o.run, &err) < 0) {
+        pv_close(&f.lease);
+        it->slot = NULL;
+        pv_pool_server_leave(s->pool, &it->account);
+        sched_stop(s);
+        s->o.failed(&err, s->o.arg);
+        return;
+    }
+    pv_close(&f.lease);
+    s->o.begin(it->report, it->expected_ns, s->o.arg);
+}
+
+static void fill(struct sched *s)
+{
+    for (unsigned i = 0; i < s->jobs && s->next < s->n && !s->stopped; i++)
+        if (s->slots[i].state == SLOT_FREE)
+            start_item(s, &s->slots[i], &s->items[s->order[s->next++]]);
+}
+
+static struct item *item_of(struct sched *s, const struct slot *slot)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i].slot == slot)
+            return &s->items[i];
+    return NULL;
+}
+
+/* Of repetitions one that failed counts. */
+static void remember(struct sched *s, const struct item *it)
+{
+    bool failed = false;
+
+    if (!s->o.run->history || it->report->interrupted)
+        return;
+    for (size_t i = 0; i < s->n; i++)
+        failed |= s->items[i].file == it->file && pv_report_failed(s->items[i].report);
+    pv_history_put(s->o.run->history, it->file->path, failed, it->report->duration_ns);
+}
+
+static void on_end(struct slot *slot)
+{
+    struct sched *s = slot->arg;
+    struct item *it = item_of(s, slot);
+    struct pv_file_report *f = it->report;
+    bool failed;
+
+    it->slot = NULL;
+    pv_pool_server_leave(s->pool, &it->account);
+    if (it->again && f->interrupted && !s->stopped) {
+        s->o.end(f, false, s->o.arg);
+        pv_report_begin_again(f);
+        start_item(s, slot, it);
+        return;
+    }
+    failed = pv_report_failed(f) && !f->interrupted;
+    if (failed && f->n_attempts < s->o.run->retries && !s->stopped) {
+        s->o.end(f, false, s->o.arg);
+        pv_report_next_attempt(f);
+        start_item(s, slot, it);
+        return;
+    }
+    f->flaky = f->n_attempts > 0 && !pv_report_failed(f);
+    remember(s, it);
+    if (failed && s->o.run->fail_fast)
+        sched_stop(s);
+    s->o.end(f, true, s->o.arg);
+    fill(s);
+}
+
+static void on_notice(struct slot *slot, const char *text, size_t n)
+{
+    struct sched *s = slot->arg;
+
+    s->o.notice(text, n, s->o.arg);
+}
+
+void sched_start(struct sched *s)
+{
+    fill(s);
+}
+
+void sched_stop(struct sched *s)
+{
+    s->stopped = true;
+    for (unsigned i = 0; i < s->jobs; i++)
+        slot_stop(&s->slots[i]);
+}
+
+void sched_kill(struct sched *s)
+{
+    s->stopped = true;
+    for (unsigned i = 0; i < s->jobs; i++)
+        slot_kill(&s->slots[i]);
+}
+
+bool sched_running(const struct sched *s)
+{
+    for (unsigned i = 0; i < s->jobs; i++)
+        if (s->slots[i].state != SLOT_FREE)
+            return true;
+    return false;
+}
+
+bool sched_done(const struct sched *s)
+{
+    return !sched_running(s) && (s->stopped || s->next == s->n);
+}
+
+/* ---- planning ---- */
+
+static void make_items(struct sched *s)
+{
+    const struct pv_run_opts *o = s->o.run;
+    unsigned rounds = o->repeat ? o->repeat : 1;
+
+    s->n = s->o.files->n * rounds;
+    s->items = pv_xcalloc(s->n + 1, sizeof(*s->items));
+    s->reports = pv_xcalloc(s->n + 1, sizeof(*s->reports));
+    for (size_t i = 0; i < s->n; i++) {
+        struct item *it = &s->items[i];
+
+        it->file = &s->o.files->v[i / rounds];
+        it->report = &s->reports[i];
+        it->number = (unsigned)i + 1;
+        it->expected_ns = o->history ? pv_history_duration(o->history, it->file->path) : -1;
+        if (rounds > 1)
+            it->name = pv_xasprintf("%s (%zu of %u)", it->file->name, i % rounds + 1, rounds);
+        it->report->name = it->name ? it->name : it->file->name;
+        it->report->path = it->file->path;
+        it->report->base_ns = s->o.base_ns;
+    }
+}
+
+/* Longest first makes a difference only side by side; one after the other they keep their order. */
+static void make_order(struct sched *s)
+{
+    unsigned rounds = s->o.run->repeat ? s->o.run->repeat : 1;
+    cleanup_free int64_t *ns = pv_xcalloc(s->o.files->n + 1, sizeof(*ns));
+    cleanup_free size_t *files = pv_xcalloc(s->o.files->n + 1, sizeof(*files));
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->o.files->n; i++)
+        ns[i] = s->jobs == 1 || s->o.run->keep_order ? -1 : s->items[i * rounds].expected_ns;
+    pv_plan_order(ns, s->o.files->n, files);
+    s->order = pv_xcalloc(s->n + 1, sizeof(*s->order));
+    for (unsigned round = 0; round < rounds; round++)
+        for (size_t i = 0; i < s->o.files->n; i++)
+            s->order[n++] = files[i] * rounds + round;
+}
+
+static unsigned choose_jobs(const struct sched *s)
+{
+    const struct pv_run_opts *o = s->o.run;
+    struct pv_plan_limits l = {.budget = o->memory || o->cpus, .files = s->n};
+    struct rlimit fds = {.rlim_cur = 1024};
+    struct pv_host h;
+
+    if (o->jobs)
+        return o->jobs < s->n ? o->jobs : s->n ? (unsigned)s->n : 1;
+    pv_host_measure("", &h);
+    getrlimit(RLIMIT_NOFILE, &fds);
+    l.cpus = h.cpus;
+    l.descriptors = fds.rlim_cur;
+    return pv_plan_jobs(&l);
+}
+
+struct sched *sched_new(const struct sched_opts *o)
+{
+    struct sched *s = pv_xcalloc(1, sizeof(*s));
+
+    s->o = *o;
+    make_items(s);
+    s->jobs = choose_jobs(s);
+    make_order(s);
+    s->pool = pv_pool_server_new(o->loop, &(struct pv_pool_server_opts){.memory = o->run->memory,
+                                                                        .cpus = o->run->cpus,
+                                                                        .used = pool_used,
+                                                                        .waits = pool_waits,
+                                                                        .restart = pool_restart,
+                                                                        .arg = s});
+    s->slots = pv_xcalloc(s->jobs, sizeof(*s->slots));
+    for (unsigned i = 0; i < s->jobs; i++) {
+        slot_init(&s->slots[i], o->loop, o->dir);
+        s->slots[i].on_notice = on_notice;
+        s->slots[i].on_end = on_end;
+        s->slots[i].arg = s;
+    }
+    return s;
+}
+
+void sched_free(struct sched *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n; i++) {
+        pv_file_report_fini(&s->reports[i]);
+        free(s->items[i].name);
+    }
+    pv_pool_server_free(s->pool);
+    free(s->items);
+    free(s->reports);
+    free(s->order);
+    free(s->slots);
+    free(s);
+}
+
+struct pv_file_report *sched_reports(const struct sched *s, size_t *n)
+{
+    *n = s->n;
+    return s->reports;
+}
+
+int64_t sched_expected(const struct sched *s, size_t i)
+{
+    return s->items[i].expected_ns;
+}
+
+unsigned sched_jobs(const struct sched *s)
+{
+    return s->jobs;
+}
