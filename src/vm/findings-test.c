@@ -149,9 +149,67 @@ static void test_corpus(void **state)
     assert_true(logs >= 60);
 }
 
+static void keep_excerpt(const struct pv_finding *f, void *arg)
+{
+    char **to = arg;
+
+    free(*to);
+    *to = pv_xstrdup(f->excerpt);
+}
+
+static void starts(const char *s, const char *want)
+{
+    assert_non_null(strstr(s, want));
+    assert_true(strchr(s, '\n') == NULL || strstr(s, want) < strchr(s, '\n'));
+}
+
+/* From the line that begins a report to its end mark, the middle of a long one left out. */
+static void test_excerpts(void **state)
+{
+    cleanup_free char *excerpt = NULL;
+    struct pv_findings *f = pv_findings_new(keep_excerpt, &excerpt);
+    char line[64];
+
+    (void)state;
+#define LINE(s) pv_findings_line(f, s, strlen(s))
+    LINE("[    1.000000] pvx: ready");
+    LINE("[    1.000001] ------------[ cut here ]------------");
+    LINE("[    1.000002] the reason");
+    LINE("[    1.000003] WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2");
+    LINE("a program's line");
+    LINE("[    1.000004] RIP: 0010:f+0x1/0x2");
+    LINE("[    1.000005] ---[ end trace 0000000000000000 ]---");
+    LINE("[    1.000006] pvx: goes on");
+    assert_string_equal(excerpt, "[    1.000001] ------------[ cut here ]------------\n"
+                                 "[    1.000002] the reason\n"
+                                 "[    1.000003] WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n"
+                                 "[    1.000004] RIP: 0010:f+0x1/0x2\n"
+                                 "[    1.000005] ---[ end trace 0000000000000000 ]---");
+    LINE("[    2.000000] BUG: kernel NULL pointer dereference, address: 0");
+    for (int i = 0; i < 100; i++) {
+        snprintf(line, sizeof(line), "[    2.0001%02d]  frame %d", i, i);
+        LINE(line);
+    }
+    LINE("[    2.000200] ---[ end trace 0000000000000000 ]---");
+    starts(excerpt, "BUG: kernel NULL");
+    assert_non_null(strstr(excerpt, " frame 38\n... 50 lines ...\n[    2.000189]  frame 89\n"));
+    assert_non_null(strstr(excerpt, " frame 99\n[    2.000200] ---[ end trace"));
+    /* a silence ends a report as well, and a flush tells of it as it is, once */
+    LINE("[    3.000000] BUG: something new");
+    pv_findings_flush(f);
+    assert_string_equal(excerpt, "[    3.000000] BUG: something new");
+    LINE("[    3.000001]  more of it");
+    LINE("[    3.000002] Oops: 0000 [#1] SMP");
+    pv_findings_flush(f);
+    pv_findings_flush(f);
+    assert_string_equal(excerpt, "[    3.000002] Oops: 0000 [#1] SMP");
+    pv_findings_free(f);
+    pv_findings_free(NULL);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_corpus)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_corpus), cmocka_unit_test(test_excerpts)};
 
     for (int i = 1; i < argc; i++) {
         cleanup_buf struct pv_buf out = {0};

@@ -452,7 +452,8 @@ static bool is_frame(const char *text)
     return !strncmp(text, "=====", 5);
 }
 
-static void begin(struct pv_findings *f, const struct msg *m, const struct row *row)
+/* again: it has been told of, and is now only to be recognized. */
+static void begin(struct pv_findings *f, const struct msg *m, const struct row *row, bool again)
 {
     const char *more = row->kind == PV_FINDING_WARNING || row->kind == PV_FINDING_BUG || row->flags & FAULT
                            ? lead_message(f)
@@ -461,7 +462,7 @@ static void begin(struct pv_findings *f, const struct msg *m, const struct row *
 
     f->row = row;
     f->kind = row->kind;
-    f->told = false;
+    f->told = again;
     f->fault_seen = (row->flags & FAULT) != 0;
     f->had_warning = false;
     f->n_lines = 0;
@@ -585,11 +586,7 @@ void pv_findings_line(struct pv_findings *f, const char *line, size_t n)
         note_lead(f, &m);
         return;
     }
-    if (seen_before(f, &m)) {
-        f->n_lead = f->cut_here = 0;
-        return;
-    }
     finish(f);
     trim_lead(f);
-    begin(f, &m, row);
+    begin(f, &m, row, seen_before(f, &m));
 }
