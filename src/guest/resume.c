@@ -133,11 +133,14 @@ static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume
     if (o && o->check && o->check(o->arg, err) < 0)
         return -1;
     phase(g, "checked", start);
+    /* Loading a virtio device looks at its rings: memory comes first.  QEMU has it once its monitor answers.
+     */
+    if (s->pages.n_runs && (pv_vm_qmp(g->vm, "query-status", NULL, NULL, deadline, err) < 0 ||
+                            pv_vm_pages_put(g->vm, &s->pages, err) < 0))
+        return -1;
     if (pv_vm_load(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "state loaded", start);
-    if (s->pages.n_runs && pv_vm_pages_put(g->vm, &s->pages, err) < 0)
-        return -1;
     if (pv_vm_cont(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "running", start);

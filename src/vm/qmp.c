@@ -29,6 +29,7 @@ struct pv_qmp {
     struct pv_loop *loop;
     struct pv_watch watch;
     int fd;
+    int passed; /* a descriptor that goes with the next bytes, or -1; borrowed */
     enum state state;
     bool was_ready; /* stays true when it breaks later */
     bool ended;     /* broken because the peer closed */
@@ -76,10 +77,35 @@ static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...)
 
 /* ---- sending ---- */
 
+/* The descriptor that goes along, if there is one, goes with the first byte. */
+static ssize_t send_some(struct pv_qmp *q)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
+    struct iovec iov = {q->out.data, q->out.len};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n;
+
+    if (q->passed >= 0) {
+        struct cmsghdr *c;
+
+        m.msg_control = control;
+        m.msg_controllen = sizeof(control);
+        c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &q->passed, sizeof(int));
+    }
+    n = sendmsg(q->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0)
+        q->passed = -1;
+    return n;
+}
+
 static void flush(struct pv_qmp *q)
 {
     while (q->state != QMP_BROKEN && q->out.len) {
-        ssize_t n = send(q->fd, q->out.data, q->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_some(q);
 
         if (n > 0) {
             pv_buf_consume(&q->out, (size_t)n);
@@ -256,6 +282,7 @@ struct pv_qmp *pv_qmp_take_fd(struct pv_loop *loop, int fd, pv_qmp_event_fn *on_
     q->fd = fd;
     q->on_event = on_event;
     q->arg = arg;
+    q->passed = -1;
     q->watch.fd = -1;
     q->watch.fn = on_socket;
     if (pv_loop_add(loop, &q->watch, fd, EPOLLIN, err) < 0) {
@@ -339,6 +366,24 @@ static int read_answer(const json_t *message, const char *command, char **reply,
         free(text);
     }
     return 0;
+}
+
+int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err)
+{
+    cleanup_free char *arguments = pv_xasprintf("{\"fdname\":\"%s\"}", name);
+    int r = pv_loop_run(q->loop, negotiated, q, deadline, err);
+
+    if (r < 0)
+        return -1;
+    if (r == 0 && q->state == QMP_READY) {
+        q->passed = fd;
+        r = pv_qmp_call(q, "getfd", arguments, NULL, deadline, err);
+        q->passed = -1;
+        return r;
+    }
+    return q->state == QMP_BROKEN
+               ? fail_broken(q, "getfd", err)
+               : pv_err_set(err, PV_E_TIMEOUT, "QMP command 'getfd': QEMU did not answer in time");
 }
 
 int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,

@@ -48,6 +48,9 @@ void pv_qmp_drain(struct pv_qmp *q);
 int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,
                 struct pv_err *err);
 
+/* Gives QEMU a descriptor, which stays the caller's as well, under a name ("getfd"). */
+int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err);
+
 /* Called with the "return" value (borrowed), or NULL for an error. Must not call into the monitor. */
 typedef void pv_qmp_reply_fn(void *arg, const struct json_t *value);
 

@@ -215,11 +215,9 @@ static int set_capabilities(struct pv_vm *vm, int64_t deadline, struct pv_err *e
 #define STR(x) STR_(x)
 #define FD_SAVE 33
 #define FD_LOAD 34
-#define FD_MIGRATE 35
-_Static_assert(FD_SAVE == PV_QEMU_FD_SAVE && FD_LOAD == PV_QEMU_FD_LOAD && FD_MIGRATE == PV_QEMU_FD_MIGRATE,
-               "descriptor numbers");
+_Static_assert(FD_SAVE == PV_QEMU_FD_SAVE && FD_LOAD == PV_QEMU_FD_LOAD, "descriptor numbers");
 
-/* The first stream of a machine that was booted: QEMU closes FD_MIGRATE after it. */
+/* The first stream of a machine that was booted. */
 static int save_first(struct pv_vm *vm, struct pv_buf *out, int64_t deadline, struct pv_err *err)
 {
     struct pv_saving *s = pv_vm_saving(vm);
@@ -228,8 +226,8 @@ static int save_first(struct pv_vm *vm, struct pv_buf *out, int64_t deadline, st
     s->migration[0] = '\0';
     if (ftruncate(s->fd, 0) < 0 || lseek(s->fd, 0, SEEK_SET) < 0)
         return pv_err_sys(err, errno, "cannot save the VM");
-    if (set_capabilities(vm, deadline, err) < 0 ||
-        pv_vm_qmp(vm, "migrate", "{\"uri\":\"fd:" STR(FD_MIGRATE) "\"}", NULL, deadline, err) < 0 ||
+    if (set_capabilities(vm, deadline, err) < 0 || pv_vm_pass(vm, s->fd, "state", deadline, err) < 0 ||
+        pv_vm_qmp(vm, "migrate", "{\"uri\":\"fd:state\"}", NULL, deadline, err) < 0 ||
         wait_migration(vm, "save the VM", deadline, err) < 0 || read_whole(s->fd, out, err) < 0)
         return -1;
     head = pv_vm_state_head(out->data, out->len);

@@ -19,6 +19,8 @@ size_t pv_vm_state_head(const void *data, size_t n);
 
 struct pv_saving *pv_vm_saving(struct pv_vm *vm);
 const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm);
+/* Gives QEMU a descriptor under a name. */
+int pv_vm_pass(struct pv_vm *vm, int fd, const char *name, int64_t deadline, struct pv_err *err);
 struct pv_loop *pv_vm_loop(const struct pv_vm *vm);
 
 #endif

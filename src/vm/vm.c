@@ -377,7 +377,7 @@ static int pipe_ends(struct ends *e, struct pv_err *err)
     return 0;
 }
 
-enum { FIXED_FDS = 9 };
+enum { FIXED_FDS = 8 };
 
 struct inherited {
     struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_LAYERS_MAX];
@@ -438,7 +438,6 @@ static int inherit_state(struct pv_vm *vm, const struct pv_vm_spec *spec, struct
     if (s->fd < 0)
         return pv_err_sys(err, errno, "cannot make a file in memory");
     inherit(in, s->fd, PV_QEMU_FD_SAVE);
-    inherit(in, s->fd, PV_QEMU_FD_MIGRATE);
     return 0;
 }
 
@@ -582,6 +581,11 @@ struct pv_saving *pv_vm_saving(struct pv_vm *vm)
 const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm)
 {
     return &vm->saving;
+}
+
+int pv_vm_pass(struct pv_vm *vm, int fd, const char *name, int64_t deadline, struct pv_err *err)
+{
+    return pv_qmp_pass(vm->qmp, fd, name, deadline, err);
 }
 
 struct pv_loop *pv_vm_loop(const struct pv_vm *vm)

@@ -99,8 +99,7 @@ enum {
     PV_QEMU_FD_MEMORY = 32,
     PV_QEMU_FD_SAVE = 33,
     PV_QEMU_FD_LOAD = 34,
-    PV_QEMU_FD_MIGRATE = 35, /* the same file as SAVE */
-    PV_QEMU_FD_LAYER = 40    /* + number of the layer, counted over all disks */
+    PV_QEMU_FD_LAYER = 40 /* + number of the layer, counted over all disks */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_LAYERS_MAX = 64 };
 
@@ -241,7 +240,7 @@ struct pv_pages {
  * *out.  Class host.
  */
 int pv_vm_pages_get(const struct pv_vm *vm, struct pv_pages *out, struct pv_err *err);
-/* Before an `incoming` VM runs. */
+/* Into an `incoming` VM whose monitor has answered, before pv_vm_load. */
 int pv_vm_pages_put(const struct pv_vm *vm, const struct pv_pages *p, struct pv_err *err);
 /* Writes them to where they belong in a memory file. */
 int pv_pages_apply(const struct pv_pages *p, int memory_fd, struct pv_err *err);

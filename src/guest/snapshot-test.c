@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* Saving and resuming the default guest, in real VMs. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/guest.h"
+#include "guest/snapshot.h"
+#include "loop/loop.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/test.h"
+
+static struct pv_config *config;
+static struct pv_guest_env env;
+
+static void must(int r, const struct pv_err *err)
+{
+    if (r < 0)
+        fail_msg("%s", err->text);
+}
+
+/* What a shell command wrote; it must succeed. */
+static char *sh(struct pv_guest *g, const char *cmd)
+{
+    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
+    struct pv_exec_result r = {0};
+    struct pv_err err = PV_ERR_INIT;
+    static char text[4096];
+
+    pv_strv_add(&x.argv, "/bin/sh");
+    pv_strv_add(&x.argv, "-c");
+    pv_strv_add(&x.argv, cmd);
+    must(pv_guest_exec(g, &x, &r, &err), &err);
+    if (r.exit_code != 0)
+        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
+    snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");
+    if (text[0] && text[strlen(text) - 1] == '\n')
+        text[strlen(text) - 1] = '\0';
+    pv_exec_result_fini(&r);
+    pv_strv_free(&x.argv);
+    return text;
+}
+
+static struct pv_guest *boot(const char *disk)
+{
+    struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .keep_disks = true};
+    struct pv_guest_disk d = {.path = (char *)disk, .format = (char *)"raw"};
+    struct pv_err err = PV_ERR_INIT;
+    const struct pv_profile *p = pv_config_profile(config, "default", &err);
+    struct pv_guest *g;
+
+    if (!p)
+        fail_msg("%s", err.text);
+    g = pv_guest_new(&env, p);
+    if (disk) {
+        o.disks = &d;
+        o.n_disks = 1;
+    }
+    must(pv_guest_boot(g, &o, &err), &err);
+    return g;
+}
+
+static struct pv_guest *resume(struct pv_snapshot *s)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_resume(&env, s, NULL, &err);
+
+    if (!g)
+        fail_msg("%s", err.text);
+    return g;
+}
+
+static struct pv_snapshot *take(struct pv_snapshot *s, const struct pv_err *err)
+{
+    if (!s)
+        fail_msg("%s", err->text);
+    return s;
+}
+
+static void frozen(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = boot(NULL), *a, *b;
+    struct pv_snapshot *s;
+    char first[64];
+    struct timespec now;
+
+    (void)state;
+    sh(g, "echo one >/tmp/x; setsid sleep 1000 >/dev/null 2>&1 & echo $! >/tmp/pid");
+    s = take(pv_guest_freeze(g, 0, &err), &err);
+    assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
+    a = resume(s);
+    b = resume(s);
+    assert_string_equal(sh(a, "cat /tmp/x; kill -0 $(cat /tmp/pid)"), "one");
+    sh(a, "echo two >/tmp/x");
+    assert_string_equal(sh(b, "cat /tmp/x"), "one");
+    snprintf(first, sizeof(first), "%s", sh(a, "head -c 16 /dev/urandom | od -An -tx1"));
+    assert_string_not_equal(first, sh(b, "head -c 16 /dev/urandom | od -An -tx1"));
+    clock_gettime(CLOCK_REALTIME, &now);
+    assert_in_range(atol(sh(a, "date +%s")), now.tv_sec - 1, now.tv_sec + 3);
+    pv_guest_free(a);
+    pv_guest_free(b);
+    pv_guest_free(g);
+    pv_snapshot_unref(s);
+}
+
+/* The guest goes on; its disk and its memory come back as they were; and again from a guest that was resumed.
+ */
+static void restored(void **state)
+{
+    char disk[] = "/tmp/provium-test-XXXXXX", byte = 1;
+    struct pv_err err = PV_ERR_INIT;
+    int fd = mkstemp(disk);
+    struct pv_snapshot *s, *t;
+    struct pv_guest *g, *c;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, 8 << 20), 0);
+    g = boot(disk);
+    sh(g, "echo before >/tmp/x; echo before | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
+    s = take(pv_guest_snapshot(g, 0, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        sh(g, "test $(cat /tmp/x) = before; mkdir /tmp/m; mount -t tmpfs m /tmp/m; echo after >/tmp/x");
+        sh(g, "echo after | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
+        assert_string_equal(sh(g, "head -n 1 /dev/vda"), "after");
+        must(pv_guest_restore(g, s, NULL, &err), &err);
+        assert_string_equal(sh(g, "cat /tmp/x; head -n 1 /dev/vda; ls -d /tmp/m 2>/dev/null || true"),
+                            "before\nbefore");
+    }
+    sh(g, "echo third >/tmp/x; echo third | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
+    t = take(pv_guest_snapshot(g, 0, &err), &err);
+    sh(g, "echo fourth >/tmp/x; echo fourth | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
+    c = resume(t);
+    assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
+    assert_string_equal(sh(g, "cat /tmp/x; head -n 1 /dev/vda"), "fourth\nfourth");
+    pv_snapshot_unref(t);
+    t = take(pv_guest_freeze(c, 0, &err), &err);
+    pv_guest_free(c);
+    c = resume(t);
+    assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
+    pv_guest_free(c);
+    pv_guest_free(g);
+    pv_snapshot_unref(t);
+    pv_snapshot_unref(s);
+    assert_int_equal(pread(fd, &byte, 1, 0), 1); /* the host's own file was never written to */
+    assert_int_equal(byte, 0);
+    close(fd);
+    unlink(disk);
+}
+
+/* To descriptors and a description, and back. */
+struct store {
+    struct pv_snapshot_blob *blobs;
+    size_t n;
+};
+
+static int find(const char *name, void *arg)
+{
+    const struct store *st = arg;
+
+    for (size_t i = 0; i < st->n; i++)
+        if (!strcmp(st->blobs[i].name, name))
+            return st->blobs[i].fd;
+    return -1;
+}
+
+static void stored(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = boot(NULL), *a;
+    struct pv_snapshot *s, *l;
+    struct store st;
+    char *machine;
+
+    (void)state;
+    s = take(pv_guest_freeze(g, 0, &err), &err);
+    pv_guest_free(g);
+    g = resume(s);
+    sh(g, "echo nested >/tmp/x");
+    pv_snapshot_unref(s);
+    s = take(pv_guest_freeze(g, 0, &err), &err);
+    pv_guest_free(g);
+    machine = pv_snapshot_machine(s);
+    must(pv_snapshot_blobs(s, &st.blobs, &st.n, &err), &err);
+    l = take(pv_snapshot_load(machine, find, &st, config, &err), &err);
+    pv_snapshot_unref(s);
+    a = resume(l);
+    assert_string_equal(sh(a, "cat /tmp/x"), "nested");
+    pv_guest_free(a);
+    pv_snapshot_unref(l);
+    assert_null(pv_snapshot_load("{\"version\":1}", find, &st, config, &err));
+    free(st.blobs);
+    free(machine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frozen),
+        cmocka_unit_test(restored),
+        cmocka_unit_test(stored),
+    };
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *dir = pv_guest_dir();
+    int r;
+
+    pv_log_init();
+    config = pv_config_load(NULL, dir, &err);
+    env.loop = pv_loop_new(&err);
+    if (!config || !env.loop) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    r = cmocka_run_group_tests(tests, NULL, NULL);
+    pv_loop_free(env.loop);
+    pv_config_free(config);
+    return r;
+}
