@@ -384,12 +384,14 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     if (g->state != PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
                           g->name, pv_guest_state_name(g->state));
+    if (pv_guest_check_time(g, "boot", err) < 0)
+        return -1;
     if (check_opts(o, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), err) < 0)
         return pv_err_wrap(err, "cannot boot %s", g->name);
     start = pv_now();
     if (!timeout)
         timeout = DEFAULT_TIMEOUT;
-    b.deadline = pv_deadline(timeout);
+    b.deadline = pv_guest_deadline(g, timeout);
     pv_guest_set_state(g, PV_GUEST_BOOTING);
     for (size_t i = 0; r == 0 && i < PV_ARRAY_LEN(steps); i++) {
         if (g->env->phase)

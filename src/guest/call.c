@@ -118,13 +118,13 @@ static void tell_fresh_process(const struct pv_guest *g)
 int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err)
 {
-    if (pv_guest_check_running(g, what, err) < 0)
+    if (pv_guest_check_running(g, what, err) < 0 || pv_guest_check_time(g, what, err) < 0)
         return -1;
     /* A worker has one conversation in its life; a VM's agent gives a new one. */
     if (g->parent && g->session->state == PV_SESSION_BROKEN)
         return pv_guest_lost(g, what, err);
     tell_fresh_process(g);
-    if (pv_guest_connect(g, pv_deadline(CONNECT_LIMIT), err) < 0)
+    if (pv_guest_connect(g, pv_guest_deadline(g, CONNECT_LIMIT), err) < 0)
         return -1;
     c->s = g->session;
     pv_session_begin(c->s, e, type);
@@ -153,9 +153,12 @@ static int give_up(struct pv_guest *g, struct pv_call *c, const char *what, int6
     struct pv_err why = c->local;
     int r;
 
-    if (why.cls == PV_E_NONE)
+    if (why.cls == PV_E_NONE && timeout_ns)
         pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer within %.3g s", what, g->name,
                    (double)timeout_ns / 1e9);
+    else if (why.cls == PV_E_NONE)
+        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer in the time that was left", what,
+                   g->name);
     r = cancel(g, c, &why, err);
     if (r < 0)
         return -1;
@@ -179,7 +182,7 @@ int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, cons
         pv_session_end(c->s);
         return pv_err_wrap(err, "%s", what);
     }
-    r = pv_guest_wait(g, settled, c, timeout_ns ? pv_deadline(timeout_ns) : PV_FOREVER, err);
+    r = pv_guest_wait(g, settled, c, pv_guest_deadline(g, timeout_ns), err);
     if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !answered(c)))
         r = give_up(g, c, what, timeout_ns, err);
     else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&

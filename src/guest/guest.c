@@ -258,6 +258,21 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     return r;
 }
 
+int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns)
+{
+    int64_t until = g->env->until ? g->env->until : PV_FOREVER;
+    int64_t deadline = timeout_ns ? pv_deadline(timeout_ns) : PV_FOREVER;
+
+    return deadline < until ? deadline : until;
+}
+
+int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    if (!g->env->until || pv_now() < g->env->until)
+        return 0;
+    return pv_err_set(err, PV_E_TIMEOUT, "cannot %s: no time is left for calls to %s", what, g->name);
+}
+
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
 {
     struct pv_guest *root = pv_guest_root(g);
@@ -395,7 +410,7 @@ int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 
 int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
 {
-    int64_t deadline = pv_deadline(SHUTDOWN_LIMIT);
+    int64_t deadline = pv_guest_deadline(g, SHUTDOWN_LIMIT);
     struct pv_err asked = PV_ERR_INIT;
     bool panicked;
 
@@ -413,7 +428,7 @@ int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
         pv_debug(g->name, "shutdown: %s", asked.text);
     if (pv_loop_run(g->env->loop, vm_ended, g->vm, deadline, err) < 0)
         return -1;
-    if (pv_vm_state(g->vm) != PV_VM_ENDED && g->env->notice) {
+    if (pv_vm_state(g->vm) != PV_VM_ENDED && g->env->notice && deadline != g->env->until) {
         cleanup_free char *line = pv_xasprintf("%s did not power off within 10 s and was killed", g->name);
 
         g->env->notice(line, g->env->arg);

@@ -54,6 +54,11 @@ struct pv_guest_env {
     /* A VM (no worker) has come to a state; for the runner. May be NULL. */
     void (*state)(const char *vm, enum pv_guest_state state, void *arg);
     void *arg;
+    /*
+     * Absolute: calls and boots give up then (class timeout), and new ones are refused; 0: no limit.  May be
+     * changed between calls.  Waiting for memory and CPUs does not count.
+     */
+    int64_t until;
 };
 
 struct pv_guest_disk {

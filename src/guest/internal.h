@@ -66,6 +66,11 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err);
 
+/* When a wait of timeout_ns from now (0: endless) has to end: no later than env->until. */
+int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns);
+/* Class timeout when env->until has passed. */
+int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_err *err);
+
 /*
  * Takes memory and CPUs from the pool (waits for them): the first thing that a boot and a resume do, before
  * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.

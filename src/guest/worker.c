@@ -65,7 +65,7 @@ struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, struct pv_err *
     if (pv_call_finish(g, &s.c, &e, "spawn", SPAWN_LIMIT, err) < 0)
         return NULL;
     w = worker_new(g, &s, thread);
-    if (pv_guest_connect(w, pv_deadline(CONNECT_LIMIT), err) < 0) {
+    if (pv_guest_connect(w, pv_guest_deadline(w, CONNECT_LIMIT), err) < 0) {
         pv_err_wrap(err, "spawn on %s", g->name);
         pv_guest_free(w);
         return NULL;

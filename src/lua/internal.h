@@ -60,6 +60,7 @@ struct lua_test {
     int64_t started;
     enum pv_outcome outcome; /* PV_OK, or what skip() and todo() made it */
     char *reason;
+    int64_t timeout_ns, deadline; /* 0: none of its own */
 };
 
 /* An error that was raised with a class of its own: Lua knows only the text. */
@@ -91,7 +92,8 @@ struct pv_lua {
     size_t n_steps;
     bool touched; /* something of Provium was used */
     struct lua_command command;
-    size_t n_failed; /* sub-tests */
+    size_t n_failed;     /* sub-tests */
+    size_t n_deselected; /* sub-tests that --tag and --no-tag did not let run */
     struct lua_test tests[MAX_NESTED_TESTS];
     size_t n_open;
     struct lua_store *store;    /* NULL: no fixture was asked for yet */
@@ -109,6 +111,9 @@ struct pv_lua {
     struct lua_raised raised[N_RAISED]; /* the last ones, a ring */
     unsigned n_raised;
     enum pv_class error_cls; /* of the error that pv_lua_msgh handled last */
+
+    int64_t late_since;   /* the time of a sub-test was over, and it has been told; 0: not */
+    char late_doing[256]; /* the call that was going on then */
 };
 
 static inline struct pv_lua *pv_lua_of(lua_State *L)
@@ -171,6 +176,36 @@ LJMP void pv_lua_add_error_line(lua_State *L, const char *path);
 /* A command ended; what is kept of it is told with the next error of the same sub-test. */
 void pv_lua_note_command(struct pv_lua *pl, const char *vm, const char *title, int code, bool timed_out,
                          const struct pv_buf *err);
+
+/* ---- select.c: test()'s options, and which sub-tests run ---- */
+
+struct lua_test_opts {
+    int64_t timeout_ns; /* 0: none */
+    bool slow;
+    bool wanted, unwanted; /* has a tag of --tag, of --no-tag */
+};
+
+/* Reads the table at idx, which may be nil; raises when it is not right. */
+LJMP void pv_lua_test_opts(lua_State *L, int idx, struct lua_test_opts *o);
+/* Whether --tag and --no-tag let it run here. */
+bool pv_lua_test_selected(const struct pv_lua *pl, const struct lua_test_opts *o);
+/* Whether those that are slow were asked for. */
+bool pv_lua_slow_tests(const struct pv_lua *pl);
+/* Why the file is skipped when it has no sub-test that is selected. The caller frees. */
+char *pv_lua_none_selected(const struct pv_lua *pl);
+
+/* ---- limit.c: a sub-test's timeout ---- */
+
+/* The absolute time when the first of the sub-tests that are going on runs out of time, or PV_FOREVER. */
+int64_t pv_lua_until(const struct pv_lua *pl);
+bool pv_lua_expired(const struct pv_lua *pl);
+/* Raises what is to be told of it. */
+LJMP int pv_lua_raise_expired(lua_State *L);
+/* The same if there is anything to tell. */
+LJMP void pv_lua_check_expired(lua_State *L);
+/* To be called when the sub-tests that are going on, or their deadlines, have changed. */
+LJMP void pv_lua_limit_changed(lua_State *L);
+LJMP void pv_lua_open_limit(lua_State *L);
 
 /* ---- options.c ---- */
 

@@ -31,6 +31,10 @@ static void put(const char *path, const char *text)
     close(fd);
 }
 
+/* As --tag, --no-tag and --slow-tests say. */
+static struct pv_strv tags, no_tags;
+static bool slow_tests;
+
 /* Runs a script as t.lua in the test's directory; the report without its first line. The caller frees. */
 static char *run(const char *script, bool *failed)
 {
@@ -40,7 +44,8 @@ static char *run(const char *script, bool *failed)
     struct pv_file_report report = {.name = "t.lua", .ran = true};
     struct pv_report_style style = {0};
     struct pv_buf out = {0};
-    struct pv_lua_env env = {.config = &config, .version = "9.9"};
+    struct pv_lua_env env = {
+        .config = &config, .version = "9.9", .tags = &tags, .no_tags = &no_tags, .slow_tests = slow_tests};
     unsigned char msg[PV_EVENT_MAX];
     int sv[2], rc, size = 8 << 20;
     char *nl;
@@ -561,9 +566,146 @@ static void test_helper(void **state)
     assert_string_equal(got, "");
 }
 
+/* The names of the sub-tests that ran, each followed by a blank; "(MESSAGE)" of a file that was skipped. */
+static void selects(const char *tag, const char *no_tag, bool slow, const char *script, const char *want)
+{
+    cleanup_free char *got = NULL;
+    cleanup_buf struct pv_buf names = {0};
+    bool failed;
+
+    if (tag)
+        pv_strv_add(&tags, tag);
+    if (no_tag)
+        pv_strv_add(&no_tags, no_tag);
+    slow_tests = slow;
+    got = run(script, &failed);
+    pv_strv_free(&tags);
+    pv_strv_free(&no_tags);
+    slow_tests = false;
+    assert_false(failed);
+    if (strcmp(got, want) != 0)
+        fail_msg("--tag %s --no-tag %s: got\n%sexpected\n%s", tag, no_tag, got, want);
+}
+
+static void test_tags(void **state)
+{
+    static const char script[] = "local function f() end\n"
+                                 "assert_eq(true or false, true)\n"
+                                 "test('plain', f)\n"
+                                 "test('net', {tags = {'net'}}, function() test('in', f)\n"
+                                 "    test('in6', {tags = {'ipv6'}}, f) end)\n"
+                                 "test('both', {tags = {'net', 'ipv6'}}, f)\n"
+                                 "local ran = test('slow', {slow = true, tags = {}}, f)\n"
+                                 "test('options', {}, f)\n";
+
+    (void)state;
+#define OK(name) "    \xc2\xb7 " name " ... ok\n"
+#define SLOW "    \xc2\xb7 slow ... skip: slow; --slow-tests runs it\n"
+    selects(NULL, NULL, false, script,
+            OK("plain") OK("net") OK("net \xe2\x80\xba in") OK("net \xe2\x80\xba in6") OK("both")
+                SLOW OK("options"));
+    selects("net", NULL, false, script,
+            OK("net") OK("net \xe2\x80\xba in") OK("net \xe2\x80\xba in6") OK("both"));
+    selects("ipv6", NULL, false, script, OK("both"));
+    selects("net", "ipv6", false, script, OK("net") OK("net \xe2\x80\xba in"));
+    selects(NULL, "net", true, script, OK("plain") OK("slow") OK("options"));
+    selects("slow", NULL, false, script, OK("slow"));
+    selects(NULL, "slow", false, script,
+            OK("plain") OK("net") OK("net \xe2\x80\xba in") OK("net \xe2\x80\xba in6") OK("both")
+                OK("options"));
+    selects("zzz", NULL, false, script, "");
+}
+
+/* It fails, and `part` is told. */
+static void tells(const char *script, const char *part)
+{
+    bool failed;
+    cleanup_free char *got = run(script, &failed);
+
+    if (!failed || !strstr(got, part))
+        fail_msg("%s\ngave\n%swhere this was expected: %s", script, got, part);
+}
+
+static void test_bad_test_options(void **state)
+{
+    (void)state;
+    tells("test('x', {tag = {'a'}}, print)",
+          "t.lua:1: unknown test option 'tag' (did you mean 'tags'?); known: "
+          "tags, timeout, slow");
+    tells("test('x', {tags = 'net'}, print)", "test option 'tags' must be a table, got string \"net\"");
+    tells("test('x', {tags = {a = 1}}, print)", "test option 'tags' must be a list of strings");
+    tells("test('x', {tags = {'a', 1}}, print)", "a tag of a test must be a string, got number 1");
+    tells("test('x', {tags = {''}}, print)", "a tag of a test is empty");
+    tells("test('x', {timeout = 'soon'}, print)", "test option 'timeout': 'soon' is not a time");
+    tells("test('x', {slow = 1}, print)", "test option 'slow' must be true or false, got number 1");
+    tells("test('x', {slow = true})", "test(\"x\") needs a function as its third argument, got nothing");
+    tells("test('x', {}, 5)", "test(\"x\") needs a function as its third argument, got number");
+    tells("test('x', 'slow', print)", "test(\"x\") needs a function as its second argument, got string");
+}
+
+/* Each script spins for ever if nothing stops it; the test of this program has a limit, too. */
+static void test_timeouts(void **state)
+{
+    static const char *const late[] = {
+        "test('t', {timeout = 0.05}, function() while true do end end)",
+        "test('t', {timeout = '50ms'}, function() while true do pcall(function() end) end end)",
+        "test('t', {timeout = 0.05}, function() while true do pcall(function() while true do end end) end "
+        "end)",
+        "test('t', {timeout = 0.05}, function() provium.sleep(60) end)",
+        "test('t', {timeout = 0.05}, function() pcall(provium.sleep, 60) while true do end end)",
+        "test('t', {timeout = 0.05}, function() coroutine.wrap(function() while true do end end)() end)",
+        "local co = coroutine.wrap(function() coroutine.yield() while true do end end) co()\n"
+        "test('t', {timeout = 0.05}, function() co() end)",
+        "local co = coroutine.create(function() while true do end end)\n"
+        "test('t', {timeout = 0.05}, function() while true do coroutine.resume(co) end end)",
+        "coroutine.wrap(function() test('t', {timeout = 0.05}, function() while true do end end) end)()",
+        "test('t', {timeout = 0.05}, function() local x <close> = setmetatable({},\n"
+        "    {__close = function() while true do end end}) while true do end end)",
+        "test('t', {timeout = 0.05}, function() test('in', function() while true do end end)\n"
+        "    while true do end end)",
+        "test('out', function() test('t', {timeout = 0.05}, function() while true do end end)\n"
+        "    provium.sleep(0.1) end)",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(late); i++) {
+        bool failed;
+        cleanup_free char *got = run(late[i], &failed);
+
+        if (!failed || !strstr(got, "t ... FAIL: ") || !strstr(got, "timed out after 0.05 s") ||
+            strstr(got, "out ... FAIL: timed"))
+            fail_msg("%s\ngave\n%s", late[i], got);
+    }
+    tells("test('t', {timeout = 0.05}, function() provium.sleep(60) end)",
+          "t ... FAIL: timed out after 0.05 s, sleeping for 60 s");
+    tells("test('t', {timeout = 0.05}, function() test('in', {timeout = 9}, function() while true do end "
+          "end) end)",
+          "in ... FAIL: the test around it, 't', timed out after 0.05 s");
+    /* What swallows it, and what was too late in C, has failed all the same. */
+    tells("test('t', {timeout = 0.05}, function() pcall(provium.sleep, 60) end)",
+          "t ... FAIL: timed out: it took 0.0");
+    tells("test('t', {timeout = 0.05}, function() os.execute('sleep 0.2') end)", "its timeout is 0.05 s");
+    /* Clean-up has its second. */
+    tells(
+        "local done test('t', {timeout = 0.05}, function()\n"
+        "    local x <close> = setmetatable({}, {__close = function() for i = 1, 5000 do done = i end end})\n"
+        "    while true do end end) error('done ' .. done)",
+        "done 5000");
+    /* Afterwards there is no limit any more, not in a coroutine that a test has left behind either. */
+    passes(
+        "local co test('t', {timeout = 0.2}, function()\n"
+        "    co = coroutine.wrap(function() coroutine.yield() for i = 1, 1e6 do end return 7 end) co() end)\n"
+        "provium.sleep(0.25) for i = 1, 1e6 do end assert_eq(7, co())\n"
+        "test('u', function() for i = 1, 1e6 do end end)");
+    passes("test('t', {timeout = 30}, function() for i = 1, 1e6 do end assert_eq(1, 1) skip('s') end)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_bad_test_options),
+        cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_assert_eq),
         cmocka_unit_test(test_diff),
         cmocka_unit_test(test_huge),

@@ -95,6 +95,8 @@ enum pv_class pv_lua_err_class(const struct pv_err *err)
 int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
 {
     pv_lua_met_death(pv_lua_of(L), err);
+    if (err->cls == PV_E_TIMEOUT && pv_lua_expired(pv_lua_of(L)))
+        return pv_lua_raise_expired(L); /* not the call's own limit */
     return pv_lua_raise_as(L, pv_lua_err_class(err), "%s", err->text);
 }
 
@@ -267,6 +269,7 @@ static int open_and_load(lua_State *L)
     pv_lua_open_scripts(L);
     pv_lua_open_strings(L);
     pv_lua_open_test(L);
+    pv_lua_open_limit(L);
     pv_lua_open_assert(L);
     pv_lua_open_vm(L);
     pv_lua_open_watch(L);
@@ -305,6 +308,8 @@ static enum pv_outcome verdict(const struct pv_lua *pl, bool ok)
         return PV_FAIL;
     if (pl->outcome != PV_OK)
         return pl->outcome;
+    if (pl->n_deselected && !pl->n_tests)
+        return PV_SKIP;
     return pl->touched ? PV_OK : PV_HELPER;
 }
 
@@ -378,6 +383,8 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
         msg = pv_xstrdup(pl.reason);
     cls = ok ? PV_CLASS_NONE : pl.error_cls;
     outcome = verdict(&pl, ok);
+    if (outcome == PV_SKIP && !msg && pl.outcome == PV_OK)
+        msg = pv_lua_none_selected(&pl);
     pv_lua_kill_guests(&pl); /* the last of their consoles counts */
     pv_lua_judge_findings(&pl, PV_NO_TEST, &outcome, &cls, &msg);
     if (!ok || cls != PV_CLASS_NONE)

@@ -7,11 +7,14 @@
 
 #include <string.h>
 
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"
 #include "wire/proto.h"
 
 #include "syscalls.h"
+
+#define INTERRUPT_GRACE (3 * PV_NSEC_PER_SEC)
 
 static void sys_fini(void *p)
 {
@@ -249,6 +252,25 @@ void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list,
 
 /* ---- the call ---- */
 
+/*
+ * The time that the sub-test has left is for the guest to keep: the agent interrupts the system call and
+ * lives on. Were it the host that gives up, the process that hangs in the call would have to be replaced.
+ */
+static int timed_syscall(struct pv_lua *pl, struct lua_guest *g, struct sys_call *c, struct pv_err *err)
+{
+    int64_t until = pl->guest_env.until, left = until - pv_now() + 2 * PV_NSEC_PER_MSEC;
+    int rc;
+
+    if (!until || left <= 0)
+        return pv_guest_syscall(g->g, &c->c, &c->r, err);
+    if (c->c.timeout_ns == 0 || c->c.timeout_ns > left)
+        c->c.timeout_ns = left;
+    pl->guest_env.until = until + INTERRUPT_GRACE;
+    rc = pv_guest_syscall(g->g, &c->c, &c->r, err);
+    pl->guest_env.until = until;
+    return rc;
+}
+
 void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
 {
     const char *name = sys_name(c->c.nr);
@@ -259,7 +281,7 @@ void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
         pv_lua_begin(L, g, "system call %s in %s", name, g->name);
     else
         pv_lua_begin(L, g, "system call %llu in %s", (unsigned long long)c->c.nr, g->name);
-    rc = pv_guest_syscall(g->g, &c->c, &c->r, &err);
+    rc = timed_syscall(pv_lua_of(L), g, c, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);

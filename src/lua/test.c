@@ -60,53 +60,103 @@ void pv_lua_fail_open_tests(struct pv_lua *pl, const char *msg)
         end_test(pl, PV_FAIL, PV_CLASS_LUA, msg);
 }
 
-/* test(name, fn): runs fn at once; true when it neither failed nor was skipped. */
+/* A sub-test has begun: it is in the list, which owns its name from here on. */
+static void begin_test(struct pv_lua *pl, const char *name)
+{
+    struct lua_test *t = &pl->tests[pl->n_open];
+
+    pv_lua_settle_findings(pl);
+    *t = (struct lua_test){.started = pv_now()};
+    t->name = pl->n_open ? pv_xasprintf("%s \xe2\x80\xba %s", pl->tests[pl->n_open - 1].name, name)
+                         : pv_xstrdup(name);
+    t->id = pv_result_test_begin(pl->env->result, t->name);
+    pl->command.words[0] = '\0';
+    pl->n_open++;
+    pl->n_tests++;
+}
+
+/* A test that used up its time has failed, whatever it made of that. */
+static bool end_well(struct pv_lua *pl)
+{
+    const struct lua_test *t = &pl->tests[pl->n_open - 1];
+    cleanup_free char *msg = NULL;
+
+    if (t->outcome != PV_OK || !t->deadline || pv_now() < t->deadline)
+        return end_test(pl, t->outcome, PV_CLASS_NONE, t->reason) == PV_OK;
+    msg = pv_xasprintf("timed out: it took %.3g s, its timeout is %.3g s",
+                       (double)(pv_now() - t->deadline + t->timeout_ns) / PV_NSEC_PER_SEC,
+                       (double)t->timeout_ns / PV_NSEC_PER_SEC);
+    end_test(pl, PV_FAIL, PV_CLASS_TIMEOUT, msg);
+    return false;
+}
+
+/* Runs the function at the top as the sub-test that was begun last; whether it passed. */
+static LJMP bool run_test(lua_State *L, int64_t timeout_ns)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    struct lua_test *t = &pl->tests[pl->n_open - 1];
+    enum pv_class outer = pl->error_cls, cls;
+    struct pv_err err;
+    bool passed = false;
+    int rc;
+
+    if (pl->n_open == 1 && pv_lua_reset_begin(L, &err) < 0) {
+        end_test(pl, PV_FAIL, pv_lua_err_class(&err), err.text);
+        return false;
+    }
+    t->timeout_ns = timeout_ns;
+    t->deadline = timeout_ns ? pv_deadline(timeout_ns) : 0;
+    lua_pushcfunction(L, pv_lua_msgh);
+    lua_insert(L, -2);
+    pv_lua_limit_changed(L);
+    rc = lua_pcall(L, 0, 0, -2);
+    cls = rc == LUA_ERRRUN ? pl->error_cls : PV_CLASS_LUA;
+    pl->error_cls = outer; /* a __close that runs tests is called between the handler and our caller */
+    if (rc == LUA_OK || pv_lua_is_skip(L, -1))
+        passed = end_well(pl);
+    else
+        end_test(pl, PV_FAIL, cls, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
+    pv_lua_limit_changed(L);
+    return passed;
+}
+
+/*
+ * test(name, options?, fn): runs fn at once; true when it neither failed nor was skipped.  One that --tag and
+ * --no-tag do not let run is as if it were not there.
+ */
 int pv_lua_test(lua_State *L)
 {
     struct pv_lua *pl = pv_lua_of(L);
     const char *name = pv_lua_check_cstring(L, 1, "the name of a test");
-    struct lua_test *t;
-    size_t depth = pl->n_open;
-    enum pv_class outer = pl->error_cls, cls;
-    struct pv_err err;
-    int rc;
+    int fn = lua_istable(L, 2) ? 3 : 2;
+    struct lua_test_opts opts = {0};
 
-    if (!lua_isfunction(L, 2))
-        pv_lua_raise(L, "test(\"%s\") needs a function as its second argument, got %s", name,
-                     lua_isnone(L, 2) ? "nothing" : luaL_typename(L, 2));
+    if (!lua_isfunction(L, fn))
+        pv_lua_raise(L, "test(\"%s\") needs a function as its %s argument, got %s", name,
+                     fn == 3 ? "third" : "second", lua_isnone(L, fn) ? "nothing" : luaL_typename(L, fn));
     if (pl->build)
         pv_lua_raise(L,
                      "test(\"%s\") does not belong into a fixture, whose script prepares a VM; to refuse it, "
                      "raise an error",
                      name);
-    if (depth == MAX_NESTED_TESTS)
+    if (fn == 3)
+        pv_lua_test_opts(L, 2, &opts);
+    if (pl->n_open == MAX_NESTED_TESTS)
         pv_lua_raise(L, "tests are nested more than %d deep", MAX_NESTED_TESTS);
-    lua_settop(L, 2);
+    lua_settop(L, fn);
     pl->touched = true;
-    pv_lua_settle_findings(pl);
-    t = &pl->tests[depth];
-    *t = (struct lua_test){.started = pv_now()};
-    t->name = depth ? pv_xasprintf("%s \xe2\x80\xba %s", pl->tests[depth - 1].name, name) : pv_xstrdup(name);
-    t->id = pv_result_test_begin(pl->env->result, t->name);
-    pl->command.words[0] = '\0';
-    pl->n_open++; /* from here on the list owns it */
-    pl->n_tests++;
-    if (depth == 0 && pv_lua_reset_begin(L, &err) < 0) {
-        end_test(pl, PV_FAIL, pv_lua_err_class(&err), err.text);
+    if (!pv_lua_test_selected(pl, &opts)) {
+        pl->n_deselected++;
         lua_pushboolean(L, false);
         return 1;
     }
-    lua_pushcfunction(L, pv_lua_msgh);
-    lua_pushvalue(L, 2);
-    rc = lua_pcall(L, 0, 0, 3);
-    cls = rc == LUA_ERRRUN ? pl->error_cls : PV_CLASS_LUA;
-    pl->error_cls = outer; /* a __close that runs tests is called between the handler and our caller */
-    if (rc == LUA_OK || pv_lua_is_skip(L, -1)) {
-        lua_pushboolean(L, end_test(pl, t->outcome, PV_CLASS_NONE, t->reason) == PV_OK);
+    begin_test(pl, name);
+    if (opts.slow && !pv_lua_slow_tests(pl)) {
+        end_test(pl, PV_SKIP, PV_CLASS_NONE, "slow; --slow-tests runs it");
+        lua_pushboolean(L, false);
         return 1;
     }
-    end_test(pl, PV_FAIL, cls, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message");
-    lua_pushboolean(L, false);
+    lua_pushboolean(L, run_test(L, opts.timeout_ns));
     return 1;
 }
 

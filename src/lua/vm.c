@@ -90,6 +90,8 @@ void pv_lua_end(lua_State *L, bool ok)
 {
     struct pv_lua *pl = pv_lua_of(L);
 
+    if (!ok && !pl->late_doing[0] && pv_lua_expired(pl))
+        snprintf(pl->late_doing, sizeof(pl->late_doing), "%s", pl->doing);
     pl->doing[0] = '\0';
     pv_lua_phase(pl, "");
     if (pl->n_steps > 0 && --pl->n_steps < PV_ARRAY_LEN(pl->steps))

@@ -24,6 +24,18 @@ static bool has_died(void *arg)
     return w->was_running && pv_guest_state(w->g->g) == PV_GUEST_DEAD;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* For the message, if the time of the sub-test is over. */
+static void was_waiting(struct pv_lua *pl, const char *what)
+{
+    if (!pl->late_doing[0] && pv_lua_expired(pl))
+        snprintf(pl->late_doing, sizeof(pl->late_doing), "%s", what);
+}
+
 /* The stack is: VM, function, options, description, memory, and the function's result. */
 enum { FN = 2, OPTIONS, DESC, MEMORY };
 
@@ -36,10 +48,12 @@ static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline
 
     snprintf(what, sizeof(what), "waiting for %s", lua_tostring(L, DESC));
     pv_result_phase(pl->env->result, what);
-    rc = pv_loop_run(pl->loop, has_died, w, deadline, &err);
+    rc = pv_loop_run(pl->loop, has_died, w, earlier(deadline, pv_lua_until(pl)), &err);
     pv_result_phase(pl->env->result, "");
     if (rc < 0)
         pv_lua_raise_err(L, &err);
+    was_waiting(pl, what);
+    pv_lua_check_expired(L);
 }
 
 /* Asks the guest for anything, because its answer says how it died. */
@@ -134,10 +148,12 @@ int pv_lua_sleep(lua_State *L)
     snprintf(what, sizeof(what), "sleeping for %.3g s", (double)ns / PV_NSEC_PER_SEC);
     pv_result_phase(pl->env->result, what);
     step = pv_result_step_begin(pl->env->result, NULL, PV_STEP_CALL, "sleeping");
-    rc = pv_loop_run(pl->loop, NULL, NULL, pv_deadline(ns), &err);
+    rc = pv_loop_run(pl->loop, NULL, NULL, earlier(pv_deadline(ns), pv_lua_until(pl)), &err);
     pv_result_step_end(pl->env->result, step, rc >= 0);
     pv_result_phase(pl->env->result, "");
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
+    was_waiting(pl, what);
+    pv_lua_check_expired(L);
     return 0;
 }
