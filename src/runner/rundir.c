@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/err.h"
@@ -19,7 +20,8 @@
 #define PREFIX "provium-"
 #define KEPT "kept"
 
-enum { MAX_DEPTH = 8 };
+/* Of the runs that are kept: so many, and no longer. */
+enum { MAX_DEPTH = 8, KEEP_RUNS = 10, KEEP_SECONDS = 7 * 24 * 3600 };
 
 /* What getdents64(2) fills in. */
 struct dent {
@@ -80,22 +82,81 @@ static bool same_dir(int fd, const char *path)
     return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static void collect_one(int base, const char *base_path, const char *name)
+/* A run's directory that was kept. */
+struct kept {
+    char name[sizeof(PREFIX) + 6];
+    int64_t ended; /* seconds since 1970 */
+};
+
+struct kept_list {
+    struct kept *v;
+    size_t n;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct kept *x = a, *y = b;
+
+    if (x->ended != y->ended)
+        return x->ended > y->ended ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* Ours, no link, and no run holds it: its descriptor, locked. */
+static int open_unused(int base, const char *name)
 {
     cleanup_close int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return;
-    if (faccessat(fd, KEPT, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return;
-    pv_debug("runner", "removing %s/%s, left over by a run that crashed", base_path, name);
+        return -1;
+    return pv_steal_fd(&fd);
+}
+
+static void remove_run(int base, int fd, const char *name, const char *why)
+{
+    pv_debug("runner", "removing %s, %s", name, why);
     empty_dir(fd, MAX_DEPTH);
     unlinkat(base, name, AT_REMOVEDIR);
 }
 
+/* Left by a crash: removed. Kept: noted. */
+static void collect_one(int base, const char *name, struct kept_list *kept)
+{
+    cleanup_close int fd = open_unused(base, name);
+    struct stat st;
+
+    if (fd < 0)
+        return;
+    if (fstatat(fd, KEPT, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        remove_run(base, fd, name, "left over by a run that crashed");
+        return;
+    }
+    kept->v = pv_xrealloc(kept->v, (kept->n + 1) * sizeof(*kept->v));
+    kept->v[kept->n].ended = st.st_mtime;
+    snprintf(kept->v[kept->n].name, sizeof(kept->v[0].name), "%s", name);
+    kept->n++;
+}
+
+/* What is older than a week, and all but the newest ones. */
+static void collect_kept(int base, const struct kept_list *kept)
+{
+    int64_t now = time(NULL);
+
+    for (size_t i = 0; i < kept->n; i++) {
+        cleanup_close int fd = -1;
+
+        if (i < KEEP_RUNS && now - kept->v[i].ended <= KEEP_SECONDS)
+            continue;
+        fd = open_unused(base, kept->v[i].name);
+        if (fd >= 0)
+            remove_run(base, fd, kept->v[i].name, "kept for long enough");
+    }
+}
+
 static void collect_stale(const char *base_path)
 {
+    struct kept_list kept = {0};
     DIR *dir = opendir(base_path);
     struct dirent *e;
 
@@ -103,8 +164,38 @@ static void collect_stale(const char *base_path)
         return;
     while ((e = readdir(dir)))
         if (!strncmp(e->d_name, PREFIX, sizeof(PREFIX) - 1) && strlen(e->d_name) == sizeof(PREFIX) + 5)
-            collect_one(dirfd(dir), base_path, e->d_name);
+            collect_one(dirfd(dir), e->d_name, &kept);
+    if (kept.n)
+        qsort(kept.v, kept.n, sizeof(*kept.v), newest_first);
+    collect_kept(dirfd(dir), &kept);
+    free(kept.v);
     closedir(dir);
+}
+
+/*
+ * Whoever may rename entries of the base directory could put something else in the place of ours.  A
+ * directory of another user (but root) can be changed by that one at will.
+ */
+static int check_base(const char *base, struct pv_err *err)
+{
+    struct stat st;
+
+    if (stat(base, &st) < 0)
+        return pv_err_sys(err, errno, "cannot use '%s' for temporary files", base);
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "temporary files cannot go to '%s': it belongs to another user (uid %u); set TMPDIR to a "
+            "directory of your own",
+            base, (unsigned)st.st_uid);
+    /* A user's own group is mostly that user alone. */
+    if ((st.st_mode & S_IWOTH || (st.st_mode & S_IWGRP && st.st_gid != getegid())) && !(st.st_mode & S_ISVTX))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "temporary files cannot go to '%s': others may write to it, and it is not sticky (mode "
+            "%04o); set TMPDIR to a directory of your own, or chmod +t it",
+            base, (unsigned)st.st_mode & 07777);
+    return 0;
 }
 
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
@@ -117,6 +208,8 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
     base = realpath(tmp, NULL);
     if (!base)
         return pv_err_sys(err, errno, "cannot use '%s' for temporary files", tmp);
+    if (check_base(base, err) < 0)
+        return -1;
     collect_stale(base);
     for (;;) {
         cleanup_close int fd = -1;

@@ -3,6 +3,7 @@
  * The directory of one run, ${TMPDIR:-/tmp}/provium-XXXXXX, with a subdirectory per test file for console
  * logs.  Held by a lock on its descriptor, which the processes of test files inherit, so that whoever finds
  * such a directory unlocked and without a file `kept` in it knows that its run crashed, and removes it.
+ * Of those that were kept the newest 10 stay, at most for 7 days.
  */
 #ifndef PV_RUNNER_RUNDIR_H
 #define PV_RUNNER_RUNDIR_H
@@ -22,7 +23,10 @@ struct pv_rundir {
         .path = "", .fd = -1 \
     }
 
-/* Makes it, and first removes what crashed runs of this user left. */
+/*
+ * Makes it (mode 0700), and first removes what crashed runs of this user left and what was kept for long
+ * enough. Refuses a place where another user could exchange it: class usage.
+ */
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err);
 
 /* keep: marks it as kept and leaves it; otherwise removes it with all that is in it. Twice is fine. */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "util/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runner/rundir.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+static char base[] = "/tmp/pv-rundir.XXXXXX";
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(base + strlen(base) - 6, "XXXXXX");
+    return mkdtemp(base) ? setenv("TMPDIR", base, 1) : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    chmod(base, 0700);
+    return pv_rm_rf(base);
+}
+
+/* A run that ended `days` ago; kept: it was kept, else it crashed. */
+static void make_run(const char *name, bool kept, int days)
+{
+    cleanup_free char *dir = pv_xasprintf("%s/%s", base, name), *log = pv_xasprintf("%s/log", dir),
+                      *mark = pv_xasprintf("%s/kept", dir);
+    struct timespec t[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = time(NULL) - days * 24 * 3600}};
+
+    assert_int_equal(mkdir(dir, 0700), 0);
+    close(open(log, O_CREAT | O_WRONLY, 0600));
+    if (!kept)
+        return;
+    close(open(mark, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(utimensat(AT_FDCWD, mark, t, 0), 0);
+}
+
+static bool there(const char *name)
+{
+    cleanup_free char *path = pv_xasprintf("%s/%s", base, name);
+
+    return access(path, F_OK) == 0;
+}
+
+static void open_and_close(bool keep)
+{
+    struct pv_rundir d = PV_RUNDIR_INIT;
+    struct pv_err err = PV_ERR_INIT;
+    struct stat st;
+
+    assert_int_equal(pv_rundir_open(&d, &err), 0);
+    assert_int_equal(stat(d.path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    pv_rundir_close(&d, keep);
+}
+
+static void what_is_old_goes(void **state)
+{
+    char name[32];
+
+    (void)state;
+    make_run("provium-crash1", false, 0);
+    make_run("provium-monday", true, 8);
+    make_run("provium-sunday", true, 6);
+    for (int i = 0; i < 12; i++) {
+        snprintf(name, sizeof(name), "provium-kept%02d", i);
+        make_run(name, true, 0);
+    }
+    make_run("provium-tooshrt", true, 30);
+    make_run("something", false, 0);
+    open_and_close(false);
+    assert_false(there("provium-crash1"));
+    assert_false(there("provium-monday"));
+    assert_false(there("provium-sunday")); /* twelve are newer */
+    assert_true(there("provium-kept00"));
+    assert_true(there("provium-kept09"));
+    assert_false(there("provium-kept10"));
+    assert_false(there("provium-kept11"));
+    assert_true(there("provium-tooshrt") && there("something")); /* no names of ours */
+}
+
+static void what_is_in_use_stays(void **state)
+{
+    cleanup_free char *dir = pv_xasprintf("%s/provium-in-use", base),
+                      *link = pv_xasprintf("%s/provium-linked", base);
+    cleanup_close int fd = -1;
+
+    (void)state;
+    make_run("provium-in-use", true, 30);
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    make_run("elsewhere", false, 0);
+    assert_int_equal(symlink("elsewhere", link), 0);
+    open_and_close(false);
+    assert_true(there("provium-in-use/log") && there("elsewhere/log"));
+    pv_close(&fd);
+    open_and_close(true);
+    assert_false(there("provium-in-use"));
+}
+
+static void no_place_that_others_may_change(void **state)
+{
+    struct pv_rundir d = PV_RUNDIR_INIT;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    assert_int_equal(chmod(base, 0777), 0);
+    assert_int_equal(pv_rundir_open(&d, &err), -1);
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_non_null(strstr(err.text, "others may write to it, and it is not sticky (mode 0777)"));
+    assert_int_equal(chmod(base, 01777), 0);
+    open_and_close(false);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(base, 12345, (gid_t)-1), 0);
+        assert_int_equal(pv_rundir_open(&d, &err), -1);
+        assert_non_null(strstr(err.text, "belongs to another user (uid 12345)"));
+        assert_int_equal(chown(base, 0, (gid_t)-1), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_old_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_in_use_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_place_that_others_may_change, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
