@@ -169,6 +169,27 @@ static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv
     pv_buf_addc(out, '\n');
 }
 
+/* Why the ones before the last failed. */
+static void attempts(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        const struct pv_attempt_report *a = &f->attempts[i];
+
+        pv_buf_addf(out, "    attempt %zu ... ", i + 1);
+        outcome(out, st, a->outcome);
+        pv_buf_addf(out, " (%.1fs)", (double)a->duration_ns / PV_NSEC_PER_SEC);
+        if (a->msg && *a->msg) {
+            pv_buf_adds(out, ": ");
+            clean(out, a->msg, "        ");
+        }
+        if (a->log) {
+            pv_buf_adds(out, "\n        \xe2\x86\x92 ");
+            clean(out, a->log, NULL);
+        }
+        pv_buf_addc(out, '\n');
+    }
+}
+
 static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
 {
     double seconds = (double)f->duration_ns / PV_NSEC_PER_SEC;
@@ -180,8 +201,15 @@ static void file_line(struct pv_buf *out, const struct pv_file_report *f, const 
         paint(out, st, YELLOW, "interrupted");
     } else if (pv_report_failed(f)) {
         outcome(out, st, PV_FAIL);
-        pv_buf_addf(out, " (%s%s%.1fs)", telling_class(f->cls) ? telling_class(f->cls) : "",
-                    telling_class(f->cls) ? ", " : "", seconds);
+        pv_buf_addf(out, " (%s%s", telling_class(f->cls) ? telling_class(f->cls) : "",
+                    telling_class(f->cls) ? ", " : "");
+        if (f->n_attempts)
+            pv_buf_addf(out, "%zu attempts, ", f->n_attempts + 1);
+        pv_buf_addf(out, "%.1fs)", seconds);
+    } else if (f->flaky) {
+        paint(out, st, YELLOW, "flaky");
+        pv_buf_addf(out, " (passed at attempt %zu, %zu test%s, %.1fs)", f->n_attempts + 1, f->n_tests,
+                    f->n_tests == 1 ? "" : "s", seconds);
     } else {
         outcome(out, st, f->outcome);
         if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
@@ -220,9 +248,11 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
 {
     bool failed = pv_report_failed(f);
 
-    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose) || (st->quiet && !failed))
+    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose) ||
+        (st->quiet && !failed && !f->flaky))
         return;
     file_line(out, f, st);
+    attempts(out, f, st);
     for (size_t i = 0; i < f->n_tests; i++) {
         sub_test(out, &f->tests[i], f->cls, st);
         findings(out, f, (uint32_t)i);
@@ -292,13 +322,15 @@ static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, 
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
                        const char *stopped_by, const struct pv_report_style *st)
 {
-    size_t passed = 0, failed = 0, skipped = 0, not_run = 0;
+    size_t passed = 0, failed = 0, flaky = 0, skipped = 0, not_run = 0;
 
     for (size_t i = 0; i < n; i++) {
         if (!files[i].ran || files[i].interrupted)
             not_run++;
         else if (pv_report_failed(&files[i]))
             failed++;
+        else if (files[i].flaky)
+            flaky++;
         else if (files[i].outcome == PV_SKIP || files[i].outcome == PV_TODO)
             skipped++;
         else
@@ -306,16 +338,54 @@ void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, s
     }
     if (!stopped_by)
         failed_logs(out, files, n);
-    if (failed || stopped_by)
+    if (failed || stopped_by || (flaky && st->fail_on_flaky))
         paint(out, st, RED, "FAIL:");
     else
         paint(out, st, GREEN, "OK:");
     pv_buf_addf(out, " %zu passed, %zu failed", passed, failed);
+    if (flaky)
+        pv_buf_addf(out, ", %zu flaky", flaky);
     if (skipped)
         pv_buf_addf(out, ", %zu skipped", skipped);
     if (not_run)
         pv_buf_addf(out, ", %zu not run to the end", not_run);
     if (stopped_by)
         pv_buf_addf(out, " (stopped by %s)", stopped_by);
+    pv_buf_addc(out, '\n');
+}
+
+struct took {
+    int64_t ns;
+    size_t at;
+};
+
+static int slowest_first(const void *a, const void *b)
+{
+    const struct took *x = a, *y = b;
+
+    if (x->ns != y->ns)
+        return x->ns > y->ns ? -1 : 1;
+    return x->at < y->at ? -1 : 1;
+}
+
+void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most)
+{
+    cleanup_free struct took *v = pv_xcalloc(n + 1, sizeof(*v));
+    size_t ran = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (files[i].ran)
+            v[ran++] = (struct took){files[i].duration_ns, i};
+    qsort(v, ran, sizeof(*v), slowest_first);
+    if (ran > most)
+        ran = most;
+    if (ran == 0)
+        return;
+    pv_buf_addf(out, "Slowest file%s:\n", ran == 1 ? "" : "s");
+    for (size_t i = 0; i < ran; i++) {
+        pv_buf_addf(out, "  %8.2fs  ", (double)v[i].ns / PV_NSEC_PER_SEC);
+        clean(out, files[v[i].at].name, NULL);
+        pv_buf_addc(out, '\n');
+    }
     pv_buf_addc(out, '\n');
 }

@@ -306,6 +306,8 @@ void pv_report_next_attempt(struct pv_file_report *f)
         a.msg = pv_xasprintf("%s: %s", t->name, t->msg ? t->msg : "failed");
     else
         a.msg = pv_xstrdup(f->msg ? f->msg : "");
+    if (f->n_logs)
+        a.log = pv_xstrdup(f->logs[0].path);
     next.attempts = pv_xrealloc(pv_steal(&f->attempts), next.n_attempts * sizeof(*next.attempts));
     next.attempts[f->n_attempts] = a;
     f->n_attempts = 0;
@@ -353,8 +355,10 @@ void pv_file_report_fini(struct pv_file_report *f)
     free_tests(f);
     free_consoles(f);
     free_steps(f);
-    for (size_t i = 0; i < f->n_attempts; i++)
+    for (size_t i = 0; i < f->n_attempts; i++) {
         free(f->attempts[i].msg);
+        free(f->attempts[i].log);
+    }
     free(f->attempts);
     for (size_t i = 0; i < f->n_logs; i++) {
         free(f->logs[i].vm);

@@ -72,6 +72,7 @@ struct pv_attempt_report {
     enum pv_outcome outcome;
     enum pv_class cls;
     char *msg; /* of the file, or of its first sub-test that failed */
+    char *log; /* path of its first console log; NULL: there is none */
     int64_t begin_ns, duration_ns;
 };
 
@@ -118,6 +119,7 @@ enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 struct pv_report_style {
     bool color, verbose;
     bool quiet; /* only files that failed */
+    bool fail_on_flaky;
     const char
         *rerun; /* "provium test --config x": what runs a file again, its path is added; NULL: not shown */
 };
@@ -145,5 +147,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
 /* "Failed test logs:" and the last line. stopped_by: "SIGINT" and the like when the run was, else NULL. */
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
                        const char *stopped_by, const struct pv_report_style *st);
+/* The slowest files, at most so many, and an empty line. */
+void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most);
 
 #endif

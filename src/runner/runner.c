@@ -252,6 +252,8 @@ static int run_all(struct runner *r, struct pv_err *err)
     pv_live_finish(r->live);
     remember(r);
     pv_buf_addc(&text, '\n');
+    if (r->o->durations)
+        pv_format_durations(&text, r->reports, r->n, r->o->durations);
     pv_format_summary(&text, r->reports, r->n, stopped_by(r), &r->style);
     pv_live_put(r->live, &text);
     flush_out(r);
@@ -290,9 +292,15 @@ static int run_and_report(struct runner *r, struct pv_err *err)
 
 static bool kept_any(const struct runner *r)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (pv_report_failed(&r->reports[i]) && r->reports[i].n_logs)
+    for (size_t i = 0; i < r->n; i++) {
+        const struct pv_file_report *f = &r->reports[i];
+
+        if (pv_report_failed(f) && f->n_logs)
             return true;
+        for (size_t k = 0; k < f->n_attempts; k++)
+            if (f->attempts[k].log)
+                return true;
+    }
     return false;
 }
 
@@ -318,15 +326,18 @@ static void tear_down(struct runner *r)
 
 int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o, struct pv_err *err)
 {
-    struct runner r = {
-        .files = files,
-        .o = o,
-        .style = {.color = o->color, .verbose = o->verbose, .quiet = o->quiet, .rerun = o->rerun},
-        .dir = PV_RUNDIR_INIT,
-        .signals = {.fd = -1},
-        .sigfd = -1,
-        .started = pv_now(),
-        .err = err};
+    struct runner r = {.files = files,
+                       .o = o,
+                       .style = {.color = o->color,
+                                 .verbose = o->verbose,
+                                 .quiet = o->quiet,
+                                 .fail_on_flaky = o->fail_on_flaky,
+                                 .rerun = o->rerun},
+                       .dir = PV_RUNDIR_INIT,
+                       .signals = {.fd = -1},
+                       .sigfd = -1,
+                       .started = pv_now(),
+                       .err = err};
     int rc;
 
     sigprocmask(SIG_BLOCK, NULL, &r.old_mask);
