@@ -444,7 +444,8 @@ static struct pv_run_info run_info(const struct test_cmd *c, const struct pv_sel
                                 .files = (const char *const *)s->all.v,
                                 .n_files = s->all.n,
                                 .selected = selected,
-                                .n_selected = s->files.n};
+                                .n_selected = s->files.n,
+                                .repeat = c->schedule.repeat};
 }
 
 /* Runs what was selected. */

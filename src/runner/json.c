@@ -158,6 +158,7 @@ void pv_json_run(struct pv_buf *out, const struct pv_run_info *info)
         add_strings(out, "selected", info->selected, info->n_selected);
     else
         add_str(out, "selected", NULL);
+    add_int(out, "repeat", info->repeat ? info->repeat : 1);
     pv_buf_adds(out, "}\n");
 }
 

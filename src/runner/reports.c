@@ -367,11 +367,12 @@ static void write_whole(struct pv_reports *rs, enum whole_kind k, const struct p
 
 static struct pv_run_end so_far(const struct pv_reports *rs)
 {
-    return (struct pv_run_end){
-        .totals = rs->totals,
-        .not_run = rs->info->n_selected > rs->totals.files ? rs->info->n_selected - rs->totals.files : 0,
-        .exit_code = -1,
-        .duration_ns = pv_now() - rs->started};
+    size_t all = rs->info->n_selected * (rs->info->repeat ? rs->info->repeat : 1);
+
+    return (struct pv_run_end){.totals = rs->totals,
+                               .not_run = all > rs->totals.files ? all - rs->totals.files : 0,
+                               .exit_code = -1,
+                               .duration_ns = pv_now() - rs->started};
 }
 
 /* ---- all of them ---- */

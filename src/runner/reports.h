@@ -49,6 +49,7 @@ struct pv_run_info {
     size_t n_files;
     const char *const *selected; /* names of those that this run runs; NULL: all */
     size_t n_selected;           /* their number, in either case */
+    unsigned repeat;             /* each is run so often, as "NAME (K of N)"; 0 or 1: once, as NAME */
 };
 
 /* testcase elements, which are sub-tests and what files say of themselves. */

@@ -21,11 +21,11 @@ assert lines[-1] == b'' or not whole, 'the last line is cut'
 lines = [json.loads(line.decode('utf-8', 'strict'), parse_constant=constant) for line in lines[:-1]]
 if lines:
     assert lines[0]['type'] == 'run' and lines[0]['schema'] == 'provium-report/1', lines[0]
-running, done = [], []
+running, done = set(), []
 for line in lines[1:]:
     assert not done or done[-1] is not None, 'a line behind the end'
     if line['type'] == 'file-begin':
-        running.append(line['file'])
+        running.add(line['file'])
     elif line['type'] == 'file':
         assert FILE <= set(line), FILE - set(line)
         if line['verdict'] != 'not-run':
@@ -39,7 +39,10 @@ for line in lines[1:]:
         done.append(None)
 if whole:
     assert done and done.pop() is None and not running, 'the end is missing'
-    assert sorted(done) == sorted(lines[0]['selected'] or lines[0]['files']), 'a file is missing'
+    wanted, n = lines[0]['selected'] or lines[0]['files'], lines[0]['repeat']
+    if n > 1:
+        wanted = ['%s (%d of %d)' % (name, i + 1, n) for name in wanted for i in range(n)]
+    assert sorted(done) == sorted(wanted), 'a file is missing'
     totals = lines[-1]['totals']
     assert totals['files'] + totals['not_run'] == len(done), totals
     assert totals['files'] == sum(totals[k] for k in ('passed', 'failed', 'skipped', 'interrupted', 'helpers')), totals

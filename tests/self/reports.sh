@@ -87,6 +87,30 @@ if grep -qi "parse error" log; then not_ok "TAP: $(grep -i 'parse error' log)"; 
 if prove -e "$PROVIUM test --tap -q" t/b-good.lua t/c-skip.lua >log 2>&1; then ok "TAP: prove runs test files"; else
     not_ok "TAP: prove runs test files: $(cat log)"; fi
 
+# Side by side, several times, and once more after a failure.
+mkdir p
+for i in 1 2 3; do cp t/b-good.lua p/$i.lua; done
+cat >p/flaky.lua <<'LUA'
+local f = io.open("tried") or io.open("tried", "w"):close() and fail("the first time")
+test("then it works", function() end)
+LUA
+echo 'test("never", function() fail("again") end)' >p/never.lua
+provium test $reports -p 3 --retries 1 p
+exits 1 "--retries"
+valid WHOLE "--retries"
+is "$(xmllint --xpath 'string(//testsuite[@name="flaky.lua"]/testcase[@name="(file)"]/flakyFailure/@type)' r/r.xml)" \
+    assertion "--retries: JUnit has what failed before"
+is "$(xmllint --xpath 'count(//testsuite[@name="never.lua"]/testcase/rerunFailure)' r/r.xml)" 1 \
+    "--retries: and what failed again"
+is "$(grep -c '"flaky":true' r/r.json)" 1 "--retries: JSON says flaky"
+rm tried
+"$PROVIUM" test --tap -q --retries 1 p/flaky.lua 2>err >tap
+is "$(tail -n 2 tap | head -n 1)" "# p/flaky.lua: flaky, passed at attempt 2" "--retries: TAP says flaky"
+provium test $reports -p 2 --repeat 3 p/1.lua p/2.lua
+exits 0 "--repeat"
+valid WHOLE "--repeat"
+is "$(wc -l <files.json)" 6 "--repeat: HTML has all rounds"
+
 # Where they go.
 "$PROVIUM" test -p 1 --json - t/b-good.lua >r/r.json 2>err
 is $? 0 "--json -"
