@@ -411,16 +411,16 @@ static void workers(void **state)
     struct pv_boot_opts boot = {0};
 
     (void)state;
-    w = pv_guest_spawn(g, false, &err);
+    w = pv_guest_spawn(g, false, 0, &err);
     if (!w)
         fail_msg("%s", err.text);
     assert_ptr_equal(pv_guest_parent(w), g);
     assert_null(pv_guest_parent(g));
     assert_int_equal(pv_guest_state(w), PV_GUEST_RUNNING);
-    assert_null(pv_guest_spawn(w, false, &err));
+    assert_null(pv_guest_spawn(w, false, 0, &err));
     has(&err, PV_E_USAGE, "only a VM has workers");
     assert_int_equal(pv_guest_boot(w, &boot, &err), -1);
-    assert_int_equal(pv_guest_shutdown(w, &err), -1);
+    assert_int_equal(pv_guest_shutdown(w, 0, &err), -1);
     assert_int_equal(pv_guest_ping(w, "x", 1, PING_LIMIT, &err), -1);
     has(&err, PV_E_GUEST_DIED, "worker 1 (pid 101) of vm");
     has(&err, PV_E_GUEST_DIED, "exited with status 1");
@@ -491,7 +491,7 @@ static void jobs(void **state)
     assert_int_equal(s.exit_code, -1);
     assert_string_equal(s.out.data, "out");
     pv_job_state_fini(&s);
-    assert_int_equal(pv_guest_job_kill(g, 7, &s, &err), 0);
+    assert_int_equal(pv_guest_job_kill(g, 7, 0, &s, &err), 0);
     assert_false(s.running);
     assert_int_equal(s.exit_code, 137);
     pv_job_state_fini(&s);

@@ -408,9 +408,9 @@ int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     }
 }
 
-int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
+int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
-    int64_t deadline = pv_guest_deadline(g, SHUTDOWN_LIMIT);
+    int64_t limit = timeout_ns ? timeout_ns : SHUTDOWN_LIMIT, deadline = pv_guest_deadline(g, limit);
     struct pv_err asked = PV_ERR_INIT;
     bool panicked;
 
@@ -429,7 +429,8 @@ int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err)
     if (pv_loop_run(g->env->loop, vm_ended, g->vm, deadline, err) < 0)
         return -1;
     if (pv_vm_state(g->vm) != PV_VM_ENDED && g->env->notice && deadline != g->env->until) {
-        cleanup_free char *line = pv_xasprintf("%s did not power off within 10 s and was killed", g->name);
+        cleanup_free char *line =
+            pv_xasprintf("%s did not power off within %.3g s and was killed", g->name, (double)limit / 1e9);
 
         g->env->notice(line, g->env->arg);
     }

@@ -49,7 +49,8 @@ struct pv_guest_env {
      */
     int (*take)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
     void (*give)(const char *vm, void *arg);
-    /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL. */
+    /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL.
+     */
     void (*reads)(const char *path, void *arg);
     /* A VM (no worker) has come to a state; for the runner. May be NULL. */
     void (*state)(const char *vm, enum pv_guest_state state, void *arg);
@@ -117,8 +118,9 @@ void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_b
  * for which the timeout does not count.
  */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);
-/* Asks the agent, waits 10 s, kills. Not running any more: nothing, 0. Not booted: class usage. */
-int pv_guest_shutdown(struct pv_guest *g, struct pv_err *err);
+/* Asks the agent, waits timeout_ns (0: 10 s), kills. Not running any more: nothing, 0. Not booted: class
+ * usage. */
+int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
 /* At once. Not running any more or not booted: nothing. */
 void pv_guest_kill(struct pv_guest *g);
 
@@ -179,6 +181,7 @@ struct pv_sys_ptr {
 
 struct pv_syscall {
     uint64_t nr, args[6];
+    const char *name; /* for messages; NULL: only the number is said */
     const struct pv_sys_buf *bufs;
     size_t n_bufs;
     const struct pv_sys_ptr *ptrs;
@@ -212,18 +215,20 @@ struct pv_job_state {
 };
 
 void pv_job_state_fini(struct pv_job_state *s);
-/* argv, env and cwd of x are used. */
+/* argv, env and cwd of x are used, and its timeout (0: 60 s) for the start. */
 int pv_guest_job_start(struct pv_guest *g, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
 /* wait_ns 0: only looks. An unknown job is class guest, ENOENT. */
 int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
                       struct pv_err *err);
-int pv_guest_job_kill(struct pv_guest *g, uint32_t job, struct pv_job_state *s, struct pv_err *err);
+/* timeout_ns 0: 60 s. */
+int pv_guest_job_kill(struct pv_guest *g, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
+                      struct pv_err *err);
 
 /*
  * A worker is a guest handle of its own kind: every call above works on it, but not boot, shutdown and spawn.
  * It is freed by pv_guest_free, which ends it; it must be freed before the guest that it came from.
  */
-struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, struct pv_err *err);
+struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err);
 /* NULL for a VM; the VM for a worker. */
 struct pv_guest *pv_guest_parent(const struct pv_guest *g);
 

@@ -71,7 +71,7 @@ int pv_guest_job_start(struct pv_guest *g, const struct pv_exec *x, struct pv_jo
         pv_call_begin(g, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
     pv_enc_command(&e, g, x);
-    return pv_call_finish(g, &j.c, &e, "background", LIMIT, err);
+    return pv_call_finish(g, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : LIMIT, err);
 }
 
 int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
@@ -87,7 +87,8 @@ int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct 
     return pv_call_finish(g, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - LIMIT ? wait_ns + LIMIT : 0, err);
 }
 
-int pv_guest_job_kill(struct pv_guest *g, uint32_t job, struct pv_job_state *s, struct pv_err *err)
+int pv_guest_job_kill(struct pv_guest *g, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
+                      struct pv_err *err)
 {
     struct job_call j = {.c = {.frame = state_frame}, .state = s};
     struct pv_enc e;
@@ -95,5 +96,5 @@ int pv_guest_job_kill(struct pv_guest *g, uint32_t job, struct pv_job_state *s, 
     if (pv_call_begin(g, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
-    return pv_call_finish(g, &j.c, &e, "job_kill", LIMIT, err);
+    return pv_call_finish(g, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : LIMIT, err);
 }

@@ -170,10 +170,13 @@ int pv_guest_syscall(struct pv_guest *g, const struct pv_syscall *c, struct pv_s
     struct syscall_call s = {.c = {.frame = sysret_frame}, .call = c, .r = r};
     struct pv_err e = PV_ERR_INIT;
     struct pv_enc enc;
-    char what[48];
+    char what[80];
 
     *r = (struct pv_sysret){0};
-    snprintf(what, sizeof(what), "syscall %" PRIu64, c->nr);
+    if (c->name)
+        snprintf(what, sizeof(what), "syscall %" PRIu64 " (%.40s)", c->nr, c->name);
+    else
+        snprintf(what, sizeof(what), "syscall %" PRIu64, c->nr);
     if (check(c, err) < 0 || pv_call_begin(g, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
         return -1;
     encode(&enc, c);

@@ -10,7 +10,6 @@
 #include "util/clock.h"
 
 #define SPAWN_LIMIT (30 * PV_NSEC_PER_SEC)
-#define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 
 struct spawn_call {
     struct pv_call c;
@@ -49,8 +48,9 @@ static struct pv_guest *worker_new(struct pv_guest *parent, const struct spawn_c
     return w;
 }
 
-struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, struct pv_err *err)
+struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err)
 {
+    int64_t deadline = pv_guest_deadline(g, timeout_ns ? timeout_ns : SPAWN_LIMIT);
     struct spawn_call s = {.c = {.frame = worker_frame}};
     struct pv_guest *w;
     struct pv_enc e;
@@ -62,10 +62,10 @@ struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, struct pv_err *
     if (pv_call_begin(g, &s.c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
         return NULL;
     pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
-    if (pv_call_finish(g, &s.c, &e, "spawn", SPAWN_LIMIT, err) < 0)
+    if (pv_call_finish(g, &s.c, &e, "spawn", timeout_ns ? timeout_ns : SPAWN_LIMIT, err) < 0)
         return NULL;
     w = worker_new(g, &s, thread);
-    if (pv_guest_connect(w, pv_guest_deadline(w, CONNECT_LIMIT), err) < 0) {
+    if (pv_guest_connect(w, deadline, err) < 0) {
         pv_err_wrap(err, "spawn on %s", g->name);
         pv_guest_free(w);
         return NULL;

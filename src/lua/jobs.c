@@ -9,10 +9,11 @@ static void state_fini(void *p)
     pv_job_state_fini(p);
 }
 
-/* vm:background(cmd, {env=, cwd=}?) */
+/* vm:background(cmd, {env=, cwd=, timeout=}?) */
 int pv_lua_vm_background(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"env", OPT_TABLE}, {"cwd", OPT_STRING}, {NULL, 0}};
+    static const struct lua_opt opts[] = {
+        {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
     struct lua_guest *g = pv_lua_check_vm(L, "background");
     struct exec_call *c = pv_lua_exec_new(L, 2, "background", opts);
     struct pv_job job;
@@ -117,17 +118,20 @@ int pv_lua_vm_job_wait(lua_State *L)
     return push_state(L, s);
 }
 
-/* vm:job_kill(job) */
+/* vm:job_kill(job, {timeout=}?) */
 int pv_lua_vm_job_kill(lua_State *L)
 {
     struct lua_guest *g = pv_lua_check_vm(L, "job_kill");
     uint32_t job = check_job(L, "job_kill");
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
+    int64_t timeout =
+        pv_lua_check_opts(L, 3, "job_kill", opts) ? pv_lua_opt_time(L, 3, "job_kill", "timeout", 0) : 0;
     struct pv_job_state *s = pv_lua_tmp(L, sizeof(*s), state_fini);
     struct pv_err err;
     int rc;
 
     pv_lua_begin(L, g, "killing job %u in %s", (unsigned)job, g->name);
-    rc = pv_guest_job_kill(g->g, job, s, &err);
+    rc = pv_guest_job_kill(g->g, job, timeout, s, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
 }

@@ -273,7 +273,7 @@ static int timed_syscall(struct pv_lua *pl, struct lua_guest *g, struct sys_call
 
 void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
 {
-    const char *name = sys_name(c->c.nr);
+    const char *name = c->c.name = sys_name(c->c.nr);
     struct pv_err err;
     int rc;
 

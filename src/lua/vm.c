@@ -98,14 +98,18 @@ void pv_lua_end(lua_State *L, bool ok)
         pv_result_step_end(pl->env->result, pl->steps[pl->n_steps], ok);
 }
 
+/* vm:shutdown({timeout=10}?) */
 static int vm_shutdown(lua_State *L)
 {
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
     struct lua_guest *g = pv_lua_check_vm(L, "shutdown");
+    int64_t timeout =
+        pv_lua_check_opts(L, 2, "shutdown", opts) ? pv_lua_opt_time(L, 2, "shutdown", "timeout", 0) : 0;
     struct pv_err err;
     int rc;
 
     pv_lua_begin(L, g, "shutting down %s", g->name);
-    rc = pv_guest_shutdown(g->g, &err);
+    rc = pv_guest_shutdown(g->g, timeout, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
@@ -254,7 +258,7 @@ static int provium_shutdown_all(lua_State *L)
         if (pv_guest_state(g->g) == PV_GUEST_CREATED || pv_guest_parent(g->g))
             continue;
         pv_lua_begin(L, g, "shutting down %s", g->name);
-        rc = pv_guest_shutdown(g->g, &err);
+        rc = pv_guest_shutdown(g->g, 0, &err);
         pv_lua_end(L, rc == 0);
         if (rc < 0 && first.cls == PV_E_NONE)
             first = err;
