@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_ROUNDS = 32 };
+enum { READ_ROUNDS = 32, PORT_PIECE = 4096 /* a port gives at most a page at a time */ };
 
 static uint8_t *map(size_t n)
 {
@@ -357,6 +357,8 @@ static void read_in(struct ag_mux *m)
         if (n <= 0)
             break;
         m->in_len += (size_t)n;
+        if (n < PORT_PIECE) /* all that there was; if not, poll says so */
+            break;
     }
     cut_packets(m);
 }

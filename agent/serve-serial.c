@@ -300,7 +300,7 @@ static void seek_rest(struct sup *s)
 
 static int timeout_ms(struct sup *s)
 {
-    int64_t due = INT64_MAX, now = ag_now();
+    int64_t due = INT64_MAX, now;
 
     if (s->mux.off) {
         s->off_ms = s->off_ms ? s->off_ms * 2 : 1;
@@ -314,7 +314,10 @@ static int timeout_ms(struct sup *s)
     for (size_t i = 0; i < PENDING_MAX; i++)
         if (s->pending[i].port && s->pending[i].due < due)
             due = s->pending[i].due;
-    return due == INT64_MAX ? -1 : due <= now ? 0 : (int)((due - now) / 1000000) + 1;
+    if (due == INT64_MAX)
+        return -1;
+    now = ag_now();
+    return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
 }
 
 enum { POLL_MAX = AG_MUX_POLL + 2 + FAMILIES_MAX };
@@ -340,7 +343,8 @@ static void turn(struct sup *s, const sigset_t *mask)
         }
     int r = ppoll(p, n, ms < 0 ? NULL : &ts, mask);
 
-    reap(s);
+    if (ag_children_ended()) /* asked first, so that none is missed */
+        reap(s);
     if (r < 0)
         return;
     for (size_t i = life_n; i < n; i++)
@@ -350,7 +354,8 @@ static void turn(struct sup *s, const sigset_t *mask)
         }
     while (p[mux_n].revents && take_offer(s))
         ;
-    drop_pending(s, ag_now());
+    if (ms >= 0)
+        drop_pending(s, ag_now());
     ag_mux_turn(&s->mux, p, who, mux_n);
     seek_rest(s);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -163,10 +164,21 @@ static int reap(const struct ag_world *w)
     return n;
 }
 
-/* SIGCHLD only has to interrupt the poll. */
+static volatile sig_atomic_t child_ended;
+
+/* SIGCHLD mostly has to interrupt the poll. */
 static void on_child(int sig)
 {
     (void)sig;
+    child_ended = true;
+}
+
+bool ag_children_ended(void)
+{
+    bool ended = child_ended;
+
+    child_ended = false;
+    return ended;
 }
 
 /* ... which waits with an empty mask. */
@@ -179,6 +191,19 @@ static void catch_children(void)
     sigaddset(&block, SIGCHLD);
     sigprocmask(SIG_SETMASK, &block, NULL);
     sigaction(SIGCHLD, &chld, NULL);
+}
+
+/*
+ * All bytes pass through the multiplexer, whatever a command does: the largest share of the CPU that there
+ * is. But it does not preempt at each wake-up, as real-time would: then each page of a large file costs two
+ * switches, and twice the time.  What it forks has the usual priority.
+ */
+static void batch_first(void)
+{
+    const struct sched_param p = {.sched_priority = 0};
+
+    setpriority(PRIO_PROCESS, 0, -20);
+    syscall(SYS_sched_setscheduler, 0, SCHED_BATCH | SCHED_RESET_ON_FORK, &p);
 }
 
 void ag_serve_main(const struct ag_serve *s, char **argv)
@@ -206,7 +231,7 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
     ag_world_init(&w);
     w.table = ag_table_new();
     if (s->port_fd >= 0) {
-        ag_urgent(true); /* all bytes pass through it, whatever a command does */
+        batch_first();
         ag_serve_serial(s->port_fd, &w);
     }
     for (;;) {

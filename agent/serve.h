@@ -3,6 +3,7 @@
 #ifndef PV_AGENT_SERVE_H
 #define PV_AGENT_SERVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ag_serve {
@@ -30,6 +31,8 @@ _Noreturn void ag_serve_main(const struct ag_serve *s, char **argv);
  */
 struct ag_world;
 _Noreturn void ag_serve_serial(int port_fd, struct ag_world *w);
+/* True when a SIGCHLD has come since it was asked last. */
+bool ag_children_ended(void);
 /*
  * From a session that is about to make a worker: one end of a socket pair goes to the multiplexer, which
  * gives it to the first who connects to *port, and closes it when nobody has after 10 s.  The other end, or
