@@ -1,0 +1,75 @@
+-- Snapshots of a VM, clones, and wrong uses of both.
+
+local vm = provium.create("minimal")
+vm:boot({ memory = "256M", transport = "serial", disks = { { path = "build/test-images/root.ext4", snapshot = true } } })
+vm:mount_vfs()
+assert(vm:exec("mkdir /disk /mnt && mount -t ext4 /dev/vda /disk && echo before >/disk/f && echo before >/tmp/f && sync").ok)
+local before = vm:snapshot()
+
+-- What is to be as before: mounts, files in memory, every byte of the disk as the guest sees it.
+local function state(v)
+    return v:exec("cat /proc/mounts /tmp/f /disk/f; ls /mnt; echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/vda").stdout.value
+end
+local want = state(vm)
+
+test("what was changed is as before, 10 times in a row", function()
+    for i = 1, 10 do
+        assert(vm:exec(("echo %d >/tmp/f; echo %d >/disk/f; mount -t tmpfs none /mnt; touch /mnt/x; sync"):format(i, i)).ok)
+        assert(vm:exec("dd if=/dev/urandom of=/disk/big bs=64k count=16 conv=fsync 2>/dev/null; umount /disk").ok)
+        vm:restore(before)
+        assert_eq(want, state(vm))
+    end
+end)
+
+test("a killed one comes back", function()
+    vm:kill()
+    assert_error(function() vm:exec("true") end, "killed")
+    vm:restore(before)
+    assert_eq(want, state(vm))
+end)
+
+test("clones", function()
+    vm:write_file("/tmp/f", "now\n")
+    local now, then_ = vm:clone(), vm:clone(before)
+    assert_eq("now\n", now:read_file("/tmp/f"))
+    assert_eq("before\n", then_:read_file("/tmp/f"))
+    now:write_file("/tmp/f", "clone\n")
+    assert_eq("now\n", vm:read_file("/tmp/f"))
+    now:restore(before)
+    assert_eq("before\n", now:read_file("/tmp/f"))
+    local other = now:clone()
+    assert_eq("before\n", other:read_file("/tmp/f"))
+    now:kill()
+    then_:kill()
+    other:kill()
+end)
+
+test("workers of the time before are over", function()
+    local w = vm:spawn()
+    assert_eq(0, w:exec("true").exit_code)
+    vm:restore(before)
+    assert_error(function() w:exec("true") end, "killed")
+    assert_eq(0, vm:spawn():exec("true").exit_code)
+end)
+
+test("wrong uses", function()
+    assert_error(function() vm:restore() end, "restore needs what vm:snapshot%(%) returned, got nothing")
+    assert_error(function() vm:restore("x") end, 'got string "x"')
+    assert_error(function() vm:restore(before, { timout = 1 }) end, "did you mean 'timeout'")
+    local fresh = provium.create("minimal")
+    assert_error(function() fresh:snapshot() end, "not booted")
+    assert_error(function() fresh:clone() end, "not booted")
+    assert_error(function() fresh:restore(before) end, "which vm%d+ is no clone of")
+    fresh:boot()
+    assert_error(function() fresh:snapshot() end, 'transport = "serial"')
+    fresh:kill()
+    local closed
+    do
+        local s <close> = vm:snapshot()
+        closed = s
+    end
+    assert_contains(tostring(closed), "closed")
+    assert_error(function() vm:restore(closed) end, "was closed")
+    assert_contains(tostring(before), "snapshot of vm1")
+    assert_error(function() vm:spawn():snapshot() end, "a worker has no method 'snapshot'")
+end)
