@@ -323,6 +323,8 @@ int pv_lua_fixture(lua_State *L)
     if (pv_lua_check_opts(L, 2, "fixture", opts))
         r->timeout = pv_lua_opt_time(L, 2, "fixture", "timeout", DEFAULT_TIMEOUT);
     r->deadline = pv_deadline(r->timeout);
+    if (pv_lua_until(pl) < r->deadline)
+        r->deadline = pv_lua_until(pl);
     r->script = pv_lua_fixture_find(pl, name, &err);
     if (!r->script)
         return pv_lua_raise_err(L, &err);

@@ -3,6 +3,7 @@
 provium.reset_between_tests = true
 local vm = provium.create("minimal")
 vm:boot({ memory = "256M" })
+vm:mount_vfs()
 vm:write_file("/tmp/n", "0")
 local made, runs = nil, 0
 

@@ -1,14 +1,17 @@
 -- Snapshots of a VM, clones, and wrong uses of both.
 
 local vm = provium.create("minimal")
-vm:boot({ memory = "256M", transport = "serial", disks = { { path = "build/test-images/root.ext4", snapshot = true } } })
+vm:boot({ memory = "256M", transport = "serial", disks = {
+    { path = "build/test-images/root.ext4", snapshot = true },
+    { path = "build/test-images/root.squashfs", snapshot = true },
+} })
 vm:mount_vfs()
-assert(vm:exec("mkdir /disk /mnt && mount -t ext4 /dev/vda /disk && echo before >/disk/f && echo before >/tmp/f && sync").ok)
+assert(vm:exec("mkdir -p /disk /mnt && mount -t ext4 /dev/vda /disk && echo before >/disk/f && echo before >/tmp/f && sync").ok)
 local before = vm:snapshot()
 
--- What is to be as before: mounts, files in memory, every byte of the disk as the guest sees it.
+-- What is to be as before: mounts, files in memory and on a disk, every byte of a disk that no file system is on.
 local function state(v)
-    return v:exec("cat /proc/mounts /tmp/f /disk/f; ls /mnt; echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/vda").stdout.value
+    return v:exec("echo 3 >/proc/sys/vm/drop_caches; cat /proc/mounts /tmp/f /disk/f; ls /mnt; sha256sum /dev/vdb").stdout.value
 end
 local want = state(vm)
 
@@ -16,6 +19,8 @@ test("what was changed is as before, 10 times in a row", function()
     for i = 1, 10 do
         assert(vm:exec(("echo %d >/tmp/f; echo %d >/disk/f; mount -t tmpfs none /mnt; touch /mnt/x; sync"):format(i, i)).ok)
         assert(vm:exec("dd if=/dev/urandom of=/disk/big bs=64k count=16 conv=fsync 2>/dev/null; umount /disk").ok)
+        assert(vm:exec("dd if=/dev/urandom of=/dev/vdb bs=64k seek=3 count=8 conv=fsync 2>/dev/null").ok)
+        assert_ne(want, state(vm))
         vm:restore(before)
         assert_eq(want, state(vm))
     end
