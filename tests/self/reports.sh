@@ -161,7 +161,7 @@ is "$(xmllint --xpath 'count(//skipped[@type="interrupted"])' r/r.xml)" 1 "SIGIN
 is "$(tail -n 1 r/r.json | grep -c '"exit_code":130,"stopped_by":"SIGINT"')" 1 "SIGINT: JSON says so"
 clean SIGINT
 rm k/105.lua
-for i in $(seq 12); do
+for i in $(seq 8); do
     rm -f r/*
     "$PROVIUM" test -p 1 $reports k >out 2>err &
     top=$!
