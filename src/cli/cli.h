@@ -15,6 +15,7 @@ int pv_cli_error(const struct pv_err *err);
 
 int pv_cmd_test(int argc, char **argv);
 int pv_cmd_doctor(int argc, char **argv);
+int pv_cmd_fixture(int argc, char **argv);
 int pv_cmd_version(int argc, char **argv);
 
 #endif

@@ -101,7 +101,12 @@ static const struct {
     {"x = \"\xff\xfe\"\n", 1, {"provium.toml:1:"}},
     {"a = \"unterminated\n", 1, {"provium.toml:1:"}},
     /* the top level */
-    {"[provium]\nx = 1\n", 1, {"'provium'", "not known", "[profile.NAME]"}},
+    {"[proviun]\nx = 1\n", 1, {"'proviun'", "not known", "[profile.NAME]", "'provium'"}},
+    {"[provium]\nx = 1\n", 2, {"[provium]", "'x' is not known", "cache_size"}},
+    {"[provium]\ncache_sise = \"1G\"\n", 2, {"did you mean 'cache_size'?"}},
+    {"[provium]\ncache_size = 20\n", 2, {"'cache_size' is not a string", "\"20G\""}},
+    {"[provium]\ncache_size = \"much\"\n", 2, {"'cache_size'", "much"}},
+    {"provium = 1\n", 1, {"'provium' is not a table"}},
     {"[profiles.a]\nkernel = \"bzImage\"\n", 1, {"'profiles'", "did you mean 'profile'"}},
     {"kernel = \"bzImage\"\n", 1, {"key 'kernel'", "[profile.NAME]"}},
     {"profile = \"a\"\n", 1, {"'profile' is not a table"}},
@@ -376,6 +381,21 @@ static void test_hostile_toml(void **state)
     assert_null(pv_toml_parse("a = \"\0\"", 7, "f.toml", &err));
 }
 
+static void test_cache_size(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_config *c = load(MIN "[provium]\ncache_size = \"3G\"\n", false, &err);
+
+    (void)state;
+    assert_non_null(c);
+    assert_int_equal(c->cache_size, UINT64_C(3) << 30);
+    pv_config_free(c);
+    c = load(MIN, false, &err);
+    assert_non_null(c);
+    assert_int_equal(c->cache_size, UINT64_C(20) << 30);
+    pv_config_free(c);
+}
+
 static void test_accel_names(void **state)
 {
     enum pv_accel a = PV_ACCEL_AUTO;
@@ -394,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_default),      cmocka_unit_test(test_unknown_profile),
         cmocka_unit_test(test_search),       cmocka_unit_test(test_guest_dir),
         cmocka_unit_test(test_hostile_toml), cmocka_unit_test(test_accel_names),
+        cmocka_unit_test(test_cache_size),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

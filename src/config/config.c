@@ -166,27 +166,65 @@ static int read_profile(struct pv_config *c, const struct pv_config_at *at, cons
     return 0;
 }
 
+static int read_profiles(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
+                         const char *guest_dir, struct pv_err *err)
+{
+    for (size_t i = 0; i < t->n_items; i++)
+        if (read_profile(c, at, &t->items[i], guest_dir, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* [provium]: what is no profile's. */
+static int read_provium(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
+                        struct pv_err *err)
+{
+    static const char *const known[] = {"cache_size", NULL};
+
+    for (size_t i = 0; i < t->n_items; i++) {
+        const struct pv_toml *v = &t->items[i];
+        const char *near = pv_nearest(v->key, known);
+        struct pv_err why = PV_ERR_INIT;
+
+        if (strcmp(v->key, "cache_size") != 0)
+            return pv_err_set(err, PV_E_USAGE,
+                              "%s:%d: [provium]: key '%.64s' is not known%s%s%s (expected: cache_size)",
+                              at->file, v->line, v->key, near ? "; did you mean '" : "", near ? near : "",
+                              near ? "'?" : "");
+        if (v->type != PV_TOML_STRING || strlen(v->str) != v->str_len)
+            return pv_err_set(
+                err, PV_E_USAGE,
+                "%s:%d: [provium]: key 'cache_size' is not a string; expected a size such as \"20G\"",
+                at->file, v->line);
+        if (pv_parse_size(v->str, &c->cache_size, &why) < 0)
+            return pv_err_set(err, PV_E_USAGE, "%s:%d: [provium]: key 'cache_size': %s", at->file, v->line,
+                              why.text);
+    }
+    return 0;
+}
+
 static int read_top(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *root,
                     const char *guest_dir, struct pv_err *err)
 {
-    static const char *const known[] = {"profile", NULL};
+    static const char *const known[] = {"profile", "provium", NULL};
 
     for (size_t i = 0; i < root->n_items; i++) {
         const struct pv_toml *t = &root->items[i];
         const char *near = pv_nearest(t->key, known);
+        bool profile = !strcmp(t->key, "profile"), provium = !strcmp(t->key, "provium");
 
-        if (strcmp(t->key, "profile") != 0)
-            return pv_err_set(err, PV_E_USAGE,
-                              "%s:%d: %s '%.64s' is not known%s%s%s; expected tables called [profile.NAME]",
-                              at->file, t->line, t->type == PV_TOML_TABLE ? "table" : "key", t->key,
-                              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        if (!profile && !provium)
+            return pv_err_set(
+                err, PV_E_USAGE,
+                "%s:%d: %s '%.64s' is not known%s%s%s; expected tables called [profile.NAME], or [provium]",
+                at->file, t->line, t->type == PV_TOML_TABLE ? "table" : "key", t->key,
+                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         if (t->type != PV_TOML_TABLE)
-            return pv_err_set(err, PV_E_USAGE,
-                              "%s:%d: 'profile' is not a table; expected tables called [profile.NAME]",
-                              at->file, t->line);
-        for (size_t j = 0; j < t->n_items; j++)
-            if (read_profile(c, at, &t->items[j], guest_dir, err) < 0)
-                return -1;
+            return pv_err_set(err, PV_E_USAGE, "%s:%d: '%s' is not a table; expected %s", at->file, t->line,
+                              t->key,
+                              profile ? "tables called [profile.NAME]" : "[provium] and keys below it");
+        if ((profile ? read_profiles(c, at, t, guest_dir, err) : read_provium(c, at, t, err)) < 0)
+            return -1;
     }
     return 0;
 }
@@ -258,6 +296,7 @@ struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct
 {
     struct pv_config *c = pv_xcalloc(1, sizeof(*c));
 
+    c->cache_size = PV_CACHE_SIZE;
     if (locate(c, path, err) < 0 || (c->path && read_config(c, guest_dir, err) < 0)) {
         pv_config_free(c);
         return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provium.toml: profiles.  Parsed by toml++ behind config_toml.cc; checked here by one table of keys.
+ * provium.toml: profiles, and [provium].  Parsed by toml++ behind config_toml.cc; checked here by one table
+ * of keys.
  *
  * Every error is class usage and names FILE:LINE, the key, what was there and what is expected.
  */
@@ -47,7 +48,10 @@ struct pv_config {
     char *dir;  /* project root: directory of that file, else the working directory */
     struct pv_profile *profiles;
     size_t n_profiles;
+    uint64_t cache_size; /* bytes that all fixtures in the cache may occupy together; 20 GiB by default */
 };
+
+#define PV_CACHE_SIZE (UINT64_C(20) << 30)
 
 /*
  * Loads `path`, or when it is NULL searches provium.toml from the working directory upward; none found is

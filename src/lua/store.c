@@ -42,7 +42,7 @@ static struct lua_store *open_store(struct pv_lua *pl, struct pv_err *err)
 
     if (pl->store)
         return pl->store;
-    s = pv_store_open(PV_STORE_SIZE, err);
+    s = pv_store_open(pl->env->config ? pl->env->config->cache_size : PV_STORE_SIZE, err);
     if (!s)
         return NULL;
     pl->store = pv_xcalloc(1, sizeof(*pl->store));
@@ -165,15 +165,9 @@ int pv_lua_store_verify(struct lua_entry *e, struct pv_err *err)
 
 void pv_lua_store_drop(struct pv_lua *pl, struct lua_entry *e)
 {
-    struct pv_fixture_list list = {0};
-
+    (void)pl;
     e->dropped = true;
-    if (pv_store_list(pl->store->s, &list, NULL) < 0)
-        return;
-    for (size_t i = 0; i < list.n; i++)
-        if (!strcmp(list.v[i].key, pv_entry_key(e->e)))
-            pv_store_remove(pl->store->s, list.v[i].entry, NULL);
-    pv_fixture_list_free(&list);
+    pv_entry_discard(e->e);
 }
 
 static int blob_fd(const char *name, void *arg)
