@@ -22,6 +22,7 @@
 #include "runner/lease.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/path.h"
 
 #define DEFAULT_TIMEOUT (300 * PV_NSEC_PER_SEC)
 
@@ -334,4 +335,79 @@ int pv_lua_fixture(lua_State *L)
     *handle = pv_lua_add_vm(pl, get_vm(L, r));
     request_fini(r); /* now: the entry may go, and the collector may be late */
     return 1;
+}
+
+/* ---- provium fixture build ---- */
+
+char *pv_lua_fixture_name(const char *script)
+{
+    const char *name = script, *at, *base;
+    size_t n;
+
+    for (at = strstr(script, "/fixtures/"); at; at = strstr(at + 1, "/fixtures/"))
+        name = at + strlen("/fixtures/");
+    base = name == script ? pv_path_basename(script) : name;
+    n = strlen(base);
+    return pv_xstrndup(base, n > 4 && !strcmp(base + n - 4, ".lua") ? n - 4 : n);
+}
+
+/* What build_one is asked for. */
+struct build_order {
+    const char *name, *script; /* absolute, without links */
+    bool rebuild;
+};
+
+static int build_one(lua_State *L)
+{
+    const struct build_order *o = lua_touserdata(L, 1);
+    struct pv_lua *pl = pv_lua_of(L);
+    struct request *r = pv_lua_tmp(L, sizeof(*r), request_fini);
+    struct pv_err err;
+    int rc;
+
+    /* no deadline but the one that the runner keeps */
+    *r = (struct request){.pl = pl,
+                          .name = o->name,
+                          .script = pv_xstrdup(o->script),
+                          .timeout = PV_FOREVER,
+                          .deadline = PV_FOREVER};
+    r->f = (struct pv_fixture_script){o->name, r->script};
+    if (o->rebuild && pv_lua_store_forget(pl, &r->f, &err) < 0)
+        return pv_lua_raise_err(L, &err);
+    rc = obtain(L, r, &err);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    return rc == 0 ? raise_outcome(L, r) : 0;
+}
+
+int pv_lua_build_fixture(const struct pv_lua_env *env, const char *script, bool rebuild)
+{
+    cleanup_free char *path = realpath(script, NULL), *name = pv_lua_fixture_name(script), *msg = NULL;
+    struct build_order o = {.name = name, .script = path ? path : script, .rebuild = rebuild};
+    struct pv_lua pl = {.env = env, .path = script, .dir = pv_path_dirname(script)};
+    struct pv_err err = PV_ERR_INIT;
+    enum pv_outcome outcome = PV_OK;
+    enum pv_class cls = PV_CLASS_NONE;
+    lua_State *L = pv_lua_open(&pl, &err);
+
+    if (!L) {
+        pv_result_file(env->result, PV_FAIL, PV_CLASS_HARNESS, err.text);
+        return 1;
+    }
+    lua_pushcfunction(L, pv_lua_msgh);
+    lua_pushcfunction(L, build_one);
+    lua_pushlightuserdata(L, &o);
+    if (lua_pcall(L, 1, 0, 1) != LUA_OK) {
+        bool left = pv_lua_is_skip(L, -1);
+
+        outcome = left ? pl.outcome : PV_FAIL;
+        cls = left ? PV_CLASS_NONE : pl.error_cls;
+        msg = left ? (pl.reason ? pv_xstrdup(pl.reason) : NULL) : pv_xstrdup(lua_tostring(L, -1));
+    }
+    if (outcome == PV_FAIL)
+        pv_lua_send_tails(&pl, PV_NO_TEST);
+    pv_lua_close(&pl, L);
+    fflush(stdout);
+    pv_result_file(env->result, outcome, cls, msg);
+    return outcome == PV_FAIL;
 }

@@ -39,4 +39,13 @@ struct pv_lua_env {
  */
 int pv_lua_run_file(const struct pv_lua_env *env, const char *path);
 
+/*
+ * The same for a fixture: `script` is its fixtures/NAME.lua.  It is built, or waited for when another process
+ * builds it, unless an entry is there that still holds; rebuild: entries that are there are forgotten first.
+ * A script that calls skip() or todo() says so.
+ */
+int pv_lua_build_fixture(const struct pv_lua_env *env, const char *script, bool rebuild);
+/* "NAME" of ".../fixtures/NAME.lua"; the caller frees. */
+char *pv_lua_fixture_name(const char *script);
+
 #endif

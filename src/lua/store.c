@@ -170,6 +170,14 @@ void pv_lua_store_drop(struct pv_lua *pl, struct lua_entry *e)
     pv_entry_discard(e->e);
 }
 
+int pv_lua_store_forget(struct pv_lua *pl, const struct pv_fixture_script *f, struct pv_err *err)
+{
+    struct lua_store *st = open_store(pl, err);
+    struct pv_fixture_id id = id_of(pl, f);
+
+    return st ? pv_store_forget(st->s, &id, err) : -1;
+}
+
 static int blob_fd(const char *name, void *arg)
 {
     return pv_entry_fd(arg, name);

@@ -32,6 +32,8 @@ int pv_lua_store_get(struct pv_lua *pl, const struct pv_fixture_script *f, struc
 int pv_lua_store_verify(struct lua_entry *e, struct pv_err *err);
 /* Takes it out of the store; VMs that were resumed from it go on. */
 void pv_lua_store_drop(struct pv_lua *pl, struct lua_entry *e);
+/* Takes all entries of the fixture out of the store, and those that were made from them. */
+int pv_lua_store_forget(struct pv_lua *pl, const struct pv_fixture_script *f, struct pv_err *err);
 /* Its machine, borrowed; NULL: class host, it makes no sense. */
 struct pv_snapshot *pv_lua_store_snapshot(struct pv_lua *pl, struct lua_entry *e, struct pv_err *err);
 
