@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The pool with real VMs: many files that boot one each under --mem never use more together (looked at from
+# outside, by what every QEMU was started with); files that wait for each other all pass; a VM that is too large
+# is refused at once; without --mem the host keeps its spare.
+. "$(dirname "$0")/lib.sh"
+files=${FILES:-8}
+export XDG_CACHE_HOME=$work/cache
+mkdir "$work/one" "$work/two"
+: >"$work/provium.toml" # the default guest needs nothing of it
+for i in $(seq "$files"); do
+    cat >"$work/one/f$i.lua" <<'LUA'
+local vm = provium.create()
+vm:boot{memory = "128M"}
+test("runs", function() assert_eq("hi\n", vm:exec("echo hi").stdout) end)
+LUA
+done
+
+# limited NAME MiB LEAST ARGUMENTS...: runs it, looking all the time; at least LEAST MiB must have been seen in use.
+limited() {
+    local name=$1 limit=$2 least=$3 most samples top code
+    shift 3
+    "$PROVIUM" test --config "$work/provium.toml" "$@" >"$work/out" 2>&1 &
+    top=$!
+    read -r most samples < <(python3 tests/e2e/vm-memory.py "$top" "PROVIUM_E2E_MARK=$work")
+    wait "$top"
+    code=$?
+    is "$name: exit code" $code 0
+    [ $code = 0 ] || cat "$work/out"
+    if [ "$most" -le "$limit" ] && [ "$most" -ge "$least" ]; then
+        good "$name: at most $most MiB of $limit in use, $samples samples"
+    else
+        bad "$name: $most MiB in use, expected $least to $limit"
+    fi
+    check_nothing_left "$name"
+}
+
+limited "one VM each" 384 256 --mem 384M "$work/one"
+limited "one VM each, by CPUs" 256 128 --cpus 2 -p 4 "$work/one/f1.lua" "$work/one/f2.lua" "$work/one/f3.lua"
+
+# Each holds one VM when it asks for the other: whoever is first, only one of them can have both.
+for f in a b; do
+    cat >"$work/two/$f.lua" <<'LUA'
+local x, y = provium.create(), provium.create()
+x:boot{memory = "128M"}
+provium.sleep(0.5)
+y:boot{memory = "128M"}
+test("both run", function() assert_eq("hi\n", x:exec("echo hi").stdout) assert(y:exec("true").ok) end)
+LUA
+done
+limited "two VMs each, room for two" 256 256 --mem 256M "$work/two"
+contains "two VMs each: the one that gave way is told" "$work/out" "is started again from its beginning: it and other files waited"
+contains "two VMs each: both pass" "$work/out" "OK: 2 passed, 0 failed"
+
+echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
+"$PROVIUM" test --config "$work/provium.toml" --mem 256M "$work/two/large.lua" >"$work/out" 2>&1
+is "too large: exit code" $? 1
+contains "too large: the numbers" "$work/out" "300M of memory are wanted, more than --mem gives to all VMs together: 256M"
+rm -rf "${TMPDIR:?}"/provium-*
+exit $status
