@@ -91,6 +91,13 @@ static void look_vsock(struct doctor *d, struct row *r)
         set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
 }
 
+/* What a VM that is saved and resumed talks over. */
+static void look_saved(struct doctor *d, struct row *r)
+{
+    (void)d;
+    set(r, OK, NULL, "virtio-serial: a vhost-user device can not be saved");
+}
+
 static void look_guest(struct doctor *d, struct row *r)
 {
     if (!d->guest_dir)
@@ -164,9 +171,9 @@ static const struct {
     const char *name;
     void (*look)(struct doctor *d, struct row *r);
 } parts[] = {
-    {"QEMU", look_qemu},           {"accelerator", look_accel},    {"vsock", look_vsock},
-    {"default guest", look_guest}, {"configuration", look_config}, {"kernel", look_kernel},
-    {"cache", look_cache},         {"memory", look_memory},
+    {"QEMU", look_qemu},       {"accelerator", look_accel},   {"vsock", look_vsock},
+    {"saved VMs", look_saved}, {"default guest", look_guest}, {"configuration", look_config},
+    {"kernel", look_kernel},   {"cache", look_cache},         {"memory", look_memory},
 };
 
 static void print_json(const struct row *rows, bool can_boot)

@@ -267,7 +267,7 @@ static bool wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
     return (t ? t : g->env->auto_transport) == PV_TRANSPORT_SERIAL;
 }
 
-static int step_vsock(struct boot *b, struct pv_err *err)
+static int make_channel(struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->loop;
     const char *why = NULL;
@@ -288,6 +288,14 @@ static int step_vsock(struct boot *b, struct pv_err *err)
     cid = 0x1000 + cid % 0x3fffffff;
     b->g->vsock = pv_vhost_vsock_new(loop, cid, err);
     return b->g->vsock ? 0 : -1;
+}
+
+static int step_vsock(struct boot *b, struct pv_err *err)
+{
+    if (make_channel(b, err) < 0)
+        return -1;
+    pv_debug(b->g->name, "transport: %s", b->g->vsock->kind);
+    return 0;
 }
 
 /* What is to be said of it again at a resume; the profile's root image is its first disk. */
