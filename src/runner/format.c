@@ -7,6 +7,7 @@
 #include "runner/report.h"
 #include "runner/text.h"
 #include "util/clock.h"
+#include "util/path.h"
 
 #define RED "31"
 #define GREEN "32"
@@ -228,7 +229,22 @@ static void file_line(struct pv_buf *out, const struct pv_file_report *f, const 
     pv_buf_addc(out, '\n');
 }
 
-/* The command that runs just this file again. */
+static void add_path(struct pv_buf *command, const char *path)
+{
+    if (path[0] == '-')
+        pv_buf_adds(command, "./");
+    pv_text_shell(command, path);
+}
+
+/* True when the file stands in its root itself, so that naming the file means the same root. */
+static bool is_in_root(const struct pv_file_report *f)
+{
+    cleanup_free char *dir = pv_path_dirname(f->path);
+
+    return !f->root || !strcmp(dir, f->root) || !strcmp(f->path, f->root);
+}
+
+/* The command that runs just this file again, below the same root, because fixtures are found from there. */
 static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
 {
     cleanup_buf struct pv_buf command = {0};
@@ -236,9 +252,14 @@ static void rerun(struct pv_buf *out, const struct pv_file_report *f, const stru
     if (!st->rerun || !f->path)
         return;
     pv_buf_addf(&command, "%s ", st->rerun);
-    if (f->path[0] == '-')
-        pv_buf_adds(&command, "./");
-    pv_text_shell(&command, f->path);
+    if (is_in_root(f)) {
+        add_path(&command, f->path);
+    } else {
+        pv_buf_adds(&command, "-f ");
+        pv_text_shell(&command, f->name);
+        pv_buf_addc(&command, ' ');
+        add_path(&command, f->root);
+    }
     pv_buf_adds(out, "    rerun: ");
     clean(out, command.data, NULL);
     pv_buf_addc(out, '\n');

@@ -79,6 +79,7 @@ struct pv_attempt_report {
 struct pv_file_report {
     const char *name; /* borrowed */
     const char *path; /* borrowed: as reached from the working directory; NULL: not known */
+    const char *root; /* borrowed: the directory that was given, below which `name` is; NULL: not known */
     enum pv_outcome outcome;
     enum pv_class cls; /* why it failed, other than by a sub-test */
     bool verdict;      /* the file said how it ended */

@@ -214,6 +214,7 @@ static void make_items(struct sched *s)
             it->name = pv_xasprintf("%s (%zu of %u)", it->file->name, i % rounds + 1, rounds);
         it->report->name = it->name ? it->name : it->file->name;
         it->report->path = it->file->path;
+        it->report->root = it->file->root;
         it->report->base_ns = s->o.base_ns;
     }
 }

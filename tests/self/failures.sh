@@ -176,8 +176,9 @@ FAIL: 0 passed, 1 failed
 WANT
 
 # The command for a shell: quoted, with the options that matter, from where the run was.
-mkdir "it's here"
+mkdir -p "it's here/sub"
 echo 'fail("x")' >"it's here/a b.lua"
+echo 'fail("x")' >"it's here/sub/c.lua"
 echo 'fail("x")' >-dash.lua
 : >"other project.toml"
 provium test --config "other project.toml" --timeout 90s --accel tcg "it's here" -- -dash.lua
@@ -186,6 +187,7 @@ grep -o 'rerun: .*' out | sed "s|$PROVIUM|provium|" >commands
 if diff -u - commands <<'WANT'; then ok "rerun: the commands"; else not_ok "rerun: the commands"; fi
 rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s ./-dash.lua
 rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s 'it'\''s here/a b.lua'
+rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s -f sub/c.lua 'it'\''s here'
 WANT
 while IFS= read -r command; do
     (eval "$command") >again 2>&1
