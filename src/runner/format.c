@@ -181,7 +181,7 @@ static void attempts(struct pv_buf *out, const struct pv_file_report *f, const s
         pv_buf_addf(out, " (%.1fs)", (double)a->duration_ns / PV_NSEC_PER_SEC);
         if (a->msg && *a->msg) {
             pv_buf_adds(out, ": ");
-            clean(out, a->msg, "        ");
+            message(out, a->msg, "        ", st);
         }
         if (a->log) {
             pv_buf_adds(out, "\n        \xe2\x86\x92 ");
@@ -244,6 +244,16 @@ static bool is_in_root(const struct pv_file_report *f)
     return !f->root || !strcmp(dir, f->root) || !strcmp(f->path, f->root);
 }
 
+/* What -f finds it by: its name would do, were it not that repetitions are numbered in it. */
+static const char *below_root(const struct pv_file_report *f)
+{
+    size_t n = strlen(f->root);
+
+    if (strncmp(f->path, f->root, n) != 0)
+        return f->name;
+    return f->path + n + strspn(f->path + n, "/");
+}
+
 /* The command that runs just this file again, below the same root, because fixtures are found from there. */
 static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
 {
@@ -256,7 +266,7 @@ static void rerun(struct pv_buf *out, const struct pv_file_report *f, const stru
         add_path(&command, f->path);
     } else {
         pv_buf_adds(&command, "-f ");
-        pv_text_shell(&command, f->name);
+        pv_text_shell(&command, below_root(f));
         pv_buf_addc(&command, ' ');
         add_path(&command, f->root);
     }

@@ -378,6 +378,8 @@ static void count_end(struct pv_live *l, const struct pv_file_report *f)
         return;
     if (pv_report_failed(f))
         l->progress.failed++;
+    else if (f->flaky)
+        l->progress.flaky++;
     else if (f->outcome == PV_SKIP || f->outcome == PV_TODO)
         l->progress.skipped++;
     else

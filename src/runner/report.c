@@ -299,8 +299,11 @@ void pv_report_next_attempt(struct pv_file_report *f)
                                   .cls = t ? t->cls : f->cls,
                                   .begin_ns = f->begin_ns,
                                   .duration_ns = f->duration_ns};
-    struct pv_file_report next = {
-        .name = f->name, .path = f->path, .base_ns = f->base_ns, .n_attempts = f->n_attempts + 1};
+    struct pv_file_report next = {.name = f->name,
+                                  .path = f->path,
+                                  .root = f->root,
+                                  .base_ns = f->base_ns,
+                                  .n_attempts = f->n_attempts + 1};
 
     if (t)
         a.msg = pv_xasprintf("%s: %s", t->name, t->msg ? t->msg : "failed");
@@ -317,7 +320,7 @@ void pv_report_next_attempt(struct pv_file_report *f)
 
 void pv_report_begin_again(struct pv_file_report *f)
 {
-    struct pv_file_report next = {.name = f->name, .path = f->path, .base_ns = f->base_ns};
+    struct pv_file_report next = {.name = f->name, .path = f->path, .root = f->root, .base_ns = f->base_ns};
 
     next.attempts = pv_steal(&f->attempts);
     next.n_attempts = f->n_attempts;

@@ -84,9 +84,9 @@ static void test_screen(void **state)
     pv_status_screen(&out, d, 3, &p, 73 * S, 30, 1, &plain);
     assert_int_equal(out.len, 0);
     p = (struct pv_progress){
-        .total = 2, .passed = 1, .skipped = 1, .flaky = 1, .left_ns = -1, .stopping = true};
+        .total = 3, .passed = 1, .skipped = 1, .flaky = 1, .left_ns = -1, .stopping = true};
     pv_status_bar(&out, &p, 200, &colored);
-    assert_string_equal(out.data, "  [\033[32m========================\033[0m] 2/2 files: 1 passed, "
+    assert_string_equal(out.data, "  [\033[32m========================\033[0m] 3/3 files: 1 passed, "
                                   "\033[33m1 skipped\033[0m, \033[33m1 flaky\033[0m, 0s"
                                   "\033[33m, stopping\033[0m\n");
     for (int i = 0; i < 3; i++)

@@ -106,7 +106,7 @@ static void count(struct line *l, const char *color, size_t n, const char *what)
 
 static size_t ended(const struct pv_progress *p)
 {
-    return p->passed + p->failed + p->skipped;
+    return p->passed + p->failed + p->skipped + p->flaky;
 }
 
 void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned cols,

@@ -170,7 +170,7 @@ class Run:
                 for fd in (said, self.tell):
                     os.close(fd)
                 e = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "CLICOLOR_FORCE")}
-                shell(tty, [PROVIUM, "test", *args], {**e, "TERM": "xterm", **(env or {})}, background, say, hear)
+                shell(tty, [PROVIUM, "test", "-p", "1", *args], {**e, "TERM": "xterm", **(env or {})}, background, say, hear)
             finally:
                 os._exit(99)
         os.close(say)
@@ -237,7 +237,7 @@ def plain(text):
 
 
 def piped(*args):
-    r = subprocess.run([PROVIUM, "test", *args], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
+    r = subprocess.run([PROVIUM, "test", "-p", "1", *args], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
     return r.returncode, r.stdout.decode()
 
 
@@ -343,6 +343,31 @@ def test_plain_usr1():
     check("stuck.lua: runs for " in out and 'in test "stuck" for ' in out, "SIGUSR1 in a pipe: the status", out)
     check("\x1b" not in out, "SIGUSR1 in a pipe: no escape sequences", out)
     check(p.returncode == 0, "SIGUSR1 in a pipe: the run goes on", p.returncode)
+
+
+def test_side_by_side():
+    """Several files at once: a line each while they run, and what each has to say in one piece."""
+    for i in range(4):
+        write("p%d.lua" % i, """for i = 1, 8 do
+    io.write("from p%d ") io.flush() provium.sleep(0.05) print("line " .. i)
+    test("t" .. i, function() provium.sleep(0.02) end)
+end
+fail("p%d")
+""" % (i, i))
+    names = ["p%d.lua" % i for i in range(4)]
+    run = Run("-p", "4", *names)
+    run.until(lambda: sum(l.startswith("  p") and "sleeping" in l for l in run.screen.lines) == 4, "four live lines", 5)
+    run.end()
+    for what, text in (("terminal", run.screen.text()), ("pipe", piped("-p", "4", *names)[1])):
+        blocks = re.split(r"(?m)^  (?=p\d\.lua \.\.\.)", text.split("\nFAIL: 0 passed")[0])[1:]
+        good = sorted(b[:2] for b in blocks) == ["p0", "p1", "p2", "p3"]
+        for b in blocks:
+            want = [b[:6] + " ... FAIL (T)"] + ["    · t%d ... ok" % i for i in range(1, 9)]
+            want += ["    %s:5: %s" % (b[:6], b[:2]), '      > 5 | fail("%s")' % b[:2], "    --- output ---"]
+            want += ["    from %s line %d" % (b[:2], i) for i in range(1, 9)]
+            got = plain(re.sub(r"\d+\.\ds", "T", b)).split("\n")
+            good = good and got[:-1] == want and got[-1].startswith("    rerun: ")
+        check(good, "side by side, %s: every file in one piece" % what, text)
 
 
 def test_resize():
