@@ -306,7 +306,7 @@ static void test_vm_options(void **state)
                       "arguments; got nil"},
         {"vm:json({})", "json got an empty list; expected a program and its arguments"},
         {"vm:json('x', {mode = 1})", "unknown json option 'mode'; known: env, cwd, stdin, timeout"},
-        {"vm:background('x', {stdin = ''})", "unknown background option 'stdin'; known: env, cwd"},
+        {"vm:background('x', {stdin = ''})", "unknown background option 'stdin'; known: env, cwd, timeout"},
         {"vm:job_wait()", "job_wait needs a job: what vm:background(...) returned, or its id; got nothing"},
         {"vm:job_wait({pid = 1})",
          "job_wait needs a job: what vm:background(...) returned, or its id; got table"},
