@@ -321,7 +321,7 @@ static void test_vm_options(void **state)
         {"vm:pull('/x', '')", "the host path of pull is empty"},
         {"vm:pull('/x', 'y', {mode = 1})", "unknown pull option 'mode'; known: timeout"},
         {"vm:spawn{threads = true}",
-         "unknown spawn option 'threads' (did you mean 'thread'?); known: thread"},
+         "unknown spawn option 'threads' (did you mean 'thread'?); known: thread, timeout"},
         {"vm:exec({})", "exec got an empty list; expected a program and its arguments"},
         {"vm:exec('a\\0b')", "the command holds a NUL byte"},
         {"vm:exec('a', {env = {['A=B'] = 'x'}})", "exec option 'env' maps names to values, such as {LANG = "

@@ -47,9 +47,9 @@ static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline
     int rc;
 
     snprintf(what, sizeof(what), "waiting for %s", lua_tostring(L, DESC));
-    pv_result_phase(pl->env->result, what);
+    pv_lua_phase(pl, what);
     rc = pv_loop_run(pl->loop, has_died, w, earlier(deadline, pv_lua_until(pl)), &err);
-    pv_result_phase(pl->env->result, "");
+    pv_lua_phase(pl, "");
     if (rc < 0)
         pv_lua_raise_err(L, &err);
     was_waiting(pl, what);
@@ -146,11 +146,11 @@ int pv_lua_sleep(lua_State *L)
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     snprintf(what, sizeof(what), "sleeping for %.3g s", (double)ns / PV_NSEC_PER_SEC);
-    pv_result_phase(pl->env->result, what);
+    pv_lua_phase(pl, what);
     step = pv_result_step_begin(pl->env->result, NULL, PV_STEP_CALL, "sleeping");
     rc = pv_loop_run(pl->loop, NULL, NULL, earlier(pv_deadline(ns), pv_lua_until(pl)), &err);
     pv_result_step_end(pl->env->result, step, rc >= 0);
-    pv_result_phase(pl->env->result, "");
+    pv_lua_phase(pl, "");
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     was_waiting(pl, what);
