@@ -134,7 +134,7 @@ static void collect_one(int base, const char *name, struct kept_list *kept)
     }
     kept->v = pv_xrealloc(kept->v, (kept->n + 1) * sizeof(*kept->v));
     kept->v[kept->n].ended = st.st_mtime;
-    snprintf(kept->v[kept->n].name, sizeof(kept->v[0].name), "%s", name);
+    snprintf(kept->v[kept->n].name, sizeof(kept->v[0].name), "%.*s", (int)sizeof(kept->v[0].name) - 1, name);
     kept->n++;
 }
 

@@ -39,7 +39,7 @@ char *pv_xstrdup(const char *s)
 
 char *pv_xstrndup(const char *s, size_t n)
 {
-    return or_die(strndup(s, n), 1);
+    return or_die(n ? strndup(s, n) : strdup(""), 1); /* s may be NULL then */
 }
 
 char *pv_xvasprintf(const char *fmt, va_list ap)
