@@ -29,12 +29,11 @@ static void xml(struct pv_buf *out, const char *s, size_t n, bool attribute)
         uint32_t cp = 0;
         size_t len = pv_text_utf8(p + i, n - i, &cp);
 
-        if (len == 0 || !xml_char(cp)) {
-            if (cp < 0x100)
-                pv_buf_addf(out, "\\x%02x", len ? cp : p[i]);
-            else
-                pv_buf_addf(out, "\\u{%" PRIx32 "}", cp);
-            len = len ? len : 1;
+        if (len == 0) {
+            pv_buf_addf(out, "\\x%02x", p[i]);
+            len = 1;
+        } else if (!xml_char(cp)) {
+            pv_buf_addf(out, cp < 0x100 ? "\\x%02" PRIx32 : "\\u{%" PRIx32 "}", cp);
         } else if (cp == '&') {
             pv_buf_adds(out, "&amp;");
         } else if (cp == '<') {

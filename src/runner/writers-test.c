@@ -282,6 +282,10 @@ static void test_junit_golden(void **state)
                   "message=\"the run was stopped before this file\"/></testcase>\n"
                   "</testsuite>\n");
     pv_file_report_fini(&f);
+    pv_buf_free(&out);
+    f = (struct pv_file_report){.name = "\xed\xa0\x80\x01\xef\xbf\xbf\xc2\x85"};
+    pv_junit_file(&out, &f, &run);
+    assert_non_null(strstr(out.data, "<testsuite name=\"\\xed\\xa0\\x80\\x01\\u{ffff}\\x85\" "));
 }
 
 /* ---- TAP ---- */
