@@ -2,6 +2,7 @@
 /* provium test: the one place where the runner meets Lua. */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -510,6 +511,16 @@ static int select_and_run(const struct test_cmd *c, struct pv_err *err)
     return rc;
 }
 
+/* Asks for the status while files run (runner/live.h); before and after that it must not end anything. */
+static void hold_usr1(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int pv_cmd_test(int argc, char **argv)
 {
     struct test_cmd c = {.accel = PV_ACCEL_AUTO,
@@ -519,7 +530,10 @@ int pv_cmd_test(int argc, char **argv)
                          .argc = argc,
                          .argv = argv};
     struct pv_err err = PV_ERR_INIT;
-    int rc = parse(&c, argc, argv, &err);
+    int rc;
+
+    hold_usr1();
+    rc = parse(&c, argc, argv, &err);
 
     if (rc == 0 && c.help)
         pv_opt_help(

@@ -47,6 +47,7 @@ struct pv_live {
     sigset_t old_mask;
     struct pv_timer tick;
     bool asked;           /* Enter was pressed, and the status not yet shown */
+    bool finished;        /* nothing runs: whoever asks gets no answer behind the run's last line */
     bool drawing;         /* may draw at all, until pv_live_finish */
     unsigned rows;        /* lines that are drawn above the cursor */
     struct pv_buf screen; /* what they are */
@@ -167,6 +168,8 @@ void pv_live_status(struct pv_live *l)
     struct pv_buf text = {0};
     int64_t now = pv_now();
 
+    if (l->finished)
+        return;
     update_progress(l, now);
     pv_status_full(&text, l->running, l->n_running, &l->progress, now, pv_tail_of_log);
     pv_live_put(l, &text);
@@ -413,6 +416,7 @@ void pv_live_finish(struct pv_live *l)
 {
     struct pv_buf text = {0};
 
+    l->finished = true;
     if (!l->drawing)
         return;
     read_keys(l);

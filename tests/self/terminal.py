@@ -345,6 +345,20 @@ def test_plain_usr1():
     check(p.returncode == 0, "SIGUSR1 in a pipe: the run goes on", p.returncode)
 
 
+def test_usr1_at_any_time():
+    """From the first line to the end: none is the one that ends the run."""
+    for _ in range(10):
+        p = subprocess.Popen([PROVIUM, "test", "b.lua"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        out = p.stdout.readline()
+        while p.poll() is None:
+            p.send_signal(signal.SIGUSR1)
+        out += p.stdout.read()
+        p.stdout.close()
+        if p.returncode != 0 or not out.endswith(b"OK: 1 passed, 0 failed\n"):
+            break
+    check(p.returncode == 0 and out.endswith(b"OK: 1 passed, 0 failed\n"), "SIGUSR1 at any time", p.returncode, out[-600:])
+
+
 def test_side_by_side():
     """Several files at once: a line each while they run, and what each has to say in one piece."""
     for i in range(4):
