@@ -19,6 +19,7 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"test", pv_cmd_test, "run test files"},
+    {"merge", pv_cmd_merge, "make one report out of those of shards"},
     {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},
     {"fixture", pv_cmd_fixture, "the cache of fixtures: list, stale, clean, build, rebuild"},
     {"version", pv_cmd_version, "print the version"},

@@ -14,6 +14,7 @@ enum { PV_EXIT_OK = 0, PV_EXIT_FAILED = 1, PV_EXIT_ERROR = 2 };
 int pv_cli_error(const struct pv_err *err);
 
 int pv_cmd_test(int argc, char **argv);
+int pv_cmd_merge(int argc, char **argv);
 int pv_cmd_doctor(int argc, char **argv);
 int pv_cmd_fixture(int argc, char **argv);
 int pv_cmd_version(int argc, char **argv);

@@ -502,6 +502,8 @@ static int select_and_run(const struct test_cmd *c, struct pv_err *err)
         pv_strv_add(&s.notes, notice);
     if (c->tags.n || c->no_tags.n)
         pv_history_partial(history);
+    if (c->select.shard.count)
+        pv_history_read_only(history);
     if (pv_select(&c->select, history, &s, err) == 0)
         rc = c->list ? pv_list(&c->select, &s, history, c->reports.json, err)
                      : run(c, config, history, &s, err);

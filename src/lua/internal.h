@@ -205,6 +205,8 @@ LJMP int pv_lua_raise_expired(lua_State *L);
 LJMP void pv_lua_check_expired(lua_State *L);
 /* To be called when the sub-tests that are going on, or their deadlines, have changed. */
 LJMP void pv_lua_limit_changed(lua_State *L);
+/* A wait that the sub-tests that are going on cannot help: they get the time back. */
+void pv_lua_limit_waited(struct pv_lua *pl, int64_t ns);
 LJMP void pv_lua_open_limit(lua_State *L);
 
 /* ---- options.c ---- */

@@ -123,6 +123,15 @@ void pv_lua_limit_changed(lua_State *L)
     hook_all(L, until ? on_count : NULL);
 }
 
+void pv_lua_limit_waited(struct pv_lua *pl, int64_t ns)
+{
+    for (size_t i = 0; i < pl->n_open; i++)
+        if (pl->tests[i].deadline)
+            pl->tests[i].deadline += ns;
+    if (pl->guest_env.until)
+        pl->guest_env.until += ns;
+}
+
 /* ---- coroutines: known from their making on ---- */
 
 /* Notes the thread at the top. */

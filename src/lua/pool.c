@@ -5,6 +5,7 @@
 
 #include "lua/internal.h"
 #include "runner/lease.h"
+#include "util/clock.h"
 
 /* A wait that is going on: the step is begun with the first text, so that there is none without a wait. */
 struct wait {
@@ -27,12 +28,14 @@ int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, void *arg, 
     struct pv_lua *pl = arg;
     char lane[96];
     struct wait w = {.pl = pl, .vm = lane, .step = PV_NO_STEP};
+    int64_t began = pv_now();
     int r;
 
     snprintf(lane, sizeof(lane), "%.*s", (int)strcspn(vm, " "), vm);
     if (!pl->env->lease)
         return 0;
     r = pv_lease_take(pl->env->lease, pl->loop, vm, memory, cpus, waiting, &w, err);
+    pv_lua_limit_waited(pl, pv_now() - began);
     if (w.step == PV_NO_STEP)
         return r;
     pv_result_step_end(pl->env->result, w.step, r == 0);

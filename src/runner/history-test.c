@@ -123,6 +123,23 @@ static void test_partial(void **state)
     pv_history_free(h);
 }
 
+static void test_read_only(void **state)
+{
+    struct pv_history *h = load("p", NULL, "");
+
+    (void)state;
+    pv_history_put(h, "p/t/a.lua", true, 31);
+    save(h);
+    h = load("p", NULL, "");
+    pv_history_read_only(h);
+    pv_history_put(h, "p/t/a.lua", false, 32);
+    save(h);
+    h = load("p", NULL, "");
+    assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 31);
+    assert_true(pv_history_failed(h, "p/t/a.lua"));
+    pv_history_free(h);
+}
+
 static void test_gone(void **state)
 {
     struct pv_history *h = load("p", NULL, "");
@@ -280,9 +297,9 @@ static void test_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round),   cmocka_unit_test(test_partial), cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_named),   cmocka_unit_test(test_no_place),
-        cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_round),     cmocka_unit_test(test_partial), cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_read_only), cmocka_unit_test(test_damaged), cmocka_unit_test(test_named),
+        cmocka_unit_test(test_no_place),  cmocka_unit_test(test_at_once),
     };
 
     return cmocka_run_group_tests_name("runner-history", tests, set_up, tear_down);

@@ -36,7 +36,7 @@ struct pv_history {
     char *path;    /* NULL: there is no place for it */
     char *why_not; /* then */
     bool named;    /* by the user: for any directory */
-    bool partial;
+    bool partial, read_only;
     bool known;
     json_t *files; /* as read, with what was put */
     json_t *put;   /* of this run */
@@ -246,12 +246,17 @@ void pv_history_partial(struct pv_history *h)
     h->partial = true;
 }
 
+void pv_history_read_only(struct pv_history *h)
+{
+    h->read_only = true;
+}
+
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns)
 {
     cleanup_free char *key = key_of(h, path);
     json_t *e;
 
-    if (h->partial && !failed)
+    if (h->read_only || (h->partial && !failed))
         return;
     e = json_pack("{s:b}", "failed", failed);
     if (duration_ns >= 0 && !h->partial)

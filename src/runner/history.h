@@ -48,6 +48,12 @@ bool pv_history_failed(const struct pv_history *h, const char *path);
  */
 void pv_history_partial(struct pv_history *h);
 /*
+ * Nothing is put and nothing saved: of a shard, because the next shard of this run, on this machine or
+ * another with the same home directory, has to divide by what was known before.  `provium merge` records for
+ * all.
+ */
+void pv_history_read_only(struct pv_history *h);
+/*
  * The file has run to its end.  Not for one that was interrupted: what is known of that one stays.
  * duration_ns < 0: keep the one that is known.
  */

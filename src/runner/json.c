@@ -301,6 +301,7 @@ void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief
 
     open_line(out, "file");
     add_str(out, "file", f->name);
+    add_text(out, "path", f->path);
     add_str(out, "verdict", pv_verdict_name(f));
     add_text(out, "class", pv_class_name(f->cls));
     add_text(out, "message", f->msg);

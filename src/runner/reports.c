@@ -372,7 +372,8 @@ static struct pv_run_end so_far(const struct pv_reports *rs)
     return (struct pv_run_end){.totals = rs->totals,
                                .not_run = all > rs->totals.files ? all - rs->totals.files : 0,
                                .exit_code = -1,
-                               .duration_ns = pv_now() - rs->started};
+                               .duration_ns =
+                                   rs->info->duration_ns ? rs->info->duration_ns : pv_now() - rs->started};
 }
 
 /* ---- all of them ---- */

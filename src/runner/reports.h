@@ -50,6 +50,7 @@ struct pv_run_info {
     const char *const *selected; /* names of those that this run runs; NULL: all */
     size_t n_selected;           /* their number, in either case */
     unsigned repeat;             /* each is run so often, as "NAME (K of N)"; 0 or 1: once, as NAME */
+    int64_t duration_ns;         /* of a run that is over, and only told again; 0: by the clock */
 };
 
 /* testcase elements, which are sub-tests and what files say of themselves. */
