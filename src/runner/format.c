@@ -193,7 +193,8 @@ static void attempts(struct pv_buf *out, const struct pv_file_report *f, const s
 
 static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
 {
-    double seconds = (double)f->duration_ns / PV_NSEC_PER_SEC;
+    /* Waiting for others to give back memory is not its own doing. */
+    double seconds = (double)(f->duration_ns - f->waited_ns) / PV_NSEC_PER_SEC;
 
     pv_buf_adds(out, "  ");
     clean(out, f->name, NULL);
@@ -406,7 +407,7 @@ void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files,
 
     for (size_t i = 0; i < n; i++)
         if (files[i].ran)
-            v[ran++] = (struct took){files[i].duration_ns, i};
+            v[ran++] = (struct took){files[i].duration_ns - files[i].waited_ns, i};
     qsort(v, ran, sizeof(*v), slowest_first);
     if (ran > most)
         ran = most;

@@ -275,8 +275,14 @@ static void take(struct channel *c, const struct pv_lease_ask *ask)
     struct pv_err err = PV_ERR_INIT;
     bool waited = has_waiting(c->file);
 
-    if (find(c, ask->id) || c->n_leases == MAX_LEASES)
+    if (find(c, ask->id)) /* no client of ours does that */
         return;
+    if (c->n_leases == MAX_LEASES) {
+        cleanup_free char *text = pv_xasprintf("this file has %d VMs already", MAX_LEASES);
+
+        answer(&(struct lease){.id = ask->id, .channel = c}, PV_LEASE_REFUSED, text);
+        return;
+    }
     l = pv_xcalloc(1, sizeof(*l));
     *l = (struct lease){.id = ask->id,
                         .request = {.file = c->file, .want = {ask->memory, ask->cpus}},

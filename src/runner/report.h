@@ -113,6 +113,7 @@ struct pv_file_report {
     int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: times below are told from there */
     int64_t begin_ns; /* of the file */
     int64_t duration_ns;
+    int64_t waited_ns; /* of that: for memory and CPUs that others had */
 };
 
 enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };

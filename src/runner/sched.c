@@ -121,7 +121,8 @@ static void remember(struct sched *s, const struct item *it)
         return;
     for (size_t i = 0; i < s->n; i++)
         failed |= s->items[i].file == it->file && pv_report_failed(s->items[i].report);
-    pv_history_put(s->o.run->history, it->file->path, failed, it->report->duration_ns);
+    pv_history_put(s->o.run->history, it->file->path, failed,
+                   it->report->duration_ns - it->report->waited_ns);
 }
 
 static void on_end(struct slot *slot)

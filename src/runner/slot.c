@@ -319,6 +319,8 @@ static void on_exit_of_child(struct pv_watch *w, uint32_t events)
     close_sock(s);
     close_out(s);
     s->report->duration_ns = pv_now() - s->started;
+    if (s->time_left >= 0)
+        s->report->waited_ns += pv_now() - s->paused;
     judge(s, status);
     if (s->want_steps)
         pv_report_load_consoles(s->report,
@@ -471,9 +473,11 @@ void slot_pause(struct slot *s, bool on)
         int64_t left = s->timer.due - pv_now();
 
         s->time_left = left > 0 ? left : 0;
+        s->paused = pv_now();
         pv_timer_cancel(s->loop, &s->timer);
         return;
     }
+    s->report->waited_ns += pv_now() - s->paused;
     pv_timer_arm(s->loop, &s->timer, pv_deadline(s->time_left));
     s->time_left = -1;
 }

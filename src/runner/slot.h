@@ -32,6 +32,7 @@ struct slot {
     int64_t started;
     int64_t timeout_ns;
     bool timed_out;
+    int64_t paused;                /* pv_now() since when that is so */
     int64_t time_left;             /* while the deadline stands still (slot_pause), else -1 */
     char *doing;                   /* what the file and its VMs did when its time was up; NULL: it was not */
     bool want_steps;               /* a report shows the timeline */
