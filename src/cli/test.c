@@ -320,6 +320,12 @@ static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
         return -1;
     if (c->quiet && c->verbose)
         return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
+    if (c->list && (c->reports.junit || c->reports.html || c->reports.tap))
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --list runs nothing, so there is nothing for --%s to report",
+                          c->reports.junit  ? "junit"
+                          : c->reports.html ? "html"
+                                            : "tap");
     if (c->help || c->select.paths.n)
         return 0;
     if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))

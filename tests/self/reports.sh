@@ -135,6 +135,9 @@ complains "is the file of another report too" "the same file: says so"
 provium test --tap --json - t
 exits 2 "two on standard output"
 complains "--tap and --json can not both have standard output" "two on standard output: says so"
+provium test --list --html x.html t
+exits 2 "a report of a list"
+complains "--list runs nothing, so there is nothing for --html to report" "a report of a list: says so"
 provium test --json /dev/full t/b-good.lua
 exits 2 "disk full"
 complains "cannot write the report --json '/dev/full'" "disk full: says so"
