@@ -364,6 +364,8 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     if (!g->vm)
         return -1;
     pv_guest_watch_findings(g);
+    if (pv_is_serial(g->vsock))
+        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
     return 0;
 }
 

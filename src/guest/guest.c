@@ -10,6 +10,7 @@
 #include "guest/machine.h"
 #include "guest/snapshot.h"
 #include "loop/loop.h"
+#include "transport/serial.h"
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -316,7 +317,8 @@ static bool vsock_ready(void *arg)
 static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
 {
     g = pv_guest_croot(g);
-    pv_err_set(err, PV_E_PROTOCOL, "the vsock device of %s broke: %s", g->name, g->vsock->error_text);
+    pv_err_set(err, PV_E_PROTOCOL, "the %s of %s broke: %s",
+               pv_is_serial(g->vsock) ? "agent's port" : "vsock device", g->name, g->vsock->error_text);
     pv_guest_add_console(g, err);
     return -1;
 }

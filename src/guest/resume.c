@@ -62,7 +62,11 @@ static int start_qemu(struct pv_guest *g, const struct pv_snapshot *s, struct pv
     g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
     free(disks);
     pv_close(&g->vsock->qemu_fd);
-    return g->vm ? 0 : -1;
+    if (!g->vm)
+        return -1;
+    pv_guest_watch_findings(g);
+    pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
+    return 0;
 }
 
 /* ---- what a resumed guest is told ---- */

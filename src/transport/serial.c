@@ -374,6 +374,13 @@ void pv_serial_wake(struct pv_vsock *v)
     flush(d);
 }
 
+void pv_serial_closed(void *arg)
+{
+    struct serial *d = serial_of(arg);
+
+    fail(d, ECONNRESET, "the agent has closed its port: it is gone");
+}
+
 /* ---- as a pv_vsock ---- */
 
 static struct pv_stream *serial_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)

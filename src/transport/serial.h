@@ -47,5 +47,7 @@ bool pv_serial_quiesced(const struct pv_vsock *v);
  * deadline.  Streams are served again.  Nothing when there was no quiesce.
  */
 void pv_serial_wake(struct pv_vsock *v);
+/* The guest has closed its end of the port: every stream breaks, and the device with them. `arg` is v. */
+void pv_serial_closed(void *arg);
 
 #endif

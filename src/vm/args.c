@@ -300,7 +300,7 @@ static const struct row {
     {serial, "-chardev", "socket,id=agent,fd=" STR(FD_VSOCK)},
     /* Without ioeventfd the guest's doorbell is answered by the thread that it rang in: one switch less. */
     {serial, "-device", "virtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off"},
-    {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent"},
+    {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent"},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",

@@ -67,6 +67,8 @@ struct pv_vm {
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
     void *arg;
+    void (*on_port)(void *arg);
+    void *port_arg;
 };
 
 /* ---- the reason ---- */
@@ -270,6 +272,8 @@ static void on_event(void *arg, const char *event, const json_t *data)
         vm->panic_event = true;
     else if (!strcmp(event, "SHUTDOWN") && reason && !vm->shutdown[0])
         snprintf(vm->shutdown, sizeof(vm->shutdown), "%.31s", reason);
+    else if (!strcmp(event, "VSERPORT_CHANGE") && json_is_false(json_object_get(data, "open")) && vm->on_port)
+        vm->on_port(vm->port_arg);
     else if (!strcmp(event, "MIGRATION"))
         snprintf(vm->saving.migration, sizeof(vm->saving.migration), "%.15s",
                  json_string_value(json_object_get(data, "status"))
@@ -566,6 +570,12 @@ bool pv_vm_panicked(const struct pv_vm *vm)
 {
     return vm->state == PV_VM_ENDED && !pv_console_fatal(vm->console_text) &&
            (vm->panic_event || pv_console_panic(vm->console_text));
+}
+
+void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg)
+{
+    vm->on_port = fn;
+    vm->port_arg = arg;
 }
 
 int pv_vm_overlay(const struct pv_vm *vm, size_t i)

@@ -177,6 +177,12 @@ bool pv_vm_panicked(const struct pv_vm *vm);
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
 
 /*
+ * Has fn called, from the loop, when the guest closes the port of the virtio-serial device: its agent is gone.
+ * It must not call into the VM.
+ */
+void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
+
+/*
  * fn is told, from the loop, of what the kernel complains of on the console from now on (findings.h), and
  * by the two calls below and pv_vm_kill of what has not come to its end.  Call it right after the start.
  */
