@@ -31,17 +31,6 @@ static const struct pv_opt opts[] = {
     {NULL},
 };
 
-/* ---- filled in by the room that can build ---- */
-
-static pv_fixture_build_fn *build_hook;
-static pv_fixture_inputs_fn *inputs_hook;
-
-void pv_cli_fixture_hooks(pv_fixture_build_fn *build, pv_fixture_inputs_fn *inputs)
-{
-    build_hook = build;
-    inputs_hook = inputs;
-}
-
 /* ---- texts ---- */
 
 static const char *size_text(uint64_t bytes, char buf[static 32])
@@ -227,7 +216,7 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
     json_t *json = json_array();
     size_t stale = 0;
 
-    if (inputs_hook && inputs_hook(e->config, &now, err) < 0) {
+    if (pv_cli_fixture_inputs(e->config, &now, err) < 0) {
         json_decref(json);
         return PV_EXIT_ERROR;
     }
@@ -264,18 +253,14 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
 
 static int build(struct verb_env *e, bool again, struct pv_err *err)
 {
+    int r;
+
     if (!e->args->names.n && !e->args->all) {
         pv_err_set(err, PV_E_USAGE, "fixture %s: needs names, or --all", again ? "rebuild" : "build");
         return PV_EXIT_ERROR;
     }
-    if (!build_hook) {
-        pv_err_set(err, PV_E_USAGE, "fixture %s: is not there yet; a test that asks for a fixture builds it",
-                   again ? "rebuild" : "build");
-        return PV_EXIT_ERROR;
-    }
-    return build_hook(e->config, (const char *const *)e->args->names.v, e->args->names.n, again, err) < 0
-               ? PV_EXIT_ERROR
-               : PV_EXIT_OK;
+    r = pv_cli_fixture_build(e->config, (const char *const *)e->args->names.v, e->args->names.n, again, err);
+    return r < 0 ? PV_EXIT_ERROR : r;
 }
 
 static int do_build(struct verb_env *e, struct pv_err *err)

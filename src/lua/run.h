@@ -9,6 +9,7 @@
 #include "config/config.h"
 
 struct pv_lease;
+struct pv_inputs;
 struct pv_result;
 
 /* What becomes of a complaint of a guest's kernel that no test expects. */
@@ -45,6 +46,8 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path);
  * A script that calls skip() or todo() says so.
  */
 int pv_lua_build_fixture(const struct pv_lua_env *env, const char *script, bool rebuild);
+/* What the strings of fixtures' recipes are now; *now stays valid to the end of the program. */
+void pv_lua_fixture_inputs(const struct pv_config *config, const char *version, struct pv_inputs *now);
 /* "NAME" of ".../fixtures/NAME.lua"; the caller frees. */
 char *pv_lua_fixture_name(const char *script);
 

@@ -111,6 +111,17 @@ static const char *value_now(const struct pv_fixture_id *id, const char *name, v
     return out->data ? out->data : "";
 }
 
+void pv_lua_fixture_inputs(const struct pv_config *config, const char *version, struct pv_inputs *now)
+{
+    static struct pv_lua_env env;
+    static struct lua_store store;
+    static struct pv_lua pl = {.env = &env, .store = &store};
+
+    env.config = config;
+    env.version = version;
+    *now = (struct pv_inputs){.value = value_now, .arg = &pl};
+}
+
 /* ---- looking up ---- */
 
 static struct pv_fixture_id id_of(const struct pv_lua *pl, const struct pv_fixture_script *f)

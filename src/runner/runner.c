@@ -242,7 +242,7 @@ static int run_all(struct runner *r, struct pv_err *err)
 {
     struct pv_buf text = {0};
 
-    pv_buf_adds(&text, "provium test\n\n");
+    pv_buf_addf(&text, "%s\n\n", r->o->title ? r->o->title : "provium test");
     pv_live_put(r->live, &text);
     show_notes(r);
     sched_start(r->sched);

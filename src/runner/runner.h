@@ -42,6 +42,7 @@ struct pv_run_opts {
     struct pv_report_opts reports;  /* files for machines and browsers */
     const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;
+    const char *title;           /* the first line; NULL: "provium test" */
     const char *rerun;           /* see pv_report_style */
     struct pv_history *history;  /* longest files first by it; told how files ended, and saved; NULL: none */
     bool keep_order;             /* files start in the order of the list, not the longest first */
