@@ -336,6 +336,7 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
                               .notice = on_notice,
                               .phase = on_phase,
                               .state = on_state,
+                              .finding = pv_lua_on_finding,
                               .reads = pl->build ? on_reads : NULL,
                               .arg = pl};
     pv_result_set_console_size(pl->env->result, console_size, pl);
