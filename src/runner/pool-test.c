@@ -51,15 +51,14 @@ static void too_large_is_refused_with_the_numbers(void **state)
     assert_ptr_equal(pv_pool_next(p), &r);
     refused(p, &f, 513 * M, 1,
             "513M of memory are wanted, the file's other VMs hold 1.5G: together 2G, more than --mem gives "
-            "to all "
-            "VMs: 2G");
+            "to all VMs together: 2G");
     pv_pool_free(p);
     p = pv_pool_new(&(struct pv_pool_opts){.most = 500 * M, .spare = 1536 * M});
     f = (struct pv_pool_file){0};
     refused(
         p, &f, 512 * M, 1,
-        "512M of memory are wanted, the file's other VMs hold 0M: more than the 500M that this host (or its "
-        "cgroup) has beside the 1.5G that are kept free; --mem SIZE sets a budget");
+        "512M of memory are wanted, more than the 500M that this host (or its control group) has beside the "
+        "1.5G that are kept free; --mem SIZE sets a budget");
     pv_pool_free(p);
 }
 

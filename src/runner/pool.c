@@ -116,27 +116,22 @@ const char *pv_pool_size(uint64_t bytes, char buf[static 32])
 static int refuse_memory(const struct pv_pool *p, const struct pv_pool_request *r, struct pv_err *err)
 {
     char want[32], held[32], all[32], sum[32], spare[32];
+    cleanup_buf struct pv_buf text = {0};
 
-    pv_pool_size(r->want.memory, want);
-    pv_pool_size(r->file->held.memory, held);
-    pv_pool_size(r->file->held.memory + r->want.memory, sum);
-    pv_pool_size(whole(p), all);
-    pv_pool_size(p->o.spare, spare);
-    if (!p->o.memory)
-        return pv_err_set(
-            err, PV_E_USAGE,
-            "%s of memory are wanted, the file's other VMs hold %s: more than the %s that this host "
-            "(or its cgroup) has beside the %s that are kept free; --mem SIZE sets a budget",
-            want, held, all, spare);
-    if (nothing(r->file->held))
-        return pv_err_set(err, PV_E_USAGE,
-                          "%s of memory are wanted, more than --mem gives to all VMs together: %s", want,
-                          all);
-    return pv_err_set(
-        err, PV_E_USAGE,
-        "%s of memory are wanted, the file's other VMs hold %s: together %s, more than --mem gives to "
-        "all VMs: %s",
-        want, held, sum, all);
+    pv_buf_addf(&text, "%s of memory are wanted, ", pv_pool_size(r->want.memory, want));
+    if (!nothing(r->file->held))
+        pv_buf_addf(&text, "the file's other VMs hold %s: together %s, ",
+                    pv_pool_size(r->file->held.memory, held),
+                    pv_pool_size(r->file->held.memory + r->want.memory, sum));
+    if (p->o.memory)
+        pv_buf_addf(&text, "more than --mem gives to all VMs together: %s", pv_pool_size(whole(p), all));
+    else
+        pv_buf_addf(
+            &text,
+            "more than the %s that this host (or its control group) has beside the %s that are kept free; "
+            "--mem SIZE sets a budget",
+            pv_pool_size(whole(p), all), pv_pool_size(p->o.spare, spare));
+    return pv_err_set(err, PV_E_USAGE, "%s", text.data);
 }
 
 int pv_pool_ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err)
