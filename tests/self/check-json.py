@@ -29,7 +29,7 @@ for line in lines[1:]:
     elif line['type'] == 'file':
         assert FILE <= set(line), FILE - set(line)
         if line['verdict'] != 'not-run':
-            running.remove(line['file'])
+            running.discard(line['file'])
         done.append(line['file'])
         for step in line['steps']:
             assert step['end_ns'] is None or step['begin_ns'] <= step['end_ns'], step
