@@ -61,7 +61,7 @@ left_running() {
     local f
     for f in $(grep -lzxF "PV_SELF_MARK=$work" /proc/[0-9]*/environ); do
         case $(tr '\0' ' ' <"${f%environ}cmdline") in
-        *provium*\ test* | sleep\ 7[0-9][0-9]*) echo "$f" ;;
+        *provium*\ test* | sleep\ 7[0-9][0-9]* | qemu-system*) echo "$f" ;;
         esac
     done
 } 2>/dev/null

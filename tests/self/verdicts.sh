@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# tests/self/verdicts.sh [--update] [NAME...]
+#
+# What is made of the mean files in verdicts/: the verdict, its class and its headline, for each way to end, against
+# verdicts/golden; and the text on the terminal against verdicts/golden.text.  Boots VMs.  --update writes both anew.
+# A first line "-- options: ..." of a file is for its run.
+here=$(cd "$(dirname "$0")" && pwd)
+: "${PROVIUM:=$here/../../build/provium}"
+. "$here/lib.sh"
+guest=$here/../../build/guest
+[ -s "$guest/vmlinuz" ] || { echo "there is no default guest: make setup"; exit 77; }
+update=
+[ "${1:-}" != --update ] || { update=1; shift; }
+
+cat >provium.toml <<TOML
+[profile.small]
+kernel = "$guest/vmlinuz"
+modules = "$guest/modules"
+initrd = "$guest/userland.cpio"
+
+[profile.held]
+kernel = "$guest/vmlinuz"
+modules = "$guest/modules"
+qemu_args = ["-S"]
+
+[profile.no-root]
+kernel = "$guest/vmlinuz"
+modules = "$guest/modules"
+append = "rdinit=/none root=/dev/none"
+
+[profile.refused]
+kernel = "$guest/vmlinuz"
+modules = "$guest/modules"
+qemu_args = ["-no-such-option"]
+TOML
+
+# normal: times, addresses and paths of this run taken out of the text.
+normal() {
+    sed -E -e "s#$work#WORK#g" -e "s#$PROVIUM#provium#g" -e 's/[0-9]+\.[0-9]+s\)/T)/' \
+        -e 's#WORK/tmp/provium-[A-Za-z0-9]+#RUN#g' -e 's/^( *)\[ *[0-9]+\.[0-9]{6}\].*/\1[STAMP] .../' \
+        -e 's/\bpid [0-9]+/pid N/g' -e 's/Killed process [0-9]+ (\([^)]*\)).*/Killed process N \1.../' \
+        -e 's/0x[0-9a-f]{6,}/0x.../g' -e '/^  note: /d' -e '/^ +\[STAMP\] \.\.\.$/d' -e 's/last [0-9]+ lines/last N lines/' \
+        -e 's/last line\)/last N lines)/'
+}
+
+: >got
+: >got.text
+
+# take NAME: what the run that has just ended left in report.json and out.
+take() {
+    echo "== $1" | tee -a got.text >>got
+    "$here/verdicts.py" report.json >>got
+    normal <out >>got.text
+    rm -rf "$TMPDIR"/provium-* # logs that were kept
+    clean "$1"
+}
+
+for file in "$here"/verdicts/*.lua; do
+    name=$(basename "$file" .lua)
+    [ $# = 0 ] || [[ " $* " = *" $name "* ]] || continue
+    cp "$file" .
+    # shellcheck disable=SC2046 # words
+    PROVIUM_GUEST_DIR=$guest provium test --color never --json report.json \
+        $(sed -n '1s/^-- options: //p' "$file") "$name.lua"
+    take "$name"
+done
+
+# The harness is stopped while a VM runs.
+if [ $# = 0 ] || [[ " $* " = *" stopped "* ]]; then
+    cat >stopped.lua <<'LUA'
+local vm = provium.create("small")
+vm:boot({memory = "128M"})
+test("goes on", function()
+    io.open("ready", "w"):close()
+    vm:exec("sleep 1000")
+end)
+LUA
+    timeout -k 5 60 "$PROVIUM" test --color never --json report.json stopped.lua >out 2>err &
+    run=$!
+    wait_for 40 test -e ready || not_ok "stopped: did not start"
+    pkill -INT -P $run # the program below timeout
+    wait $run
+    code=$?
+    exits 130 stopped
+    take stopped
+fi
+
+if [ -n "$update" ]; then
+    [ $# = 0 ] || { echo "--update is for all of them"; exit 1; }
+    cp got "$here/verdicts/golden"
+    cp got.text "$here/verdicts/golden.text"
+    echo "written: verdicts/golden, verdicts/golden.text"
+    finish
+fi
+
+# parts FILE: only the parts named on the command line.
+parts() { awk -v names=" $names " '/^== / { on = names == "  " || index(names, " " $2 " ") } on' "$1"; }
+names=$*
+for kind in golden golden.text; do
+    got=got${kind#golden}
+    if diff -u <(parts "$here/verdicts/$kind") "$got" >diff; then ok "$kind"; else
+        not_ok "$kind differs (tests/self/verdicts.sh --update writes it anew):"
+        sed 's/^/    /' diff
+    fi
+done
+finish

@@ -1,0 +1,5 @@
+-- An assertion that does not hold: in a sub-test, and outside of all.
+test("inside", function() assert_eq(0, -13) end)
+test("said", function() fail("on purpose") end)
+test("fine", function() assert_contains("abc", "b") end)
+assert_eq("outside", "of tests")

@@ -1,0 +1,1 @@
+test("boot", function() provium.create("no-root"):boot() end)

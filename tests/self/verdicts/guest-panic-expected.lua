@@ -1,0 +1,6 @@
+local vm <close> = provium.create("small")
+vm:boot({memory = "128M"})
+vm:mount_vfs()
+test("caught", function()
+    assert_error(function() vm:exec("echo c >/proc/sysrq-trigger; sleep 100") end, "sysrq triggered crash")
+end)

@@ -1,0 +1,5 @@
+-- The file's own process crashes.
+test("crashes", function()
+    os.execute("kill -SEGV $PPID")
+    provium.sleep(60)
+end)

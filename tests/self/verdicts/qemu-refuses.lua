@@ -1,0 +1,1 @@
+test("boot", function() provium.create("refused"):boot() end)

@@ -1,0 +1,2 @@
+-- options: --timeout 1
+test("spins", function() while true do pcall(function() end) end end)
