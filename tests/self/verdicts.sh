@@ -36,13 +36,13 @@ modules = "$guest/modules"
 qemu_args = ["-no-such-option"]
 TOML
 
-# normal: times, addresses and paths of this run taken out of the text.
+# normal: what differs from run to run taken out of the text: times, addresses, paths, the consoles.
 normal() {
     sed -E -e "s#$work#WORK#g" -e "s#$PROVIUM#provium#g" -e 's/[0-9]+\.[0-9]+s\)/T)/' \
         -e 's#WORK/tmp/provium-[A-Za-z0-9]+#RUN#g' -e 's/^( *)\[ *[0-9]+\.[0-9]{6}\].*/\1[STAMP] .../' \
         -e 's/\bpid [0-9]+/pid N/g' -e 's/Killed process [0-9]+ (\([^)]*\)).*/Killed process N \1.../' \
-        -e 's/0x[0-9a-f]{6,}/0x.../g' -e '/^  note: /d' -e '/^ +\[STAMP\] \.\.\.$/d' -e 's/last [0-9]+ lines/last N lines/' \
-        -e 's/last line\)/last N lines)/'
+        -e 's/0x[0-9a-f]{6,}/0x.../g' -e '/^  note: /d' -e '/^ +\[STAMP\] \.\.\.$/d' -e '/^ +--- console of /d' \
+        -e '/^ +\.\.\. [0-9]+ lines \.\.\.$/d' -e '/^ +vm1 \(small\): running for /d' -e '/^ +console, .* ago: /d'
 }
 
 : >got
