@@ -42,7 +42,7 @@ normal() {
         -e 's#WORK/tmp/provium-[A-Za-z0-9]+#RUN#g' -e 's/^( *)\[ *[0-9]+\.[0-9]{6}\].*/\1[STAMP] .../' \
         -e 's/\bpid [0-9]+/pid N/g' -e 's/Killed process [0-9]+ (\([^)]*\)).*/Killed process N \1.../' \
         -e 's/0x[0-9a-f]{6,}/0x.../g' -e '/^  note: /d' -e '/^ +\[STAMP\] \.\.\.$/d' -e '/^ +--- console of /d' \
-        -e '/^ +\.\.\. [0-9]+ lines \.\.\.$/d' -e '/^ +vm1 \(small\): running for /d' -e '/^ +console, .* ago: /d'
+        -e '/^ +\.\.\. [0-9]+ lines \.\.\.$/d' -e '/^ +vm1 \([a-z]+\): [a-z]+ for /d' -e '/^ +console[,:] /d'
 }
 
 : >got

@@ -1,0 +1,2 @@
+-- options: --timeout 4
+provium.create("held"):boot({timeout = 100})
