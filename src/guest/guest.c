@@ -203,6 +203,11 @@ void pv_guest_settle_findings(struct pv_guest *g)
         pv_vm_settle_findings(pv_guest_root(g)->vm);
 }
 
+bool pv_guest_panic_suspected(const struct pv_guest *g)
+{
+    return pv_guest_croot(g)->vm && pv_console_panic(pv_vm_console(pv_guest_croot(g)->vm));
+}
+
 bool pv_guest_panicked(const struct pv_guest *g)
 {
     return pv_guest_croot(g)->vm && pv_vm_panicked(pv_guest_croot(g)->vm);

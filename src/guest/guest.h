@@ -110,6 +110,8 @@ const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or 
 void pv_guest_settle_findings(struct pv_guest *g);
 /* True when it is dead because its kernel panicked. */
 bool pv_guest_panicked(const struct pv_guest *g);
+/* True when its console speaks of a panic and it has shown no sign of life since. */
+bool pv_guest_panic_suspected(const struct pv_guest *g);
 /* Last console lines, harmless for a terminal; nothing before boot. */
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 

@@ -19,6 +19,9 @@
 
 enum { MAX_FINDINGS = 256 };
 
+/* A kernel that has panicked has ended its VM by then. */
+#define PANIC_LIMIT (2 * PV_NSEC_PER_SEC)
+
 /* What expect_report waits for; lives on the C stack of the call. */
 struct lua_expect {
     const char *text;
@@ -170,6 +173,20 @@ void pv_lua_met_death(struct pv_lua *pl, const struct pv_err *err)
                 x->met = true;
 }
 
+static bool panic_decided(void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    return pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g);
+}
+
+/* Anybody in the guest can say that the kernel panicked; it has when the machine is at its end then. */
+static bool has_panicked(struct pv_lua *pl, const struct lua_finding *f)
+{
+    pv_loop_run(pl->loop, panic_decided, f->guest->g, pv_deadline(PANIC_LIMIT), NULL);
+    return pv_guest_panicked(f->guest->g);
+}
+
 void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
                            char **msg)
 {
@@ -180,6 +197,11 @@ void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome 
     for (struct lua_finding *f = pl->findings; f; f = f->next) {
         if (f->test_id != test_id || !f->fails || f->handled)
             continue;
+        if (f->cls == PV_CLASS_PANIC && !f->met && !has_panicked(pl, f)) {
+            f->follows = false;
+            handle(pl, f);
+            continue;
+        }
         if (f->met) {
             if (*outcome != PV_FAIL) /* the test has caught the error */
                 handle(pl, f);

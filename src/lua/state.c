@@ -386,7 +386,7 @@ int pv_lua_run_file(const struct pv_lua_env *env, const char *path)
     outcome = verdict(&pl, ok);
     if (outcome == PV_SKIP && !msg && pl.outcome == PV_OK)
         msg = pv_lua_none_selected(&pl);
-    pv_lua_kill_guests(&pl); /* the last of their consoles counts */
+    pv_lua_settle_findings(&pl);
     pv_lua_judge_findings(&pl, PV_NO_TEST, &outcome, &cls, &msg);
     if (!ok || cls != PV_CLASS_NONE)
         pv_lua_send_tails(&pl, PV_NO_TEST);
