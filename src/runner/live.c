@@ -29,6 +29,8 @@
 
 #define TICK (100 * PV_NSEC_PER_MSEC)
 
+enum { UNREAD_MAX = 64 * 1024 }; /* bytes: who does not read is not answered again */
+
 struct pv_live {
     struct pv_loop *loop;
     struct pv_out *out;
@@ -119,6 +121,8 @@ static void redraw(struct pv_live *l)
 
     if (!l->drawing || !pv_out_done(l->out) || !in_foreground(l->out->fd))
         return;
+    if (l->keyfd >= 0 && l->keys.fd < 0) /* it was another job's for a while */
+        pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
     read_keys(l);
     rows = l->rows;
     l->screen = (struct pv_buf){0};
@@ -168,7 +172,7 @@ void pv_live_status(struct pv_live *l)
     struct pv_buf text = {0};
     int64_t now = pv_now();
 
-    if (l->finished)
+    if (l->finished || l->out->queue.len > UNREAD_MAX)
         return;
     update_progress(l, now);
     pv_status_full(&text, l->running, l->n_running, &l->progress, now, pv_tail_of_log);
@@ -198,7 +202,7 @@ static void read_keys(struct pv_live *l)
         }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n < 0) /* the terminal is gone, or another job has it: then this would be tried for ever */
+    if (n < 0) /* another job has the terminal, or it is gone: do not be told again and again */
         pv_loop_del(l->loop, &l->keys);
 }
 
@@ -225,8 +229,6 @@ static void on_keys(struct pv_watch *w, uint32_t events)
 static void continued(struct pv_live *l)
 {
     l->rows = 0; /* the shell has written below; what is drawn stays where it is */
-    if (l->keyfd >= 0 && l->keys.fd < 0)
-        pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
     redraw(l);
 }
 

@@ -256,9 +256,6 @@ def no_modes(run, name):
 
 
 def test_end():
-    write("a.lua", 'test("one", function() provium.sleep(0.5) end)\ntest("two", function() provium.sleep(0.4) fail("no") end)\n')
-    write("b.lua", "assert_eq(1, 1)\n")
-    write("c.lua", 'print("said") skip("not here")\n')
     code, want = piped("a.lua", "b.lua", "c.lua")
     run = Run("a.lua", "b.lua", "c.lua")
     live = run.shows('in test "one": sleeping for 0.5 s')
@@ -292,7 +289,6 @@ def test_many_lines():
 
 
 def test_signals():
-    write("spin.lua", 'os.execute("sleep 731 >/dev/null &")\ntest("spins", function() while true do end end)\n')
     for name, how, want in (("Ctrl-C", None, 130), ("SIGTERM", signal.SIGTERM, 143), ("SIGHUP", signal.SIGHUP, 129),
                             ("SIGKILL", signal.SIGKILL, -9)):
         run = Run("b.lua", "spin.lua")
@@ -317,7 +313,6 @@ def test_signals():
 
 def test_keys():
     """Enter and SIGUSR1, also while the file is stuck in Lua; the lines around stay whole."""
-    write("stuck.lua", 'test("stuck", function() local t = os.time() while os.time() < t + 3 do end end)\n')
     code, want = piped("b.lua", "stuck.lua", "a.lua")
     run = Run("b.lua", "stuck.lua", "a.lua")
     run.shows('in test "stuck"')
@@ -348,12 +343,13 @@ def test_plain_usr1():
 def test_usr1_at_any_time():
     """From the first line to the end: none is the one that ends the run."""
     for _ in range(10):
-        p = subprocess.Popen([PROVIUM, "test", "b.lua"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        out = p.stdout.readline()
-        while p.poll() is None:
-            p.send_signal(signal.SIGUSR1)
-        out += p.stdout.read()
-        p.stdout.close()
+        with open("usr1", "w+b") as f:
+            p = subprocess.Popen([PROVIUM, "test", "b.lua"], stdout=f, stdin=subprocess.DEVNULL)
+            while p.poll() is None:
+                if os.fstat(f.fileno()).st_size:
+                    p.send_signal(signal.SIGUSR1)
+            f.seek(0)
+            out = f.read()
         if p.returncode != 0 or not out.endswith(b"OK: 1 passed, 0 failed\n"):
             break
     check(p.returncode == 0 and out.endswith(b"OK: 1 passed, 0 failed\n"), "SIGUSR1 at any time", p.returncode, out[-600:])
@@ -504,6 +500,11 @@ def main():
         os.environ["TMPDIR"] = work + "/tmp"
         os.environ["PV_SELF_MARK"] = work
         write("provium.toml", "")
+        write("a.lua", 'test("one", function() provium.sleep(0.5) end)\ntest("two", function() provium.sleep(0.4) fail("no") end)\n')
+        write("b.lua", "assert_eq(1, 1)\n")
+        write("c.lua", 'print("said") skip("not here")\n')
+        write("spin.lua", 'os.execute("sleep 731 >/dev/null &")\ntest("spins", function() while true do end end)\n')
+        write("stuck.lua", 'test("stuck", function() local t = os.time() while os.time() < t + 3 do end end)\n')
         only = sys.argv[1:]
         for name, test in list(globals().items()):
             if name.startswith("test_") and (not only or name in only or name == "test_end"):
