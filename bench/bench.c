@@ -3,7 +3,7 @@
  * What Provium costs, as ratios to the raw thing, measured in one run on one machine: these machines are
  * noisy, so raw and ours take turns and medians are compared.
  *
- *     bench [boot] [channel] [api] [cache] [-n RUNS]
+ *     bench [boot] [channel] [api] [resume] [cache] [-n RUNS]
  */
 #include <dirent.h>
 #include <errno.h>
@@ -303,7 +303,8 @@ int main(int argc, char **argv)
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
     struct pv_guest_env env = {.loop = pv_loop_new(&err), .accel = PV_ACCEL_AUTO, .phase = phase};
-    bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false;
+    bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
+         want_resume = false;
     size_t runs = 15;
 
     for (int i = 1; i < argc; i++) {
@@ -313,12 +314,14 @@ int main(int argc, char **argv)
             want_channel = true, all = false;
         else if (!strcmp(argv[i], "api"))
             want_api = true, all = false;
+        else if (!strcmp(argv[i], "resume"))
+            want_resume = true, all = false;
         else if (!strcmp(argv[i], "cache"))
             want_cache = true, all = false;
         else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
             runs = (size_t)atoi(argv[++i]);
         else {
-            fprintf(stderr, "usage: bench [boot] [channel] [api] [cache] [-n RUNS(1..64)]\n");
+            fprintf(stderr, "usage: bench [boot] [channel] [api] [resume] [cache] [-n RUNS(1..64)]\n");
             return 2;
         }
     }
@@ -332,6 +335,8 @@ int main(int argc, char **argv)
         bench_channel(&env, p);
     if (all || want_api)
         bench_api(&env, p);
+    if (all || want_resume)
+        bench_resume(&env, p);
     if (all || want_cache)
         bench_cache();
     pv_loop_free(env.loop);

@@ -20,6 +20,9 @@ void exec_true(struct pv_guest *g);
 /* What the guest API costs over a bare vsock in the same VM. */
 void bench_api(const struct pv_guest_env *env, const struct pv_profile *p);
 
+/* Resuming a machine that stands still, against booting it and against QEMU by hand. */
+void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p);
+
 /* Writing, finding and verifying an entry of the fixture cache; no VM. */
 void bench_cache(void);
 

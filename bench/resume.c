@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a resume costs: against a cold boot, and against the bare minimum, the same QEMU started by hand on
+ * the same memory and device state, until the guest's terminal has echoed a byte.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "guest/snapshot.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+#include "util/spawn.h"
+#include "vm/vm.h"
+
+enum { RUNS = 20, BOOTS = 5, CLONES = 20 };
+
+static void die(const char *what)
+{
+    fprintf(stderr, "bench: resume: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void run(struct pv_guest *g, const char *command)
+{
+    struct pv_exec x = {0};
+    struct pv_exec_result r = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    pv_strv_add(&x.argv, "/bin/sh");
+    pv_strv_add(&x.argv, "-c");
+    pv_strv_add(&x.argv, command);
+    must(pv_guest_exec(g, &x, &r, &err), &err);
+    pv_strv_free(&x.argv);
+    pv_exec_result_fini(&r);
+}
+
+static struct pv_guest *cold(const struct pv_guest_env *env, const struct pv_profile *p)
+{
+    struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_new(env, p);
+
+    must(pv_guest_boot(g, &o, &err), &err);
+    return g;
+}
+
+static struct pv_guest *resume(const struct pv_guest_env *env, struct pv_snapshot *s)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_resume(env, s, NULL, &err);
+
+    if (!g)
+        must(-1, &err);
+    return g;
+}
+
+/* ---- by hand ---- */
+
+/* The command line of this process's only QEMU. */
+static void read_argv(struct pv_strv *argv)
+{
+    char path[96];
+    cleanup_buf struct pv_buf list = {0}, line = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    must(pv_read_file(path, 4096, &list, &err), &err);
+    snprintf(path, sizeof(path), "/proc/%ld/cmdline", strtol(list.data, NULL, 10));
+    must(pv_read_file(path, 1 << 20, &line, &err), &err);
+    for (size_t at = 0; at < line.len; at += strlen(line.data + at) + 1)
+        pv_strv_add(argv, line.data + at);
+}
+
+static void expect(int fd, const char *text)
+{
+    char got[65536];
+    size_t n = 0;
+
+    for (;;) {
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        ssize_t r;
+
+        if (poll(&pfd, 1, 20000) <= 0)
+            die(text);
+        r = read(fd, got + n, sizeof(got) - 1 - n);
+        if (r <= 0)
+            die(text);
+        n += (size_t)r;
+        got[n] = '\0';
+        if (strstr(got, text))
+            return;
+    }
+}
+
+static void put(int fd, const char *text)
+{
+    if (pv_write_all(fd, text, strlen(text)) < 0)
+        die("write");
+}
+
+static int blob(const struct pv_snapshot_blob *blobs, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(blobs[i].name, name))
+            return blobs[i].fd;
+    errno = ENOENT;
+    die(name);
+    return -1;
+}
+
+static double by_hand(const struct pv_strv *argv, int memory, int state)
+{
+    int qmp[2], console[2], port[2], save = memfd_create("save", MFD_CLOEXEC);
+    char path[64];
+    int load;
+    struct pv_err err = PV_ERR_INIT;
+    int64_t start = pv_now();
+    double ms;
+    pid_t pid;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", state);
+    load = open(path, O_RDONLY | O_CLOEXEC);
+    if (load < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port) < 0)
+        die("descriptors");
+    pid = pv_spawn(&(struct pv_spawn){.file = argv->v[0],
+                                      .argv = argv->v,
+                                      .fds = (struct pv_spawn_fd[]){{qmp[1], PV_QEMU_FD_QMP},
+                                                                    {console[1], PV_QEMU_FD_CONSOLE},
+                                                                    {port[1], PV_QEMU_FD_VSOCK},
+                                                                    {memory, PV_QEMU_FD_MEMORY},
+                                                                    {save, PV_QEMU_FD_SAVE},
+                                                                    {load, PV_QEMU_FD_LOAD}},
+                                      .n_fds = 6},
+                   NULL, &err);
+    must(pid, &err);
+    close(qmp[1]);
+    close(console[1]);
+    close(port[1]);
+    put(qmp[0], "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+                "{\"capabilities\":[{\"capability\":\"x-ignore-shared\",\"state\":true},"
+                "{\"capability\":\"events\",\"state\":true}]}}"
+                "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:34\"}}");
+    expect(qmp[0], "\"completed\"");
+    put(qmp[0], "{\"execute\":\"cont\"}");
+    put(console[0], "x");
+    expect(console[0], "x");
+    ms = ms_since(start);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(qmp[0]);
+    close(console[0]);
+    close(port[0]);
+    close(save);
+    close(load);
+    return ms;
+}
+
+/* ---- memory ---- */
+
+/* PSS of this process and its children, MiB. */
+static double pss_mib(void)
+{
+    char path[96];
+    cleanup_buf struct pv_buf list = {0};
+    double kib = 0;
+    char *at;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    if (pv_read_file(path, 1 << 16, &list, NULL) < 0)
+        return 0;
+    pv_buf_addf(&list, " %d", (int)getpid());
+    for (at = list.data; *at;) {
+        cleanup_buf struct pv_buf roll = {0};
+        const char *pss;
+        long pid = strtol(at, &at, 10);
+
+        at += strspn(at, " \n");
+        snprintf(path, sizeof(path), "/proc/%ld/smaps_rollup", pid);
+        if (pid > 0 && pv_read_file(path, 1 << 16, &roll, NULL) == 0 && (pss = strstr(roll.data, "\nPss:")))
+            kib += strtod(pss + 5, NULL);
+    }
+    return kib / 1024;
+}
+
+static void bench_memory(const struct pv_guest_env *env, struct pv_snapshot *s)
+{
+    struct pv_guest *clones[CLONES];
+
+    for (int i = 0; i < CLONES; i++) {
+        clones[i] = resume(env, s);
+        exec_true(clones[i]);
+    }
+    printf("  PSS per idle clone with %d running, this process with it (goal: at most 40)  %5.1f MiB\n",
+           CLONES, pss_mib() / CLONES);
+    for (int i = 0; i < CLONES; i++)
+        pv_guest_free(clones[i]);
+}
+
+void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
+{
+    double ours[RUNS], bare[RUNS], boots[BOOTS], save;
+    struct pv_snapshot_blob *blobs;
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_strv argv = {0};
+    struct pv_guest *g = NULL;
+    struct pv_snapshot *s;
+    int64_t start;
+    struct stat st;
+    size_t n;
+
+    for (int i = 0; i < BOOTS; i++) {
+        pv_guest_free(g);
+        start = pv_now();
+        g = cold(env, p);
+        exec_true(g);
+        boots[i] = ms_since(start);
+    }
+    run(g, "sleep 100000 </dev/ttyS0 >/dev/null 2>&1 &"); /* whose terminal echoes */
+    start = pv_now();
+    s = pv_guest_freeze(g, 0, &err);
+    if (!s || pv_snapshot_blobs(s, &blobs, &n, &err) < 0)
+        must(-1, &err);
+    save = ms_since(start);
+    pv_guest_free(g);
+    g = resume(env, s);
+    read_argv(&argv);
+    pv_guest_free(g);
+    for (int i = 0; i < RUNS; i++) {
+        bare[i] = by_hand(&argv, blob(blobs, n, "memory"), blob(blobs, n, "state"));
+        start = pv_now();
+        g = resume(env, s);
+        exec_true(g);
+        ours[i] = ms_since(start);
+        pv_guest_free(g);
+    }
+    fstat(blob(blobs, n, "memory"), &st);
+    printf("resume, %d each in turns, Debian cloud kernel, 512M, 1 CPU\n", RUNS);
+    printf("  cold boot, create to the first exec's result (%d)         median %7.0f ms\n", BOOTS,
+           quantile(boots, BOOTS, 0.5));
+    printf("  QEMU by hand on the same files, to the first echoed byte  median %7.1f ms\n",
+           quantile(bare, RUNS, 0.5));
+    printf("  provium, resume to the first exec's result                median %7.1f ms\n",
+           quantile(ours, RUNS, 0.5));
+    printf("  boot to resume (goal: at least 15)                               %7.1f\n",
+           quantile(boots, BOOTS, 0.5) / quantile(ours, RUNS, 0.5));
+    printf("  resume to QEMU by hand (goal: at most 1.25)                      %7.2f\n",
+           quantile(ours, RUNS, 0.5) / quantile(bare, RUNS, 0.5));
+    printf("  saving it %.0f ms; memory %.0f MiB on disk of %.0f MiB\n", save, (double)st.st_blocks / 2048,
+           (double)st.st_size / (1 << 20));
+    bench_memory(env, s);
+    free(blobs);
+    pv_snapshot_unref(s);
+    pv_strv_free(&argv);
+}

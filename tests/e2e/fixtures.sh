@@ -1,0 +1,230 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Fixtures and their cache: what makes one be built again and what does not, one build for many files, builders
+# that are killed, scripts that fail, entries that are damaged, a full disk. A cache and a project of its own.
+. "$(dirname "$0")/lib.sh"
+export XDG_CACHE_HOME=$work/cache
+guest=$PWD/build/guest
+p=$work/files
+mkdir -p "$XDG_CACHE_HOME" "$p/t/fixtures" "$p/tree" "$p/bin" "$p/lib"
+cd "$p" || exit 1
+cp "$guest/userland.cpio" initrd.cpio
+qemu=$(command -v qemu-system-x86_64)
+printf '#!/bin/sh\nexec %s "$@"\n' "$qemu" >bin/qemu-system-x86_64
+chmod +x bin/qemu-system-x86_64
+export PATH=$p/bin:$PATH
+
+profile() {
+    printf '[profile.p]\nkernel = "%s"\nmodules = "%s"\ninitrd = "initrd.cpio"\nappend = "%s"\nenv = { A = "%s" }\n' \
+        "$guest/vmlinuz" "$guest/modules" "${1:-}" "${2:-1}" >provium.toml
+}
+profile
+# Each build adds a line to `built`, which a script that appends does not read.
+cat >t/fixtures/base.lua <<'LUA'
+io.open("built", "a"):write("base\n"):close()
+pcall(require, "lib.extra")
+dofile("lib/dofile.lua")
+assert(loadfile("lib/loadfile.lua"))()
+require("lib.required")
+for line in io.lines("lib/lines.txt") do assert(line) end
+local text = assert(io.open("lib/open.txt")):read("a")
+local env = os.getenv("PV_E2E_INPUT")
+provium.depends("lib/depends.txt")
+local vm = provium.create("p")
+vm:boot({ memory = "128M", files = { ["/etc/tree"] = "tree" } })
+vm:push("lib/push.txt", "/etc/pushed")
+vm:write_file("/etc/seen", text .. tostring(env))
+LUA
+cat >t/fixtures/top.lua <<'LUA'
+io.open("built", "a"):write("top\n"):close()
+local vm = provium.fixture("base")
+vm:write_file("/etc/top", "top")
+return vm
+LUA
+for f in dofile loadfile required; do echo "return 1" >lib/$f.lua; done
+for f in lines open depends push; do echo "$f" >lib/$f.txt; done
+echo one >tree/one
+cat >t/asks.lua <<'LUA'
+local vm = provium.fixture("base")
+test("it is the fixture", function() assert(vm:exec("test -e /etc/seen -a -e /etc/pushed -a -e /etc/tree/one").ok) end)
+LUA
+
+# run WHAT...: exit code in $code, output in out.
+run() {
+    timeout 120 "$PROVIUM" "$@" >out 2>&1
+    code=$?
+}
+
+# builds NAME WANT: the number of builds since the last look.
+builds() {
+    run test t/asks.lua
+    is "$1: passes" "$code" 0
+    [ "$code" = 0 ] || sed 's/^/    /' out
+    is "$1: builds" "$(wc -l 2>/dev/null <built || echo 0)" "$2"
+    : >built
+}
+
+# stale NAME: the entry would be built again, as `provium fixture stale` says; not so before.
+stale() {
+    run fixture stale base
+    if [ "$code" = 0 ] && ! grep -q "nothing would be rebuilt" out; then good "stale: $1"; else
+        bad "stale: $1: $(cat out)"
+    fi
+}
+fits() {
+    run fixture stale base
+    if grep -q "nothing would be rebuilt" out; then good "fits: $1"; else bad "fits: $1: $(cat out)"; fi
+}
+
+: >built
+builds "the first" 1
+builds "nothing changed" 0
+find . -path ./t/asks.lua -o -type f -exec touch {} +
+touch initrd.cpio bin/qemu-system-x86_64
+fits "touched"
+
+# change NAME FILE: another content and back
+change() {
+    cp -p "$2" "$work/saved"
+    printf '%s' "${3--- changed}" >>"$2"
+    stale "$1"
+    cp "$work/saved" "$2"
+    fits "$1, changed back"
+}
+change script t/fixtures/base.lua
+change dofile lib/dofile.lua
+change loadfile lib/loadfile.lua
+change require lib/required.lua
+change io.lines lib/lines.txt
+change io.open lib/open.txt
+change depends lib/depends.txt
+change push lib/push.txt
+change "injected tree" tree/one
+change initrd initrd.cpio
+change QEMU bin/qemu-system-x86_64 "# changed"
+echo x >tree/two
+stale "a file more in a tree"
+rm tree/two
+chmod 700 tree/one
+stale "a mode in a tree"
+chmod 644 tree/one
+echo 'return 1' >lib/extra.lua
+stale "a module that was not there"
+rm lib/extra.lua
+PV_E2E_INPUT=2 stale "the environment"
+profile "quiet"
+stale "append"
+profile "" 2
+stale "the profile's env"
+profile
+echo 'machine = "q35,accel=tcg,vmport=off"' >>provium.toml
+stale "machine"
+profile
+echo 'cpu = "Nehalem"' >>provium.toml
+stale "CPU model"
+profile
+echo 'qemu_args = ["-no-user-config"]' >>provium.toml
+stale "QEMU's arguments"
+profile
+sed "s,$guest/vmlinuz,kernel," provium.toml >x && cp "$guest/vmlinuz" kernel && mv x provium.toml
+stale "another kernel"
+profile
+rm kernel
+fits "all as before"
+
+echo "-- changed" >>t/fixtures/base.lua
+builds "changed" 1
+sed -i '$d' t/fixtures/base.lua
+builds "the entry of before is still there" 0
+
+# A fixture from a fixture is stale with it.
+echo 'test("x", function() assert(provium.fixture("top"):exec("test -e /etc/top -a -e /etc/seen").ok) end)' >t/nested.lua
+run test t/nested.lua
+is "nested: passes" "$code" 0
+is "nested: only the upper one is built" "$(cat built)" top
+: >built
+echo "changed" >>lib/open.txt
+run test t/nested.lua
+is "nested: passes after a change below" "$code" 0
+is "nested: both are built" "$(sort built | tr '\n' ' ')" "base top "
+: >built
+
+# Eight files at once, one build.
+"$PROVIUM" fixture clean --all >/dev/null
+mkdir many
+mkdir many/fixtures
+cp t/fixtures/base.lua many/fixtures/
+for i in 1 2 3 4 5 6 7 8; do cp t/asks.lua many/$i.lua; done
+run test -p 8 many
+is "eight files: pass" "$code" 0
+is "eight files: one build" "$(wc -l <built)" 1
+: >built
+
+# The builder is killed: another process builds.
+"$PROVIUM" fixture clean --all >/dev/null
+cp t/fixtures/base.lua "$work/base.lua"
+sed -i 's/^io.open("built".*/&\nos.execute("[ -e killed ] || { touch killed; kill -9 $PPID; }")/' many/fixtures/base.lua
+run test -p 2 many/1.lua many/2.lua
+is "killed builder: the files pass" "$code" 0
+contains "killed builder: it is told" out "ended too early (killed by SIGKILL)"
+is "killed builder: two builds" "$(wc -l <built)" 2
+: >built
+
+# The file that builds is killed: the other one builds.
+"$PROVIUM" fixture clean --all >/dev/null
+rm killed
+sed -i 's/kill -9 $PPID; }/sleep 1; kill -9 $(ps -o ppid= -p $PPID); }/' many/fixtures/base.lua
+run test -p 2 many/1.lua many/2.lua
+is "killed file: one of two passes" "$(grep -c '\.\.\. ok (1 test' out)" 1
+is "killed file: two builds" "$(wc -l <built)" 2
+: >built
+
+# Damage is found before a test sees it.
+"$PROVIUM" fixture clean --all >/dev/null
+builds "a fresh cache" 1
+for f in memory state manifest.json; do
+    file=$(echo "$XDG_CACHE_HOME"/provium/fixtures/entries/*/$f)
+    size=$(stat -c %s "$file")
+    chmod u+w "$file"
+    at=$(grep -obUaP -m 1 '[^\0]{64}' "$file" | head -n 1 | cut -d: -f1)
+    printf '\377' | dd of="$file" bs=1 seek=$((at + 7)) conv=notrunc status=none
+    builds "damaged $f of $size bytes" 1
+    contains "damaged $f: it is told" out "damaged"
+done
+
+# Scripts that fail.
+fails() {
+    printf '%s\n' "$2" >t/fixtures/bad.lua
+    echo 'provium.fixture("bad")' >t/bad.lua
+    run test --timeout 60 t/bad.lua
+    is "bad script, $1: exit code" "$code" 1
+    contains "bad script, $1" out "$3"
+}
+fails "Lua error" 'error("boom")' "fixture 'bad' failed: t/fixtures/bad.lua:1: boom"
+fails "syntax" 'x = = 1' "fixture 'bad' failed: t/fixtures/bad.lua:1: unexpected symbol"
+fails "os.exit" 'os.exit(0)' "fixture 'bad' failed: ended by os.exit(0)"
+fails "no VM" 'provium.create("p")' "the script ended without a running VM"
+fails "two VMs" 'local a, b = provium.create("p"), provium.create("p") a:boot{memory="96M"} b:boot{memory="96M"}' \
+    "the script ended with 2 VMs running (vm1, vm2)"
+fails "a test" 'test("x", function() end)' "test(\"x\") does not belong into a fixture"
+fails "itself" 'provium.fixture("bad")' "a fixture can not be made from itself: bad needs bad"
+fails "a crash" 'local vm = provium.create("p") vm:boot() vm:mount_vfs() vm:exec("echo c >/proc/sysrq-trigger")' "panicked"
+contains "bad script, a crash: the console" out "--- console of vm1 of fixture bad"
+fails "a vsock" 'provium.create("p"):boot{transport = "vsock"}' 'transport = "serial"'
+fails "an input that changes" 'local f = assert(io.open("lib/open.txt")) io.open("lib/open.txt", "a"):write("x"):close()
+provium.create("p"):boot()' "each time that it was built"
+echo 'while true do end' >t/fixtures/bad.lua
+echo 'provium.fixture("bad", {timeout = "500ms"})' >t/bad.lua
+run test t/bad.lua
+contains "bad script, for ever" out "fixture 'bad' was not there within 0.5 s: it was still being built"
+echo 'skip("not here")' >t/fixtures/bad.lua
+echo 'test("x", function() provium.fixture("bad") end)' >t/bad.lua
+run test t/bad.lua
+contains "a script that skips" out "x ... skip: not here"
+rm t/bad.lua t/fixtures/bad.lua
+
+# Nothing is left of builds that failed, nor of anything else.
+is "no temporary directory is left in the cache" "$(find "$XDG_CACHE_HOME"/provium/fixtures -name 'tmp*' -mindepth 2 | wc -l)" 0
+find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'provium-*' -exec test -e {}/kept \; -exec rm -rf {} +
+check_nothing_left "fixtures"
+exit $status
