@@ -177,8 +177,8 @@ bool pv_vm_panicked(const struct pv_vm *vm);
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
 
 /*
- * Has fn called, from the loop, when the guest closes the port of the virtio-serial device: its agent is gone.
- * It must not call into the VM.
+ * Has fn called, from the loop, when the guest closes the port of the virtio-serial device: its agent is
+ * gone. It must not call into the VM.
  */
 void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
 
