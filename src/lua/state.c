@@ -191,7 +191,9 @@ static void on_phase(const char *vm, const char *what, void *arg)
     cleanup_free char *text = NULL;
 
     say_logs(pl);
-    if (!strncmp(pl->doing, "booting", 7))
+    if (!strncmp(pl->doing, "booting", 7) && !strcmp(what, "booting"))
+        text = pv_xstrdup(pl->doing);
+    else if (!strncmp(pl->doing, "booting", 7))
         text = pv_xasprintf("%s (%s)", pl->doing, what);
     else if (pl->doing[0])
         return; /* the binding has said it in the test's own terms */

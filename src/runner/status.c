@@ -130,7 +130,7 @@ void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned col
     piece(&l, NULL, text, UINT32_MAX);
     if (p->stopping) {
         piece(&l, "33", ", stopping", UINT32_MAX);
-    } else if (p->left_ns >= 0) {
+    } else if (p->left_ns >= PV_NSEC_PER_SEC) { /* later than expected: nobody knows */
         snprintf(text, sizeof(text), ", about %s left", pv_status_time(p->left_ns, took));
         piece(&l, NULL, text, UINT32_MAX);
     }
