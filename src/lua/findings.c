@@ -17,7 +17,8 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { MAX_FINDINGS = 256 };
+/* Of each kind: a flood of warnings leaves room for what matters. */
+enum { MAX_WARNINGS = 128, MAX_WORSE = 128 };
 
 /* A kernel that has panicked has ended its VM by then. */
 #define PANIC_LIMIT (2 * PV_NSEC_PER_SEC)
@@ -64,9 +65,9 @@ static enum pv_class worse(enum pv_class a, enum pv_class b)
     return a < b ? a : b;
 }
 
-static bool holds(const struct lua_finding *f, const char *text)
+static bool holds(const char *headline, const char *excerpt, const char *text)
 {
-    return strstr(f->headline, text) || strstr(f->excerpt, text);
+    return strstr(headline, text) || strstr(excerpt, text);
 }
 
 static uint32_t running_test(const struct pv_lua *pl)
@@ -94,25 +95,29 @@ static void handle(struct pv_lua *pl, struct lua_finding *f)
     }
 }
 
-static bool is_allowed(const struct lua_guest *g, const struct lua_finding *f)
+/* True when a test of now or before said that it may come. */
+static bool is_allowed(const struct lua_guest *g, const char *headline, const char *excerpt)
 {
+    for (const struct lua_expect *e = g->expect; e; e = e->outer)
+        if (holds(headline, excerpt, e->text))
+            return true;
     for (char **s = g->allowed; s && *s; s++)
-        if (holds(f, *s))
+        if (holds(headline, excerpt, *s))
             return true;
     return false;
 }
 
-/* True when a test said that this may come. */
+/* The same, for expect_report to know of; and what comes of something expected is expected. */
 static bool is_expected(struct pv_lua *pl, struct lua_finding *f)
 {
     struct lua_finding *last;
 
     for (struct lua_expect *e = f->guest->expect; e; e = e->outer)
-        if (holds(f, e->text)) {
+        if (holds(f->headline, f->excerpt, e->text)) {
             e->first = e->first ? e->first : f;
-            return true;
+            break;
         }
-    if (is_allowed(f->guest, f))
+    if (is_allowed(f->guest, f->headline, f->excerpt))
         return true;
     last = f->follows ? before(pl, f) : NULL;
     return last && last->handled;
@@ -124,14 +129,17 @@ void pv_lua_on_finding(const struct pv_guest *g, const struct pv_finding *findin
     struct lua_guest *guest = find_guest(pl, g);
     enum pv_class cls = class_of(finding->kind);
     enum pv_guest_policy policy = policy_of(pl, cls);
+    bool warning = cls == PV_CLASS_WARNING;
     struct lua_finding *f;
 
     if (!guest) /* it is being freed */
         return;
-    if (pl->n_findings == MAX_FINDINGS) {
-        pl->n_unkept++;
-        if (policy == PV_POLICY_FAIL)
+    if (warning ? pl->n_warnings == MAX_WARNINGS : pl->n_worse == MAX_WORSE) {
+        /* nothing of it is kept, but it counts */
+        if (policy == PV_POLICY_FAIL && !is_allowed(guest, finding->headline, finding->excerpt)) {
+            pl->n_unkept++;
             pl->unkept_cls = worse(pl->unkept_cls, cls);
+        }
         return;
     }
     f = pv_xcalloc(1, sizeof(*f));
@@ -148,7 +156,7 @@ void pv_lua_on_finding(const struct pv_guest *g, const struct pv_finding *findin
         pl->findings_end = &pl->findings;
     *pl->findings_end = f;
     pl->findings_end = &f->next;
-    pl->n_findings++;
+    *(warning ? &pl->n_warnings : &pl->n_worse) += 1;
     if (policy != PV_POLICY_IGNORE && !pl->build) /* a fixture fails with it, which is told then */
         f->id = pv_result_finding(pl->env->result, f->test_id, guest->name, cls, f->fails ? PV_FAIL : PV_OK,
                                   f->headline, f->excerpt);
@@ -212,6 +220,8 @@ void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome 
             first = f;
         worst = worse(worst, f->cls);
     }
+    n += pl->n_unkept;
+    pl->n_unkept = 0;
     pl->unkept_cls = PV_CLASS_NONE;
     if (worst == PV_CLASS_NONE)
         return;
@@ -225,7 +235,7 @@ void pv_lua_judge_findings(struct pv_lua *pl, uint32_t test_id, enum pv_outcome 
     *cls = worst;
     free(*msg);
     if (!first)
-        *msg = pv_xasprintf("%zu kernel reports came after the %d that are kept", pl->n_unkept, MAX_FINDINGS);
+        *msg = pv_xasprintf("the kernel of a VM: %zu more report%s than are kept", n, n == 1 ? "" : "s");
     else if (n == 1)
         *msg = pv_xasprintf("the kernel of %s: %s", first->guest->name, first->headline);
     else
@@ -298,7 +308,7 @@ int pv_lua_vm_allow_report(lua_State *L)
     g->allowed[n + 1] = NULL;
     pv_guest_settle_findings(g->g);
     for (struct lua_finding *f = pl->findings; f; f = f->next)
-        if (f->guest == g && f->test_id == running_test(pl) && holds(f, text))
+        if (f->guest == g && f->test_id == running_test(pl) && holds(f->headline, f->excerpt, text))
             handle(pl, f);
     return 0;
 }

@@ -104,7 +104,7 @@ struct pv_lua {
     char *reason;
 
     struct lua_finding *findings, **findings_end; /* in order; bounded */
-    size_t n_findings;
+    size_t n_warnings, n_worse;
     size_t n_unkept;          /* came when no more were kept */
     enum pv_class unkept_cls; /* the worst of those that fail, since it was last asked for */
 

@@ -68,11 +68,14 @@ static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_
 /* What guests' kernels complained of during a sub-test, or outside of all. */
 static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
 {
+    const size_t most = 6; /* what floods is told in numbers */
+    size_t shown = 0;
+
     for (size_t i = 0; i < f->n_findings; i++) {
         const struct pv_finding_report *d = &f->findings[i];
         cleanup_buf struct pv_buf title = {0};
 
-        if (d->test_id != id || d->handled || !d->vm || !d->headline)
+        if (d->test_id != id || d->handled || !d->vm || !d->headline || shown++ >= most)
             continue;
         if (d->outcome != PV_FAIL || !d->excerpt) {
             pv_buf_adds(out, "    the kernel of ");
@@ -87,6 +90,8 @@ static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_
         pv_buf_addf(&title, " (%s) ---", pv_class_name(d->cls));
         block(out, title.data, d->excerpt, strlen(d->excerpt));
     }
+    if (shown > most)
+        pv_buf_addf(out, "    (%zu more kernel reports)\n", shown - most);
 }
 
 static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum pv_outcome o)

@@ -31,6 +31,9 @@ for path in sys.argv[1:]:
         print(verdict(row["file"], row["verdict"], row["class"], row["message"]))
         for t in row["tests"]:
             print(verdict("  test " + t["name"], t["outcome"], t["class"], t["message"]))
-        for f in row["findings"]:
+        for i, f in enumerate(row["findings"]):
+            if i == 12:
+                print(f"  ... {len(row['findings']) - 12} more")
+                break
             where = "outside of tests" if f["test"] is None else row["tests"][f["test"]]["name"]
             print(f"  {f['vm']}, {where}: {f['class']}{', fails' if f['fails'] else ''}: {line(f['headline'])}")

@@ -1,0 +1,13 @@
+-- More reports than are kept: the bound holds, and what comes behind it counts.
+local vm = provium.create("small")
+vm:boot({memory = "128M"})
+test("flood", function()
+    vm:exec("i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo \"<1>BUG: number $i\" >/dev/kmsg; done")
+end)
+test("after it", function() vm:exec("echo '<1>BUG: one more' >/dev/kmsg") end)
+test("clean", function() assert_eq(128, #vm:reports()) end)
+test("allowed", function()
+    vm:allow_report("fine")
+    vm:exec("echo '<1>BUG: this is fine' >/dev/kmsg")
+end)
+test("a warning is kept", function() vm:exec("echo '<4>WARNING: CPU: 0 x' >/dev/kmsg") assert_eq(129, #vm:reports()) end)
