@@ -12,6 +12,7 @@ help:
 	@echo 'make demo     boot real VMs and run the examples in them'
 	@echo 'make check    everything that CI runs'
 	@echo 'make check-asan  unit tests and boots with ASan and UBSan'
+	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make bench    measure, as ratios to the raw thing'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
 	@echo 'make clean    remove what was built, keep the default guest'
@@ -36,6 +37,9 @@ check: $(BUILD)/build.ninja
 check-asan: setup
 	@scripts/check-asan
 
+check-slurm: build
+	@tests/slurm/run
+
 bench: build
 	@bench/run
 
@@ -54,4 +58,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan
 
-.PHONY: all help setup build demo check check-asan bench install clean distclean
+.PHONY: all help setup build demo check check-asan check-slurm bench install clean distclean

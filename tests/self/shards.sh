@@ -238,5 +238,13 @@ exits 130 "a stopped run"
 provium merge r
 exits 130 "merge of a stopped run"
 shows "stopped by SIGINT" "merge of a stopped run: says so"
+# as an indexed Job of Kubernetes says it
+rm -r r t/zz.lua t/bad.lua && mkdir r
+for i in 0 1 2 3; do
+    JOB_COMPLETION_INDEX=$i PROVIUM_SHARDS=4 provium test --shard auto --json r/$i.json t
+done
+provium merge r
+exits 0 "Kubernetes"
+shows "OK: 7 passed, 0 failed" "Kubernetes: all files"
 clean "shards"
 finish
