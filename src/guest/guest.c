@@ -333,12 +333,14 @@ static int connect_timeout(const struct pv_guest *g, const char *last, struct pv
 {
     struct pv_vsock *v = pv_guest_croot(g)->vsock;
 
-    if (!v->ops->ready(v))
+    if (pv_is_serial(v) && (!v->ops->ready(v) || !*last))
+        last = "nothing answers on its virtio-serial port";
+    else if (!v->ops->ready(v))
         last = "the guest's vsock driver has not come up";
     else if (!*last)
         last = "the guest's vsock driver is up, but nothing listens";
-    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on vsock port %u: %s", g->name,
-               g->port, last);
+    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on %s port %u: %s", g->name,
+               pv_is_serial(v) ? "serial" : "vsock", g->port, last);
     pv_guest_add_console(g, err);
     return -1;
 }

@@ -335,16 +335,29 @@ static void on_exit_watch(struct pv_watch *w, uint32_t events)
         end(vm, true);
 }
 
+/* What only a VM that runs has a use for: space on disk and descriptors. */
+static void release(struct pv_vm *vm)
+{
+    for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
+        pv_close(&vm->overlays[i]);
+    pv_close(&vm->saving.fd);
+    pv_close(&vm->saving.load_fd);
+    pv_buf_free(&vm->saving.head);
+}
+
 void pv_vm_kill(struct pv_vm *vm)
 {
-    if (vm->reaped)
+    if (vm->reaped) {
+        release(vm);
         return;
+    }
     if (vm->pid > 0) {
         vm->killed = true;
         kill(vm->pid, SIGKILL); /* ours and not reaped: the number is still its own */
         reap(vm, true);
     }
     end(vm, false);
+    release(vm);
 }
 
 /* ---- start ---- */
@@ -534,11 +547,7 @@ void pv_vm_free(struct pv_vm *vm)
     pv_qmp_free(vm->qmp);
     pv_console_free(vm->console_text);
     pv_console_free(vm->errors_text);
-    for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
-        pv_close(&vm->overlays[i]);
-    pv_close(&vm->saving.fd);
-    pv_close(&vm->saving.load_fd);
-    pv_buf_free(&vm->saving.head);
+    release(vm);
     free(vm);
 }
 

@@ -160,6 +160,19 @@ is "eight files: pass" "$code" 0
 is "eight files: one build" "$(wc -l <built)" 1
 : >built
 
+# Two runs at once share the build.
+"$PROVIUM" fixture clean --all >/dev/null
+for i in 1 2; do
+    timeout 120 "$PROVIUM" test many/$i.lua >out.$i 2>&1 &
+    pids[i]=$!
+done
+for i in 1 2; do
+    wait "${pids[i]}"
+    is "two runs: run $i passes" $? 0
+done
+is "two runs: one build" "$(wc -l <built)" 1
+: >built
+
 # The builder is killed: another process builds.
 "$PROVIUM" fixture clean --all >/dev/null
 cp t/fixtures/base.lua "$work/base.lua"
