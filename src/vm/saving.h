@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a VM keeps for being saved; private to vm (vm.c owns it, save.c and pages.c use it). */
+/* What a VM keeps for being saved; private to vm (vm.c owns it; start.c, save.c and pages.c use it). */
 #ifndef PV_VM_SAVING_H
 #define PV_VM_SAVING_H
 
@@ -7,12 +7,24 @@
 #include "vm/vm.h"
 
 struct pv_saving {
-    int fd;             /* memfd that QEMU writes its state to; -1: not savable */
-    int load_fd;        /* what it was loaded from; -1: it was booted */
-    uint64_t memory;    /* bytes of the memory file, 0: QEMU's own memory */
-    struct pv_buf head; /* of its stream, up to the devices; empty until the first save */
-    char migration[16]; /* last status of a migration event */
+    int fd;                        /* memfd that QEMU writes its state to; -1: not savable */
+    int load_fd;                   /* what it was loaded from; -1: it was booted */
+    uint64_t memory;               /* bytes of the memory file, 0: QEMU's own memory */
+    struct pv_buf head;            /* of its stream, up to the devices; empty until the first save */
+    char migration[16];            /* last status of a migration event */
+    int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
 };
+
+/* ---- start.c ---- */
+
+/* QEMU's ends of what tells of it; the caller's to close. */
+struct pv_vm_ends {
+    int errors, qmp, console;
+};
+
+/* Starts QEMU and keeps in *s what a save will need. -1 with *err. */
+pid_t pv_vm_spawn(const struct pv_vm_spec *spec, struct pv_saving *s, const struct pv_vm_ends *ends,
+                  int *pidfd, struct pv_err *err);
 
 /* Where the devices begin in QEMU's stream; 0: it is of no known shape. save.c tells the format. */
 size_t pv_vm_state_head(const void *data, size_t n);

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +23,6 @@
 #include "util/spawn.h"
 #include "vm/console.h"
 #include "vm/findings.h"
-#include "vm/overlay.h"
 #include "vm/qmp.h"
 #include "vm/saving.h"
 
@@ -64,7 +62,6 @@ struct pv_vm {
     bool panic_event;
     char reason[REASON_MAX];
     struct pv_saving saving;
-    int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
     void *arg;
     void (*on_port)(void *arg);
@@ -339,7 +336,7 @@ static void on_exit_watch(struct pv_watch *w, uint32_t events)
 static void release(struct pv_vm *vm)
 {
     for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
-        pv_close(&vm->overlays[i]);
+        pv_close(&vm->saving.overlays[i]);
     pv_close(&vm->saving.fd);
     pv_close(&vm->saving.load_fd);
     pv_buf_free(&vm->saving.head);
@@ -394,100 +391,6 @@ static int pipe_ends(struct ends *e, struct pv_err *err)
     return 0;
 }
 
-enum { FIXED_FDS = 8 };
-
-struct inherited {
-    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_LAYERS_MAX];
-    size_t n;
-};
-
-static void inherit(struct inherited *in, int from, int to)
-{
-    in->fds[in->n++] = (struct pv_spawn_fd){from, to};
-}
-
-static int inherit_disks(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
-                         struct pv_err *err)
-{
-    int layers = 0;
-
-    if (spec->n_disks > PV_VM_DISKS_MAX)
-        return pv_err_set(err, PV_E_USAGE, "%zu disks are too many for a VM; expected at most %d",
-                          spec->n_disks, PV_VM_DISKS_MAX);
-    for (size_t i = 0; i < spec->n_disks; i++) {
-        const struct pv_vm_disk *d = &spec->disks[i];
-
-        if (layers + d->n_layers > PV_VM_LAYERS_MAX)
-            return pv_err_set(err, PV_E_USAGE,
-                              "the disks have more than %d layers: fixtures are nested too deep",
-                              PV_VM_LAYERS_MAX);
-        for (size_t j = 0; j < d->n_layers; j++)
-            inherit(in, d->layers[j], PV_QEMU_FD_LAYER + layers++);
-        if (!d->snapshot || d->readonly)
-            continue;
-        vm->overlays[i] = pv_overlay_open(d, err);
-        if (vm->overlays[i] < 0)
-            return -1;
-        inherit(in, vm->overlays[i], PV_QEMU_FD_OVERLAY + (int)i);
-    }
-    return 0;
-}
-
-/* Memory and state; copies of the descriptors are kept for pv_vm_save. */
-static int inherit_state(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
-                         struct pv_err *err)
-{
-    struct pv_saving *s = &vm->saving;
-
-    if (spec->memory_kind != PV_VM_MEMORY_OWN) {
-        s->memory = pv_vm_memory_size(spec->memory);
-        inherit(in, spec->memory_fd, PV_QEMU_FD_MEMORY);
-    }
-    if (spec->incoming) {
-        s->load_fd = fcntl(spec->load_fd, F_DUPFD_CLOEXEC, 3);
-        if (s->load_fd < 0)
-            return pv_err_sys(err, errno, "cannot keep a descriptor");
-        inherit(in, spec->load_fd, PV_QEMU_FD_LOAD);
-    }
-    if (!spec->savable)
-        return 0;
-    s->fd = memfd_create("provium-save", MFD_CLOEXEC);
-    if (s->fd < 0)
-        return pv_err_sys(err, errno, "cannot make a file in memory");
-    inherit(in, s->fd, PV_QEMU_FD_SAVE);
-    return 0;
-}
-
-static int spawn_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct ends *qmp,
-                      const struct ends *console, const struct ends *errors, struct pv_err *err)
-{
-    struct inherited in = {.n = 0};
-    cleanup_strv struct pv_strv argv = {0};
-    struct pv_spawn sp = {.fds = in.fds};
-
-    inherit(&in, errors->theirs, 2);
-    inherit(&in, qmp->theirs, PV_QEMU_FD_QMP);
-    inherit(&in, console->theirs, PV_QEMU_FD_CONSOLE);
-    if (spec->vsock_kind)
-        inherit(&in, spec->vsock_fd, PV_QEMU_FD_VSOCK);
-    if (spec->initrd_fd >= 0)
-        inherit(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
-    if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
-        return -1;
-    pv_vm_args(spec, &argv);
-    sp.n_fds = in.n;
-    sp.file = argv.v[0];
-    sp.argv = argv.v;
-    for (size_t i = 0; pv_log_on && i < argv.n; i++)
-        pv_debug("vm", "argv[%zu] %s", i, argv.v[i]);
-    vm->pid = pv_spawn(&sp, &vm->pidfd, err);
-    if (vm->pid >= 0)
-        return 0;
-    if (err && err->cls == PV_E_MISSING)
-        pv_err_append(err, "; install it: apt install qemu-system-x86");
-    return -1;
-}
-
 static int start(struct pv_vm *vm, const struct pv_vm_spec *spec, const char *log_path, struct pv_err *err)
 {
     cleanup_ends struct ends qmp = {-1, -1}, console = {-1, -1}, errors = {-1, -1};
@@ -498,7 +401,9 @@ static int start(struct pv_vm *vm, const struct pv_vm_spec *spec, const char *lo
         return -1;
     if (socket_ends(&qmp, err) < 0 || socket_ends(&console, err) < 0 || pipe_ends(&errors, err) < 0)
         return -1;
-    if (spawn_qemu(vm, spec, &qmp, &console, &errors, err) < 0)
+    vm->pid = pv_vm_spawn(spec, &vm->saving, &(struct pv_vm_ends){errors.theirs, qmp.theirs, console.theirs},
+                          &vm->pidfd, err);
+    if (vm->pid < 0)
         return -1;
     if (pv_loop_add(vm->loop, &vm->exit_watch, vm->pidfd, EPOLLIN, err) < 0 ||
         source_open(&vm->console, vm, &console.ours, vm->console_text, err) < 0 ||
@@ -519,7 +424,7 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, c
     vm->exit_watch.fn = on_exit_watch;
     vm->saving = (struct pv_saving){.fd = -1, .load_fd = -1};
     for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
-        vm->overlays[i] = -1;
+        vm->saving.overlays[i] = -1;
     vm->console.vm = vm->errors.vm = vm;
     vm->console.fd = vm->console.watch.fd = vm->errors.fd = vm->errors.watch.fd = -1;
     vm->dead_timer.fn = on_dead_timer;
@@ -589,7 +494,7 @@ void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg)
 
 int pv_vm_overlay(const struct pv_vm *vm, size_t i)
 {
-    return i < PV_VM_DISKS_MAX ? vm->overlays[i] : -1;
+    return i < PV_VM_DISKS_MAX ? vm->saving.overlays[i] : -1;
 }
 
 struct pv_saving *pv_vm_saving(struct pv_vm *vm)
