@@ -25,6 +25,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "vm/vm.h"
 
 enum {
     OPT_CONFIG,
@@ -465,6 +466,7 @@ static int run(const struct test_cmd *c, const struct pv_config *config, struct 
     cleanup_free const char **names = file_names(&s->files);
     char host[256] = "", dir[PATH_MAX] = "";
     struct pv_run_info info = run_info(c, s, names, host, dir);
+    struct pv_accel_probe probe;
     struct pv_run_opts o = {.run = run_file,
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
@@ -487,6 +489,8 @@ static int run(const struct test_cmd *c, const struct pv_config *config, struct 
                             .keep_order = c->select.shuffle,
                             .notes = &s->notes};
 
+    /* Remembered from here on: files side by side would each measure, and each say another number. */
+    pv_accel_probe(&probe);
     rerun_command(&rerun, c);
     o.rerun = rerun.data;
     return pv_runner_run(&s->files, &o, err);
