@@ -14,6 +14,7 @@ help:
 	@echo 'make check-asan  unit tests and boots with ASan and UBSan'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make bench    measure, as ratios to the raw thing'
+	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
 	@echo 'make clean    remove what was built, keep the default guest'
 	@echo 'make distclean  remove that too'
@@ -43,6 +44,9 @@ check-slurm: build
 bench: build
 	@bench/run
 
+soak: build
+	@bench/soak/run
+
 # The binary looks for its guest in ../share/provium/guest beside its own directory.
 install: build
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/provium/guest
@@ -58,4 +62,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan
 
-.PHONY: all help setup build demo check check-asan check-slurm bench install clean distclean
+.PHONY: all help setup build demo check check-asan check-slurm bench soak install clean distclean

@@ -20,7 +20,9 @@ enum { CONSOLE_LINES = 20 };
 
 #define SHUTDOWN_LIMIT (10 * PV_NSEC_PER_SEC)
 /* A broken device is usually the first sign of a death; how long to wait for the death itself. */
-#define DEATH_GRACE (1500 * PV_NSEC_PER_MSEC)
+#define DEATH_GRACE PV_NSEC_PER_SEC
+/* An agent's port is closed by the guest's kernel, which therefore lives; but it may end next. */
+#define PORT_GRACE (500 * PV_NSEC_PER_MSEC)
 
 static const char *const state_names[] = {
     [PV_GUEST_CREATED] = "not booted", [PV_GUEST_BOOTING] = "booting",     [PV_GUEST_RUNNING] = "running",
@@ -71,10 +73,7 @@ void pv_guest_free(struct pv_guest *g)
     if (!g)
         return;
     pv_guest_teardown(g);
-    pv_vm_free(g->vm);
-    pv_machine_free(g->machine);
-    pv_snapshot_unref(g->base);
-    pv_close(&g->memory_fd);
+    free(g->remains.tail);
     free(g->name);
     free(g->log_path);
     free(g->end_reason);
@@ -111,10 +110,18 @@ const char *pv_guest_log_path(const struct pv_guest *g)
 
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out)
 {
-    const struct pv_vm *vm = pv_guest_croot(g)->vm;
+    const struct pv_guest *root = pv_guest_croot(g);
+    const char *tail = root->remains.tail, *from;
 
-    if (vm)
-        pv_console_tail(pv_vm_console(vm), lines, out);
+    if (root->vm)
+        pv_console_tail(pv_vm_console(root->vm), lines, out);
+    if (root->vm || !tail)
+        return;
+    from = tail + strlen(tail);
+    for (unsigned n = 0; from > tail; from--)
+        if (from[-1] == '\n' && n++ == lines) /* the first one ends the last line */
+            break;
+    pv_buf_adds(out, from);
 }
 
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
@@ -157,26 +164,56 @@ void pv_guest_make_log(struct pv_guest *g)
         g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, g->profile->name);
 }
 
+static enum pv_err_died what_died(const struct pv_guest *g);
+
+/* Ends QEMU: of the VM stays what is still asked of one that has ended. */
+static void bury(struct pv_guest *g)
+{
+    cleanup_buf struct pv_buf tail = {0};
+
+    pv_vm_kill(g->vm);
+    pv_guest_console_tail(g, CONSOLE_LINES, &tail);
+    free(g->remains.tail);
+    g->remains.tail = tail.len ? pv_xstrdup(tail.data) : NULL;
+    g->remains.died = what_died(g);
+    g->remains.panicked = pv_vm_panicked(g->vm);
+    g->remains.panic_suspected = pv_guest_panic_suspected(g);
+    pv_vm_free(g->vm);
+    g->vm = NULL;
+}
+
 void pv_guest_teardown(struct pv_guest *g)
 {
     pv_session_free(g->session);
     g->session = NULL;
     if (g->vm)
-        pv_vm_kill(g->vm);
+        bury(g);
+    pv_machine_free(g->machine);
+    g->machine = NULL;
+    pv_snapshot_unref(g->base);
+    g->base = NULL;
+    pv_close(&g->memory_fd);
     if (g->vsock)
         g->vsock->ops->free(g->vsock);
     g->vsock = NULL;
+    g->graced = false;
     if (g->taken && g->env->give)
         g->env->give(g->name, g->env->arg);
     g->taken = false;
 }
 
+/* Of one that was started. */
+static bool vm_ended(const struct pv_guest *g)
+{
+    return !g->vm || pv_vm_state(g->vm) == PV_VM_ENDED;
+}
+
 /* Notices that QEMU has ended since the last look. */
 static bool notice_death(struct pv_guest *g)
 {
-    if (!g->vm || pv_vm_state(g->vm) != PV_VM_ENDED)
+    if (!vm_ended(g))
         return false;
-    if (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING) {
+    if (g->vm && (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING)) {
         g->end_reason = pv_xstrdup(pv_vm_end_reason(g->vm));
         pv_guest_set_state(g, g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD);
         pv_guest_teardown(g);
@@ -205,18 +242,24 @@ void pv_guest_settle_findings(struct pv_guest *g)
 
 bool pv_guest_panic_suspected(const struct pv_guest *g)
 {
-    return pv_guest_croot(g)->vm && pv_console_panic(pv_vm_console(pv_guest_croot(g)->vm));
+    const struct pv_guest *root = pv_guest_croot(g);
+
+    return root->vm ? pv_console_panic(pv_vm_console(root->vm)) != NULL : root->remains.panic_suspected;
 }
 
 bool pv_guest_panicked(const struct pv_guest *g)
 {
-    return pv_guest_croot(g)->vm && pv_vm_panicked(pv_guest_croot(g)->vm);
+    const struct pv_guest *root = pv_guest_croot(g);
+
+    return root->vm ? pv_vm_panicked(root->vm) : root->remains.panicked;
 }
 
 /* Of a VM that ended: by a panic, or else. */
 static enum pv_err_died what_died(const struct pv_guest *g)
 {
-    if (!g->vm || pv_vm_state(g->vm) != PV_VM_ENDED)
+    if (!g->vm)
+        return g->remains.died;
+    if (pv_vm_state(g->vm) != PV_VM_ENDED)
         return PV_DIED_AGENT; /* it did not boot */
     if (pv_console_fatal(pv_vm_console(g->vm)))
         return PV_DIED_AGENT;
@@ -224,7 +267,7 @@ static enum pv_err_died what_died(const struct pv_guest *g)
 }
 
 struct wait_arg {
-    struct pv_vm *vm;
+    const struct pv_guest *root;
     bool (*done)(void *arg);
     void *arg;
 };
@@ -233,27 +276,31 @@ static bool done_or_dead(void *arg)
 {
     struct wait_arg *w = arg;
 
-    return pv_vm_state(w->vm) == PV_VM_ENDED || (w->done && w->done(w->arg));
+    return vm_ended(w->root) || (w->done && w->done(w->arg));
 }
 
-static bool vm_ended(void *arg)
+static bool is_ended(void *arg)
 {
-    return pv_vm_state(arg) == PV_VM_ENDED;
+    return vm_ended(arg);
 }
 
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
     struct pv_guest *root = pv_guest_root(g);
-    struct wait_arg w = {root->vm, done, arg};
+    struct wait_arg w = {root, done, arg};
     int r = pv_loop_run(g->env->loop, done_or_dead, &w, deadline, err);
 
     if (r < 0)
         return -1;
-    if (r == 0 && pv_vm_state(root->vm) != PV_VM_ENDED && root->vsock && root->vsock->error)
+    if (r == 0 && !vm_ended(root) && root->vsock && root->vsock->error && !root->graced) {
         /* The device broke: see whether this was the machine's end before blaming anybody else. */
-        if (pv_loop_run(g->env->loop, vm_ended, root->vm, pv_deadline(DEATH_GRACE), err) < 0)
+        bool port = pv_is_serial(root->vsock) && !pv_guest_panic_suspected(root);
+
+        root->graced = true;
+        if (pv_loop_run(g->env->loop, is_ended, root, pv_deadline(port ? PORT_GRACE : DEATH_GRACE), err) < 0)
             return -1;
+    }
     if (notice_death(root)) {
         pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", root->name,
                    root->end_reason ? root->end_reason : "killed");
@@ -347,7 +394,10 @@ static int connect_timeout(const struct pv_guest *g, const char *last, struct pv
 
 static void alive(void *arg)
 {
-    pv_vm_alive_hint(pv_guest_root(arg)->vm);
+    struct pv_vm *vm = pv_guest_root(arg)->vm;
+
+    if (vm) /* a worker's last words may come when its VM is gone */
+        pv_vm_alive_hint(vm);
 }
 
 /* One attempt. 0: open; 1: nobody listens yet, or the deadline; -1. */
@@ -435,15 +485,15 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
     /* An agent that does not answer is no reason to fail: the machine goes down either way. */
     if (pv_guest_ask_shutdown(g, deadline, &asked) < 0)
         pv_debug(g->name, "shutdown: %s", asked.text);
-    if (pv_loop_run(g->env->loop, vm_ended, g->vm, deadline, err) < 0)
+    if (pv_loop_run(g->env->loop, is_ended, g, deadline, err) < 0)
         return -1;
-    if (pv_vm_state(g->vm) != PV_VM_ENDED && g->env->notice && deadline != g->env->until) {
+    if (!vm_ended(g) && g->env->notice && deadline != g->env->until) {
         cleanup_free char *line =
             pv_xasprintf("%s did not power off within %.3g s and was killed", g->name, (double)limit / 1e9);
 
         g->env->notice(line, g->env->arg);
     }
-    panicked = pv_console_panic(pv_vm_console(g->vm)) != NULL;
+    panicked = pv_guest_panic_suspected(g);
     if (g->state == PV_GUEST_RUNNING)
         pv_guest_set_state(g, PV_GUEST_SHUT_DOWN);
     pv_guest_teardown(g);

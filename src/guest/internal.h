@@ -5,6 +5,7 @@
 
 #include "guest/guest.h"
 #include "guest/session.h"
+#include "util/err.h"
 
 struct pv_machine;
 struct pv_snapshot;
@@ -30,10 +31,16 @@ struct pv_guest {
     struct pv_machine *machine; /* of a VM, from boot or resume on */
     int memory_fd;              /* its memory, if it was booted and can be saved; else -1 */
     struct pv_snapshot *base;   /* what it was resumed from, or NULL */
-    struct pv_vm *vm;           /* from boot on; kept after its end for the console's tail */
-    struct pv_vsock *vsock;     /* while running */
+    struct pv_vm *vm;           /* from boot on, until it has ended */
+    struct {                    /* of one that has ended */
+        char *tail;             /* the last lines of its console, as pv_guest_console_tail; NULL: none */
+        enum pv_err_died died;
+        bool panicked, panic_suspected;
+    } remains;
+    struct pv_vsock *vsock; /* while running */
     struct pv_session *session;
     bool taken;       /* memory and CPUs, from env->take */
+    bool graced;      /* its channel broke, and it was given the time to die of what broke it */
     bool stopping;    /* shutdown was asked for: an end is what we want */
     char *end_reason; /* why it is dead, once it is */
 };
@@ -80,7 +87,10 @@ int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_
 /* Names the console log of the QEMU that is about to be started, if logs are kept. */
 void pv_guest_make_log(struct pv_guest *g);
 
-/* Closes the channel and ends QEMU, gives back what was taken; the console's tail stays. */
+/*
+ * Closes the channel and ends QEMU, gives back what was taken.  What stays is small: the last lines of the
+ * console and how it ended.
+ */
 void pv_guest_teardown(struct pv_guest *g);
 
 /*

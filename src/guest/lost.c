@@ -66,7 +66,8 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
         int r = ask_once(root, pid, &s, deadline, err);
 
         /* The conversation that was to answer had itself just ended: a fresh one knows more. */
-        if (r < 0 && (root->session || root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
+        if (r < 0 && (root->session || !root->vsock || root->vsock->error ||
+                      root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
             return -1;
         if (r == 0 && (!s.running || pv_now() >= settle))
             break;

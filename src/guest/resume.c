@@ -229,8 +229,8 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
     g->taken = g->taken && !keep;
     pv_guest_teardown(g);
     g->taken = keep;
-    pv_vm_free(g->vm);
-    g->vm = NULL;
+    free(g->remains.tail);
+    memset(&g->remains, 0, sizeof(g->remains));
     free(g->end_reason);
     g->end_reason = NULL;
     g->stopping = false;

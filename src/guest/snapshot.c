@@ -196,7 +196,7 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
     r = quiesce(g, false, deadline, err);
     if (r == 0) {
         r = take(g, s, false, deadline, err);
-        if (pv_vm_state(g->vm) == PV_VM_RUNNING &&
+        if (g->vm && pv_vm_state(g->vm) == PV_VM_RUNNING &&
             pv_vm_cont(g->vm, pv_deadline(DEFAULT_TIMEOUT), r == 0 ? err : NULL) < 0)
             r = -1;
     }

@@ -31,6 +31,7 @@ struct lua_guest {
     char *last_tail;  /* what was last sent of its console */
     unsigned lineage; /* the same for a VM and its clones */
     bool log_said;
+    bool forgotten;            /* the collector took its handle */
     char **allowed;            /* texts of kernel reports that are no fault; NULL-terminated, NULL: none */
     struct lua_expect *expect; /* expect_report is waiting */
     struct lua_guest *next;

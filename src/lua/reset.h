@@ -19,6 +19,8 @@ bool pv_lua_resets(const struct pv_lua *pl);
 int pv_lua_reset_begin(lua_State *L, struct pv_err *err);
 void pv_lua_reset_end(struct pv_lua *pl);
 void pv_lua_reset_free(struct pv_lua *pl);
+/* Whether it knows g, which then must not be freed. */
+bool pv_lua_reset_holds(const struct pv_lua *pl, const struct lua_guest *g);
 
 /* Gives the table on top, `provium`, the field. */
 LJMP void pv_lua_open_reset(lua_State *L);

@@ -268,6 +268,18 @@ static struct lua_guest *newer(const struct pv_lua *pl)
     return r->last ? r->last->next : pl->guests;
 }
 
+bool pv_lua_reset_holds(const struct pv_lua *pl, const struct lua_guest *g)
+{
+    const struct lua_reset *r = pl->reset;
+
+    if (r && g == r->last)
+        return true;
+    for (size_t i = 0; r && i < r->n; i++)
+        if (r->vms[i].g == g)
+            return true;
+    return false;
+}
+
 /* Only VMs can be there that there were, because the end of each test has ended its own. */
 static int check_newer(struct pv_lua *pl, struct pv_err *err)
 {

@@ -20,6 +20,9 @@
 #define VM_TYPE "provium.vm"
 #define WORKER_TYPE "provium.worker"
 
+/* VMs and workers that are over and that no variable refers to: so many stay, at most twice as many. */
+enum { KEPT_GUESTS = 100 };
+
 /* The handle at idx, whichever kind; NULL when it is something else or was never filled in. */
 static struct lua_guest **handle(lua_State *L, int idx)
 {
@@ -129,6 +132,17 @@ static int vm_close(lua_State *L)
     return 0;
 }
 
+static int vm_gc(lua_State *L)
+{
+    struct lua_guest **h = handle(L, 1);
+
+    if (h) {
+        (*h)->forgotten = true;
+        *h = NULL; /* a finalizer of the test's may still see the handle */
+    }
+    return 0;
+}
+
 static int vm_tostring(lua_State *L)
 {
     struct lua_guest *g = pv_lua_check_vm(L, "tostring");
@@ -206,10 +220,70 @@ struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker)
     return h;
 }
 
+static void free_guest(struct lua_guest *g)
+{
+    pv_guest_free(g->g);
+    free(g->last_tail);
+    for (char **s = g->allowed; s && *s; s++)
+        free(*s);
+    free(g->allowed);
+    free(g);
+}
+
+/* Neither runs nor will: only a handle could restore it. */
+static bool is_over(const struct lua_guest *g)
+{
+    enum pv_guest_state s = pv_guest_state(g->g);
+
+    return g->forgotten && s != PV_GUEST_RUNNING && s != PV_GUEST_BOOTING;
+}
+
+/* Something in the file still points to it. */
+static bool is_held(const struct pv_lua *pl, const struct lua_guest *g)
+{
+    if (pv_lua_reset_holds(pl, g) || (pv_guest_log_path(g->g) && !pv_guest_parent(g->g) && !g->log_said))
+        return true;
+    for (const struct lua_finding *f = pl->findings; f; f = f->next)
+        if (f->guest == g)
+            return true;
+    for (const struct lua_guest *w = pl->guests; w; w = w->next)
+        if (pv_guest_parent(w->g) == g->g)
+            return true;
+    return false;
+}
+
+/*
+ * A file may make and end thousands of VMs.  Of those that are over, the last ones stay: their consoles are
+ * shown when a test fails.
+ */
+static void prune(struct pv_lua *pl)
+{
+    struct lua_guest **at = &pl->guests;
+    size_t n = 0;
+
+    for (const struct lua_guest *g = pl->guests; g; g = g->next)
+        n += is_over(g);
+    if (n < 2 * KEPT_GUESTS)
+        return;
+    /* the oldest first; what holds one (a worker, a finding) is let go with the next round at the latest */
+    while (*at && n > KEPT_GUESTS) {
+        struct lua_guest *g = *at;
+
+        if (!is_over(g) || is_held(pl, g)) {
+            at = &g->next;
+            continue;
+        }
+        *at = g->next;
+        free_guest(g);
+        n--;
+    }
+}
+
 struct lua_guest *pv_lua_add_guest(struct pv_lua *pl, struct pv_guest *guest)
 {
     struct lua_guest *g = pv_xcalloc(1, sizeof(*g)), **end;
 
+    prune(pl);
     g->g = guest;
     for (end = &pl->guests; *end; end = &(*end)->next)
         ;
@@ -281,6 +355,8 @@ static LJMP void open_type(lua_State *L, const char *type, bool worker)
     lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, vm_close);
     lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, vm_gc);
+    lua_setfield(L, -2, "__gc");
     lua_pushstring(L, worker ? "worker" : "VM");
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
@@ -324,11 +400,6 @@ void pv_lua_free_guests(struct pv_lua *pl)
         struct lua_guest *g = pl->guests;
 
         pl->guests = g->next;
-        pv_guest_free(g->g);
-        free(g->last_tail);
-        for (char **s = g->allowed; s && *s; s++)
-            free(*s);
-        free(g->allowed);
-        free(g);
+        free_guest(g);
     }
 }

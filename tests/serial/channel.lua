@@ -54,6 +54,16 @@ test("a guest that writes garbage to the port: told at once, and its VM alone is
     other:shutdown()
 end)
 
+test("a guest that kills its agent and all else: told at once", function()
+    local vm = boot()
+    local start = uptime() -- QEMU tells of a port once a second at most
+    assert_contains(assert_error(function() vm:exec("kill -9 -1; sleep 100") end), "agent")
+    assert(uptime() - start < 3, "it took " .. uptime() - start .. " s")
+    start = uptime()
+    assert_error(function() vm:exec("true") end)
+    assert(uptime() - start < 1, "the next call took " .. uptime() - start .. " s")
+end)
+
 test("a panic is told at once", function()
     local vm = boot()
     local start = uptime()
