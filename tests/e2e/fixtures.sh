@@ -236,6 +236,25 @@ run test t/bad.lua
 contains "a script that skips" out "x ... skip: not here"
 rm t/bad.lua t/fixtures/bad.lua
 
+# A full disk: a clear error and no entry; with room, it is built.
+full=$work/full
+mkdir "$full"
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=40M full "$full" 2>"$work/mount-error"; then
+    trap 'umount "$full" 2>/dev/null; rm -rf "$work"' EXIT
+    XDG_CACHE_HOME=$full run test t/asks.lua
+    is "full disk: exit code" "$code" 1
+    contains "full disk: it is told" out "No space left on device ("
+    contains "full disk: where, and what to do" out "still to be written): free some, remove fixtures with"
+    is "full disk: nothing is left of the build" \
+        "$(find "$full"/provium/fixtures/{entries,tmp,trash} -mindepth 1 | wc -l)" 0
+    mount -o remount,size=1G "$full"
+    XDG_CACHE_HOME=$full run test t/asks.lua
+    is "full disk: with room it is built" "$code" 0
+    umount "$full"
+else
+    echo "skip: full disk: a small tmpfs cannot be mounted$([ "$(id -u)" = 0 ] || echo ': not root')"
+fi
+
 # Nothing is left of builds that failed, nor of anything else.
 is "no temporary directory is left in the cache" "$(find "$XDG_CACHE_HOME"/provium/fixtures -name 'tmp*' -mindepth 2 | wc -l)" 0
 find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'provium-*' -exec test -e {}/kept \; -exec rm -rf {} +
