@@ -36,6 +36,7 @@ local function size()
         kib = status("self", "VmRSS"),
         runner_kib = status(status("self", "PPid"), "VmRSS"),
         fds = tonumber(read("ls /proc/$PPID/fd | wc -l")),
+        open = read("ls -l /proc/$PPID/fd | sed 's/.* -> //; s/[0-9][0-9]*/N/' | sort | uniq -c"),
         logs = tonumber(read('find "$TMPDIR" -name "*.log" | wc -l')),
         files = tonumber(read('find "$TMPDIR" "$XDG_CACHE_HOME" ! -name "*.log" | wc -l')),
     }
@@ -73,6 +74,7 @@ test("resumes", function()
             :format(what[1], s.kib, s.runner_kib, s.fds, s.logs, s.files))
     end
     assert(p99 <= 3 * median, "the slowest hundredth takes more than 3 times the median")
+    if early[2].fds ~= last.fds then print("descriptors then:\n" .. early[2].open .. "now:\n" .. last.open) end
     assert_eq(early[2].fds, last.fds)
     assert_eq(early[2].files, last.files)
     assert(last.kib - early[2].kib <= 1024, "the process has grown by more than 1 MiB")

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -317,8 +318,14 @@ static enum pv_outcome verdict(const struct pv_lua *pl, bool ok)
 
 lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
 {
+    struct rlimit files;
     lua_State *L;
 
+    /* Each VM needs about ten. */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     setvbuf(stdout, NULL, _IOLBF, 0); /* a pipe: what was printed before a crash must not be lost */
     pl->loop = pv_loop_new(err);
     L = pl->loop ? luaL_newstate() : NULL;

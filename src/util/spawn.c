@@ -47,7 +47,7 @@ enum { PLACE_BASE = 200 }; /* descriptors are first moved above the targets, so 
 static int child_place_fds(const struct pv_spawn *sp, int report)
 {
     int devnull = open("/dev/null", O_RDWR);
-    int moved_report, max_to = 2;
+    int moved_report, max_to = 2, place[32]; /* pv_spawn takes no more */
 
     if (devnull < 0)
         return -1;
@@ -56,13 +56,14 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
     if (moved_report < 0 || devnull < 0)
         return -1;
     for (size_t i = 0; i < sp->n_fds; i++)
-        if (dup3(sp->fds[i].from, PLACE_BASE + (int)i, O_CLOEXEC) < 0)
+        if ((place[i] = fcntl(sp->fds[i].from, F_DUPFD_CLOEXEC, PLACE_BASE)) <
+            0) /* a free one: sources may be there too */
             return -1;
     for (int fd = 0; fd < 3; fd++)
         if (dup2(devnull, fd) < 0)
             return -1;
     for (size_t i = 0; i < sp->n_fds; i++) {
-        if (dup2(PLACE_BASE + (int)i, sp->fds[i].to) < 0)
+        if (dup2(place[i], sp->fds[i].to) < 0)
             return -1;
         if (sp->fds[i].to > max_to)
             max_to = sp->fds[i].to;
