@@ -72,12 +72,8 @@ static int command_main(void *arg)
     struct birth *b = arg;
     const struct ag_command *c = b->c;
     sigset_t none;
-    int oom = c->proc_fd < 0 ? -1 : openat(c->proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
-    if (oom >= 0) {
-        ag_write_all(oom, "0", 1);
-        close(oom);
-    }
+    ag_oom_score(c->proc_fd, "0");
     setsid();
     for (int i = 0; i < 3; i++)
         dup2(c->stdio[i], i);

@@ -203,22 +203,11 @@ static int await_host(const struct ag_world *w, int listen_fd)
     return fd;
 }
 
-/* What a test does in a worker may eat all memory: then it is the worker that has to go. */
-static void oom_normal(int proc_fd)
-{
-    int fd = proc_fd < 0 ? -1 : openat(proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    ag_write_all(fd, "0", 1);
-    close(fd);
-}
-
 static _Noreturn void worker_main(struct ag_session *parent, int listen_fd, pid_t pid)
 {
     struct ag_world w = parent->w;
 
-    oom_normal(w.proc_fd);
+    ag_oom_score(w.proc_fd, "0"); /* a test that eats all memory in a worker loses the worker */
 
     while (sessions) /* their memory too: copies of what they had not worked on */
         session_free(sessions);

@@ -100,16 +100,6 @@ void ag_ignore_signals(bool ignore)
     sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
 }
 
-static void oom_spare(int proc_fd)
-{
-    int fd = proc_fd < 0 ? -1 : openat(proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    ag_write_all(fd, "-1000", 5);
-    close(fd);
-}
-
 /* /dev/null without a /dev: from the private devtmpfs, else a node of our own that is unlinked at once. */
 static int open_null(int dev_fd)
 {
@@ -223,7 +213,7 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
     ag_ignore_signals(true);
     sigemptyset(&none);
     catch_children();
-    oom_spare(s->proc_fd);
+    ag_oom_score(s->proc_fd, "-1000");
     w.null_fd = open_null(s->dev_fd);
     for (int i = 0; i < 3; i++)
         if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)

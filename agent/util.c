@@ -76,6 +76,16 @@ ssize_t ag_read_text(int dirfd, const char *path, char *buf, size_t cap)
     return (ssize_t)n;
 }
 
+void ag_oom_score(int proc_fd, const char *score)
+{
+    int fd = proc_fd < 0 ? -1 : openat(proc_fd, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    ag_write_all(fd, score, strlen(score));
+    close(fd);
+}
+
 bool ag_format(char *dst, size_t cap, const char *fmt, ...)
 {
     va_list ap;

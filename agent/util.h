@@ -27,6 +27,9 @@ ssize_t ag_read_text(int dirfd, const char *path, char *buf, size_t cap);
 /* snprintf that says whether it all fitted. */
 bool ag_format(char *dst, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* The caller's oom_score_adj: "-1000" is for what the OOM killer must spare. Without a proc: nothing. */
+void ag_oom_score(int proc_fd, const char *score);
+
 /* Removes a tree below dirfd without following links or crossing into other file systems; best effort. */
 void ag_remove_tree(int dirfd, const char *name);
 

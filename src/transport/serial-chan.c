@@ -13,6 +13,8 @@
 
 static const struct pv_stream_ops chan_ops;
 
+_Static_assert((int)PV_INBOX_SIZE >= (int)PV_MUX_WINDOW, "a whole window must find room");
+
 static struct chan *chan_of(struct pv_stream *s)
 {
     return PV_CONTAINER_OF(s, struct chan, s);
@@ -42,7 +44,7 @@ struct chan *pv_chan_new(struct serial *d, unsigned port)
 
 void pv_chan_free(struct chan *c)
 {
-    free(c->rx);
+    pv_inbox_fini(&c->in);
     free(c);
 }
 
@@ -64,19 +66,14 @@ static void over(struct chan *c)
 
 void pv_chan_break(struct chan *c, int error)
 {
-    if (!c->broken)
-        c->broken = error;
-    /* What came before can still be read; `error` is for when nothing more comes. */
-    if (c->s.connecting || (c->fill == 0 && !c->eof))
-        c->s.error = c->broken;
-    c->s.connecting = false;
+    pv_inbox_break(&c->in, &c->s, error);
     if (!c->closed)
         wake(c);
 }
 
 bool pv_chan_writable(const struct chan *c)
 {
-    return c->broken || c->eof ||
+    return c->in.broken || c->in.eof ||
            (c->state <= CHAN_OPEN && !c->no_write && c->credit && pv_serial_has_room(c->d));
 }
 
@@ -84,11 +81,7 @@ void pv_chan_orphan(struct chan *c)
 {
     c->d = NULL;
     c->state = CHAN_OVER;
-    if (!c->broken)
-        c->broken = ECONNRESET;
-    if (c->s.connecting || (c->fill == 0 && !c->eof))
-        c->s.error = c->broken;
-    c->s.connecting = false;
+    pv_inbox_break(&c->in, &c->s, ECONNRESET);
     if (c->closed)
         pv_chan_free(c);
 }
@@ -97,7 +90,8 @@ void pv_chan_orphan(struct chan *c)
 
 static const char *take_data(struct chan *c, const uint8_t *data, uint32_t n)
 {
-    uint32_t tail, first;
+    uint8_t *to;
+    uint32_t first;
 
     if (n > c->granted)
         return "more DATA than it was granted";
@@ -105,13 +99,9 @@ static const char *take_data(struct chan *c, const uint8_t *data, uint32_t n)
     if (c->state == CHAN_CLOSING)
         return NULL;
     /* granted + fill + taken is the window: there is room */
-    if (!c->rx)
-        c->rx = pv_xmalloc(PV_MUX_WINDOW);
-    tail = (c->at + c->fill) % PV_MUX_WINDOW;
-    first = PV_MUX_WINDOW - tail < n ? PV_MUX_WINDOW - tail : n;
-    memcpy(c->rx + tail, data, first);
-    memcpy(c->rx, data + first, n - first);
-    c->fill += n;
+    first = pv_inbox_add(&c->in, n, &to);
+    memcpy(to, data, first);
+    memcpy(c->in.data, data + first, n - first);
     wake(c);
     return NULL;
 }
@@ -119,7 +109,7 @@ static const char *take_data(struct chan *c, const uint8_t *data, uint32_t n)
 static const char *take_close(struct chan *c)
 {
     if (c->state == CHAN_OPEN) {
-        c->eof = true;
+        c->in.eof = true;
         wake(c);
         pv_serial_packet(c->d, PV_MUX_CLOSE, c->number, 0);
     }
@@ -181,26 +171,13 @@ static void grant(struct chan *c)
 static ssize_t chan_read(struct pv_stream *s, void *buf, size_t n)
 {
     struct chan *c = chan_of(s);
-    uint32_t first;
+    ssize_t r = pv_inbox_read(&c->in, s, buf, n);
 
-    if (c->fill == 0) {
-        if (c->eof)
-            return 0;
-        if (!c->broken)
-            return -EAGAIN;
-        s->error = c->broken;
-        return -c->broken;
+    if (r > 0) {
+        c->taken += (uint32_t)r;
+        grant(c);
     }
-    if (n > c->fill)
-        n = c->fill;
-    first = PV_MUX_WINDOW - c->at < n ? PV_MUX_WINDOW - c->at : (uint32_t)n;
-    memcpy(buf, c->rx + c->at, first);
-    memcpy((uint8_t *)buf + first, c->rx, n - first);
-    c->at = (uint32_t)(c->at + n) % PV_MUX_WINDOW;
-    c->fill -= (uint32_t)n;
-    c->taken += (uint32_t)n;
-    grant(c);
-    return (ssize_t)n;
+    return r;
 }
 
 /* As much as credit and the socket allow; also before the answer to the OPEN, which is not waited for. */
@@ -209,9 +186,9 @@ static ssize_t chan_write(struct pv_stream *s, const void *buf, size_t n)
     struct chan *c = chan_of(s);
     size_t done = 0;
 
-    if (c->broken)
-        return -c->broken;
-    if (c->no_write || c->eof)
+    if (c->in.broken)
+        return -c->in.broken;
+    if (c->no_write || c->in.eof)
         return -EPIPE;
     while (done < n && c->credit && pv_serial_has_room(c->d)) {
         uint32_t piece = c->credit < PV_MUX_MAX ? c->credit : PV_MUX_MAX;

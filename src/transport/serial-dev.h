@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "loop/loop.h"
+#include "transport/inbox.h"
 #include "transport/serial.h"
 #include "util/mem.h"
 #include "wire/mux.h"
@@ -38,17 +39,13 @@ struct chan {
     enum chan_state state;
     uint16_t number;
 
-    /* From the guest: a ring of PV_MUX_WINDOW bytes, from the first packet on. */
-    uint8_t *rx;
-    uint32_t at, fill;
-    uint32_t taken;   /* by the owner, not granted again yet */
-    uint32_t granted; /* DATA bytes that the guest may send */
-    bool eof;         /* the guest said CLOSE */
+    struct pv_inbox in; /* its `eof`: the guest said CLOSE */
+    uint32_t taken;     /* by the owner, not granted again yet */
+    uint32_t granted;   /* DATA bytes that the guest may send */
 
     uint32_t credit; /* DATA bytes that we may send */
     bool want_write;
     bool no_write; /* shutdown_write */
-    int broken;    /* errno that reads give once the ring is empty */
     bool event;    /* on_event is due */
     bool closed;   /* by its owner */
 };

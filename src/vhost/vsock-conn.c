@@ -53,7 +53,7 @@ struct vsock_conn *pv_vsock_conn_new(struct vsock_dev *d, uint32_t host_port, ui
 
 void pv_vsock_conn_free(struct vsock_conn *c)
 {
-    free(c->rx);
+    pv_inbox_fini(&c->in);
     free(c);
 }
 
@@ -71,11 +71,7 @@ void pv_vsock_conn_break(struct vsock_conn *c, int error)
     c->state = CONN_OVER;
     c->owed = 0;
     c->no_write = true;
-    c->broken = error;
-    /* What came before can still be read; `error` is for when nothing more comes. */
-    if (c->s.connecting || (c->rx_fill == 0 && !c->eof))
-        c->s.error = error;
-    c->s.connecting = false;
+    pv_inbox_break(&c->in, &c->s, error);
     wake(c);
 }
 
@@ -103,21 +99,18 @@ bool pv_vsock_conn_writable(const struct vsock_conn *c)
 static void take_data(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
 {
     const struct pv_vchain *chain = &c->d->chain;
-    uint32_t len = le32toh(h->len), at, first;
+    uint32_t len = le32toh(h->len), first;
+    uint8_t *to;
 
-    if (c->eof || len > chain->len - PV_VSOCK_HEADER || len > PV_VSOCK_BUF - c->rx_fill) {
+    if (c->in.eof || len > chain->len - PV_VSOCK_HEADER || len > PV_VSOCK_BUF - c->in.fill) {
         reset(c);
         return;
     }
     if (len == 0)
         return;
-    if (!c->rx)
-        c->rx = pv_xmalloc(PV_VSOCK_BUF);
-    at = (c->fwd + c->rx_fill) % PV_VSOCK_BUF;
-    first = PV_VSOCK_BUF - at < len ? PV_VSOCK_BUF - at : len;
-    pv_vchain_read(chain, PV_VSOCK_HEADER, c->rx + at, first);
-    pv_vchain_read(chain, PV_VSOCK_HEADER + first, c->rx, len - first);
-    c->rx_fill += len;
+    first = pv_inbox_add(&c->in, len, &to);
+    pv_vchain_read(chain, PV_VSOCK_HEADER, to, first);
+    pv_vchain_read(chain, PV_VSOCK_HEADER + first, c->in.data, len - first);
     c->event = true;
 }
 
@@ -126,9 +119,9 @@ static void take_shutdown(struct vsock_conn *c, uint32_t flags)
     if (flags & VIRTIO_VSOCK_SHUTDOWN_RCV)
         c->no_write = true;
     if (flags & VIRTIO_VSOCK_SHUTDOWN_SEND)
-        c->eof = true;
+        c->in.eof = true;
     c->event = true;
-    if (c->no_write && c->eof && (flags & VIRTIO_VSOCK_SHUTDOWN_RCV)) {
+    if (c->no_write && c->in.eof && (flags & VIRTIO_VSOCK_SHUTDOWN_RCV)) {
         /* It closed, and waits (8 s in Linux) for this. */
         c->state = CONN_OVER;
         c->owed = OWE_RST;
@@ -188,7 +181,7 @@ static void tell_credit(struct vsock_conn *c)
 {
     uint32_t window = c->peer_alloc < PV_VSOCK_BUF ? c->peer_alloc : PV_VSOCK_BUF;
 
-    if (c->state != CONN_OPEN || c->eof || c->fwd - c->fwd_told < window / 4)
+    if (c->state != CONN_OPEN || c->in.eof || c->fwd - c->fwd_told < window / 4)
         return;
     c->owed |= OWE_CREDIT;
     if (c->d->busy)
@@ -201,27 +194,14 @@ static void tell_credit(struct vsock_conn *c)
 static ssize_t conn_read(struct pv_stream *s, void *buf, size_t n)
 {
     struct vsock_conn *c = conn_of(s);
-    uint32_t at, first;
+    ssize_t r = pv_inbox_read(&c->in, s, buf, n);
 
-    if (c->rx_fill == 0) {
-        if (c->eof)
-            return 0;
-        if (!c->broken)
-            return -EAGAIN;
-        s->error = c->broken;
-        return -c->broken;
+    if (r > 0) {
+        c->fwd += (uint32_t)r;
+        if (c->d)
+            tell_credit(c);
     }
-    if (n > c->rx_fill)
-        n = c->rx_fill;
-    at = c->fwd % PV_VSOCK_BUF;
-    first = PV_VSOCK_BUF - at < n ? PV_VSOCK_BUF - at : (uint32_t)n;
-    memcpy(buf, c->rx + at, first);
-    memcpy((uint8_t *)buf + first, c->rx, n - first);
-    c->fwd += (uint32_t)n;
-    c->rx_fill -= (uint32_t)n;
-    if (c->d)
-        tell_credit(c);
-    return (ssize_t)n;
+    return r;
 }
 
 /* As much as credit and receive buffers allow. */
@@ -253,8 +233,8 @@ static ssize_t conn_write(struct pv_stream *s, const void *buf, size_t n)
     struct vsock_dev *d = c->d;
     size_t done = 0;
 
-    if (c->broken)
-        return -c->broken;
+    if (c->in.broken)
+        return -c->in.broken;
     if (c->no_write)
         return -EPIPE;
     if (c->state != CONN_OPEN || n == 0)
@@ -267,7 +247,7 @@ static ssize_t conn_write(struct pv_stream *s, const void *buf, size_t n)
     pv_vsock_leave(d);
     if (done)
         return (ssize_t)done;
-    return c->broken ? -c->broken : -EAGAIN;
+    return c->in.broken ? -c->in.broken : -EAGAIN;
 }
 
 static void conn_want_write(struct pv_stream *s, bool on)

@@ -16,13 +16,13 @@
 #include <stdint.h>
 
 #include "loop/loop.h"
-#include "transport/stream.h"
+#include "transport/inbox.h"
 #include "vhost/vu.h"
 
 enum {
-    PV_VSOCK_CONNS = 256,      /* connections of one guest, both directions together */
-    PV_VSOCK_BUF = 256 * 1024, /* receive buffer of each, and the window we advertise; a power of two */
-    PV_VSOCK_FROM_GUEST = 128, /* of them, at most so many that the guest made: it can not lock us out */
+    PV_VSOCK_CONNS = 256,         /* connections of one guest, both directions together */
+    PV_VSOCK_BUF = PV_INBOX_SIZE, /* receive buffer of each, and the window we advertise */
+    PV_VSOCK_FROM_GUEST = 128,    /* of them, at most so many that the guest made: it can not lock us out */
     PV_VSOCK_LISTENERS = 8,
     PV_VSOCK_RSTS = 64,             /* resets for packets that belong to no connection */
     PV_VSOCK_HEADER = 44,           /* sizeof(struct virtio_vsock_hdr), which is packed */
@@ -58,11 +58,9 @@ struct vsock_conn {
     struct pv_timer timeout; /* while connecting */
 
     /* From the guest. */
-    uint8_t *rx;  /* PV_VSOCK_BUF bytes, from the first packet on */
-    uint32_t fwd; /* bytes that the owner took, ever (mod 2^32) */
-    uint32_t rx_fill;
+    struct pv_inbox in;
+    uint32_t fwd;      /* bytes that the owner took, ever (mod 2^32) */
     uint32_t fwd_told; /* `fwd` in the last header sent */
-    bool eof;          /* the guest will send no more */
 
     /* To the guest. */
     uint32_t sent;                 /* bytes, ever (mod 2^32) */
@@ -73,7 +71,6 @@ struct vsock_conn {
 
     unsigned owed;
     uint32_t shut;   /* flags of the SHUTDOWN that is owed */
-    int broken;      /* errno that reads give once rx is empty */
     bool from_guest; /* the guest made it */
     bool accepted;   /* ... and it was not handed to its listener yet */
     bool event;      /* on_event is due */
