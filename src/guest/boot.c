@@ -336,6 +336,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     struct pv_guest *g = b->g;
     const struct pv_profile *p = g->profile;
     struct pv_vm_disk *disks;
+    int r;
     cleanup_free char *append =
         pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_WRAPPER_PATH, p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
@@ -355,18 +356,11 @@ static int step_qemu(struct boot *b, struct pv_err *err)
                           strlen(append), PV_KERNEL_ARGS_MAX);
     describe(b);
     pv_machine_spec(g->machine, &spec, &disks);
-    if (make_memory(g, &spec, err) == 0) {
-        pv_guest_make_log(g);
-        g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
-    }
+    r = make_memory(g, &spec, err);
+    if (r == 0)
+        r = pv_guest_start_vm(g, &spec, err);
     free(disks);
-    pv_close(&g->vsock->qemu_fd);
-    if (!g->vm)
-        return -1;
-    pv_guest_watch_findings(g);
-    if (pv_is_serial(g->vsock))
-        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
-    return 0;
+    return r;
 }
 
 static int step_agent(struct boot *b, struct pv_err *err)

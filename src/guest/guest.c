@@ -148,7 +148,8 @@ int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_
     return 0;
 }
 
-void pv_guest_make_log(struct pv_guest *g)
+/* Names the log of the QEMU that is about to be started. */
+static void make_log(struct pv_guest *g)
 {
     unsigned number = 0;
 
@@ -162,6 +163,19 @@ void pv_guest_make_log(struct pv_guest *g)
             pv_xasprintf("%s/vm%u-%s.%u.log", g->env->log_dir, number, g->profile->name, g->generation);
     else
         g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, g->profile->name);
+}
+
+int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err)
+{
+    make_log(g);
+    g->vm = pv_vm_start(g->env->loop, spec, g->log_path, NULL, NULL, err);
+    pv_close(&g->vsock->qemu_fd);
+    if (!g->vm)
+        return -1;
+    pv_guest_watch_findings(g);
+    if (pv_is_serial(g->vsock))
+        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
+    return 0;
 }
 
 static enum pv_err_died what_died(const struct pv_guest *g);

@@ -10,6 +10,7 @@
 struct pv_machine;
 struct pv_snapshot;
 struct pv_vm;
+struct pv_vm_spec;
 struct pv_vsock;
 
 /* A VM, or a worker in it: that has a parent and, of what is below the line, only a conversation of its own.
@@ -84,8 +85,8 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
  */
 int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err);
 
-/* Names the console log of the QEMU that is about to be started, if logs are kept. */
-void pv_guest_make_log(struct pv_guest *g);
+/* Starts QEMU, with a console log if logs are kept, and watches it; the vsock's descriptor is QEMU's then. */
+int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err);
 
 /*
  * Closes the channel and ends QEMU, gives back what was taken.  What stays is small: the last lines of the

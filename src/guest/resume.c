@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "guest/call.h"
@@ -48,6 +47,7 @@ static int start_qemu(struct pv_guest *g, const struct pv_snapshot *s, struct pv
                               .incoming = true};
     cleanup_close int state = reopen(s->state, err);
     struct pv_vm_disk *disks;
+    int r;
 
     if (state < 0)
         return -1;
@@ -58,26 +58,12 @@ static int start_qemu(struct pv_guest *g, const struct pv_snapshot *s, struct pv
     spec.vsock_kind = g->vsock->kind;
     spec.vsock_fd = g->vsock->qemu_fd;
     pv_machine_spec(s->machine, &spec, &disks);
-    pv_guest_make_log(g);
-    g->vm = pv_vm_start(g->env->loop, &spec, g->log_path, NULL, NULL, err);
+    r = pv_guest_start_vm(g, &spec, err);
     free(disks);
-    pv_close(&g->vsock->qemu_fd);
-    if (!g->vm)
-        return -1;
-    pv_guest_watch_findings(g);
-    pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
-    return 0;
+    return r;
 }
 
 /* ---- what a resumed guest is told ---- */
-
-static int64_t wall_clock(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * PV_NSEC_PER_SEC + ts.tv_nsec;
-}
 
 /* *off: how far the guest's clock was from the host's when the answer came, at most. */
 static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
@@ -91,11 +77,11 @@ static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_er
         return pv_err_sys(err, errno, "cannot get random bytes for %s", g->name);
     if (pv_call_begin(g, &c, PV_MSG_RESUME, "resume", &e, err) < 0)
         return -1;
-    pv_enc_u64(&e, (uint64_t)wall_clock());
+    pv_enc_u64(&e, (uint64_t)pv_wall_now());
     pv_enc_bytes(&e, entropy, sizeof(entropy));
     if (pv_call_finish(g, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
         return -1;
-    *off = wall_clock() - (int64_t)c.value;
+    *off = pv_wall_now() - (int64_t)c.value;
     return 0;
 }
 
@@ -164,6 +150,15 @@ static void explain(struct pv_guest *g, struct pv_err *err)
         pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(g->vm));
 }
 
+static int give_up(struct pv_guest *g)
+{
+    pv_guest_teardown(g);
+    free(g->end_reason);
+    g->end_reason = pv_xstrdup("it could not be resumed");
+    pv_guest_set_state(g, PV_GUEST_DEAD);
+    return -1;
+}
+
 static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
                   struct pv_err *err)
 {
@@ -172,11 +167,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
 
     if (!m || pv_guest_take(g, m->memory, m->cpus, err) < 0) {
         pv_machine_free(m);
-        pv_guest_teardown(g);
-        free(g->end_reason);
-        g->end_reason = pv_xstrdup("it could not be resumed");
-        pv_guest_set_state(g, PV_GUEST_DEAD);
-        return -1;
+        return give_up(g);
     }
     deadline = pv_deadline(timeout);
     pv_machine_free(g->machine);
@@ -187,11 +178,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
     if (run(g, s, o, deadline, err) < 0) {
         explain(g, err);
         pv_err_wrap(err, "cannot resume %s", g->name);
-        pv_guest_teardown(g);
-        free(g->end_reason);
-        g->end_reason = pv_xstrdup("it could not be resumed");
-        pv_guest_set_state(g, PV_GUEST_DEAD);
-        return -1;
+        return give_up(g);
     }
     pv_guest_set_state(g, PV_GUEST_RUNNING);
     if (meet(g, deadline, err) == 0)

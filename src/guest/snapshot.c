@@ -171,7 +171,14 @@ static int check(struct pv_guest *g, const char *what, struct pv_err *err)
     return pv_machine_check_savable(g->machine, g->name, err);
 }
 
-/* QEMU's own trouble is the guest's death, if it had one. */
+/* Checked, and with all that can be known of the machine before it is stopped. */
+static struct pv_snapshot *begin(struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    struct pv_machine *m = check(g, what, err) < 0 ? NULL : pv_machine_copy(g->machine, err);
+
+    return m ? pv_snapshot_new(m) : NULL;
+}
+
 static struct pv_snapshot *failed(struct pv_guest *g, struct pv_snapshot *s, const char *what,
                                   struct pv_err *err)
 {
@@ -183,16 +190,11 @@ static struct pv_snapshot *failed(struct pv_guest *g, struct pv_snapshot *s, con
 struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
-    struct pv_machine *m;
-    struct pv_snapshot *s;
+    struct pv_snapshot *s = begin(g, "snapshot", err);
     int r;
 
-    if (check(g, "snapshot", err) < 0)
+    if (!s)
         return NULL;
-    m = pv_machine_copy(g->machine, err);
-    if (!m)
-        return NULL;
-    s = pv_snapshot_new(m);
     r = quiesce(g, false, deadline, err);
     if (r == 0) {
         r = take(g, s, false, deadline, err);
@@ -208,15 +210,10 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
 struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
-    struct pv_machine *m;
-    struct pv_snapshot *s;
+    struct pv_snapshot *s = begin(g, "freeze", err);
 
-    if (check(g, "freeze", err) < 0)
+    if (!s)
         return NULL;
-    m = pv_machine_copy(g->machine, err);
-    if (!m)
-        return NULL;
-    s = pv_snapshot_new(m);
     pv_session_free(g->session);
     g->session = NULL;
     if (quiesce(g, true, deadline, err) < 0 || take(g, s, true, deadline, err) < 0)

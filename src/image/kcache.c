@@ -74,27 +74,20 @@ static void to_hex(const uint8_t sum[HASH_BYTES], char text[HASH_TEXT])
 
 /* ---- identity of a file ---- */
 
-static int64_t ns_of(const struct timespec *ts)
-{
-    return (int64_t)ts->tv_sec * PV_NSEC_PER_SEC + ts->tv_nsec;
-}
-
 /* Would a write from now on surely change the ctime?  Clocks of file systems tick every 1-10 ms, some every
  * 1-2 s. */
 static bool is_settled(const struct stat *st)
 {
-    struct timespec now;
     int64_t margin = st->st_ctim.tv_nsec ? 100 * PV_NSEC_PER_MSEC : 2500 * PV_NSEC_PER_MSEC;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    return ns_of(&now) - ns_of(&st->st_ctim) > margin;
+    return pv_wall_now() - pv_timespec_ns(&st->st_ctim) > margin;
 }
 
 /* "SIZE MTIME CTIME" */
 static void times_text(const struct stat *st, char *text, size_t cap)
 {
-    snprintf(text, cap, "%lld %" PRId64 " %" PRId64, (long long)st->st_size, ns_of(&st->st_mtim),
-             ns_of(&st->st_ctim));
+    snprintf(text, cap, "%lld %" PRId64 " %" PRId64, (long long)st->st_size, pv_timespec_ns(&st->st_mtim),
+             pv_timespec_ns(&st->st_ctim));
 }
 
 /* False when no identity can be told or believed. */

@@ -59,11 +59,8 @@ void pv_tail_strip(struct pv_buf *out, const char *s, size_t n)
 
 static int64_t age_of(const struct stat *st)
 {
-    struct timespec now;
-    int64_t age;
+    int64_t age = pv_wall_now() - pv_timespec_ns(&st->st_mtim);
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    age = (int64_t)(now.tv_sec - st->st_mtim.tv_sec) * PV_NSEC_PER_SEC + (now.tv_nsec - st->st_mtim.tv_nsec);
     return age < 0 ? 0 : age;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Monotonic time in nanoseconds; deadlines are absolute values of it. */
+/* Time in nanoseconds: monotonic, whose absolute values deadlines are, and of the wall. */
 #ifndef PV_UTIL_CLOCK_H
 #define PV_UTIL_CLOCK_H
 
@@ -10,12 +10,26 @@
 #define PV_NSEC_PER_SEC INT64_C(1000000000)
 #define PV_FOREVER INT64_MAX
 
+static inline int64_t pv_timespec_ns(const struct timespec *ts)
+{
+    return (int64_t)ts->tv_sec * PV_NSEC_PER_SEC + ts->tv_nsec;
+}
+
 static inline int64_t pv_now(void)
 {
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * PV_NSEC_PER_SEC + ts.tv_nsec;
+    return pv_timespec_ns(&ts);
+}
+
+/* Since 1970, UTC: what files are stamped with; it may jump. */
+static inline int64_t pv_wall_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return pv_timespec_ns(&ts);
 }
 
 /* now + ns, or PV_FOREVER where that would overflow. */

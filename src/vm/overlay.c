@@ -128,21 +128,18 @@ static int write_image(int fd, uint64_t size)
 int pv_overlay_open(const struct pv_vm_disk *disk, struct pv_err *err)
 {
     uint64_t size = 0;
-    int fd;
+    int fd, r = 0;
 
     if (!disk->copy_top && disk_size(disk, &size, err) < 0)
         return -1;
     fd = nameless_file(err);
     if (fd < 0)
         return -1;
-    if (disk->copy_top ? pv_copy_sparse(disk->top_fd, fd, err) < 0 : false) {
-        close(fd);
-        return -1;
-    }
-    if (!disk->copy_top && write_image(fd, size) < 0) {
-        pv_err_sys(err, errno, "cannot write the overlay of disk '%s'", disk->path);
-        close(fd);
-        return -1;
-    }
+    if (disk->copy_top)
+        r = pv_copy_sparse(disk->top_fd, fd, err);
+    else if (write_image(fd, size) < 0)
+        r = pv_err_sys(err, errno, "cannot write the overlay of disk '%s'", disk->path);
+    if (r < 0)
+        pv_close(&fd);
     return fd;
 }
