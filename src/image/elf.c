@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "util/mem.h"
+#include "util/path.h"
 
 enum {
     PHNUM_MAX = 256,
@@ -25,18 +26,7 @@ struct elf {
 
 static bool read_at(int fd, void *dst, size_t n, uint64_t at)
 {
-    char *p = dst;
-
-    while (n) {
-        ssize_t r = pread(fd, p, n, (off_t)at);
-
-        if (r <= 0)
-            return false;
-        p += r;
-        at += (uint64_t)r;
-        n -= (size_t)r;
-    }
-    return true;
+    return pv_pread_all(fd, dst, n, (off_t)at) == (ssize_t)n;
 }
 
 static bool inside(const struct elf *e, uint64_t offset, uint64_t n)

@@ -124,22 +124,17 @@ static int write_small(const char *dir, const char *path, const char *text, stru
 
 static int read_source(struct cache *c, struct pv_err *err)
 {
-    size_t size = (size_t)c->src->st.st_size, got = 0;
+    size_t size = (size_t)c->src->st.st_size;
+    ssize_t n;
 
     if (c->data)
         return 0;
     if (c->src->st.st_size > BZIMAGE_MAX)
         return pv_err_set(err, PV_E_USAGE, "too large for a bzImage");
     c->data = pv_xmalloc(size);
-    while (got < size) {
-        ssize_t n = pread(c->src->fd, c->data + got, size - got, (off_t)got);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return pv_err_sys(err, n < 0 ? errno : EIO, "cannot read the kernel");
-        got += (size_t)n;
-    }
+    n = pv_pread_all(c->src->fd, c->data, size, 0);
+    if (n != c->src->st.st_size)
+        return pv_err_sys(err, n < 0 ? errno : EIO, "cannot read the kernel");
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 enum { COPY_CHUNK = 1 << 20 };
 
@@ -19,22 +20,12 @@ static int copy_by_hand(int from, int to, off_t at, off_t end)
 
     while (at < end) {
         size_t want = end - at < COPY_CHUNK ? (size_t)(end - at) : COPY_CHUNK;
-        ssize_t n = pread(from, buf, want, at), done = 0;
+        ssize_t n = pv_pread_all(from, buf, want, at);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
+        if (n < 0 || pv_pwrite_all(to, buf, (size_t)n, at) < 0)
             return -1;
         if (n == 0)
             return 0; /* it became shorter; its size is checked by whoever cares */
-        while (done < n) {
-            ssize_t w = pwrite(to, buf + done, (size_t)(n - done), at + done);
-
-            if (w < 0 && errno != EINTR)
-                return -1;
-            if (w > 0)
-                done += w;
-        }
         at += n;
     }
     return 0;

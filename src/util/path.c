@@ -122,6 +122,42 @@ int pv_write_all(int fd, const void *data, size_t n)
     return 0;
 }
 
+ssize_t pv_pread_all(int fd, void *data, size_t n, off_t at)
+{
+    size_t got = 0;
+
+    while (got < n) {
+        ssize_t r = pread(fd, (char *)data + got, n - got, at + (off_t)got);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return -1;
+        if (r == 0)
+            break;
+        got += (size_t)r;
+    }
+    return (ssize_t)got;
+}
+
+int pv_pwrite_all(int fd, const void *data, size_t n, off_t at)
+{
+    const char *p = data;
+
+    while (n) {
+        ssize_t w = pwrite(fd, p, n, at);
+
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return -1;
+        p += w;
+        at += w;
+        n -= (size_t)w;
+    }
+    return 0;
+}
+
 char *pv_self_dir(void)
 {
     char buf[PATH_MAX];

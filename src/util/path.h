@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "util/mem.h"
 
@@ -33,6 +34,11 @@ int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err
 
 /* Writes all bytes to fd, retrying short writes; -1 with errno on failure. */
 int pv_write_all(int fd, const void *data, size_t n);
+
+/* n bytes from an offset: how many there were, fewer only at the end of the file; -1 with errno. */
+ssize_t pv_pread_all(int fd, void *data, size_t n, off_t at);
+/* All bytes to an offset; -1 with errno. */
+int pv_pwrite_all(int fd, const void *data, size_t n, off_t at);
 
 /* Directory that holds the running binary. The caller frees; NULL only if /proc is missing. */
 char *pv_self_dir(void);

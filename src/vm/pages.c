@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "util/err.h"
+#include "util/path.h"
 #include "vm/saving.h"
 
 enum { PAGE = 4096, MAPS_MAX = 64, CHUNK_PAGES = 256, PAGEMAP_AT_ONCE = 8192 };
@@ -130,29 +131,16 @@ static uint64_t address(const struct map *maps, size_t n, uint64_t page)
     return 0;
 }
 
-typedef ssize_t io_fn(int fd, void *buf, size_t n, off_t at);
-
-static ssize_t do_write(int fd, void *buf, size_t n, off_t at)
+/* n bytes from one file to another, by way of buf. */
+static int move(int from, off_t from_at, int to, off_t to_at, char *buf, size_t n)
 {
-    return pwrite(fd, buf, n, at);
-}
+    ssize_t got = pv_pread_all(from, buf, n, from_at);
 
-static int all(io_fn *io, int fd, char *buf, size_t n, off_t at)
-{
-    while (n) {
-        ssize_t r = io(fd, buf, n, at);
-
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r <= 0) {
-            errno = r < 0 ? errno : EIO;
-            return -1;
-        }
-        buf += r;
-        n -= (size_t)r;
-        at += r;
+    if (got >= 0 && (size_t)got < n) {
+        errno = EIO;
+        return -1;
     }
-    return 0;
+    return got < 0 ? -1 : pv_pwrite_all(to, buf, n, to_at);
 }
 
 /* Copies all runs between the packed file and mem: QEMU's memory by address, or (maps NULL) a memory file. */
@@ -172,10 +160,8 @@ static int copy_runs(const struct pv_pages *p, const struct map *maps, size_t n_
             at = (off_t)(maps ? address(maps, n_maps, page) : page * PAGE);
             if (maps && address(maps, n_maps, page + n - 1) != (uint64_t)at + (n - 1) * PAGE)
                 n = 1; /* across a seam */
-            if ((get ? all(pread, mem, buf, n * PAGE, at)
-                     : all(pread, p->fd, buf, n * PAGE, (off_t)(packed * PAGE))) < 0 ||
-                (get ? all(do_write, p->fd, buf, n * PAGE, (off_t)(packed * PAGE))
-                     : all(do_write, mem, buf, n * PAGE, at)) < 0)
+            if ((get ? move(mem, at, p->fd, (off_t)(packed * PAGE), buf, n * PAGE)
+                     : move(p->fd, (off_t)(packed * PAGE), mem, at, buf, n * PAGE)) < 0)
                 return pv_err_sys(err, errno, "cannot copy the memory of the VM");
             packed += n;
             done += n;

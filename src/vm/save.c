@@ -160,19 +160,15 @@ size_t pv_vm_state_head(const void *data, size_t n)
 static int read_whole(int fd, struct pv_buf *out, struct pv_err *err)
 {
     struct stat st;
+    ssize_t n;
 
     if (fstat(fd, &st) < 0 || st.st_size > STATE_MAX)
         return pv_err_set(err, PV_E_HOST, "the state of the VM is larger than %d MiB", STATE_MAX >> 20);
     pv_buf_reserve(out, (size_t)st.st_size);
-    while (out->len < (size_t)st.st_size) {
-        ssize_t n = pread(fd, out->data + out->len, (size_t)st.st_size - out->len, (off_t)out->len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return pv_err_sys(err, n < 0 ? errno : EIO, "cannot read the state of the VM");
-        out->len += (size_t)n;
-    }
+    n = pv_pread_all(fd, out->data + out->len, (size_t)st.st_size, 0);
+    if (n != st.st_size)
+        return pv_err_sys(err, n < 0 ? errno : EIO, "cannot read the state of the VM");
+    out->len += (size_t)n;
     return 0;
 }
 
