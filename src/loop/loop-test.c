@@ -85,10 +85,129 @@ static void deadline_and_timers(void **state)
     pv_loop_free(fx.loop);
 }
 
+/* ---- tasks ---- */
+
+struct work {
+    struct fixture *fx;
+    int64_t nap;
+    int result; /* of its last wait */
+    int steps;
+};
+
+static bool two_steps(void *arg)
+{
+    return ((struct work *)arg)->steps >= 2;
+}
+
+/* Waits for an event, then for a while. */
+static void work(void *arg)
+{
+    struct work *w = arg;
+
+    w->steps = 1;
+    w->result = pv_loop_run(w->fx->loop, fired, w->fx, PV_FOREVER, NULL);
+    if (w->result < 0)
+        return;
+    w->steps = 2;
+    w->result = pv_loop_run(w->fx->loop, NULL, NULL, pv_deadline(w->nap), NULL);
+    w->steps = 3;
+}
+
+static void tasks_wait_beside_others(void **state)
+{
+    struct fixture fx = {.loop = pv_loop_new(NULL), .t = {.fn = on_timer}};
+    struct work one = {.fx = &fx, .nap = 20 * PV_NSEC_PER_MSEC}, two = {.fx = &fx};
+    struct pv_task *a, *b;
+    int64_t start = pv_now();
+
+    (void)state;
+    f = &fx;
+    a = pv_task_start(fx.loop, work, &one, NULL);
+    b = pv_task_start(fx.loop, work, &two, NULL);
+    assert_int_equal(one.steps, 1); /* it runs at once */
+    assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_deadline(5 * PV_NSEC_PER_MSEC), NULL), 1);
+    assert_int_equal(one.steps, 1);
+    pv_timer_arm(fx.loop, &fx.t, pv_deadline(5 * PV_NSEC_PER_MSEC));
+    assert_int_equal(pv_loop_run(fx.loop, two_steps, &one, pv_deadline(5 * PV_NSEC_PER_SEC), NULL), 0);
+    assert_false(pv_task_done(a));
+    /* its deadline wakes a loop that has none */
+    while (!pv_task_done(a))
+        assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_MSEC), NULL), 1);
+    assert_true(pv_now() - start >= 25 * PV_NSEC_PER_MSEC);
+    assert_int_equal(one.result, 1);
+    assert_true(pv_task_done(b));
+    assert_int_equal(two.steps, 3);
+    pv_task_free(a);
+    pv_task_free(b);
+    pv_loop_free(fx.loop);
+}
+
+static bool never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+/* Does not care whether its waits fail. */
+static void stubborn(void *arg)
+{
+    struct work *w = arg;
+
+    for (w->steps = 0; w->steps < 100; w->steps++)
+        w->result = pv_loop_run(w->fx->loop, never, NULL, pv_deadline(PV_NSEC_PER_SEC * 1000), NULL);
+}
+
+static void given_up_task_ends(void **state)
+{
+    struct fixture fx = {.loop = pv_loop_new(NULL)};
+    struct work w = {.fx = &fx};
+    struct pv_task *t;
+
+    (void)state;
+    t = pv_task_start(fx.loop, stubborn, &w, NULL);
+    assert_int_equal(w.steps, 0);
+    pv_task_free(t);
+    assert_int_equal(w.steps, 100); /* each wait failed, and it came to its own end */
+    assert_int_equal(w.result, -1);
+    assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_now(), NULL), 1);
+    pv_task_free(NULL);
+    pv_loop_free(fx.loop);
+}
+
+static void deep(void *arg)
+{
+    struct work *w = arg;
+    volatile char room[256 * 1024];
+
+    memset((char *)room, 1, sizeof(room));
+    pv_loop_run(w->fx->loop, NULL, NULL, pv_now(), NULL);
+    w->steps += room[sizeof(room) - 1];
+}
+
+static void many_tasks_with_deep_stacks(void **state)
+{
+    struct fixture fx = {.loop = pv_loop_new(NULL)};
+    struct work w = {.fx = &fx};
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        struct pv_task *t = pv_task_start(fx.loop, deep, &w, NULL);
+
+        assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_now(), NULL), 1);
+        assert_true(pv_task_done(t));
+        pv_task_free(t);
+    }
+    assert_int_equal(w.steps, 50);
+    pv_loop_free(fx.loop);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(removed_in_same_round),
-                                       cmocka_unit_test(deadline_and_timers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(removed_in_same_round),       cmocka_unit_test(deadline_and_timers),
+        cmocka_unit_test(tasks_wait_beside_others),    cmocka_unit_test(given_up_task_ends),
+        cmocka_unit_test(many_tasks_with_deep_stacks),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

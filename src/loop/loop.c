@@ -4,24 +4,14 @@
  * own event is still pending in this round is found in the batch and blanked, so no callback ever runs
  * for a removed watch.
  */
-#include "loop/loop.h"
+#include "loop/internal.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
-
-enum { BATCH = 64 };
-
-struct pv_loop {
-    int epfd;
-    struct pv_timer *timers;
-    struct epoll_event batch[BATCH];
-    int n_batch;
-};
 
 struct pv_loop *pv_loop_new(struct pv_err *err)
 {
@@ -117,8 +107,10 @@ static void run_timers(struct pv_loop *loop)
 /* Milliseconds to sleep, rounded up so that a wake-up is never early. */
 static int wait_ms(const struct pv_loop *loop, int64_t deadline)
 {
-    int64_t until = deadline, ms;
+    int64_t until = deadline, due = pv_tasks_due(loop), ms;
 
+    if (due < until)
+        until = due;
     if (loop->timers && loop->timers->due < until)
         until = loop->timers->due;
     if (until == PV_FOREVER)
@@ -132,6 +124,8 @@ static int wait_ms(const struct pv_loop *loop, int64_t deadline)
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err)
 {
+    if (loop->current)
+        return pv_task_wait(loop, done, arg, deadline, err);
     /* One look at least, however late it is: a deadline of now means "see what has come". */
     for (bool looked = false;; looked = true) {
         if (done && done(arg))
@@ -152,5 +146,6 @@ int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_
         }
         loop->n_batch = 0;
         run_timers(loop);
+        pv_tasks_go_on(loop);
     }
 }

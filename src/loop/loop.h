@@ -54,4 +54,22 @@ void pv_timer_cancel(struct pv_loop *loop, struct pv_timer *t);
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err);
 
+/* ---- tasks (task.c): blocking code in the background ---- */
+
+struct pv_task;
+
+/*
+ * Runs fn(arg) on a stack of its own, at once, until its first pv_loop_run that has to wait; it goes on
+ * within the loop, whenever that wait is over and somebody else's pv_loop_run is going on.  So code that was
+ * written to block does its work beside other code, without threads: only at its waits do others get a turn.
+ * It must not call Lua, start tasks or be started within one.  NULL with *err: class host.
+ */
+struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err);
+bool pv_task_done(const struct pv_task *t);
+/*
+ * Frees it; not from within a task.  One that has not come to its end is given up: every pv_loop_run in it
+ * fails from now on (class host), until fn has returned, which this call waits for.  NULL is fine.
+ */
+void pv_task_free(struct pv_task *t);
+
 #endif
