@@ -107,7 +107,7 @@ static int launch(struct ag_session *s, struct ag_command *c, bool with_stdin)
         (!with_stdin || make_pipe(&x->in, &c->stdio[0], false) == 0) &&
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0) {
         x->ctl = ctl[0];
-        pid = ag_fork_keeper(s);
+        pid = ag_fork_keeper(s, c->unnumbered);
     }
     if (pid == 0)
         child_main(s, ctl[1], c);
@@ -139,10 +139,11 @@ void ag_exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     uint32_t flags = pv_dec_u32(d);
     uint64_t timeout = pv_dec_u64(d);
 
-    if (!ag_take_command(s, d) || flags & ~(uint32_t)PV_EXEC_STDIN) {
+    if (!ag_take_command(s, d) || flags & ~(uint32_t)(PV_EXEC_STDIN | PV_EXEC_UNNUMBERED)) {
         ag_reply_error(s, id, EPROTO, "malformed EXEC");
         return;
     }
+    c.unnumbered = flags & PV_EXEC_UNNUMBERED;
     *x = (struct ag_exec){.ctl = -1, .in = -1, .out = {-1, -1}, .due = INT64_MAX};
     if (timeout && timeout < (uint64_t)(INT64_MAX - ag_now()) / 1000000)
         x->due = ag_now() + (int64_t)timeout * 1000000;

@@ -88,7 +88,7 @@ static int launch(struct ag_session *s, struct ag_job *j, struct ag_command *c)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0)
         return -1;
     j->ctl = ctl[0];
-    j->keeper = ag_fork_keeper(s);
+    j->keeper = ag_fork_keeper(s, false);
     if (j->keeper == 0) {
         close(ctl[0]);
         ag_keeper(ctl[1], c);

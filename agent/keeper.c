@@ -187,9 +187,13 @@ static pid_t start(int ctl, const struct ag_command *c)
 {
     static _Alignas(16) char stack[64 * 1024];
     struct birth b = {.c = c};
-    pid_t pid = clone(command_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
+    pid_t pid = c->unnumbered
+                    ? ag_fork_unnumbered(SIGCHLD) /* memory of its own: what goes wrong is not told */
+                    : clone(command_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
     struct ag_report r = {.kind = AG_FAILED, .at = AG_AT_FORK, .value = errno};
 
+    if (pid == 0)
+        command_main(&b);
     if (pid > 0 && b.errnum) {
         r.value = b.errnum;
         r.at = b.at;

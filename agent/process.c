@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
 #include <pthread.h>
@@ -30,7 +31,7 @@
 #include "table.h"
 #include "util.h"
 
-enum { CONNECT_MS = 10000, STATUS_MS = 300, STACK = 256 * 1024, THREADS_MAX = 128 };
+enum { CONNECT_MS = 10000, STATUS_MS = 300, STACK = 256 * 1024, THREADS_MAX = 128, UNNUMBERED_TRIES = 64 };
 
 struct thread {
     pthread_t handle;
@@ -132,13 +133,29 @@ static pid_t raw_fork(unsigned long flags, pid_t *parent_tid)
     return (pid_t)syscall(SYS_clone, flags, 0, parent_tid, 0, 0);
 }
 
-pid_t ag_fork_keeper(struct ag_session *s)
+pid_t ag_fork_unnumbered(int exit_signal)
+{
+    /* Below pid_max wherever nobody has lowered it: 32768 is the least that a kernel begins with. */
+    for (pid_t tid = 32767; tid > 32767 - UNNUMBERED_TRIES; tid--) {
+        struct clone_args args = {
+            .exit_signal = (uint64_t)exit_signal, .set_tid = (uintptr_t)&tid, .set_tid_size = 1};
+        pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+        if (pid >= 0 || errno != EEXIST)
+            return pid;
+    }
+    return -1;
+}
+
+pid_t ag_fork_keeper(struct ag_session *s, bool unnumbered)
 {
     for (size_t i = 0; i < AG_KEEPERS_MAX; i++)
         if (s->keepers[i] && wait4(s->keepers[i], NULL, WNOHANG | __WALL, NULL) != 0)
             s->keepers[i] = 0;
     pthread_mutex_lock(&lock);
-    pid_t pid = raw_fork(0, NULL);
+    if (unnumbered)
+        join_ending();
+    pid_t pid = unnumbered ? ag_fork_unnumbered(0) : raw_fork(0, NULL);
 
     if (pid == 0)
         for (struct ag_session *o = sessions; o; o = o->next)

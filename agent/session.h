@@ -197,8 +197,9 @@ struct ag_command {
     bool job;             /* AG_STARTED is told as well */
     int pump[2], sink[2]; /* of a job: what comes out of pump is written to sink; else -1 */
     int proc_fd;
-    int life_fd; /* see struct ag_world */
-    bool urgent; /* see ag_urgent */
+    int life_fd;     /* see struct ag_world */
+    bool urgent;     /* see ag_urgent */
+    bool unnumbered; /* PV_EXEC_UNNUMBERED */
 };
 
 /* What the keeper reports, in one datagram each. */
@@ -220,9 +221,11 @@ _Noreturn void ag_keeper(int ctl, const struct ag_command *c);
 /*
  * fork() for a process that may have threads, and whose children's end concerns nobody but the agent: a
  * keeper is no child that wait4(-1) of a system call request would see.  In the child the other sessions'
- * sockets and jobs are closed.
+ * sockets and jobs are closed.  unnumbered: as ag_fork_unnumbered.
  */
-pid_t ag_fork_keeper(struct ag_session *s);
+pid_t ag_fork_keeper(struct ag_session *s, bool unnumbered);
+/* fork() of a process without threads; the child's number is one from the top of the range. */
+pid_t ag_fork_unnumbered(int exit_signal);
 /* Later, when it is gone. */
 void ag_reap_later(struct ag_session *s, pid_t keeper);
 void ag_spawn(struct ag_session *s, uint32_t id, struct pv_dec *d);

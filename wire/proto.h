@@ -144,7 +144,14 @@ enum pv_msg {
 #undef PV_MSG_ENUM
 };
 
-enum { PV_EXEC_STDIN = 1 }; /* STDIN frames follow; else stdin is /dev/null */
+enum {
+    PV_EXEC_STDIN = 1, /* STDIN frames follow; else stdin is /dev/null */
+    /*
+     * Its processes get numbers from the top of the range (clone3's set_tid), so that those which come after
+     * it have the numbers that they would have without it.  ERROR where the kernel can not (before 5.5).
+     */
+    PV_EXEC_UNNUMBERED = 2,
+};
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
 enum { PV_PTR_OUTPUT = 1 };   /* its memory is wanted back in SYSRET */
 enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */

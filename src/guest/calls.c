@@ -65,7 +65,7 @@ int pv_guest_exec(struct pv_guest *g, const struct pv_exec *x, struct pv_exec_re
         return -1;
     if (pv_call_begin(g, &c.in.c, PV_MSG_EXEC, "exec", &e, err) < 0)
         return -1;
-    pv_enc_u32(&e, x->in ? PV_EXEC_STDIN : 0);
+    pv_enc_u32(&e, (x->in ? PV_EXEC_STDIN : 0) | (x->unnumbered ? PV_EXEC_UNNUMBERED : 0));
     pv_enc_u64(&e, pv_wire_ms(x->timeout_ns));
     pv_enc_command(&e, g, x);
     return pv_call_finish(g, &c.in.c, &e, "exec", pv_call_limit(x->timeout_ns), err);

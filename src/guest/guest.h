@@ -133,6 +133,7 @@ struct pv_exec {
     const void *in;      /* stdin; NULL: /dev/null */
     size_t in_len;
     int64_t timeout_ns; /* 0: none of its own (the host still gives up when the guest dies) */
+    bool unnumbered;    /* the guest's process numbers go on as if it had not been */
 };
 
 struct pv_exec_result {
