@@ -390,7 +390,7 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
                           g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
-    if (check_opts(o, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), err) < 0)
+    if (check_opts(o, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), NULL, err) < 0)
         return pv_err_wrap(err, "cannot boot %s", g->name);
     start = pv_now();
     if (!timeout)

@@ -13,6 +13,7 @@ struct pv_snapshot {
     int memory;                 /* whole, but for: */
     struct pv_pages pages;      /* what was changed of it */
     int state;
+    unsigned n_resumed; /* how often a guest was resumed from it, or put back */
 };
 
 /* Takes the machine; no memory and no state yet. */

@@ -54,18 +54,25 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
         g->env->state(g->name, to, g->env->arg);
 }
 
-struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile)
+struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                    char *name)
 {
-    static unsigned count;
     struct pv_guest *g = pv_xcalloc(1, sizeof(*g));
 
     g->env = env;
     g->profile = profile;
-    g->name = pv_xasprintf("vm%u (%s)", ++count, profile->name);
+    g->name = name;
     g->state = PV_GUEST_CREATED;
     g->port = PV_AGENT_PORT;
     g->memory_fd = -1;
     return g;
+}
+
+struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile)
+{
+    static unsigned count;
+
+    return pv_guest_new_named(env, profile, pv_xasprintf("vm%u (%s)", ++count, profile->name));
 }
 
 void pv_guest_free(struct pv_guest *g)
@@ -138,11 +145,11 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
         pv_err_append(err, "\n--- console of %s: empty ---", pv_guest_croot(g)->name);
 }
 
-int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err)
+int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby, struct pv_err *err)
 {
     if (g->taken || !g->env->take)
         return 0;
-    if (g->env->take(g->name, memory, cpus, g->env->arg, err) < 0)
+    if (g->env->take(g->name, memory, cpus, standby, g->env->arg, err) < 0)
         return -1;
     g->taken = true;
     return 0;
@@ -151,18 +158,17 @@ int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_
 /* Names the log of the QEMU that is about to be started. */
 static void make_log(struct pv_guest *g)
 {
-    unsigned number = 0;
+    int n = (int)strcspn(g->name, " "); /* "vm1" of "vm1 (default)" */
 
     free(g->log_path);
     g->log_path = NULL;
     if (!g->env->log_dir)
         return;
-    sscanf(g->name, "vm%u", &number);
     if (g->generation)
         g->log_path =
-            pv_xasprintf("%s/vm%u-%s.%u.log", g->env->log_dir, number, g->profile->name, g->generation);
+            pv_xasprintf("%s/%.*s-%s.%u.log", g->env->log_dir, n, g->name, g->profile->name, g->generation);
     else
-        g->log_path = pv_xasprintf("%s/vm%u-%s.log", g->env->log_dir, number, g->profile->name);
+        g->log_path = pv_xasprintf("%s/%.*s-%s.log", g->env->log_dir, n, g->name, g->profile->name);
 }
 
 int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err)
@@ -246,6 +252,13 @@ void pv_guest_watch_findings(struct pv_guest *g)
 {
     if (g->env->finding)
         pv_vm_on_finding(g->vm, on_finding, g);
+}
+
+void pv_guest_moved(struct pv_guest *g)
+{
+    make_log(g);
+    pv_vm_on_finding(g->vm, g->env->finding ? on_finding : NULL, g);
+    g->session->alive_arg = g;
 }
 
 void pv_guest_settle_findings(struct pv_guest *g)

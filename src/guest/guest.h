@@ -18,6 +18,7 @@
 struct pv_err;
 struct pv_loop;
 struct pv_guest;
+struct pv_standbys;
 
 enum pv_guest_state {
     PV_GUEST_CREATED,
@@ -45,10 +46,19 @@ struct pv_guest_env {
     void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
     /*
      * Memory (bytes) and CPUs for a VM: blocks (runs the loop) until they are there.  0, or -1 with *err
-     * (class usage: more than could ever be had).  give returns what was taken for that VM.  NULL: no limit.
+     * (class usage: more than could ever be had).  standby: NULL, or the name of a VM that stands by and is
+     * to be this one.  give returns what was taken for that VM.  NULL: no limit.
      */
-    int (*take)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+    int (*take)(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                struct pv_err *err);
     void (*give)(const char *vm, void *arg);
+    /*
+     * The same for a VM that nobody has asked for yet (standby.h): at once, or not at all.  Its process, once
+     * it is known, may be killed at any time to have that back.  NULL: no limit.
+     */
+    int (*stand_by)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+    void (*stand_by_process)(const char *vm, int pidfd, void *arg);
+    struct pv_standbys *standbys; /* NULL: no VM is made before it is asked for */
     /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL.
      */
     void (*reads)(const char *path, void *arg);

@@ -60,8 +60,15 @@ static inline const struct pv_guest *pv_guest_croot(const struct pv_guest *g)
 /* The one setter of the state: asserts that the step is a legal one, logs it. */
 void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
 
+/* pv_guest_new with a name of its own; takes it. */
+struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                    char *name);
+
 /* Tells env->finding of what comes on the console of g->vm, which has just been started. */
 void pv_guest_watch_findings(struct pv_guest *g);
+
+/* g has got vm, vsock and session of another guest. */
+void pv_guest_moved(struct pv_guest *g);
 
 /* "\n--- console of vm1 (last 20 lines) ---\n..." is added to the error's text. */
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
@@ -81,9 +88,19 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
 
 /*
  * Takes memory and CPUs from the pool (waits for them): the first thing that a boot and a resume do, before
- * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.
+ * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.  standby: as in
+ * env->take.
  */
-int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, struct pv_err *err);
+int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby,
+                  struct pv_err *err);
+
+/* ---- the steps of a resume (resume.c) ---- */
+
+int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err);
+/* Loads the devices and lets it run; the agent has been met afterwards. */
+int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t deadline, struct pv_err *err);
+/* Tells it the time, and gives it randomness of its own. */
+int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err);
 
 /* Starts QEMU, with a console log if logs are kept, and watches it; the vsock's descriptor is QEMU's then. */
 int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err);

@@ -14,6 +14,7 @@
 #include "guest/frozen.h"
 #include "guest/internal.h"
 #include "guest/machine.h"
+#include "guest/standby.h"
 #include "loop/loop.h"
 #include "transport/serial.h"
 #include "util/clock.h"
@@ -37,7 +38,7 @@ static int reopen(int fd, struct pv_err *err)
     return r >= 0 ? r : pv_err_sys(err, errno, "cannot open the saved state");
 }
 
-static int start_qemu(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
+int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
 {
     struct pv_vm_spec spec = {.name = g->name,
                               .initrd_fd = -1,
@@ -86,7 +87,7 @@ static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_er
 }
 
 /* The clock is set by a message that takes its time: where that was too long, once more. */
-static int meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     int64_t off = 0;
 
@@ -103,26 +104,15 @@ static int meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
         g->name, (double)off / 1e6);
 }
 
-/* ---- the whole ---- */
-
 static void phase(const struct pv_guest *g, const char *what, int64_t start)
 {
     pv_debug(g->name, "resume: %s after %.1f ms", what, (double)(pv_now() - start) / 1e6);
 }
 
-static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o, int64_t deadline,
-               struct pv_err *err)
+int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t deadline, struct pv_err *err)
 {
     int64_t start = pv_now();
 
-    if (g->env->phase)
-        g->env->phase(g->name, "resuming", g->env->arg);
-    if (start_qemu(g, s, err) < 0)
-        return -1;
-    phase(g, "QEMU started", start);
-    if (o && o->check && o->check(o->arg, err) < 0)
-        return -1;
-    phase(g, "checked", start);
     /* Loading a virtio device looks at its rings: memory comes first.  QEMU has it once its monitor answers.
      */
     if (s->pages.n_runs && (pv_vm_qmp(g->vm, "query-status", NULL, NULL, deadline, err) < 0 ||
@@ -138,6 +128,38 @@ static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume
         return -1;
     phase(g, "agent met", start);
     return 0;
+}
+
+static int check(const struct pv_resume_opts *o, struct pv_err *err)
+{
+    return o && o->check ? o->check(o->arg, err) : 0;
+}
+
+/* ---- the whole ---- */
+
+/* Its QEMU: one that stands by, or a new one. */
+static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o, int64_t deadline,
+               struct pv_err *err)
+{
+    int64_t start = pv_now();
+
+    if (g->env->phase)
+        g->env->phase(g->name, "resuming", g->env->arg);
+    if (pv_standby_name(g->env->standbys, s)) {
+        if (check(o, err) < 0)
+            return -1;
+        if (pv_standby_take(g->env->standbys, s, g, deadline)) {
+            phase(g, "it stood by", start);
+            return 0;
+        }
+    }
+    if (pv_resume_start(g, s, err) < 0)
+        return -1;
+    phase(g, "QEMU started", start);
+    if (check(o, err) < 0)
+        return -1;
+    phase(g, "checked", start);
+    return pv_resume_load(g, s, deadline, err);
 }
 
 /* QEMU said why it ended, if it did: that tells more than the command that got no answer. */
@@ -164,8 +186,9 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
 {
     int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
     struct pv_machine *m = pv_machine_copy(s->machine, err);
+    const char *standby = pv_standby_name(g->env->standbys, s);
 
-    if (!m || pv_guest_take(g, m->memory, m->cpus, err) < 0) {
+    if (!m || pv_guest_take(g, m->memory, m->cpus, standby, err) < 0) {
         pv_machine_free(m);
         return give_up(g);
     }
@@ -181,10 +204,14 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
         return give_up(g);
     }
     pv_guest_set_state(g, PV_GUEST_RUNNING);
-    if (meet(g, deadline, err) == 0)
-        return 0;
-    pv_guest_kill(g);
-    return -1;
+    if (pv_resume_meet(g, deadline, err) < 0) {
+        pv_guest_kill(g);
+        return -1;
+    }
+    /* The second time it is known that the file does it again and again. */
+    if (++s->n_resumed > 1)
+        pv_standby_prepare(g->env->standbys, s);
+    return 0;
 }
 
 struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snapshot *s,

@@ -271,7 +271,10 @@ void pv_lua_free_findings(struct pv_lua *pl);
 LJMP int pv_lua_leave(lua_State *L, enum pv_outcome outcome, const char *reason);
 
 /* pool.c: for pv_guest_env. */
-int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                     struct pv_err *err);
+int pv_lua_pool_stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+void pv_lua_pool_stand_by_process(const char *vm, int pidfd, void *arg);
 void pv_lua_pool_give(const char *vm, void *arg);
 
 /* vm.c: ends all guests; their handles stay valid and say "killed". */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/standby.h"
 #include "lua/internal.h"
 #include "runner/lease.h"
 #include "util/clock.h"
@@ -18,14 +19,17 @@ static void waiting(const char *text, void *arg)
 {
     struct wait *w = arg;
 
+    pv_standbys_drop(w->pl->guest_env.standbys); /* what they have may be just what is missing */
     pv_lua_phase(w->pl, text);
     if (w->step == PV_NO_STEP && !w->pl->build) /* a builder's wait is part of a step already */
         w->step = pv_result_step_begin(w->pl->env->result, w->vm, PV_STEP_WAIT, text);
 }
 
-int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
+int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                     struct pv_err *err)
 {
     struct pv_lua *pl = arg;
+    struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus, .standby = standby};
     char lane[96];
     struct wait w = {.pl = pl, .vm = lane, .step = PV_NO_STEP};
     int64_t began = pv_now();
@@ -34,13 +38,29 @@ int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, void *arg, 
     snprintf(lane, sizeof(lane), "%.*s", (int)strcspn(vm, " "), vm);
     if (!pl->env->lease)
         return 0;
-    r = pv_lease_take(pl->env->lease, pl->loop, vm, memory, cpus, waiting, &w, err);
+    r = pv_lease_take(pl->env->lease, pl->loop, &want, waiting, &w, err);
     pv_lua_limit_waited(pl, pv_now() - began);
     if (w.step == PV_NO_STEP)
         return r;
     pv_result_step_end(pl->env->result, w.step, r == 0);
     pv_lua_phase(pl, pl->doing);
     return r;
+}
+
+int pv_lua_pool_stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
+{
+    const struct pv_lua *pl = arg;
+    struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus};
+
+    return pl->env->lease ? pv_lease_standby(pl->env->lease, pl->loop, &want, err) : 0;
+}
+
+void pv_lua_pool_stand_by_process(const char *vm, int pidfd, void *arg)
+{
+    const struct pv_lua *pl = arg;
+
+    if (pl->env->lease)
+        pv_lease_process(pl->env->lease, vm, pidfd);
 }
 
 void pv_lua_pool_give(const char *vm, void *arg)

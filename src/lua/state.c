@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/standby.h"
 #include "loop/loop.h"
 #include "lua/build.h"
 #include "lua/internal.h"
@@ -339,6 +340,8 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
         (struct pv_guest_env){.loop = pl->loop,
                               .take = pv_lua_pool_take,
                               .give = pv_lua_pool_give,
+                              .stand_by = pv_lua_pool_stand_by,
+                              .stand_by_process = pv_lua_pool_stand_by_process,
                               .accel = pl->env->accel,
                               .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
                               .log_dir = pl->env->log_dir,
@@ -348,6 +351,8 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
                               .finding = pv_lua_on_finding,
                               .reads = pl->build ? on_reads : NULL,
                               .arg = pl};
+    if (!pl->build)
+        pl->guest_env.standbys = pv_standbys_new(&pl->guest_env);
     pv_result_set_console_size(pl->env->result, console_size, pl);
     *(struct pv_lua **)lua_getextraspace(L) = pl;
     return L;
@@ -355,6 +360,8 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
 
 void pv_lua_close(struct pv_lua *pl, lua_State *L)
 {
+    pv_standbys_free(pl->guest_env.standbys);
+    pl->guest_env.standbys = NULL;
     pv_lua_kill_guests(pl);
     if (L)
         lua_close(L);

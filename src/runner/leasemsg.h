@@ -6,17 +6,19 @@
 #include <stdint.h>
 
 enum pv_lease_op {
-    PV_LEASE_TAKE = 1, /* id, memory, cpus */
+    PV_LEASE_TAKE = 1, /* id, memory, cpus; standby: id of the VM that it is to be, or 0 */
     PV_LEASE_GIVE,     /* id */
     PV_LEASE_FORK,     /* with a descriptor: another channel of this file */
     PV_LEASE_BLOCK,
     PV_LEASE_UNBLOCK,
+    PV_LEASE_STANDBY, /* id, memory, cpus; answered at once: granted or refused */
+    PV_LEASE_PROCESS, /* id of one that stands by; with a pidfd: what to kill to have it back */
 };
 
 struct pv_lease_ask {
     uint32_t op, id; /* id: chosen by the client, one that is not in use */
     uint64_t memory;
-    uint32_t cpus, pad;
+    uint32_t cpus, standby;
 };
 
 enum pv_lease_reply { PV_LEASE_GRANTED = 1, PV_LEASE_WAIT, PV_LEASE_REFUSED, PV_LEASE_NO_ROOM };

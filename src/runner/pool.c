@@ -12,7 +12,7 @@
 struct pv_pool {
     struct pv_pool_opts o;
     uint64_t room; /* free mode */
-    struct pv_amount held;
+    struct pv_amount held, standby;
     struct pv_pool_file *files;
     struct pv_pool_request *queue; /* in order of asking */
     uint64_t asks, grants;
@@ -48,9 +48,9 @@ static struct pv_amount left(const struct pv_pool *p)
     struct pv_amount a = {p->room, UINT32_MAX};
 
     if (p->o.memory)
-        a.memory = p->o.memory - p->held.memory;
+        a.memory = p->o.memory - p->held.memory - p->standby.memory;
     if (p->o.cpus)
-        a.cpus = p->o.cpus - p->held.cpus;
+        a.cpus = p->o.cpus - p->held.cpus - p->standby.cpus;
     return a;
 }
 
@@ -326,6 +326,23 @@ void pv_pool_give(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
     p->held = minus(p->held, a);
     if (nothing(f->held))
         f->since = 0;
+}
+
+bool pv_pool_standby(struct pv_pool *p, struct pv_amount a)
+{
+    struct pv_amount all = plus(plus(p->held, p->standby), a);
+
+    if (p->queue || !within(a, left(p)) || (p->o.host && all.cpus > p->o.host))
+        return false;
+    p->standby = plus(p->standby, a);
+    if (!p->o.memory)
+        p->room -= a.memory;
+    return true;
+}
+
+void pv_pool_standby_back(struct pv_pool *p, struct pv_amount a)
+{
+    p->standby = minus(p->standby, a);
 }
 
 void pv_pool_leave(struct pv_pool *p, struct pv_pool_file *f)

@@ -23,6 +23,10 @@
  * The oldest file is never started again, so it ends; claims only grow, at most to the whole, so a file is
  * started again only so often; a file that asks for more than the whole is refused.  So all files end that
  * would end alone.
+ *
+ * Beside these there is what stands by: VMs that are ready before anybody has asked for them.  It is given
+ * out only while nobody waits, and whoever works the pool takes all of it back as soon as somebody does, so
+ * it is no part of the rules above.
  */
 #ifndef PV_RUNNER_POOL_H
 #define PV_RUNNER_POOL_H
@@ -62,6 +66,7 @@ struct pv_pool_opts {
     unsigned cpus;   /* --cpus; 0: no limit */
     uint64_t most;   /* free mode: what could be had if nothing else ran, bytes */
     uint64_t spare;  /* free mode: what stays free beside it, for texts */
+    unsigned host;   /* CPUs that VMs and those that stand by have together at most; 0: no limit */
 };
 
 struct pv_pool *pv_pool_new(const struct pv_pool_opts *o);
@@ -78,6 +83,9 @@ void pv_pool_set_room(struct pv_pool *p, uint64_t bytes);
  */
 struct pv_pool_request *pv_pool_next(struct pv_pool *p);
 void pv_pool_give(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a);
+/* For a VM that stands by; false when somebody waits, or there is no room beside what is given out. */
+bool pv_pool_standby(struct pv_pool *p, struct pv_amount a);
+void pv_pool_standby_back(struct pv_pool *p, struct pv_amount a);
 /* The file's process is gone: it holds nothing. Its requests were dropped. */
 void pv_pool_leave(struct pv_pool *p, struct pv_pool_file *f);
 

@@ -202,18 +202,22 @@ static void client(void **state)
     struct pv_lease *l = pv_lease_new(join(x, &x->a));
     struct pv_err err = PV_ERR_INIT;
 
-    assert_int_equal(pv_lease_take(l, x->loop, "vm1", 512 * M, 1, NULL, NULL, &err), 0);
-    assert_int_equal(pv_lease_take(l, x->loop, "vm2", 513 * M, 1, NULL, NULL, &err), -1);
+    assert_int_equal(
+        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm1", 512 * M, 1, NULL}, NULL, NULL, &err), 0);
+    assert_int_equal(
+        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm2", 513 * M, 1, NULL}, NULL, NULL, &err), -1);
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "the file's other VMs hold 512M"));
     pv_lease_give(l, "vm2");
     pv_lease_give(l, "vm1");
     run(x);
     assert_true(x->a.held.memory == 0);
-    assert_int_equal(pv_lease_take(l, x->loop, "vm2", 1024 * M, 1, NULL, NULL, &err), 0);
+    assert_int_equal(
+        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
     pv_pool_server_leave(x->s, &x->a); /* the supervisor hangs up */
     err = (struct pv_err)PV_ERR_INIT;
-    assert_int_equal(pv_lease_take(l, x->loop, "vm3", M, 1, NULL, NULL, &err), -1);
+    assert_int_equal(pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err),
+                     -1);
     assert_int_equal(err.cls, PV_E_HOST);
     pv_lease_free(l);
 }

@@ -2,9 +2,11 @@
 #include "runner/poolserver.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -23,7 +25,7 @@
 #define HOPELESS_LIMIT (30 * PV_NSEC_PER_SEC)
 
 /* Of what one process can have at once; more is not a test but an accident. */
-enum { MAX_LEASES = 512, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
+enum { MAX_LEASES = 512, MAX_STANDBYS = 8, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
 
 /* Memory and CPUs of one VM, asked for or granted. */
 struct lease {
@@ -35,13 +37,25 @@ struct lease {
     struct lease *next;
 };
 
+/* Of a VM that stands by. */
+struct standby {
+    uint32_t id;
+    struct pv_amount amount;
+    int pidfd;             /* -1: not started yet */
+    struct pv_watch watch; /* on its end, once it was killed */
+    bool revoked;
+    struct channel *channel;
+    struct standby *next;
+};
+
 struct channel {
     struct pv_pool_server *s;
     struct pv_pool_file *file;
     int fd;
     struct pv_watch watch;
     struct lease *leases;
-    unsigned n_leases, blocked;
+    struct standby *standbys;
+    unsigned n_leases, n_standbys, blocked;
     bool forked; /* not the file's own, but of a process that it forked */
     bool gone;   /* nobody is at the other end; closed by pv_pool_server_leave, when the VMs are gone too */
     struct channel *next;
@@ -65,6 +79,70 @@ static void answer(struct lease *l, enum pv_lease_reply reply, const char *text)
     /* A client that does not read is stuck or stopped; it has asked for little and misses only texts. */
     while (send(l->channel->fd, &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
         ;
+}
+
+/* ---- VMs that stand by ---- */
+
+static void drop_standby(struct standby *b)
+{
+    struct channel *c = b->channel;
+    struct standby **at = &c->standbys;
+
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+    c->n_standbys--;
+    pv_pool_standby_back(c->s->pool, b->amount);
+    pv_loop_del(c->s->loop, &b->watch);
+    pv_close(&b->pidfd);
+    free(b);
+}
+
+static struct standby *find_standby(struct channel *c, uint32_t id)
+{
+    for (struct standby *b = c->standbys; b; b = b->next)
+        if (b->id == id)
+            return b;
+    return NULL;
+}
+
+static void serve(struct pv_pool_server *s);
+
+static void on_standby_end(struct pv_watch *w, uint32_t events)
+{
+    struct standby *b = PV_CONTAINER_OF(w, struct standby, watch);
+    struct pv_pool_server *s = b->channel->s;
+
+    (void)events;
+    drop_standby(b);
+    serve(s);
+}
+
+/* What it has is there again when it has ended. */
+static void revoke_standby(struct standby *b)
+{
+    b->revoked = true;
+    if (b->pidfd < 0 || b->watch.fd >= 0)
+        return;
+    pv_debug("pool", "a VM that stands by is ended: %llu MiB are wanted",
+             (unsigned long long)(b->amount.memory >> 20));
+    syscall(SYS_pidfd_send_signal, b->pidfd, SIGKILL, NULL, 0);
+    if (pv_loop_add(b->channel->s->loop, &b->watch, b->pidfd, EPOLLIN, NULL) < 0)
+        drop_standby(b);
+}
+
+/* True when there are any. */
+static bool revoke_all(struct pv_pool_server *s)
+{
+    bool any = false;
+
+    for (struct channel *c = s->channels; c; c = c->next)
+        for (struct standby *b = c->standbys, *next; b; b = next) {
+            next = b->next;
+            any = true;
+            revoke_standby(b);
+        }
+    return any;
 }
 
 /* ---- serving ---- */
@@ -189,8 +267,10 @@ static void serve(struct pv_pool_server *s)
         return;
     }
     tell_waiting(s);
-    restart_stuck(s);
-    refuse_hopeless(s);
+    if (!revoke_all(s)) { /* else there will be more in a moment */
+        restart_stuck(s);
+        refuse_hopeless(s);
+    }
     if (pv_pool_is_free(s->pool))
         pv_timer_arm(s->loop, &s->timer, pv_deadline(LOOK_AGAIN));
 }
@@ -232,6 +312,8 @@ static void close_channel(struct channel *c)
 
     while (c->leases)
         drop_lease(s, c->leases);
+    while (c->standbys)
+        drop_standby(c->standbys);
     c->file->blocked -= c->blocked;
     pv_loop_del(s->loop, &c->watch);
     pv_close(&c->fd);
@@ -272,11 +354,14 @@ static int open_channel(struct pv_pool_server *s, struct pv_pool_file *f, int fd
 static void take(struct channel *c, const struct pv_lease_ask *ask)
 {
     struct lease *l;
+    struct standby *b;
     struct pv_err err = PV_ERR_INIT;
     bool waited = has_waiting(c->file);
 
     if (find(c, ask->id)) /* no client of ours does that */
         return;
+    if (ask->standby && (b = find_standby(c, ask->standby)) && !b->revoked)
+        drop_standby(b); /* nobody waits, so what it had is there for this request */
     if (c->n_leases == MAX_LEASES) {
         cleanup_free char *text = pv_xasprintf("this file has %d VMs already", MAX_LEASES);
 
@@ -296,6 +381,42 @@ static void take(struct channel *c, const struct pv_lease_ask *ask)
     c->leases = l;
     c->n_leases++;
     told_waiting(c->s, c->file, waited);
+}
+
+static void stand_by(struct channel *c, const struct pv_lease_ask *ask)
+{
+    struct lease reply = {.id = ask->id, .channel = c};
+    struct pv_amount a = {ask->memory, ask->cpus};
+    struct standby *b;
+
+    if (find(c, ask->id) || find_standby(c, ask->id))
+        return;
+    measure(c->s);
+    if (ask->memory > UINT64_MAX / 4 || c->n_standbys == MAX_STANDBYS || !pv_pool_standby(c->s->pool, a)) {
+        answer(&reply, PV_LEASE_REFUSED, "no room for a VM that nobody has asked for yet");
+        return;
+    }
+    b = pv_xcalloc(1, sizeof(*b));
+    *b = (struct standby){.id = ask->id,
+                          .amount = a,
+                          .pidfd = -1,
+                          .watch = {.fd = -1, .fn = on_standby_end},
+                          .channel = c,
+                          .next = c->standbys};
+    c->standbys = b;
+    c->n_standbys++;
+    answer(&reply, PV_LEASE_GRANTED, "");
+}
+
+static void standby_process(struct channel *c, uint32_t id, int *fd)
+{
+    struct standby *b = find_standby(c, id);
+
+    if (!b || b->pidfd >= 0 || *fd < 0)
+        return;
+    b->pidfd = pv_steal_fd(fd);
+    if (b->revoked)
+        revoke_standby(b);
 }
 
 static void block(struct channel *c, bool on)
@@ -319,7 +440,7 @@ static void add_channel(struct channel *c, int *fd)
         open_channel(c->s, c->file, pv_steal_fd(fd), true, NULL);
 }
 
-/* The only descriptor that is taken is a FORK's; others are closed. */
+/* The only descriptors that are taken are those of FORK and PROCESS; others are closed. */
 static ssize_t receive(struct channel *c, struct pv_lease_ask *ask, int *fd)
 {
     struct iovec iov = {ask, sizeof(*ask)};
@@ -360,6 +481,7 @@ static bool one_message(struct channel *c)
 {
     struct pv_lease_ask ask = {0};
     cleanup_close int fd = -1;
+    struct standby *b;
     struct lease *l;
     ssize_t n = receive(c, &ask, &fd);
 
@@ -378,9 +500,17 @@ static bool one_message(struct channel *c)
     case PV_LEASE_GIVE:
         if ((l = find(c, ask.id)))
             drop_lease(c->s, l);
+        else if ((b = find_standby(c, ask.id)))
+            drop_standby(b);
         break;
     case PV_LEASE_FORK:
         add_channel(c, &fd);
+        break;
+    case PV_LEASE_STANDBY:
+        stand_by(c, &ask);
+        break;
+    case PV_LEASE_PROCESS:
+        standby_process(c, ask.id, &fd);
         break;
     case PV_LEASE_BLOCK:
     case PV_LEASE_UNBLOCK:
@@ -417,7 +547,8 @@ struct pv_pool_server *pv_pool_server_new(struct pv_loop *loop, const struct pv_
     s->pool = pv_pool_new(&(struct pv_pool_opts){.memory = o->memory,
                                                  .cpus = o->cpus,
                                                  .most = h.memory > SPARE ? h.memory - SPARE : 0,
-                                                 .spare = SPARE});
+                                                 .spare = SPARE,
+                                                 .host = h.cpus});
     return s;
 }
 

@@ -463,6 +463,11 @@ enum pv_vm_state pv_vm_state(const struct pv_vm *vm)
     return vm->state;
 }
 
+int pv_vm_pidfd(const struct pv_vm *vm)
+{
+    return vm->pidfd;
+}
+
 pid_t pv_vm_pid(const struct pv_vm *vm)
 {
     return vm->pid;
@@ -519,7 +524,7 @@ struct pv_loop *pv_vm_loop(const struct pv_vm *vm)
 
 void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg)
 {
-    pv_console_read_findings(vm->console_text, pv_findings_new(fn, arg));
+    pv_console_read_findings(vm->console_text, fn ? pv_findings_new(fn, arg) : NULL);
 }
 
 void pv_vm_settle_findings(struct pv_vm *vm)

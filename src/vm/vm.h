@@ -162,6 +162,7 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, c
 
 enum pv_vm_state pv_vm_state(const struct pv_vm *vm);
 pid_t pv_vm_pid(const struct pv_vm *vm);
+int pv_vm_pidfd(const struct pv_vm *vm); /* stays the VM's */
 
 /*
  * Why it ended, one sentence, the most telling cause first: the wrapper's fatal line, the kernel's panic
@@ -184,7 +185,8 @@ void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
 
 /*
  * fn is told, from the loop, of what the kernel complains of on the console from now on (findings.h), and
- * by the two calls below and pv_vm_kill of what has not come to its end.  Call it right after the start.
+ * by the two calls below and pv_vm_kill of what has not come to its end.  Call it right after the start;
+ * again, with another fn (NULL: nobody is told), when the VM gets another owner.
  */
 void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg);
 /*
