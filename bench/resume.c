@@ -19,6 +19,8 @@
 
 #include "bench/bench.h"
 #include "guest/snapshot.h"
+#include "guest/standby.h"
+#include "loop/loop.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -334,6 +336,62 @@ static void bench_memory(const struct pv_guest_env *env, struct pv_snapshot *s)
         pv_guest_free(clones[i]);
 }
 
+/* ---- with the next one standing by ---- */
+
+struct standing {
+    struct pv_standbys *all;
+    const struct pv_snapshot *s;
+};
+
+static bool stands_by(void *arg)
+{
+    const struct standing *st = arg;
+
+    return pv_standby_ready(st->all, st->s);
+}
+
+/* met and ours: as of resumes without; between two of them a test has as much time as it takes. */
+static void bench_standby(const struct pv_guest_env *env, struct pv_snapshot *s, double bare, double boot)
+{
+    struct pv_guest_env with = *env;
+    double met[RUNS], ours[RUNS], busy[RUNS];
+    struct standing st = {.s = s};
+    struct pv_err err = PV_ERR_INIT;
+
+    with.standbys = st.all = pv_standbys_new(&with);
+    for (int i = 0; i < RUNS; i++) {
+        struct pv_guest *g;
+        int64_t start;
+
+        if (!pv_standby_name(st.all, s))
+            pv_standby_prepare(st.all, s);
+        must(pv_loop_run(env->loop, stands_by, &st, pv_deadline(20 * PV_NSEC_PER_SEC), &err) ? -1 : 0, &err);
+        start = pv_now();
+        g = resume(&with, s);
+        met[i] = ms_since(start);
+        exec_true(g);
+        ours[i] = ms_since(start);
+        pv_guest_free(g);
+    }
+    for (int i = 0; i < RUNS; i++) { /* one behind the other, with no time in between */
+        int64_t start = pv_now();
+        struct pv_guest *g = resume(&with, s);
+
+        exec_true(g);
+        busy[i] = ms_since(start);
+        pv_guest_free(g);
+    }
+    pv_standbys_free(st.all);
+    printf("  the same with the next one standing by                    median %7.1f ms, agent met %.1f ms\n",
+           quantile(ours, RUNS, 0.5), quantile(met, RUNS, 0.5));
+    printf("    boot to resume (goal: at least 15)                             %7.1f\n",
+           boot / quantile(ours, RUNS, 0.5));
+    printf("    resume to QEMU by hand (goal: at most 1.25)                    %7.2f\n",
+           quantile(ours, RUNS, 0.5) / bare);
+    printf("    asked for one behind the other, with nothing in between median %7.1f ms\n",
+           quantile(busy, RUNS, 0.5));
+}
+
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
 {
     double ours[RUNS], met[RUNS], bare[RUNS], boots[BOOTS], save;
@@ -386,6 +444,7 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
            quantile(boots, BOOTS, 0.5) / quantile(ours, RUNS, 0.5));
     printf("  resume to QEMU by hand (goal: at most 1.25)                      %7.2f\n",
            quantile(ours, RUNS, 0.5) / quantile(bare, RUNS, 0.5));
+    bench_standby(env, s, quantile(bare, RUNS, 0.5), quantile(boots, BOOTS, 0.5));
     printf("  saving it %.0f ms; memory %.0f MiB on disk of %.0f MiB\n", save, (double)st.st_blocks / 2048,
            (double)st.st_size / (1 << 20));
     bench_usual(&argv, blob(blobs, n, "memory"), blob(blobs, n, "state"), quantile(ours, RUNS, 0.5));

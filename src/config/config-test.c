@@ -105,6 +105,8 @@ static const struct {
     {"[provium]\nx = 1\n", 2, {"[provium]", "'x' is not known", "cache_size"}},
     {"[provium]\ncache_sise = \"1G\"\n", 2, {"did you mean 'cache_size'?"}},
     {"[provium]\ncache_size = 20\n", 2, {"'cache_size' is not a string", "\"20G\""}},
+    {"[provium]\nstandby = \"no\"\n", 2, {"'standby' is no boolean", "true or false"}},
+    {"[provium]\nstandbye = false\n", 2, {"did you mean 'standby'?"}},
     {"[provium]\ncache_size = \"much\"\n", 2, {"'cache_size'", "much"}},
     {"provium = 1\n", 1, {"'provium' is not a table"}},
     {"[profiles.a]\nkernel = \"bzImage\"\n", 1, {"'profiles'", "did you mean 'profile'"}},
@@ -396,6 +398,21 @@ static void test_cache_size(void **state)
     pv_config_free(c);
 }
 
+static void test_standby(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_config *c = load(MIN "[provium]\nstandby = false\n", false, &err);
+
+    (void)state;
+    assert_non_null(c);
+    assert_false(c->standby);
+    pv_config_free(c);
+    c = load(MIN, false, &err);
+    assert_non_null(c);
+    assert_true(c->standby);
+    pv_config_free(c);
+}
+
 static void test_accel_names(void **state)
 {
     enum pv_accel a = PV_ACCEL_AUTO;
@@ -414,7 +431,7 @@ int main(void)
         cmocka_unit_test(test_default),      cmocka_unit_test(test_unknown_profile),
         cmocka_unit_test(test_search),       cmocka_unit_test(test_guest_dir),
         cmocka_unit_test(test_hostile_toml), cmocka_unit_test(test_accel_names),
-        cmocka_unit_test(test_cache_size),
+        cmocka_unit_test(test_cache_size),   cmocka_unit_test(test_standby),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

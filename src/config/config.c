@@ -175,30 +175,55 @@ static int read_profiles(struct pv_config *c, const struct pv_config_at *at, con
     return 0;
 }
 
+static int read_cache_size(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *v,
+                           struct pv_err *err)
+{
+    struct pv_err why = PV_ERR_INIT;
+
+    if (v->type != PV_TOML_STRING || strlen(v->str) != v->str_len)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "%s:%d: [provium]: key 'cache_size' is not a string; expected a size such as \"20G\"", at->file,
+            v->line);
+    if (pv_parse_size(v->str, &c->cache_size, &why) < 0)
+        return pv_err_set(err, PV_E_USAGE, "%s:%d: [provium]: key 'cache_size': %s", at->file, v->line,
+                          why.text);
+    return 0;
+}
+
+static int read_standby(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *v,
+                        struct pv_err *err)
+{
+    if (v->type != PV_TOML_BOOL)
+        return pv_err_set(err, PV_E_USAGE,
+                          "%s:%d: [provium]: key 'standby' is no boolean; expected true or false", at->file,
+                          v->line);
+    c->standby = v->integer;
+    return 0;
+}
+
 /* [provium]: what is no profile's. */
 static int read_provium(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
                         struct pv_err *err)
 {
-    static const char *const known[] = {"cache_size", NULL};
+    static const char *const known[] = {"cache_size", "standby", NULL};
 
     for (size_t i = 0; i < t->n_items; i++) {
         const struct pv_toml *v = &t->items[i];
         const char *near = pv_nearest(v->key, known);
-        struct pv_err why = PV_ERR_INIT;
+        int r;
 
-        if (strcmp(v->key, "cache_size") != 0)
-            return pv_err_set(err, PV_E_USAGE,
-                              "%s:%d: [provium]: key '%.64s' is not known%s%s%s (expected: cache_size)",
-                              at->file, v->line, v->key, near ? "; did you mean '" : "", near ? near : "",
-                              near ? "'?" : "");
-        if (v->type != PV_TOML_STRING || strlen(v->str) != v->str_len)
-            return pv_err_set(
-                err, PV_E_USAGE,
-                "%s:%d: [provium]: key 'cache_size' is not a string; expected a size such as \"20G\"",
-                at->file, v->line);
-        if (pv_parse_size(v->str, &c->cache_size, &why) < 0)
-            return pv_err_set(err, PV_E_USAGE, "%s:%d: [provium]: key 'cache_size': %s", at->file, v->line,
-                              why.text);
+        if (!strcmp(v->key, "cache_size"))
+            r = read_cache_size(c, at, v, err);
+        else if (!strcmp(v->key, "standby"))
+            r = read_standby(c, at, v, err);
+        else
+            r = pv_err_set(err, PV_E_USAGE,
+                           "%s:%d: [provium]: key '%.64s' is not known%s%s%s (expected: cache_size, standby)",
+                           at->file, v->line, v->key, near ? "; did you mean '" : "", near ? near : "",
+                           near ? "'?" : "");
+        if (r < 0)
+            return -1;
     }
     return 0;
 }
@@ -297,6 +322,7 @@ struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct
     struct pv_config *c = pv_xcalloc(1, sizeof(*c));
 
     c->cache_size = PV_CACHE_SIZE;
+    c->standby = true;
     if (locate(c, path, err) < 0 || (c->path && read_config(c, guest_dir, err) < 0)) {
         pv_config_free(c);
         return NULL;

@@ -49,6 +49,7 @@ struct pv_config {
     struct pv_profile *profiles;
     size_t n_profiles;
     uint64_t cache_size; /* bytes that all fixtures in the cache may occupy together; 20 GiB by default */
+    bool standby;        /* VMs may be made ready before they are asked for; true by default */
 };
 
 #define PV_CACHE_SIZE (UINT64_C(20) << 30)

@@ -351,7 +351,7 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
                               .finding = pv_lua_on_finding,
                               .reads = pl->build ? on_reads : NULL,
                               .arg = pl};
-    if (!pl->build)
+    if (!pl->build && pl->env->config && pl->env->config->standby)
         pl->guest_env.standbys = pv_standbys_new(&pl->guest_env);
     pv_result_set_console_size(pl->env->result, console_size, pl);
     *(struct pv_lua **)lua_getextraspace(L) = pl;
