@@ -155,6 +155,8 @@ static int make(struct standby *b, struct pv_err *err)
         return -1;
     if (!b->wanted)
         run_command(b);
+    if (pv_guest_check_running(g, "keep it standing by", err) < 0)
+        return -1;
     if (b->wanted)
         return 0;
     if (pv_vm_qmp(g->vm, "stop", NULL, NULL, deadline, err) < 0)
@@ -186,9 +188,11 @@ static bool made(void *arg)
 /* It can not be of use any more. */
 static bool is_over(const struct standby *b)
 {
-    if (b->spoiled || (b->g->vm && pv_vm_state(b->g->vm) == PV_VM_ENDED))
+    if (b->spoiled)
         return true;
-    return b->task && pv_task_done(b->task) && !b->ready;
+    if (!b->task || !pv_task_done(b->task)) /* a task that goes on finds out by itself */
+        return false;
+    return !b->ready || !b->g->vm || pv_vm_state(b->g->vm) == PV_VM_ENDED;
 }
 
 static struct standby *find(struct pv_standbys *all, const struct pv_snapshot *s)

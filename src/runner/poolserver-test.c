@@ -3,8 +3,10 @@
  * block. */
 #include "util/test.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -14,6 +16,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/spawn.h"
 
 #define M (UINT64_C(1) << 20)
 
@@ -222,6 +225,134 @@ static void client(void **state)
     pv_lease_free(l);
 }
 
+/* ---- what stands by ---- */
+
+/* Something that can be killed; *pidfd is the caller's. */
+static pid_t sleeper(int *pidfd)
+{
+    struct pv_err err = PV_ERR_INIT;
+    char *argv[] = {"sleep", "100", NULL};
+    pid_t pid = pv_spawn(&(struct pv_spawn){.file = "sleep", .argv = argv}, pidfd, &err);
+
+    if (pid < 0)
+        fail_msg("%s", err.text);
+    return pid;
+}
+
+/* How it ended; it must have. */
+static int ended_by(pid_t pid)
+{
+    int status = 0;
+
+    for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) == 0; i++)
+        usleep(10000);
+    assert_true(WIFSIGNALED(status));
+    return WTERMSIG(status);
+}
+
+static int stand_by(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory)
+{
+    struct pv_err err;
+
+    /* without CPUs, so that the test runs on a host with one */
+    return pv_lease_standby(l, x->loop, &(struct pv_lease_want){vm, memory, 0, NULL}, &err);
+}
+
+static int take(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory, const char *standby)
+{
+    struct pv_err err;
+
+    return pv_lease_take(l, x->loop, &(struct pv_lease_want){vm, memory, 1, standby}, NULL, NULL, &err);
+}
+
+/* Whoever waits gets it, and its process ends. */
+static void standby_is_killed_for_others(void **state)
+{
+    struct fix *x = *state;
+    struct pv_lease *l = pv_lease_new(join(x, &x->a));
+    int b = join(x, &x->b), pidfd;
+    pid_t pid = sleeper(&pidfd);
+
+    assert_int_equal(take(x, l, "vm1", 256 * M, NULL), 0);
+    assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
+    pv_lease_process(l, "standby1", pidfd);
+    close(pidfd);
+    assert_true(x->a.held.memory == 256 * M); /* it is no part of the file's account */
+    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 256M of 1G in use)");
+    assert_null(x->restarted);
+    assert_int_equal(ended_by(pid), SIGKILL);
+    run(x);
+    hears(b, PV_LEASE_GRANTED, 1, "");
+    assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* there is no room any more */
+    pv_lease_give(l, "standby1");                              /* its owner has noticed */
+    pv_lease_free(l);
+    close(b);
+}
+
+/* It is made the VM that it stood by for: nothing is given out twice, nothing is lost. */
+static void standby_becomes_a_vm(void **state)
+{
+    struct fix *x = *state;
+    struct pv_lease *l = pv_lease_new(join(x, &x->a));
+    int b = join(x, &x->b), pidfd;
+    pid_t pid = sleeper(&pidfd);
+
+    assert_int_equal(stand_by(x, l, "standby1", 1024 * M), 0);
+    pv_lease_process(l, "standby1", pidfd);
+    close(pidfd);
+    assert_int_equal(take(x, l, "vm1", 1024 * M, "standby1"), 0);
+    assert_true(x->a.held.memory == 1024 * M);
+    pv_lease_give(l, "standby1"); /* there is none any more */
+    run(x);
+    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1G of 1G in use)");
+    run(x);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* a VM is not killed */
+    pv_lease_give(l, "vm1");
+    run(x);
+    hears(b, PV_LEASE_GRANTED, 1, "");
+    kill(pid, SIGKILL);
+    ended_by(pid);
+    pv_lease_free(l);
+    close(b);
+}
+
+static void standby_never_comes_first(void **state)
+{
+    struct fix *x = *state;
+    struct pv_lease *l = pv_lease_new(join(x, &x->a));
+    int b = join(x, &x->b), pidfd;
+    pid_t pid;
+
+    /* CPUs of this host */
+    assert_int_equal(pv_lease_standby(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL), -1);
+    assert_int_equal(take(x, l, "vm1", 600 * M, NULL), 0);
+    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
+    assert_int_equal(stand_by(x, l, "standby1", M), -1); /* somebody waits */
+    say(x, b, PV_LEASE_GIVE, 1, 0);
+    /* asked for back before its process was known: killed as soon as it is */
+    assert_int_equal(stand_by(x, l, "standby1", 256 * M), 0);
+    say(x, b, PV_LEASE_TAKE, 2, 400 * M);
+    hears(b, PV_LEASE_WAIT, 2, "waiting for memory (400M; 600M of 1G in use)");
+    pid = sleeper(&pidfd);
+    pv_lease_process(l, "standby1", pidfd);
+    close(pidfd);
+    run(x);
+    assert_int_equal(ended_by(pid), SIGKILL);
+    run(x);
+    hears(b, PV_LEASE_GRANTED, 2, "");
+    /* a file that leaves takes along what stands by for it */
+    assert_int_equal(stand_by(x, l, "standby2", 8 * M), 0);
+    pv_lease_free(l);
+    run(x);
+    pv_pool_server_leave(x->s, &x->a);
+    say(x, b, PV_LEASE_TAKE, 3, 624 * M);
+    hears(b, PV_LEASE_GRANTED, 3, "");
+    close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +361,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_that_wait_for_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nonsense_does_no_harm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_is_killed_for_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_becomes_a_vm, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_never_comes_first, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

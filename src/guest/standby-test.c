@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/* VMs that stand by, in real VMs of the default guest: what is handed out, and when it is not. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/guest.h"
+#include "guest/snapshot.h"
+#include "guest/standby.h"
+#include "loop/loop.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/log.h"
+#include "util/test.h"
+
+static struct pv_config *config;
+static struct pv_guest_env env;
+static struct pv_snapshot *s; /* of the default guest, booted once */
+static int findings;
+static bool refuse;
+static int process = -1; /* of what stands by, as the pool would have it */
+
+static void must(int r, const struct pv_err *err)
+{
+    if (r < 0)
+        fail_msg("%s", err->text);
+}
+
+static char *sh(struct pv_guest *g, const char *cmd)
+{
+    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
+    struct pv_exec_result r = {0};
+    struct pv_err err = PV_ERR_INIT;
+    static char text[4096];
+
+    pv_strv_add(&x.argv, "/bin/sh");
+    pv_strv_add(&x.argv, "-c");
+    pv_strv_add(&x.argv, cmd);
+    must(pv_guest_exec(g, &x, &r, &err), &err);
+    if (r.exit_code != 0)
+        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
+    snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");
+    text[strcspn(text, "\n")] = '\0';
+    pv_exec_result_fini(&r);
+    pv_strv_free(&x.argv);
+    return text;
+}
+
+static struct pv_guest *resume(struct pv_snapshot *from)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_resume(&env, from, NULL, &err);
+
+    if (!g)
+        fail_msg("%s", err.text);
+    return g;
+}
+
+static bool ready(void *arg)
+{
+    return pv_standby_ready(env.standbys, arg);
+}
+
+/* Waits until one stands by. */
+static void wait_ready(struct pv_snapshot *from)
+{
+    struct pv_err err;
+
+    assert_non_null(pv_standby_name(env.standbys, from));
+    assert_int_equal(pv_loop_run(env.loop, ready, from, pv_deadline(60 * PV_NSEC_PER_SEC), &err), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    env.standbys = pv_standbys_new(&env);
+    refuse = false;
+    findings = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    pv_standbys_free(env.standbys);
+    env.standbys = NULL;
+    return 0;
+}
+
+static int stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
+{
+    (void)arg;
+    assert_non_null(strstr(vm, "standby"));
+    assert_true(memory > 0 && cpus > 0);
+    return refuse ? pv_err_set(err, PV_E_USAGE, "no room") : 0;
+}
+
+static void stand_by_process(const char *vm, int pidfd, void *arg)
+{
+    (void)vm;
+    (void)arg;
+    process = pidfd;
+}
+
+static void on_finding(const struct pv_guest *g, const struct pv_finding *f, void *arg)
+{
+    (void)g;
+    (void)f;
+    (void)arg;
+    findings++;
+}
+
+/* From the second time on, and what is handed out can not be told from a VM that was not prepared. */
+static void like_any_other(void **state)
+{
+    struct pv_guest *first = resume(s), *second, *third;
+    char pid[32], random[64], up[32];
+    struct timespec now;
+
+    (void)state;
+    assert_null(pv_standby_name(env.standbys, s));
+    second = resume(s);
+    wait_ready(s);
+    usleep(1500000); /* its time stands still meanwhile */
+    third = resume(s);
+    assert_non_null(strstr(pv_guest_name(third), "vm"));
+    /* the next one is begun at once */
+    assert_non_null(pv_standby_name(env.standbys, s));
+    snprintf(pid, sizeof(pid), "%s", sh(first, "echo $$"));
+    assert_string_equal(sh(second, "echo $$"), pid);
+    assert_string_equal(sh(third, "echo $$"), pid);
+    assert_string_equal(sh(third, "cat /tmp/x"), "one");
+    assert_string_equal(sh(third, "ls /proc | grep -c '^3[0-9][0-9][0-9][0-9]$' || true"), "0");
+    snprintf(random, sizeof(random), "%s", sh(second, "head -c 16 /dev/urandom | od -An -tx1"));
+    assert_string_not_equal(random, sh(third, "head -c 16 /dev/urandom | od -An -tx1"));
+    clock_gettime(CLOCK_REALTIME, &now);
+    assert_in_range(atol(sh(third, "date +%s")), now.tv_sec - 1, now.tv_sec + 3);
+    pv_guest_free(first);
+    pv_guest_free(second);
+    pv_guest_free(third);
+    third = resume(s); /* while the next one is still being made, or is ready */
+    snprintf(up, sizeof(up), "%s", sh(third, "cat /tmp/up; cut -d. -f1 /proc/uptime"));
+    pv_guest_free(third);
+}
+
+/* A standing VM has not aged: uptime is the snapshot's and what it took to prepare it. */
+static void does_not_age(void **state)
+{
+    double was, is;
+    struct pv_guest *g;
+
+    (void)state;
+    pv_standby_prepare(env.standbys, s);
+    wait_ready(s);
+    usleep(3000000);
+    g = resume(s);
+    was = strtod(sh(g, "cat /tmp/up"), NULL);
+    is = strtod(sh(g, "cat /proc/uptime"), NULL);
+    if (is - was > 2.5)
+        fail_msg("uptime %.2f, %.2f when it was saved", is, was);
+    pv_guest_free(g);
+}
+
+static void put_back(void **state)
+{
+    struct pv_guest *g = resume(s);
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(sh(g, "cat /tmp/x"), "one");
+        sh(g, "echo changed >/tmp/x");
+        if (i >= 1)
+            wait_ready(s);
+        must(pv_guest_restore(g, s, NULL, &err), &err);
+        assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
+    }
+    assert_string_equal(sh(g, "cat /tmp/x"), "one");
+    pv_guest_free(g);
+}
+
+/* Killed by the pool, or by anybody: the resume is made as usual. */
+static void killed(void **state)
+{
+    struct pv_guest *g;
+
+    (void)state;
+    for (int early = 0; early < 2; early++) {
+        pv_standby_prepare(env.standbys, s);
+        if (!early)
+            wait_ready(s);
+        assert_true(process >= 0);
+        assert_int_equal(syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0), 0);
+        if (early)
+            pv_loop_run(env.loop, NULL, NULL, pv_deadline(20 * PV_NSEC_PER_MSEC), NULL);
+        g = resume(s);
+        assert_string_equal(sh(g, "cat /tmp/x"), "one");
+        pv_guest_free(g);
+    }
+}
+
+static void refused(void **state)
+{
+    struct pv_guest *g;
+
+    (void)state;
+    refuse = true;
+    for (int i = 0; i < 3; i++) {
+        g = resume(s);
+        assert_string_equal(sh(g, "cat /tmp/x"), "one");
+        assert_null(pv_standby_name(env.standbys, s)); /* refused by now */
+        pv_guest_free(g);
+    }
+}
+
+/* Dropped at every moment of its making: nothing stays, and nobody is harmed. */
+static void dropped_at_any_time(void **state)
+{
+    (void)state;
+    for (int ms = 0; ms < 160; ms += 8) {
+        pv_standby_prepare(env.standbys, s);
+        pv_loop_run(env.loop, NULL, NULL, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL);
+        pv_standbys_drop(env.standbys);
+        assert_null(pv_standby_name(env.standbys, s));
+    }
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+}
+
+/* What a kernel complains of while nobody has the VM must reach whoever gets it: so nobody gets this one. */
+static void complaints(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = resume(s);
+    struct pv_snapshot *loud;
+
+    (void)state;
+    /* a warning each 10 ms, also after the resume */
+    sh(g, "(while :; do echo '<4>WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >/dev/kmsg; sleep 0.01; "
+          "done) "
+          ">/dev/null 2>&1 &");
+    loud = pv_guest_snapshot(g, 0, &err);
+    must(loud ? 0 : -1, &err);
+    pv_guest_free(g);
+    pv_standby_prepare(env.standbys, loud);
+    for (int i = 0; i < 1000 && pv_standby_name(env.standbys, loud); i++)
+        pv_loop_run(env.loop, NULL, NULL, pv_deadline(10 * PV_NSEC_PER_MSEC), NULL);
+    assert_null(pv_standby_name(env.standbys, loud));
+    g = resume(loud);
+    findings = 0;
+    sh(g, "sleep 0.5");
+    pv_guest_settle_findings(g);
+    assert_true(findings > 0);
+    pv_guest_free(g);
+    pv_snapshot_unref(loud);
+}
+
+/* Of several snapshots: each gets its own. */
+static void several(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = resume(s);
+    struct pv_snapshot *more[6];
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        char cmd[64];
+
+        snprintf(cmd, sizeof(cmd), "echo %d >/tmp/x", i);
+        sh(g, cmd);
+        more[i] = pv_guest_snapshot(g, 0, &err);
+        must(more[i] ? 0 : -1, &err);
+        pv_standby_prepare(env.standbys, more[i]);
+    }
+    pv_guest_free(g);
+    assert_null(pv_standby_name(env.standbys, more[0])); /* four at most */
+    for (int i = 5; i >= 0; i--) {
+        char text[16];
+
+        g = resume(more[i]);
+        snprintf(text, sizeof(text), "%d", i);
+        assert_string_equal(sh(g, "cat /tmp/x"), text);
+        pv_guest_free(g);
+    }
+    for (int i = 0; i < 6; i++)
+        pv_snapshot_unref(more[i]);
+}
+
+static int make_snapshot(void **state)
+{
+    struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .keep_disks = true, .memory = 256 << 20};
+    struct pv_err err = PV_ERR_INIT;
+    const struct pv_profile *p = pv_config_profile(config, "default", &err);
+    struct pv_guest *g;
+
+    (void)state;
+    must(p ? 0 : -1, &err);
+    g = pv_guest_new(&env, p);
+    must(pv_guest_boot(g, &o, &err), &err);
+    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    sh(g, "echo one >/tmp/x; cut -d' ' -f1 /proc/uptime >/tmp/up");
+    s = pv_guest_freeze(g, 0, &err);
+    must(s ? 0 : -1, &err);
+    pv_guest_free(g);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(like_any_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(does_not_age, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(put_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(dropped_at_any_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(complaints, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(several, set_up, tear_down),
+    };
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *dir = pv_guest_dir();
+    int r;
+
+    pv_log_init();
+    config = pv_config_load(NULL, dir, &err);
+    env = (struct pv_guest_env){.loop = pv_loop_new(&err),
+                                .finding = on_finding,
+                                .stand_by = stand_by,
+                                .stand_by_process = stand_by_process};
+    if (!config || !env.loop) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    r = cmocka_run_group_tests(tests, make_snapshot, NULL);
+    pv_snapshot_unref(s);
+    pv_loop_free(env.loop);
+    pv_config_free(config);
+    return r;
+}
