@@ -28,10 +28,11 @@ struct pv_standbys *pv_standbys_new(const struct pv_guest_env *env); /* env outl
 void pv_standbys_free(struct pv_standbys *all);
 void pv_standbys_drop(struct pv_standbys *all);
 
-/* ---- for resume.c ---- */
-
 /* Begins to make one for the snapshot, unless there is one.  Goes on within the loop. */
 void pv_standby_prepare(struct pv_standbys *all, struct pv_snapshot *s);
+
+/* ---- for resume.c ---- */
+
 /* The name by which the pool knows the one that there is for it; NULL: none. */
 const char *pv_standby_name(struct pv_standbys *all, const struct pv_snapshot *s);
 /*

@@ -6,6 +6,7 @@
  * of it.
  */
 #include "guest/snapshot.h"
+#include "guest/standby.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -256,6 +257,7 @@ static int take_state(lua_State *L, struct lua_reset *r, struct pv_err *err)
                                err->cls == PV_E_USAGE ? " must be set in front of vm:boot" : "");
         r->vms = pv_xrealloc(r->vms, (r->n + 1) * sizeof(*r->vms));
         r->vms[r->n++] = (struct reset_vm){g, s};
+        pv_standby_prepare(pl->guest_env.standbys, s); /* for the second test */
     }
     r->begun = true;
     return 0;

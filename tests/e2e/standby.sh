@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# VMs that stand by, seen from outside: they are made and taken, they never use more than the budget or keep anybody
+# waiting, `standby = false` means none, and no end of a run leaves one. (What is handed out: src/guest/standby-test.c.)
+. "$(dirname "$0")/lib.sh"
+export XDG_CACHE_HOME=$work/cache
+mkdir "$work/fixtures" "$work/set"
+: >"$work/provium.toml" # the default guest needs nothing of it
+cat >"$work/fixtures/small.lua" <<'LUA'
+local vm = provium.create()
+vm:boot{memory = "128M"}
+vm:write_file("/tmp/mark", "small")
+LUA
+# A test that gives the next VM time to be made.
+loop() {
+    cat <<LUA
+for i = 1, $1 do
+    test("vm " .. i, function()
+        local vm <close> = provium.fixture("small")
+        assert_eq("small", vm:read_file("/tmp/mark"))
+        vm:write_file("/tmp/mark", "changed")
+        vm:exec("echo hi")
+        provium.sleep(0.4)
+    end)
+end
+LUA
+}
+loop 5 >"$work/loop.lua"
+
+taken() { grep -c 'resume: it stood by' "$1"; }
+run() { PROVIUM_DEBUG=1 "$PROVIUM" test -v --config "$work/provium.toml" "$@" >"$work/out" 2>&1; }
+
+run "$work/loop.lua"
+is "a loop of five: exit code" $? 0
+n=$(taken "$work/out")
+if [ "$n" -ge 2 ]; then good "a loop of five: $n stood by"; else bad "a loop of five: $n stood by"; tail -n 50 "$work/out"; fi
+check_nothing_left "a loop of five"
+
+cat >"$work/reset.lua" <<'LUA'
+provium.reset_between_tests = true
+local vm = provium.create()
+vm:boot{memory = "128M"}
+for i = 1, 5 do
+    test("test " .. i, function()
+        assert_eq(false, vm:exec("test -e /tmp/mark").ok)
+        vm:write_file("/tmp/mark", "changed")
+        provium.sleep(0.4)
+    end)
+end
+LUA
+run "$work/reset.lua"
+is "reset between tests: exit code" $? 0
+n=$(taken "$work/out")
+if [ "$n" -ge 1 ]; then good "reset between tests: $n stood by"; else bad "reset between tests: $n stood by"; fi
+
+printf '[provium]\nstandby = false\n' >"$work/provium.toml"
+run "$work/loop.lua"
+is "standby = false: exit code" $? 0
+is "standby = false: none is made" "$(grep -c 'standby[0-9]' "$work/out")" 0
+: >"$work/provium.toml"
+
+# Room for one VM: there is never a second one.
+run --mem 128M "$work/loop.lua"
+is "room for one: exit code" $? 0
+is "room for one: none is taken" "$(taken "$work/out")" 0
+
+# Two files, room for two VMs: whoever waits gets what stands by for the other one, and all pass.
+loop 4 >"$work/set/a.lua"
+sed 's/^for/provium.sleep(1.2)\nfor/' "$work/set/a.lua" >"$work/set/b.lua"
+run --mem 256M -p 2 "$work/set" &
+top=$!
+read -r most samples < <(python3 tests/e2e/vm-memory.py "$top" "PROVIUM_E2E_MARK=$work")
+wait "$top"
+is "two files, room for two: exit code" $? 0
+if [ "$most" -le 256 ]; then
+    good "two files, room for two: at most $most MiB, $samples samples"
+else
+    bad "two files, room for two: $most MiB"
+fi
+
+# The supervisor is killed while one stands by.
+stands_by() {
+    local p
+    for p in $(qemus); do
+        grep -aq 'guest=standby' "/proc/$p/cmdline" && return 0
+    done
+    return 1
+}
+loop 50 >"$work/long.lua"
+"$PROVIUM" test --config "$work/provium.toml" "$work/long.lua" >"$work/out" 2>&1 &
+top=$!
+wait_for 30 stands_by || bad "killed: none stood by"
+kill -KILL "$top"
+wait "$top" 2>/dev/null
+if wait_for 2 nothing_runs; then good "killed: nothing runs"; else bad "killed: left: $(marked | tr '\n' ' ')"; fi
+rm -rf "${TMPDIR:?}"/*
+
+# Of a file that failed the logs of its VMs are kept, and none of one that stood by.
+{ loop 3; echo 'provium.fixture("small"); provium.sleep(0.5); error("on purpose")'; } >"$work/fails.lua"
+run "$work/fails.lua"
+is "a file that fails: exit code" $? 1
+is "a file that fails: logs of standbys" "$(find "$TMPDIR" -name 'standby*' | wc -l)" 0
+is "a file that fails: logs of VMs" "$(find "$TMPDIR" -name 'vm*.log' | wc -l)" 4
+check_only_logs_left "a file that fails"
+exit $status
