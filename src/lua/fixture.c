@@ -43,7 +43,8 @@ struct request {
     struct pv_store_lock *lock;
     struct lua_builder builder;
     unsigned n_built, n_damaged;
-    bool damaged; /* the entry that was last tried */
+    bool damaged;         /* the entry that was last tried */
+    int64_t waited_since; /* wall clock; 0: it did not have to wait for another's build */
     /* what the builder said at its end */
     enum builder_outcome outcome;
     enum pv_class cls;
@@ -125,6 +126,10 @@ static int build(lua_State *L, struct request *r, struct pv_err *err)
     }
     keep_tails(r);
     pv_lua_builder_end(&r->builder);
+    if (rc == 0)
+        pv_lua_store_tell(r->lock, r->outcome == BUILDER_DONE
+                                       ? NULL
+                                       : &(struct lua_verdict){(int)r->outcome, (int)r->cls, r->text});
     pv_lua_store_unlock(r->lock);
     r->lock = NULL;
     pv_lua_end(L, rc == 0 && r->outcome == BUILDER_DONE);
@@ -148,6 +153,8 @@ static int wait_for_other(lua_State *L, struct request *r, pid_t holder, struct 
     int rc;
 
     snprintf(doing, sizeof(doing), "waiting for fixture %.60s (built by process %ld)", r->name, (long)holder);
+    if (!r->waited_since)
+        r->waited_since = pv_wall_now();
     pv_lua_begin_step(L, NULL, PV_STEP_WAIT, "%s", doing);
     if (r->pl->env->lease)
         pv_lease_block(r->pl->env->lease, true);
@@ -167,6 +174,24 @@ static int wait_for_other(lua_State *L, struct request *r, pid_t holder, struct 
     return rc < 0 ? -1 : 0;
 }
 
+/* Whether the build that it waited for failed: then it would fail here too, and that is what is told. */
+static bool failed_for_other(struct request *r)
+{
+    struct lua_verdict v = {0};
+
+    if (!r->waited_since || !pv_lua_store_told(r->lock, r->waited_since, &v))
+        return false;
+    if (v.outcome != BUILDER_FAILED && v.outcome != BUILDER_SKIPPED && v.outcome != BUILDER_TODO) {
+        free(v.text); /* it was killed, or its inputs changed: that need not be so again */
+        return false;
+    }
+    r->outcome = (enum builder_outcome)v.outcome;
+    r->cls = v.cls >= 0 && v.cls < PV_CLASS_COUNT ? (enum pv_class)v.cls : PV_CLASS_LUA;
+    free(r->text);
+    r->text = v.text;
+    return true;
+}
+
 /* 1: r->entry is there; 0: it failed, as r->outcome says; -1. */
 static int obtain(lua_State *L, struct request *r, struct pv_err *err)
 {
@@ -182,10 +207,13 @@ static int obtain(lua_State *L, struct request *r, struct pv_err *err)
         else if (rc > 0) {
             /* who had the lock may have built it between our two looks */
             rc = pv_lua_store_get(r->pl, &r->f, &r->entry, err);
-            if (rc == 0)
+            if (rc == 0 && !failed_for_other(r))
                 rc = build(L, r, err);
-            if (rc == 0 && r->outcome != BUILDER_DONE)
+            if (rc == 0 && r->outcome != BUILDER_DONE) {
+                pv_lua_store_unlock(r->lock);
+                r->lock = NULL;
                 return 0;
+            }
         }
         pv_lua_store_unlock(r->lock);
         r->lock = NULL;

@@ -215,6 +215,26 @@ void pv_lua_store_unlock(struct pv_store_lock *lock)
     pv_store_unlock(lock);
 }
 
+void pv_lua_store_tell(struct pv_store_lock *lock, const struct lua_verdict *v)
+{
+    cleanup_free char *word = NULL;
+
+    if (v)
+        word = pv_xasprintf("%d %d\n%s", v->outcome, v->cls, v->text ? v->text : "");
+    pv_store_tell(lock, word);
+}
+
+bool pv_lua_store_told(const struct pv_store_lock *lock, int64_t since, struct lua_verdict *v)
+{
+    cleanup_free char *word = pv_store_told(lock, since);
+    int n = 0;
+
+    if (!word || sscanf(word, "%d %d%n", &v->outcome, &v->cls, &n) != 2 || word[n] != '\n')
+        return false;
+    v->text = pv_xstrdup(word + n + 1);
+    return true;
+}
+
 /* ---- in a builder ---- */
 
 static void note(struct lua_build *b, int rc, const struct pv_err *err)

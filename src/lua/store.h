@@ -42,6 +42,15 @@ int pv_lua_store_lock(struct pv_lua *pl, const struct pv_fixture_script *f, stru
                       pid_t *holder, struct pv_err *err);
 void pv_lua_store_unlock(struct pv_store_lock *lock); /* NULL is fine */
 
+/* How a build ended that gave no entry: for those who waited for it, under its lock; see pv_store_tell. */
+struct lua_verdict {
+    int outcome, cls; /* enum builder_outcome, enum pv_class */
+    char *text;       /* NULL: nothing was said */
+};
+void pv_lua_store_tell(struct pv_store_lock *lock, const struct lua_verdict *v); /* NULL: it went well */
+/* False: nothing was told since then (ns since 1970). v->text is the caller's. */
+bool pv_lua_store_told(const struct pv_store_lock *lock, int64_t since, struct lua_verdict *v);
+
 /* ---- in a builder ---- */
 
 /* Opens the store and begins the recipe. */

@@ -160,6 +160,24 @@ is "eight files: pass" "$code" 0
 is "eight files: one build" "$(wc -l <built)" 1
 : >built
 
+# A build that fails fails for all who waited for it; who asks later has it built again.
+cat >many/fixtures/broken.lua <<'LUA'
+io.open("built", "a"):write("broken\n"):close()
+local vm = provium.create("p")
+vm:boot({ memory = "128M" })
+provium.sleep(1)
+error("broken on purpose")
+LUA
+for i in 1 2 3 4 5 6 7 8; do echo 'provium.fixture("broken")' >many/broken$i.lua; done
+run test -p 8 -f broken many
+is "eight files, a build that fails: exit code" "$code" 1
+is "eight files, a build that fails: one build" "$(wc -l <built)" 1
+is "eight files, a build that fails: all are told" "$(grep -c "broken.lua:5: broken on purpose" out)" 8
+run test many/broken1.lua
+is "a build that failed: who asks later has it built" "$(wc -l <built)" 2
+rm many/broken*.lua
+: >built
+
 # Two runs at once share the build.
 "$PROVIUM" fixture clean --all >/dev/null
 for i in 1 2; do
