@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -177,6 +178,7 @@ static void stored(void **state)
     struct pv_snapshot *s, *l;
     struct store st;
     char *machine;
+    int memory;
 
     (void)state;
     s = take(pv_guest_freeze(g, 0, &err), &err);
@@ -187,7 +189,11 @@ static void stored(void **state)
     s = take(pv_guest_freeze(g, 0, &err), &err);
     pv_guest_free(g);
     machine = pv_snapshot_machine(s);
-    must(pv_snapshot_blobs(s, &st.blobs, &st.n, &err), &err);
+    pv_snapshot_blobs(s, &st.blobs, &st.n);
+    assert_int_equal(st.blobs[0].fd, -1); /* there is no file of its memory yet */
+    memory = memfd_create("memory", MFD_CLOEXEC);
+    must(pv_snapshot_write_memory(s, memory, &err), &err);
+    st.blobs[0].fd = memory;
     l = take(pv_snapshot_load(machine, find, &st, config, &err), &err);
     pv_snapshot_unref(s);
     a = resume(l);
@@ -195,6 +201,7 @@ static void stored(void **state)
     pv_guest_free(a);
     pv_snapshot_unref(l);
     assert_null(pv_snapshot_load("{\"version\":1}", find, &st, config, &err));
+    close(memory);
     free(st.blobs);
     free(machine);
 }

@@ -232,34 +232,23 @@ char *pv_snapshot_machine(const struct pv_snapshot *s)
     return pv_machine_to_json(s->machine);
 }
 
-/* One memory file in place of another's and what was changed. */
-static int make_whole(struct pv_snapshot *s, struct pv_err *err)
+int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err)
 {
-    cleanup_close int fd = -1;
-
-    if (!s->pages.n_runs)
-        return 0;
-    fd = new_memfd("provium-memory", err);
-    if (fd < 0 || pv_copy_sparse(s->memory, fd, err) < 0 || pv_pages_apply(&s->pages, fd, err) < 0)
+    if (pv_copy_sparse(s->memory, fd, err) < 0)
         return -1;
-    pv_close(&s->memory);
-    s->memory = pv_steal_fd(&fd);
-    pv_pages_fini(&s->pages);
-    return 0;
+    return s->pages.n_runs ? pv_pages_apply(&s->pages, fd, err) : 0;
 }
 
-int pv_snapshot_blobs(struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n, struct pv_err *err)
+void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n)
 {
     struct pv_snapshot_blob *b;
     size_t most = 2;
 
-    if (make_whole(s, err) < 0)
-        return -1;
     for (size_t i = 0; i < s->machine->n_disks; i++)
         most += s->machine->disks[i].n_layers;
     b = pv_xcalloc(most, sizeof(*b));
     *n = 0;
-    b[(*n)++] = (struct pv_snapshot_blob){"memory", s->memory};
+    b[(*n)++] = (struct pv_snapshot_blob){"memory", s->pages.n_runs ? -1 : s->memory};
     b[(*n)++] = (struct pv_snapshot_blob){"state", s->state};
     for (size_t i = 0; i < s->machine->n_disks; i++)
         for (size_t j = 0; j < s->machine->disks[i].n_layers; j++, (*n)++) {
@@ -267,7 +256,6 @@ int pv_snapshot_blobs(struct pv_snapshot *s, struct pv_snapshot_blob **blobs, si
             b[*n].fd = s->machine->disks[i].layers[j];
         }
     *blobs = b;
-    return 0;
 }
 
 static int load_blob(int (*blob)(const char *name, void *arg), void *arg, const char *name, int *out,

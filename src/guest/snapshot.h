@@ -43,14 +43,19 @@ void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */
 char *pv_snapshot_machine(const struct pv_snapshot *s);
 /*
  * The blobs that make it up: "memory", "state", "disk0.0" (the lowest layer of what was written to the first
- * disk) ...  Descriptors stay the snapshot's.  The first call for a guest that was itself resumed writes its
- * memory out as one whole (takes 50-100 ms for 100 MiB).
+ * disk) ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which
+ * there is no file yet; pv_snapshot_write_memory makes it.  The caller frees the array.
  */
 struct pv_snapshot_blob {
     char name[48];
     int fd;
 };
-int pv_snapshot_blobs(struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n, struct pv_err *err);
+void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n);
+/*
+ * Writes the memory to an empty file: what it was resumed from (sharing its blocks where the file system
+ * can), then what has changed.  Class host, with the errno.
+ */
+int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err);
 /*
  * From the cache: `machine` as above; blob(name, arg) gives a descriptor that stays the caller's (it is
  * duplicated), or -1 for none.  The profile is looked up in config by its name.  Class host when the

@@ -302,14 +302,26 @@ int pv_lua_store_begin(struct pv_lua *pl, struct pv_err *err)
     return 0;
 }
 
-static int add_blobs(struct pv_build *build, struct pv_snapshot *s, struct pv_err *err)
+static int add_memory(struct pv_build *build, const struct pv_snapshot *s, struct pv_err *err)
+{
+    struct pv_err why = PV_ERR_INIT;
+    int fd = pv_build_file(build, "memory", err);
+
+    if (fd < 0)
+        return -1;
+    return pv_snapshot_write_memory(s, fd, &why) < 0 ? pv_build_file_failed(build, &why, err) : 0;
+}
+
+static int add_blobs(struct pv_build *build, const struct pv_snapshot *s, struct pv_err *err)
 {
     struct pv_snapshot_blob *blobs = NULL;
     size_t n = 0;
-    int r = pv_snapshot_blobs(s, &blobs, &n, err);
+    int r = 0;
 
+    pv_snapshot_blobs(s, &blobs, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = pv_build_add(build, blobs[i].name, blobs[i].fd, err);
+        r = blobs[i].fd < 0 ? add_memory(build, s, err)
+                            : pv_build_add(build, blobs[i].name, blobs[i].fd, err);
     free(blobs);
     return r;
 }
