@@ -1,79 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Saving and resuming the default guest, in real VMs. */
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "config/config.h"
-#include "guest/guest.h"
-#include "guest/snapshot.h"
-#include "loop/loop.h"
-#include "util/clock.h"
-#include "util/err.h"
-#include "util/log.h"
-#include "util/test.h"
-
-static struct pv_config *config;
-static struct pv_guest_env env;
-
-static void must(int r, const struct pv_err *err)
-{
-    if (r < 0)
-        fail_msg("%s", err->text);
-}
-
-/* What a shell command wrote; it must succeed. */
-static char *sh(struct pv_guest *g, const char *cmd)
-{
-    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
-    struct pv_exec_result r = {0};
-    struct pv_err err = PV_ERR_INIT;
-    static char text[4096];
-
-    pv_strv_add(&x.argv, "/bin/sh");
-    pv_strv_add(&x.argv, "-c");
-    pv_strv_add(&x.argv, cmd);
-    must(pv_guest_exec(g, &x, &r, &err), &err);
-    if (r.exit_code != 0)
-        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
-    snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");
-    if (text[0] && text[strlen(text) - 1] == '\n')
-        text[strlen(text) - 1] = '\0';
-    pv_exec_result_fini(&r);
-    pv_strv_free(&x.argv);
-    return text;
-}
+#include "guest/vm-test.h"
 
 static struct pv_guest *boot(const char *disk)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .keep_disks = true};
     struct pv_guest_disk d = {.path = (char *)disk, .format = (char *)"raw"};
     struct pv_err err = PV_ERR_INIT;
-    const struct pv_profile *p = pv_config_profile(config, "default", &err);
-    struct pv_guest *g;
+    struct pv_guest *g = new_guest();
 
-    if (!p)
-        fail_msg("%s", err.text);
-    g = pv_guest_new(&env, p);
     if (disk) {
         o.disks = &d;
         o.n_disks = 1;
     }
     must(pv_guest_boot(g, &o, &err), &err);
-    return g;
-}
-
-static struct pv_guest *resume(struct pv_snapshot *s)
-{
-    struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = pv_guest_resume(&env, s, NULL, &err);
-
-    if (!g)
-        fail_msg("%s", err.text);
     return g;
 }
 
@@ -213,19 +159,10 @@ int main(void)
         cmocka_unit_test(restored),
         cmocka_unit_test(stored),
     };
-    struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *dir = pv_guest_dir();
     int r;
 
-    pv_log_init();
-    config = pv_config_load(NULL, dir, &err);
-    env.loop = pv_loop_new(&err);
-    if (!config || !env.loop) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
+    begin();
     r = cmocka_run_group_tests(tests, NULL, NULL);
-    pv_loop_free(env.loop);
-    pv_config_free(config);
+    end();
     return r;
 }

@@ -1,65 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* VMs that stand by, in real VMs of the default guest: what is handed out, and when it is not. */
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "config/config.h"
-#include "guest/guest.h"
-#include "guest/snapshot.h"
 #include "guest/standby.h"
-#include "loop/loop.h"
-#include "util/clock.h"
-#include "util/err.h"
-#include "util/log.h"
-#include "util/test.h"
+#include "guest/vm-test.h"
 
-static struct pv_config *config;
-static struct pv_guest_env env;
 static struct pv_snapshot *s; /* of the default guest, booted once */
 static int findings;
 static bool refuse;
 static int process = -1; /* of what stands by, as the pool would have it */
-
-static void must(int r, const struct pv_err *err)
-{
-    if (r < 0)
-        fail_msg("%s", err->text);
-}
-
-static char *sh(struct pv_guest *g, const char *cmd)
-{
-    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
-    struct pv_exec_result r = {0};
-    struct pv_err err = PV_ERR_INIT;
-    static char text[4096];
-
-    pv_strv_add(&x.argv, "/bin/sh");
-    pv_strv_add(&x.argv, "-c");
-    pv_strv_add(&x.argv, cmd);
-    must(pv_guest_exec(g, &x, &r, &err), &err);
-    if (r.exit_code != 0)
-        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
-    snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");
-    text[strcspn(text, "\n")] = '\0';
-    pv_exec_result_fini(&r);
-    pv_strv_free(&x.argv);
-    return text;
-}
-
-static struct pv_guest *resume(struct pv_snapshot *from)
-{
-    struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = pv_guest_resume(&env, from, NULL, &err);
-
-    if (!g)
-        fail_msg("%s", err.text);
-    return g;
-}
 
 static bool ready(void *arg)
 {
@@ -239,9 +192,9 @@ static void complaints(void **state)
     struct pv_snapshot *loud;
 
     (void)state;
-    /* a warning each 10 ms, also after the resume */
-    sh(g, "(while :; do echo '<4>WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >/dev/kmsg; sleep 0.01; "
-          "done) "
+    /* a warning each 10 ms, also after the resume, and none held back by the kernel */
+    sh(g, "echo on >/proc/sys/kernel/printk_devkmsg; (while :; do "
+          "echo '<4>WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >/dev/kmsg; sleep 0.01; done) "
           ">/dev/null 2>&1 &");
     loud = pv_guest_snapshot(g, 0, &err);
     must(loud ? 0 : -1, &err);
@@ -294,12 +247,9 @@ static int make_snapshot(void **state)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .keep_disks = true, .memory = 256 << 20};
     struct pv_err err = PV_ERR_INIT;
-    const struct pv_profile *p = pv_config_profile(config, "default", &err);
-    struct pv_guest *g;
+    struct pv_guest *g = new_guest();
 
     (void)state;
-    must(p ? 0 : -1, &err);
-    g = pv_guest_new(&env, p);
     must(pv_guest_boot(g, &o, &err), &err);
     must(pv_guest_mount_vfs(g, 0, &err), &err);
     sh(g, "echo one >/tmp/x; cut -d' ' -f1 /proc/uptime >/tmp/up");
@@ -321,23 +271,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(complaints, set_up, tear_down),
         cmocka_unit_test_setup_teardown(several, set_up, tear_down),
     };
-    struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *dir = pv_guest_dir();
     int r;
 
-    pv_log_init();
-    config = pv_config_load(NULL, dir, &err);
-    env = (struct pv_guest_env){.loop = pv_loop_new(&err),
-                                .finding = on_finding,
-                                .stand_by = stand_by,
-                                .stand_by_process = stand_by_process};
-    if (!config || !env.loop) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
+    begin();
+    env.finding = on_finding;
+    env.stand_by = stand_by;
+    env.stand_by_process = stand_by_process;
     r = cmocka_run_group_tests(tests, make_snapshot, NULL);
     pv_snapshot_unref(s);
-    pv_loop_free(env.loop);
-    pv_config_free(config);
+    end();
     return r;
 }
