@@ -58,6 +58,9 @@ struct pv_guest_env {
      */
     int (*stand_by)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
     void (*stand_by_process)(const char *vm, int pidfd, void *arg);
+    /* It is about to be a VM, whose memory and CPUs are taken: 0, and it will not be killed any more; or -1.
+     */
+    int (*stand_by_claim)(const char *vm, void *arg, struct pv_err *err);
     struct pv_standbys *standbys; /* NULL: no VM is made before it is asked for */
     /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL.
      */

@@ -275,6 +275,7 @@ bool pv_standby_take(struct pv_standbys *all, const struct pv_snapshot *s, struc
         return false;
     b->wanted = true;
     ok = pv_loop_run(all->env->loop, made, b, deadline, &err) == 0 && !is_over(b) &&
+         (!all->env->stand_by_claim || all->env->stand_by_claim(b->g->name, all->env->arg, &err) == 0) &&
          (!b->stopped || pv_vm_cont(b->g->vm, deadline, &err) == 0) && !is_over(b);
     if (ok)
         move(b->g, g);

@@ -275,6 +275,7 @@ int pv_lua_pool_take(const char *vm, uint64_t memory, unsigned cpus, const char 
                      struct pv_err *err);
 int pv_lua_pool_stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
 void pv_lua_pool_stand_by_process(const char *vm, int pidfd, void *arg);
+int pv_lua_pool_stand_by_claim(const char *vm, void *arg, struct pv_err *err);
 void pv_lua_pool_give(const char *vm, void *arg);
 
 /* vm.c: ends all guests; their handles stay valid and say "killed". */

@@ -63,6 +63,13 @@ void pv_lua_pool_stand_by_process(const char *vm, int pidfd, void *arg)
         pv_lease_process(pl->env->lease, vm, pidfd);
 }
 
+int pv_lua_pool_stand_by_claim(const char *vm, void *arg, struct pv_err *err)
+{
+    const struct pv_lua *pl = arg;
+
+    return pl->env->lease ? pv_lease_claim(pl->env->lease, pl->loop, vm, err) : 0;
+}
+
 void pv_lua_pool_give(const char *vm, void *arg)
 {
     const struct pv_lua *pl = arg;

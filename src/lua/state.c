@@ -342,6 +342,7 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
                               .give = pv_lua_pool_give,
                               .stand_by = pv_lua_pool_stand_by,
                               .stand_by_process = pv_lua_pool_stand_by_process,
+                              .stand_by_claim = pv_lua_pool_stand_by_claim,
                               .accel = pl->env->accel,
                               .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
                               .log_dir = pl->env->log_dir,

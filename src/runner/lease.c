@@ -216,6 +216,23 @@ int pv_lease_standby(struct pv_lease *l, struct pv_loop *loop, const struct pv_l
     return 0;
 }
 
+int pv_lease_claim(struct pv_lease *l, struct pv_loop *loop, const char *vm, struct pv_err *err)
+{
+    struct taking t = {0};
+    struct grant *g = find_grant(l, vm);
+    struct pv_lease_ask ask = {.op = PV_LEASE_CLAIM};
+
+    if (!g)
+        return 0;
+    ask.id = g->id;
+    if (inquire(l, loop, ask, &t, err) < 0)
+        return -1;
+    if (t.answer.reply != PV_LEASE_GRANTED)
+        return pv_err_set(err, PV_E_USAGE, "%s", t.answer.text);
+    forget_grant(l, g);
+    return 0;
+}
+
 void pv_lease_give(struct pv_lease *l, const char *vm)
 {
     struct grant *g = find_grant(l, vm);

@@ -50,6 +50,11 @@ int pv_lease_take(struct pv_lease *l, struct pv_loop *loop, const struct pv_leas
 int pv_lease_standby(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
                      struct pv_err *err);
 void pv_lease_process(struct pv_lease *l, const char *vm, int pidfd);
+/*
+ * It is about to be a VM whose memory and CPUs are granted already: 0, and it will not be killed (of one that
+ * pv_lease_take has made a VM: 0 at once).  -1: it is wanted by others, or killed.
+ */
+int pv_lease_claim(struct pv_lease *l, struct pv_loop *loop, const char *vm, struct pv_err *err);
 /* Gives back what `vm` has; nothing taken: nothing. Never blocks for long. */
 void pv_lease_give(struct pv_lease *l, const char *vm);
 

@@ -12,6 +12,8 @@ enum pv_lease_op {
     PV_LEASE_BLOCK,
     PV_LEASE_UNBLOCK,
     PV_LEASE_STANDBY, /* id, memory, cpus; answered at once: granted or refused */
+    PV_LEASE_CLAIM, /* id of one that stands by: it is to be a VM that has its place already; answered so too
+                     */
     PV_LEASE_PROCESS, /* id of one that stands by; with a pidfd: what to kill to have it back */
 };
 

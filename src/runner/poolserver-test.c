@@ -318,6 +318,35 @@ static void standby_becomes_a_vm(void **state)
     close(b);
 }
 
+/* A VM that is put back has its place already: only the killing ends. */
+static void standby_is_claimed(void **state)
+{
+    struct fix *x = *state;
+    struct pv_lease *l = pv_lease_new(join(x, &x->a));
+    int b = join(x, &x->b), pidfd;
+    pid_t pid = sleeper(&pidfd);
+    struct pv_err err;
+
+    assert_int_equal(take(x, l, "vm1", 512 * M, NULL), 0);
+    assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
+    pv_lease_process(l, "standby1", pidfd);
+    assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0);
+    assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0); /* it is a VM by now */
+    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 512M of 1G in use)");
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    say(x, b, PV_LEASE_GIVE, 1, 0);
+    /* too late: somebody waited, and it is being killed */
+    assert_int_equal(stand_by(x, l, "standby2", 512 * M), 0);
+    pv_lease_process(l, "standby2", pidfd);
+    close(pidfd);
+    say(x, b, PV_LEASE_TAKE, 2, 600 * M);
+    assert_int_equal(pv_lease_claim(l, x->loop, "standby2", &err), -1);
+    assert_int_equal(ended_by(pid), SIGKILL);
+    pv_lease_free(l);
+    close(b);
+}
+
 static void standby_never_comes_first(void **state)
 {
     struct fix *x = *state;
@@ -363,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(client, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_killed_for_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_becomes_a_vm, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_is_claimed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_never_comes_first, set_up, tear_down),
     };
 

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "runner/poolserver.h"
+#include "runner/poolchannel.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "loop/loop.h"
 #include "runner/hostsize.h"
-#include "runner/leasemsg.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -25,124 +21,21 @@
 #define HOPELESS_LIMIT (30 * PV_NSEC_PER_SEC)
 
 /* Of what one process can have at once; more is not a test but an accident. */
-enum { MAX_LEASES = 512, MAX_STANDBYS = 8, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
+enum { MAX_LEASES = 512, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
 
-/* Memory and CPUs of one VM, asked for or granted. */
-struct lease {
-    uint32_t id;
-    bool granted;
-    struct pv_pool_request request;
-    char said[PV_POOL_TEXT]; /* of the wait, what the client knows */
-    struct channel *channel;
-    struct lease *next;
-};
-
-/* Of a VM that stands by. */
-struct standby {
-    uint32_t id;
-    struct pv_amount amount;
-    int pidfd;             /* -1: not started yet */
-    struct pv_watch watch; /* on its end, once it was killed */
-    bool revoked;
-    struct channel *channel;
-    struct standby *next;
-};
-
-struct channel {
-    struct pv_pool_server *s;
-    struct pv_pool_file *file;
-    int fd;
-    struct pv_watch watch;
-    struct lease *leases;
-    struct standby *standbys;
-    unsigned n_leases, n_standbys, blocked;
-    bool forked; /* not the file's own, but of a process that it forked */
-    bool gone;   /* nobody is at the other end; closed by pv_pool_server_leave, when the VMs are gone too */
-    struct channel *next;
-};
-
-struct pv_pool_server {
-    struct pv_loop *loop;
-    struct pv_pool_server_opts o;
-    struct pv_pool *pool;
-    struct channel *channels;
-    struct pv_timer timer;
-    int64_t stuck_since, hopeless_since; /* 0: not so */
-    const struct pv_pool_request *hopeless;
-};
-
-static void answer(struct lease *l, enum pv_lease_reply reply, const char *text)
+void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_reply reply, const char *text)
 {
-    struct pv_lease_answer a = {.reply = reply, .id = l->id};
+    struct pv_lease_answer a = {.reply = reply, .id = id};
 
     snprintf(a.text, sizeof(a.text), "%s", text);
     /* A client that does not read is stuck or stopped; it has asked for little and misses only texts. */
-    while (send(l->channel->fd, &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
+    while (send(c->fd, &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
         ;
 }
 
-/* ---- VMs that stand by ---- */
-
-static void drop_standby(struct standby *b)
+static void answer(const struct lease *l, enum pv_lease_reply reply, const char *text)
 {
-    struct channel *c = b->channel;
-    struct standby **at = &c->standbys;
-
-    while (*at != b)
-        at = &(*at)->next;
-    *at = b->next;
-    c->n_standbys--;
-    pv_pool_standby_back(c->s->pool, b->amount);
-    pv_loop_del(c->s->loop, &b->watch);
-    pv_close(&b->pidfd);
-    free(b);
-}
-
-static struct standby *find_standby(struct channel *c, uint32_t id)
-{
-    for (struct standby *b = c->standbys; b; b = b->next)
-        if (b->id == id)
-            return b;
-    return NULL;
-}
-
-static void serve(struct pv_pool_server *s);
-
-static void on_standby_end(struct pv_watch *w, uint32_t events)
-{
-    struct standby *b = PV_CONTAINER_OF(w, struct standby, watch);
-    struct pv_pool_server *s = b->channel->s;
-
-    (void)events;
-    drop_standby(b);
-    serve(s);
-}
-
-/* What it has is there again when it has ended. */
-static void revoke_standby(struct standby *b)
-{
-    b->revoked = true;
-    if (b->pidfd < 0 || b->watch.fd >= 0)
-        return;
-    pv_debug("pool", "a VM that stands by is ended: %llu MiB are wanted",
-             (unsigned long long)(b->amount.memory >> 20));
-    syscall(SYS_pidfd_send_signal, b->pidfd, SIGKILL, NULL, 0);
-    if (pv_loop_add(b->channel->s->loop, &b->watch, b->pidfd, EPOLLIN, NULL) < 0)
-        drop_standby(b);
-}
-
-/* True when there are any. */
-static bool revoke_all(struct pv_pool_server *s)
-{
-    bool any = false;
-
-    for (struct channel *c = s->channels; c; c = c->next)
-        for (struct standby *b = c->standbys, *next; b; b = next) {
-            next = b->next;
-            any = true;
-            revoke_standby(b);
-        }
-    return any;
+    pv_pool_answer(l->channel, l->id, reply, text);
 }
 
 /* ---- serving ---- */
@@ -160,7 +53,7 @@ static void told_waiting(struct pv_pool_server *s, struct pv_pool_file *f, bool 
 
 /* What VMs may take: what is there, without the spare, and without what has been granted and not touched yet.
  */
-static void measure(struct pv_pool_server *s)
+void pv_pool_measure(struct pv_pool_server *s)
 {
     struct pv_host h;
     uint64_t kept = SPARE;
@@ -245,12 +138,12 @@ static void tell_waiting(struct pv_pool_server *s)
         }
 }
 
-static void serve(struct pv_pool_server *s)
+void pv_pool_serve(struct pv_pool_server *s)
 {
     struct pv_pool_request *r;
 
     if (pv_pool_waits(s->pool))
-        measure(s);
+        pv_pool_measure(s);
     while ((r = pv_pool_next(s->pool))) {
         struct lease *l = lease_of(r);
 
@@ -267,7 +160,7 @@ static void serve(struct pv_pool_server *s)
         return;
     }
     tell_waiting(s);
-    if (!revoke_all(s)) { /* else there will be more in a moment */
+    if (!pv_pool_revoke_standbys(s)) { /* else there will be more in a moment */
         restart_stuck(s);
         refuse_hopeless(s);
     }
@@ -277,7 +170,7 @@ static void serve(struct pv_pool_server *s)
 
 static void on_timer(struct pv_timer *t)
 {
-    serve(PV_CONTAINER_OF(t, struct pv_pool_server, timer));
+    pv_pool_serve(PV_CONTAINER_OF(t, struct pv_pool_server, timer));
 }
 
 /* ---- channels ---- */
@@ -313,7 +206,7 @@ static void close_channel(struct channel *c)
     while (c->leases)
         drop_lease(s, c->leases);
     while (c->standbys)
-        drop_standby(c->standbys);
+        pv_pool_drop_standby(c->standbys);
     c->file->blocked -= c->blocked;
     pv_loop_del(s->loop, &c->watch);
     pv_close(&c->fd);
@@ -323,7 +216,7 @@ static void close_channel(struct channel *c)
     free(c);
 }
 
-static struct lease *find(struct channel *c, uint32_t id)
+struct lease *pv_pool_find_lease(struct channel *c, uint32_t id)
 {
     for (struct lease *l = c->leases; l; l = l->next)
         if (l->id == id)
@@ -358,14 +251,14 @@ static void take(struct channel *c, const struct pv_lease_ask *ask)
     struct pv_err err = PV_ERR_INIT;
     bool waited = has_waiting(c->file);
 
-    if (find(c, ask->id)) /* no client of ours does that */
+    if (pv_pool_find_lease(c, ask->id)) /* no client of ours does that */
         return;
-    if (ask->standby && (b = find_standby(c, ask->standby)) && !b->revoked)
-        drop_standby(b); /* nobody waits, so what it had is there for this request */
+    if (ask->standby && (b = pv_pool_find_standby(c, ask->standby)) && !b->revoked)
+        pv_pool_drop_standby(b); /* nobody waits, so what it had is there for this request */
     if (c->n_leases == MAX_LEASES) {
         cleanup_free char *text = pv_xasprintf("this file has %d VMs already", MAX_LEASES);
 
-        answer(&(struct lease){.id = ask->id, .channel = c}, PV_LEASE_REFUSED, text);
+        pv_pool_answer(c, ask->id, PV_LEASE_REFUSED, text);
         return;
     }
     l = pv_xcalloc(1, sizeof(*l));
@@ -381,42 +274,6 @@ static void take(struct channel *c, const struct pv_lease_ask *ask)
     c->leases = l;
     c->n_leases++;
     told_waiting(c->s, c->file, waited);
-}
-
-static void stand_by(struct channel *c, const struct pv_lease_ask *ask)
-{
-    struct lease reply = {.id = ask->id, .channel = c};
-    struct pv_amount a = {ask->memory, ask->cpus};
-    struct standby *b;
-
-    if (find(c, ask->id) || find_standby(c, ask->id))
-        return;
-    measure(c->s);
-    if (ask->memory > UINT64_MAX / 4 || c->n_standbys == MAX_STANDBYS || !pv_pool_standby(c->s->pool, a)) {
-        answer(&reply, PV_LEASE_REFUSED, "no room for a VM that nobody has asked for yet");
-        return;
-    }
-    b = pv_xcalloc(1, sizeof(*b));
-    *b = (struct standby){.id = ask->id,
-                          .amount = a,
-                          .pidfd = -1,
-                          .watch = {.fd = -1, .fn = on_standby_end},
-                          .channel = c,
-                          .next = c->standbys};
-    c->standbys = b;
-    c->n_standbys++;
-    answer(&reply, PV_LEASE_GRANTED, "");
-}
-
-static void standby_process(struct channel *c, uint32_t id, int *fd)
-{
-    struct standby *b = find_standby(c, id);
-
-    if (!b || b->pidfd >= 0 || *fd < 0)
-        return;
-    b->pidfd = pv_steal_fd(fd);
-    if (b->revoked)
-        revoke_standby(b);
 }
 
 static void block(struct channel *c, bool on)
@@ -498,19 +355,22 @@ static bool one_message(struct channel *c)
         take(c, &ask);
         break;
     case PV_LEASE_GIVE:
-        if ((l = find(c, ask.id)))
+        if ((l = pv_pool_find_lease(c, ask.id)))
             drop_lease(c->s, l);
-        else if ((b = find_standby(c, ask.id)))
-            drop_standby(b);
+        else if ((b = pv_pool_find_standby(c, ask.id)))
+            pv_pool_drop_standby(b);
         break;
     case PV_LEASE_FORK:
         add_channel(c, &fd);
         break;
     case PV_LEASE_STANDBY:
-        stand_by(c, &ask);
+        pv_pool_stand_by(c, &ask);
+        break;
+    case PV_LEASE_CLAIM:
+        pv_pool_claim_standby(c, ask.id);
         break;
     case PV_LEASE_PROCESS:
-        standby_process(c, ask.id, &fd);
+        pv_pool_standby_process(c, ask.id, &fd);
         break;
     case PV_LEASE_BLOCK:
     case PV_LEASE_UNBLOCK:
@@ -530,7 +390,7 @@ static void on_channel(struct pv_watch *w, uint32_t events)
     (void)events;
     for (int i = 0; i < MESSAGES_AT_ONCE && one_message(c); i++)
         ;
-    serve(s);
+    pv_pool_serve(s);
 }
 
 /* ---- */
@@ -584,5 +444,5 @@ void pv_pool_server_leave(struct pv_pool_server *s, struct pv_pool_file *f)
             close_channel(c);
     }
     pv_pool_leave(s->pool, f);
-    serve(s);
+    pv_pool_serve(s);
 }
