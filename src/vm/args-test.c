@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,49 @@ static void test_kernel_vsock_and_own_machine(void **state)
                  "-device\nvhost-vsock-pci,vhostfd=5,guest-cid=4711\n");
 }
 
+/* One that is resumed, with a port for a vsock device; without the option the same but for that. */
+static void test_vsock_port(void **state)
+{
+    struct pv_vm_spec spec = {.initrd_fd = -1,
+                              .memory = UINT64_C(64) << 20,
+                              .memory_kind = PV_VM_MEMORY_SHARED,
+                              .memory_fd = 8,
+                              .savable = true,
+                              .incoming = true,
+                              .vsock_kind = "virtio-serial",
+                              .vsock_fd = 9};
+    static const char head[] =
+        "qemu-system-x86_64\n"
+        "-nodefaults\n"
+        "-no-user-config\n"
+        "-display\nnone\n"
+        "-no-reboot\n"
+        "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+        "-accel\ntcg,thread=multi\n"
+        "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
+        "-object\nmemory-backend-file,id=mem,size=64M,mem-path=/proc/self/fd/32,share=on\n"
+        "-m\n64M\n"
+        "-cpu\nmax,erms=off\n"
+        "-smp\n1\n"
+        "-chardev\nsocket,id=qmp,fd=3\n"
+        "-mon\nchardev=qmp,mode=control\n"
+        "-chardev\nsocket,id=console,fd=4\n"
+        "-device\nisa-serial,chardev=console\n"
+        "-device\npvpanic-pci\n"
+        "-S\n"
+        "-incoming\ndefer\n"
+        "-chardev\nsocket,id=agent,fd=5\n"
+        "-device\nvirtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off\n"
+        "-device\nvirtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent\n";
+    char with[sizeof(head) + 64];
+
+    (void)state;
+    check(&spec, head);
+    spec.vsock_port = true;
+    snprintf(with, sizeof(with), "%s-device\npcie-root-port,id=vsockport,chassis=200\n", head);
+    check(&spec, with);
+}
+
 static void test_kernel_args(void **state)
 {
     char *s = pv_vm_kernel_args(false, 2596136, "/wrapper", "/sbin/init", "quiet=no a=1", "a=2");
@@ -175,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_kernel_vsock_and_own_machine),
+        cmocka_unit_test(test_vsock_port),
         cmocka_unit_test(test_kernel_args),
     };
 

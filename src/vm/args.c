@@ -65,6 +65,11 @@ static bool serial(const struct pv_vm_spec *s)
     return s->vsock_kind && !strcmp(s->vsock_kind, "virtio-serial");
 }
 
+static bool vsock_port(const struct pv_vm_spec *s)
+{
+    return s->vsock_port;
+}
+
 static bool memory_file(const struct pv_vm_spec *s)
 {
     return s->memory_kind != PV_VM_MEMORY_OWN;
@@ -301,6 +306,8 @@ static const struct row {
     /* Without ioeventfd the guest's doorbell is answered by the thread that it rang in: one switch less. */
     {serial, "-device", "virtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off"},
     {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent"},
+    /* Empty; a number of the chassis that no port in qemu_args has by default. */
+    {vsock_port, "-device", "pcie-root-port,id=" PV_VM_PORT ",chassis=200"},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",

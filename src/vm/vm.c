@@ -276,6 +276,8 @@ static void on_event(void *arg, const char *event, const json_t *data)
                  json_string_value(json_object_get(data, "status"))
                      ? json_string_value(json_object_get(data, "status"))
                      : "");
+    else if (!strcmp(event, "DEVICE_DELETED"))
+        pv_vm_device_gone(&vm->saving, json_string_value(json_object_get(data, "device")));
     else if (!strcmp(event, "STOP"))
         pv_qmp_post(vm->qmp, "query-status", on_status);
 }

@@ -84,6 +84,7 @@ struct pv_vm_spec {
                                "provium.agent") or NULL */
     int vsock_fd;           /* inherited by QEMU */
     unsigned vsock_cid;
+    bool vsock_port;         /* q35 alone: a port that a vsock device can be plugged into while it runs */
     char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
     const char *fatal_mark;  /* a console line with this text ends in why the guest gave up booting (the
                                 wrapper's PV_FATAL_MARK); NULL: none. Used by pv_vm_start alone */
@@ -228,6 +229,25 @@ int pv_vm_save(struct pv_vm *vm, int *out, int64_t deadline, struct pv_err *err)
 /* Of an `incoming` VM: takes load_fd in; it stays stopped. */
 int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 int pv_vm_cont(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
+
+/* ---- hotplug.c: a device that can not be saved, for the time between saves ---- */
+
+/* Id of the port that spec->vsock_port makes. */
+#define PV_VM_PORT "vsockport"
+
+/*
+ * Plugs a vhost-user-vsock device into the empty port; fd (which stays the caller's) is what its back end
+ * serves, from this process's loop.  All guest memory must be SHARED and the file sealed (vhost.h).  The
+ * guest may be stopped, then it finds the device when it goes on.  Returns when QEMU has made the device:
+ * that the guest uses it is for the back end to tell.  Blocks (runs the loop).
+ */
+int pv_vm_plug_vsock(struct pv_vm *vm, int fd, int64_t deadline, struct pv_err *err);
+/*
+ * Asks the guest, which must run, to let go of it, and waits until it is out.  0 at once when the port is
+ * empty: any guest can throw a device out unasked.  Class timeout when it does not let go; may be called
+ * again then.
+ */
+int pv_vm_unplug_vsock(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 
 /* The overlay of disk i, as long as the VM is not freed; -1: it has none. */
 int pv_vm_overlay(const struct pv_vm *vm, size_t i);
