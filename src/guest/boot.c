@@ -85,8 +85,16 @@ static int check_disk(const struct pv_guest_disk *d, struct pv_err *err)
     return 0;
 }
 
-static int check_opts(const struct pv_boot_opts *o, struct pv_err *err)
+/* Where a port for devices is known to work, and the firmware tells the kernel of what is plugged in. */
+static bool is_q35(const char *machine)
 {
+    return !machine || !strncmp(machine, "q35", 3) || !strncmp(machine, "pc-q35", 6);
+}
+
+static int check_opts(const struct boot *b, struct pv_err *err)
+{
+    const struct pv_boot_opts *o = b->o;
+    const struct pv_profile *p = b->g->profile;
     char size[32];
 
     if (o->memory && o->memory < PV_GUEST_MIN_MEMORY)
@@ -97,6 +105,10 @@ static int check_opts(const struct pv_boot_opts *o, struct pv_err *err)
             return -1;
     if (o->append && strpbrk(o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
+    if (o->vsock && b->serial && !is_q35(p->machine))
+        return pv_err_set(err, PV_E_USAGE,
+                          "vsock = true needs a q35 machine; profile '%s' has machine = \"%s\"", p->name,
+                          p->machine);
     return 0;
 }
 
@@ -204,7 +216,10 @@ static int collect_modules(const struct boot *b, bool root, const char *fs_types
         return 0;
     reads_modules(b, tree, always);
     needed[n++] = "virtio_pci";
-    needed[n++] = b->serial ? "virtio_console" : "vmw_vsock_virtio_transport";
+    if (b->serial)
+        needed[n++] = "virtio_console";
+    if (!b->serial || b->o->vsock)
+        needed[n++] = "vmw_vsock_virtio_transport";
     if (b->o->n_disks || p->rootfs)
         needed[n++] = "virtio_blk";
     if (root)
@@ -271,7 +286,6 @@ static int make_channel(struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->loop;
     const char *why = NULL;
-    unsigned cid = 0;
 
     if (b->serial) {
         b->g->vsock = pv_serial_new(loop, err);
@@ -282,11 +296,7 @@ static int make_channel(struct boot *b, struct pv_err *err)
         if (b->g->vsock)
             return 0;
     }
-    /* The number is seen by this guest alone; a random one keeps tests from relying on it. */
-    if (getrandom(&cid, sizeof(cid), 0) != sizeof(cid))
-        cid = (unsigned)getpid();
-    cid = 0x1000 + cid % 0x3fffffff;
-    b->g->vsock = pv_vhost_vsock_new(loop, cid, err);
+    b->g->vsock = pv_vhost_vsock_new(loop, pv_guest_random_cid(), err);
     return b->g->vsock ? 0 : -1;
 }
 
@@ -305,6 +315,7 @@ static void describe(struct boot *b)
     struct pv_machine *m =
         pv_machine_new(p, b->o->memory ? b->o->memory : DEFAULT_MEMORY, b->o->cpus ? b->o->cpus : 1, b->kvm);
 
+    m->vsock = b->serial && b->o->vsock;
     if (p->rootfs)
         pv_machine_add_disk(m, p->rootfs, p->rootfs_format, true, false);
     for (size_t i = 0; i < b->o->n_disks; i++) {
@@ -316,18 +327,17 @@ static void describe(struct boot *b)
     b->g->machine = m;
 }
 
-/* Memory that can be saved is a file. */
-static int make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err)
+int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err)
 {
-    if (!pv_is_serial(g->vsock))
-        return 0;
+    unsigned sealing = spec->vsock_port ? MFD_ALLOW_SEALING : 0;
+
     pv_close(&g->memory_fd);
-    g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC);
-    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory)) < 0)
+    g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
+    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory)) < 0 ||
+        (sealing && fcntl(g->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
         return pv_err_sys(err, errno, "cannot make the memory of %s", g->name);
     spec->memory_kind = PV_VM_MEMORY_SHARED;
     spec->memory_fd = g->memory_fd;
-    spec->savable = true;
     return 0;
 }
 
@@ -347,6 +357,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .vsock_kind = g->vsock->kind,
         .vsock_fd = g->vsock->qemu_fd,
         .vsock_cid = g->vsock->cid,
+        .savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
     };
 
@@ -356,7 +367,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
                           strlen(append), PV_KERNEL_ARGS_MAX);
     describe(b);
     pv_machine_spec(g->machine, &spec, &disks);
-    r = make_memory(g, &spec, err);
+    r = b->serial ? pv_guest_make_memory(g, &spec, err) : 0;
     if (r == 0)
         r = pv_guest_start_vm(g, &spec, err);
     free(disks);
@@ -377,6 +388,17 @@ static const struct {
     {"starting QEMU", step_qemu},          {"booting", step_agent},
 };
 
+/* Once it runs, so that its agent can be asked what it lacks. */
+static int plug(struct boot *b, struct pv_err *err)
+{
+    if (!b->g->machine->vsock)
+        return 0;
+    if (pv_guest_plug(b->g, b->deadline, err) == 0 && pv_guest_plug_wait(b->g, b->deadline, err) == 0)
+        return 0;
+    pv_guest_kill(b->g);
+    return pv_err_wrap(err, "cannot boot %s", b->g->name);
+}
+
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
     struct boot b = {.g = g, .o = o, .serial = wants_serial(g, o), .initrd_fd = -1};
@@ -390,7 +412,7 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
                           g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
-    if (check_opts(o, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), NULL, err) < 0)
+    if (check_opts(&b, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), NULL, err) < 0)
         return pv_err_wrap(err, "cannot boot %s", g->name);
     start = pv_now();
     if (!timeout)
@@ -419,5 +441,5 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
         return -1;
     }
     pv_guest_set_state(g, PV_GUEST_RUNNING);
-    return 0;
+    return plug(&b, err);
 }

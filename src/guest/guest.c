@@ -216,6 +216,7 @@ void pv_guest_teardown(struct pv_guest *g)
     if (g->vsock)
         g->vsock->ops->free(g->vsock);
     g->vsock = NULL;
+    pv_guest_plug_end(g);
     g->graced = false;
     if (g->taken && g->env->give)
         g->env->give(g->name, g->env->arg);

@@ -101,6 +101,11 @@ struct pv_boot_opts {
     size_t n_files;
     struct pv_guest_disk *disks;
     size_t n_disks;
+    /*
+     * A VM that can be saved, and all that are resumed from it, has a vsock device for the guest's own use,
+     * each with a CID of its own.  Without meaning on the transport vsock, where every VM has one.
+     */
+    bool vsock;
     bool keep_disks; /* every disk is as if it were `snapshot`, so that the machine can be saved */
 };
 

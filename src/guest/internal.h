@@ -30,7 +30,7 @@ struct pv_guest {
     char *log_path;
     unsigned generation;        /* of a VM: how often it was restored; of a worker: what its VM's was then */
     struct pv_machine *machine; /* of a VM, from boot or resume on */
-    int memory_fd;              /* its memory, if it was booted and can be saved; else -1 */
+    int memory_fd;              /* its memory, if that is a file of its own; else -1 */
     struct pv_snapshot *base;   /* what it was resumed from, or NULL */
     struct pv_vm *vm;           /* from boot on, until it has ended */
     struct {                    /* of one that has ended */
@@ -38,7 +38,9 @@ struct pv_guest {
         enum pv_err_died died;
         bool panicked, panic_suspected;
     } remains;
-    struct pv_vsock *vsock; /* while running */
+    struct pv_vsock *vsock;     /* while running */
+    struct pv_vsock *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
+    unsigned own_cid;           /* its CID, also while it is not plugged in; 0: none yet */
     struct pv_session *session;
     bool taken;       /* memory and CPUs, from env->take */
     bool graced;      /* its channel broke, and it was given the time to die of what broke it */
@@ -101,6 +103,29 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
 int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t deadline, struct pv_err *err);
 /* Tells it the time, and gives it randomness of its own. */
 int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+
+/* ---- plug.c: a vsock device for the guest's own use ---- */
+
+unsigned pv_guest_random_cid(void);
+/* Plugs one in; the machine, which has the port for it (machine->vsock), may be stopped. */
+int pv_guest_plug(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+/*
+ * Waits until the driver in the guest, which runs, is up.  When it does not come, class timeout says what is
+ * missing, as far as the agent can tell.  Nothing where none is plugged in.
+ */
+int pv_guest_plug_wait(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+/* Takes it out of the machine, which must run; nothing where none is plugged in. */
+int pv_guest_unplug(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+/* QEMU has ended. */
+void pv_guest_plug_end(struct pv_guest *g);
+/* With the QEMU of `from`, that of `to` now. */
+void pv_guest_plug_move(struct pv_guest *from, struct pv_guest *to);
+
+/*
+ * The memory of a machine that is to be saved or shared, a new file of *spec's size.  With spec->vsock_port
+ * it is one that a vsock device's back end accepts (vhost.h).
+ */
+int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err);
 
 /* Starts QEMU, with a console log if logs are kept, and watches it; the vsock's descriptor is QEMU's then. */
 int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err);

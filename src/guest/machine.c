@@ -11,7 +11,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { MACHINE_VERSION = 1 };
+enum { MACHINE_VERSION = 2 };
 
 struct pv_machine *pv_machine_new(const struct pv_profile *profile, uint64_t memory, unsigned cpus, bool kvm)
 {
@@ -43,6 +43,7 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
     struct pv_machine *c = pv_machine_new(m->profile, m->memory, m->cpus, m->kvm);
     bool ok = true;
 
+    c->vsock = m->vsock;
     for (size_t i = 0; i < m->n_disks && ok; i++) {
         const struct pv_machine_disk *d = &m->disks[i];
         struct pv_machine_disk *to = pv_machine_add_disk(c, d->path, d->format, d->readonly, d->snapshot);
@@ -110,6 +111,7 @@ void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct
                                           .top_fd = d->top};
     }
     spec->kvm = m->kvm;
+    spec->vsock_port = m->vsock;
     spec->machine = m->profile->machine;
     spec->cpu = m->profile->cpu;
     spec->extra_args = m->profile->qemu_args.v;
@@ -131,9 +133,9 @@ char *pv_machine_to_json(const struct pv_machine *m)
                                                d->format, "readonly", d->readonly, "snapshot", d->snapshot,
                                                "layers", (json_int_t)d->n_layers));
     }
-    j = json_pack("{s:i, s:s, s:I, s:I, s:b, s:o}", "version", MACHINE_VERSION, "profile", m->profile->name,
-                  "memory", (json_int_t)m->memory, "cpus", (json_int_t)m->cpus, "kvm", m->kvm, "disks",
-                  disks);
+    j = json_pack("{s:i, s:s, s:I, s:I, s:b, s:b, s:o}", "version", MACHINE_VERSION, "profile",
+                  m->profile->name, "memory", (json_int_t)m->memory, "cpus", (json_int_t)m->cpus, "kvm",
+                  m->kvm, "vsock", m->vsock, "disks", disks);
     text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     copy = pv_xstrdup(text ? text : "{}"); /* a path that is no UTF-8: refused by whoever reads it */
@@ -166,12 +168,12 @@ struct pv_machine *pv_machine_from_json(const char *json, const struct pv_config
     struct pv_machine *m = NULL;
     json_int_t memory, cpus;
     const char *name;
-    int version, kvm;
+    int version, kvm, vsock;
     size_t i;
 
     if (!j ||
-        json_unpack(j, "{s:i, s:s, s:I, s:I, s:b, s:o !}", "version", &version, "profile", &name, "memory",
-                    &memory, "cpus", &cpus, "kvm", &kvm, "disks", &disks) < 0 ||
+        json_unpack(j, "{s:i, s:s, s:I, s:I, s:b, s:b, s:o !}", "version", &version, "profile", &name,
+                    "memory", &memory, "cpus", &cpus, "kvm", &kvm, "vsock", &vsock, "disks", &disks) < 0 ||
         version != MACHINE_VERSION || memory <= 0 || cpus <= 0 || cpus > 1024 || !json_is_array(disks)) {
         pv_err_set(err, PV_E_HOST, "the description of the machine makes no sense");
         goto out;
@@ -180,6 +182,7 @@ struct pv_machine *pv_machine_from_json(const char *json, const struct pv_config
     if (!profile)
         goto out;
     m = pv_machine_new(profile, (uint64_t)memory, (unsigned)cpus, kvm);
+    m->vsock = vsock;
     json_array_foreach(disks, i, disk)
     {
         if (add_disk(m, disk, err) < 0) {

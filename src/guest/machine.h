@@ -27,6 +27,7 @@ struct pv_machine {
     uint64_t memory; /* bytes */
     unsigned cpus;
     bool kvm;
+    bool vsock;                    /* it has a port for a vsock device of its own (plug.c) */
     struct pv_machine_disk *disks; /* the profile's rootfs too */
     size_t n_disks;
 };

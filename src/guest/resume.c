@@ -18,6 +18,7 @@
 #include "loop/loop.h"
 #include "transport/serial.h"
 #include "util/clock.h"
+#include "util/copy.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "vm/vm.h"
@@ -43,7 +44,7 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
     struct pv_vm_spec spec = {.name = g->name,
                               .initrd_fd = -1,
                               .memory_kind = PV_VM_MEMORY_PRIVATE,
-                              .memory_fd = s->memory,
+                              .memory_fd = s->memory, /* unless it is copied */
                               .savable = true,
                               .incoming = true};
     cleanup_close int state = reopen(s->state, err);
@@ -59,7 +60,9 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
     spec.vsock_kind = g->vsock->kind;
     spec.vsock_fd = g->vsock->qemu_fd;
     pv_machine_spec(s->machine, &spec, &disks);
-    r = pv_guest_start_vm(g, &spec, err);
+    r = s->machine->vsock ? pv_guest_make_memory(g, &spec, err) : 0;
+    if (r == 0)
+        r = pv_guest_start_vm(g, &spec, err);
     free(disks);
     return r;
 }
@@ -113,6 +116,13 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
 {
     int64_t start = pv_now();
 
+    /*
+     * The back end of a vsock device maps the file, so QEMU has to share it, and it can not be the
+     * snapshot's. (Of a private mapping the back end would see nothing, and nobody would say so.)  Such a
+     * snapshot is whole, without pages.  QEMU is starting meanwhile, which takes about as long.
+     */
+    if (g->memory_fd >= 0 && pv_copy_sparse(s->memory, g->memory_fd, err) < 0)
+        return -1;
     /* Loading a virtio device looks at its rings: memory comes first.  QEMU has it once its monitor answers.
      */
     if (s->pages.n_runs && (pv_vm_qmp(g->vm, "query-status", NULL, NULL, deadline, err) < 0 ||
@@ -121,7 +131,7 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     if (pv_vm_load(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "state loaded", start);
-    if (pv_vm_cont(g->vm, deadline, err) < 0)
+    if ((s->machine->vsock && pv_guest_plug(g, deadline, err) < 0) || pv_vm_cont(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "running", start);
     if (pv_guest_connect(g, deadline, err) < 0)
@@ -204,7 +214,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
         return give_up(g);
     }
     pv_guest_set_state(g, PV_GUEST_RUNNING);
-    if (pv_resume_meet(g, deadline, err) < 0) {
+    if (pv_guest_plug_wait(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0) {
         pv_guest_kill(g);
         return -1;
     }

@@ -75,7 +75,7 @@ static int new_memfd(const char *name, struct pv_err *err)
 /* `last`: the guest will not run any more, so what it has can be had without a copy. */
 static int take_memory(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
 {
-    if (g->base) {
+    if (g->memory_fd < 0) {
         s->memory = fcntl(g->base->memory, F_DUPFD_CLOEXEC, 3);
         if (s->memory < 0)
             return pv_err_sys(err, errno, "cannot keep the memory of %s", g->name);
@@ -187,6 +187,23 @@ static struct pv_snapshot *failed(struct pv_guest *g, struct pv_snapshot *s, con
     return NULL;
 }
 
+/* What follows has time of its own: the VM is to go on also where the time for the snapshot is over. */
+static int go_on(struct pv_guest *g, struct pv_err *err)
+{
+    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING)
+        return 0;
+    return pv_vm_cont(g->vm, pv_deadline(DEFAULT_TIMEOUT), err);
+}
+
+static int plug_again(struct pv_guest *g, struct pv_err *err)
+{
+    int64_t deadline = pv_deadline(DEFAULT_TIMEOUT);
+
+    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING || !g->machine->vsock || g->own_vsock)
+        return 0;
+    return pv_guest_plug(g, deadline, err) < 0 ? -1 : pv_guest_plug_wait(g, deadline, err);
+}
+
 struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
@@ -195,15 +212,18 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
 
     if (!s)
         return NULL;
-    r = quiesce(g, false, deadline, err);
+    r = pv_guest_unplug(g, deadline, err);
+    if (r == 0)
+        r = quiesce(g, false, deadline, err);
     if (r == 0) {
         r = take(g, s, false, deadline, err);
-        if (g->vm && pv_vm_state(g->vm) == PV_VM_RUNNING &&
-            pv_vm_cont(g->vm, pv_deadline(DEFAULT_TIMEOUT), r == 0 ? err : NULL) < 0)
+        if (go_on(g, r == 0 ? err : NULL) < 0)
             r = -1;
     }
     if (g->vsock)
         pv_serial_wake(g->vsock);
+    if (plug_again(g, r == 0 ? err : NULL) < 0)
+        r = -1;
     return r == 0 ? s : failed(g, s, "snapshot", err);
 }
 
@@ -214,6 +234,8 @@ struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, stru
 
     if (!s)
         return NULL;
+    if (pv_guest_unplug(g, deadline, err) < 0)
+        return failed(g, s, "freeze", err);
     pv_session_free(g->session);
     g->session = NULL;
     if (quiesce(g, true, deadline, err) < 0 || take(g, s, true, deadline, err) < 0)

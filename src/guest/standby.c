@@ -151,7 +151,7 @@ static int make(struct standby *b, struct pv_err *err)
     if (pv_resume_load(g, b->s, deadline, err) < 0)
         return -1;
     pv_guest_set_state(g, PV_GUEST_RUNNING);
-    if (pv_resume_meet(g, deadline, err) < 0)
+    if (pv_guest_plug_wait(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0)
         return -1;
     if (!b->wanted)
         run_command(b);
@@ -257,6 +257,8 @@ static void move(struct pv_guest *from, struct pv_guest *to)
     from->vm = NULL;
     from->vsock = NULL;
     from->session = NULL;
+    to->memory_fd = pv_steal_fd(&from->memory_fd);
+    pv_guest_plug_move(from, to);
     pv_guest_moved(to);
     if (from->log_path && to->log_path && rename(from->log_path, to->log_path) < 0)
         pv_debug(to->name, "its console's log stays %s", from->log_path);

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/* VMs that can be saved and have a vsock device of their own, real ones of the default guest. */
+#include <errno.h>
+#include <linux/vm_sockets.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/frozen.h"
+#include "guest/internal.h"
+#include "guest/standby.h"
+#include "loop/loop.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/test.h"
+
+enum { O_RDWR_GUEST = 2, PORT = 1234 };
+
+static struct pv_config *config;
+static struct pv_guest_env env;
+static struct pv_snapshot *s; /* of the default guest, booted once */
+
+static void must(int r, const struct pv_err *err)
+{
+    if (r < 0)
+        fail_msg("%s", err->text);
+}
+
+static void sh(struct pv_guest *g, const char *cmd)
+{
+    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
+    struct pv_exec_result r = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    pv_strv_add(&x.argv, "/bin/sh");
+    pv_strv_add(&x.argv, "-c");
+    pv_strv_add(&x.argv, cmd);
+    must(pv_guest_exec(g, &x, &r, &err), &err);
+    if (r.exit_code != 0)
+        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
+    pv_exec_result_fini(&r);
+    pv_strv_free(&x.argv);
+}
+
+/* A system call with at most one buffer, which is given back. */
+static int64_t call(struct pv_guest *g, uint64_t nr, uint64_t a, uint64_t b, uint64_t c, unsigned slot,
+                    void *buf, size_t n)
+{
+    struct pv_sys_buf in = {slot, buf, n};
+    struct pv_syscall sc = {.nr = nr, .args = {a, b, c}, .bufs = &in, .n_bufs = buf ? 1 : 0};
+    struct pv_sysret r = {0};
+    struct pv_err err = PV_ERR_INIT;
+    int64_t value;
+
+    must(pv_guest_syscall(g, &sc, &r, &err), &err);
+    if (buf) {
+        assert_int_equal(r.out[0].len, n);
+        memcpy(buf, r.out[0].data, n);
+    }
+    value = r.value;
+    pv_sysret_fini(&r);
+    return value;
+}
+
+/* What the guest takes its CID for. */
+static unsigned cid_of(struct pv_guest *g)
+{
+    char path[] = "/dev/vsock";
+    unsigned cid = 0;
+    int64_t fd = call(g, SYS_open, 0, O_RDWR_GUEST, 0, 0, path, sizeof(path));
+
+    if (fd < 0)
+        fail_msg("cannot open /dev/vsock: %s", strerror((int)-fd));
+    assert_int_equal(
+        call(g, SYS_ioctl, (uint64_t)fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, 0, 2, &cid, sizeof(cid)), 0);
+    call(g, SYS_close, (uint64_t)fd, 0, 0, 0, NULL, 0);
+    return cid;
+}
+
+static int connect_host(struct pv_guest *g)
+{
+    struct sockaddr_vm to = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = PORT};
+    int64_t fd = call(g, SYS_socket, AF_VSOCK, SOCK_STREAM, 0, 0, NULL, 0), r;
+
+    assert_true(fd >= 0);
+    r = call(g, SYS_connect, (uint64_t)fd, 0, sizeof(to), 1, &to, sizeof(to));
+    call(g, SYS_close, (uint64_t)fd, 0, 0, 0, NULL, 0);
+    return (int)-r;
+}
+
+/* The device is there, with that CID, and the host answers at once that nobody listens. */
+static void check(struct pv_guest *g)
+{
+    int64_t start = pv_now();
+
+    assert_non_null(g->own_vsock);
+    assert_int_equal(cid_of(g), g->own_cid);
+    assert_int_equal(connect_host(g), ECONNRESET);
+    assert_true(pv_now() - start < 5 * PV_NSEC_PER_SEC);
+}
+
+static struct pv_guest *boot(const char *append, int64_t timeout_ns, struct pv_err *err)
+{
+    struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL,
+                             .vsock = true,
+                             .memory = 256 << 20,
+                             .timeout_ns = timeout_ns,
+                             .append = (char *)append};
+    const struct pv_profile *p = pv_config_profile(config, "default", err);
+    struct pv_guest *g;
+
+    must(p ? 0 : -1, err);
+    g = pv_guest_new(&env, p);
+    if (pv_guest_boot(g, &o, err) == 0)
+        return g;
+    pv_guest_free(g);
+    return NULL;
+}
+
+static struct pv_guest *resume(struct pv_snapshot *from)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_resume(&env, from, NULL, &err);
+
+    must(g ? 0 : -1, &err);
+    return g;
+}
+
+static struct pv_snapshot *take(struct pv_guest *g)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_snapshot *t = pv_guest_snapshot(g, 0, &err);
+
+    must(t ? 0 : -1, &err);
+    assert_int_equal(t->pages.n_runs, 0); /* whole */
+    return t;
+}
+
+/* Of the snapshot's memory; any of its bytes counts. */
+static uint64_t sum(const struct pv_snapshot *of)
+{
+    struct stat st;
+    const uint64_t *p;
+    uint64_t h = 0;
+
+    assert_int_equal(fstat(of->memory, &st), 0);
+    p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, of->memory, 0);
+    assert_true(p != MAP_FAILED);
+    for (size_t i = 0; i < (size_t)st.st_size / sizeof(*p); i++)
+        h = (h ^ p[i]) * UINT64_C(0x9e3779b97f4a7c15) + (h >> 29);
+    munmap((void *)p, (size_t)st.st_size);
+    return h;
+}
+
+static void each_its_own(void **state)
+{
+    uint64_t before = sum(s);
+    struct pv_guest *a = resume(s), *b = resume(s);
+    struct pv_err err = PV_ERR_INIT;
+    unsigned cid;
+
+    (void)state;
+    check(a);
+    check(b);
+    assert_int_not_equal(a->own_cid, b->own_cid);
+    sh(a, "echo a >/tmp/x; head -c 20000000 /dev/urandom >/tmp/big");
+    sh(b, "test $(cat /tmp/x) = one");
+    cid = a->own_cid;
+    for (int i = 0; i < 3; i++) {
+        must(pv_guest_restore(a, s, NULL, &err), &err);
+        sh(a, "test $(cat /tmp/x) = one && test ! -e /tmp/big");
+        check(a);
+        assert_int_not_equal(a->own_cid, cid);
+    }
+    pv_guest_free(a);
+    pv_guest_free(b);
+    assert_true(sum(s) == before);
+}
+
+/* A snapshot of one that was resumed; what goes on has its device again, what is made of it one of its own.
+ */
+static void saved_again(void **state)
+{
+    struct pv_guest *a = resume(s), *b, *c;
+    unsigned cid = a->own_cid;
+    struct pv_snapshot *t, *u;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    sh(a, "echo two >/tmp/x");
+    t = take(a);
+    check(a);
+    assert_int_equal(a->own_cid, cid);
+    sh(a, "echo three >/tmp/x");
+    b = resume(t);
+    sh(b, "test $(cat /tmp/x) = two");
+    check(b);
+    u = pv_guest_freeze(b, 0, &err);
+    must(u ? 0 : -1, &err);
+    pv_guest_free(b);
+    c = resume(u);
+    sh(c, "test $(cat /tmp/x) = two");
+    check(c);
+    assert_int_not_equal(c->own_cid, cid);
+    sh(a, "test $(cat /tmp/x) = three");
+    check(a);
+    pv_guest_free(c);
+    pv_guest_free(a);
+    pv_snapshot_unref(u);
+    pv_snapshot_unref(t);
+}
+
+/* It can be thrown out by any guest at any time; that must not keep anybody from saving. */
+static void thrown_out(void **state)
+{
+    struct pv_guest *a = resume(s);
+    struct pv_snapshot *t;
+
+    (void)state;
+    sh(a,
+       "for d in /sys/bus/pci/devices/*; do test $(cat $d/device) = 0x1053 && echo 1 >$d/remove; done; true");
+    assert_int_equal(connect_host(a), ENODEV);
+    t = take(a); /* the kernel has forgotten it, but it is plugged in */
+    check(a);
+    pv_snapshot_unref(t);
+    sh(a, "for s in /sys/bus/pci/slots/*; do test $(cat $s/address) = 0000:01:00 && echo 0 >$s/power; done; "
+          "true");
+    assert_int_equal(connect_host(a), ENODEV);
+    t = take(a);
+    check(a);
+    pv_guest_free(a);
+    a = resume(t);
+    check(a);
+    pv_guest_free(a);
+    pv_snapshot_unref(t);
+}
+
+/* A guest that does not let go: an error, and it can be tried again. */
+static void held(void **state)
+{
+    struct pv_guest *a = resume(s);
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    must(pv_vm_qmp(a->vm, "stop", NULL, NULL, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
+    assert_null(pv_guest_snapshot(a, PV_NSEC_PER_SEC / 2, &err));
+    assert_int_equal(err.cls, PV_E_TIMEOUT);
+    assert_non_null(strstr(err.text, "does not let go of its vsock device"));
+    assert_null(pv_guest_snapshot(a, PV_NSEC_PER_SEC / 2, &err));
+    assert_int_equal(err.cls, PV_E_TIMEOUT);
+    must(pv_vm_cont(a->vm, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
+    pv_snapshot_unref(take(a));
+    check(a);
+    pv_guest_free(a);
+}
+
+static bool ready(void *arg)
+{
+    return pv_standby_ready(env.standbys, arg);
+}
+
+/* Those that stand by have theirs too, after their rings were stopped with them. */
+static void standing_by(void **state)
+{
+    struct pv_guest *g[3];
+    struct pv_snapshot *t;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    env.standbys = pv_standbys_new(&env);
+    for (int i = 0; i < 3; i++) {
+        pv_standby_prepare(env.standbys, s);
+        must(pv_loop_run(env.loop, ready, s, pv_deadline(60 * PV_NSEC_PER_SEC), &err) ? -1 : 0, &err);
+        g[i] = resume(s);
+        check(g[i]);
+        sh(g[i], "test $(cat /tmp/x) = one; echo changed >/tmp/x");
+        assert_true(i == 0 || g[i]->own_cid != g[i - 1]->own_cid);
+    }
+    t = take(g[1]);
+    check(g[1]);
+    must(pv_guest_restore(g[2], t, NULL, &err), &err);
+    sh(g[2], "test $(cat /tmp/x) = changed");
+    check(g[2]);
+    pv_standbys_free(env.standbys);
+    env.standbys = NULL;
+    for (int i = 0; i < 3; i++)
+        pv_guest_free(g[i]);
+    pv_snapshot_unref(t);
+}
+
+static int blob(const char *name, void *arg)
+{
+    const struct pv_snapshot *of = arg;
+
+    return !strcmp(name, "memory") ? of->memory : !strcmp(name, "state") ? of->state : -1;
+}
+
+/* The description carries it; one that does not speak of it is not guessed at. */
+static void described(void **state)
+{
+    static const char old[] = "{\"version\":1,\"profile\":\"default\",\"memory\":268435456,\"cpus\":1,"
+                              "\"kvm\":false,\"disks\":[]}";
+    char *machine = pv_snapshot_machine(s);
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_snapshot *l = pv_snapshot_load(machine, blob, s, config, &err);
+    struct pv_guest *g;
+
+    (void)state;
+    assert_non_null(strstr(machine, "\"vsock\":true"));
+    must(l ? 0 : -1, &err);
+    g = resume(l);
+    check(g);
+    pv_guest_free(g);
+    pv_snapshot_unref(l);
+    free(machine);
+    assert_null(pv_snapshot_load(old, blob, s, config, &err));
+    assert_int_equal(err.cls, PV_E_HOST);
+    assert_non_null(strstr(err.text, "makes no sense"));
+}
+
+static void nothing_drives_it(void **state)
+{
+    static const struct {
+        const char *append, *what;
+    } lacks[] = {
+        {"module_blacklist=vmw_vsock_virtio_transport", "no driver for it"},
+        {"module_blacklist=vsock", "no AF_VSOCK"},
+        {"acpiphp.disable=1", "CONFIG_HOTPLUG_PCI_ACPI"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(lacks); i++) {
+        struct pv_err err = PV_ERR_INIT;
+
+        assert_null(boot(lacks[i].append, 6 * PV_NSEC_PER_SEC, &err));
+        if (!strstr(err.text, lacks[i].what) || !strstr(err.text, "console of"))
+            fail_msg("%s", err.text);
+        assert_int_equal(err.cls, PV_E_TIMEOUT);
+    }
+}
+
+/* On the transport vsock it changes nothing. */
+static void on_vsock(void **state)
+{
+    struct pv_boot_opts o = {.transport = PV_TRANSPORT_VSOCK, .vsock = true};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = pv_guest_new(&env, pv_config_profile(config, "default", &err));
+
+    (void)state;
+    must(pv_guest_boot(g, &o, &err), &err);
+    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    assert_null(g->own_vsock);
+    assert_int_equal(cid_of(g), g->vsock->cid);
+    pv_guest_free(g);
+}
+
+static int make_snapshot(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = boot(NULL, 0, &err);
+
+    (void)state;
+    must(g ? 0 : -1, &err);
+    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    check(g);
+    sh(g, "echo one >/tmp/x");
+    pv_snapshot_unref(take(g));
+    check(g);
+    s = pv_guest_freeze(g, 0, &err);
+    must(s ? 0 : -1, &err);
+    pv_guest_free(g);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_its_own), cmocka_unit_test(saved_again),       cmocka_unit_test(thrown_out),
+        cmocka_unit_test(held),         cmocka_unit_test(standing_by),       cmocka_unit_test(described),
+        cmocka_unit_test(on_vsock),     cmocka_unit_test(nothing_drives_it),
+    };
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *dir = pv_guest_dir();
+    int r;
+
+    pv_log_init();
+    config = pv_config_load(NULL, dir, &err);
+    env.loop = pv_loop_new(&err);
+    if (!config || !env.loop) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    r = cmocka_run_group_tests(tests, make_snapshot, NULL);
+    pv_snapshot_unref(s);
+    pv_loop_free(env.loop);
+    pv_config_free(config);
+    return r;
+}
