@@ -14,8 +14,9 @@
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
 
 static const struct lua_opt boot_opts[] = {
-    {"memory", OPT_STRING}, {"cpus", OPT_INTEGER},  {"files", OPT_TABLE},      {"disks", OPT_TABLE},
-    {"timeout", OPT_TIME},  {"append", OPT_STRING}, {"transport", OPT_STRING}, {NULL, 0}};
+    {"memory", OPT_STRING},    {"cpus", OPT_INTEGER},  {"files", OPT_TABLE},
+    {"disks", OPT_TABLE},      {"timeout", OPT_TIME},  {"append", OPT_STRING},
+    {"transport", OPT_STRING}, {"vsock", OPT_BOOLEAN}, {NULL, 0}};
 
 static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
                                            {"format", OPT_STRING},
@@ -164,6 +165,7 @@ int pv_lua_vm_boot(lua_State *L)
         get_memory(L, 2, o);
         get_cpus(L, 2, o);
         get_transport(L, 2, o);
+        o->vsock = pv_lua_opt_bool(L, 2, "vsock", false);
         get_files(L, 2, o);
         get_disks(L, 2, o);
         o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);

@@ -11,7 +11,8 @@ static void test_vm_options(void **state)
     } bad[] = {
         {"vm:boot{memroy = '1G'}",
          "unknown boot option 'memroy' (did you mean 'memory'?); known: memory, cpus, "
-         "files, disks, timeout, append, transport"},
+         "files, disks, timeout, append, transport, vsock"},
+        {"vm:boot{vsock = 'yes'}", "boot option 'vsock' must be true or false, got string \"yes\""},
         {"vm:boot{memory = '12Q'}",
          "boot option 'memory': '12Q' is not a size; expected a number with K, M, G or "
          "T, such as \"512M\" or \"1G\""},
