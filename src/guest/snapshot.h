@@ -2,10 +2,12 @@
 /*
  * A machine that stands still: its memory, its devices' state and what was written to its disks, in files
  * without a name (or in those of the fixture cache).  Any number of guests can be resumed from it, each a
- * world of its own: memory is mapped privately (copy-on-write), disks get overlays.
+ * world of its own: memory is mapped privately (copy-on-write; with `vsock` it is copied), disks get
+ * overlays.
  *
  * Only a guest with the "serial" transport, or with the kernel's vhost-vsock, can be saved: a vhost-user
- * device can not be migrated.
+ * device can not be migrated.  One that was booted with the option `vsock` has such a device of its own
+ * besides: that is taken out in front of a save, and a guest that goes on has it again afterwards.
  */
 #ifndef PV_GUEST_SNAPSHOT_H
 #define PV_GUEST_SNAPSHOT_H

@@ -101,6 +101,9 @@ test("a socket that listens", function()
     assert_eq(0, v:syscall("listen", sock, 1))
     v:snapshot()
     check(v)
+    local r, is = v:syscall_bufs("getsockopt", { [3] = "\0\0\0\0", [4] = "\4\0\0\0" }, sock, 1, 30) -- SO_ACCEPTCONN
+    assert_eq(0, r)
+    assert_eq("\1\0\0\0", is)
 end)
 
 test("without the option there is none", function()
