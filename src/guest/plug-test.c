@@ -20,6 +20,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/test.h"
+#include "vhost/vsock.h"
 
 enum { O_RDWR_GUEST = 2, PORT = 1234 };
 
@@ -242,6 +243,24 @@ static void thrown_out(void **state)
     pv_snapshot_unref(t);
 }
 
+/* A device that the guest has broken is of no use, and in nobody's way. */
+static void broken(void **state)
+{
+    struct pv_guest *a = resume(s);
+    struct vsock_dev *d = PV_CONTAINER_OF(a->own_vsock, struct vsock_dev, v);
+    struct pv_snapshot *t;
+
+    (void)state;
+    pv_vsock_enter(d);
+    pv_vsock_break(d, EIO, "as if by the guest");
+    pv_vsock_leave(d);
+    sh(a, "true");
+    t = take(a);
+    check(a);
+    pv_snapshot_unref(t);
+    pv_guest_free(a);
+}
+
 /* A guest that does not let go: an error, and it can be tried again. */
 static void held(void **state)
 {
@@ -382,9 +401,9 @@ static int make_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_its_own), cmocka_unit_test(saved_again),       cmocka_unit_test(thrown_out),
-        cmocka_unit_test(held),         cmocka_unit_test(standing_by),       cmocka_unit_test(described),
-        cmocka_unit_test(on_vsock),     cmocka_unit_test(nothing_drives_it),
+        cmocka_unit_test(each_its_own), cmocka_unit_test(saved_again), cmocka_unit_test(thrown_out),
+        cmocka_unit_test(broken),       cmocka_unit_test(held),        cmocka_unit_test(standing_by),
+        cmocka_unit_test(described),    cmocka_unit_test(on_vsock),    cmocka_unit_test(nothing_drives_it),
     };
     struct pv_err err = PV_ERR_INIT;
     cleanup_free char *dir = pv_guest_dir();
