@@ -2,8 +2,6 @@
 /* VMs that can be saved and have a vsock device of their own, real ones of the default guest. */
 #include <errno.h>
 #include <linux/vm_sockets.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,44 +9,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "config/config.h"
 #include "guest/frozen.h"
 #include "guest/internal.h"
 #include "guest/standby.h"
-#include "loop/loop.h"
+#include "guest/vm-test.h"
 #include "transport/stream.h"
-#include "util/clock.h"
-#include "util/log.h"
-#include "util/test.h"
 #include "vhost/vsock.h"
 
 enum { O_RDWR_GUEST = 2, PORT = 1234 };
 
-static struct pv_config *config;
-static struct pv_guest_env env;
 static struct pv_snapshot *s; /* of the default guest, booted once */
-
-static void must(int r, const struct pv_err *err)
-{
-    if (r < 0)
-        fail_msg("%s", err->text);
-}
-
-static void sh(struct pv_guest *g, const char *cmd)
-{
-    struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
-    struct pv_exec_result r = {0};
-    struct pv_err err = PV_ERR_INIT;
-
-    pv_strv_add(&x.argv, "/bin/sh");
-    pv_strv_add(&x.argv, "-c");
-    pv_strv_add(&x.argv, cmd);
-    must(pv_guest_exec(g, &x, &r, &err), &err);
-    if (r.exit_code != 0)
-        fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
-    pv_exec_result_fini(&r);
-    pv_strv_free(&x.argv);
-}
 
 /* A system call with at most one buffer, which is given back. */
 static int64_t call(struct pv_guest *g, uint64_t nr, uint64_t a, uint64_t b, uint64_t c, unsigned slot,
@@ -114,24 +84,12 @@ static struct pv_guest *boot(const char *append, int64_t timeout_ns, struct pv_e
                              .memory = 256 << 20,
                              .timeout_ns = timeout_ns,
                              .append = (char *)append};
-    const struct pv_profile *p = pv_config_profile(config, "default", err);
-    struct pv_guest *g;
+    struct pv_guest *g = new_guest();
 
-    must(p ? 0 : -1, err);
-    g = pv_guest_new(&env, p);
     if (pv_guest_boot(g, &o, err) == 0)
         return g;
     pv_guest_free(g);
     return NULL;
-}
-
-static struct pv_guest *resume(struct pv_snapshot *from)
-{
-    struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = pv_guest_resume(&env, from, NULL, &err);
-
-    must(g ? 0 : -1, &err);
-    return g;
 }
 
 static struct pv_snapshot *take(struct pv_guest *g)
@@ -370,7 +328,7 @@ static void on_vsock(void **state)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_VSOCK, .vsock = true};
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = pv_guest_new(&env, pv_config_profile(config, "default", &err));
+    struct pv_guest *g = new_guest();
 
     (void)state;
     must(pv_guest_boot(g, &o, &err), &err);
@@ -405,20 +363,11 @@ int main(void)
         cmocka_unit_test(broken),       cmocka_unit_test(held),        cmocka_unit_test(standing_by),
         cmocka_unit_test(described),    cmocka_unit_test(on_vsock),    cmocka_unit_test(nothing_drives_it),
     };
-    struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *dir = pv_guest_dir();
     int r;
 
-    pv_log_init();
-    config = pv_config_load(NULL, dir, &err);
-    env.loop = pv_loop_new(&err);
-    if (!config || !env.loop) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
+    begin();
     r = cmocka_run_group_tests(tests, make_snapshot, NULL);
     pv_snapshot_unref(s);
-    pv_loop_free(env.loop);
-    pv_config_free(config);
+    end();
     return r;
 }
