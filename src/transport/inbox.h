@@ -10,7 +10,7 @@
 
 #include "transport/stream.h"
 
-enum { PV_INBOX_SIZE = 256 * 1024 }; /* a power of two */
+enum { PV_INBOX_SIZE = 512 * 1024 }; /* a power of two */
 
 struct pv_inbox {
     uint8_t *data; /* a ring of PV_INBOX_SIZE bytes, from the first ones on */

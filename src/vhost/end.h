@@ -78,7 +78,7 @@ static inline void request(struct front *f, struct end *e, uint32_t guest_port)
     front_expect(f, REQUEST, &p);
     assert_int_equal(p.h.dst_port, guest_port);
     assert_int_equal(p.h.type, VIRTIO_VSOCK_TYPE_STREAM);
-    assert_int_equal(p.h.buf_alloc, 256 * 1024);
+    assert_int_equal(p.h.buf_alloc, 512 * 1024);
     assert_int_equal(p.len, 0);
     e->host_port = p.h.src_port;
     e->guest_port = guest_port;

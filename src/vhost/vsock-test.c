@@ -228,16 +228,17 @@ static void credit_given(void **state)
     assert_int_equal(pv_stream_read(e.s, back, 5536), 5536);
     front_expect(&f, CREDIT_UPDATE, &p);
     assert_int_equal(p.h.fwd_cnt, 65536);
-    assert_int_equal(p.h.buf_alloc, 256 * 1024);
+    assert_int_equal(p.h.buf_alloc, 512 * 1024);
     from_guest(&f, &e, CREDIT_REQUEST, NULL, 0);
     front_expect(&f, CREDIT_UPDATE, &p);
-    /* 196432 bytes are there; 65712 more fill the buffer exactly, one more is too many. */
-    from_guest(&f, &e, RW, data, 65000);
-    from_guest(&f, &e, RW, data, 712);
+    /* 196432 bytes are there; 327856 more fill the buffer exactly, one more is too many. */
+    for (int i = 0; i < 5; i++)
+        from_guest(&f, &e, RW, data, 65000);
+    from_guest(&f, &e, RW, data, 2856);
     nothing_comes(&f);
     from_guest(&f, &e, RW, data, 1);
     front_expect(&f, RST, &p);
-    for (size_t n = 262144; n > 0;) {
+    for (size_t n = 524288; n > 0;) {
         ssize_t r = pv_stream_read(e.s, back, sizeof(back));
 
         assert_in_range(r, 1, n);
