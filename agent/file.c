@@ -49,16 +49,24 @@ void ag_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
         ag_read_more(s);
 }
 
-/* Takes up what there is room for; most files are done with the first call. */
+/*
+ * Takes up what there is room for; most files are done with the first call.  Each piece is sent before the
+ * next one is read, so they go through the same memory, which stays in the CPU's cache; PING and CANCEL are
+ * looked for after a few of them even if the host takes them all.
+ */
 void ag_read_more(struct ag_session *s)
 {
+    enum { ROUNDS = 4 };
     struct ag_file *f = &s->file;
 
-    while (ag_data_room(s)) {
+    for (int i = 0; i < ROUNDS && ag_data_room(s);) {
         ssize_t n = ag_pump(s, PV_MSG_DATA, f->fd, -1, PV_CHUNK);
 
         if (n > 0) {
             f->bytes += (uint64_t)n;
+            if (n >= AG_PACKET) /* else the answer may go with it */
+                ag_send(s);
+            i++;
             continue;
         }
         if (n < 0 && errno == EINTR)

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -93,8 +95,8 @@ ssize_t ag_pump(struct ag_session *s, unsigned type, int fd, int64_t at, size_t 
 {
     enum { HEAD = PV_FRAME_HEADER + 8 };
 
-    if (max > PV_CHUNK)
-        max = PV_CHUNK;
+    if (max > AG_BURST - HEAD) /* a frame is a burst */
+        max = AG_BURST - HEAD;
     uint8_t *p = out_room(s, HEAD + max);
     ssize_t n = !p ? 0 : at < 0 ? read(fd, p + HEAD, max) : pread(fd, p + HEAD, max, at);
 
@@ -111,20 +113,54 @@ ssize_t ag_pump(struct ag_session *s, unsigned type, int fd, int64_t at, size_t 
     return n;
 }
 
-void ag_send(struct ag_session *s)
+/* Up to max bytes in pieces of AG_PACKET; false when the socket takes no more now. */
+static bool send_some(struct ag_session *s, size_t max)
 {
-    while (ag_queued(s)) {
-        ssize_t n = send(s->fd, s->out + s->out_head, ag_queued(s), MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (ag_queued(s) && max) {
+        size_t piece = s->w.ctl_fd < 0 ? AG_PACKET : ag_queued(s);
+
+        if (piece > ag_queued(s))
+            piece = ag_queued(s);
+        if (piece > max)
+            piece = max;
+        ssize_t n = send(s->fd, s->out + s->out_head, piece, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
-            return;
+            return false;
         if (n <= 0) {
             s->dead = true;
-            return;
+            return false;
         }
         s->out_head += (size_t)n;
+        max -= (size_t)n;
+    }
+    return true;
+}
+
+/*
+ * A packet is handed to the device by a kernel thread that takes the CPU from us as soon as there is one: on
+ * a single CPU that is two switches and an exit to the host for each.  With real-time priority for as long
+ * as a burst lasts, all of it goes at once.  A command's keeper has it anyway (see ag_urgent); a test that
+ * gave the session another policy is left alone.
+ */
+static bool in_bursts(const struct ag_session *s)
+{
+    return ag_queued(s) > AG_PACKET && s->w.may_halt && s->w.ctl_fd < 0 && s->req != AG_EXEC &&
+           (syscall(SYS_sched_getscheduler, 0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER;
+}
+
+void ag_send(struct ag_session *s)
+{
+    bool bursts = in_bursts(s), more = true;
+
+    while (more && ag_queued(s)) {
+        if (bursts)
+            ag_urgent(true);
+        more = send_some(s, bursts ? AG_BURST : SIZE_MAX);
+        if (bursts)
+            ag_urgent(false);
     }
 }
 

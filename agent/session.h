@@ -43,7 +43,14 @@ void ag_ignore_signals(bool ignore);
 
 enum {
     AG_IN_CAP = PV_FRAME_HEADER + PV_FRAME_MAX + 64 * 1024,
-    AG_REPLY_MAX = 16 * 1024,  /* room that an answer without data may need */
+    AG_REPLY_MAX = 16 * 1024, /* room that an answer without data may need */
+    /*
+     * Linux puts what one send() gives to a vsock into one packet of up to 64 KiB, in one piece of memory
+     * that also holds its headers and is a power of two, all of it zeroed first: of 64 KiB data that is 128
+     * KiB.
+     */
+    AG_PACKET = 60 * 1024,
+    AG_BURST = 4 * AG_PACKET,  /* sent before the kernel's thread that feeds the device gets the CPU */
     AG_DATA_HIGH = 512 * 1024, /* no more data is taken up while this much waits to be sent */
     AG_OUT_CAP = AG_DATA_HIGH + PV_CHUNK + PV_FRAME_MAX + 4 * AG_REPLY_MAX,
 };

@@ -29,7 +29,7 @@ enum {
     PV_AGENT_PORT = 5123,       /* vsock port that the agent listens on */
     PV_FRAME_HEADER = 5,        /* bytes before the payload */
     PV_FRAME_MAX = 1024 * 1024, /* largest payload */
-    PV_CHUNK = 256 * 1024,      /* data bytes that senders put in one DATA/STDOUT/STDIN frame */
+    PV_CHUNK = 256 * 1024,      /* most data bytes that senders put in one DATA/STDOUT/STDIN frame */
     PV_PATH_MAX = 4096,         /* longest path in a request */
     PV_BUFS_MAX = 64,           /* most buffers, and most pointers, of one SYSCALL */
     PV_ARGS_MAX = 65536,        /* most arguments, and most environment entries, of one EXEC */
