@@ -81,9 +81,9 @@ static void set_names(char **argv)
 
 void ag_ignore_signals(bool ignore)
 {
-    /* Those that a shutting-down init, a terminal or a broken connection send. */
-    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2,
-                               SIGPIPE, SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR};
+    /* Those that a shutting-down init, a terminal, a broken connection or a file that got too large send. */
+    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
+                               SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR,  SIGXFSZ};
     struct sigaction sa = {.sa_handler = ignore ? SIG_IGN : SIG_DFL};
 
     for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
