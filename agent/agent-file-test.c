@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,7 +52,8 @@ static mode_t mode_of(const char *path)
 
 static void test_round_trip(void **state)
 {
-    static const size_t sizes[] = {0, 1, 256, PV_CHUNK - 1, PV_CHUNK, PV_CHUNK + 1, 5000000};
+    static const size_t sizes[] = {
+        0, 1, 256, 4095, 4096, 4097, PV_CHUNK - 1, PV_CHUNK, PV_CHUNK + 1, (4 << 20) + 1, 5000000};
     struct client *c = *state;
     uint8_t *data = malloc(5000000);
     struct cl_answer a;
@@ -197,6 +199,150 @@ static void test_write_cancel(void **state)
     answer(c, 2, &a);
     assert_int_equal(a.data[0].n, 4);
     cl_answer_free(&a);
+}
+
+static uint8_t *pattern(size_t n)
+{
+    uint8_t *p = malloc(n);
+
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint8_t)(i ^ (i >> 8) * 31);
+    return p;
+}
+
+static void expect_file(const char *path, const uint8_t *want, size_t n)
+{
+    uint8_t *got = malloc(n + 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t have = 0;
+
+    assert_true(fd >= 0);
+    for (ssize_t r; (r = read(fd, got + have, n + 1 - have)) > 0;)
+        have += (size_t)r;
+    close(fd);
+    assert_int_equal(have, n);
+    assert_memory_equal(got, want, n);
+    free(got);
+}
+
+/* What has come of a frame is written, in whatever pieces it comes, and what follows the frame is heard. */
+static void test_write_pieces(void **state)
+{
+    static const size_t pieces[] = {1, 12, 13, 14, 4095, 4096, 4097, 65536, 300000, 500000};
+    struct client *c = *state;
+    enum { LEN = 1000000 };
+    uint8_t *data = pattern(LEN), *frame = malloc(LEN + 64);
+    struct cl_answer a;
+
+    for (uint32_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        struct pv_enc e = {.p = frame, .cap = LEN + 64};
+
+        pv_enc_begin(&e, PV_MSG_WDATA);
+        pv_enc_u32(&e, i);
+        pv_enc_bytes(&e, data, LEN);
+        size_t n = pv_enc_end(&e);
+
+        cl_write_begin(c, i, 0600, in_dir("pieces"));
+        for (size_t at = 0, k; at < n; at += k) {
+            /* Little ones only where the frame begins and where it ends. */
+            k = pieces[i] >= 4095 || at < 100 || at > n - 100 ? pieces[i] : n - 50 - at;
+            k = k < n - at ? k : n - at;
+            cl_send_raw(c, frame + at, k);
+            if (k > 1)
+                usleep(1000);
+        }
+        cl_data(c, PV_MSG_WDATA, i, "end", 3);
+        cl_data(c, PV_MSG_WDATA, i, "", 0);
+        answer(c, i, &a);
+        assert_int_equal(a.type, PV_MSG_OK);
+        assert_int_equal(a.value, LEN + 3);
+        cl_answer_free(&a);
+        assert_int_equal(truncate(in_dir("pieces"), LEN), 0);
+        expect_file(in_dir("pieces"), data, LEN);
+    }
+    free(frame);
+    free(data);
+}
+
+/* A frame that never comes to its end: the file holds whole pages of it, and the session ends. */
+static void test_write_cut_off(void **state)
+{
+    struct client *c = *state;
+    uint8_t *data = pattern(PV_CHUNK);
+    uint8_t head[PV_FRAME_HEADER + 8];
+    struct pv_enc e = {.p = head, .cap = sizeof(head)};
+
+    cl_write_begin(c, 1, 0600, in_dir("cut"));
+    pv_enc_begin(&e, PV_MSG_WDATA);
+    pv_enc_u32(&e, 1);
+    pv_enc_u32(&e, PV_CHUNK);
+    pv_frame_put_header(head, PV_MSG_WDATA, 8 + PV_CHUNK);
+    cl_send_raw(c, head, sizeof(head));
+    cl_send_raw(c, data, 200000);
+    shutdown(c->fd, SHUT_WR);
+    while (cl_recv(c, CL_SOON) == 1)
+        ;
+    assert_int_equal(cl_stop(c), 0);
+    assert_true(cl_start(c, cl_agent));
+    expect_file(in_dir("cut"), data, 200000 / 4096 * 4096);
+    free(data);
+}
+
+/* No room for the rest: its error comes, what did fit stays, and the next request works. */
+static void test_write_limit(void **state)
+{
+    struct client *c = *state;
+    struct rlimit limit = {.rlim_cur = 300000, .rlim_max = 300000};
+    uint8_t *data = pattern(2000000);
+    struct cl_answer a;
+
+    assert_int_equal(prlimit(c->pid, RLIMIT_FSIZE, &limit, NULL), 0);
+    write_file(c, 1, 0600, in_dir("limit"), data, 2000000, &a);
+    assert_int_equal(a.type, PV_MSG_ERROR);
+    assert_int_equal(a.errnum, EFBIG);
+    assert_non_null(strstr(a.text, "write '"));
+    cl_answer_free(&a);
+    expect_file(in_dir("limit"), data, 300000);
+    write_file(c, 2, 0600, in_dir("limit"), data, 100000, &a);
+    assert_int_equal(a.type, PV_MSG_OK);
+    cl_answer_free(&a);
+    expect_file(in_dir("limit"), data, 100000);
+    free(data);
+}
+
+/* Cut while it is read, and grown: what was read then, to the end that it has then. */
+static void test_read_changing(void **state)
+{
+    struct client *c = *state;
+    enum { LEN = 8 << 20 };
+    uint8_t *data = pattern(LEN);
+    struct cl_answer a;
+
+    write_file(c, 1, 0600, in_dir("changing"), data, LEN, &a);
+    cl_answer_free(&a);
+    cl_path(c, PV_MSG_READ_FILE, 2, in_dir("changing"));
+    usleep(200000); /* nobody takes up what it sends: it stops */
+    assert_int_equal(truncate(in_dir("changing"), 10000), 0);
+    answer(c, 2, &a);
+    assert_int_equal(a.type, PV_MSG_OK);
+    assert_int_equal(a.value, a.data[0].n);
+    assert_in_range(a.data[0].n, 10000, LEN - 1);
+    assert_memory_equal(a.data[0].p, data, a.data[0].n);
+    cl_answer_free(&a);
+
+    assert_int_equal(truncate(in_dir("changing"), 4 << 20), 0); /* all but 10000 bytes are a hole */
+    cl_path(c, PV_MSG_READ_FILE, 3, in_dir("changing"));
+    usleep(200000);
+    int fd = open(in_dir("changing"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, "more", 4), 4);
+    close(fd);
+    answer(c, 3, &a);
+    assert_int_equal(a.data[0].n, (4 << 20) + 4);
+    assert_memory_equal(a.data[0].p, data, 10000);
+    assert_int_equal(a.data[0].p[10000] | a.data[0].p[(4 << 20) - 1], 0);
+    assert_memory_equal(a.data[0].p + (4 << 20), "more", 4);
+    cl_answer_free(&a);
+    free(data);
 }
 
 /* ---- nonsense ---- */
@@ -359,8 +505,10 @@ static void test_deaf_host(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(test_round_trip),  T(test_modes),        T(test_special), T(test_errors),  T(test_write_cancel),
-        T(test_bad_headers), T(test_bad_payloads), T(test_pieces),  T(test_garbage), T(test_deaf_host),
+        T(test_round_trip),    T(test_modes),        T(test_special),       T(test_errors),
+        T(test_write_cancel),  T(test_write_pieces), T(test_write_cut_off), T(test_write_limit),
+        T(test_read_changing), T(test_bad_headers),  T(test_bad_payloads),  T(test_pieces),
+        T(test_garbage),       T(test_deaf_host),
     };
     char cmd[128];
 

@@ -284,12 +284,64 @@ static size_t answer_size(unsigned type, uint32_t n)
     return type == PV_MSG_PING ? n : type == PV_MSG_SYSCALL ? PV_FRAME_MAX : 0;
 }
 
+static void consume(struct ag_session *s, size_t n)
+{
+    s->in_head += n;
+    if (s->in_head == s->in_tail)
+        s->in_head = s->in_tail = 0;
+}
+
+/*
+ * Large data for a file needs not wait for its frame to be whole: what is there already is written, and the
+ * frame's beginning forgotten.
+ */
+static void begin_rest(struct ag_session *s)
+{
+    struct pv_dec d = {.p = s->in + s->in_head, .n = s->in_tail - s->in_head};
+    unsigned type;
+    uint32_t n, id, len;
+
+    if (s->dead || s->req != AG_WRITE || d.n < AG_DATA_HEAD || !pv_frame_header(d.p, &type, &n) ||
+        type != PV_MSG_WDATA || !ag_write_pieces(s))
+        return;
+    d.p += PV_FRAME_HEADER;
+    id = pv_dec_u32(&d);
+    len = pv_dec_u32(&d);
+    if (id != s->id || n < AG_DATA_HEAD - PV_FRAME_HEADER || len != n - (AG_DATA_HEAD - PV_FRAME_HEADER))
+        return;
+    consume(s, AG_DATA_HEAD);
+    s->rest = len;
+}
+
+/* False when more must come first. */
+static bool work_rest(struct ag_session *s)
+{
+    size_t n = s->in_tail - s->in_head;
+    bool last = n >= s->rest;
+
+    if (last)
+        n = s->rest;
+    if (s->req == AG_WRITE)
+        n = ag_write_some(s, s->in + s->in_head, n, last);
+    s->rest -= (uint32_t)n;
+    consume(s, n);
+    return s->rest == 0;
+}
+
 static enum stall work_input(struct ag_session *s)
 {
     unsigned type;
     uint32_t n;
 
-    while (!s->dead && frame_at(s, 0, &type, &n)) {
+    while (!s->dead) {
+        if (s->rest && !work_rest(s))
+            break;
+        if (!frame_at(s, 0, &type, &n)) {
+            begin_rest(s);
+            if (!s->rest)
+                break;
+            continue;
+        }
         uint8_t *payload = s->in + s->in_head + PV_FRAME_HEADER;
 
         /* Answers must find room: a host that does not read is not worked for. */
@@ -308,9 +360,7 @@ static enum stall work_input(struct ag_session *s)
             continue; /* cancelled: the frame at the head is stale now */
         }
         s->head_done = 0;
-        s->in_head += PV_FRAME_HEADER + n;
-        if (s->in_head == s->in_tail)
-            s->in_head = s->in_tail = 0;
+        consume(s, PV_FRAME_HEADER + n);
     }
     return STALL_NONE;
 }
@@ -327,7 +377,15 @@ static void receive(struct ag_session *s)
         s->in_tail -= s->in_head;
         s->in_head = 0;
     }
-    ssize_t n = recv(s->fd, s->in + s->in_tail, sizeof(s->in) - s->in_tail, MSG_DONTWAIT);
+    size_t room = sizeof(s->in) - s->in_tail;
+
+    if (s->rest && s->in_tail - s->in_head < 4096) {
+        memmove(s->in, s->in + s->in_head, s->in_tail - s->in_head);
+        s->in_tail -= s->in_head;
+        s->in_head = 0;
+        room = AG_IN_SOME;
+    }
+    ssize_t n = recv(s->fd, s->in + s->in_tail, room, MSG_DONTWAIT);
 
     if (n > 0)
         s->in_tail += (size_t)n;

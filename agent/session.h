@@ -42,7 +42,9 @@ void ag_world_follow(struct ag_world *w);
 void ag_ignore_signals(bool ignore);
 
 enum {
+    AG_DATA_HEAD = PV_FRAME_HEADER + 8, /* what goes before the bytes of a frame {id, bytes} */
     AG_IN_CAP = PV_FRAME_HEADER + PV_FRAME_MAX + 64 * 1024,
+    AG_IN_SOME = 256 * 1024,  /* received at once of what goes to a file: stays in the CPU's cache */
     AG_REPLY_MAX = 16 * 1024, /* room that an answer without data may need */
     /*
      * Linux puts what one send() gives to a vsock into one packet of up to 64 KiB, in one piece of memory
@@ -114,6 +116,7 @@ struct ag_file {
     int fd;
     uint32_t mode;
     bool regular, fifo;
+    enum { AG_UNKNOWN, AG_PIECES, AG_WHOLE } how; /* WRITE: may a WDATA be written in pieces? */
     uint64_t bytes;
     char path[PV_PATH_MAX];
 };
@@ -129,6 +132,7 @@ struct ag_session {
     enum ag_req req;
     uint32_t id;      /* of the request being worked on */
     size_t head_done; /* data bytes of the frame at the head that are written already */
+    uint32_t rest;    /* bytes at the head that belong to a WDATA frame whose beginning is gone already */
     struct ag_exec exec;
     struct ag_file file;
     struct ag_tree tree;
@@ -271,6 +275,10 @@ void ag_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d);
 void ag_read_more(struct ag_session *s);
 void ag_write_start(struct ag_session *s, uint32_t id, struct pv_dec *d);
 enum ag_step ag_write_data(struct ag_session *s, const uint8_t *data, size_t n);
+/* Whether the bytes of a WDATA frame may go to the file before it is whole. */
+bool ag_write_pieces(struct ag_session *s);
+/* Some of a WDATA frame's bytes; takes what makes whole pages unless they are the last ones: how many. */
+size_t ag_write_some(struct ag_session *s, const uint8_t *data, size_t n, bool last);
 
 /* ---- resume.c ---- */
 void ag_resume(struct ag_session *s, uint32_t id, struct pv_dec *d);
