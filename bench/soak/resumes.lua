@@ -32,8 +32,11 @@ end
 -- Of this process, of the runner, and of the files that both have made.
 local function size()
     collectgarbage()
+    collectgarbage() -- what had a finalizer
+    local own = collectgarbage("count") // 1 -- what this test has collected: times, random bytes
     return {
-        kib = status("self", "VmRSS"),
+        kib = status("self", "VmRSS") - own,
+        own = own,
         runner_kib = status(status("self", "PPid"), "VmRSS"),
         fds = tonumber(read("ls /proc/$PPID/fd | wc -l")),
         open = read("ls -l /proc/$PPID/fd | sed 's/.* -> //; s/[0-9][0-9]*/N/' | sort | uniq -c"),
@@ -70,8 +73,8 @@ test("resumes", function()
         :format(N, median * 1e3, p99 * 1e3, p99 / median, took[N] * 1e3, off * 1e3))
     for _, what in ipairs({ { early[1], early[2] }, { N, last } }) do
         local s = what[2]
-        print(("after %4d: RSS %d KiB (runner %d KiB), %d descriptors, %d console logs, %d other files")
-            :format(what[1], s.kib, s.runner_kib, s.fds, s.logs, s.files))
+        print(("after %4d: RSS %d KiB beside %d KiB of the test's own (runner %d KiB), %d descriptors, %d console logs, %d other files")
+            :format(what[1], s.kib, s.own, s.runner_kib, s.fds, s.logs, s.files))
     end
     assert(p99 <= 3 * median, "the slowest hundredth takes more than 3 times the median")
     if early[2].fds ~= last.fds then print("descriptors then:\n" .. early[2].open .. "now:\n" .. last.open) end
