@@ -19,6 +19,8 @@
 
 /* Of preparing one: then it is given up. */
 #define LIMIT (30 * PV_NSEC_PER_SEC)
+/* The first call to the VM that was handed out just now goes before: two CPUs may be two halves of one. */
+#define PAUSE (15 * PV_NSEC_PER_MSEC)
 #define COMMAND_LIMIT (5 * PV_NSEC_PER_SEC)
 
 enum { AT_MOST = 4 };
@@ -138,11 +140,18 @@ static void run_command(struct standby *b)
     pv_exec_result_fini(&r);
 }
 
+static bool is_wanted(void *arg)
+{
+    return ((struct standby *)arg)->wanted;
+}
+
 static int make(struct standby *b, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(LIMIT);
     struct pv_guest *g = b->g;
 
+    if (pv_loop_run(b->all->env->loop, is_wanted, b, pv_deadline(PAUSE), err) < 0)
+        return -1;
     if (pv_guest_take(g, b->s->machine->memory, b->s->machine->cpus, NULL, err) < 0 ||
         pv_resume_start(g, b->s, err) < 0)
         return -1;
