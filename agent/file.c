@@ -123,30 +123,45 @@ static void write_finish(struct ag_session *s)
     ag_request_end(s);
 }
 
+/* Writes all of it: how much was taken; *e: 0, EAGAIN (it takes no more now), or what went wrong. */
+static size_t put(struct ag_file *f, const uint8_t *data, size_t n, int *e)
+{
+    size_t done = 0;
+
+    *e = 0;
+    while (done < n && !*e) {
+        ssize_t r = write(f->fd, data + done, n - done);
+
+        if (r > 0)
+            done += (size_t)r;
+        else if (r == 0)
+            *e = EIO;
+        else if (errno != EINTR)
+            *e = errno;
+    }
+    f->bytes += done;
+    return done;
+}
+
+static void write_failed(struct ag_session *s, int e)
+{
+    ag_reply_error(s, s->id, e, "write '%s'", s->file.path);
+    ag_request_end(s);
+}
+
 enum ag_step ag_write_data(struct ag_session *s, const uint8_t *data, size_t n)
 {
-    struct ag_file *f = &s->file;
+    int e;
 
     if (n == 0) {
         write_finish(s);
         return AG_DONE;
     }
-    while (s->head_done < n) {
-        ssize_t r = write(f->fd, data + s->head_done, n - s->head_done);
-
-        if (r > 0) {
-            s->head_done += (size_t)r;
-            f->bytes += (uint64_t)r;
-            continue;
-        }
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0 && errno == EAGAIN)
-            return AG_WAIT;
-        ag_reply_error(s, s->id, r < 0 ? errno : EIO, "write '%s'", f->path);
-        ag_request_end(s);
-        break;
-    }
+    s->head_done += put(&s->file, data + s->head_done, n - s->head_done, &e);
+    if (e == EAGAIN)
+        return AG_WAIT;
+    if (e)
+        write_failed(s, e);
     return AG_DONE;
 }
 
@@ -177,26 +192,16 @@ bool ag_write_pieces(struct ag_session *s)
 size_t ag_write_some(struct ag_session *s, const uint8_t *data, size_t n, bool last)
 {
     struct ag_file *f = &s->file;
-    size_t done = 0;
+    size_t done;
+    int e;
 
     if (!last) { /* a page that is cut would be looked for twice */
         size_t over = (f->bytes + n) % 4096;
 
         n = over < n ? n - over : 0;
     }
-    while (done < n) {
-        ssize_t r = write(f->fd, data + done, n - done);
-
-        if (r > 0) {
-            done += (size_t)r;
-            f->bytes += (uint64_t)r;
-            continue;
-        }
-        if (r < 0 && errno == EINTR)
-            continue;
-        ag_reply_error(s, s->id, r < 0 ? errno : EIO, "write '%s'", f->path);
-        ag_request_end(s);
-        break;
-    }
+    done = put(f, data, n, &e);
+    if (e)
+        write_failed(s, e);
     return done;
 }

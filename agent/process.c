@@ -126,10 +126,9 @@ static unsigned join_ending(void)
     return left;
 }
 
-/* Called with the lock held; in the child it still is. */
+/* Called with the lock held, after join_ending; in the child it still is. */
 static pid_t raw_fork(unsigned long flags, pid_t *parent_tid)
 {
-    join_ending();
     return (pid_t)syscall(SYS_clone, flags, 0, parent_tid, 0, 0);
 }
 
@@ -153,8 +152,7 @@ pid_t ag_fork_keeper(struct ag_session *s, bool unnumbered)
         if (s->keepers[i] && wait4(s->keepers[i], NULL, WNOHANG | __WALL, NULL) != 0)
             s->keepers[i] = 0;
     pthread_mutex_lock(&lock);
-    if (unnumbered)
-        join_ending();
+    join_ending();
     pid_t pid = unnumbered ? ag_fork_unnumbered(0) : raw_fork(0, NULL);
 
     if (pid == 0)
@@ -254,6 +252,7 @@ static void answer_worker(struct ag_session *s, uint32_t id, uint32_t port, pid_
 static pid_t spawn_fork(struct ag_session *s, int listen_fd, struct ag_slot *slot)
 {
     pthread_mutex_lock(&lock);
+    join_ending();
     pid_t pid = raw_fork(CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD, &slot->pid);
 
     if (pid == 0)

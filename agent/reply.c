@@ -93,23 +93,21 @@ bool ag_data_room(const struct ag_session *s)
 
 ssize_t ag_pump(struct ag_session *s, unsigned type, int fd, int64_t at, size_t max)
 {
-    enum { HEAD = PV_FRAME_HEADER + 8 };
-
-    if (max > AG_BURST - HEAD) /* a frame is a burst */
-        max = AG_BURST - HEAD;
-    uint8_t *p = out_room(s, HEAD + max);
-    ssize_t n = !p ? 0 : at < 0 ? read(fd, p + HEAD, max) : pread(fd, p + HEAD, max, at);
+    if (max > AG_BURST - AG_DATA_HEAD) /* a frame is a burst */
+        max = AG_BURST - AG_DATA_HEAD;
+    uint8_t *p = out_room(s, AG_DATA_HEAD + max);
+    ssize_t n = !p ? 0 : at < 0 ? read(fd, p + AG_DATA_HEAD, max) : pread(fd, p + AG_DATA_HEAD, max, at);
 
     if (n <= 0)
         return n;
     /* The bytes are in place already: only what goes before them is encoded. */
-    struct pv_enc e = {.p = p, .cap = HEAD};
+    struct pv_enc e = {.p = p, .cap = AG_DATA_HEAD};
 
     pv_enc_begin(&e, type);
     pv_enc_u32(&e, s->id);
     pv_enc_u32(&e, (uint32_t)n);
-    pv_frame_put_header(p, type, (uint32_t)(HEAD - PV_FRAME_HEADER) + (uint32_t)n);
-    s->out_tail += HEAD + (size_t)n;
+    pv_frame_put_header(p, type, (uint32_t)(AG_DATA_HEAD - PV_FRAME_HEADER) + (uint32_t)n);
+    s->out_tail += AG_DATA_HEAD + (size_t)n;
     return n;
 }
 
