@@ -289,7 +289,7 @@ void bench_api(const struct pv_guest_env *env, const struct pv_profile *p)
     struct pv_boot_opts o = {.files = &file, .n_files = 1};
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = pv_guest_new(env, p);
-    struct raw echo = {.loop = env->loop}, sink = echo, source = echo;
+    struct raw echo = {.loop = env->host.loop}, sink = echo, source = echo;
     struct pv_exec x = {0};
     struct pv_job job;
     static double raw[200];

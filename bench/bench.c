@@ -302,7 +302,7 @@ int main(int argc, char **argv)
     struct pv_err err = PV_ERR_INIT;
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
-    struct pv_guest_env env = {.loop = pv_loop_new(&err), .accel = PV_ACCEL_AUTO, .phase = phase};
+    struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = phase}};
     bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
          want_resume = false;
     size_t runs = 15;
@@ -325,7 +325,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (!p || !env.loop)
+    if (!p || !env.host.loop)
         must(-1, &err);
     signal(SIGPIPE, SIG_IGN);
     pv_log_init();
@@ -339,7 +339,7 @@ int main(int argc, char **argv)
         bench_resume(&env, p);
     if (all || want_cache)
         bench_cache();
-    pv_loop_free(env.loop);
+    pv_loop_free(env.host.loop);
     pv_config_free(config);
     return 0;
 }

@@ -339,7 +339,7 @@ static void bench_memory(const struct pv_guest_env *env, struct pv_snapshot *s)
 /* ---- with the next one standing by ---- */
 
 struct standing {
-    struct pv_standbys *all;
+    struct pv_standby_pool *all;
     const struct pv_snapshot *s;
 };
 
@@ -358,14 +358,15 @@ static void bench_standby(const struct pv_guest_env *env, struct pv_snapshot *s,
     struct standing st = {.s = s};
     struct pv_err err = PV_ERR_INIT;
 
-    with.standbys = st.all = pv_standbys_new(&with);
+    with.standby_pool = st.all = pv_standby_pool_new(&with);
     for (int i = 0; i < RUNS; i++) {
         struct pv_guest *g;
         int64_t start;
 
         if (!pv_standby_name(st.all, s))
             pv_standby_prepare(st.all, s);
-        must(pv_loop_run(env->loop, stands_by, &st, pv_deadline(20 * PV_NSEC_PER_SEC), &err) ? -1 : 0, &err);
+        must(pv_loop_run(env->host.loop, stands_by, &st, pv_deadline(20 * PV_NSEC_PER_SEC), &err) ? -1 : 0,
+             &err);
         start = pv_now();
         g = resume(&with, s);
         met[i] = ms_since(start);
@@ -381,7 +382,7 @@ static void bench_standby(const struct pv_guest_env *env, struct pv_snapshot *s,
         busy[i] = ms_since(start);
         pv_guest_free(g);
     }
-    pv_standbys_free(st.all);
+    pv_standby_pool_free(st.all);
     printf("  the same with the next one standing by                    median %7.1f ms, agent met %.1f ms\n",
            quantile(ours, RUNS, 0.5), quantile(met, RUNS, 0.5));
     printf("    boot to resume (goal: at least 15)                             %7.1f\n",

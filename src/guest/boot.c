@@ -115,7 +115,7 @@ static int check_opts(const struct boot *b, struct pv_err *err)
 static int step_accel(struct boot *b, struct pv_err *err)
 {
     const struct pv_guest_env *env = b->g->env;
-    enum pv_accel want = env->accel != PV_ACCEL_AUTO ? env->accel : b->g->profile->accel;
+    enum pv_accel want = env->host.accel != PV_ACCEL_AUTO ? env->host.accel : b->g->profile->accel;
     static bool told;
     struct pv_accel_probe probe;
 
@@ -127,17 +127,17 @@ static int step_accel(struct boot *b, struct pv_err *err)
             err, PV_E_MISSING, "accel = kvm was asked for, but: %.*s",
             (int)(strstr(probe.why, ": software") ? strstr(probe.why, ": software") - probe.why : 255),
             probe.why);
-    if (want == PV_ACCEL_AUTO && !probe.kvm && !told && env->notice) {
+    if (want == PV_ACCEL_AUTO && !probe.kvm && !told && env->observer.notice) {
         told = true;
-        env->notice(probe.why, env->arg);
+        env->observer.notice(probe.why, env->observer.arg);
     }
     return 0;
 }
 
 static void reads(const struct boot *b, const char *path)
 {
-    if (path && b->g->env->reads)
-        b->g->env->reads(path, b->g->env->arg);
+    if (path && b->g->env->observer.reads)
+        b->g->env->observer.reads(path, b->g->env->observer.arg);
 }
 
 static int step_kernel(struct boot *b, struct pv_err *err)
@@ -279,12 +279,12 @@ static bool wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
 {
     enum pv_transport t = o->transport ? o->transport : g->profile->transport;
 
-    return (t ? t : g->env->auto_transport) == PV_TRANSPORT_SERIAL;
+    return (t ? t : g->env->host.auto_transport) == PV_TRANSPORT_SERIAL;
 }
 
 static int make_channel(struct boot *b, struct pv_err *err)
 {
-    struct pv_loop *loop = b->g->env->loop;
+    struct pv_loop *loop = b->g->env->host.loop;
     const char *why = NULL;
 
     if (b->serial) {
@@ -420,8 +420,8 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     b.deadline = pv_guest_deadline(g, timeout);
     pv_guest_set_state(g, PV_GUEST_BOOTING);
     for (size_t i = 0; r == 0 && i < PV_ARRAY_LEN(steps); i++) {
-        if (g->env->phase)
-            g->env->phase(g->name, steps[i].what, g->env->arg);
+        if (g->env->observer.phase)
+            g->env->observer.phase(g->name, steps[i].what, g->env->observer.arg);
         r = steps[i].fn(&b, err);
         pv_debug(g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
     }

@@ -106,13 +106,13 @@ static void tell_fresh_process(const struct pv_guest *g)
     cleanup_free char *line = NULL;
 
     if (!g->session || g->session->state != PV_SESSION_BROKEN || g->session->err.cls != PV_E_GUEST_DIED ||
-        !g->session->agent_pid || !g->env->notice)
+        !g->session->agent_pid || !g->env->observer.notice)
         return;
     line = pv_xasprintf("the agent process of %s (pid %" PRIu32
                         ") went away between two calls; a fresh one goes "
                         "on, without the descriptors and credentials of the old one",
                         g->name, g->session->agent_pid);
-    g->env->notice(line, g->env->arg);
+    g->env->observer.notice(line, g->env->observer.arg);
 }
 
 int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
@@ -174,8 +174,8 @@ int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, cons
 {
     int r;
 
-    if (g->env->phase)
-        g->env->phase(pv_guest_root(g)->name, what, g->env->arg);
+    if (g->env->observer.phase)
+        g->env->observer.phase(pv_guest_root(g)->name, what, g->env->observer.arg);
     if (c->open)
         c->s->next_chunk = on_next;
     if (pv_session_send(c->s, e, err) < 0) {

@@ -370,7 +370,7 @@ static void a_process_that_went_away_is_told(void **state)
 
     (void)state;
     notices = 0;
-    env.notice = count_notice;
+    env.observer.notice = count_notice;
     g->env = &env;
     pings(g);
     assert_int_equal(pv_guest_wait(g, broken, g, pv_deadline(PING_LIMIT), NULL), 0);

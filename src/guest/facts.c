@@ -59,7 +59,7 @@ static void add_string(struct pv_buf *out, const char *name, const char *value)
 
 void pv_guest_describe(const struct pv_guest_env *env, const struct pv_profile *p, struct pv_buf *out)
 {
-    enum pv_accel want = env->accel != PV_ACCEL_AUTO ? env->accel : p->accel;
+    enum pv_accel want = env->host.accel != PV_ACCEL_AUTO ? env->host.accel : p->accel;
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);

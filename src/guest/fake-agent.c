@@ -164,7 +164,7 @@ static struct pv_stream *fake_connect(struct pv_vsock *v, unsigned port, struct 
         fake.pids[fake.used++] = pid;
     }
     close(sp[1]);
-    return pv_stream_take_fd(fake.env.loop, sp[0], false, err);
+    return pv_stream_take_fd(fake.env.host.loop, sp[0], false, err);
 }
 
 static bool fake_ready(struct pv_vsock *v)
@@ -226,12 +226,12 @@ struct pv_guest *fake_new(const fake_script *scripts, size_t n)
     for (size_t i = 0; i < n; i++)
         fake.scripts[i] = scripts[i];
     fake.n = n;
-    fake.env.loop = pv_loop_new(NULL);
+    fake.env.host.loop = pv_loop_new(NULL);
     fake.profile.name = (char *)"fake";
     fake.vsock = (struct pv_vsock){.ops = &ops, .cid = 3, .qemu_fd = -1, .kind = "vhost-vsock"};
     g = pv_guest_new(&fake.env, &fake.profile);
     g->vsock = &fake.vsock;
-    g->vm = start_vm(fake.env.loop);
+    g->vm = start_vm(fake.env.host.loop);
     pv_guest_set_state(g, PV_GUEST_BOOTING);
     pv_guest_set_state(g, PV_GUEST_RUNNING);
     return g;
@@ -246,6 +246,6 @@ void fake_free(struct pv_guest *g)
         assert_int_equal(waitpid(fake.pids[i], &status, 0), fake.pids[i]);
         bad |= status;
     }
-    pv_loop_free(fake.env.loop);
+    pv_loop_free(fake.env.host.loop);
     assert_int_equal(bad, 0);
 }

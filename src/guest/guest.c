@@ -50,8 +50,8 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     assert(legal[g->state] & 1U << to);
     pv_debug(g->name, "%s -> %s", state_names[g->state], state_names[to]);
     g->state = to;
-    if (!g->parent && g->env->state)
-        g->env->state(g->name, to, g->env->arg);
+    if (!g->parent && g->env->observer.state)
+        g->env->observer.state(g->name, to, g->env->observer.arg);
 }
 
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
@@ -147,9 +147,9 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
 
 int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby, struct pv_err *err)
 {
-    if (g->taken || !g->env->take)
+    if (g->taken || !g->env->pool.acquire)
         return 0;
-    if (g->env->take(g->name, memory, cpus, standby, g->env->arg, err) < 0)
+    if (g->env->pool.acquire(g->name, memory, cpus, standby, g->env->pool.arg, err) < 0)
         return -1;
     g->taken = true;
     return 0;
@@ -162,19 +162,19 @@ static void make_log(struct pv_guest *g)
 
     free(g->log_path);
     g->log_path = NULL;
-    if (!g->env->log_dir)
+    if (!g->env->host.log_dir)
         return;
     if (g->generation)
-        g->log_path =
-            pv_xasprintf("%s/%.*s-%s.%u.log", g->env->log_dir, n, g->name, g->profile->name, g->generation);
+        g->log_path = pv_xasprintf("%s/%.*s-%s.%u.log", g->env->host.log_dir, n, g->name, g->profile->name,
+                                   g->generation);
     else
-        g->log_path = pv_xasprintf("%s/%.*s-%s.log", g->env->log_dir, n, g->name, g->profile->name);
+        g->log_path = pv_xasprintf("%s/%.*s-%s.log", g->env->host.log_dir, n, g->name, g->profile->name);
 }
 
 int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err)
 {
     make_log(g);
-    g->vm = pv_vm_start(g->env->loop, spec, g->log_path, NULL, NULL, err);
+    g->vm = pv_vm_start(g->env->host.loop, spec, g->log_path, NULL, NULL, err);
     pv_close(&g->vsock->qemu_fd);
     if (!g->vm)
         return -1;
@@ -218,8 +218,8 @@ void pv_guest_teardown(struct pv_guest *g)
     g->vsock = NULL;
     pv_guest_plug_end(g);
     g->graced = false;
-    if (g->taken && g->env->give)
-        g->env->give(g->name, g->env->arg);
+    if (g->taken && g->env->pool.release)
+        g->env->pool.release(g->name, g->env->pool.arg);
     g->taken = false;
 }
 
@@ -246,19 +246,19 @@ static void on_finding(const struct pv_finding *finding, void *arg)
 {
     const struct pv_guest *g = arg;
 
-    g->env->finding(g, finding, g->env->arg);
+    g->env->observer.finding(g, finding, g->env->observer.arg);
 }
 
 void pv_guest_watch_findings(struct pv_guest *g)
 {
-    if (g->env->finding)
+    if (g->env->observer.finding)
         pv_vm_on_finding(g->vm, on_finding, g);
 }
 
 void pv_guest_moved(struct pv_guest *g)
 {
     make_log(g);
-    pv_vm_on_finding(g->vm, g->env->finding ? on_finding : NULL, g);
+    pv_vm_on_finding(g->vm, g->env->observer.finding ? on_finding : NULL, g);
     g->session->alive_arg = g;
 }
 
@@ -317,7 +317,7 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
 {
     struct pv_guest *root = pv_guest_root(g);
     struct wait_arg w = {root, done, arg};
-    int r = pv_loop_run(g->env->loop, done_or_dead, &w, deadline, err);
+    int r = pv_loop_run(g->env->host.loop, done_or_dead, &w, deadline, err);
 
     if (r < 0)
         return -1;
@@ -326,7 +326,8 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
         bool port = pv_is_serial(root->vsock) && !pv_guest_panic_suspected(root);
 
         root->graced = true;
-        if (pv_loop_run(g->env->loop, is_ended, root, pv_deadline(port ? PORT_GRACE : DEATH_GRACE), err) < 0)
+        if (pv_loop_run(g->env->host.loop, is_ended, root, pv_deadline(port ? PORT_GRACE : DEATH_GRACE),
+                        err) < 0)
             return -1;
     }
     if (notice_death(root)) {
@@ -359,7 +360,7 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
     struct pv_guest *root = pv_guest_root(g);
 
     /* A death that nobody waited for yet: let the loop see what has come. */
-    if (root->state == PV_GUEST_RUNNING && pv_loop_run(g->env->loop, NULL, NULL, pv_now(), err) >= 0)
+    if (root->state == PV_GUEST_RUNNING && pv_loop_run(g->env->host.loop, NULL, NULL, pv_now(), err) >= 0)
         notice_death(root);
     if (root != g && root->generation != g->generation && g->state == PV_GUEST_RUNNING)
         pv_guest_kill(g); /* it was in the machine that its VM was before it was restored */
@@ -439,7 +440,7 @@ static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err
     if (!stream)
         return -1;
     pv_session_free(g->session);
-    g->session = pv_session_new(g->env->loop, stream);
+    g->session = pv_session_new(g->env->host.loop, stream);
     g->session->alive = alive;
     g->session->alive_arg = g;
     r = pv_guest_wait(g, session_settled, g, attempt < deadline ? attempt : deadline, err);
@@ -507,19 +508,19 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
         return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name, state_names[g->state]);
     if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
         return 0;
-    if (g->env->phase)
-        g->env->phase(g->name, "shutting down", g->env->arg);
+    if (g->env->observer.phase)
+        g->env->observer.phase(g->name, "shutting down", g->env->observer.arg);
     g->stopping = true;
     /* An agent that does not answer is no reason to fail: the machine goes down either way. */
     if (pv_guest_ask_shutdown(g, deadline, &asked) < 0)
         pv_debug(g->name, "shutdown: %s", asked.text);
-    if (pv_loop_run(g->env->loop, is_ended, g, deadline, err) < 0)
+    if (pv_loop_run(g->env->host.loop, is_ended, g, deadline, err) < 0)
         return -1;
-    if (!vm_ended(g) && g->env->notice && deadline != g->env->until) {
+    if (!vm_ended(g) && g->env->observer.notice && deadline != g->env->until) {
         cleanup_free char *line =
             pv_xasprintf("%s did not power off within %.3g s and was killed", g->name, (double)limit / 1e9);
 
-        g->env->notice(line, g->env->arg);
+        g->env->observer.notice(line, g->env->observer.arg);
     }
     panicked = pv_guest_panic_suspected(g);
     if (g->state == PV_GUEST_RUNNING)

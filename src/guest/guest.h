@@ -12,68 +12,11 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "guest/env.h"
 #include "util/mem.h"
-#include "vm/findings.h" /* what env->finding is told */
 
 struct pv_err;
-struct pv_loop;
 struct pv_guest;
-struct pv_standbys;
-
-enum pv_guest_state {
-    PV_GUEST_CREATED,
-    PV_GUEST_BOOTING,
-    PV_GUEST_RUNNING,
-    PV_GUEST_DEAD,
-    PV_GUEST_SHUT_DOWN,
-    PV_GUEST_KILLED
-};
-
-/* "not booted", "booting", "running", "dead", "shut down", "killed" */
-const char *pv_guest_state_name(enum pv_guest_state s);
-
-/* What all guests of this process share. */
-struct pv_guest_env {
-    struct pv_loop *loop;
-    enum pv_accel accel;              /* --accel; auto: the profile decides */
-    enum pv_transport auto_transport; /* what auto means in profile and boot call: auto is vsock */
-    const char *log_dir;              /* console logs go here as vm1-PROFILE.log ...; NULL: none are kept */
-    void (*notice)(const char *line,
-                   void *arg); /* one line for the user, once ("no KVM: ..."); may be NULL */
-    /* A console log was begun, or what the guest is doing changed; for the runner. May be NULL. */
-    void (*phase)(const char *vm, const char *what, void *arg);
-    /* The kernel of a guest complains (vm/findings.h); called from the loop. May be NULL. */
-    void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
-    /*
-     * Memory (bytes) and CPUs for a VM: blocks (runs the loop) until they are there.  0, or -1 with *err
-     * (class usage: more than could ever be had).  standby: NULL, or the name of a VM that stands by and is
-     * to be this one.  give returns what was taken for that VM.  NULL: no limit.
-     */
-    int (*take)(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
-                struct pv_err *err);
-    void (*give)(const char *vm, void *arg);
-    /*
-     * The same for a VM that nobody has asked for yet (standby.h): at once, or not at all.  Its process, once
-     * it is known, may be killed at any time to have that back.  NULL: no limit.
-     */
-    int (*stand_by)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
-    void (*stand_by_process)(const char *vm, int pidfd, void *arg);
-    /* It is about to be a VM, whose memory and CPUs are taken: 0, and it will not be killed any more; or -1.
-     */
-    int (*stand_by_claim)(const char *vm, void *arg, struct pv_err *err);
-    struct pv_standbys *standbys; /* NULL: no VM is made before it is asked for */
-    /* A boot is about to read this file of the host, or this directory with all that is in it. May be NULL.
-     */
-    void (*reads)(const char *path, void *arg);
-    /* A VM (no worker) has come to a state; for the runner. May be NULL. */
-    void (*state)(const char *vm, enum pv_guest_state state, void *arg);
-    void *arg;
-    /*
-     * Absolute: calls and boots give up then (class timeout), and new ones are refused; 0: no limit.  May be
-     * changed between calls.  Waiting for memory and CPUs does not count.
-     */
-    int64_t until;
-};
 
 struct pv_guest_disk {
     char *path;
@@ -124,7 +67,7 @@ void pv_guest_free(struct pv_guest *g);
 enum pv_guest_state pv_guest_state(const struct pv_guest *g);
 const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
 const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */
-/* Tells env->finding of what is on the console by now, unfinished reports too.  Does not wait. */
+/* Tells env->observer.finding of what is on the console by now, unfinished reports too.  Does not wait. */
 void pv_guest_settle_findings(struct pv_guest *g);
 /* True when it is dead because its kernel panicked. */
 bool pv_guest_panicked(const struct pv_guest *g);
@@ -134,7 +77,7 @@ bool pv_guest_panic_suspected(const struct pv_guest *g);
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 
 /*
- * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first (env->take),
+ * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first (env->pool.acquire),
  * for which the timeout does not count.
  */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);

@@ -42,7 +42,7 @@ struct pv_guest {
     struct pv_vsock *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
     unsigned own_cid;           /* its CID, also while it is not plugged in; 0: none yet */
     struct pv_session *session;
-    bool taken;       /* memory and CPUs, from env->take */
+    bool taken;       /* memory and CPUs, from env->pool.acquire */
     bool graced;      /* its channel broke, and it was given the time to die of what broke it */
     bool stopping;    /* shutdown was asked for: an end is what we want */
     char *end_reason; /* why it is dead, once it is */
@@ -66,7 +66,7 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
                                     char *name);
 
-/* Tells env->finding of what comes on the console of g->vm, which has just been started. */
+/* Tells env->observer.finding of what comes on the console of g->vm, which has just been started. */
 void pv_guest_watch_findings(struct pv_guest *g);
 
 /* g has got vm, vsock and session of another guest. */
@@ -91,7 +91,7 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
 /*
  * Takes memory and CPUs from the pool (waits for them): the first thing that a boot and a resume do, before
  * their deadline is reckoned.  pv_guest_teardown gives them back.  Taken before: nothing.  standby: as in
- * env->take.
+ * env->pool.acquire.
  */
 int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby,
                   struct pv_err *err);

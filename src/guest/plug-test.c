@@ -240,7 +240,7 @@ static void held(void **state)
 
 static bool ready(void *arg)
 {
-    return pv_standby_ready(env.standbys, arg);
+    return pv_standby_ready(env.standby_pool, arg);
 }
 
 /* Those that stand by have theirs too, after their rings were stopped with them. */
@@ -251,10 +251,10 @@ static void standing_by(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
-    env.standbys = pv_standbys_new(&env);
+    env.standby_pool = pv_standby_pool_new(&env);
     for (int i = 0; i < 3; i++) {
-        pv_standby_prepare(env.standbys, s);
-        must(pv_loop_run(env.loop, ready, s, pv_deadline(60 * PV_NSEC_PER_SEC), &err) ? -1 : 0, &err);
+        pv_standby_prepare(env.standby_pool, s);
+        must(pv_loop_run(env.host.loop, ready, s, pv_deadline(60 * PV_NSEC_PER_SEC), &err) ? -1 : 0, &err);
         g[i] = resume(s);
         check(g[i]);
         sh(g[i], "test $(cat /tmp/x) = one; echo changed >/tmp/x");
@@ -265,8 +265,8 @@ static void standing_by(void **state)
     must(pv_guest_restore(g[2], t, NULL, &err), &err);
     sh(g[2], "test $(cat /tmp/x) = changed");
     check(g[2]);
-    pv_standbys_free(env.standbys);
-    env.standbys = NULL;
+    pv_standby_pool_free(env.standby_pool);
+    env.standby_pool = NULL;
     for (int i = 0; i < 3; i++)
         pv_guest_free(g[i]);
     pv_snapshot_unref(t);

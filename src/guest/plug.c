@@ -47,7 +47,7 @@ int pv_guest_plug(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     if (!g->own_cid)
         g->own_cid = pv_guest_random_cid();
-    g->own_vsock = pv_vhost_vsock_new(g->env->loop, g->own_cid, err);
+    g->own_vsock = pv_vhost_vsock_new(g->env->host.loop, g->own_cid, err);
     if (g->own_vsock && pv_vm_plug_vsock(g->vm, g->own_vsock->qemu_fd, deadline, err) == 0) {
         pv_close(&g->own_vsock->qemu_fd);
         return 0;

@@ -53,7 +53,7 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
 
     if (state < 0)
         return -1;
-    g->vsock = pv_serial_new(g->env->loop, err);
+    g->vsock = pv_serial_new(g->env->host.loop, err);
     if (!g->vsock)
         return -1;
     spec.load_fd = state;
@@ -153,12 +153,12 @@ static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume
 {
     int64_t start = pv_now();
 
-    if (g->env->phase)
-        g->env->phase(g->name, "resuming", g->env->arg);
-    if (pv_standby_name(g->env->standbys, s)) {
+    if (g->env->observer.phase)
+        g->env->observer.phase(g->name, "resuming", g->env->observer.arg);
+    if (pv_standby_name(g->env->standby_pool, s)) {
         if (check(o, err) < 0)
             return -1;
-        if (pv_standby_take(g->env->standbys, s, g, deadline)) {
+        if (pv_standby_take(g->env->standby_pool, s, g, deadline)) {
             phase(g, "it stood by", start);
             return 0;
         }
@@ -177,7 +177,7 @@ static void explain(struct pv_guest *g, struct pv_err *err)
 {
     if (!g->vm || !err || err->cls == PV_E_TIMEOUT)
         return;
-    if (pv_loop_run(g->env->loop, NULL, NULL, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL) >= 0 &&
+    if (pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL) >= 0 &&
         pv_vm_state(g->vm) == PV_VM_ENDED)
         pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(g->vm));
 }
@@ -196,7 +196,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
 {
     int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
     struct pv_machine *m = pv_machine_copy(s->machine, err);
-    const char *standby = pv_standby_name(g->env->standbys, s);
+    const char *standby = pv_standby_name(g->env->standby_pool, s);
 
     if (!m || pv_guest_take(g, m->memory, m->cpus, standby, err) < 0) {
         pv_machine_free(m);
@@ -220,7 +220,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_res
     }
     /* The second time it is known that the file does it again and again. */
     if (++s->n_resumed > 1)
-        pv_standby_prepare(g->env->standbys, s);
+        pv_standby_prepare(g->env->standby_pool, s);
     return 0;
 }
 

@@ -16,7 +16,7 @@ static int process = -1; /* of what stands by, as the pool would have it */
 
 static bool ready(void *arg)
 {
-    return pv_standby_ready(env.standbys, arg);
+    return pv_standby_ready(env.standby_pool, arg);
 }
 
 /* Waits until one stands by. */
@@ -24,14 +24,14 @@ static void wait_ready(struct pv_snapshot *from)
 {
     struct pv_err err;
 
-    assert_non_null(pv_standby_name(env.standbys, from));
-    assert_int_equal(pv_loop_run(env.loop, ready, from, pv_deadline(60 * PV_NSEC_PER_SEC), &err), 0);
+    assert_non_null(pv_standby_name(env.standby_pool, from));
+    assert_int_equal(pv_loop_run(env.host.loop, ready, from, pv_deadline(60 * PV_NSEC_PER_SEC), &err), 0);
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    env.standbys = pv_standbys_new(&env);
+    env.standby_pool = pv_standby_pool_new(&env);
     refuse = false;
     findings = 0;
     return 0;
@@ -40,8 +40,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    pv_standbys_free(env.standbys);
-    env.standbys = NULL;
+    pv_standby_pool_free(env.standby_pool);
+    env.standby_pool = NULL;
     return 0;
 }
 
@@ -76,14 +76,14 @@ static void like_any_other(void **state)
     struct timespec now;
 
     (void)state;
-    assert_null(pv_standby_name(env.standbys, s));
+    assert_null(pv_standby_name(env.standby_pool, s));
     second = resume(s);
     wait_ready(s);
     usleep(1500000); /* its time stands still meanwhile */
     third = resume(s);
     assert_non_null(strstr(pv_guest_name(third), "vm"));
     /* the next one is begun at once */
-    assert_non_null(pv_standby_name(env.standbys, s));
+    assert_non_null(pv_standby_name(env.standby_pool, s));
     snprintf(pid, sizeof(pid), "%s", sh(first, "echo $$"));
     assert_string_equal(sh(second, "echo $$"), pid);
     assert_string_equal(sh(third, "echo $$"), pid);
@@ -108,7 +108,7 @@ static void does_not_age(void **state)
     struct pv_guest *g;
 
     (void)state;
-    pv_standby_prepare(env.standbys, s);
+    pv_standby_prepare(env.standby_pool, s);
     wait_ready(s);
     usleep(3000000);
     g = resume(s);
@@ -144,16 +144,16 @@ static void killed(void **state)
 
     (void)state;
     for (int early = 0; early < 2; early++) {
-        pv_standbys_drop(env.standbys);
+        pv_standby_pool_clear(env.standby_pool);
         process = -1;
-        pv_standby_prepare(env.standbys, s);
+        pv_standby_prepare(env.standby_pool, s);
         if (!early)
             wait_ready(s);
         while (process < 0)
-            pv_loop_run(env.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_MSEC), NULL);
+            pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_MSEC), NULL);
         assert_int_equal(syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0), 0);
         if (early)
-            pv_loop_run(env.loop, NULL, NULL, pv_deadline(20 * PV_NSEC_PER_MSEC), NULL);
+            pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(20 * PV_NSEC_PER_MSEC), NULL);
         g = resume(s);
         assert_string_equal(sh(g, "cat /tmp/x"), "one");
         pv_guest_free(g);
@@ -169,7 +169,7 @@ static void refused(void **state)
     for (int i = 0; i < 3; i++) {
         g = resume(s);
         assert_string_equal(sh(g, "cat /tmp/x"), "one");
-        assert_null(pv_standby_name(env.standbys, s)); /* refused by now */
+        assert_null(pv_standby_name(env.standby_pool, s)); /* refused by now */
         pv_guest_free(g);
     }
 }
@@ -179,10 +179,10 @@ static void dropped_at_any_time(void **state)
 {
     (void)state;
     for (int ms = 0; ms < 160; ms += 8) {
-        pv_standby_prepare(env.standbys, s);
-        pv_loop_run(env.loop, NULL, NULL, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL);
-        pv_standbys_drop(env.standbys);
-        assert_null(pv_standby_name(env.standbys, s));
+        pv_standby_prepare(env.standby_pool, s);
+        pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL);
+        pv_standby_pool_clear(env.standby_pool);
+        assert_null(pv_standby_name(env.standby_pool, s));
     }
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
@@ -202,10 +202,10 @@ static void complaints(void **state)
     loud = pv_guest_snapshot(g, 0, &err);
     must(loud ? 0 : -1, &err);
     pv_guest_free(g);
-    pv_standby_prepare(env.standbys, loud);
-    for (int i = 0; i < 1000 && pv_standby_name(env.standbys, loud); i++)
-        pv_loop_run(env.loop, NULL, NULL, pv_deadline(10 * PV_NSEC_PER_MSEC), NULL);
-    assert_null(pv_standby_name(env.standbys, loud));
+    pv_standby_prepare(env.standby_pool, loud);
+    for (int i = 0; i < 1000 && pv_standby_name(env.standby_pool, loud); i++)
+        pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(10 * PV_NSEC_PER_MSEC), NULL);
+    assert_null(pv_standby_name(env.standby_pool, loud));
     g = resume(loud);
     findings = 0;
     sh(g, "sleep 0.5");
@@ -230,10 +230,10 @@ static void several(void **state)
         sh(g, cmd);
         more[i] = pv_guest_snapshot(g, 0, &err);
         must(more[i] ? 0 : -1, &err);
-        pv_standby_prepare(env.standbys, more[i]);
+        pv_standby_prepare(env.standby_pool, more[i]);
     }
     pv_guest_free(g);
-    assert_null(pv_standby_name(env.standbys, more[0])); /* four at most */
+    assert_null(pv_standby_name(env.standby_pool, more[0])); /* four at most */
     for (int i = 5; i >= 0; i--) {
         char text[16];
 
@@ -277,9 +277,9 @@ int main(void)
     int r;
 
     begin();
-    env.finding = on_finding;
-    env.stand_by = stand_by;
-    env.stand_by_process = stand_by_process;
+    env.observer.finding = on_finding;
+    env.pool.try_acquire = stand_by;
+    env.pool.preemptible = stand_by_process;
     r = cmocka_run_group_tests(tests, make_snapshot, NULL);
     pv_snapshot_unref(s);
     end();

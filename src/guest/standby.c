@@ -26,7 +26,7 @@
 enum { AT_MOST = 4 };
 
 struct standby {
-    struct pv_standbys *all;
+    struct pv_standby_pool *all;
     struct pv_snapshot *s;
     struct pv_guest_env env; /* of g, until it is handed out */
     struct pv_guest *g;
@@ -37,15 +37,15 @@ struct standby {
     struct standby *next;
 };
 
-struct pv_standbys {
+struct pv_standby_pool {
     const struct pv_guest_env *env;
     struct standby *list; /* the youngest first */
     unsigned count;
 };
 
-struct pv_standbys *pv_standbys_new(const struct pv_guest_env *env)
+struct pv_standby_pool *pv_standby_pool_new(const struct pv_guest_env *env)
 {
-    struct pv_standbys *all = pv_xcalloc(1, sizeof(*all));
+    struct pv_standby_pool *all = pv_xcalloc(1, sizeof(*all));
 
     all->env = env;
     return all;
@@ -66,59 +66,51 @@ static void drop(struct standby *b)
     free(b);
 }
 
-void pv_standbys_drop(struct pv_standbys *all)
+void pv_standby_pool_clear(struct pv_standby_pool *all)
 {
     while (all && all->list)
         drop(all->list);
 }
 
-void pv_standbys_free(struct pv_standbys *all)
+void pv_standby_pool_free(struct pv_standby_pool *all)
 {
-    pv_standbys_drop(all);
+    pv_standby_pool_clear(all);
     free(all);
 }
 
-/* ---- what it asks of its surroundings ---- */
+/* ---- its pool client and observer ---- */
 
-static int take(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
-                struct pv_err *err)
+static int standby_acquire(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                           struct pv_err *err)
 {
     const struct pv_guest_env *env = ((struct standby *)arg)->all->env;
 
     (void)standby;
-    return env->stand_by ? env->stand_by(vm, memory, cpus, env->arg, err) : 0;
+    return env->pool.try_acquire ? env->pool.try_acquire(vm, memory, cpus, env->pool.arg, err) : 0;
 }
 
-static void give(const char *vm, void *arg)
+static void standby_release(const char *vm, void *arg)
 {
     const struct pv_guest_env *env = ((struct standby *)arg)->all->env;
 
-    if (env->give)
-        env->give(vm, env->arg);
+    if (env->pool.release)
+        env->pool.release(vm, env->pool.arg);
 }
 
-static void on_finding(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
+static void standby_note_finding(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
 {
     (void)g;
     (void)finding;
     ((struct standby *)arg)->spoiled = true;
 }
 
-static struct pv_guest_env surroundings(struct standby *b)
+static struct pv_guest_env standby_env(struct standby *b)
 {
-    struct pv_guest_env env = *b->all->env;
-
-    env.take = take;
-    env.give = give;
-    env.finding = on_finding;
-    env.notice = NULL;
-    env.phase = NULL;
-    env.reads = NULL;
-    env.state = NULL;
-    env.until = 0;
-    env.standbys = NULL;
-    env.arg = b;
-    return env;
+    return (struct pv_guest_env){
+        .host = b->all->env->host,
+        .pool = {.acquire = standby_acquire, .release = standby_release, .arg = b},
+        .observer = {.finding = standby_note_finding, .arg = b},
+    };
 }
 
 /* ---- making one ---- */
@@ -150,13 +142,13 @@ static int make(struct standby *b, struct pv_err *err)
     int64_t deadline = pv_deadline(LIMIT);
     struct pv_guest *g = b->g;
 
-    if (pv_loop_run(b->all->env->loop, is_wanted, b, pv_deadline(PAUSE), err) < 0)
+    if (pv_loop_run(b->all->env->host.loop, is_wanted, b, pv_deadline(PAUSE), err) < 0)
         return -1;
     if (pv_guest_take(g, b->s->machine->memory, b->s->machine->cpus, NULL, err) < 0 ||
         pv_resume_start(g, b->s, err) < 0)
         return -1;
-    if (b->all->env->stand_by_process)
-        b->all->env->stand_by_process(g->name, pv_vm_pidfd(g->vm), b->all->env->arg);
+    if (b->all->env->pool.preemptible)
+        b->all->env->pool.preemptible(g->name, pv_vm_pidfd(g->vm), b->all->env->pool.arg);
     if (pv_resume_load(g, b->s, deadline, err) < 0)
         return -1;
     pv_guest_set_state(g, PV_GUEST_RUNNING);
@@ -204,7 +196,7 @@ static bool is_over(const struct standby *b)
     return !b->ready || !b->g->vm || pv_vm_state(b->g->vm) == PV_VM_ENDED;
 }
 
-static struct standby *find(struct pv_standbys *all, const struct pv_snapshot *s)
+static struct standby *find(struct pv_standby_pool *all, const struct pv_snapshot *s)
 {
     struct standby *next;
 
@@ -218,7 +210,7 @@ static struct standby *find(struct pv_standbys *all, const struct pv_snapshot *s
     return NULL;
 }
 
-void pv_standby_prepare(struct pv_standbys *all, struct pv_snapshot *s)
+void pv_standby_prepare(struct pv_standby_pool *all, struct pv_snapshot *s)
 {
     struct standby *b, *oldest = NULL;
     size_t n = 0;
@@ -232,25 +224,25 @@ void pv_standby_prepare(struct pv_standbys *all, struct pv_snapshot *s)
     b = pv_xcalloc(1, sizeof(*b));
     *b = (struct standby){.all = all, .s = pv_snapshot_ref(s), .next = all->list};
     all->list = b;
-    b->env = surroundings(b);
+    b->env = standby_env(b);
     b->g = pv_guest_new_named(&b->env, s->machine->profile,
                               pv_xasprintf("standby%u (%s)", ++all->count, s->machine->profile->name));
     pv_guest_set_state(b->g, PV_GUEST_BOOTING);
-    b->task = pv_task_start(all->env->loop, task, b, NULL);
+    b->task = pv_task_start(all->env->host.loop, task, b, NULL);
     if (!b->task)
         drop(b);
 }
 
 /* ---- handing it out ---- */
 
-const char *pv_standby_name(struct pv_standbys *all, const struct pv_snapshot *s)
+const char *pv_standby_name(struct pv_standby_pool *all, const struct pv_snapshot *s)
 {
     const struct standby *b = find(all, s);
 
     return b ? b->g->name : NULL;
 }
 
-bool pv_standby_ready(struct pv_standbys *all, const struct pv_snapshot *s)
+bool pv_standby_ready(struct pv_standby_pool *all, const struct pv_snapshot *s)
 {
     const struct standby *b = find(all, s);
 
@@ -275,7 +267,7 @@ static void move(struct pv_guest *from, struct pv_guest *to)
     from->log_path = NULL;
 }
 
-bool pv_standby_take(struct pv_standbys *all, const struct pv_snapshot *s, struct pv_guest *g,
+bool pv_standby_take(struct pv_standby_pool *all, const struct pv_snapshot *s, struct pv_guest *g,
                      int64_t deadline)
 {
     struct standby *b = find(all, s);
@@ -285,8 +277,8 @@ bool pv_standby_take(struct pv_standbys *all, const struct pv_snapshot *s, struc
     if (!b)
         return false;
     b->wanted = true;
-    ok = pv_loop_run(all->env->loop, made, b, deadline, &err) == 0 && !is_over(b) &&
-         (!all->env->stand_by_claim || all->env->stand_by_claim(b->g->name, all->env->arg, &err) == 0) &&
+    ok = pv_loop_run(all->env->host.loop, made, b, deadline, &err) == 0 && !is_over(b) &&
+         (!all->env->pool.claim || all->env->pool.claim(b->g->name, all->env->pool.arg, &err) == 0) &&
          (!b->stopped || pv_vm_cont(b->g->vm, deadline, &err) == 0) && !is_over(b);
     if (ok)
         move(b->g, g);

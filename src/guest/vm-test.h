@@ -73,8 +73,8 @@ static void begin(void)
 
     pv_log_init();
     config = pv_config_load(NULL, dir, &err);
-    env.loop = config ? pv_loop_new(&err) : NULL;
-    if (env.loop)
+    env.host.loop = config ? pv_loop_new(&err) : NULL;
+    if (env.host.loop)
         return;
     fprintf(stderr, "%s\n", err.text);
     exit(1);
@@ -82,7 +82,7 @@ static void begin(void)
 
 static void end(void)
 {
-    pv_loop_free(env.loop);
+    pv_loop_free(env.host.loop);
     pv_config_free(config);
 }
 

@@ -19,7 +19,7 @@ static void waiting(const char *text, void *arg)
 {
     struct wait *w = arg;
 
-    pv_standbys_drop(w->pl->guest_env.standbys); /* what they have may be just what is missing */
+    pv_standby_pool_clear(w->pl->guest_env.standby_pool); /* what they have may be just what is missing */
     pv_lua_phase(w->pl, text);
     if (w->step == PV_NO_STEP && !w->pl->build) /* a builder's wait is part of a step already */
         w->step = pv_result_step_begin(w->pl->env->result, w->vm, PV_STEP_WAIT, text);

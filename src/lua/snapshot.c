@@ -213,7 +213,7 @@ static int provium_newindex(lua_State *L)
     if (!pl->reset)
         pl->reset = pv_xcalloc(1, sizeof(*pl->reset));
     pl->reset->on = lua_toboolean(L, 3);
-    pl->guest_env.auto_transport = pl->reset->on ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO;
+    pl->guest_env.host.auto_transport = pl->reset->on ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO;
     if (!pl->reset->on)
         forget(pl->reset);
     return 0;
@@ -257,7 +257,7 @@ static int take_state(lua_State *L, struct lua_reset *r, struct pv_err *err)
                                err->cls == PV_E_USAGE ? " must be set in front of vm:boot" : "");
         r->vms = pv_xrealloc(r->vms, (r->n + 1) * sizeof(*r->vms));
         r->vms[r->n++] = (struct reset_vm){g, s};
-        pv_standby_prepare(pl->guest_env.standbys, s); /* for the second test */
+        pv_standby_prepare(pl->guest_env.standby_pool, s); /* for the second test */
     }
     r->begun = true;
     return 0;

@@ -336,24 +336,26 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
         pv_lua_close(pl, NULL);
         return NULL;
     }
-    pl->guest_env =
-        (struct pv_guest_env){.loop = pl->loop,
-                              .take = pv_lua_pool_take,
-                              .give = pv_lua_pool_give,
-                              .stand_by = pv_lua_pool_stand_by,
-                              .stand_by_process = pv_lua_pool_stand_by_process,
-                              .stand_by_claim = pv_lua_pool_stand_by_claim,
-                              .accel = pl->env->accel,
-                              .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
-                              .log_dir = pl->env->log_dir,
-                              .notice = on_notice,
-                              .phase = on_phase,
-                              .state = on_state,
-                              .finding = pv_lua_on_finding,
-                              .reads = pl->build ? on_reads : NULL,
-                              .arg = pl};
+    pl->guest_env = (struct pv_guest_env){
+        .host = {.loop = pl->loop,
+                 .accel = pl->env->accel,
+                 .auto_transport = pl->build ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
+                 .log_dir = pl->env->log_dir},
+        .pool = {.acquire = pv_lua_pool_take,
+                 .release = pv_lua_pool_give,
+                 .try_acquire = pv_lua_pool_stand_by,
+                 .preemptible = pv_lua_pool_stand_by_process,
+                 .claim = pv_lua_pool_stand_by_claim,
+                 .arg = pl},
+        .observer = {.notice = on_notice,
+                     .phase = on_phase,
+                     .state = on_state,
+                     .finding = pv_lua_on_finding,
+                     .reads = pl->build ? on_reads : NULL,
+                     .arg = pl},
+    };
     if (!pl->build && pl->env->config && pl->env->config->standby)
-        pl->guest_env.standbys = pv_standbys_new(&pl->guest_env);
+        pl->guest_env.standby_pool = pv_standby_pool_new(&pl->guest_env);
     pv_result_set_console_size(pl->env->result, console_size, pl);
     *(struct pv_lua **)lua_getextraspace(L) = pl;
     return L;
@@ -361,8 +363,8 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_err *err)
 
 void pv_lua_close(struct pv_lua *pl, lua_State *L)
 {
-    pv_standbys_free(pl->guest_env.standbys);
-    pl->guest_env.standbys = NULL;
+    pv_standby_pool_free(pl->guest_env.standby_pool);
+    pl->guest_env.standby_pool = NULL;
     pv_lua_kill_guests(pl);
     if (L)
         lua_close(L);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What guests need from the program around them: a description of the host, a client of the memory and CPU
+ * pool, an observer.  Pool and observer are optional as a whole (zeroed) and callback by callback.
+ */
+#ifndef PV_GUEST_ENV_H
+#define PV_GUEST_ENV_H
+
+#include <stdint.h>
+
+#include "config/config.h"
+#include "vm/findings.h"
+
+struct pv_err;
+struct pv_guest;
+struct pv_loop;
+struct pv_standby_pool;
+
+enum pv_guest_state {
+    PV_GUEST_CREATED,
+    PV_GUEST_BOOTING,
+    PV_GUEST_RUNNING,
+    PV_GUEST_DEAD,
+    PV_GUEST_SHUT_DOWN,
+    PV_GUEST_KILLED
+};
+
+/* "not booted", "booting", "running", "dead", "shut down", "killed" */
+const char *pv_guest_state_name(enum pv_guest_state s);
+
+struct pv_guest_host {
+    struct pv_loop *loop;
+    enum pv_accel accel;              /* --accel; auto: the profile decides */
+    enum pv_transport auto_transport; /* what auto means in profile and boot call: auto is vsock */
+    const char *log_dir;              /* console logs go here as vm1-PROFILE.log ...; NULL: none are kept */
+};
+
+/* Client of the pool of memory (bytes) and CPUs.  A lease is known by its VM's name.  NULL: no limit. */
+struct pv_pool_client {
+    /*
+     * Blocks (runs the loop) until the lease is granted.  0, or -1 with *err (class usage: unsatisfiable).
+     * standby: NULL, or the name of the standby VM whose lease becomes this one.
+     */
+    int (*acquire)(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                   struct pv_err *err);
+    void (*release)(const char *vm, void *arg);
+    /* A lease for a standby VM, granted at once or refused. */
+    int (*try_acquire)(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err);
+    /* The pool may kill this process at any time from now on to get the standby VM's lease back. */
+    void (*preemptible)(const char *vm, int pidfd, void *arg);
+    /* Ends that: 0, and the standby VM is not preempted any more; -1 when it is gone. */
+    int (*claim)(const char *vm, void *arg, struct pv_err *err);
+    void *arg;
+};
+
+/* Told from the loop or from within calls.  No callback may call into guests. */
+struct pv_guest_observer {
+    void (*notice)(const char *line, void *arg);                /* for the user, once ("no KVM: ...") */
+    void (*phase)(const char *vm, const char *what, void *arg); /* a log was begun, or a call to a guest */
+    /* The kernel of a guest reports something (vm/findings.h). */
+    void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
+    /* A boot is about to read this file of the host, or this directory as a whole. */
+    void (*reads)(const char *path, void *arg);
+    void (*state)(const char *vm, enum pv_guest_state state, void *arg);
+    void *arg;
+};
+
+struct pv_guest_env {
+    struct pv_guest_host host;
+    struct pv_pool_client pool;
+    struct pv_guest_observer observer;
+    struct pv_standby_pool *standby_pool; /* NULL: every VM is made when it is asked for */
+    /*
+     * Absolute: calls and boots give up then (class timeout), and new ones are refused; 0: no limit.  May be
+     * changed between calls.  Waiting for the pool does not count.
+     */
+    int64_t until;
+};
+
+#endif
