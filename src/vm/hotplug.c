@@ -13,7 +13,7 @@
 
 #include "loop/loop.h"
 #include "util/err.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 enum { ID_SIZE = 24 };
 

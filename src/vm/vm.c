@@ -24,7 +24,7 @@
 #include "vm/console.h"
 #include "vm/findings.h"
 #include "vm/qmp.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024, REASON_MAX = 2048, STDERR_LINES = 12 };
 

@@ -218,7 +218,7 @@ void pv_vm_free(struct pv_vm *vm);
 int pv_vm_qmp(struct pv_vm *vm, const char *command, const char *arguments, char **reply, int64_t deadline,
               struct pv_err *err);
 
-/* ---- save.c: a machine's state to a file and back; see there for the format ---- */
+/* ---- migrate.c: a machine's state to a file and back; see there for the format ---- */
 
 /*
  * Stops the guest and saves all but its memory and disks (devices, CPUs, QEMU's ROMs) as a stream that
@@ -252,7 +252,7 @@ int pv_vm_unplug_vsock(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 /* The overlay of disk i, as long as the VM is not freed; -1: it has none. */
 int pv_vm_overlay(const struct pv_vm *vm, size_t i);
 
-/* ---- pages.c: what a guest with PRIVATE memory has changed of it ---- */
+/* ---- dirty.c: what a guest with PRIVATE memory has changed of it ---- */
 
 struct pv_pages {
     struct pv_page_run {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM keeps for being saved; private to vm (vm.c owns it; start.c, save.c, pages.c and hotplug.c use
+ * What a VM keeps for being saved; private to vm (vm.c owns it; spawn.c, migrate.c, dirty.c and hotplug.c use
  * it).
  */
-#ifndef PV_VM_SAVING_H
-#define PV_VM_SAVING_H
+#ifndef PV_VM_INTERNAL_H
+#define PV_VM_INTERNAL_H
 
 #include "util/mem.h"
 #include "vm/vm.h"
@@ -27,7 +27,7 @@ struct pv_saving {
     unsigned n_plugged; /* so far: the last one's number */
 };
 
-/* ---- start.c ---- */
+/* ---- spawn.c ---- */
 
 /* QEMU's ends of what tells of it; the caller's to close. */
 struct pv_vm_ends {
@@ -43,7 +43,7 @@ pid_t pv_vm_spawn(const struct pv_vm_spec *spec, struct pv_saving *s, const stru
 /* QEMU has removed the device of that id (NULL: of none). */
 void pv_vm_device_gone(struct pv_saving *s, const char *id);
 
-/* Where the devices begin in QEMU's stream; 0: it is of no known shape. save.c tells the format. */
+/* Where the devices begin in QEMU's stream; 0: it is of no known shape. migrate.c tells the format. */
 size_t pv_vm_state_head(const void *data, size_t n);
 
 struct pv_saving *pv_vm_saving(struct pv_vm *vm);

@@ -8,7 +8,7 @@
 #include "util/log.h"
 #include "util/spawn.h"
 #include "vm/overlay.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 enum { FIXED_FDS = 8 };
 

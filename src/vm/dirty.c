@@ -14,7 +14,7 @@
 
 #include "util/err.h"
 #include "util/path.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 enum { PAGE = 4096, MAPS_MAX = 64, CHUNK_PAGES = 256, PAGEMAP_AT_ONCE = 8192 };
 

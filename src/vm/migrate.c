@@ -28,7 +28,7 @@
 #include "loop/loop.h"
 #include "util/err.h"
 #include "util/path.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 enum { STATE_MAX = 64 << 20 };
 

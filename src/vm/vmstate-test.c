@@ -4,7 +4,7 @@
 
 #include "util/mem.h"
 #include "util/test.h"
-#include "vm/saving.h"
+#include "vm/internal.h"
 
 static void put(struct pv_buf *b, uint64_t v, unsigned bytes)
 {
