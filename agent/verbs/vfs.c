@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* MOUNT_VFS and SHUTDOWN: the system calls themselves, since a guest may have no mount(8) or poweroff(8). */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 /* A directory on another device than its parent is a mount point. */
 static bool is_mounted(const char *path, const char *parent)

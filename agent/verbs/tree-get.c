@@ -3,7 +3,7 @@
  * TREE_GET: depth first, in the order of the directories.  One buffer of names serves all levels: on the way
  * back up a directory is read again from behind the entry that was descended into.
  */
-#include "session.h"
+#include "agent/session.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 struct entry { /* getdents64(2) */
     uint64_t ino;

@@ -3,7 +3,7 @@
  * EXEC.  Between the session and the command stands a keeper process (keeper.c), so that the loop here
  * never waits for a child and the command's whole family is known when it has to be killed.
  */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 enum { PIPE_SIZE = 256 * 1024 };
 

@@ -3,7 +3,7 @@
  * Background jobs.  A keeper (keeper.c) watches over each and writes what it says to two files without a
  * name; here is only who they are.  The end of the session closes the line to each keeper, which kills.
  */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 enum { START_MS = 20000 };
 

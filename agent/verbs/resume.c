@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "session.h"
+#include "agent/session.h"
 
 enum { ENTROPY_MIN = 16, ENTROPY_MAX = 512 };
 

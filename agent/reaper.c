@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "family.h"
+#include "process-tree.h"
 #include "util.h"
 
 enum {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* DMESG: the records of /dev/kmsg as the lines that dmesg(1) prints. */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 enum { RECORD_MAX = 16 * 1024, CHUNK = 32 * 1024, KLOG_READ_ALL = 3, KLOG_SIZE = 10, KLOG_MAX = 4 << 20 };
 

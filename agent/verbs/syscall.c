@@ -10,7 +10,7 @@
  * A timeout is a signal to this thread, from the deadline on again and again until the call is back: the
  * first one may come just before the instruction, where it would be lost.
  */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "agent/util.h"
 
 enum { SIG_INTERRUPT = 63, AGAIN_NS = 10 * 1000 * 1000, PAGE = 4096, MEMORY_MAX = PV_FRAME_MAX };
 

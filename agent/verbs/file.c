@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* READ_FILE and WRITE_FILE, a chunk at a time, so that PING and CANCEL get through in between. */
-#include "session.h"
+#include "agent/session.h"
 
 #include <errno.h>
 #include <fcntl.h>

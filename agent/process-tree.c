@@ -5,7 +5,7 @@
  * and start time; before it is signalled, through a pidfd, it and its parent must still be the ones that
  * were seen.
  */
-#include "family.h"
+#include "process-tree.h"
 
 #include <dirent.h>
 #include <errno.h>
