@@ -35,25 +35,24 @@
 #include "image/magic.h"
 #include "image/newfile.h"
 #include "util/clock.h"
+#include "util/digest.h"
 #include "util/err.h"
+#include "util/host.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/path.h"
 
 enum {
-    HASH_BYTES = 32,
-    HASH_TEXT = 2 * HASH_BYTES + 1,
     IDENT_TEXT = 256,
     BZIMAGE_MAX = 512 << 20,
-    USE_STAMP_S = 600, /* the time of the last use is kept to ten minutes */
-    READ_CHUNK = 1 << 20,
+    USE_STAMP_S = 600, /* resolution of the time of the last use: one utimensat in ten minutes */
 };
 #define VMLINUX_MAX (UINT64_C(2) << 30)
 
 struct cache {
     const struct pv_kcache_src *src;
     char *dir;
-    char hash[HASH_TEXT];
+    char hash[PV_DIGEST_TEXT];
     char *vmlinux, *ok;
     char *data; /* the whole bzImage, NULL until it had to be read */
 };
@@ -64,12 +63,6 @@ static void cache_fini(struct cache *c)
     free(c->vmlinux);
     free(c->ok);
     free(c->data);
-}
-
-static void to_hex(const uint8_t sum[HASH_BYTES], char text[HASH_TEXT])
-{
-    for (size_t i = 0; i < HASH_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", sum[i]);
 }
 
 /* ---- identity of a file ---- */
@@ -93,15 +86,12 @@ static void times_text(const struct stat *st, char *text, size_t cap)
 /* False when no identity can be told or believed. */
 static bool identity(const struct stat *st, char ident[IDENT_TEXT])
 {
-    cleanup_buf struct pv_buf boot = {0};
-    char times[96];
+    char boot[PV_BOOT_ID_LEN + 1], times[96];
 
-    if (!is_settled(st) || pv_read_file("/proc/sys/kernel/random/boot_id", 128, &boot, NULL) < 0 ||
-        boot.len < 8)
+    if (!is_settled(st) || !pv_boot_id(boot))
         return false;
-    boot.data[strcspn(boot.data, "\n")] = '\0';
     times_text(st, times, sizeof(times));
-    snprintf(ident, IDENT_TEXT, "%.40s/%llx/%llu/%s", boot.data, (unsigned long long)st->st_dev,
+    snprintf(ident, IDENT_TEXT, "%s/%llx/%llu/%s", boot, (unsigned long long)st->st_dev,
              (unsigned long long)st->st_ino, times);
     for (char *p = ident; *p; p++)
         if (*p == ' ')
@@ -159,22 +149,19 @@ static int find_hash(struct cache *c, struct pv_err *err)
     cleanup_buf struct pv_buf have = {0};
     cleanup_free char *want = NULL;
     char times[96];
-    uint8_t sum[HASH_BYTES];
     size_t n;
 
     times_text(st, times, sizeof(times));
     want = pv_xasprintf("provium-source 1 %s ", times);
     n = strlen(want);
-    if (pv_read_file(path, 1024, &have, NULL) == 0 && have.len == n + HASH_TEXT &&
-        !memcmp(have.data, want, n) && strspn(have.data + n, "0123456789abcdef") == HASH_TEXT - 1) {
-        memcpy(c->hash, have.data + n, HASH_TEXT - 1);
+    if (pv_read_file(path, 1024, &have, NULL) == 0 && have.len == n + PV_DIGEST_TEXT &&
+        !memcmp(have.data, want, n) && strspn(have.data + n, "0123456789abcdef") == PV_DIGEST_TEXT - 1) {
+        memcpy(c->hash, have.data + n, PV_DIGEST_TEXT - 1);
         return 0;
     }
     if (read_source(c, err) < 0)
         return -1;
-    if (blake2b(sum, c->data, NULL, sizeof(sum), (size_t)st->st_size, 0) < 0)
-        return pv_err_set(err, PV_E_HOST, "libb2 failed");
-    to_hex(sum, c->hash);
+    pv_digest(c->data, (size_t)st->st_size, c->hash);
     if (is_settled(st) && unchanged(c->src)) {
         cleanup_free char *line = pv_xasprintf("%s%s\n", want, c->hash);
 
@@ -184,29 +171,6 @@ static int find_hash(struct cache *c, struct pv_err *err)
 }
 
 /* ---- is the cached vmlinux still good ---- */
-
-static bool file_sum(int fd, char text[HASH_TEXT])
-{
-    cleanup_free char *buf = pv_xmalloc(READ_CHUNK);
-    uint8_t sum[HASH_BYTES];
-    blake2b_state s;
-    off_t at = 0;
-
-    blake2b_init(&s, sizeof(sum));
-    for (;;) {
-        ssize_t n = pread(fd, buf, READ_CHUNK, at);
-
-        if (n < 0)
-            return false;
-        if (n == 0)
-            break;
-        blake2b_update(&s, (uint8_t *)buf, (size_t)n);
-        at += n;
-    }
-    blake2b_final(&s, sum, sizeof(sum));
-    to_hex(sum, text);
-    return true;
-}
 
 static int write_ok(struct cache *c, uint64_t length, const char *sum, const struct stat *st,
                     struct pv_err *err)
@@ -233,7 +197,7 @@ enum verdict { ABSENT, GOOD, UNUSABLE };
 static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *sum, const char *ident)
 {
     cleanup_close int fd = open(c->vmlinux, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    char now[IDENT_TEXT], have[HASH_TEXT];
+    char now[IDENT_TEXT], have[PV_DIGEST_TEXT];
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != length)
@@ -242,7 +206,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
         stamp_use(c->ok);
         return GOOD;
     }
-    if (!file_sum(fd, have) || strcmp(have, sum) != 0) {
+    if (pv_digest_fd(fd, have) < 0 || strcmp(have, sum) != 0) {
         pv_debug("image", "'%s' is damaged, making it anew", c->vmlinux);
         return ABSENT;
     }
@@ -254,7 +218,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
 static enum verdict look(struct cache *c, struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
-    char sum[HASH_TEXT], ident[IDENT_TEXT];
+    char sum[PV_DIGEST_TEXT], ident[IDENT_TEXT];
     uint64_t length;
     int used = 0;
 
@@ -335,8 +299,8 @@ static int make(struct cache *c, struct pv_err *err)
     cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
     struct pv_err why = PV_ERR_INIT;
     struct out o = {0};
-    uint8_t sum[HASH_BYTES];
-    char text[HASH_TEXT];
+    uint8_t sum[PV_DIGEST_BYTES];
+    char text[PV_DIGEST_TEXT];
     struct stat st;
 
     if (read_source(c, err) < 0 || pv_newfile_open(&f, c->dir, err) < 0)
@@ -349,7 +313,7 @@ static int make(struct cache *c, struct pv_err *err)
         return pv_err_set_at(err, why.cls, why.errnum, why.file, why.line, "%s", why.text);
     }
     blake2b_final(&o.sum, sum, sizeof(sum));
-    to_hex(sum, text);
+    pv_hex(sum, sizeof(sum), text);
     if (pv_newfile_commit(&f, c->vmlinux, true, err) < 0)
         return -1;
     if (fstat(f.fd, &st) < 0)

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/digest.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
@@ -47,8 +48,7 @@ static char *make_key(const char *tree)
                     (intmax_t)st.st_size, (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
     }
     blake2b(hash, b.data, NULL, sizeof(hash), b.len, 0);
-    for (size_t i = 0; i < sizeof(hash); i++)
-        snprintf(key + 2 * i, 3, "%02x", hash[i]);
+    pv_hex(hash, sizeof(hash), key);
     return key;
 }
 

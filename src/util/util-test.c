@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/digest.h"
 #include "util/err.h"
+#include "util/host.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/path.h"
 #include "util/spawn.h"
 
-static void sizes(void **state)
+static void parses_sizes(void **state)
 {
     static const struct {
         const char *s;
@@ -58,7 +60,7 @@ static void sizes(void **state)
     }
 }
 
-static void times(void **state)
+static void parses_times(void **state)
 {
     static const struct {
         const char *s;
@@ -81,7 +83,7 @@ static void times(void **state)
     assert_int_equal(pv_seconds_to_ns(-1, &ns, NULL), -1);
 }
 
-static void nearest(void **state)
+static void finds_nearest_word(void **state)
 {
     static const char *const known[] = {"memory", "cpus", "files", "disks", NULL};
     char buf[32];
@@ -95,7 +97,7 @@ static void nearest(void **state)
     assert_string_equal(pv_format_size(1000, buf), "1000");
 }
 
-static void errors(void **state)
+static void wraps_and_truncates_errors(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
     char longer[PV_ERR_TEXT + 100];
@@ -108,7 +110,7 @@ static void errors(void **state)
     pv_err_append(&err, "\ntail");
     assert_string_equal(err.text, "boot 1: cannot open '/x': No such file or directory\ntail");
     assert_int_equal(err.errnum, ENOENT);
-    /* Too long is cut, never overrun. */
+    /* A text that is too long is truncated. */
     pv_err_set(&err, PV_E_HOST, "%s", longer);
     pv_err_wrap(&err, "%s", longer);
     pv_err_append(&err, "%s", longer);
@@ -116,7 +118,7 @@ static void errors(void **state)
     assert_int_equal(pv_err_set(NULL, PV_E_HOST, "nobody asks"), -1);
 }
 
-static void buffers(void **state)
+static void grows_buffers(void **state)
 {
     cleanup_buf struct pv_buf b = {0};
 
@@ -132,7 +134,7 @@ static void buffers(void **state)
     assert_int_equal(b.len, 3);
 }
 
-static void paths(void **state)
+static void handles_paths(void **state)
 {
     char dir[] = "/tmp/provium-util-test-XXXXXX";
     cleanup_free char *deep = NULL, *joined = pv_path_join("/a/", "b"), *absolute = pv_path_join("/a", "/b");
@@ -150,7 +152,7 @@ static void paths(void **state)
     assert_int_equal(pv_mkdir_p(deep, 0700, NULL), 0);
     assert_int_equal(pv_mkdir_p(deep, 0700, NULL), 0);
     assert_int_equal(stat(deep, &st), 0);
-    /* A link out of the tree is removed, not followed. */
+    /* pv_rm_rf removes a link out of the tree and does not follow it. */
     {
         cleanup_free char *link = pv_xasprintf("%s/one/link", dir);
 
@@ -162,7 +164,38 @@ static void paths(void **state)
     assert_int_equal(pv_rm_rf(dir), 0);
 }
 
-static void spawns(void **state)
+/* Digests and hex against known values; pv_digest_fd starts at offset 0 wherever the descriptor stands. */
+static void digests_bytes_and_files(void **state)
+{
+    static const char of_abc[] = "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319";
+    char text[PV_DIGEST_TEXT], path[] = "/tmp/provium-digest-test-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+
+    (void)state;
+    pv_hex("\x00\xa5\xff", 3, text);
+    assert_string_equal(text, "00a5ff");
+    pv_digest("abc", 3, text);
+    assert_string_equal(text, of_abc);
+    assert_int_equal(write(fd, "abc", 3), 3);
+    memset(text, 0, sizeof(text));
+    assert_int_equal(pv_digest_fd(fd, text), 0);
+    assert_string_equal(text, of_abc);
+    assert_int_equal(pv_digest_fd(-1, text), -1);
+    unlink(path);
+    close(fd);
+}
+
+static void knows_the_boot_id(void **state)
+{
+    char a[PV_BOOT_ID_LEN + 1], b[PV_BOOT_ID_LEN + 1];
+
+    (void)state;
+    assert_true(pv_boot_id(a) && pv_boot_id(b));
+    assert_int_equal(strlen(a), PV_BOOT_ID_LEN);
+    assert_string_equal(a, b);
+}
+
+static void spawns_programs(void **state)
 {
     int out[2], pidfd = -1, status;
     char *argv[] = {"sh", "-c", "echo $X >&7; ls /proc/self/fd | wc -l >&7; exit 3", NULL};
@@ -182,7 +215,7 @@ static void spawns(void **state)
     close(out[1]);
     while ((n = read(out[0], buf + have, sizeof(buf) - 1 - (size_t)have)) > 0)
         have += n;
-    /* 0, 1, 2, 7 and the directory that ls reads: nothing else was inherited. */
+    /* Descriptors 0, 1, 2, 7 and the directory that ls reads. */
     assert_string_equal(buf, "hello\n5\n");
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_string_equal(pv_wait_status_text(status, text), "exit status 3");
@@ -196,8 +229,8 @@ static void spawns(void **state)
     assert_int_equal(pv_spawn(&(struct pv_spawn){.file = "/etc/passwd", .argv = argv}, NULL, &err), -1);
 }
 
-/* A child of pv_spawn is gone when the process that started it is killed. */
-static void dies_with_parent(void **state)
+/* The child of pv_spawn ends when its parent is killed. */
+static void kills_child_with_parent(void **state)
 {
     int up[2], pid = 0;
     pid_t mid;
@@ -235,10 +268,16 @@ static void dies_with_parent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),   cmocka_unit_test(times),
-        cmocka_unit_test(nearest), cmocka_unit_test(errors),
-        cmocka_unit_test(buffers), cmocka_unit_test(paths),
-        cmocka_unit_test(spawns),  cmocka_unit_test(dies_with_parent),
+        cmocka_unit_test(parses_sizes),
+        cmocka_unit_test(parses_times),
+        cmocka_unit_test(finds_nearest_word),
+        cmocka_unit_test(wraps_and_truncates_errors),
+        cmocka_unit_test(grows_buffers),
+        cmocka_unit_test(handles_paths),
+        cmocka_unit_test(digests_bytes_and_files),
+        cmocka_unit_test(knows_the_boot_id),
+        cmocka_unit_test(spawns_programs),
+        cmocka_unit_test(kills_child_with_parent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

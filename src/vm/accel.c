@@ -17,13 +17,14 @@
 #include <unistd.h>
 
 #include "util/err.h"
+#include "util/host.h"
 #include "util/log.h"
 #include "util/path.h"
 #include "vm/kvmprobe.h"
 #include "vm/tsc.h"
 #include "vm/vm.h"
 
-enum { MEMORY_MAX = 1024, BOOT_ID_LEN = 36 };
+enum { MEMORY_MAX = 1024 };
 
 /* ABSENT here: KVM was not probed when this was written. */
 struct memory {
@@ -34,17 +35,6 @@ struct memory {
 
 static const char *const result_names[] = {
     [PV_KVM_FAST] = "fast", [PV_KVM_SLOW] = "slow", [PV_KVM_BROKEN] = "broken", [PV_KVM_ABSENT] = "unknown"};
-
-static bool boot_id(char id[static BOOT_ID_LEN + 1])
-{
-    cleanup_buf struct pv_buf text = {0};
-
-    if (pv_read_file("/proc/sys/kernel/random/boot_id", 256, &text, NULL) < 0 || text.len < BOOT_ID_LEN)
-        return false;
-    memcpy(id, text.data, BOOT_ID_LEN);
-    id[BOOT_ID_LEN] = '\0';
-    return strspn(id, "0123456789abcdef-") == BOOT_ID_LEN;
-}
 
 /* False for anything but a whole file of this boot. */
 static bool recall(const char *path, const char *id, struct memory *m)
@@ -126,11 +116,11 @@ void pv_accel_probe(struct pv_accel_probe *out)
 {
     cleanup_free char *dir = pv_cache_dir(NULL), *path = NULL;
     struct memory m = {.kvm = PV_KVM_ABSENT};
-    char id[BOOT_ID_LEN + 1];
+    char id[PV_BOOT_ID_LEN + 1];
     bool known;
 
     memset(out, 0, sizeof(*out));
-    if (!dir || !boot_id(id)) {
+    if (!dir || !pv_boot_id(id)) {
         probe(out, &m, false);
         return;
     }
