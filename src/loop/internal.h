@@ -14,16 +14,16 @@ struct pv_loop {
     struct pv_timer *timers;
     struct epoll_event batch[BATCH];
     int n_batch;
-    struct pv_task *tasks;   /* those that have not ended */
-    struct pv_task *current; /* whose code runs now; NULL: none's */
+    struct pv_task *tasks;   /* all tasks that were not freed */
+    struct pv_task *current; /* the running task; NULL outside of tasks */
 };
 
-/* What pv_loop_run is within a task: hands the processor back until there is an answer. */
+/* pv_loop_run within a task: switches back to the loop until the wait is over. */
 int pv_task_wait(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                  struct pv_err *err);
-/* After a round: those whose wait is over go on, to their next wait. */
-void pv_tasks_go_on(struct pv_loop *loop);
-/* The earliest deadline that a task waits for, or PV_FOREVER. */
+/* Called after each round: resumes every task whose wait is over, until its next wait or its end. */
+void pv_tasks_resume(struct pv_loop *loop);
+/* The earliest deadline of a waiting task, or PV_FOREVER. */
 int64_t pv_tasks_due(const struct pv_loop *loop);
 
 #endif

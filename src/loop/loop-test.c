@@ -20,7 +20,7 @@ struct fixture {
 
 static struct fixture *f; /* one test at a time */
 
-static bool fired(void *arg)
+static bool has_fired(void *arg)
 {
     return ((struct fixture *)arg)->fired > 0;
 }
@@ -38,7 +38,7 @@ static void on_timer(struct pv_timer *t)
     f->fired++;
 }
 
-/* Two watches are due in the same round and each removes the other: exactly one callback runs. */
+/* Two watches have events in the same round and each removes the other: exactly one callback runs. */
 static void removed_in_same_round(void **state)
 {
     struct fixture fx = {
@@ -53,7 +53,7 @@ static void removed_in_same_round(void **state)
     assert_int_equal(pv_loop_add(fx.loop, &fx.b, q[0], EPOLLIN, NULL), 0);
     assert_int_equal(write(p[1], "x", 1), 1);
     assert_int_equal(write(q[1], "x", 1), 1);
-    assert_int_equal(pv_loop_run(fx.loop, fired, &fx, pv_deadline(PV_NSEC_PER_SEC), NULL), 0);
+    assert_int_equal(pv_loop_run(fx.loop, has_fired, &fx, pv_deadline(PV_NSEC_PER_SEC), NULL), 0);
     assert_int_equal(fx.fired, 1);
     pv_loop_del(fx.loop, &fx.a);
     pv_loop_del(fx.loop, &fx.b);
@@ -72,12 +72,12 @@ static void deadline_and_timers(void **state)
 
     (void)state;
     f = &fx;
-    assert_int_equal(pv_loop_run(fx.loop, fired, &fx, pv_deadline(30 * PV_NSEC_PER_MSEC), NULL), 1);
+    assert_int_equal(pv_loop_run(fx.loop, has_fired, &fx, pv_deadline(30 * PV_NSEC_PER_MSEC), NULL), 1);
     assert_true(pv_now() - start >= 30 * PV_NSEC_PER_MSEC);
     pv_timer_arm(fx.loop, &later, pv_deadline(PV_NSEC_PER_SEC * 100));
     pv_timer_arm(fx.loop, &fx.t, pv_deadline(PV_NSEC_PER_SEC * 100));
     pv_timer_arm(fx.loop, &fx.t, pv_deadline(20 * PV_NSEC_PER_MSEC)); /* re-armed, now first */
-    assert_int_equal(pv_loop_run(fx.loop, fired, &fx, pv_deadline(5 * PV_NSEC_PER_SEC), NULL), 0);
+    assert_int_equal(pv_loop_run(fx.loop, has_fired, &fx, pv_deadline(5 * PV_NSEC_PER_SEC), NULL), 0);
     assert_int_equal(fx.fired, 1);
     assert_int_equal(fx.t.due, 0);
     pv_timer_cancel(fx.loop, &later);
@@ -90,7 +90,7 @@ static void deadline_and_timers(void **state)
 struct work {
     struct fixture *fx;
     int64_t nap;
-    int result; /* of its last wait */
+    int result; /* of the last wait */
     int steps;
 };
 
@@ -99,13 +99,13 @@ static bool two_steps(void *arg)
     return ((struct work *)arg)->steps >= 2;
 }
 
-/* Waits for an event, then for a while. */
-static void work(void *arg)
+/* Waits for an event, then for w->nap. */
+static void wait_twice(void *arg)
 {
     struct work *w = arg;
 
     w->steps = 1;
-    w->result = pv_loop_run(w->fx->loop, fired, w->fx, PV_FOREVER, NULL);
+    w->result = pv_loop_run(w->fx->loop, has_fired, w->fx, PV_FOREVER, NULL);
     if (w->result < 0)
         return;
     w->steps = 2;
@@ -122,15 +122,15 @@ static void tasks_wait_beside_others(void **state)
 
     (void)state;
     f = &fx;
-    a = pv_task_start(fx.loop, work, &one, NULL);
-    b = pv_task_start(fx.loop, work, &two, NULL);
-    assert_int_equal(one.steps, 1); /* it runs at once */
+    a = pv_task_start(fx.loop, wait_twice, &one, NULL);
+    b = pv_task_start(fx.loop, wait_twice, &two, NULL);
+    assert_int_equal(one.steps, 1); /* pv_task_start runs the task */
     assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_deadline(5 * PV_NSEC_PER_MSEC), NULL), 1);
     assert_int_equal(one.steps, 1);
     pv_timer_arm(fx.loop, &fx.t, pv_deadline(5 * PV_NSEC_PER_MSEC));
     assert_int_equal(pv_loop_run(fx.loop, two_steps, &one, pv_deadline(5 * PV_NSEC_PER_SEC), NULL), 0);
     assert_false(pv_task_done(a));
-    /* its deadline wakes a loop that has none */
+    /* The task's deadline wakes the loop. */
     while (!pv_task_done(a))
         assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_MSEC), NULL), 1);
     assert_true(pv_now() - start >= 25 * PV_NSEC_PER_MSEC);
@@ -148,8 +148,8 @@ static bool never(void *arg)
     return false;
 }
 
-/* Does not care whether its waits fail. */
-static void stubborn(void *arg)
+/* Goes on waiting after a wait failed. */
+static void ignore_failures(void *arg)
 {
     struct work *w = arg;
 
@@ -157,24 +157,24 @@ static void stubborn(void *arg)
         w->result = pv_loop_run(w->fx->loop, never, NULL, pv_deadline(PV_NSEC_PER_SEC * 1000), NULL);
 }
 
-static void given_up_task_ends(void **state)
+static void cancelled_task_ends(void **state)
 {
     struct fixture fx = {.loop = pv_loop_new(NULL)};
     struct work w = {.fx = &fx};
     struct pv_task *t;
 
     (void)state;
-    t = pv_task_start(fx.loop, stubborn, &w, NULL);
+    t = pv_task_start(fx.loop, ignore_failures, &w, NULL);
     assert_int_equal(w.steps, 0);
     pv_task_free(t);
-    assert_int_equal(w.steps, 100); /* each wait failed, and it came to its own end */
+    assert_int_equal(w.steps, 100); /* every wait failed and the function returned */
     assert_int_equal(w.result, -1);
     assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_now(), NULL), 1);
     pv_task_free(NULL);
     pv_loop_free(fx.loop);
 }
 
-static void deep(void *arg)
+static void use_deep_stack(void *arg)
 {
     struct work *w = arg;
     volatile char room[256 * 1024];
@@ -191,7 +191,7 @@ static void many_tasks_with_deep_stacks(void **state)
 
     (void)state;
     for (int i = 0; i < 50; i++) {
-        struct pv_task *t = pv_task_start(fx.loop, deep, &w, NULL);
+        struct pv_task *t = pv_task_start(fx.loop, use_deep_stack, &w, NULL);
 
         assert_int_equal(pv_loop_run(fx.loop, NULL, NULL, pv_now(), NULL), 1);
         assert_true(pv_task_done(t));
@@ -205,7 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removed_in_same_round),       cmocka_unit_test(deadline_and_timers),
-        cmocka_unit_test(tasks_wait_beside_others),    cmocka_unit_test(given_up_task_ends),
+        cmocka_unit_test(tasks_wait_beside_others),    cmocka_unit_test(cancelled_task_ends),
         cmocka_unit_test(many_tasks_with_deep_stacks),
     };
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Timers are a sorted list: there are a handful per VM.  A watch that is removed by a callback while its
- * own event is still pending in this round is found in the batch and blanked, so no callback ever runs
- * for a removed watch.
+ * Timers are a sorted list: there are a handful per VM.  pv_loop_del also clears the watch's pending events
+ * in the current batch, so no callback runs for a watch that another callback of this round removed.
  */
 #include "loop/internal.h"
 
@@ -92,7 +91,7 @@ void pv_timer_arm(struct pv_loop *loop, struct pv_timer *t, int64_t due)
     *p = t;
 }
 
-static void run_timers(struct pv_loop *loop)
+static void fire_timers(struct pv_loop *loop)
 {
     int64_t now = pv_now();
 
@@ -104,8 +103,8 @@ static void run_timers(struct pv_loop *loop)
     }
 }
 
-/* Milliseconds to sleep, rounded up so that a wake-up is never early. */
-static int wait_ms(const struct pv_loop *loop, int64_t deadline)
+/* The timeout of epoll_wait in ms, rounded up so that no wake-up is early; at most an hour. */
+static int sleep_ms(const struct pv_loop *loop, int64_t deadline)
 {
     int64_t until = deadline, due = pv_tasks_due(loop), ms;
 
@@ -126,13 +125,13 @@ int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_
 {
     if (loop->current)
         return pv_task_wait(loop, done, arg, deadline, err);
-    /* One look at least, however late it is: a deadline of now means "see what has come". */
+    /* The first round runs even after the deadline: a deadline of now means "handle pending events". */
     for (bool looked = false;; looked = true) {
         if (done && done(arg))
             return 0;
         if (looked && pv_now() >= deadline)
             return 1;
-        loop->n_batch = epoll_wait(loop->epfd, loop->batch, BATCH, wait_ms(loop, deadline));
+        loop->n_batch = epoll_wait(loop->epfd, loop->batch, BATCH, sleep_ms(loop, deadline));
         if (loop->n_batch < 0) {
             loop->n_batch = 0;
             if (errno != EINTR)
@@ -145,7 +144,7 @@ int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_
                 w->fn(w, loop->batch[i].events);
         }
         loop->n_batch = 0;
-        run_timers(loop);
-        pv_tasks_go_on(loop);
+        fire_timers(loop);
+        pv_tasks_resume(loop);
     }
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One epoll loop for a process: watched descriptors and timers.  The only caller of epoll_wait.
+ * The epoll loop of a process: watched descriptors, timers and tasks.  The only caller of epoll_wait.
  *
- * A blocking call anywhere above is "run the loop until this is so, or until the deadline":
+ * A blocking call above this room runs the loop until a condition holds or a deadline passes:
  *
- *     static bool answered(void *arg) { return ((struct call *)arg)->done; }
+ *     static bool is_replied(void *arg) { return ((struct call *)arg)->done; }
  *     ...
- *     r = pv_loop_run(loop, answered, &call, deadline, err);   // 0 answered, 1 deadline, -1 error
+ *     r = pv_loop_run(loop, is_replied, &call, deadline, err);      0 replied, 1 deadline, -1 error
  *
  * Callbacks run inside pv_loop_run, one at a time; they may add and remove watches and timers (their own
- * included) and must not block, run the loop or call Lua.  Watches and timers are embedded in the owner
- * and must be removed before the owner is freed.
+ * included) and must not block, run the loop or call Lua.  Watches and timers are embedded in their owner,
+ * which removes them before it is freed.
  */
 #ifndef PV_LOOP_LOOP_H
 #define PV_LOOP_LOOP_H
@@ -22,53 +22,54 @@ struct pv_err;
 struct pv_loop;
 
 struct pv_watch {
-    int fd;          /* -1 while not watched; never closed by the loop */
-    uint32_t events; /* EPOLLIN | EPOLLOUT | ...; EPOLLHUP and EPOLLERR always come */
+    int fd;          /* -1 while not watched; the loop never closes it */
+    uint32_t events; /* EPOLLIN | EPOLLOUT | ...; EPOLLHUP and EPOLLERR are always reported */
     void (*fn)(struct pv_watch *w, uint32_t events);
 };
 
 struct pv_timer {
-    int64_t due; /* absolute, pv_now(); 0 while not armed */
+    int64_t due; /* a pv_now() time; 0 while not armed */
     void (*fn)(struct pv_timer *t);
     struct pv_timer *next; /* private */
 };
 
 struct pv_loop *pv_loop_new(struct pv_err *err);
-void pv_loop_free(struct pv_loop *loop); /* NULL is fine */
+void pv_loop_free(struct pv_loop *loop); /* NULL is fine; watches and tasks are gone by then */
 
-/* Starts watching w->fd; w->fn is set by the caller. A failure is an errno of epoll_ctl. */
+/* Watches fd; the caller has set w->fn.  -1: epoll_ctl failed, class host. */
 int pv_loop_add(struct pv_loop *loop, struct pv_watch *w, int fd, uint32_t events, struct pv_err *err);
+/* Changes the watched events. */
 void pv_loop_set(struct pv_loop *loop, struct pv_watch *w, uint32_t events);
-/* Stops watching (before the descriptor is closed) and sets w->fd to -1; not watched is fine. */
+/* Stops watching and sets w->fd to -1; call it before closing the descriptor.  Not watched is fine. */
 void pv_loop_del(struct pv_loop *loop, struct pv_watch *w);
 
-/* Arms or re-arms. */
+/* Arms or re-arms; the loop disarms the timer before it calls t->fn. */
 void pv_timer_arm(struct pv_loop *loop, struct pv_timer *t, int64_t due);
-void pv_timer_cancel(struct pv_loop *loop, struct pv_timer *t);
+void pv_timer_cancel(struct pv_loop *loop, struct pv_timer *t); /* not armed is fine */
 
 /*
- * Runs until done(arg) is true (checked first and after every round), the deadline passes, or epoll fails.
- * Returns 0, 1 (deadline), -1.  done may be NULL: runs to the deadline.  What is already there is always
- * seen, also with a deadline of now.
+ * Runs until done(arg) is true (checked first and after every round), the deadline passes, or epoll fails:
+ * 0, 1 or -1.  done == NULL: runs to the deadline.  At least one round runs, so pending events are handled
+ * even when the deadline has passed already.
  */
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err);
 
-/* ---- tasks (task.c): blocking code in the background ---- */
+/* ---- tasks (task.c): coroutines for blocking code in the background ---- */
 
 struct pv_task;
 
 /*
- * Runs fn(arg) on a stack of its own, at once, until its first pv_loop_run that has to wait; it goes on
- * within the loop, whenever that wait is over and somebody else's pv_loop_run is going on.  So code that was
- * written to block does its work beside other code, without threads: only at its waits do others get a turn.
- * It must not call Lua, start tasks or be started within one.  NULL with *err: class host.
+ * Runs fn(arg) on a stack of its own, at once, until its first pv_loop_run that has to wait.  The loop
+ * resumes the task when that wait is over, from a pv_loop_run of the code outside.  Switches are cooperative:
+ * a task loses the processor only in pv_loop_run.  A task must not call Lua or start another task.
+ * NULL with *err: class host.
  */
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err);
 bool pv_task_done(const struct pv_task *t);
 /*
- * Frees it; not from within a task.  One that has not come to its end is given up: every pv_loop_run in it
- * fails from now on (class host), until fn has returned, which this call waits for.  NULL is fine.
+ * Frees the task; not from within a task.  A task that has not ended is cancelled: each of its pv_loop_run
+ * calls fails (class host) until fn returns, and pv_task_free blocks until then.  NULL is fine.
  */
 void pv_task_free(struct pv_task *t);
 

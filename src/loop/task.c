@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A task is a stack and a place to go on at (makecontext).  Control goes from the loop to a task and back,
- * and nowhere else: to the task when it is started and when its wait is over, back when it waits or ends.
+ * A task is a stack and a saved context (makecontext).  Control switches only between the loop and a task:
+ * to the task when it starts and when its wait is over, to the loop when the task waits or ends.
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-/* Only what is touched takes memory. The lowest page is no one's: an overflow is a SIGSEGV. */
+/* Untouched stack pages take no memory.  The lowest page is inaccessible: an overflow is a SIGSEGV. */
 enum { STACK = 1 << 20, GUARD = 4096 };
 
 struct pv_task {
@@ -28,20 +28,20 @@ struct pv_task {
     void *arg;
     ucontext_t here, back;
     char *stack;
-    bool (*done)(void *arg); /* what it waits for */
+    bool (*done)(void *arg); /* the condition of its current pv_loop_run */
     void *done_arg;
     int64_t deadline;
-    bool looked; /* a round has passed since it began to wait */
-    int result;  /* of the wait */
+    bool looked; /* a round has passed since the wait began */
+    int result;  /* of the wait: 0, 1 or -1, as for pv_loop_run */
     bool ended, cancelled;
-    /* AddressSanitizer has to be told of stacks */
+    /* For AddressSanitizer, which has to know the current stack. */
     void *fake, *fake_back;
     const void *back_stack;
     size_t back_size;
     struct pv_task *next;
 };
 
-static void leaving(void **fake, const void *stack, size_t size)
+static void fiber_leave(void **fake, const void *stack, size_t size)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_start_switch_fiber(fake, stack, size);
@@ -50,7 +50,7 @@ static void leaving(void **fake, const void *stack, size_t size)
 #endif
 }
 
-static void arrived(void *fake, const void **stack, size_t *size)
+static void fiber_arrive(void *fake, const void **stack, size_t *size)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_finish_switch_fiber(fake, stack, size);
@@ -59,36 +59,36 @@ static void arrived(void *fake, const void **stack, size_t *size)
 #endif
 }
 
-/* To the loop. An end does not come back. */
-static void yield(struct pv_task *t)
+/* Switches to the loop; does not return when the task has ended. */
+static void task_yield(struct pv_task *t)
 {
-    leaving(t->ended ? NULL : &t->fake, t->back_stack, t->back_size);
+    fiber_leave(t->ended ? NULL : &t->fake, t->back_stack, t->back_size);
     swapcontext(&t->here, &t->back);
-    arrived(t->fake, &t->back_stack, &t->back_size);
+    fiber_arrive(t->fake, &t->back_stack, &t->back_size);
 }
 
-static void enter(struct pv_task *t)
+static void task_enter(struct pv_task *t)
 {
     assert(!t->loop->current && !t->ended);
     t->loop->current = t;
-    leaving(&t->fake_back, t->stack + GUARD, STACK);
+    fiber_leave(&t->fake_back, t->stack + GUARD, STACK);
     swapcontext(&t->back, &t->here);
-    arrived(t->fake_back, NULL, NULL);
+    fiber_arrive(t->fake_back, NULL, NULL);
     t->loop->current = NULL;
 }
 
-/* makecontext passes ints only. */
-static void begin(unsigned high, unsigned low)
+/* The first function on the task's stack.  makecontext passes ints only, hence the halves of a pointer. */
+static void task_begin(unsigned high, unsigned low)
 {
     struct pv_task *t = (struct pv_task *)((uintptr_t)high << 32 | low);
 
-    arrived(NULL, &t->back_stack, &t->back_size);
+    fiber_arrive(NULL, &t->back_stack, &t->back_size);
     t->fn(t->arg);
     t->ended = true;
-    yield(t);
+    task_yield(t);
 }
 
-static void forget(struct pv_task *t)
+static void task_unlink(struct pv_task *t)
 {
     struct pv_task **at = &t->loop->tasks;
 
@@ -117,9 +117,9 @@ struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void 
     getcontext(&t->here);
     t->here.uc_stack.ss_sp = t->stack + GUARD;
     t->here.uc_stack.ss_size = STACK;
-    makecontext(&t->here, (void (*)(void))begin, 2, (unsigned)(self >> 32), (unsigned)self);
+    makecontext(&t->here, (void (*)(void))task_begin, 2, (unsigned)(self >> 32), (unsigned)self);
     loop->tasks = t;
-    enter(t);
+    task_enter(t);
     return t;
 }
 
@@ -135,9 +135,9 @@ void pv_task_free(struct pv_task *t)
     t->cancelled = true;
     while (!t->ended) {
         t->result = -1;
-        enter(t);
+        task_enter(t);
     }
-    forget(t);
+    task_unlink(t);
     munmap(t->stack, GUARD + STACK);
     free(t);
 }
@@ -154,15 +154,15 @@ int pv_task_wait(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64
         t->done_arg = arg;
         t->deadline = deadline;
         t->looked = false;
-        yield(t);
+        task_yield(t);
     }
     if (t->cancelled)
-        return pv_err_set(err, PV_E_HOST, "it was given up");
+        return pv_err_set(err, PV_E_HOST, "the task was cancelled");
     return t->result;
 }
 
-/* Its wait is over, and how. */
-static bool is_over(struct pv_task *t)
+/* True when the task's wait is over; t->result is set then. */
+static bool wait_is_over(struct pv_task *t)
 {
     if (t->done && t->done(t->done_arg))
         t->result = 0;
@@ -173,17 +173,17 @@ static bool is_over(struct pv_task *t)
     return true;
 }
 
-void pv_tasks_go_on(struct pv_loop *loop)
+void pv_tasks_resume(struct pv_loop *loop)
 {
     struct pv_task *next;
 
     for (struct pv_task *t = loop->tasks; t; t = next) {
-        next = t->next; /* a task starts and frees none */
+        next = t->next; /* stays valid: a task neither starts nor frees a task */
         if (t->ended)
             continue;
         t->looked = true;
-        if (is_over(t))
-            enter(t);
+        if (wait_is_over(t))
+            task_enter(t);
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Time in nanoseconds: monotonic, whose absolute values deadlines are, and of the wall. */
+/* Monotonic and wall-clock time in nanoseconds.  A deadline is an absolute pv_now() value. */
 #ifndef PV_UTIL_CLOCK_H
 #define PV_UTIL_CLOCK_H
 
@@ -23,7 +23,7 @@ static inline int64_t pv_now(void)
     return pv_timespec_ns(&ts);
 }
 
-/* Since 1970, UTC: what files are stamped with; it may jump. */
+/* Nanoseconds since 1970 (UTC), comparable with a file's timestamps; the clock may be set meanwhile. */
 static inline int64_t pv_wall_now(void)
 {
     struct timespec ts;
@@ -32,7 +32,7 @@ static inline int64_t pv_wall_now(void)
     return pv_timespec_ns(&ts);
 }
 
-/* now + ns, or PV_FOREVER where that would overflow. */
+/* pv_now() + ns, or PV_FOREVER on overflow. */
 static inline int64_t pv_deadline(int64_t ns)
 {
     int64_t now = pv_now();

@@ -13,7 +13,7 @@
 
 enum { COPY_CHUNK = 1 << 20 };
 
-/* Through our own memory, for file systems between which the kernel does not copy by itself. */
+/* read(2) and write(2), for pairs of file systems that copy_file_range(2) refuses. */
 static int copy_by_hand(int from, int to, off_t at, off_t end)
 {
     cleanup_free char *buf = pv_xmalloc(COPY_CHUNK);
@@ -25,7 +25,7 @@ static int copy_by_hand(int from, int to, off_t at, off_t end)
         if (n < 0 || pv_pwrite_all(to, buf, (size_t)n, at) < 0)
             return -1;
         if (n == 0)
-            return 0; /* it became shorter; its size is checked by whoever cares */
+            return 0; /* the file became shorter; callers that need its size check it */
         at += n;
     }
     return 0;
@@ -64,9 +64,9 @@ int pv_copy_sparse(int from, int to, struct pv_err *err)
         off_t data = lseek(from, at, SEEK_DATA), hole;
 
         if (data < 0 && errno == ENXIO)
-            break; /* a hole up to the end */
+            break; /* the rest is a hole */
         hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-        if (hole < 0) { /* it knows no holes */
+        if (hole < 0) { /* the file system does not report holes */
             data = at;
             hole = st.st_size;
         }

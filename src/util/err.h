@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one error shape of the host side.
+ * The error value of the host side.
  *
  * A function that can fail takes a `struct pv_err *err` as its last argument and returns -1 or NULL
- * with *err set exactly once, or succeeds and leaves *err untouched.  The error is a plain value: it
- * owns nothing, so it crosses fork pipes and Lua's longjmp and cannot leak.  err may be NULL when the
- * caller does not care why.
+ * with *err set exactly once, or succeeds and leaves *err untouched.  The value owns nothing, so it
+ * crosses fork pipes and Lua's longjmp and cannot leak.  A caller that ignores the reason passes NULL.
  *
  *     if (fd < 0)
  *         return pv_err_sys(err, errno, "cannot open kernel '%s'", path);
@@ -18,24 +17,24 @@
 
 #include <stdarg.h>
 
-/* What kind of failure it is: this alone decides how a test ends and which exit code is used. */
+/* The class of a failure; it alone decides the outcome of a test and the exit code. */
 enum pv_err_class {
     PV_E_NONE,
-    PV_E_USAGE,      /* the caller's or the user's mistake: option, configuration, wrong state */
-    PV_E_MISSING,    /* something that must be on the host is not there */
+    PV_E_USAGE,      /* a mistake of the test or the user: option, configuration, wrong state */
+    PV_E_MISSING,    /* the host lacks a program, file or device */
     PV_E_TIMEOUT,    /* a deadline passed */
-    PV_E_GUEST_DIED, /* QEMU ended, the kernel panicked, the agent is gone */
-    PV_E_GUEST,      /* the guest answered, and the answer is a failure (errno and such) */
-    PV_E_PROTOCOL,   /* a peer sent what it must not send */
+    PV_E_GUEST_DIED, /* QEMU ended, the guest's kernel panicked, or the agent ended */
+    PV_E_GUEST,      /* the guest's reply is a failure (an errno) */
+    PV_E_PROTOCOL,   /* a peer sent bytes that break the protocol */
     PV_E_HOST,       /* a system call on the host failed */
     PV_E_CLASS_COUNT
 };
 
-/* Of class guest-died: what it is that ended. */
+/* The cause of a PV_E_GUEST_DIED error. */
 enum pv_err_died {
-    PV_DIED_AGENT, /* a process of the agent, the guest lives; or the guest gave up before there was one */
-    PV_DIED_QEMU,  /* the machine */
-    PV_DIED_PANIC  /* the machine, by a panic of its kernel */
+    PV_DIED_AGENT, /* an agent process ended and the guest lives, or the guest init failed before the agent */
+    PV_DIED_QEMU,  /* QEMU ended */
+    PV_DIED_PANIC  /* the guest's kernel panicked */
 };
 
 enum { PV_ERR_TEXT = 8192 };
@@ -43,10 +42,10 @@ enum { PV_ERR_TEXT = 8192 };
 struct pv_err {
     enum pv_err_class cls;
     enum pv_err_died died;
-    int errnum;       /* errno where there is one, else 0 */
-    const char *file; /* where it was set, for -v */
+    int errnum;       /* errno, or 0 */
+    const char *file; /* origin: source file and line */
     int line;
-    char text[PV_ERR_TEXT]; /* always terminated; cut when too long */
+    char text[PV_ERR_TEXT]; /* terminated; a longer text is truncated */
 };
 
 #define PV_ERR_INIT \
@@ -54,17 +53,17 @@ struct pv_err {
         .cls = PV_E_NONE, .died = PV_DIED_AGENT, .errnum = 0, .file = "", .line = 0, .text = "" \
     }
 
-/* All of these return -1, so that `return pv_err_set(...)` reads well. */
+/* All setters return -1, for `return pv_err_set(...)`, and accept err == NULL. */
 int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const char *file, int line,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/* Says what ended, after one of class guest-died was set. */
+/* Sets the cause of a PV_E_GUEST_DIED error that was set before (PV_DIED_AGENT by default). */
 int pv_err_died(struct pv_err *err, enum pv_err_died died);
 
-/* Puts "TEXT: " before what *err says; class and errno stay. */
+/* Prepends "TEXT: " to the text; class and errno stay. */
 int pv_err_wrap(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Adds text behind what *err says (a console tail, a hint). */
+/* Appends to the text, such as a console tail or a hint. */
 int pv_err_append(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* "usage", "timeout", ... */
@@ -72,7 +71,7 @@ const char *pv_err_class_name(enum pv_err_class cls);
 
 #define pv_err_set(err, cls, ...) pv_err_set_at((err), (cls), 0, __FILE__, __LINE__, __VA_ARGS__)
 
-/* Class host; ": strerror(errnum)" is added to the text. */
+/* Class host; ": strerror(errnum)" is appended to the text. */
 #define pv_err_sys(err, errnum, ...) \
     pv_err_set_at((err), PV_E_HOST, (errnum), __FILE__, __LINE__, __VA_ARGS__)
 

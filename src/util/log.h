@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Debug trace on stderr, on with PROVIUM_DEBUG=1 in the environment: "[  12.345] who: text". */
+/*
+ * Debug trace on stderr, enabled by PROVIUM_DEBUG=1: "[  12.345] PID ACTOR: text", seconds since pv_log_init.
+ * ACTOR is a room or an object, such as "image" or a guest's name.
+ */
 #ifndef PV_UTIL_LOG_H
 #define PV_UTIL_LOG_H
 
@@ -7,14 +10,15 @@
 
 extern bool pv_log_on;
 
-/* Reads PROVIUM_DEBUG. Called once by main. */
+/* Reads PROVIUM_DEBUG.  main calls it once. */
 void pv_log_init(void);
-void pv_log_write(const char *who, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Writes a line whether or not the trace is on; callers use pv_debug. */
+void pv_log_write(const char *actor, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define pv_debug(who, ...) \
+#define pv_debug(actor, ...) \
     do { \
         if (pv_log_on) \
-            pv_log_write((who), __VA_ARGS__); \
+            pv_log_write((actor), __VA_ARGS__); \
     } while (0)
 
 #endif

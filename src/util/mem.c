@@ -39,7 +39,7 @@ char *pv_xstrdup(const char *s)
 
 char *pv_xstrndup(const char *s, size_t n)
 {
-    return or_die(n ? strndup(s, n) : strdup(""), 1); /* s may be NULL then */
+    return or_die(n ? strndup(s, n) : strdup(""), 1); /* with n == 0, s may be NULL */
 }
 
 char *pv_xvasprintf(const char *fmt, va_list ap)
@@ -87,7 +87,7 @@ char *pv_buf_reserve(struct pv_buf *b, size_t n)
 {
     size_t need = b->len + n + 1;
 
-    if (need < n) /* overflow: nothing the callers can do */
+    if (need < n) /* overflow */
         or_die(NULL, 1);
     if (need > b->cap) {
         size_t cap = b->cap < 128 ? 128 : b->cap;

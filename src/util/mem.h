@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocation that never returns NULL, locals that clean up after themselves, and a byte buffer.
+ * Allocation that never returns NULL, cleanup attributes for locals, a byte buffer and a string list.
  *
- * Out of memory ends the process: one test file's process, not the run.  Sizes that a peer chose are
- * checked against a hard maximum before they come here.
+ * Running out of memory aborts the process: one test file's process, not the run.  Callers check a size
+ * that a peer chose against a hard maximum first.
  *
- * The cleanup_* attributes run when a scope is left in the ordinary way.  They do NOT run on a longjmp,
- * so no cleanup_* variable may be live across a call that can raise a Lua error.
+ * cleanup_* attributes run when a scope is left by return, break, goto or its end.  They do NOT run on a
+ * longjmp, so no cleanup_* variable may be live across a call that can raise a Lua error.
+ *
+ *     cleanup_free char *path = pv_xasprintf("%s/x", dir);
+ *     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+ *     ...
+ *     return pv_steal_fd(&fd);                                     the caller owns it now
  */
 #ifndef PV_UTIL_MEM_H
 #define PV_UTIL_MEM_H
@@ -42,7 +47,7 @@ static inline void pv_cleanup_file(FILE **f)
 #define cleanup_close __attribute__((cleanup(pv_cleanup_close)))
 #define cleanup_file __attribute__((cleanup(pv_cleanup_file)))
 
-/* Hands a value over: returns it and leaves NULL (or -1) behind, so that no cleanup touches it. */
+/* Returns the value and leaves NULL (pv_steal_fd: -1), so that no cleanup touches it. */
 static inline void *pv_steal_raw(void *pp)
 {
     void *p = *(void **)pp;
@@ -58,15 +63,15 @@ static inline int pv_steal_fd(int *fd)
     return v;
 }
 
-/* Closes *fd if it is open and sets it to -1; errno is kept. */
+/* Closes *fd unless it is -1 and sets it to -1; keeps errno. */
 void pv_close(int *fd);
 
 #define PV_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define PV_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /*
- * A growable byte buffer.  Zero-initialised is empty and valid.  data is always NUL-terminated behind
- * len once anything was added (the NUL is not counted); it is NULL while nothing was.
+ * A growable byte buffer.  Zero-initialised is empty and valid.  data is NULL before the first addition,
+ * then NUL-terminated behind len (the NUL is not counted).
  */
 struct pv_buf {
     char *data;
@@ -74,7 +79,7 @@ struct pv_buf {
 };
 
 void pv_buf_free(struct pv_buf *b); /* frees the bytes, leaves an empty buffer */
-/* Makes room for n more bytes and returns where they go; the caller adds to len. */
+/* Makes room for n more bytes and returns the end of the data; the caller fills them and adds to len. */
 char *pv_buf_reserve(struct pv_buf *b, size_t n);
 void pv_buf_add(struct pv_buf *b, const void *data, size_t n);
 void pv_buf_adds(struct pv_buf *b, const char *s);
@@ -84,7 +89,7 @@ void pv_buf_addf(struct pv_buf *b, const char *fmt, ...) __attribute__((format(p
 void pv_buf_consume(struct pv_buf *b, size_t n);
 #define cleanup_buf __attribute__((cleanup(pv_buf_free)))
 
-/* A NULL-terminated list of strings that it owns. Zero-initialised is empty. */
+/* A NULL-terminated list that owns its strings.  Zero-initialised is empty. */
 struct pv_strv {
     char **v; /* NULL while empty */
     size_t n;
@@ -93,7 +98,7 @@ struct pv_strv {
 void pv_strv_free(struct pv_strv *s);
 void pv_strv_add(struct pv_strv *s, const char *str);
 void pv_strv_addf(struct pv_strv *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Adds a string that the list frees. */
+/* Adds str itself, which the list frees. */
 void pv_strv_take(struct pv_strv *s, char *str);
 #define cleanup_strv __attribute__((cleanup(pv_strv_free)))
 

@@ -14,7 +14,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 
-static int bad_size(const char *s, struct pv_err *err)
+static int refuse_size(const char *s, struct pv_err *err)
 {
     return pv_err_set(
         err, PV_E_USAGE,
@@ -28,23 +28,23 @@ int pv_parse_size(const char *s, uint64_t *bytes, struct pv_err *err)
     char *end;
 
     if (!isdigit((unsigned char)s[0]))
-        return bad_size(s, err);
+        return refuse_size(s, err);
     errno = 0;
     n = strtoull(s, &end, 10);
     if (errno)
-        return bad_size(s, err);
+        return refuse_size(s, err);
     if (*end) {
         const char *units = "KMGT", *u = strchr(units, toupper((unsigned char)*end));
 
         if (!u)
-            return bad_size(s, err);
+            return refuse_size(s, err);
         shift = 10 * (unsigned)(u - units + 1);
         end++;
         if (strcasecmp(end, "") != 0 && strcasecmp(end, "B") != 0 && strcasecmp(end, "iB") != 0)
-            return bad_size(s, err);
+            return refuse_size(s, err);
     }
     if (n == 0 || n > (UINT64_C(1) << (62 - shift)))
-        return bad_size(s, err);
+        return refuse_size(s, err);
     *bytes = n << shift;
     return 0;
 }
@@ -97,8 +97,8 @@ const char *pv_format_size(uint64_t bytes, char buf[static 32])
     return buf;
 }
 
-/* Edit distance with adjacent swaps counted as one; words over 31 bytes are never near anything. */
-static int distance(const char *a, const char *b)
+/* Damerau-Levenshtein distance; INT_MAX for words of more than 31 bytes. */
+static int edit_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b);
     int d[33][33];
@@ -132,7 +132,7 @@ const char *pv_nearest(const char *word, const char *const *known)
     int best_d = 3;
 
     for (; *known; known++) {
-        int d = distance(word, *known);
+        int d = edit_distance(word, *known);
 
         if (d < best_d && d < (int)strlen(*known)) {
             best = *known;

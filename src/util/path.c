@@ -169,7 +169,7 @@ char *pv_self_dir(void)
     return pv_path_dirname(buf);
 }
 
-static int rm_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int remove_node(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
     (void)type;
@@ -179,7 +179,7 @@ static int rm_one(const char *path, const struct stat *st, int type, struct FTW 
 
 int pv_rm_rf(const char *path)
 {
-    if (nftw(path, rm_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
+    if (nftw(path, remove_node, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
         return -1;
     return 0;
 }

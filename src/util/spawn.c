@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything is computed before fork; the child calls only async-signal-safe functions.  A failed step
- * in the child travels back as an errno over a CLOEXEC pipe, which a successful exec closes.
+ * pv_spawn computes argv, path and descriptors before fork; the child calls only async-signal-safe functions.
+ * A failed step in the child writes its errno to a CLOEXEC pipe, which a successful exec closes.
  */
 #include "util/spawn.h"
 
@@ -42,12 +42,13 @@ char *pv_find_program(const char *file)
     return NULL;
 }
 
-enum { PLACE_BASE = 200 }; /* descriptors are first moved above the targets, so that none is overwritten */
+/* The sources are first duplicated at PLACE_BASE and above, so that no dup2 to a target overwrites one. */
+enum { PLACE_BASE = 200, FDS_MAX = 32 };
 
 static int child_place_fds(const struct pv_spawn *sp, int report)
 {
     int devnull = open("/dev/null", O_RDWR);
-    int moved_report, max_to = 2, place[32]; /* pv_spawn takes no more */
+    int moved_report, max_to = 2, place[FDS_MAX];
 
     if (devnull < 0)
         return -1;
@@ -56,8 +57,7 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
     if (moved_report < 0 || devnull < 0)
         return -1;
     for (size_t i = 0; i < sp->n_fds; i++)
-        if ((place[i] = fcntl(sp->fds[i].from, F_DUPFD_CLOEXEC, PLACE_BASE)) <
-            0) /* a free one: sources may be there too */
+        if ((place[i] = fcntl(sp->fds[i].from, F_DUPFD_CLOEXEC, PLACE_BASE)) < 0)
             return -1;
     for (int fd = 0; fd < 3; fd++)
         if (dup2(devnull, fd) < 0)
@@ -76,7 +76,7 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
         if (!wanted)
             close(fd);
     }
-    /* close_range(2), Linux 5.9; without it CLOEXEC, which all our descriptors carry, has to do. */
+    /* Linux before 5.9 has no close_range(2); there CLOEXEC, which all our descriptors carry, suffices. */
     syscall(SYS_close_range, (unsigned)max_to + 1, (unsigned)moved_report - 1, 0);
     syscall(SYS_close_range, (unsigned)moved_report + 1, ~0U, 0);
     return moved_report;
@@ -121,7 +121,7 @@ pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err)
     if (!full)
         return pv_err_set(err, PV_E_MISSING, "program '%s' was not found%s", sp->file,
                           strchr(sp->file, '/') ? " or is not executable" : " in PATH");
-    if (sp->n_fds > 32)
+    if (sp->n_fds > FDS_MAX)
         return pv_err_set(err, PV_E_HOST, "too many descriptors for '%s'", sp->file);
     if (pipe2(report, O_CLOEXEC) < 0)
         return pv_err_sys(err, errno, "cannot make a pipe");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every cmocka test includes first; for *-test.c only. */
+/* cmocka and the headers it needs before it; the first include of a *-test.c. */
 #ifndef PV_UTIL_TEST_H
 #define PV_UTIL_TEST_H
 
