@@ -158,7 +158,7 @@ static void test_exec_big(void **state)
     for (int k = 1; k < 3; k++) {
         assert_int_equal(a.data[k].n, 20000000);
         for (size_t i = 0; i < a.data[k].n; i++)
-            if (a.data[k].p[i] != (k == 1 ? "output\n" : "errors\n")[i % 7])
+            if (a.data[k].p[i] != (uint8_t)(k == 1 ? "output\n" : "errors\n")[i % 7])
                 fail_msg("stream %d differs at %zu", k, i);
     }
     cl_answer_free(&a);

@@ -192,7 +192,9 @@ expect bare "$(root '' bare.img)" "${good[@]}"
 [ "$(cksum <bare.img)" = "$sum" ] || { echo "bare: the image was written to"; failed=$((failed + 1)); }
 
 # A DOS partition table: 4 MiB of FAT's type with nothing in it, the root, another small one.
+# shellcheck disable=SC2059 # the formats are bytes, written as escapes
 le32() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x$(printf %02x $(($1 >> 16 & 255)))\\x$(printf %02x $(($1 >> 24)))"; }
+# shellcheck disable=SC2059
 part() { printf "\\0\\0\\0\\0\\x$1\\0\\0\\0"; le32 "$2"; le32 "$3"; }
 truncate -s 32M part.img
 { part 0c 2048 8192; part 83 10240 49152; part 83 59392 2048; } | dd of=part.img bs=1 seek=446 conv=notrunc status=none

@@ -32,7 +32,7 @@ const char *pv_dest_show(const char *name, char out[static 256])
 {
     size_t n = 0;
 
-    for (; name[n] && n < 255; n++)
+    for (; n < 255 && name[n]; n++)
         out[n] = (unsigned char)name[n] < 0x20 || name[n] == 0x7f ? '?' : name[n];
     out[n] = '\0';
     return out;

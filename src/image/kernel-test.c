@@ -298,7 +298,7 @@ static void flip_byte(const char *path, off_t at)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
     struct stat st;
-    char c;
+    char c = 0;
 
     assert_true(fd >= 0 && fstat(fd, &st) == 0 && pread(fd, &c, 1, at) == 1);
     c ^= 4;

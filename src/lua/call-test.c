@@ -173,8 +173,8 @@ static void test_syscall_arguments(void **state)
         "vm:syscall(39, 1, 2, 3.0, -4, 5, 6, {timeout = '1s'})",
         "vm:syscall_buf('write', 1, 'x', 1, 0, 1)",
         "vm:syscall_bufs('pipe', {[0] = ('\\0'):rep(8)})",
-        "vm:syscall_ptr('readv', {[1] = ('\\0'):rep(16)}, {{buf_idx = 1, ptr_offset = 8, data_len = 3}}, 0, "
-        "0, 1)",
+        ("vm:syscall_ptr('readv', {[1] = ('\\0'):rep(16)}, {{buf_idx = 1, ptr_offset = 8, data_len = 3}}, 0, "
+         "0, 1)"),
         "vm:ioctl(1, 0x80045500)",
         "vm:ioctl(1, 2, 'x', {timeout = '1s'})",
         "vm:ioctl_buf(1, 0xc0105500, '', {{ptr_offset = 8, buf_len = 1}})", /* filled up to 16 bytes */

@@ -179,7 +179,6 @@ static void test_helper(void **state)
 static void selects(const char *tag, const char *no_tag, bool slow, const char *script, const char *want)
 {
     cleanup_free char *got = NULL;
-    cleanup_buf struct pv_buf names = {0};
     bool failed;
 
     if (tag)

@@ -67,7 +67,7 @@ static LJMP void unknown_option(lua_State *L, int idx, const char *what, const s
     size_t n = 0;
     luaL_Buffer b;
 
-    for (; opts[n].name && n < PV_ARRAY_LEN(names) - 1; n++)
+    for (; n < PV_ARRAY_LEN(names) - 1 && opts[n].name; n++)
         names[n] = opts[n].name;
     names[n] = NULL;
     if (lua_type(L, idx) != LUA_TSTRING) {

@@ -73,6 +73,7 @@ static LJMP uint64_t check_value(lua_State *L, const struct fields *f, const str
 
         if (x >= 0x1p63 && x < 0x1p64 && t->bytes == 8 && !t->is_signed)
             return (uint64_t)x; /* at this size every float is an integer */
+        /* cppcheck-suppress incorrectLogicOperator ; it cannot read hexadecimal floats */
         if (x >= 0x1p63 || x < -0x1p63)
             out_of_range(L, f, t, idx);
         pv_lua_raise(L, "field %d (%s): %s is no integer", f->n, t->name, luaL_tolstring(L, idx, NULL));
@@ -129,7 +130,7 @@ int pv_lua_unpack(lua_State *L)
 
         if (len - at < t->bytes)
             pv_lua_raise(L, "field %d (%s) needs bytes %I to %I, but the data has %I", f.n, t->name,
-                         (LUAI_UACINT)at + 1, (LUAI_UACINT)(at + t->bytes), (LUAI_UACINT)len);
+                         (LUAI_UACINT)at + 1, (LUAI_UACINT)at + t->bytes, (LUAI_UACINT)len);
         for (unsigned i = 0; i < t->bytes; i++)
             v |= (uint64_t)data[at + i] << (8 * i);
         if (t->is_signed && t->bytes < 8 && v >> (8 * t->bytes - 1))

@@ -31,7 +31,7 @@ struct pv_test_list {
  */
 int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool allow_none,
                   struct pv_test_list *out, struct pv_err *err);
-void pv_test_file_fini(struct pv_test_file *f);
+void pv_test_file_fini(struct pv_test_file *t);
 void pv_test_list_free(struct pv_test_list *l);
 
 #endif

@@ -154,7 +154,7 @@ static void hostile(void **state)
     b->avail->idx = (uint16_t)(b->r.last_avail - 1);
     pop(b, false, &c, "more than the ring's size");
     /* The longest loop: through every descriptor. */
-    for (uint16_t i = 0; i < NUM; i++)
+    for (unsigned i = 0; i < NUM; i++)
         b->desc[i] = (struct vring_desc){GPA, 1, VRING_DESC_F_NEXT, (uint16_t)((i + 1) % NUM)};
     b->avail->idx = b->r.last_avail;
     offer(b, 0);
