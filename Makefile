@@ -12,6 +12,8 @@ help:
 	@echo 'make demo     boot real VMs and run the examples in them'
 	@echo 'make check    everything that CI runs'
 	@echo 'make check-asan  unit tests and boots with ASan and UBSan'
+	@echo 'make lint     clang-tidy, cppcheck and shellcheck on all files'
+	@echo 'make coverage unit tests counted by gcov, a report in build-coverage/report'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make bench    measure, as ratios to the raw thing'
 	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores'
@@ -38,6 +40,12 @@ check: $(BUILD)/build.ninja
 check-asan: setup
 	@scripts/check-asan
 
+lint: $(BUILD)/build.ninja
+	@scripts/lint
+
+coverage: setup
+	@scripts/coverage
+
 check-slurm: build
 	@tests/slurm/run
 
@@ -57,9 +65,9 @@ install: build
 
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
-	@rm -rf build-check build-asan
+	@rm -rf build-check build-asan build-coverage
 
 distclean:
-	@rm -rf $(BUILD) build-check build-asan
+	@rm -rf $(BUILD) build-check build-asan build-coverage
 
-.PHONY: all help setup build demo check check-asan check-slurm bench soak install clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench soak install clean distclean
