@@ -26,7 +26,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 #include "util/spawn.h"
-#include "vm/vm.h"
+#include "vm/spec.h"
 
 enum { RUNS = 20, BOOTS = 5, CLONES = 20 };
 

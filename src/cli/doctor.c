@@ -18,7 +18,8 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
-#include "vm/vm.h"
+#include "vm/accel.h"
+#include "vm/version.h"
 
 enum status { OK, NOTE, BAD }; /* BAD: no VM can boot */
 

@@ -25,7 +25,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
-#include "vm/vm.h"
+#include "vm/accel.h"
 
 enum {
     OPT_CONFIG,

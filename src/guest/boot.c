@@ -23,7 +23,8 @@
 #include "util/path.h"
 #include "util/parse.h"
 #include "vhost/vhost.h"
-#include "vm/vm.h"
+#include "vm/accel.h"
+#include "vm/spec.h"
 #include "wire/mux.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
@@ -329,15 +330,15 @@ static void describe(struct boot *b)
 
 int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err)
 {
-    unsigned sealing = spec->vsock_port ? MFD_ALLOW_SEALING : 0;
+    unsigned sealing = spec->hotplug_port ? MFD_ALLOW_SEALING : 0;
 
     pv_close(&g->memory_fd);
     g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
-    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory)) < 0 ||
+    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory.size)) < 0 ||
         (sealing && fcntl(g->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
         return pv_err_sys(err, errno, "cannot make the memory of %s", g->name);
-    spec->memory_kind = PV_VM_MEMORY_SHARED;
-    spec->memory_fd = g->memory_fd;
+    spec->memory.kind = PV_VM_MEMORY_SHARED;
+    spec->memory.fd = g->memory_fd;
     return 0;
 }
 
@@ -357,7 +358,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .vsock_kind = g->vsock->kind,
         .vsock_fd = g->vsock->qemu_fd,
         .vsock_cid = g->vsock->cid,
-        .savable = b->serial,
+        .state.savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
     };
 

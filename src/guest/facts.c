@@ -11,7 +11,8 @@
 #include "util/err.h"
 #include "util/path.h"
 #include "util/spawn.h"
-#include "vm/vm.h"
+#include "vm/accel.h"
+#include "vm/version.h"
 
 static const char qemu[] = "qemu-system-x86_64";
 

@@ -17,6 +17,7 @@
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/path.h"
+#include "vm/spec.h"
 #include "vm/vm.h"
 
 enum { SCRIPTS_MAX = 8, LIFETIME = 20 };
@@ -186,7 +187,7 @@ static struct pv_vm *start_vm(struct pv_loop *loop)
                               .kernel = "/k",
                               .append = "",
                               .initrd_fd = -1,
-                              .memory = 1 << 20,
+                              .memory.size = 1 << 20,
                               .cpus = 1,
                               .vsock_fd = -1};
     char path[] = "/tmp/pv-fake-XXXXXX";

@@ -5,13 +5,13 @@
 
 #include "guest/machine.h"
 #include "guest/snapshot.h"
-#include "vm/vm.h"
+#include "vm/dirty.h"
 
 struct pv_snapshot {
     unsigned refs;
     struct pv_machine *machine; /* ours; its disks as they are to begin with */
     int memory;                 /* whole, but for: */
-    struct pv_pages pages;      /* what was changed of it */
+    struct pv_dirty pages;      /* what was changed of it */
     int state;
     unsigned n_resumed; /* how often a guest was resumed from it, or put back */
 };

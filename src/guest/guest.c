@@ -14,6 +14,7 @@
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "vm/console.h"
 #include "vm/vm.h"
 
 enum { CONSOLE_LINES = 20 };

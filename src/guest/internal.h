@@ -122,7 +122,7 @@ void pv_guest_plug_end(struct pv_guest *g);
 void pv_guest_plug_move(struct pv_guest *from, struct pv_guest *to);
 
 /*
- * The memory of a machine that is to be saved or shared, a new file of *spec's size.  With spec->vsock_port
+ * The memory of a machine that is to be saved or shared, a new file of *spec's size.  With spec->hotplug_port
  * it is one that a vsock device's back end accepts (vhost.h).
  */
 int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err);

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "vm/spec.h"
 
 enum { MACHINE_VERSION = 2 };
 
@@ -48,10 +49,10 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
         const struct pv_machine_disk *d = &m->disks[i];
         struct pv_machine_disk *to = pv_machine_add_disk(c, d->path, d->format, d->readonly, d->snapshot);
 
-        to->layers = pv_xcalloc(d->n_layers, sizeof(*to->layers));
-        for (; to->n_layers < d->n_layers && ok; to->n_layers += ok) {
-            to->layers[to->n_layers] = dup_fd(d->layers[to->n_layers]);
-            ok = to->layers[to->n_layers] >= 0;
+        to->backing = pv_xcalloc(d->n_backing, sizeof(*to->backing));
+        for (; to->n_backing < d->n_backing && ok; to->n_backing += ok) {
+            to->backing[to->n_backing] = dup_fd(d->backing[to->n_backing]);
+            ok = to->backing[to->n_backing] >= 0;
         }
         if (d->top >= 0 && ok) {
             to->top = dup_fd(d->top);
@@ -72,10 +73,10 @@ void pv_machine_free(struct pv_machine *m)
     for (size_t i = 0; i < m->n_disks; i++) {
         struct pv_machine_disk *d = &m->disks[i];
 
-        for (size_t j = 0; j < d->n_layers; j++)
-            pv_close(&d->layers[j]);
+        for (size_t j = 0; j < d->n_backing; j++)
+            pv_close(&d->backing[j]);
         pv_close(&d->top);
-        free(d->layers);
+        free(d->backing);
         free(d->path);
         free(d->format);
     }
@@ -105,17 +106,17 @@ void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct
                                           .format = d->format,
                                           .readonly = d->readonly,
                                           .snapshot = d->snapshot,
-                                          .layers = d->layers,
-                                          .n_layers = d->n_layers,
+                                          .backing = d->backing,
+                                          .n_backing = d->n_backing,
                                           .copy_top = d->top >= 0,
                                           .top_fd = d->top};
     }
     spec->kvm = m->kvm;
-    spec->vsock_port = m->vsock;
+    spec->hotplug_port = m->vsock;
     spec->machine = m->profile->machine;
     spec->cpu = m->profile->cpu;
     spec->extra_args = m->profile->qemu_args.v;
-    spec->memory = m->memory;
+    spec->memory.size = m->memory;
     spec->cpus = m->cpus;
     spec->disks = *disks;
     spec->n_disks = m->n_disks;
@@ -131,7 +132,7 @@ char *pv_machine_to_json(const struct pv_machine *m)
 
         json_array_append_new(disks, json_pack("{s:s, s:s, s:b, s:b, s:I}", "path", d->path, "format",
                                                d->format, "readonly", d->readonly, "snapshot", d->snapshot,
-                                               "layers", (json_int_t)d->n_layers));
+                                               "layers", (json_int_t)d->n_backing));
     }
     j = json_pack("{s:i, s:s, s:I, s:I, s:b, s:b, s:o}", "version", MACHINE_VERSION, "profile",
                   m->profile->name, "memory", (json_int_t)m->memory, "cpus", (json_int_t)m->cpus, "kvm",
@@ -152,12 +153,12 @@ static int add_disk(struct pv_machine *m, const json_t *j, struct pv_err *err)
 
     if (json_unpack((json_t *)j, "{s:s, s:s, s:b, s:b, s:I !}", "path", &path, "format", &format, "readonly",
                     &ro, "snapshot", &snapshot, "layers", &layers) < 0 ||
-        layers < 0 || layers > PV_VM_LAYERS_MAX)
+        layers < 0 || layers > PV_VM_BACKING_MAX)
         return pv_err_set(err, PV_E_HOST, "the description of a disk makes no sense");
     d = pv_machine_add_disk(m, path, format, ro, snapshot);
-    d->layers = pv_xcalloc((size_t)layers, sizeof(*d->layers));
-    for (d->n_layers = 0; d->n_layers < (size_t)layers; d->n_layers++)
-        d->layers[d->n_layers] = -1;
+    d->backing = pv_xcalloc((size_t)layers, sizeof(*d->backing));
+    for (d->n_backing = 0; d->n_backing < (size_t)layers; d->n_backing++)
+        d->backing[d->n_backing] = -1;
     return 0;
 }
 

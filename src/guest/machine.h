@@ -8,17 +8,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vm/vm.h"
-
 struct pv_config;
 struct pv_err;
 struct pv_profile;
+struct pv_vm_disk;
+struct pv_vm_spec;
 
 struct pv_machine_disk {
     char *path, *format;
     bool readonly, snapshot;
-    int *layers; /* see struct pv_vm_disk; descriptors of our own */
-    size_t n_layers;
+    int *backing; /* see struct pv_vm_disk; descriptors of our own */
+    size_t n_backing;
     int top; /* -1: the overlay begins empty */
 };
 
@@ -49,7 +49,7 @@ int pv_machine_check_savable(const struct pv_machine *m, const char *name, struc
  */
 void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks);
 
-/* As a JSON object (the caller frees), and back; the disks' layers are counted, not opened. */
+/* As a JSON object (the caller frees), and back; the disks' backing chains are counted, not opened. */
 char *pv_machine_to_json(const struct pv_machine *m);
 struct pv_machine *pv_machine_from_json(const char *json, const struct pv_config *config, struct pv_err *err);
 

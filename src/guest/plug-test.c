@@ -15,6 +15,7 @@
 #include "guest/vm-test.h"
 #include "transport/stream.h"
 #include "vhost/vsock.h"
+#include "vm/vm.h"
 
 enum { O_RDWR_GUEST = 2, PORT = 1234 };
 
@@ -226,7 +227,7 @@ static void held(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
-    must(pv_vm_qmp(a->vm, "stop", NULL, NULL, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
+    must(pv_vm_stop(a->vm, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
     assert_null(pv_guest_snapshot(a, PV_NSEC_PER_SEC / 2, &err));
     assert_int_equal(err.cls, PV_E_TIMEOUT);
     assert_non_null(strstr(err.text, "does not let go of its vsock device"));

@@ -17,7 +17,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "vhost/vhost.h"
-#include "vm/vm.h"
+#include "vm/hotplug.h"
 
 /* A hundred times what it takes; no longer, because a guest that lacks something is silent. */
 #define DRIVER_LIMIT (10 * PV_NSEC_PER_SEC)
@@ -48,7 +48,7 @@ int pv_guest_plug(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     if (!g->own_cid)
         g->own_cid = pv_guest_random_cid();
     g->own_vsock = pv_vhost_vsock_new(g->env->host.loop, g->own_cid, err);
-    if (g->own_vsock && pv_vm_plug_vsock(g->vm, g->own_vsock->qemu_fd, deadline, err) == 0) {
+    if (g->own_vsock && pv_vm_hotplug_vsock(g->vm, g->own_vsock->qemu_fd, deadline, err) == 0) {
         pv_close(&g->own_vsock->qemu_fd);
         return 0;
     }

@@ -21,6 +21,9 @@
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "vm/migrate.h"
+#include "vm/qmp.h"
+#include "vm/spec.h"
 #include "vm/vm.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
@@ -41,12 +44,11 @@ static int reopen(int fd, struct pv_err *err)
 
 int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
 {
-    struct pv_vm_spec spec = {.name = g->name,
-                              .initrd_fd = -1,
-                              .memory_kind = PV_VM_MEMORY_PRIVATE,
-                              .memory_fd = s->memory, /* unless it is copied */
-                              .savable = true,
-                              .incoming = true};
+    struct pv_vm_spec spec = {
+        .name = g->name,
+        .initrd_fd = -1,
+        .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* unless it is copied */
+        .state = {.savable = true, .incoming = true}};
     cleanup_close int state = reopen(s->state, err);
     struct pv_vm_disk *disks;
     int r;
@@ -56,7 +58,7 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
     g->vsock = pv_serial_new(g->env->host.loop, err);
     if (!g->vsock)
         return -1;
-    spec.load_fd = state;
+    spec.state.load_fd = state;
     spec.vsock_kind = g->vsock->kind;
     spec.vsock_fd = g->vsock->qemu_fd;
     pv_machine_spec(s->machine, &spec, &disks);
@@ -126,7 +128,7 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     /* Loading a virtio device looks at its rings: memory comes first.  QEMU has it once its monitor answers.
      */
     if (s->pages.n_runs && (pv_vm_qmp(g->vm, "query-status", NULL, NULL, deadline, err) < 0 ||
-                            pv_vm_pages_put(g->vm, &s->pages, err) < 0))
+                            pv_vm_write_dirty(g->vm, &s->pages, err) < 0))
         return -1;
     if (pv_vm_load(g->vm, deadline, err) < 0)
         return -1;

@@ -19,6 +19,8 @@
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "vm/migrate.h"
+#include "vm/overlay.h"
 #include "vm/vm.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
@@ -44,7 +46,7 @@ void pv_snapshot_unref(struct pv_snapshot *s)
     pv_machine_free(s->machine);
     pv_close(&s->memory);
     pv_close(&s->state);
-    pv_pages_fini(&s->pages);
+    pv_dirty_fini(&s->pages);
     free(s);
 }
 
@@ -79,7 +81,7 @@ static int take_memory(const struct pv_guest *g, struct pv_snapshot *s, bool las
         s->memory = fcntl(g->base->memory, F_DUPFD_CLOEXEC, 3);
         if (s->memory < 0)
             return pv_err_sys(err, errno, "cannot keep the memory of %s", g->name);
-        return pv_vm_pages_get(g->vm, &s->pages, err);
+        return pv_vm_read_dirty(g->vm, &s->pages, err);
     }
     if (last) {
         s->memory = fcntl(g->memory_fd, F_DUPFD_CLOEXEC, 3);
@@ -103,8 +105,8 @@ static int take_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last
             fd = fcntl(overlay, F_DUPFD_CLOEXEC, 3);
             if (fd < 0)
                 return pv_err_sys(err, errno, "cannot keep disk '%s'", d->path);
-            d->layers = pv_xrealloc(d->layers, (d->n_layers + 1) * sizeof(*d->layers));
-            d->layers[d->n_layers++] = fd;
+            d->backing = pv_xrealloc(d->backing, (d->n_backing + 1) * sizeof(*d->backing));
+            d->backing[d->n_backing++] = fd;
             continue;
         }
         d->top = new_memfd("provium-disk", err);
@@ -258,7 +260,7 @@ int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err 
 {
     if (pv_copy_sparse(s->memory, fd, err) < 0)
         return -1;
-    return s->pages.n_runs ? pv_pages_apply(&s->pages, fd, err) : 0;
+    return s->pages.n_runs ? pv_dirty_apply(&s->pages, fd, err) : 0;
 }
 
 void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n)
@@ -267,15 +269,15 @@ void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **bl
     size_t most = 2;
 
     for (size_t i = 0; i < s->machine->n_disks; i++)
-        most += s->machine->disks[i].n_layers;
+        most += s->machine->disks[i].n_backing;
     b = pv_xcalloc(most, sizeof(*b));
     *n = 0;
     b[(*n)++] = (struct pv_snapshot_blob){"memory", s->pages.n_runs ? -1 : s->memory};
     b[(*n)++] = (struct pv_snapshot_blob){"state", s->state};
     for (size_t i = 0; i < s->machine->n_disks; i++)
-        for (size_t j = 0; j < s->machine->disks[i].n_layers; j++, (*n)++) {
+        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++, (*n)++) {
             snprintf(b[*n].name, sizeof(b[*n].name), "disk%zu.%zu", i, j);
-            b[*n].fd = s->machine->disks[i].layers[j];
+            b[*n].fd = s->machine->disks[i].backing[j];
         }
     *blobs = b;
 }
@@ -300,9 +302,9 @@ static int load_blobs(struct pv_snapshot *s, int (*blob)(const char *name, void 
         load_blob(blob, arg, "state", &s->state, err) < 0)
         return -1;
     for (size_t i = 0; i < s->machine->n_disks; i++)
-        for (size_t j = 0; j < s->machine->disks[i].n_layers; j++) {
+        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {
             snprintf(name, sizeof(name), "disk%zu.%zu", i, j);
-            if (load_blob(blob, arg, name, &s->machine->disks[i].layers[j], err) < 0)
+            if (load_blob(blob, arg, name, &s->machine->disks[i].backing[j], err) < 0)
                 return -1;
         }
     return 0;

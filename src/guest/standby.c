@@ -160,7 +160,7 @@ static int make(struct standby *b, struct pv_err *err)
         return -1;
     if (b->wanted)
         return 0;
-    if (pv_vm_qmp(g->vm, "stop", NULL, NULL, deadline, err) < 0)
+    if (pv_vm_stop(g->vm, deadline, err) < 0)
         return -1;
     b->stopped = true;
     pv_vm_settle_findings(g->vm);

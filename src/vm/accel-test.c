@@ -16,7 +16,7 @@
 #include "util/err.h"
 #include "util/path.h"
 #include "vm/tsc.h"
-#include "vm/vm.h"
+#include "vm/accel.h"
 
 static char dir[] = "/tmp/provium-accel-test-XXXXXX";
 

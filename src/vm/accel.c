@@ -9,6 +9,8 @@
  *     tsc 2596136
  *     kvm slow /dev/kvm is there but ...
  */
+#include "vm/accel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +24,6 @@
 #include "util/path.h"
 #include "vm/kvmprobe.h"
 #include "vm/tsc.h"
-#include "vm/vm.h"
 
 enum { MEMORY_MAX = 1024 };
 

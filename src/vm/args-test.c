@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm/vm.h"
+#include "util/mem.h"
+#include "vm/spec.h"
 
 /* The whole command line, one argument a line, against what it shall be. */
 static void check(const struct pv_vm_spec *spec, const char *golden)
@@ -33,7 +34,7 @@ static void test_plain(void **state)
                                     .kernel = "/k/vmlinux",
                                     .append = "console=ttyS0 a,b",
                                     .initrd_fd = -1,
-                                    .memory = UINT64_C(512) << 20,
+                                    .memory.size = UINT64_C(512) << 20,
                                     .cpus = 1,
                                     .vsock_fd = -1};
 
@@ -74,7 +75,7 @@ static void test_everything(void **state)
                                     .append = "{memory}",
                                     .initrd_fd = 77,
                                     .kvm = true,
-                                    .memory = (UINT64_C(1) << 30) + 1536,
+                                    .memory.size = (UINT64_C(1) << 30) + 1536,
                                     .cpus = 4,
                                     .disks = disks,
                                     .n_disks = 4,
@@ -124,7 +125,7 @@ static void test_kernel_vsock_and_own_machine(void **state)
     const struct pv_vm_spec spec = {.machine = "pc,hpet=on",
                                     .cpu = "qemu64",
                                     .initrd_fd = -1,
-                                    .memory = UINT64_C(64) << 20,
+                                    .memory.size = UINT64_C(64) << 20,
                                     .vsock_kind = "vhost-vsock",
                                     .vsock_fd = 9,
                                     .vsock_cid = 4711};
@@ -150,14 +151,11 @@ static void test_kernel_vsock_and_own_machine(void **state)
 }
 
 /* One that is resumed, with a port for a vsock device; without the option the same but for that. */
-static void test_vsock_port(void **state)
+static void test_hotplug_port(void **state)
 {
     struct pv_vm_spec spec = {.initrd_fd = -1,
-                              .memory = UINT64_C(64) << 20,
-                              .memory_kind = PV_VM_MEMORY_SHARED,
-                              .memory_fd = 8,
-                              .savable = true,
-                              .incoming = true,
+                              .memory = {UINT64_C(64) << 20, PV_VM_MEMORY_SHARED, 8},
+                              .state = {.savable = true, .incoming = true},
                               .vsock_kind = "virtio-serial",
                               .vsock_fd = 9};
     static const char head[] =
@@ -187,7 +185,7 @@ static void test_vsock_port(void **state)
 
     (void)state;
     check(&spec, head);
-    spec.vsock_port = true;
+    spec.hotplug_port = true;
     snprintf(with, sizeof(with), "%s-device\npcie-root-port,id=vsockport,chassis=200\n", head);
     check(&spec, with);
 }
@@ -219,7 +217,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_kernel_vsock_and_own_machine),
-        cmocka_unit_test(test_vsock_port),
+        cmocka_unit_test(test_hotplug_port),
         cmocka_unit_test(test_kernel_args),
     };
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One table of options in the order of the command line.  Each row has a condition and a value with
- * {placeholders}; the rows of disks come last and are written for each disk.  Text that comes from outside
- * has its commas doubled, as QEMU's option parser wants it.
+ * {placeholders}; the rows of disks come last and are written for each disk.  Names and paths get their commas
+ * doubled, as QEMU's option parser wants it.
  */
-#include "vm/vm.h"
+#include "vm/spec.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "util/mem.h"
 #include "util/parse.h"
 
 /*
@@ -19,7 +20,7 @@
 #define CPU_TCG "max,erms=off"
 #define CPU_KVM "host"
 
-/* Everything that a plain boot spends time on and that no virtio guest needs. */
+/* Turns off devices that cost boot time and that no virtio guest needs. */
 #define MACHINE "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
 
 struct at {
@@ -65,14 +66,14 @@ static bool serial(const struct pv_vm_spec *s)
     return s->vsock_kind && !strcmp(s->vsock_kind, "virtio-serial");
 }
 
-static bool vsock_port(const struct pv_vm_spec *s)
+static bool hotplug_port(const struct pv_vm_spec *s)
 {
-    return s->vsock_port;
+    return s->hotplug_port;
 }
 
 static bool memory_file(const struct pv_vm_spec *s)
 {
-    return s->memory_kind != PV_VM_MEMORY_OWN;
+    return s->memory.kind != PV_VM_MEMORY_OWN;
 }
 
 static bool memory_memfd(const struct pv_vm_spec *s)
@@ -92,7 +93,7 @@ static bool memory_backend(const struct pv_vm_spec *s)
 
 static bool incoming(const struct pv_vm_spec *s)
 {
-    return s->incoming;
+    return s->state.incoming;
 }
 
 static bool has_kernel(const struct pv_vm_spec *s)
@@ -126,7 +127,6 @@ static bool disk_writable(const struct pv_vm_disk *d)
     return !d->readonly && !d->snapshot;
 }
 
-/* A disk that cannot be written to needs no place for what is written. */
 static bool disk_overlaid(const struct pv_vm_disk *d)
 {
     return !d->readonly && d->snapshot;
@@ -158,7 +158,7 @@ static void put_cpu(const struct at *at, struct pv_buf *b)
     pv_buf_adds(b, at->spec->cpu ? at->spec->cpu : at->spec->kvm ? CPU_KVM : CPU_TCG);
 }
 
-/* QEMU rounds -m up to that by itself, and then it and a memory backend must be equal. */
+/* QEMU rounds -m up to 8 KiB, and a memory backend must have exactly that size. */
 uint64_t pv_vm_memory_size(uint64_t memory)
 {
     return (memory + 8191) & ~UINT64_C(8191);
@@ -166,14 +166,14 @@ uint64_t pv_vm_memory_size(uint64_t memory)
 
 static void put_share(const struct at *at, struct pv_buf *b)
 {
-    pv_buf_adds(b, at->spec->memory_kind == PV_VM_MEMORY_SHARED ? "on" : "off");
+    pv_buf_adds(b, at->spec->memory.kind == PV_VM_MEMORY_SHARED ? "on" : "off");
 }
 
 static void put_memory(const struct at *at, struct pv_buf *b)
 {
     char text[32];
 
-    pv_buf_adds(b, pv_format_size(pv_vm_memory_size(at->spec->memory), text));
+    pv_buf_adds(b, pv_format_size(pv_vm_memory_size(at->spec->memory.size), text));
 }
 
 static void put_cpus(const struct at *at, struct pv_buf *b)
@@ -201,7 +201,7 @@ static void put_disk(const struct at *at, struct pv_buf *b)
     pv_buf_addf(b, "%zu", at->disk);
 }
 
-/* A relative path gets "./" in front, so that none is taken for "nbd:..." or "json:...". */
+/* "./" in front of a relative path keeps QEMU from parsing it as "nbd:..." or "json:...". */
 static void put_path(const struct at *at, struct pv_buf *b)
 {
     const char *path = at->spec->disks[at->disk].path;
@@ -221,7 +221,7 @@ static void put_overlay(const struct at *at, struct pv_buf *b)
     pv_buf_addf(b, "%d", PV_QEMU_FD_OVERLAY + (int)at->disk);
 }
 
-/* "backing.driver=...": the layers from the top down, then the image itself. */
+/* "backing.driver=...": the backing chain from the top down, then the image itself. */
 static void put_backing(const struct at *at, struct pv_buf *b)
 {
     const struct pv_vm_disk *d = &at->spec->disks[at->disk];
@@ -229,11 +229,11 @@ static void put_backing(const struct at *at, struct pv_buf *b)
     size_t first = 0;
 
     for (size_t i = 0; i < at->disk; i++)
-        first += at->spec->disks[i].n_layers;
+        first += at->spec->disks[i].n_backing;
     pv_buf_adds(&prefix, "backing.");
-    for (size_t i = d->n_layers; i-- > 0;) {
+    for (size_t i = d->n_backing; i-- > 0;) {
         pv_buf_addf(b, "%sdriver=qcow2,%sfile.filename=/proc/self/fd/%zu,", prefix.data, prefix.data,
-                    PV_QEMU_FD_LAYER + first + i);
+                    PV_QEMU_FD_BACKING + first + i);
         pv_buf_adds(&prefix, "backing.");
     }
     pv_buf_addf(b, "%sdriver=", prefix.data);
@@ -258,7 +258,7 @@ static const struct {
 #define STR_(x) #x
 #define STR(x) STR_(x)
 
-/* The numbers of vm.h as text; checked against it below. */
+/* The numbers of spec.h as text. */
 #define FD_QMP 3
 #define FD_CONSOLE 4
 #define FD_VSOCK 5
@@ -269,7 +269,7 @@ _Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && F
                "descriptor numbers");
 
 static const struct row {
-    bool (*when)(const struct pv_vm_spec *s); /* NULL: a row of disks, written for each that fits: */
+    bool (*when)(const struct pv_vm_spec *s); /* NULL: a row of disks, written for each with `disk` true */
     const char *option;
     const char *value; /* NULL: the option stands alone */
     bool (*disk)(const struct pv_vm_disk *d);
@@ -303,11 +303,11 @@ static const struct row {
     {vsock_user, "-chardev", "socket,id=vsock,fd=" STR(FD_VSOCK)},
     {vsock_user, "-device", "vhost-user-vsock-pci,chardev=vsock"},
     {serial, "-chardev", "socket,id=agent,fd=" STR(FD_VSOCK)},
-    /* Without ioeventfd the guest's doorbell is answered by the thread that it rang in: one switch less. */
+    /* Without ioeventfd the vCPU's own thread handles its doorbell: one context switch less. */
     {serial, "-device", "virtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off"},
     {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent"},
-    /* Empty; a number of the chassis that no port in qemu_args has by default. */
-    {vsock_port, "-device", "pcie-root-port,id=" PV_VM_PORT ",chassis=200"},
+    /* Ports in qemu_args count their chassis from 0 by default. */
+    {hotplug_port, "-device", "pcie-root-port,id=" PV_VM_HOTPLUG_PORT ",chassis=200"},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",
@@ -316,7 +316,7 @@ static const struct row {
      "if=none,id=disk{disk},file=/proc/self/fd/{overlay},format=qcow2,aio=threads,cache=unsafe,"
      "{backing}",
      disk_overlaid},
-    /* Without this a full host disk stops the guest; its kernel is to see the error instead. */
+    /* By default a full host disk stops the guest; its kernel has to see the error instead. */
     {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", disk_any},
 };
 
@@ -377,13 +377,13 @@ char *pv_vm_kernel_args(bool kvm, uint32_t tsc_khz, const char *rdinit, const ch
     struct pv_buf b = {0};
 
     /*
-     * The console gets warnings and what is worse: a WARNING of the kernel is to be found there.  panic=-1
-     * with -no-reboot makes QEMU exit.
+     * loglevel=5 prints warnings and worse on the console, where findings.h reads them.  panic=-1 with
+     * -no-reboot makes QEMU exit.
      */
     add_word(&b,
              "console=ttyS0 quiet loglevel=5 panic=-1 no_timer_check cryptomgr.notests random.trust_cpu=on "
              "8250.nr_uarts=1 i8042.noaux i8042.nokbd");
-    /* Under emulation the guest's TSC is the host's; KVM tells its guest by itself. */
+    /* Under emulation the guest's TSC is the host's; KVM itself tells its guest the rate. */
     if (!kvm && tsc_khz)
         pv_buf_addf(&b, " tsc_early_khz=%" PRIu32 " tsc=reliable", tsc_khz);
     if (rdinit)

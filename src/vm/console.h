@@ -1,44 +1,57 @@
 /* SPDX-License-Identifier: MIT */
-/* The serial console's bytes: log file, last lines, panic.  Private to vm; what others see is in vm.h. */
+/*
+ * A serial console: its log file, its last lines, its panic.  The first 4 MiB go to the log as they come, the
+ * last MiB is written there when the console is closed; the last lines are in memory.
+ */
 #ifndef PV_VM_CONSOLE_H
 #define PV_VM_CONSOLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "vm/vm.h"
-
+struct pv_buf;
+struct pv_console;
 struct pv_err;
 struct pv_findings;
 
 enum { PV_CONSOLE_LOG_HEAD = 4 << 20, PV_CONSOLE_LOG_TAIL = 1 << 20 };
 
+/* Adds the last `lines` lines to out (64 are kept, 512 bytes each), harmless for a terminal. */
+void pv_console_tail(const struct pv_console *c, unsigned lines, struct pv_buf *out);
+/*
+ * The text behind the first fatal mark, and behind the first "Kernel panic - not syncing: ", harmless for a
+ * terminal; NULL: none was seen.  Any program in the guest can write such a line: it explains an end and does
+ * not prove one.
+ */
+const char *pv_console_fatal(const struct pv_console *c);
+const char *pv_console_panic(const struct pv_console *c);
+
+/* ---- private to vm ---- */
+
 /*
  * log_path: made new, 0600 (a file of that name is replaced); NULL: no log.  fatal_mark: see pv_vm_spec;
- * copied.
+ * copied.  Class host.
  */
 struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, struct pv_err *err);
-
-/* Gives every line to `findings` (taken; freed with the console). */
-void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings);
-
-/* Tells of a report that has not come to its end. */
-void pv_console_settle_findings(struct pv_console *c);
-
-/* Any bytes, in any pieces. Never fails: a log that cannot be written to ends. */
-void pv_console_feed(struct pv_console *c, const void *data, size_t n);
-
-/* True once the kernel's panic report has come to its last line. */
-bool pv_console_panic_over(const struct pv_console *c);
-
-/* Forgets panic and fatal text: they were a false alarm. */
-void pv_console_forget(struct pv_console *c);
-
-/*
- * Nothing more comes: ends an unfinished line, completes the log (the tail that was held back) and closes it.
- */
-void pv_console_finish(struct pv_console *c);
 /* NULL is fine. */
 void pv_console_free(struct pv_console *c);
+
+/* Feeds each line to `findings`, which the console owns from now on; NULL: to none. */
+void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings);
+
+/* Tells of a report without its end. */
+void pv_console_settle_findings(struct pv_console *c);
+
+/* Any bytes, in any pieces.  Never fails: a write error ends the log alone. */
+void pv_console_feed(struct pv_console *c, const void *data, size_t n);
+
+/* True once the last line of the kernel's panic report was seen. */
+bool pv_console_panic_over(const struct pv_console *c);
+
+/* Forgets panic and fatal text as a false alarm. */
+void pv_console_forget(struct pv_console *c);
+
+/* At the end of input: ends an unfinished line, writes the log's tail and closes it. */
+void pv_console_finish(struct pv_console *c);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest changed of memory that QEMU maps privately: the pages that are no longer the file's.  The
- * kernel tells which in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): bit 63 present, 62
- * swapped, 61 a page of the file; and /proc/PID/mem reads and writes them, for a parent.
+ * /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst) tells which pages of a private mapping are no
+ * longer the file's: bit 63 present, 62 swapped, 61 a page of the file.  /proc/PID/mem reads and writes them,
+ * for a parent.
  */
+#include "vm/dirty.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,12 +24,17 @@ enum { PAGE = 4096, MAPS_MAX = 64, CHUNK_PAGES = 256, PAGEMAP_AT_ONCE = 8192 };
 #define SWAPPED (UINT64_C(1) << 62)
 #define OF_FILE (UINT64_C(1) << 61)
 
-/* A part of the mapping: the kernel may show one mapping as several. */
+/* A part of the guest memory's mapping: the kernel may show one mapping as several. */
 struct map {
     uint64_t lo, hi, offset;
 };
 
-static int open_proc(const struct pv_vm *vm, const char *name, int flags, struct pv_err *err)
+struct maps {
+    struct map v[MAPS_MAX];
+    size_t n;
+};
+
+static int proc_open(const struct pv_vm *vm, const char *name, int flags, struct pv_err *err)
 {
     char path[64];
     int fd;
@@ -39,14 +46,27 @@ static int open_proc(const struct pv_vm *vm, const char *name, int flags, struct
     return fd;
 }
 
-/*
- * The private mappings that begin at the start of a file and, one behind the other, are as large as the
- * memory. (Inode and device do not help: stacked file systems show others here than stat does.)
- */
-static int find_maps(const struct pv_vm *vm, struct map maps[static MAPS_MAX], size_t *n, struct pv_err *err)
+/* Adds a mapping that continues the last one, or starts anew with it.  False: it is no part of the memory. */
+static bool maps_add(struct maps *maps, const struct map *m)
 {
-    uint64_t size = pv_vm_csaving(vm)->memory;
-    cleanup_close int fd = open_proc(vm, "maps", O_RDONLY, err);
+    const struct map *last = maps->n ? &maps->v[maps->n - 1] : NULL;
+
+    if (last && (m->lo != last->hi || m->offset != last->offset + (last->hi - last->lo)))
+        maps->n = 0;
+    if ((maps->n == 0 && m->offset != 0) || maps->n == MAPS_MAX)
+        return false;
+    maps->v[maps->n++] = *m;
+    return true;
+}
+
+/*
+ * Finds the private mappings that begin at the start of a file and, one behind the other, have the size of the
+ * memory.  (Inode and device do not identify the file: stacked file systems show others here than stat does.)
+ */
+static int maps_find(const struct pv_vm *vm, struct maps *maps, struct pv_err *err)
+{
+    cleanup_close int fd = proc_open(vm, "maps", O_RDONLY, err);
+    bool found = false;
     char line[4096];
     FILE *f;
 
@@ -55,9 +75,9 @@ static int find_maps(const struct pv_vm *vm, struct map maps[static MAPS_MAX], s
     f = fdopen(fd, "r");
     if (!f)
         return pv_err_sys(err, errno, "cannot read the mappings of QEMU");
-    fd = -1;
-    *n = 0;
-    while (fgets(line, sizeof(line), f)) {
+    fd = -1; /* f owns it now */
+    maps->n = 0;
+    while (!found && fgets(line, sizeof(line), f)) {
         struct map m;
         char mode[8];
         unsigned long inode;
@@ -65,40 +85,33 @@ static int find_maps(const struct pv_vm *vm, struct map maps[static MAPS_MAX], s
         if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %lu", &m.lo, &m.hi, mode, &m.offset,
                    &inode) != 5 ||
             strcmp(mode, "rw-p") != 0 || !inode) {
-            *n = 0;
+            maps->n = 0;
             continue;
         }
-        if (*n && (m.lo != maps[*n - 1].hi || m.offset != maps[*n - 1].offset + (m.lo - maps[*n - 1].lo)))
-            *n = 0;
-        if ((*n == 0 && m.offset != 0) || *n == MAPS_MAX)
-            continue;
-        maps[(*n)++] = m;
-        if (m.offset + (m.hi - m.lo) == size) {
-            fclose(f);
-            return 0;
-        }
+        found = maps_add(maps, &m) && m.offset + (m.hi - m.lo) == vm->memory_file;
     }
     fclose(f);
-    return pv_err_set(err, PV_E_HOST, "cannot find the guest's memory among the mappings of QEMU");
+    return found ? 0
+                 : pv_err_set(err, PV_E_HOST, "cannot find the guest's memory among the mappings of QEMU");
 }
 
-static void add_page(struct pv_pages *p, size_t *cap, uint64_t page)
+static void dirty_add(struct pv_dirty *d, size_t *cap, uint64_t page)
 {
-    struct pv_page_run *last = p->n_runs ? &p->runs[p->n_runs - 1] : NULL;
+    struct pv_dirty_run *last = d->n_runs ? &d->runs[d->n_runs - 1] : NULL;
 
-    p->n_pages++;
+    d->n_pages++;
     if (last && last->first + last->n == page) {
         last->n++;
         return;
     }
-    if (p->n_runs == *cap) {
+    if (d->n_runs == *cap) {
         *cap = *cap ? *cap * 2 : 256;
-        p->runs = pv_xrealloc(p->runs, *cap * sizeof(*p->runs));
+        d->runs = pv_xrealloc(d->runs, *cap * sizeof(*d->runs));
     }
-    p->runs[p->n_runs++] = (struct pv_page_run){page, 1};
+    d->runs[d->n_runs++] = (struct pv_dirty_run){page, 1};
 }
 
-static int scan(int pagemap, const struct map *m, struct pv_pages *p, size_t *cap, struct pv_err *err)
+static int dirty_scan(int pagemap, const struct map *m, struct pv_dirty *d, size_t *cap, struct pv_err *err)
 {
     cleanup_free uint64_t *entries = pv_xmalloc(PAGEMAP_AT_ONCE * sizeof(*entries));
     uint64_t left = (m->hi - m->lo) / PAGE, at = m->lo / PAGE, page = m->offset / PAGE;
@@ -114,7 +127,7 @@ static int scan(int pagemap, const struct map *m, struct pv_pages *p, size_t *ca
         want = (uint64_t)n / sizeof(*entries);
         for (uint64_t i = 0; i < want; i++)
             if (entries[i] & (PRESENT | SWAPPED) && !(entries[i] & OF_FILE))
-                add_page(p, cap, page + i);
+                dirty_add(d, cap, page + i);
         left -= want;
         at += want;
         page += want;
@@ -122,17 +135,22 @@ static int scan(int pagemap, const struct map *m, struct pv_pages *p, size_t *ca
     return 0;
 }
 
-/* Where a page of the file is in QEMU. */
-static uint64_t address(const struct map *maps, size_t n, uint64_t page)
+/* The address of the file's page in QEMU; without maps its offset in the file. */
+static uint64_t page_address(const struct maps *maps, uint64_t page)
 {
-    for (size_t i = 0; i < n; i++)
-        if (page * PAGE >= maps[i].offset && page * PAGE - maps[i].offset < maps[i].hi - maps[i].lo)
-            return maps[i].lo + (page * PAGE - maps[i].offset);
+    if (!maps)
+        return page * PAGE;
+    for (size_t i = 0; i < maps->n; i++) {
+        const struct map *m = &maps->v[i];
+
+        if (page * PAGE >= m->offset && page * PAGE - m->offset < m->hi - m->lo)
+            return m->lo + (page * PAGE - m->offset);
+    }
     return 0;
 }
 
-/* n bytes from one file to another, by way of buf. */
-static int move(int from, off_t from_at, int to, off_t to_at, char *buf, size_t n)
+/* Copies n bytes from one file to another, through buf. */
+static int copy_bytes(int from, off_t from_at, int to, off_t to_at, char *buf, size_t n)
 {
     ssize_t got = pv_pread_all(from, buf, n, from_at);
 
@@ -143,25 +161,27 @@ static int move(int from, off_t from_at, int to, off_t to_at, char *buf, size_t 
     return got < 0 ? -1 : pv_pwrite_all(to, buf, n, to_at);
 }
 
-/* Copies all runs between the packed file and mem: QEMU's memory by address, or (maps NULL) a memory file. */
-static int copy_runs(const struct pv_pages *p, const struct map *maps, size_t n_maps, int mem, bool get,
-                     struct pv_err *err)
+/*
+ * Copies all runs between the packed file d->fd and mem: QEMU's memory, or without maps a memory file.
+ * to_packed: from mem to d->fd.
+ */
+static int dirty_copy(const struct pv_dirty *d, const struct maps *maps, int mem, bool to_packed,
+                      struct pv_err *err)
 {
     cleanup_free char *buf = pv_xmalloc(CHUNK_PAGES * PAGE);
     uint64_t packed = 0;
 
-    for (size_t i = 0; i < p->n_runs; i++) {
-        for (uint64_t done = 0; done < p->runs[i].n;) {
-            uint64_t page = p->runs[i].first + done, n = p->runs[i].n - done;
-            off_t at;
+    for (size_t i = 0; i < d->n_runs; i++) {
+        for (uint64_t done = 0; done < d->runs[i].n;) {
+            uint64_t page = d->runs[i].first + done, n = d->runs[i].n - done, at;
 
             if (n > CHUNK_PAGES)
                 n = CHUNK_PAGES;
-            at = (off_t)(maps ? address(maps, n_maps, page) : page * PAGE);
-            if (maps && address(maps, n_maps, page + n - 1) != (uint64_t)at + (n - 1) * PAGE)
-                n = 1; /* across a seam */
-            if ((get ? move(mem, at, p->fd, (off_t)(packed * PAGE), buf, n * PAGE)
-                     : move(p->fd, (off_t)(packed * PAGE), mem, at, buf, n * PAGE)) < 0)
+            at = page_address(maps, page);
+            if (page_address(maps, page + n - 1) != at + (n - 1) * PAGE)
+                n = 1; /* the chunk spans two mappings */
+            if ((to_packed ? copy_bytes(mem, (off_t)at, d->fd, (off_t)(packed * PAGE), buf, n * PAGE)
+                           : copy_bytes(d->fd, (off_t)(packed * PAGE), mem, (off_t)at, buf, n * PAGE)) < 0)
                 return pv_err_sys(err, errno, "cannot copy the memory of the VM");
             packed += n;
             done += n;
@@ -170,49 +190,48 @@ static int copy_runs(const struct pv_pages *p, const struct map *maps, size_t n_
     return 0;
 }
 
-int pv_vm_pages_get(const struct pv_vm *vm, struct pv_pages *out, struct pv_err *err)
+int pv_vm_read_dirty(const struct pv_vm *vm, struct pv_dirty *out, struct pv_err *err)
 {
     cleanup_close int pagemap = -1, mem = -1;
-    struct map maps[MAPS_MAX];
-    size_t n_maps, cap = 0;
+    struct maps maps;
+    size_t cap = 0;
 
     out->fd = -1;
-    if (find_maps(vm, maps, &n_maps, err) < 0)
+    if (maps_find(vm, &maps, err) < 0)
         return -1;
-    pagemap = open_proc(vm, "pagemap", O_RDONLY, err);
-    mem = pagemap < 0 ? -1 : open_proc(vm, "mem", O_RDONLY, err);
+    pagemap = proc_open(vm, "pagemap", O_RDONLY, err);
+    mem = pagemap < 0 ? -1 : proc_open(vm, "mem", O_RDONLY, err);
     if (mem < 0)
         return -1;
-    for (size_t i = 0; i < n_maps; i++)
-        if (scan(pagemap, &maps[i], out, &cap, err) < 0)
+    for (size_t i = 0; i < maps.n; i++)
+        if (dirty_scan(pagemap, &maps.v[i], out, &cap, err) < 0)
             return -1;
     out->fd = memfd_create("provium-pages", MFD_CLOEXEC);
     if (out->fd < 0)
         return pv_err_sys(err, errno, "cannot keep the memory of the VM");
-    return copy_runs(out, maps, n_maps, mem, true, err);
+    return dirty_copy(out, &maps, mem, true, err);
 }
 
-int pv_vm_pages_put(const struct pv_vm *vm, const struct pv_pages *p, struct pv_err *err)
+int pv_vm_write_dirty(const struct pv_vm *vm, const struct pv_dirty *dirty, struct pv_err *err)
 {
     cleanup_close int mem = -1;
-    struct map maps[MAPS_MAX];
-    size_t n_maps;
+    struct maps maps;
 
-    if (find_maps(vm, maps, &n_maps, err) < 0)
+    if (maps_find(vm, &maps, err) < 0)
         return -1;
-    mem = open_proc(vm, "mem", O_RDWR, err);
-    return mem < 0 ? -1 : copy_runs(p, maps, n_maps, mem, false, err);
+    mem = proc_open(vm, "mem", O_RDWR, err);
+    return mem < 0 ? -1 : dirty_copy(dirty, &maps, mem, false, err);
 }
 
-int pv_pages_apply(const struct pv_pages *p, int memory_fd, struct pv_err *err)
+int pv_dirty_apply(const struct pv_dirty *dirty, int memory_fd, struct pv_err *err)
 {
-    return copy_runs(p, NULL, 0, memory_fd, false, err);
+    return dirty_copy(dirty, NULL, memory_fd, false, err);
 }
 
-void pv_pages_fini(struct pv_pages *p)
+void pv_dirty_fini(struct pv_dirty *dirty)
 {
-    free(p->runs);
-    if (p->n_runs || p->fd > 0)
-        pv_close(&p->fd);
-    *p = (struct pv_pages){.fd = -1};
+    free(dirty->runs);
+    if (dirty->n_runs || dirty->fd > 0)
+        pv_close(&dirty->fd);
+    *dirty = (struct pv_dirty){.fd = -1};
 }

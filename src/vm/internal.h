@@ -1,55 +1,107 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What a VM keeps for being saved; private to vm (vm.c owns it; spawn.c, migrate.c, dirty.c and hotplug.c use
- * it).
- */
+/* The inside of a VM, one struct per file that works on it.  Private to vm. */
 #ifndef PV_VM_INTERNAL_H
 #define PV_VM_INTERNAL_H
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "loop/loop.h"
 #include "util/mem.h"
+#include "vm/spec.h"
 #include "vm/vm.h"
 
-/* Of the port for a device that can not be saved. */
-enum pv_vm_slot {
-    PV_SLOT_EMPTY,
-    PV_SLOT_FULL,
-    PV_SLOT_LEAVING /* the guest was asked to let go of it */
+/* vm.c: QEMU as a child of this process. */
+struct pv_vm_process {
+    pid_t pid; /* -1: not started */
+    int pidfd;
+    struct pv_watch watch;
+    bool reaped;
+    bool killed; /* by pv_vm_kill */
+    int status;  /* wait status, once reaped */
 };
 
-struct pv_saving {
-    int fd;                        /* memfd that QEMU writes its state to; -1: not savable */
-    int load_fd;                   /* what it was loaded from; -1: it was booted */
-    uint64_t memory;               /* bytes of the memory file, 0: QEMU's own memory */
-    struct pv_buf head;            /* of its stream, up to the devices; empty until the first save */
-    char migration[16];            /* last status of a migration event */
+/* vm.c: a descriptor that QEMU writes text to. */
+struct pv_vm_output {
+    struct pv_watch watch;
+    int fd;
+    struct pv_console *text;
+    struct pv_vm *vm;
+};
+
+/* vm.c: console lines that a dying guest prints, and any other program can. */
+struct pv_vm_panic_hints {
+    int64_t panic_seen, fatal_seen; /* when the text was first seen, 0: not */
+    struct pv_timer dead_timer;     /* declares the end of a guest that QEMU outlives */
+};
+
+/* end.c: what explains the end. */
+struct pv_vm_end {
+    char shutdown[32]; /* reason of QEMU's SHUTDOWN event */
+    char stopped[32];  /* run state that QEMU does not leave by itself, "": none */
+    bool panic_event;
+    char reason[2048];
+};
+
+/* migrate.c */
+struct pv_vm_migration {
+    int save_fd;        /* memfd that QEMU writes its stream to; -1: not savable */
+    int load_fd;        /* the stream that the VM was loaded from; -1: it was booted */
+    struct pv_buf head; /* of its stream (vmstate.h); empty until the first save */
+    char status[16];    /* of the last MIGRATION event */
+};
+
+/* hotplug.c */
+struct pv_vm_hotplug {
+    enum {
+        PV_PORT_EMPTY,
+        PV_PORT_FULL,
+        PV_PORT_RELEASING /* the guest was asked to release the device */
+    } port;
+    unsigned n_plugged; /* so far: number of the last device */
+};
+
+struct pv_vm {
+    struct pv_loop *loop;
+    enum pv_vm_state state;
+    struct pv_vm_process process;
+    struct pv_vm_output console, errors;
+    struct pv_qmp *qmp;
+    struct pv_vm_panic_hints hints;
+    struct pv_vm_end end;
+    struct pv_vm_migration migration;
+    struct pv_vm_hotplug hotplug;
+    uint64_t memory_file;          /* dirty.c: bytes of the memory file, 0: none */
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
-    enum pv_vm_slot slot;
-    unsigned n_plugged; /* so far: the last one's number */
+    void (*on_end)(struct pv_vm *vm, void *arg);
+    void *arg;
+    void (*on_port_closed)(void *arg);
+    void *port_arg;
 };
 
 /* ---- spawn.c ---- */
 
-/* QEMU's ends of what tells of it; the caller's to close. */
+/* QEMU's ends of its stderr, monitor and console; they stay the caller's to close. */
 struct pv_vm_ends {
     int errors, qmp, console;
 };
 
-/* Starts QEMU and keeps in *s what a save will need. -1 with *err. */
-pid_t pv_vm_spawn(const struct pv_vm_spec *spec, struct pv_saving *s, const struct pv_vm_ends *ends,
-                  int *pidfd, struct pv_err *err);
+/*
+ * Makes the overlays and the save file in *vm, starts QEMU and fills in vm->process.  -1 with *err; files that
+ * were made stay the VM's.
+ */
+int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv_vm_ends *ends,
+                struct pv_err *err);
+
+/* ---- end.c ---- */
+
+/* Writes vm->end.reason from what is known by now. */
+void pv_vm_explain_end(struct pv_vm *vm);
 
 /* ---- hotplug.c ---- */
 
-/* QEMU has removed the device of that id (NULL: of none). */
-void pv_vm_device_gone(struct pv_saving *s, const char *id);
-
-/* Where the devices begin in QEMU's stream; 0: it is of no known shape. migrate.c tells the format. */
-size_t pv_vm_state_head(const void *data, size_t n);
-
-struct pv_saving *pv_vm_saving(struct pv_vm *vm);
-const struct pv_saving *pv_vm_csaving(const struct pv_vm *vm);
-/* Gives QEMU a descriptor under a name. */
-int pv_vm_pass(struct pv_vm *vm, int fd, const char *name, int64_t deadline, struct pv_err *err);
-struct pv_loop *pv_vm_loop(const struct pv_vm *vm);
+/* QEMU's DEVICE_DELETED event for the device of that id (NULL: it has none). */
+void pv_vm_hotplug_deleted(struct pv_vm *vm, const char *id);
 
 #endif

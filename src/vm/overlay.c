@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * QEMU's own `snapshot=on` makes a named file and unlinks it some 10 ms later: a QEMU that is killed in
- * between leaves it behind (46 of 300 that were killed within their first 60 ms did).  So the overlay is made
- * here.
+ * between leaves it behind (46 of 300 that were killed within their first 60 ms did).  So Provium makes the
+ * overlay.
  *
- * An empty qcow2 image (docs/interop/qcow2.txt in QEMU's sources; all numbers big-endian), clusters of 64
- * KiB:
+ * An empty qcow2 image (docs/interop/qcow2.txt in QEMU's sources; all numbers are big-endian), by clusters of
+ * 64 KiB:
  *
- *     0     header, version 3, no backing file in it (the command line names it)
+ *     0     header, version 3, without a backing file (the command line names it)
  *     1     refcount table, one entry
  *     2     refcount block: 16-bit counts of the clusters in use
  *     3...  L1 table, all zero; each entry stands for 512 MiB
@@ -25,7 +25,7 @@
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/path.h"
-#include "vm/vm.h"
+#include "vm/spec.h"
 
 #define CLUSTER_BITS 16
 #define CLUSTER (UINT64_C(1) << CLUSTER_BITS)
@@ -49,7 +49,7 @@ struct header {
 } __attribute__((packed));
 _Static_assert(sizeof(struct header) == 104 + 8, "qcow2 header of version 3 and the end of its extensions");
 
-/* The size that the guest sees, of a raw or qcow2 image, a multiple of 512. */
+/* The size of a raw or qcow2 image as the guest sees it, a multiple of 512. */
 static int disk_size(const struct pv_vm_disk *disk, uint64_t *size, struct pv_err *err)
 {
     cleanup_close int fd = open(disk->path, O_RDONLY | O_CLOEXEC);
@@ -75,8 +75,8 @@ static int disk_size(const struct pv_vm_disk *disk, uint64_t *size, struct pv_er
     return 0;
 }
 
-/* O_TMPFILE never has a name; where the file system has no such thing, the name lives for a moment. */
-static int nameless_file(struct pv_err *err)
+/* With O_TMPFILE the file never has a name; on a file system without it, the name lives for a moment. */
+static int temporary_file_open(struct pv_err *err)
 {
     const char *dir = getenv("TMPDIR");
     cleanup_free char *template = NULL;
@@ -95,7 +95,7 @@ static int nameless_file(struct pv_err *err)
     return fd;
 }
 
-static int write_image(int fd, uint64_t size)
+static int qcow2_write_empty(int fd, uint64_t size)
 {
     uint64_t l1_entries = (size + L1_SPAN - 1) / L1_SPAN, table = htobe64(2 * CLUSTER);
     uint64_t l1_clusters = (l1_entries * 8 + CLUSTER - 1) / CLUSTER;
@@ -132,12 +132,12 @@ int pv_overlay_open(const struct pv_vm_disk *disk, struct pv_err *err)
 
     if (!disk->copy_top && disk_size(disk, &size, err) < 0)
         return -1;
-    fd = nameless_file(err);
+    fd = temporary_file_open(err);
     if (fd < 0)
         return -1;
     if (disk->copy_top)
         r = pv_copy_sparse(disk->top_fd, fd, err);
-    else if (write_image(fd, size) < 0)
+    else if (qcow2_write_empty(fd, size) < 0)
         r = pv_err_sys(err, errno, "cannot write the overlay of disk '%s'", disk->path);
     if (r < 0)
         pv_close(&fd);

@@ -171,8 +171,8 @@ static const struct {
     {{"[1,2]\n"}, "no JSON object", PV_E_PROTOCOL},
     {{"{\"QMP\": 5}\n"}, "greeting", PV_E_PROTOCOL},
     {{GREETING, "{\"error\": {\"desc\": \"no\"}, \"id\": 1}\n"}, "qmp_capabilities", PV_E_PROTOCOL},
-    {{GREETING, OK_CAPS "{\"foo\": 1}\n"}, "no answer and no event", PV_E_PROTOCOL},
-    {{GREETING, OK_CAPS "{\"event\": 7}\n"}, "no answer and no event", PV_E_PROTOCOL},
+    {{GREETING, OK_CAPS "{\"foo\": 1}\n"}, "no reply and no event", PV_E_PROTOCOL},
+    {{GREETING, OK_CAPS "{\"event\": 7}\n"}, "no reply and no event", PV_E_PROTOCOL},
     {{GREETING, OK_CAPS "{\"return\": 99999999999999999999999999, \"id\": 2}\n"}, "no JSON", PV_E_PROTOCOL},
     {{GREETING, OK_CAPS "{\"x\": \"\xff\xfe\"}\n"}, "no JSON", PV_E_PROTOCOL},
 };

@@ -19,8 +19,8 @@
 enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512 };
 
 enum state {
-    QMP_GREETING,    /* nothing came yet */
-    QMP_NEGOTIATING, /* qmp_capabilities is on its way */
+    QMP_GREETING,    /* waits for the greeting */
+    QMP_NEGOTIATING, /* waits for the reply to qmp_capabilities */
     QMP_READY,
     QMP_BROKEN
 };
@@ -29,7 +29,7 @@ struct pv_qmp {
     struct pv_loop *loop;
     struct pv_watch watch;
     int fd;
-    int passed; /* a descriptor that goes with the next bytes, or -1; borrowed */
+    int passed; /* descriptor for the next bytes sent, or -1; borrowed */
     enum state state;
     bool was_ready; /* stays true when it breaks later */
     bool ended;     /* broken because the peer closed */
@@ -40,7 +40,7 @@ struct pv_qmp {
 
     json_int_t next_id;
     json_int_t waiting; /* id of the call that waits, 0: none */
-    json_t *answer;     /* the whole message that answers it */
+    json_t *reply;      /* the whole message that replies to it */
 
     json_int_t posted; /* id of pv_qmp_post's command, 0: none */
     pv_qmp_reply_fn *on_reply;
@@ -49,15 +49,16 @@ struct pv_qmp {
     void *arg;
 };
 
-static void release_json(json_t **j)
+static void json_cleanup(json_t **j)
 {
     json_decref(*j);
 }
-#define cleanup_json __attribute__((cleanup(release_json)))
+#define cleanup_json __attribute__((cleanup(json_cleanup)))
 
-static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void qmp_break(struct pv_qmp *q, bool ended, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...)
+static void qmp_break(struct pv_qmp *q, bool ended, const char *fmt, ...)
 {
     va_list ap;
 
@@ -77,8 +78,8 @@ static void broken(struct pv_qmp *q, bool ended, const char *fmt, ...)
 
 /* ---- sending ---- */
 
-/* The descriptor that goes along, if there is one, goes with the first byte. */
-static ssize_t send_some(struct pv_qmp *q)
+/* SCM_RIGHTS goes with the first byte. */
+static ssize_t output_send(struct pv_qmp *q)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
     struct iovec iov = {q->out.data, q->out.len};
@@ -102,10 +103,10 @@ static ssize_t send_some(struct pv_qmp *q)
     return n;
 }
 
-static void flush(struct pv_qmp *q)
+static void output_flush(struct pv_qmp *q)
 {
     while (q->state != QMP_BROKEN && q->out.len) {
-        ssize_t n = send_some(q);
+        ssize_t n = output_send(q);
 
         if (n > 0) {
             pv_buf_consume(&q->out, (size_t)n);
@@ -116,18 +117,18 @@ static void flush(struct pv_qmp *q)
         if (n < 0 && errno == EAGAIN)
             break;
         if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-            /* what QEMU said before it went is still there to be read; the reader sees the end */
+            /* The socket still holds what QEMU sent before its end; the reader sees that end. */
             q->out.len = 0;
             break;
         }
-        broken(q, false, "cannot write to QEMU's monitor: %s", strerror(errno));
+        qmp_break(q, false, "cannot write to QEMU's monitor: %s", strerror(errno));
     }
     if (q->state != QMP_BROKEN)
         pv_loop_set(q->loop, &q->watch, q->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-/* `arguments` may be NULL. The id that it was sent with. */
-static json_int_t post(struct pv_qmp *q, const char *command, json_t *arguments)
+/* `arguments` may be NULL.  Returns the id that the command was sent with. */
+static json_int_t command_send(struct pv_qmp *q, const char *command, json_t *arguments)
 {
     json_int_t id = ++q->next_id;
     cleanup_json json_t *message =
@@ -138,7 +139,7 @@ static json_int_t post(struct pv_qmp *q, const char *command, json_t *arguments)
     pv_buf_adds(&q->out, text);
     pv_buf_addc(&q->out, '\n');
     free(text);
-    flush(q);
+    output_flush(q);
     return id;
 }
 
@@ -147,19 +148,19 @@ void pv_qmp_post(struct pv_qmp *q, const char *command, pv_qmp_reply_fn *on_repl
     if (q->state != QMP_READY || q->posted)
         return;
     q->on_reply = on_reply;
-    q->posted = post(q, command, NULL);
+    q->posted = command_send(q, command, NULL);
 }
 
 /* ---- receiving ---- */
 
-static void on_answer(struct pv_qmp *q, json_t *message)
+static void on_reply_message(struct pv_qmp *q, json_t *message)
 {
     const json_t *id = json_object_get(message, "id");
     const json_t *error = json_object_get(message, "error");
 
     if (q->state == QMP_NEGOTIATING) {
         if (error)
-            broken(q, false, "QEMU's monitor refuses qmp_capabilities");
+            qmp_break(q, false, "QEMU's monitor refuses qmp_capabilities");
         else
             q->state = QMP_READY;
         q->was_ready = !error;
@@ -167,7 +168,7 @@ static void on_answer(struct pv_qmp *q, json_t *message)
     }
     if (q->waiting && json_is_integer(id) && json_integer_value(id) == q->waiting) {
         q->waiting = 0;
-        q->answer = json_incref(message);
+        q->reply = json_incref(message);
         return;
     }
     if (q->posted && json_is_integer(id) && json_integer_value(id) == q->posted) {
@@ -175,7 +176,7 @@ static void on_answer(struct pv_qmp *q, json_t *message)
         q->on_reply(q->arg, json_object_get(message, "return"));
         return;
     }
-    pv_debug("qmp", "an answer that nobody waits for is dropped");
+    pv_debug("qmp", "dropped a reply without a call");
 }
 
 static void on_message(struct pv_qmp *q, json_t *message)
@@ -184,18 +185,18 @@ static void on_message(struct pv_qmp *q, json_t *message)
 
     if (q->state == QMP_GREETING) {
         if (!json_is_object(json_object_get(message, "QMP"))) {
-            broken(q, false, "QEMU's monitor does not begin with a greeting");
+            qmp_break(q, false, "QEMU's monitor does not begin with a greeting");
             return;
         }
         q->state = QMP_NEGOTIATING;
-        post(q, "qmp_capabilities", NULL);
+        command_send(q, "qmp_capabilities", NULL);
     } else if (json_is_string(event)) {
         if (q->on_event)
             q->on_event(q->arg, json_string_value(event), json_is_object(data) ? data : NULL);
     } else if (json_object_get(message, "return") || json_is_object(json_object_get(message, "error"))) {
-        on_answer(q, message);
+        on_reply_message(q, message);
     } else {
-        broken(q, false, "QEMU's monitor sent a message that is no answer and no event");
+        qmp_break(q, false, "QEMU's monitor sent a message that is no reply and no event");
     }
 }
 
@@ -211,14 +212,14 @@ static void on_line(struct pv_qmp *q, const char *line, size_t n)
     pv_debug("qmp", "<- %.*s", n > 400 ? 400 : (int)n, line);
     message = json_loadb(line, n, 0, &why);
     if (!json_is_object(message))
-        broken(q, false, "QEMU's monitor sent what is no JSON object: %.200s",
-               message ? "another value" : why.text);
+        qmp_break(q, false, "QEMU's monitor sent a line that is no JSON object: %.200s",
+                  message ? "another value" : why.text);
     else
         on_message(q, message);
 }
 
-/* All whole lines in `in`. */
-static void take_lines(struct pv_qmp *q)
+/* Handles all whole lines in `in`. */
+static void lines_take(struct pv_qmp *q)
 {
     size_t at = 0;
 
@@ -240,7 +241,7 @@ static void take_lines(struct pv_qmp *q)
     pv_buf_consume(&q->in, at);
     q->scanned -= at;
     if (q->in.len > PV_QMP_LINE_MAX)
-        broken(q, false, "QEMU's monitor sent a line longer than %d bytes", PV_QMP_LINE_MAX);
+        qmp_break(q, false, "QEMU's monitor sent a line longer than %d bytes", PV_QMP_LINE_MAX);
 }
 
 void pv_qmp_drain(struct pv_qmp *q)
@@ -250,13 +251,13 @@ void pv_qmp_drain(struct pv_qmp *q)
 
         if (n > 0) {
             q->in.len += (size_t)n;
-            take_lines(q);
+            lines_take(q);
         } else if (n < 0 && errno == EINTR) {
             continue;
         } else if (n < 0 && errno == EAGAIN) {
             return;
         } else {
-            broken(q, true, "QEMU has closed its monitor");
+            qmp_break(q, true, "QEMU has closed its monitor");
         }
     }
 }
@@ -266,12 +267,12 @@ static void on_socket(struct pv_watch *w, uint32_t events)
     struct pv_qmp *q = PV_CONTAINER_OF(w, struct pv_qmp, watch);
 
     if (events & EPOLLOUT)
-        flush(q);
+        output_flush(q);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         pv_qmp_drain(q);
 }
 
-/* ---- for the owner ---- */
+/* ---- the owner's side ---- */
 
 struct pv_qmp *pv_qmp_take_fd(struct pv_loop *loop, int fd, pv_qmp_event_fn *on_event, void *arg,
                               struct pv_err *err)
@@ -300,7 +301,7 @@ void pv_qmp_free(struct pv_qmp *q)
     pv_close(&q->fd);
     pv_buf_free(&q->in);
     pv_buf_free(&q->out);
-    json_decref(q->answer);
+    json_decref(q->reply);
     free(q);
 }
 
@@ -314,28 +315,28 @@ const char *pv_qmp_fault(const struct pv_qmp *q)
     return q->state == QMP_BROKEN ? q->fault : NULL;
 }
 
-static bool negotiated(void *arg)
+static bool negotiation_is_over(void *arg)
 {
     const struct pv_qmp *q = arg;
 
     return q->state == QMP_READY || q->state == QMP_BROKEN;
 }
 
-static bool answered(void *arg)
+static bool call_is_over(void *arg)
 {
     const struct pv_qmp *q = arg;
 
-    return q->answer || q->state == QMP_BROKEN;
+    return q->reply || q->state == QMP_BROKEN;
 }
 
-static int fail_broken(const struct pv_qmp *q, const char *command, struct pv_err *err)
+static int fail_qmp_broken(const struct pv_qmp *q, const char *command, struct pv_err *err)
 {
     return pv_err_set(err, q->ended ? PV_E_GUEST_DIED : PV_E_PROTOCOL, "QMP command '%s': %s", command,
                       q->fault);
 }
 
 /* *arguments stays NULL for none. */
-static int load_arguments(const char *command, const char *text, json_t **arguments, struct pv_err *err)
+static int arguments_parse(const char *command, const char *text, json_t **arguments, struct pv_err *err)
 {
     json_error_t why;
 
@@ -351,7 +352,7 @@ static int load_arguments(const char *command, const char *text, json_t **argume
     return 0;
 }
 
-static int read_answer(const json_t *message, const char *command, char **reply, struct pv_err *err)
+static int reply_read(const json_t *message, const char *command, char **reply, struct pv_err *err)
 {
     const json_t *error = json_object_get(message, "error");
     const char *desc = json_string_value(json_object_get(error, "desc"));
@@ -371,7 +372,7 @@ static int read_answer(const json_t *message, const char *command, char **reply,
 int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err)
 {
     cleanup_free char *arguments = pv_xasprintf("{\"fdname\":\"%s\"}", name);
-    int r = pv_loop_run(q->loop, negotiated, q, deadline, err);
+    int r = pv_loop_run(q->loop, negotiation_is_over, q, deadline, err);
 
     if (r < 0)
         return -1;
@@ -382,8 +383,8 @@ int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, st
         return r;
     }
     return q->state == QMP_BROKEN
-               ? fail_broken(q, "getfd", err)
-               : pv_err_set(err, PV_E_TIMEOUT, "QMP command 'getfd': QEMU did not answer in time");
+               ? fail_qmp_broken(q, "getfd", err)
+               : pv_err_set(err, PV_E_TIMEOUT, "QMP command 'getfd': QEMU did not reply in time");
 }
 
 int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,
@@ -392,20 +393,20 @@ int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, ch
     cleanup_json json_t *args = NULL, *message = NULL;
     int r;
 
-    if (load_arguments(command, arguments, &args, err) < 0)
+    if (arguments_parse(command, arguments, &args, err) < 0)
         return -1;
-    r = pv_loop_run(q->loop, negotiated, q, deadline, err);
+    r = pv_loop_run(q->loop, negotiation_is_over, q, deadline, err);
     if (r == 0 && q->state == QMP_READY) {
-        q->waiting = post(q, command, args);
-        r = pv_loop_run(q->loop, answered, q, deadline, err);
+        q->waiting = command_send(q, command, args);
+        r = pv_loop_run(q->loop, call_is_over, q, deadline, err);
     }
     q->waiting = 0;
-    message = pv_steal(&q->answer);
+    message = pv_steal(&q->reply);
     if (r < 0)
         return -1;
     if (message)
-        return read_answer(message, command, reply, err);
+        return reply_read(message, command, reply, err);
     if (q->state == QMP_BROKEN)
-        return fail_broken(q, command, err);
-    return pv_err_set(err, PV_E_TIMEOUT, "QMP command '%s': QEMU did not answer in time", command);
+        return fail_qmp_broken(q, command, err);
+    return pv_err_set(err, PV_E_TIMEOUT, "QMP command '%s': QEMU did not reply in time", command);
 }

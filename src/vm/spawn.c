@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting QEMU: what it inherits, at the numbers that its command line names. */
+/* Starting QEMU: the descriptors that it inherits, at the numbers that its command line names. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -7,25 +7,25 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/spawn.h"
-#include "vm/overlay.h"
 #include "vm/internal.h"
+#include "vm/overlay.h"
 
 enum { FIXED_FDS = 8 };
 
 struct inherited {
-    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_LAYERS_MAX];
+    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX];
     size_t n;
 };
 
-static void inherit(struct inherited *in, int from, int to)
+static void inherit_fd(struct inherited *in, int from, int to)
 {
     in->fds[in->n++] = (struct pv_spawn_fd){from, to};
 }
 
-static int inherit_disks(struct pv_saving *s, const struct pv_vm_spec *spec, struct inherited *in,
+static int inherit_disks(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
                          struct pv_err *err)
 {
-    int layers = 0;
+    int backing = 0;
 
     if (spec->n_disks > PV_VM_DISKS_MAX)
         return pv_err_set(err, PV_E_USAGE, "%zu disks are too many for a VM; expected at most %d",
@@ -33,61 +33,63 @@ static int inherit_disks(struct pv_saving *s, const struct pv_vm_spec *spec, str
     for (size_t i = 0; i < spec->n_disks; i++) {
         const struct pv_vm_disk *d = &spec->disks[i];
 
-        if (layers + d->n_layers > PV_VM_LAYERS_MAX)
+        if (backing + d->n_backing > PV_VM_BACKING_MAX)
             return pv_err_set(err, PV_E_USAGE,
-                              "the disks have more than %d layers: fixtures are nested too deep",
-                              PV_VM_LAYERS_MAX);
-        for (size_t j = 0; j < d->n_layers; j++)
-            inherit(in, d->layers[j], PV_QEMU_FD_LAYER + layers++);
+                              "the backing chains of the disks have more than %d images: fixtures are nested "
+                              "too deep",
+                              PV_VM_BACKING_MAX);
+        for (size_t j = 0; j < d->n_backing; j++)
+            inherit_fd(in, d->backing[j], PV_QEMU_FD_BACKING + backing++);
         if (!d->snapshot || d->readonly)
             continue;
-        s->overlays[i] = pv_overlay_open(d, err);
-        if (s->overlays[i] < 0)
+        vm->overlays[i] = pv_overlay_open(d, err);
+        if (vm->overlays[i] < 0)
             return -1;
-        inherit(in, s->overlays[i], PV_QEMU_FD_OVERLAY + (int)i);
+        inherit_fd(in, vm->overlays[i], PV_QEMU_FD_OVERLAY + (int)i);
     }
     return 0;
 }
 
-/* Memory and state; copies of the descriptors are kept for pv_vm_save. */
-static int inherit_state(struct pv_saving *s, const struct pv_vm_spec *spec, struct inherited *in,
+/* The VM keeps a copy of load_fd and the save file itself for pv_vm_save. */
+static int inherit_state(struct pv_vm *vm, const struct pv_vm_spec *spec, struct inherited *in,
                          struct pv_err *err)
 {
-    if (spec->memory_kind != PV_VM_MEMORY_OWN) {
-        s->memory = pv_vm_memory_size(spec->memory);
-        inherit(in, spec->memory_fd, PV_QEMU_FD_MEMORY);
+    struct pv_vm_migration *m = &vm->migration;
+
+    if (spec->memory.kind != PV_VM_MEMORY_OWN) {
+        vm->memory_file = pv_vm_memory_size(spec->memory.size);
+        inherit_fd(in, spec->memory.fd, PV_QEMU_FD_MEMORY);
     }
-    if (spec->incoming) {
-        s->load_fd = fcntl(spec->load_fd, F_DUPFD_CLOEXEC, 3);
-        if (s->load_fd < 0)
+    if (spec->state.incoming) {
+        m->load_fd = fcntl(spec->state.load_fd, F_DUPFD_CLOEXEC, 3);
+        if (m->load_fd < 0)
             return pv_err_sys(err, errno, "cannot keep a descriptor");
-        inherit(in, spec->load_fd, PV_QEMU_FD_LOAD);
+        inherit_fd(in, spec->state.load_fd, PV_QEMU_FD_LOAD);
     }
-    if (!spec->savable)
+    if (!spec->state.savable)
         return 0;
-    s->fd = memfd_create("provium-save", MFD_CLOEXEC);
-    if (s->fd < 0)
+    m->save_fd = memfd_create("provium-save", MFD_CLOEXEC);
+    if (m->save_fd < 0)
         return pv_err_sys(err, errno, "cannot make a file in memory");
-    inherit(in, s->fd, PV_QEMU_FD_SAVE);
+    inherit_fd(in, m->save_fd, PV_QEMU_FD_SAVE);
     return 0;
 }
 
-pid_t pv_vm_spawn(const struct pv_vm_spec *spec, struct pv_saving *s, const struct pv_vm_ends *ends,
-                  int *pidfd, struct pv_err *err)
+int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv_vm_ends *ends,
+                struct pv_err *err)
 {
     struct inherited in = {.n = 0};
     cleanup_strv struct pv_strv argv = {0};
     struct pv_spawn sp = {.fds = in.fds};
-    pid_t pid;
 
-    inherit(&in, ends->errors, 2);
-    inherit(&in, ends->qmp, PV_QEMU_FD_QMP);
-    inherit(&in, ends->console, PV_QEMU_FD_CONSOLE);
+    inherit_fd(&in, ends->errors, 2);
+    inherit_fd(&in, ends->qmp, PV_QEMU_FD_QMP);
+    inherit_fd(&in, ends->console, PV_QEMU_FD_CONSOLE);
     if (spec->vsock_kind)
-        inherit(&in, spec->vsock_fd, PV_QEMU_FD_VSOCK);
+        inherit_fd(&in, spec->vsock_fd, PV_QEMU_FD_VSOCK);
     if (spec->initrd_fd >= 0)
-        inherit(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
-    if (inherit_state(s, spec, &in, err) < 0 || inherit_disks(s, spec, &in, err) < 0)
+        inherit_fd(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
+    if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     pv_vm_args(spec, &argv);
     sp.n_fds = in.n;
@@ -95,8 +97,8 @@ pid_t pv_vm_spawn(const struct pv_vm_spec *spec, struct pv_saving *s, const stru
     sp.argv = argv.v;
     for (size_t i = 0; pv_log_on && i < argv.n; i++)
         pv_debug("vm", "argv[%zu] %s", i, argv.v[i]);
-    pid = pv_spawn(&sp, pidfd, err);
-    if (pid < 0 && err && err->cls == PV_E_MISSING)
+    vm->process.pid = pv_spawn(&sp, &vm->process.pidfd, err);
+    if (vm->process.pid < 0 && err && err->cls == PV_E_MISSING)
         pv_err_append(err, "; install it: apt install qemu-system-x86");
-    return pid;
+    return vm->process.pid < 0 ? -1 : 0;
 }

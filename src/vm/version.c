@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `qemu --version`, for people: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)". */
+#include "vm/version.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,8 +13,8 @@
 #include "loop/loop.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/mem.h"
 #include "util/spawn.h"
-#include "vm/vm.h"
 
 enum { OUTPUT_MAX = 4096, WAIT_SECONDS = 10 };
 

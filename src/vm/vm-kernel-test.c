@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "util/path.h"
+#include "vm/accel.h"
+#include "vm/version.h"
 #include "vm/vm-test.h"
 
 enum { BOOT_MS = 60000 };
@@ -254,7 +256,7 @@ static void test_what_the_kernel_sees(void **state)
 
     (void)state;
     spec.cpus = 2;
-    spec.memory = UINT64_C(300) << 20;
+    spec.memory.size = UINT64_C(300) << 20;
     add_entry(&archive, "TRAILER!!!", 0, "", 0);
     spec.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
     assert_int_equal(pv_write_all(spec.initrd_fd, archive.data, archive.len), 0);

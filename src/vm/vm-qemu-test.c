@@ -20,6 +20,8 @@
 #include "util/path.h"
 #include "util/spawn.h"
 #include "vm/overlay.h"
+#include "vm/qmp.h"
+#include "vm/version.h"
 #include "vm/vm-test.h"
 
 static char dir[] = "/tmp/provium-vm-test-XXXXXX";

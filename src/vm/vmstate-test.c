@@ -4,7 +4,7 @@
 
 #include "util/mem.h"
 #include "util/test.h"
-#include "vm/internal.h"
+#include "vm/vmstate.h"
 
 static void put(struct pv_buf *b, uint64_t v, unsigned bytes)
 {
@@ -73,7 +73,7 @@ static void whole(void **state)
     size_t head = stream(&b);
 
     (void)state;
-    assert_int_equal(pv_vm_state_head(b.data, b.len), head);
+    assert_int_equal(pv_vmstate_head(b.data, b.len), head);
 }
 
 static void cut(void **state)
@@ -86,7 +86,7 @@ static void cut(void **state)
         char *copy = pv_xmalloc(n + 1); /* so that reading beyond it is seen by the sanitizer */
 
         memcpy(copy, b.data, n);
-        assert_int_equal(pv_vm_state_head(copy, n), 0);
+        assert_int_equal(pv_vmstate_head(copy, n), 0);
         free(copy);
     }
 }
@@ -101,7 +101,7 @@ static void flipped(void **state)
     for (size_t i = 0; i < b.len; i++)
         for (int bit = 0; bit < 8; bit++) {
             b.data[i] ^= (char)(1 << bit);
-            assert_true(pv_vm_state_head(b.data, b.len) < b.len);
+            assert_true(pv_vmstate_head(b.data, b.len) < b.len);
             b.data[i] ^= (char)(1 << bit);
         }
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Saving and loading a VM's vmstate: devices, vCPUs, QEMU's ROMs; neither its memory nor its disks. */
+#ifndef PV_VM_MIGRATE_H
+#define PV_VM_MIGRATE_H
+
+#include <stdint.h>
+
+struct pv_err;
+struct pv_vm;
+
+/*
+ * Stops the vCPUs and saves the vmstate, which pv_vm_load of the same QEMU loads, into *out (a memfd, the
+ * caller's).  The VM stays stopped: pv_vm_cont.  Needs spec->state.savable, else class usage.  Blocks (runs
+ * the loop).
+ */
+int pv_vm_save(struct pv_vm *vm, int *out, int64_t deadline, struct pv_err *err);
+/* Loads load_fd into an `incoming` VM, which stays stopped.  Blocks (runs the loop). */
+int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
+
+#endif

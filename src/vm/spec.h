@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* What QEMU's command line is made of, and the command line as a pure function of it: no file is looked at. */
+#ifndef PV_VM_SPEC_H
+#define PV_VM_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pv_strv;
+
+struct pv_vm_disk {
+    const char *path;
+    const char *format; /* "raw" or "qcow2" */
+    bool readonly;
+    bool snapshot; /* the guest writes to an overlay (overlay.h), which ends with the VM */
+    /* The backing chain of a snapshot disk between `path` and the overlay: read-only qcow2, lowest first. */
+    const int *backing;
+    size_t n_backing;
+    bool copy_top; /* a snapshot disk's overlay begins as a copy of top_fd (qcow2), else it begins empty */
+    int top_fd;    /* of no meaning without copy_top */
+};
+
+enum pv_vm_memory {
+    PV_VM_MEMORY_OWN,    /* QEMU allocates it */
+    PV_VM_MEMORY_SHARED, /* memory.fd, mapped shared */
+    PV_VM_MEMORY_PRIVATE /* memory.fd, mapped copy-on-write: the file does not change */
+};
+
+/* Zero-initialised descriptors are valid numbers: initrd_fd is -1 for none. */
+struct pv_vm_spec {
+    const char *name; /* for messages and -name */
+    const char *qemu; /* program, NULL: qemu-system-x86_64 */
+    const char *kernel;
+    const char *append; /* whole kernel command line */
+    int initrd_fd;      /* becomes -initrd /proc/self/fd/N; -1: none */
+    bool kvm;
+    const char *machine; /* replaces the default (q35 without what no virtio guest needs) as a whole */
+    const char *cpu;     /* NULL: by accelerator */
+    unsigned cpus;       /* 0: 1 */
+    struct {
+        uint64_t size; /* bytes */
+        enum pv_vm_memory kind;
+        int fd; /* a file of pv_vm_memory_size(size) bytes, unless kind is OWN */
+    } memory;
+    struct {
+        bool savable;  /* pv_vm_save will be called */
+        bool incoming; /* the VM starts as pv_vm_load finds it in load_fd */
+        int load_fd;   /* of an open file description that no other process reads */
+    } state;
+    const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
+    size_t n_disks;
+    const char *vsock_kind; /* "vhost-vsock", "vhost-user-vsock" (all guest memory is then a memfd shared with
+                                its back end), "virtio-serial" (its port is "provium.agent") or NULL */
+    int vsock_fd;           /* inherited by QEMU */
+    unsigned vsock_cid;
+    bool hotplug_port;       /* an empty PCIe root port for hotplug.h; q35 alone has one */
+    char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
+    const char *fatal_mark;  /* a console line with this text tells why the guest init gave up
+                                (PV_FATAL_MARK); NULL: none.  Used by pv_vm_start alone */
+};
+
+/* Descriptor numbers inside QEMU. */
+enum {
+    PV_QEMU_FD_QMP = 3,
+    PV_QEMU_FD_CONSOLE = 4,
+    PV_QEMU_FD_VSOCK = 5,
+    PV_QEMU_FD_INITRD = 6,
+    PV_QEMU_FD_OVERLAY = 7, /* + index of a snapshot disk */
+    PV_QEMU_FD_MEMORY = 32,
+    PV_QEMU_FD_SAVE = 33,
+    PV_QEMU_FD_LOAD = 34,
+    PV_QEMU_FD_BACKING = 40 /* + index in the backing chains of all disks, one behind the other */
+};
+enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
+
+/* Id of the root port that spec->hotplug_port makes. */
+#define PV_VM_HOTPLUG_PORT "vsockport"
+
+/* The memory size that QEMU rounds `memory` up to, bytes. */
+uint64_t pv_vm_memory_size(uint64_t memory);
+
+/* Adds the whole argv, argv[0] included. */
+void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
+
+/*
+ * The kernel command line: the console, options that make booting faster and that no test may depend on
+ * (DESIGN "Boot"), rdinit= and provium.init= (each NULL: none), then the profile's and the boot call's
+ * options, which come last and so win.  tsc_khz 0: unknown.  The caller frees.  The kernel cuts a command line
+ * behind PV_KERNEL_ARGS_MAX bytes.
+ */
+char *pv_vm_kernel_args(bool kvm, uint32_t tsc_khz, const char *rdinit, const char *init,
+                        const char *profile_append, const char *boot_append);
+enum { PV_KERNEL_ARGS_MAX = 2047 };
+
+#endif
