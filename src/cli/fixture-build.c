@@ -11,7 +11,7 @@
 #include "cli/version.h"
 #include "config/config.h"
 #include "lua/run.h"
-#include "runner/lease.h"
+#include "childproto/lease.h"
 #include "runner/runner.h"
 #include "util/clock.h"
 #include "util/err.h"

@@ -9,9 +9,9 @@
 
 #include "cli/cli.h"
 #include "runner/history.h"
-#include "runner/reports.h"
+#include "report/outputs.h"
 #include "runner/select.h"
-#include "runner/text.h"
+#include "util/text.h"
 #include "util/err.h"
 #include "util/path.h"
 

@@ -26,7 +26,7 @@
 #include "guest/snapshot.h"
 #include "lua/store.h"
 #include "lua/vm.h"
-#include "runner/lease.h"
+#include "childproto/lease.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/path.h"

@@ -19,7 +19,7 @@
 #include "lua/store.h"
 
 #include "lua/vm.h"
-#include "runner/lease.h"
+#include "childproto/lease.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/path.h"

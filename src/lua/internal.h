@@ -17,7 +17,7 @@
 #include "guest/guest.h"
 #include "lua/landing.h"
 #include "lua/run.h"
-#include "runner/result.h"
+#include "childproto/result.h"
 
 #define LJMP /* may raise */
 

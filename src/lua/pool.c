@@ -5,7 +5,7 @@
 
 #include "guest/standby.h"
 #include "lua/internal.h"
-#include "runner/lease.h"
+#include "childproto/lease.h"
 #include "util/clock.h"
 
 /* A wait that is going on: the step is begun with the first text, so that there is none without a wait. */

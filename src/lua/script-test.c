@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "lua/run.h"
-#include "runner/event.h"
-#include "runner/report.h"
-#include "runner/result.h"
+#include "childproto/event.h"
+#include "report/report.h"
+#include "childproto/result.h"
 #include "util/path.h"
 
 static char dir[] = "/tmp/pv-lua-test-XXXXXX";

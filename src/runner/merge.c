@@ -14,8 +14,8 @@
 #include <errno.h>
 
 #include "runner/history.h"
-#include "runner/readback.h"
-#include "runner/text.h"
+#include "report/readback.h"
+#include "util/text.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/path.h"

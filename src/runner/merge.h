@@ -6,7 +6,7 @@
 #ifndef PV_RUNNER_MERGE_H
 #define PV_RUNNER_MERGE_H
 
-#include "runner/reports.h"
+#include "report/outputs.h"
 #include "util/mem.h"
 
 struct pv_err;

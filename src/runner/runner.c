@@ -10,13 +10,13 @@
 
 #include "loop/loop.h"
 #include "runner/history.h"
-#include "runner/live.h"
-#include "runner/out.h"
-#include "runner/report.h"
-#include "runner/reports.h"
+#include "terminal/live.h"
+#include "loop/out.h"
+#include "report/report.h"
+#include "report/outputs.h"
 #include "runner/rundir.h"
 #include "runner/sched.h"
-#include "runner/text.h"
+#include "util/text.h"
 #include "util/clock.h"
 #include "util/err.h"
 

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "runner/find.h"
-#include "runner/reports.h"
-#include "runner/result.h"
+#include "report/outputs.h"
+#include "childproto/result.h"
 
 struct pv_err;
 struct pv_history;

@@ -7,10 +7,10 @@
 
 #include "loop/loop.h"
 #include "runner/history.h"
-#include "runner/hostsize.h"
+#include "pool/hostsize.h"
 #include "runner/plan.h"
-#include "runner/pool.h"
-#include "runner/poolserver.h"
+#include "pool/arbiter.h"
+#include "pool/server.h"
 #include "runner/slot.h"
 #include "util/err.h"
 #include "util/mem.h"

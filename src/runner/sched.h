@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "runner/find.h"
-#include "runner/report.h"
+#include "report/report.h"
 #include "runner/rundir.h"
 #include "runner/runner.h"
 

@@ -25,9 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "runner/event.h"
-#include "runner/status.h"
-#include "runner/tail.h"
+#include "childproto/event.h"
+#include "terminal/status.h"
+#include "child/tail.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "loop/loop.h"
-#include "runner/report.h"
+#include "report/report.h"
 #include "runner/rundir.h"
 #include "runner/runner.h"
 

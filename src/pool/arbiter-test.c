@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/* The arbiter alone: its rules one by one, then random runs that must all come to their end. */
+#include "util/test.h"
+
+#include <string.h>
+
+#include "pool/arbiter.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+#define G (UINT64_C(1) << 30)
+#define M (UINT64_C(1) << 20)
+
+static struct pv_pool *fixed(uint64_t memory, unsigned cpus)
+{
+    return pv_pool_new(&(struct pv_pool_opts){.memory = memory, .cpus = cpus});
+}
+
+static void ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_pool_file *f, uint64_t memory)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    *r = (struct pv_pool_request){.file = f, .want = {memory, 1}};
+    assert_int_equal(pv_pool_ask(p, r, &err), 0);
+}
+
+static void refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, unsigned cpus,
+                    const char *text)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_pool_request r = {.file = f, .want = {memory, cpus}};
+
+    assert_int_equal(pv_pool_ask(p, &r, &err), -1);
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_string_equal(err.text, text);
+    assert_false(pv_pool_waits(p));
+}
+
+static void too_large_is_refused_with_the_numbers(void **state)
+{
+    struct pv_pool *p = fixed(2 * G, 2);
+    struct pv_pool_file f = {0};
+    struct pv_pool_request r;
+
+    (void)state;
+    refused(p, &f, 2 * G + 1, 1, "2G of memory are wanted, more than --mem gives to all VMs together: 2G");
+    refused(p, &f, G, 3,
+            "3 CPUs are wanted, the file's other VMs hold 0: more than --cpus gives to all VMs: 2");
+    refused(p, &f, UINT64_MAX, 1, "18446744073709551615 bytes of memory are wanted");
+    ask(p, &r, &f, 1536 * M);
+    assert_ptr_equal(pv_pool_next(p), &r);
+    refused(p, &f, 513 * M, 1,
+            "513M of memory are wanted, the file's other VMs hold 1.5G: together 2G, more than --mem gives "
+            "to all VMs together: 2G");
+    pv_pool_free(p);
+    p = pv_pool_new(&(struct pv_pool_opts){.most = 500 * M, .spare = 1536 * M});
+    f = (struct pv_pool_file){0};
+    refused(
+        p, &f, 512 * M, 1,
+        "512M of memory are wanted, more than the 500M that this host (or its control group) has beside the "
+        "1.5G that are kept free; --mem SIZE sets a budget");
+    pv_pool_free(p);
+}
+
+static void those_that_hold_nothing_come_in_order(void **state)
+{
+    struct pv_pool *p = fixed(2 * G, 0);
+    struct pv_pool_file f[3] = {0};
+    struct pv_pool_request r[3];
+    char text[PV_POOL_TEXT];
+
+    (void)state;
+    ask(p, &r[0], &f[0], 1536 * M);
+    ask(p, &r[1], &f[1], G);
+    ask(p, &r[2], &f[2], 256 * M);
+    assert_ptr_equal(pv_pool_next(p), &r[0]);
+    assert_null(pv_pool_next(p)); /* the third would fit, and would starve the second */
+    pv_pool_wait_text(p, &r[1], text);
+    assert_string_equal(text, "waiting for memory (1G; 1.5G of 2G in use)");
+    assert_null(pv_pool_victim(p)); /* the first runs */
+    pv_pool_give(p, &f[0], r[0].want);
+    assert_ptr_equal(pv_pool_next(p), &r[1]);
+    assert_ptr_equal(pv_pool_next(p), &r[2]);
+    assert_null(pv_pool_next(p));
+    pv_pool_free(p);
+}
+
+static void those_that_hold_something_come_first(void **state)
+{
+    struct pv_pool *p = fixed(2 * G, 0);
+    struct pv_pool_file f[3] = {0};
+    struct pv_pool_request r[4];
+
+    (void)state;
+    ask(p, &r[0], &f[0], G);
+    ask(p, &r[1], &f[1], 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &r[0]);
+    assert_ptr_equal(pv_pool_next(p), &r[1]);
+    ask(p, &r[2], &f[2], 512 * M);
+    ask(p, &r[3], &f[1], 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &r[3]);
+    assert_null(pv_pool_next(p));
+    pv_pool_leave(p, &f[1]);
+    assert_ptr_equal(pv_pool_next(p), &r[2]);
+    pv_pool_free(p);
+}
+
+static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **state)
+{
+    struct pv_pool *p = fixed(G, 0);
+    struct pv_pool_file f[2] = {0};
+    struct pv_pool_request r[4];
+
+    (void)state;
+    ask(p, &r[0], &f[0], 512 * M);
+    ask(p, &r[1], &f[1], 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &r[0]);
+    assert_ptr_equal(pv_pool_next(p), &r[1]);
+    ask(p, &r[2], &f[1], 512 * M);
+    assert_null(pv_pool_next(p));
+    assert_null(pv_pool_victim(p)); /* the first may still end */
+    ask(p, &r[3], &f[0], 512 * M);
+    assert_null(pv_pool_next(p));
+    assert_ptr_equal(pv_pool_victim(p), &f[1]);
+    assert_null(pv_pool_victim(p)); /* it is on its way out */
+    assert_null(pv_pool_next(p));
+    pv_pool_drop(p, &r[2]);
+    pv_pool_leave(p, &f[1]);
+    assert_ptr_equal(pv_pool_next(p), &r[3]);
+    /* Begun again, it waits until it can have all that it needs. */
+    ask(p, &r[1], &f[1], 512 * M);
+    pv_pool_give(p, &f[0], r[0].want);
+    assert_null(pv_pool_next(p));
+    pv_pool_leave(p, &f[0]);
+    assert_ptr_equal(pv_pool_next(p), &r[1]);
+    pv_pool_free(p);
+}
+
+/* One holds memory and waits for a fixture that the other builds, which needs memory. */
+static void waiting_for_another_file_counts(void **state)
+{
+    struct pv_pool *p = fixed(G, 0);
+    struct pv_pool_file a = {0}, b = {0};
+    struct pv_pool_request ra, rb;
+
+    (void)state;
+    ask(p, &ra, &a, 768 * M);
+    assert_ptr_equal(pv_pool_next(p), &ra);
+    ask(p, &rb, &b, 512 * M);
+    assert_null(pv_pool_next(p));
+    assert_null(pv_pool_victim(p));
+    a.blocked++;
+    assert_null(pv_pool_next(p));
+    assert_ptr_equal(pv_pool_victim(p), &a);
+    pv_pool_leave(p, &a);
+    assert_ptr_equal(pv_pool_next(p), &rb);
+    pv_pool_free(p);
+}
+
+static void a_host_without_room_is_hopeless(void **state)
+{
+    struct pv_pool *p = pv_pool_new(&(struct pv_pool_opts){.most = 4 * G, .spare = 1536 * M});
+    struct pv_pool_file a = {0}, b = {0};
+    struct pv_pool_request ra, rb;
+    char text[PV_POOL_TEXT];
+
+    (void)state;
+    pv_pool_set_room(p, 600 * M);
+    ask(p, &ra, &a, 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &ra);
+    ask(p, &rb, &b, 512 * M);
+    assert_null(pv_pool_next(p));
+    pv_pool_wait_text(p, &rb, text);
+    assert_string_equal(text, "waiting for memory (512M; the host has 88M beside the 1.5G that stay free)");
+    assert_null(pv_pool_hopeless(p)); /* the other gives back */
+    pv_pool_leave(p, &a);
+    assert_null(pv_pool_next(p)); /* not measured yet */
+    assert_ptr_equal(pv_pool_hopeless(p), &rb);
+    pv_pool_set_room(p, 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &rb);
+    pv_pool_free(p);
+}
+
+static void sizes_for_people(void **state)
+{
+    char buf[32];
+
+    (void)state;
+    assert_string_equal(pv_pool_size(0, buf), "0M");
+    assert_string_equal(pv_pool_size(512 * M, buf), "512M");
+    assert_string_equal(pv_pool_size(G - 1, buf), "1G");
+    assert_string_equal(pv_pool_size(1229 * M, buf), "1.2G");
+    assert_string_equal(pv_pool_size(2 * G, buf), "2G");
+    assert_string_equal(pv_pool_size(64 * G, buf), "64G");
+}
+
+/* ---- random runs ---- */
+
+enum { MAX_STEPS = 12, MAX_FILES = 40 };
+
+/* A file takes, gives back one of its VMs, or works; it asks for at most the whole by itself. */
+struct step {
+    enum { TAKE, GIVE, WORK } what;
+    struct pv_amount a;
+};
+
+struct file {
+    struct pv_pool_file account;
+    struct pv_pool_request request;
+    struct step steps[MAX_STEPS];
+    int n, at;
+    enum { PENDING, RUNNING, WAITING, DONE } state;
+    struct pv_amount vms[MAX_STEPS];
+    int n_vms;
+    int restarts;
+};
+
+struct sim {
+    struct pv_pool *p;
+    struct pv_amount budget;
+    struct file files[MAX_FILES];
+    int n, jobs, running, done;
+    uint64_t host, others; /* free mode: what the host has beside the spare, and what others took */
+    bool free;
+    uint64_t seed;
+    uint64_t last_first; /* of the newcomer that was granted last */
+};
+
+static uint32_t rnd(struct sim *s, uint32_t below)
+{
+    s->seed = s->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(s->seed >> 33) % below;
+}
+
+static void make_file(struct sim *s, struct file *f)
+{
+    struct pv_amount vms[MAX_STEPS], held = {0, 0};
+    int n_vms = 0;
+
+    *f = (struct file){.n = 1 + (int)rnd(s, MAX_STEPS)};
+    for (int i = 0; i < f->n; i++) {
+        struct step *st = &f->steps[i];
+        uint32_t dice = rnd(s, 10);
+        struct pv_amount a = {(1 + rnd(s, 16)) * 128 * M, 1 + rnd(s, 3)};
+
+        st->what = WORK;
+        if (dice < 5 && held.memory + a.memory <= s->budget.memory && held.cpus + a.cpus <= s->budget.cpus) {
+            *st = (struct step){TAKE, a};
+            vms[n_vms++] = a;
+            held.memory += a.memory;
+            held.cpus += a.cpus;
+        } else if (dice < 7 && n_vms) {
+            st->what = GIVE;
+            n_vms--;
+            held.memory -= vms[n_vms].memory;
+            held.cpus -= vms[n_vms].cpus;
+        }
+    }
+}
+
+static void check(struct sim *s)
+{
+    struct pv_amount sum = {0, 0};
+
+    for (int i = 0; i < s->n; i++)
+        for (int k = 0; k < s->files[i].n_vms; k++) {
+            sum.memory += s->files[i].vms[k].memory;
+            sum.cpus += s->files[i].vms[k].cpus;
+        }
+    assert_true(sum.memory == pv_pool_held(s->p).memory && sum.cpus == pv_pool_held(s->p).cpus);
+    if (!s->free)
+        assert_true(sum.memory <= s->budget.memory);
+    assert_true(sum.cpus <= s->budget.cpus);
+}
+
+static struct file *file_of(struct pv_pool_file *a)
+{
+    return PV_CONTAINER_OF(a, struct file, account);
+}
+
+static void end_file(struct sim *s, struct file *f)
+{
+    if (f->state == WAITING)
+        pv_pool_drop(s->p, &f->request);
+    f->n_vms = 0;
+    pv_pool_leave(s->p, &f->account);
+    s->running--;
+}
+
+static void measure(struct sim *s)
+{
+    uint64_t held = pv_pool_held(s->p).memory, used = held + s->others;
+
+    if (s->free)
+        pv_pool_set_room(s->p, used < s->host ? s->host - used : 0);
+}
+
+static void serve(struct sim *s)
+{
+    struct pv_pool_request *r;
+    struct pv_pool_file *victim;
+
+    measure(s);
+    for (;;) {
+        bool newcomer;
+
+        if (!(r = pv_pool_next(s->p)))
+            break;
+        struct file *f = file_of(r->file);
+
+        newcomer = f->n_vms == 0;
+        if (newcomer) /* nobody who asked before it is left waiting without a VM */
+            for (int i = 0; i < s->n; i++)
+                assert_false(s->files[i].state == WAITING && &s->files[i] != f && s->files[i].n_vms == 0 &&
+                             s->files[i].account.first < f->account.first);
+        f->vms[f->n_vms++] = r->want;
+        f->state = RUNNING;
+        f->at++;
+        if (s->free)
+            assert_true(pv_pool_held(s->p).memory + s->others <= s->host);
+        check(s);
+    }
+    if ((victim = pv_pool_victim(s->p))) {
+        struct file *f = file_of(victim);
+
+        for (int i = 0; i < s->n; i++) /* the oldest goes on */
+            assert_false(s->files[i].account.since > victim->since);
+        end_file(s, f);
+        f->at = 0;
+        f->state = PENDING;
+        f->restarts++;
+        assert_true(f->restarts <= MAX_STEPS);
+        check(s);
+    }
+}
+
+static void advance(struct sim *s, struct file *f)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct step *st = &f->steps[f->at];
+
+    if (f->at == f->n) {
+        end_file(s, f);
+        f->state = DONE;
+        s->done++;
+        return;
+    }
+    switch (st->what) {
+    case TAKE:
+        f->request = (struct pv_pool_request){.file = &f->account, .want = st->a};
+        assert_int_equal(pv_pool_ask(s->p, &f->request, &err), 0);
+        f->state = WAITING;
+        return;
+    case GIVE:
+        pv_pool_give(s->p, &f->account, f->vms[--f->n_vms]);
+        break;
+    case WORK:
+        break;
+    }
+    f->at++;
+}
+
+static int simulate(uint64_t seed, bool free_mode)
+{
+    struct sim s = {.seed = seed, .free = free_mode};
+    int restarts = 0;
+    long steps = 0;
+
+    s.budget = (struct pv_amount){(4 + rnd(&s, 40)) * 128 * M, 2 + rnd(&s, 8)};
+    s.host = s.budget.memory;
+    s.p = free_mode ? pv_pool_new(&(struct pv_pool_opts){.most = s.host, .cpus = s.budget.cpus})
+                    : fixed(s.budget.memory, s.budget.cpus);
+    s.n = 2 + (int)rnd(&s, MAX_FILES - 2);
+    s.jobs = 1 + (int)rnd(&s, (uint32_t)s.n);
+    for (int i = 0; i < s.n; i++)
+        make_file(&s, &s.files[i]);
+    while (s.done < s.n) {
+        struct file *f = &s.files[rnd(&s, (uint32_t)s.n)];
+
+        assert_true(++steps < 2000000);
+        if (free_mode && rnd(&s, 50) == 0) { /* somebody else comes or goes */
+            uint64_t can = s.host - pv_pool_held(s.p).memory;
+
+            s.others = rnd(&s, 4) ? 0 : can / (1 + rnd(&s, 4));
+            serve(&s);
+        }
+        if (f->state == PENDING && s.running < s.jobs) {
+            f->state = RUNNING;
+            s.running++;
+        } else if (f->state == RUNNING) {
+            advance(&s, f);
+            check(&s);
+            serve(&s);
+        }
+    }
+    assert_false(pv_pool_waits(s.p));
+    assert_true(pv_pool_held(s.p).memory == 0 && pv_pool_held(s.p).cpus == 0);
+    for (int i = 0; i < s.n; i++)
+        restarts += s.files[i].restarts;
+    pv_pool_free(s.p);
+    return restarts;
+}
+
+static void random_runs_come_to_their_end(void **state)
+{
+    int restarts = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3000; seed++)
+        restarts += simulate(seed, seed % 3 == 0);
+    assert_true(restarts > 100); /* or the runs were too tame to prove anything */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(too_large_is_refused_with_the_numbers),
+        cmocka_unit_test(those_that_hold_nothing_come_in_order),
+        cmocka_unit_test(those_that_hold_something_come_first),
+        cmocka_unit_test(the_youngest_of_those_that_wait_for_each_other_begins_again),
+        cmocka_unit_test(waiting_for_another_file_counts),
+        cmocka_unit_test(a_host_without_room_is_hopeless),
+        cmocka_unit_test(sizes_for_people),
+        cmocka_unit_test(random_runs_come_to_their_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/arbiter.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/err.h"
+#include "util/mem.h"
+
+struct pv_pool {
+    struct pv_pool_opts o;
+    uint64_t room; /* free mode */
+    struct pv_amount held, standby;
+    struct pv_pool_file *files;
+    struct pv_pool_request *queue; /* in order of asking */
+    uint64_t asks, grants;
+};
+
+struct pv_pool *pv_pool_new(const struct pv_pool_opts *o)
+{
+    struct pv_pool *p = pv_xcalloc(1, sizeof(*p));
+
+    p->o = *o;
+    p->room = o->most;
+    return p;
+}
+
+void pv_pool_free(struct pv_pool *p)
+{
+    free(p);
+}
+
+bool pv_pool_is_free(const struct pv_pool *p)
+{
+    return p->o.memory == 0;
+}
+
+static uint64_t whole(const struct pv_pool *p)
+{
+    return p->o.memory ? p->o.memory : p->o.most;
+}
+
+/* What may be given out now. */
+static struct pv_amount left(const struct pv_pool *p)
+{
+    struct pv_amount a = {p->room, UINT32_MAX};
+
+    if (p->o.memory)
+        a.memory = p->o.memory - p->held.memory - p->standby.memory;
+    if (p->o.cpus)
+        a.cpus = p->o.cpus - p->held.cpus - p->standby.cpus;
+    return a;
+}
+
+static bool within(struct pv_amount a, struct pv_amount b)
+{
+    return a.memory <= b.memory && a.cpus <= b.cpus;
+}
+
+static struct pv_amount plus(struct pv_amount a, struct pv_amount b)
+{
+    return (struct pv_amount){a.memory + b.memory,
+                              a.cpus > UINT32_MAX - b.cpus ? UINT32_MAX : a.cpus + b.cpus};
+}
+
+static struct pv_amount minus(struct pv_amount a, struct pv_amount b)
+{
+    assert(within(b, a));
+    return (struct pv_amount){a.memory - b.memory, a.cpus - b.cpus};
+}
+
+static struct pv_amount larger(struct pv_amount a, struct pv_amount b)
+{
+    return (struct pv_amount){a.memory > b.memory ? a.memory : b.memory, a.cpus > b.cpus ? a.cpus : b.cpus};
+}
+
+static bool nothing(struct pv_amount a)
+{
+    return a.memory == 0 && a.cpus == 0;
+}
+
+static bool fits(const struct pv_pool *p, const struct pv_pool_request *r)
+{
+    return within(r->want, left(p));
+}
+
+static void join(struct pv_pool *p, struct pv_pool_file *f)
+{
+    for (struct pv_pool_file *i = p->files; i; i = i->next)
+        if (i == f)
+            return;
+    f->next = p->files;
+    p->files = f;
+}
+
+const char *pv_pool_size(uint64_t bytes, char buf[static 32])
+{
+    double m = (double)bytes / (1 << 20);
+    char *dot;
+
+    if (m < 1023.5) {
+        snprintf(buf, 32, "%.0fM", m);
+        return buf;
+    }
+    snprintf(buf, 32, "%.1fG", m / 1024);
+    dot = strstr(buf, ".0G");
+    if (dot)
+        strcpy(dot, "G");
+    return buf;
+}
+
+/* ---- the queue ---- */
+
+static int refuse_memory(const struct pv_pool *p, const struct pv_pool_request *r, struct pv_err *err)
+{
+    char want[32], held[32], all[32], sum[32], spare[32];
+    cleanup_buf struct pv_buf text = {0};
+
+    pv_buf_addf(&text, "%s of memory are wanted, ", pv_pool_size(r->want.memory, want));
+    if (!nothing(r->file->held))
+        pv_buf_addf(&text, "the file's other VMs hold %s: together %s, ",
+                    pv_pool_size(r->file->held.memory, held),
+                    pv_pool_size(r->file->held.memory + r->want.memory, sum));
+    if (p->o.memory)
+        pv_buf_addf(&text, "more than --mem gives to all VMs together: %s", pv_pool_size(whole(p), all));
+    else
+        pv_buf_addf(
+            &text,
+            "more than the %s that this host (or its control group) has beside the %s that are kept free; "
+            "--mem SIZE sets a budget",
+            pv_pool_size(whole(p), all), pv_pool_size(p->o.spare, spare));
+    return pv_err_set(err, PV_E_USAGE, "%s", text.data);
+}
+
+int pv_pool_ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err)
+{
+    struct pv_pool_request **end = &p->queue;
+    struct pv_amount sum;
+
+    if (r->want.memory > UINT64_MAX / 4)
+        return pv_err_set(err, PV_E_USAGE, "%" PRIu64 " bytes of memory are wanted", r->want.memory);
+    sum = plus(r->file->held, r->want);
+    if (sum.memory > whole(p))
+        return refuse_memory(p, r, err);
+    if (p->o.cpus && sum.cpus > p->o.cpus)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "%u CPUs are wanted, the file's other VMs hold %u: more than --cpus gives to all VMs: %u",
+            r->want.cpus, r->file->held.cpus, p->o.cpus);
+    join(p, r->file);
+    if (!r->file->first)
+        r->file->first = ++p->asks;
+    r->file->claim = larger(r->file->claim, sum);
+    r->file->waiting++;
+    r->next = NULL;
+    while (*end)
+        end = &(*end)->next;
+    *end = r;
+    return 0;
+}
+
+void pv_pool_drop(struct pv_pool *p, struct pv_pool_request *r)
+{
+    struct pv_pool_request **at = &p->queue;
+
+    while (*at != r) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    r->file->waiting--;
+}
+
+void pv_pool_set_room(struct pv_pool *p, uint64_t bytes)
+{
+    p->room = bytes;
+}
+
+bool pv_pool_waits(const struct pv_pool *p)
+{
+    return p->queue != NULL;
+}
+
+struct pv_amount pv_pool_held(const struct pv_pool *p)
+{
+    return p->held;
+}
+
+/* ---- granting ---- */
+
+/* Every file that holds something can, one after the other, get its claim and end. */
+static bool safe(const struct pv_pool *p)
+{
+    struct pv_amount avail = left(p);
+    bool more = true, all = true;
+
+    for (struct pv_pool_file *f = p->files; f; f = f->next)
+        f->ends = f->since == 0;
+    while (more) {
+        more = false;
+        all = true;
+        for (struct pv_pool_file *f = p->files; f; f = f->next) {
+            if (f->ends)
+                continue;
+            if (!within(minus(larger(f->claim, f->held), f->held), avail)) {
+                all = false;
+                continue;
+            }
+            f->ends = more = true;
+            avail = plus(avail, f->held);
+        }
+    }
+    return all;
+}
+
+static void give_out(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
+{
+    f->held = plus(f->held, a);
+    p->held = plus(p->held, a);
+    if (!p->o.memory)
+        p->room -= a.memory;
+    if (!f->since)
+        f->since = ++p->grants;
+}
+
+/* True when all is well after the grant. It must fit. */
+static bool stays_safe(struct pv_pool *p, struct pv_pool_request *r)
+{
+    struct pv_pool_file *f = r->file;
+    struct pv_amount held = p->held;
+    struct pv_pool_file was = *f;
+    uint64_t room = p->room;
+    bool ok;
+
+    give_out(p, f, r->want);
+    ok = safe(p);
+    f->held = was.held;
+    if (!was.since) {
+        f->since = 0;
+        p->grants--;
+    }
+    p->held = held;
+    p->room = room;
+    return ok;
+}
+
+static size_t holders(const struct pv_pool *p)
+{
+    size_t n = 0;
+
+    for (const struct pv_pool_file *f = p->files; f; f = f->next)
+        n += f->since != 0;
+    return n;
+}
+
+/* All files that hold something wait, and none of them is about to be ended. */
+static bool all_wait(const struct pv_pool *p)
+{
+    for (const struct pv_pool_file *f = p->files; f; f = f->next)
+        if (f->condemned || (f->since && !f->waiting && !f->blocked))
+            return false;
+    return true;
+}
+
+/* The one that has waited for longest of the files that hold nothing. */
+static struct pv_pool_request *first_newcomer(const struct pv_pool *p)
+{
+    struct pv_pool_request *head = NULL;
+
+    for (struct pv_pool_request *r = p->queue; r; r = r->next)
+        if (!r->file->since && !r->file->condemned && (!head || r->file->first < head->file->first))
+            head = r;
+    return head;
+}
+
+/* The oldest file's that holds something and fits; careful: and keeps the rule. */
+static struct pv_pool_request *oldest_holder(struct pv_pool *p, bool careful, bool *any)
+{
+    struct pv_pool_request *best = NULL;
+
+    for (struct pv_pool_request *r = p->queue; r; r = r->next) {
+        if (!r->file->since || r->file->condemned)
+            continue;
+        *any = true;
+        if ((!best || r->file->since < best->file->since) && fits(p, r) && (!careful || stays_safe(p, r)))
+            best = r;
+    }
+    return best;
+}
+
+static struct pv_pool_request *choose(struct pv_pool *p)
+{
+    bool any = false;
+    struct pv_pool_request *r = oldest_holder(p, true, &any), *head;
+
+    if (r)
+        return r;
+    head = first_newcomer(p);
+    if (head && !fits(p, head))
+        head = NULL;
+    if (!any && head && stays_safe(p, head))
+        return head;
+    if (holders(p) == 0 || !all_wait(p))
+        return NULL;
+    /* A newcomer may be who the others wait for, unless they wait for the pool: then it would only be in the
+     * way. */
+    return any ? oldest_holder(p, false, &any) : head;
+}
+
+struct pv_pool_request *pv_pool_next(struct pv_pool *p)
+{
+    struct pv_pool_request *r = choose(p);
+
+    if (!r)
+        return NULL;
+    pv_pool_drop(p, r);
+    give_out(p, r->file, r->want);
+    return r;
+}
+
+void pv_pool_give(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
+{
+    f->held = minus(f->held, a);
+    p->held = minus(p->held, a);
+    if (nothing(f->held))
+        f->since = 0;
+}
+
+bool pv_pool_standby(struct pv_pool *p, struct pv_amount a)
+{
+    struct pv_amount all = plus(plus(p->held, p->standby), a);
+
+    if (p->queue || !within(a, left(p)) || (p->o.host && all.cpus > p->o.host))
+        return false;
+    p->standby = plus(p->standby, a);
+    if (!p->o.memory)
+        p->room -= a.memory;
+    return true;
+}
+
+void pv_pool_standby_back(struct pv_pool *p, struct pv_amount a)
+{
+    p->standby = minus(p->standby, a);
+}
+
+void pv_pool_leave(struct pv_pool *p, struct pv_pool_file *f)
+{
+    assert(!f->waiting);
+    pv_pool_give(p, f, f->held);
+    f->blocked = 0;
+    f->condemned = false;
+    for (struct pv_pool_file **at = &p->files; *at; at = &(*at)->next)
+        if (*at == f) {
+            *at = f->next;
+            break;
+        }
+    f->next = NULL;
+}
+
+/* ---- files that wait for each other ---- */
+
+bool pv_pool_stuck(const struct pv_pool *p)
+{
+    size_t n = holders(p);
+
+    if (n == 0 || !p->queue || !all_wait(p))
+        return false;
+    if (n > 1)
+        return true;
+    /* One alone: to start it again helps only others. */
+    for (const struct pv_pool_request *r = p->queue; r; r = r->next)
+        if (!r->file->since)
+            return true;
+    return false;
+}
+
+struct pv_pool_file *pv_pool_victim(struct pv_pool *p)
+{
+    struct pv_pool_file *youngest = NULL;
+
+    if (!pv_pool_stuck(p))
+        return NULL;
+    for (struct pv_pool_file *f = p->files; f; f = f->next)
+        if (f->since && (!youngest || f->since > youngest->since))
+            youngest = f;
+    youngest->condemned = true;
+    return youngest;
+}
+
+struct pv_pool_request *pv_pool_hopeless(const struct pv_pool *p)
+{
+    if (p->o.memory)
+        return NULL;
+    for (struct pv_pool_request *r = p->queue; r; r = r->next)
+        if (r->file->held.memory == p->held.memory && !r->file->condemned)
+            return r;
+    return NULL;
+}
+
+void pv_pool_wait_text(const struct pv_pool *p, const struct pv_pool_request *r,
+                       char text[static PV_POOL_TEXT])
+{
+    char want[32], used[32], all[32];
+    struct pv_amount l = left(p);
+
+    if (p->o.cpus && r->want.cpus > l.cpus && r->want.memory <= l.memory) {
+        snprintf(text, PV_POOL_TEXT, "waiting for %u CPU%s (%u of %u in use)", r->want.cpus,
+                 r->want.cpus == 1 ? "" : "s", p->held.cpus, p->o.cpus);
+        return;
+    }
+    pv_pool_size(r->want.memory, want);
+    if (p->o.memory)
+        snprintf(text, PV_POOL_TEXT, "waiting for memory (%s; %s of %s in use)", want,
+                 pv_pool_size(p->held.memory, used), pv_pool_size(p->o.memory, all));
+    else
+        snprintf(text, PV_POOL_TEXT, "waiting for memory (%s; the host has %s beside the %s that stay free)",
+                 want, pv_pool_size(l.memory, used), pv_pool_size(p->o.spare, all));
+}

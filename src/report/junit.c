@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * JUnit's XML as Jenkins defines it: a testsuite for each file, a testcase for each sub-test, and one called
+ * "(file)" for what no sub-test says.  XML 1.0 has no way to write most control characters: they stand as
+ * \xNN, like bytes that are no UTF-8.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "report/outputs.h"
+#include "util/text.h"
+#include "util/clock.h"
+
+static bool xml_char(uint32_t cp)
+{
+    if (cp < 0x20)
+        return cp == '\t' || cp == '\n' || cp == '\r';
+    return (cp < 0x7f || cp >= 0xa0) && cp != 0xfffe && cp != 0xffff;
+}
+
+/* Text between tags; in an attribute, newlines and tabs would otherwise be read as spaces. */
+static void xml(struct pv_buf *out, const char *s, size_t n, bool attribute)
+{
+    const unsigned char *p = (const unsigned char *)s;
+
+    for (size_t i = 0; i < n;) {
+        uint32_t cp = 0;
+        size_t len = pv_text_utf8(p + i, n - i, &cp);
+
+        if (len == 0) {
+            pv_buf_addf(out, "\\x%02x", p[i]);
+            len = 1;
+        } else if (!xml_char(cp)) {
+            pv_buf_addf(out, cp < 0x100 ? "\\x%02" PRIx32 : "\\u{%" PRIx32 "}", cp);
+        } else if (cp == '&') {
+            pv_buf_adds(out, "&amp;");
+        } else if (cp == '<') {
+            pv_buf_adds(out, "&lt;");
+        } else if (cp == '>') { /* ]]> must not stand in text */
+            pv_buf_adds(out, "&gt;");
+        } else if (cp == '"') {
+            pv_buf_adds(out, "&quot;");
+        } else if (cp == '\r' || (attribute && (cp == '\n' || cp == '\t'))) {
+            pv_buf_addf(out, "&#%" PRIu32 ";", cp);
+        } else {
+            pv_buf_add(out, p + i, len);
+        }
+        i += len;
+    }
+}
+
+static void text(struct pv_buf *out, const char *s)
+{
+    xml(out, s, strlen(s), false);
+}
+
+static void attr(struct pv_buf *out, const char *name, const char *s)
+{
+    pv_buf_addf(out, " %s=\"", name);
+    xml(out, s, strlen(s), true);
+    pv_buf_addc(out, '"');
+}
+
+static void attr_n(struct pv_buf *out, const char *name, size_t n)
+{
+    pv_buf_addf(out, " %s=\"%zu\"", name, n);
+}
+
+static void attr_time(struct pv_buf *out, int64_t ns)
+{
+    pv_buf_addf(out, " time=\"%.3f\"", (double)(ns > 0 ? ns : 0) / PV_NSEC_PER_SEC);
+}
+
+/* Readers take the last dot as the end of a package's name, so "net/tcp.v4.lua" is class tcp_v4 in net. */
+static char *class_name(const char *file)
+{
+    char *name = pv_xstrdup(file);
+    size_t n = strlen(name);
+
+    if (n > 4 && !strcmp(name + n - 4, ".lua"))
+        name[n - 4] = '\0';
+    for (char *p = name; *p; p++)
+        *p = *p == '/' ? '.' : *p == '.' ? '_' : *p;
+    return name;
+}
+
+/* The first line, for lists; the element's text has it all. */
+static void attr_message(struct pv_buf *out, const char *msg)
+{
+    size_t n = strcspn(msg, "\n");
+
+    pv_buf_adds(out, " message=\"");
+    xml(out, msg, pv_text_clip(msg, n, 1000), true);
+    pv_buf_addc(out, '"');
+}
+
+/* What kernels complained of, during a sub-test or outside of all; fails: what made it fail, or the rest. */
+static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, bool fails)
+{
+    for (size_t i = 0; i < f->n_findings; i++) {
+        const struct pv_finding_report *d = &f->findings[i];
+
+        if (d->handled || d->test_id != id || (d->outcome == PV_FAIL) != fails || !d->headline)
+            continue;
+        pv_buf_addf(out, "\n--- %s in ", pv_class_name(d->cls));
+        text(out, d->vm ? d->vm : "?");
+        pv_buf_adds(out, ": ");
+        text(out, d->headline);
+        pv_buf_adds(out, " ---\n");
+        if (d->excerpt)
+            text(out, d->excerpt);
+    }
+}
+
+static void remarks(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+{
+    cleanup_buf struct pv_buf all = {0};
+
+    findings(&all, f, id, false);
+    if (!all.len)
+        return;
+    pv_buf_adds(out, "<system-err>");
+    pv_buf_add(out, all.data + 1, all.len - 1); /* without its first newline */
+    pv_buf_adds(out, "</system-err>\n");
+}
+
+/* An error is what kept a test from being one; a failure is its answer. */
+static bool is_error(enum pv_class cls)
+{
+    return cls != PV_CLASS_NONE && cls != PV_CLASS_ASSERTION && cls != PV_CLASS_PANIC &&
+           cls != PV_CLASS_OOPS && cls != PV_CLASS_WARNING;
+}
+
+static void failed(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, enum pv_class cls,
+                   const char *msg)
+{
+    const char *element = is_error(cls) ? "error" : "failure", *type = pv_class_name(cls);
+
+    pv_buf_addf(out, "<%s", element);
+    attr(out, "type", *type ? type : "failure");
+    attr_message(out, msg);
+    pv_buf_addc(out, '>');
+    text(out, msg);
+    findings(out, f, id, true);
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        const struct pv_console *c = &f->consoles[i];
+
+        if (c->id != id || !c->tail || !*c->tail)
+            continue;
+        pv_buf_adds(out, "\n--- console of ");
+        text(out, c->vm ? c->vm : "?");
+        pv_buf_adds(out, " ---\n");
+        text(out, c->tail);
+    }
+    pv_buf_addf(out, "</%s>", element);
+}
+
+static void skipped(struct pv_buf *out, const char *type, const char *reason)
+{
+    pv_buf_adds(out, "<skipped");
+    attr(out, "type", type);
+    if (reason && *reason)
+        attr_message(out, reason);
+    pv_buf_adds(out, "/>");
+}
+
+static void open_case(struct pv_buf *out, const char *class, const char *name, int64_t ns)
+{
+    pv_buf_adds(out, "<testcase");
+    attr(out, "classname", class);
+    attr(out, "name", name);
+    attr_time(out, ns);
+    pv_buf_addc(out, '>');
+}
+
+/* Is there a case for the file itself? */
+static bool file_case(const struct pv_file_report *f)
+{
+    bool told = false;
+
+    for (size_t i = 0; i < f->n_tests; i++)
+        told |= f->tests[i].outcome == PV_FAIL;
+    if (!f->ran || f->interrupted || f->n_attempts)
+        return true;
+    if (f->outcome == PV_FAIL)
+        return !told || (f->msg && *f->msg);
+    return f->n_tests == 0 && f->outcome != PV_HELPER;
+}
+
+/* Earlier attempts, as Surefire has them: kind is "flaky" when the last one passed, "rerun" when it did not.
+ */
+static void attempts(struct pv_buf *out, const struct pv_file_report *f, const char *kind)
+{
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        const struct pv_attempt_report *a = &f->attempts[i];
+        const char *what = is_error(a->cls) ? "Error" : "Failure",
+                   *msg = a->msg && *a->msg ? a->msg : "failed";
+
+        if (a->outcome != PV_FAIL)
+            continue;
+        pv_buf_addf(out, "<%s%s", kind, what);
+        attr(out, "type", *pv_class_name(a->cls) ? pv_class_name(a->cls) : "failure");
+        attr_message(out, msg);
+        pv_buf_addc(out, '>');
+        text(out, msg);
+        pv_buf_addf(out, "</%s%s>", kind, what);
+    }
+}
+
+static void add_file_case(struct pv_buf *out, const struct pv_file_report *f, const char *class)
+{
+    open_case(out, class, "(file)", f->ran ? f->duration_ns : 0);
+    if (!f->ran) {
+        skipped(out, "not-run", "the run was stopped before this file");
+    } else if (f->interrupted) {
+        skipped(out, "interrupted", "the run was stopped during this file");
+    } else if (f->outcome == PV_FAIL) {
+        failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "a sub-test failed");
+        attempts(out, f, "rerun");
+    } else if (f->flaky) {
+        attempts(out, f, "flaky");
+    } else if (f->outcome != PV_OK) {
+        skipped(out, pv_outcome_name(f->outcome), f->msg);
+    }
+    pv_buf_adds(out, "</testcase>\n");
+}
+
+static void output(struct pv_buf *out, const struct pv_file_report *f)
+{
+    size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
+    uint64_t cut = f->output_cut + f->output.len - n;
+
+    if (!n)
+        return;
+    pv_buf_adds(out, "<system-out>");
+    if (cut)
+        pv_buf_addf(out, "[%" PRIu64 " bytes before this are not kept]\n", cut);
+    xml(out, f->output.data + f->output.len - n, n, false);
+    pv_buf_adds(out, "</system-out>\n");
+}
+
+void pv_junit_count(const struct pv_file_report *f, struct pv_junit_counts *c)
+{
+    bool own = file_case(f);
+
+    c->cases += f->n_tests + own;
+    for (size_t i = 0; i < f->n_tests; i++) {
+        const struct pv_test_report *t = &f->tests[i];
+
+        if (t->outcome == PV_FAIL)
+            *(is_error(t->cls) ? &c->errors : &c->failures) += 1;
+        c->skipped += t->outcome == PV_SKIP || t->outcome == PV_TODO;
+    }
+    if (!own)
+        return;
+    if (!f->ran || f->interrupted || f->outcome == PV_SKIP || f->outcome == PV_TODO)
+        c->skipped++;
+    else if (f->outcome == PV_FAIL)
+        *(is_error(f->cls) ? &c->errors : &c->failures) += 1;
+}
+
+void pv_junit_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_run_info *info)
+{
+    cleanup_free char *class = class_name(f->name);
+    struct pv_junit_counts c = {0};
+    time_t t = (time_t)((info->started_ns + f->begin_ns) / PV_NSEC_PER_SEC);
+    char when[40] = "";
+    struct tm tm;
+
+    pv_junit_count(f, &c);
+    if (gmtime_r(&t, &tm))
+        strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+    pv_buf_adds(out, "<testsuite");
+    attr(out, "name", f->name);
+    attr_n(out, "tests", c.cases);
+    attr_n(out, "failures", c.failures);
+    attr_n(out, "errors", c.errors);
+    attr_n(out, "skipped", c.skipped);
+    attr_time(out, f->duration_ns);
+    attr(out, "timestamp", when);
+    if (info->host && *info->host)
+        attr(out, "hostname", info->host);
+    pv_buf_adds(out, ">\n");
+    for (size_t i = 0; i < f->n_tests; i++) {
+        const struct pv_test_report *test = &f->tests[i];
+
+        open_case(out, class, test->name, test->duration_ns);
+        if (test->outcome == PV_FAIL)
+            failed(out, f, (uint32_t)i, test->cls, test->msg && *test->msg ? test->msg : "failed");
+        else if (test->outcome != PV_OK)
+            skipped(out, pv_outcome_name(test->outcome), test->msg);
+        remarks(out, f, (uint32_t)i);
+        pv_buf_adds(out, "</testcase>\n");
+    }
+    if (file_case(f))
+        add_file_case(out, f, class);
+    output(out, f);
+    remarks(out, f, PV_NO_TEST);
+    pv_buf_adds(out, "</testsuite>\n");
+}
+
+void pv_junit_head(struct pv_buf *out, const struct pv_run_end *end)
+{
+    const struct pv_junit_counts *c = &end->totals.junit;
+
+    pv_buf_adds(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"provium\"");
+    attr_n(out, "tests", c->cases);
+    attr_n(out, "failures", c->failures);
+    attr_n(out, "errors", c->errors);
+    attr_time(out, end->duration_ns);
+    pv_buf_adds(out, ">\n");
+}
+
+void pv_junit_foot(struct pv_buf *out)
+{
+    pv_buf_adds(out, "</testsuites>\n");
+}

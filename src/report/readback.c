@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A line is parsed as a whole, then taken apart by a cursor that remembers the first thing that is wrong, so
+ * that the code that fills the model reads like the model.
+ */
+#include "report/readback.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "report/outputs.h"
+#include "util/err.h"
+
+/* A file's report holds at most PV_REPORT_MAX, most of which escaping can make six times longer. */
+static const size_t line_max = (size_t)400 << 20;
+
+struct pv_readback_private {
+    FILE *in;
+    char *line;
+    size_t cap, number; /* of the line */
+    bool ended;         /* the last line was there */
+};
+
+/* ---- a cursor on one object ---- */
+
+struct cursor {
+    char bad[200]; /* "" while all is well */
+};
+
+static void complain(struct cursor *c, const char *key, const char *expected)
+{
+    if (!c->bad[0])
+        snprintf(c->bad, sizeof(c->bad), "'%s' is not %s", key, expected);
+}
+
+/* NULL: absent or null, which is the same here. */
+static json_t *get(const json_t *o, const char *key)
+{
+    json_t *v = json_object_get(o, key);
+
+    return json_is_null(v) ? NULL : v;
+}
+
+/* "" when there is none. The caller frees. */
+static char *text(struct cursor *c, const json_t *o, const char *key)
+{
+    const json_t *v = get(o, key);
+
+    if (v && !json_is_string(v))
+        complain(c, key, "a string");
+    return pv_xstrdup(v && json_is_string(v) ? json_string_value(v) : "");
+}
+
+/* NULL when there is none. */
+static char *text_or_null(struct cursor *c, const json_t *o, const char *key)
+{
+    return get(o, key) ? text(c, o, key) : NULL;
+}
+
+static int64_t integer(struct cursor *c, const json_t *o, const char *key, int64_t none, int64_t max)
+{
+    const json_t *v = get(o, key);
+
+    if (!v)
+        return none;
+    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > max) {
+        complain(c, key, "a number of this kind");
+        return none;
+    }
+    return json_integer_value(v);
+}
+
+/* Nanoseconds; a century, so that sums stay in bounds. */
+static int64_t time_ns(struct cursor *c, const json_t *o, const char *key, int64_t none)
+{
+    return integer(c, o, key, none, INT64_C(3155760000) * 1000000000);
+}
+
+static bool flag(struct cursor *c, const json_t *o, const char *key)
+{
+    const json_t *v = get(o, key);
+
+    if (v && !json_is_boolean(v))
+        complain(c, key, "true or false");
+    return json_is_true(v);
+}
+
+/* An empty list when there is none; borrowed. Each element is an object. */
+static size_t list(struct cursor *c, const json_t *o, const char *key, const json_t **out)
+{
+    const json_t *v = get(o, key);
+
+    *out = v;
+    if (v && !json_is_array(v)) {
+        complain(c, key, "a list");
+        return 0;
+    }
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!json_is_object(json_array_get(v, i))) {
+            complain(c, key, "a list of objects");
+            return 0;
+        }
+    return json_array_size(v);
+}
+
+static void strings(struct cursor *c, const json_t *o, const char *key, struct pv_strv *out)
+{
+    const json_t *v = get(o, key), *s;
+    size_t i;
+
+    if (v && !json_is_array(v))
+        complain(c, key, "a list of strings");
+    if (!json_is_array(v))
+        return;
+    json_array_foreach(v, i, s)
+    {
+        if (!json_is_string(s)) {
+            complain(c, key, "a list of strings");
+            return;
+        }
+        pv_strv_add(out, json_string_value(s));
+    }
+}
+
+static int from_name(struct cursor *c, const json_t *o, const char *key, const char *(*name)(int), int n,
+                     int none)
+{
+    cleanup_free char *got = text_or_null(c, o, key);
+
+    if (!got)
+        return none;
+    for (int i = 0; i < n; i++)
+        if (!strcmp(name(i), got))
+            return i;
+    complain(c, key, "a name that is known");
+    return none;
+}
+
+static const char *class_name(int i)
+{
+    return pv_class_name((enum pv_class)i);
+}
+
+static const char *outcome_name(int i)
+{
+    return pv_outcome_name((enum pv_outcome)i);
+}
+
+static const char *step_name(int i)
+{
+    return pv_step_name((enum pv_step)i);
+}
+
+static enum pv_class class_of(struct cursor *c, const json_t *o)
+{
+    return (enum pv_class)from_name(c, o, "class", class_name, PV_CLASS_COUNT, PV_CLASS_NONE);
+}
+
+static enum pv_outcome outcome_of(struct cursor *c, const json_t *o, const char *key)
+{
+    return (enum pv_outcome)from_name(c, o, key, outcome_name, PV_OUTCOME_COUNT, PV_FAIL);
+}
+
+/* ---- the parts of a file's report ---- */
+
+/* The number of a sub-test, PV_NO_TEST for null. */
+static uint32_t test_of(struct cursor *c, const json_t *o, const struct pv_file_report *f)
+{
+    return get(o, "test") ? (uint32_t)integer(c, o, "test", PV_NO_TEST, (int64_t)f->n_tests - 1) : PV_NO_TEST;
+}
+
+static void take_tests(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = list(c, o, "tests", &l);
+
+    f->tests = pv_xcalloc(n, sizeof(*f->tests));
+    for (; f->n_tests < n; f->n_tests++) {
+        const json_t *e = json_array_get(l, f->n_tests);
+
+        f->tests[f->n_tests] = (struct pv_test_report){.name = text(c, e, "name"),
+                                                       .msg = text_or_null(c, e, "message"),
+                                                       .outcome = outcome_of(c, e, "outcome"),
+                                                       .cls = class_of(c, e),
+                                                       .ended = true,
+                                                       .begin_ns = time_ns(c, e, "begin_ns", 0),
+                                                       .duration_ns = time_ns(c, e, "duration_ns", 0)};
+    }
+}
+
+static void take_attempts(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = list(c, o, "attempts", &l);
+
+    f->attempts = pv_xcalloc(n, sizeof(*f->attempts));
+    for (; f->n_attempts < n; f->n_attempts++) {
+        const json_t *e = json_array_get(l, f->n_attempts);
+
+        f->attempts[f->n_attempts] =
+            (struct pv_attempt_report){.outcome = outcome_of(c, e, "verdict"),
+                                       .cls = class_of(c, e),
+                                       .msg = text(c, e, "message"),
+                                       .begin_ns = time_ns(c, e, "begin_ns", 0),
+                                       .duration_ns = time_ns(c, e, "duration_ns", 0)};
+    }
+}
+
+static void take_findings(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = list(c, o, "findings", &l);
+
+    f->findings = pv_xcalloc(n, sizeof(*f->findings));
+    for (; f->n_findings < n; f->n_findings++) {
+        const json_t *e = json_array_get(l, f->n_findings);
+
+        f->findings[f->n_findings] =
+            (struct pv_finding_report){.test_id = test_of(c, e, f),
+                                       .cls = class_of(c, e),
+                                       .outcome = flag(c, e, "fails") ? PV_FAIL : PV_OK,
+                                       .vm = text(c, e, "vm"),
+                                       .headline = text(c, e, "headline"),
+                                       .excerpt = text(c, e, "excerpt")};
+    }
+}
+
+static void take_consoles(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = list(c, o, "tails", &l);
+
+    f->consoles = pv_xcalloc(n, sizeof(*f->consoles));
+    for (; f->n_consoles < n; f->n_consoles++) {
+        const json_t *e = json_array_get(l, f->n_consoles);
+
+        f->consoles[f->n_consoles] =
+            (struct pv_console){.id = test_of(c, e, f), .vm = text(c, e, "vm"), .tail = text(c, e, "text")};
+    }
+    n = list(c, o, "logs", &l);
+    f->logs = pv_xcalloc(n, sizeof(*f->logs));
+    for (; f->n_logs < n; f->n_logs++) {
+        const json_t *e = json_array_get(l, f->n_logs);
+
+        f->logs[f->n_logs] = (struct pv_console_log){.vm = text(c, e, "vm"), .path = text(c, e, "path")};
+    }
+    n = list(c, o, "consoles", &l);
+    f->texts = pv_xcalloc(n, sizeof(*f->texts));
+    for (; f->n_texts < n; f->n_texts++) {
+        const json_t *e = json_array_get(l, f->n_texts);
+
+        f->texts[f->n_texts] = (struct pv_console_text){.vm = text(c, e, "vm"),
+                                                        .text = text(c, e, "text"),
+                                                        .cut = (uint64_t)integer(c, e, "cut", 0, INT64_MAX)};
+    }
+}
+
+static void take_steps(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = list(c, o, "steps", &l);
+
+    f->steps = pv_xcalloc(n, sizeof(*f->steps));
+    for (; f->n_steps < n; f->n_steps++) {
+        const json_t *e = json_array_get(l, f->n_steps);
+
+        f->steps[f->n_steps] = (struct pv_step_report){
+            .kind = (enum pv_step)from_name(c, e, "kind", step_name, PV_STEP_COUNT, PV_STEP_CALL),
+            .ended = get(e, "end_ns") != NULL,
+            .ok = flag(c, e, "ok"),
+            .vm = text(c, e, "vm"),
+            .text = text(c, e, "text"),
+            .begin_ns = time_ns(c, e, "begin_ns", 0),
+            .end_ns = time_ns(c, e, "end_ns", 0),
+            .console_begin = integer(c, e, "console_begin", -1, INT64_MAX),
+            .console_end = integer(c, e, "console_end", -1, INT64_MAX)};
+    }
+    f->steps_cut = (uint32_t)integer(c, o, "steps_cut", 0, UINT32_MAX);
+}
+
+static void take_verdict(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    cleanup_free char *verdict = text(c, o, "verdict");
+
+    f->verdict = true;
+    f->ran = strcmp(verdict, "not-run") != 0;
+    f->interrupted = !strcmp(verdict, "interrupted");
+    f->outcome = f->interrupted ? PV_FAIL : f->ran ? outcome_of(c, o, "verdict") : PV_OK;
+}
+
+static void take_file(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    cleanup_free char *output = text(c, o, "output");
+
+    f->name = text(c, o, "file");
+    f->path = text_or_null(c, o, "path");
+    if (!*f->name)
+        complain(c, "file", "a name");
+    take_verdict(c, o, f);
+    f->cls = class_of(c, o);
+    f->msg = text_or_null(c, o, "message");
+    f->begin_ns = time_ns(c, o, "begin_ns", 0);
+    f->duration_ns = time_ns(c, o, "duration_ns", 0);
+    f->flaky = flag(c, o, "flaky");
+    take_tests(c, o, f);
+    take_attempts(c, o, f);
+    take_findings(c, o, f);
+    take_consoles(c, o, f);
+    take_steps(c, o, f);
+    pv_buf_adds(&f->output, output);
+    f->output_cut = (uint64_t)integer(c, o, "output_cut", 0, INT64_MAX);
+    f->cut = flag(c, o, "incomplete");
+}
+
+/* ---- the other lines ---- */
+
+static void take_run(struct cursor *c, const json_t *o, struct pv_readback_run *run)
+{
+    const json_t *shard = get(o, "shard");
+
+    run->version = text(c, o, "version");
+    run->host = text(c, o, "host");
+    run->directory = text(c, o, "directory");
+    run->started_ns = integer(c, o, "started_ns", 0, INT64_MAX / 2);
+    run->repeat = (unsigned)integer(c, o, "repeat", 1, 1000000000);
+    if (!run->repeat)
+        complain(c, "repeat", "a number from 1 on");
+    strings(c, o, "args", &run->args);
+    strings(c, o, "files", &run->files);
+    strings(c, o, get(o, "selected") ? "selected" : "files", &run->selected);
+    if (!shard)
+        return;
+    run->shards = (unsigned)integer(c, shard, "count", 0, 1000000);
+    run->shard = (unsigned)integer(c, shard, "index", 0, run->shards);
+    if (!run->shard)
+        complain(c, "shard", "a shard");
+}
+
+static void take_end(struct cursor *c, const json_t *o, struct pv_readback_end *end)
+{
+    end->there = true;
+    end->exit_code = (int)integer(c, o, "exit_code", 2, 255);
+    free(end->stopped_by);
+    end->stopped_by = text_or_null(c, o, "stopped_by");
+    end->duration_ns = time_ns(c, o, "duration_ns", 0);
+}
+
+static int bad_line(const struct pv_readback *r, struct pv_err *err, const char *what)
+{
+    return pv_err_set(err, PV_E_USAGE, "%s:%zu: %s", r->path, r->p->number, what);
+}
+
+/* 1: a line, parsed; 0: no more; -1. */
+static int read_line(struct pv_readback *r, json_t **out, struct pv_err *err)
+{
+    struct pv_readback_private *p = r->p;
+    json_error_t je;
+    ssize_t n;
+
+    errno = 0;
+    n = getline(&p->line, &p->cap, p->in);
+    if (n < 0)
+        return ferror(p->in) || errno ? pv_err_sys(err, errno, "cannot read '%s'", r->path) : 0;
+    p->number++;
+    if (p->line[n - 1] != '\n')
+        return 0; /* cut by a crash */
+    if ((size_t)n > line_max)
+        return bad_line(r, err, "this line is too long for a report");
+    *out = json_loadb(p->line, (size_t)n, 0, &je);
+    if (!json_is_object(*out)) {
+        json_decref(*out);
+        return bad_line(r, err, *out ? "this is no JSON object" : je.text);
+    }
+    return 1;
+}
+
+static int take_first(struct pv_readback *r, struct pv_err *err)
+{
+    struct cursor c = {""};
+    json_t *o = NULL;
+    int rc = read_line(r, &o, err);
+
+    if (rc < 0)
+        return pv_err_wrap(err, "no report of provium test --json");
+    if (rc == 0)
+        return pv_err_set(err, PV_E_USAGE, "%s: no report of provium test --json: it has no complete line",
+                          r->path);
+    const char *schema = json_string_value(json_object_get(o, "schema"));
+    const char *type = json_string_value(json_object_get(o, "type"));
+
+    if (!type || strcmp(type, "run") != 0 || !schema || strcmp(schema, PV_REPORT_SCHEMA) != 0)
+        rc = pv_err_set(err, PV_E_USAGE,
+                        "%s: no report of provium test --json: its first line has schema '%s'; expected '%s'",
+                        r->path, schema ? schema : "", PV_REPORT_SCHEMA);
+    else
+        take_run(&c, o, &r->run);
+    json_decref(o);
+    return rc > 0 && c.bad[0] ? bad_line(r, err, c.bad) : rc;
+}
+
+struct pv_readback *pv_readback_open(const char *path, struct pv_err *err)
+{
+    struct pv_readback *r = pv_xcalloc(1, sizeof(*r));
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    r->path = path;
+    r->p = pv_xcalloc(1, sizeof(*r->p));
+    if (fd < 0 || fstat(fd, &st) < 0)
+        pv_err_sys(err, errno, "cannot open '%s'", path);
+    else if (!S_ISREG(st.st_mode))
+        pv_err_set(err, PV_E_USAGE, "'%s' is no regular file", path);
+    else if (!(r->p->in = fdopen(fd, "r")))
+        pv_err_sys(err, errno, "cannot read '%s'", path);
+    if (r->p->in) {
+        fd = -1; /* the stream has it */
+        if (take_first(r, err) > 0)
+            return r;
+    }
+    pv_readback_free(r);
+    return NULL;
+}
+
+int pv_readback_next(struct pv_readback *r, struct pv_file_report *f, struct pv_err *err)
+{
+    for (;;) {
+        struct cursor c = {""};
+        json_t *o = NULL;
+        int rc = read_line(r, &o, err);
+        const char *type;
+        bool is_file;
+
+        if (rc <= 0)
+            return rc;
+        type = json_string_value(json_object_get(o, "type"));
+        is_file = type && !strcmp(type, "file");
+        if (!type)
+            complain(&c, "type", "a string");
+        *f = (struct pv_file_report){0};
+        if (is_file)
+            take_file(&c, o, f);
+        else if (type && !strcmp(type, "end"))
+            take_end(&c, o, &r->end);
+        json_decref(o);
+        if (c.bad[0]) {
+            pv_readback_fini(f);
+            return bad_line(r, err, c.bad);
+        }
+        if (is_file)
+            return 1;
+    }
+}
+
+void pv_readback_fini(struct pv_file_report *f)
+{
+    free((char *)f->name);
+    free((char *)f->path);
+    pv_file_report_fini(f);
+}
+
+void pv_readback_free(struct pv_readback *r)
+{
+    if (!r)
+        return;
+    if (r->p->in)
+        fclose(r->p->in);
+    free(r->p->line);
+    free(r->p);
+    free(r->run.version);
+    free(r->run.host);
+    free(r->run.directory);
+    pv_strv_free(&r->run.args);
+    pv_strv_free(&r->run.files);
+    pv_strv_free(&r->run.selected);
+    free(r->end.stopped_by);
+    free(r);
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/report.h"
+
+#include <string.h>
+
+#include "childproto/event.h"
+#include "util/text.h"
+#include "util/clock.h"
+
+enum { SHED_MSG_MAX = 1000, MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
+
+/* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
+static char *hold(struct pv_file_report *f, const char *s, size_t n)
+{
+    if (f->kept + n + 64 > PV_REPORT_MAX) {
+        f->cut = true;
+        return NULL;
+    }
+    f->kept += n + 64;
+    return pv_xstrndup(s, n); /* ends at a NUL byte, which no sender of ours puts in */
+}
+
+static void test_begin(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *name;
+
+    if (ev->id != f->n_tests || !(name = hold(f, ev->name, ev->name_len)))
+        return;
+    f->tests = pv_xrealloc(f->tests, (f->n_tests + 1) * sizeof(*f->tests));
+    f->tests[f->n_tests++] = (struct pv_test_report){.name = name, .begin_ns = ev->time_ns - f->base_ns};
+}
+
+static void test_end(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_test_report *t;
+
+    if (ev->id >= f->n_tests) {
+        f->cut = true;
+        return;
+    }
+    t = &f->tests[ev->id];
+    if (t->ended)
+        return;
+    t->ended = true;
+    t->outcome = ev->outcome;
+    t->cls = ev->cls;
+    t->duration_ns = ev->duration_ns;
+    t->msg = hold(f, ev->text, ev->text_len);
+}
+
+static void console(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *tail;
+
+    if (f->n_consoles == MAX_CONSOLES)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    tail = hold(f, ev->text, ev->text_len);
+    f->consoles = pv_xrealloc(f->consoles, (f->n_consoles + 1) * sizeof(*f->consoles));
+    f->consoles[f->n_consoles++] = (struct pv_console){.id = ev->id, .vm = vm, .tail = tail};
+}
+
+static void step_begin(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *text;
+
+    if (ev->id != f->n_steps || f->n_steps == PV_STEPS_MAX)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    text = hold(f, ev->text, ev->text_len);
+    if (!vm || !text) {
+        free(vm);
+        free(text);
+        return;
+    }
+    f->steps = pv_xrealloc(f->steps, (f->n_steps + 1) * sizeof(*f->steps));
+    f->steps[f->n_steps++] = (struct pv_step_report){.kind = ev->kind,
+                                                     .vm = vm,
+                                                     .text = text,
+                                                     .begin_ns = ev->time_ns - f->base_ns,
+                                                     .console_begin = ev->console,
+                                                     .console_end = -1};
+}
+
+static void step_end(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_step_report *s = ev->id < f->n_steps ? &f->steps[ev->id] : NULL;
+
+    if (!s || s->ended)
+        return;
+    s->ended = true;
+    s->ok = ev->ok;
+    s->end_ns = ev->time_ns - f->base_ns;
+    s->console_end = ev->console;
+}
+
+static void finding(struct pv_file_report *f, const struct pv_event *ev)
+{
+    const char *nl = memchr(ev->text, '\n', ev->text_len);
+    size_t head = nl ? (size_t)(nl - ev->text) : ev->text_len, rest = nl ? head + 1 : head;
+
+    if (f->n_findings == MAX_FINDINGS) {
+        f->cut = true;
+        return;
+    }
+    f->findings = pv_xrealloc(f->findings, (f->n_findings + 1) * sizeof(*f->findings));
+    f->findings[f->n_findings++] =
+        (struct pv_finding_report){.test_id = ev->id,
+                                   .cls = ev->cls,
+                                   .outcome = ev->outcome,
+                                   .vm = hold(f, ev->name, ev->name_len),
+                                   .headline = hold(f, ev->text, head),
+                                   .excerpt = hold(f, ev->text + rest, ev->text_len - rest)};
+}
+
+static void console_log(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *vm, *path;
+
+    if (f->n_logs == MAX_LOGS)
+        return;
+    vm = hold(f, ev->name, ev->name_len);
+    path = hold(f, ev->text, ev->text_len);
+    if (!vm || !path) {
+        free(vm);
+        free(path);
+        return;
+    }
+    f->logs = pv_xrealloc(f->logs, (f->n_logs + 1) * sizeof(*f->logs));
+    f->logs[f->n_logs++] = (struct pv_console_log){.vm = vm, .path = path};
+}
+
+static void vm_state(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_vm_report *v = NULL;
+
+    for (size_t i = 0; i < f->n_vms && !v; i++)
+        if (strlen(f->vms[i].name) == ev->name_len && !memcmp(f->vms[i].name, ev->name, ev->name_len))
+            v = &f->vms[i];
+    if (!v) {
+        char *name = f->n_vms < MAX_VMS ? hold(f, ev->name, ev->name_len) : NULL;
+
+        if (!name)
+            return;
+        f->vms = pv_xrealloc(f->vms, (f->n_vms + 1) * sizeof(*f->vms));
+        v = &f->vms[f->n_vms++];
+        *v = (struct pv_vm_report){.name = name};
+    }
+    free(v->state);
+    v->state = pv_xstrndup(ev->text, ev->text_len < 32 ? ev->text_len : 32);
+    v->since = pv_now();
+}
+
+void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
+{
+    switch (ev->type) {
+    case PV_EV_TEST_BEGIN:
+        test_begin(f, ev);
+        break;
+    case PV_EV_TEST_END:
+        test_end(f, ev);
+        break;
+    case PV_EV_FILE:
+        f->verdict = true;
+        f->outcome = ev->outcome;
+        f->cls = ev->cls;
+        free(f->msg);
+        f->msg = pv_xstrndup(ev->text, ev->text_len);
+        break;
+    case PV_EV_LOG:
+        console_log(f, ev);
+        break;
+    case PV_EV_CONSOLE:
+        console(f, ev);
+        break;
+    case PV_EV_PHASE:
+        free(f->phase);
+        f->phase = pv_xstrndup(ev->text, ev->text_len);
+        f->phase_since = pv_now();
+        break;
+    case PV_EV_STEP_BEGIN:
+        step_begin(f, ev);
+        break;
+    case PV_EV_STEP_END:
+        step_end(f, ev);
+        break;
+    case PV_EV_STEPS_CUT:
+        f->steps_cut = ev->id;
+        break;
+    case PV_EV_FINDING:
+        finding(f, ev);
+        break;
+    case PV_EV_FINDING_HANDLED:
+        if (ev->id < f->n_findings)
+            f->findings[ev->id].handled = true;
+        break;
+    case PV_EV_VM:
+        vm_state(f, ev);
+        break;
+    case PV_EV_NOTICE:
+    case PV_EV_COUNT:
+        break;
+    }
+}
+
+void pv_report_output(struct pv_file_report *f, const char *data, size_t n)
+{
+    pv_buf_add(&f->output, data, n);
+    if (f->output.len > 2 * (size_t)PV_OUTPUT_MAX) { /* rarely, so that the moving costs little */
+        size_t drop = f->output.len - PV_OUTPUT_MAX;
+
+        pv_buf_consume(&f->output, drop);
+        f->output_cut += drop;
+    }
+}
+
+void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why)
+{
+    f->verdict = true;
+    f->outcome = PV_FAIL;
+    f->cls = cls;
+    free(f->msg);
+    f->msg = pv_xstrdup(why);
+    for (size_t i = 0; i < f->n_tests; i++) {
+        struct pv_test_report *t = &f->tests[i];
+
+        if (t->ended)
+            continue;
+        t->ended = true;
+        t->outcome = PV_FAIL;
+        t->cls = cls;
+        t->msg = pv_xstrdup(f->interrupted ? "interrupted" : "did not finish");
+    }
+}
+
+bool pv_report_failed(const struct pv_file_report *f)
+{
+    if (!f->ran)
+        return false;
+    for (size_t i = 0; i < f->n_tests; i++)
+        if (f->tests[i].outcome == PV_FAIL)
+            return true;
+    return f->outcome == PV_FAIL;
+}
+
+/* Each: frees a list and what it holds. */
+
+static void free_tests(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_tests; i++) {
+        free(f->tests[i].name);
+        free(f->tests[i].msg);
+    }
+    free(f->tests);
+    f->tests = NULL;
+    f->n_tests = 0;
+}
+
+static void free_consoles(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        free(f->consoles[i].vm);
+        free(f->consoles[i].tail);
+    }
+    for (size_t i = 0; i < f->n_texts; i++) {
+        free(f->texts[i].vm);
+        free(f->texts[i].text);
+    }
+    free(f->consoles);
+    free(f->texts);
+    f->consoles = NULL;
+    f->texts = NULL;
+    f->n_consoles = f->n_texts = 0;
+}
+
+static void free_steps(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_steps; i++) {
+        free(f->steps[i].vm);
+        free(f->steps[i].text);
+    }
+    free(f->steps);
+    f->steps = NULL;
+    f->n_steps = 0;
+}
+
+static const struct pv_test_report *first_failed(const struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_tests; i++)
+        if (f->tests[i].outcome == PV_FAIL)
+            return &f->tests[i];
+    return NULL;
+}
+
+void pv_report_next_attempt(struct pv_file_report *f)
+{
+    const struct pv_test_report *t = f->msg && *f->msg ? NULL : first_failed(f);
+    struct pv_attempt_report a = {.outcome = pv_report_failed(f) ? PV_FAIL : f->outcome,
+                                  .cls = t ? t->cls : f->cls,
+                                  .begin_ns = f->begin_ns,
+                                  .duration_ns = f->duration_ns};
+    struct pv_file_report next = {.name = f->name,
+                                  .path = f->path,
+                                  .root = f->root,
+                                  .base_ns = f->base_ns,
+                                  .n_attempts = f->n_attempts + 1};
+
+    if (t)
+        a.msg = pv_xasprintf("%s: %s", t->name, t->msg ? t->msg : "failed");
+    else
+        a.msg = pv_xstrdup(f->msg ? f->msg : "");
+    if (f->n_logs)
+        a.log = pv_xstrdup(f->logs[0].path);
+    next.attempts = pv_xrealloc(pv_steal(&f->attempts), next.n_attempts * sizeof(*next.attempts));
+    next.attempts[f->n_attempts] = a;
+    f->n_attempts = 0;
+    pv_file_report_fini(f);
+    *f = next;
+}
+
+void pv_report_begin_again(struct pv_file_report *f)
+{
+    struct pv_file_report next = {.name = f->name, .path = f->path, .root = f->root, .base_ns = f->base_ns};
+
+    next.attempts = pv_steal(&f->attempts);
+    next.n_attempts = f->n_attempts;
+    f->n_attempts = 0;
+    pv_file_report_fini(f);
+    *f = next;
+}
+
+void pv_report_shed(struct pv_file_report *f)
+{
+    const struct pv_test_report *t = first_failed(f);
+
+    if (t) {
+        f->outcome = PV_FAIL;
+        f->cls = f->cls ? f->cls : t->cls;
+    }
+    if (f->msg && strlen(f->msg) > SHED_MSG_MAX) {
+        char *msg = pv_xstrndup(f->msg, pv_text_clip(f->msg, strlen(f->msg), SHED_MSG_MAX));
+
+        free(f->msg);
+        f->msg = msg;
+    }
+    for (size_t i = 0; i < f->n_findings; i++) {
+        free(f->findings[i].excerpt);
+        f->findings[i].excerpt = NULL;
+    }
+    free_tests(f);
+    free_consoles(f);
+    free_steps(f);
+    pv_buf_free(&f->output);
+}
+
+void pv_file_report_fini(struct pv_file_report *f)
+{
+    free_tests(f);
+    free_consoles(f);
+    free_steps(f);
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        free(f->attempts[i].msg);
+        free(f->attempts[i].log);
+    }
+    free(f->attempts);
+    for (size_t i = 0; i < f->n_logs; i++) {
+        free(f->logs[i].vm);
+        free(f->logs[i].path);
+    }
+    for (size_t i = 0; i < f->n_findings; i++) {
+        free(f->findings[i].vm);
+        free(f->findings[i].headline);
+        free(f->findings[i].excerpt);
+    }
+    free(f->findings);
+    for (size_t i = 0; i < f->n_vms; i++) {
+        free(f->vms[i].name);
+        free(f->vms[i].state);
+    }
+    free(f->vms);
+    free(f->logs);
+    free(f->msg);
+    free(f->phase);
+    pv_buf_free(&f->output);
+    *f = (struct pv_file_report){0};
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known about one test file, and how it is shown (SPEC 6).  Formatting is pure: bytes into a buffer.
+ * Strings in here come from tests and guests; they are made harmless when they are formatted.
+ */
+#ifndef PV_REPORT_REPORT_H
+#define PV_REPORT_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "childproto/result.h"
+#include "util/mem.h"
+
+struct pv_event;
+
+struct pv_console {
+    uint32_t id; /* sub-test, or PV_NO_TEST */
+    char *vm, *tail;
+};
+
+struct pv_test_report {
+    char *name, *msg;
+    enum pv_outcome outcome;
+    enum pv_class cls; /* why it failed */
+    bool ended;
+    int64_t begin_ns, duration_ns; /* begin: see pv_file_report.base_ns */
+};
+
+/* A step of the timeline. */
+struct pv_step_report {
+    enum pv_step kind;
+    bool ended, ok;
+    char *vm; /* its lane; "": the file's own */
+    char *text;
+    int64_t begin_ns, end_ns;
+    /*
+     * Where the VM's console log stood at begin and end, -1: not known.  Bytes of the log file; once
+     * pv_report_load_consoles has run, bytes of the pv_console_text of that VM.
+     */
+    int64_t console_begin, console_end;
+};
+
+/* The text of a VM's console: UTF-8, nothing but printable characters, tabs and newlines. */
+struct pv_console_text {
+    char *vm, *text;
+    uint64_t cut; /* bytes of the log that were before it */
+};
+
+struct pv_console_log {
+    char *vm, *path;
+};
+
+/* What a VM's kernel complained of; see pv_result_finding. */
+struct pv_finding_report {
+    uint32_t test_id; /* or PV_NO_TEST */
+    enum pv_class cls;
+    enum pv_outcome outcome;       /* PV_FAIL: it counts; PV_OK: it is only told */
+    bool handled;                  /* the test expected it: not to be shown */
+    char *vm, *headline, *excerpt; /* NULL when too much had been said */
+};
+
+/* A VM and its state: "booting", "running", "dead", "shut down", "killed". */
+struct pv_vm_report {
+    char *name, *state; /* "vm1 (minimal)" */
+    int64_t since;      /* pv_now() when the supervisor heard of it */
+};
+
+/* An earlier attempt at a file (--retries). */
+struct pv_attempt_report {
+    enum pv_outcome outcome;
+    enum pv_class cls;
+    char *msg; /* of the file, or of its first sub-test that failed */
+    char *log; /* path of its first console log; NULL: there is none */
+    int64_t begin_ns, duration_ns;
+};
+
+struct pv_file_report {
+    const char *name; /* borrowed */
+    const char *path; /* borrowed: as reached from the working directory; NULL: not known */
+    const char *root; /* borrowed: the directory that was given, below which `name` is; NULL: not known */
+    enum pv_outcome outcome;
+    enum pv_class cls; /* why it failed, other than by a sub-test */
+    bool verdict;      /* the file said how it ended */
+    bool ran;          /* false: the run was stopped before it */
+    bool interrupted;  /* the run was stopped during it */
+    char *msg;
+    char *phase;
+    int64_t phase_since; /* pv_now() when the supervisor heard of it */
+    struct pv_vm_report *vms;
+    size_t n_vms;
+    bool flaky; /* it passed, after an attempt that failed */
+    struct pv_attempt_report *attempts;
+    size_t n_attempts;
+    struct pv_test_report *tests;
+    size_t n_tests;
+    struct pv_console *consoles;
+    size_t n_consoles;
+    struct pv_finding_report *findings;
+    size_t n_findings;
+    struct pv_console_log *logs;
+    size_t n_logs;
+    struct pv_buf output; /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
+    uint64_t output_cut;  /* bytes before them */
+    struct pv_step_report *steps;
+    size_t n_steps;
+    uint32_t steps_cut; /* steps that were not told */
+    struct pv_console_text *texts;
+    size_t n_texts;
+    size_t kept;      /* bytes held, for the bound below */
+    bool cut;         /* events were dropped, the bound was reached */
+    int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: times below are told from there */
+    int64_t begin_ns; /* of the file */
+    int64_t duration_ns;
+    int64_t waited_ns; /* of that: for memory and CPUs that others had */
+};
+
+enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
+
+struct pv_report_style {
+    bool color, verbose;
+    bool quiet; /* only files that failed */
+    bool fail_on_flaky;
+    const char
+        *rerun; /* "provium test --config x": what runs a file again, its path is added; NULL: not shown */
+};
+
+/* Takes in what the file's process said, except notices. */
+void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
+void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
+/* The file did not end by itself: it failed with `why`, and so did the sub-tests that were going on. */
+void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
+/* True when a sub-test failed or the file did. */
+bool pv_report_failed(const struct pv_file_report *f);
+/* The file will be run again: what was reported becomes one of f->attempts, and the rest is empty again. */
+void pv_report_next_attempt(struct pv_file_report *f);
+/* It will be run again as if this run of it had not been. */
+void pv_report_begin_again(struct pv_file_report *f);
+/*
+ * Frees what only reports of the file by itself show: output, sub-tests, steps, consoles, excerpts.  What the
+ * run's end needs stays: the verdict (a sub-test that failed is in it), the message, its beginning if it is
+ * long, logs.
+ */
+void pv_report_shed(struct pv_file_report *f);
+void pv_file_report_fini(struct pv_file_report *f);
+
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st);
+/* "Failed test logs:" and the last line. stopped_by: "SIGINT" and the like when the run was, else NULL. */
+void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
+                       const char *stopped_by, const struct pv_report_style *st);
+/* The slowest files, at most so many, and an empty line. */
+void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most);
+
+#endif

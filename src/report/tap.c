@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TAP 13, which every consumer reads: a point for each sub-test, and one for the file where it says what no
+ * sub-test says.  Indented points of version 14 are skipped by readers of 13, which would then count files.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "report/outputs.h"
+#include "util/text.h"
+#include "util/clock.h"
+
+/* One line, in which nothing is a directive. */
+static void description(struct pv_buf *out, const char *s)
+{
+    cleanup_buf struct pv_buf clean = {0};
+
+    pv_text_clean(&clean, s, strlen(s), NULL);
+    for (size_t i = 0; i < clean.len; i++) {
+        if (clean.data[i] == '#' || clean.data[i] == '\\')
+            pv_buf_addc(out, '\\');
+        pv_buf_addc(out, clean.data[i]);
+    }
+}
+
+/* A word of YAML: what JSON quotes, YAML reads. */
+static void yaml(struct pv_buf *out, const char *name, const char *s)
+{
+    if (!s || !*s)
+        return;
+    pv_buf_addf(out, "  %s: ", name);
+    pv_json_str(out, s, strlen(s));
+    pv_buf_addc(out, '\n');
+}
+
+static void directive(struct pv_buf *out, const char *word, const char *reason)
+{
+    pv_buf_addf(out, " # %s", word);
+    if (reason && *reason) {
+        pv_buf_addc(out, ' ');
+        pv_text_clean(out, reason, strlen(reason), NULL);
+    }
+}
+
+/* test NULL: the file itself. */
+static void point(struct pv_buf *out, size_t number, enum pv_outcome o, const char *file, const char *test,
+                  const char *msg)
+{
+    pv_buf_addf(out, "%s %zu - ", o == PV_FAIL || o == PV_TODO ? "not ok" : "ok", number);
+    description(out, file);
+    if (test) {
+        pv_buf_adds(out, ": ");
+        description(out, test);
+    }
+    if (o == PV_SKIP)
+        directive(out, "SKIP", msg);
+    else if (o == PV_TODO)
+        directive(out, "TODO", msg);
+    pv_buf_addc(out, '\n');
+}
+
+static void yaml_of_vm(struct pv_buf *out, const char *what, size_t number, const char *vm, const char *s)
+{
+    pv_buf_addf(out, "  \"%s %zu: ", what, number); /* the number makes keys differ */
+    for (const char *p = vm ? vm : ""; *p; p++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_ ", *p))
+            pv_buf_addc(out, *p);
+    pv_buf_adds(out, "\": ");
+    pv_json_str(out, s, strlen(s));
+    pv_buf_addc(out, '\n');
+}
+
+/* Below a point that failed; id: the sub-test, or PV_NO_TEST. */
+static void diagnostics(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, enum pv_class cls,
+                        const char *msg, int64_t duration_ns)
+{
+    pv_buf_adds(out, "  ---\n");
+    yaml(out, "message", msg);
+    yaml(out, "class", pv_class_name(cls));
+    pv_buf_addf(out, "  duration_ms: %.3f\n", (double)duration_ns / PV_NSEC_PER_MSEC);
+    for (size_t i = 0; i < f->n_findings; i++) {
+        const struct pv_finding_report *d = &f->findings[i];
+
+        if (!d->handled && d->test_id == id && d->excerpt)
+            yaml_of_vm(out, "finding", i + 1, d->vm, d->excerpt);
+    }
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        const struct pv_console *c = &f->consoles[i];
+
+        if (c->id == id && c->tail && *c->tail)
+            yaml_of_vm(out, "console", i + 1, c->vm, c->tail);
+    }
+    pv_buf_adds(out, "  ...\n");
+}
+
+/* What a kernel complained of without making a test fail. */
+static void remarks(struct pv_buf *out, const struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_findings; i++) {
+        const struct pv_finding_report *d = &f->findings[i];
+
+        if (d->handled || d->outcome == PV_FAIL || !d->headline)
+            continue;
+        pv_buf_adds(out, "# ");
+        description(out, f->name);
+        pv_buf_addf(out, ": %s in ", pv_class_name(d->cls));
+        description(out, d->vm ? d->vm : "?");
+        pv_buf_adds(out, ": ");
+        description(out, d->headline);
+        pv_buf_addc(out, '\n');
+    }
+}
+
+void pv_tap_head(struct pv_buf *out)
+{
+    pv_buf_adds(out, "TAP version 13\n");
+}
+
+void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n)
+{
+    bool told = false; /* a sub-test has told that the file failed */
+
+    if (!f->ran || f->interrupted)
+        return; /* "Bail out!" speaks of it */
+    for (size_t i = 0; i < f->n_tests; i++) {
+        const struct pv_test_report *t = &f->tests[i];
+
+        point(out, ++*n, t->outcome, f->name, t->name, t->msg);
+        if (t->outcome == PV_FAIL) {
+            told = true;
+            diagnostics(out, f, (uint32_t)i, t->cls, t->msg, t->duration_ns);
+        }
+    }
+    if (f->outcome == PV_FAIL && (!told || (f->msg && *f->msg))) {
+        point(out, ++*n, PV_FAIL, f->name, NULL, NULL);
+        diagnostics(out, f, PV_NO_TEST, f->cls, f->msg, f->duration_ns);
+    } else if (f->outcome != PV_HELPER && f->outcome != PV_FAIL && f->n_tests == 0) {
+        point(out, ++*n, f->outcome, f->name, NULL, f->msg);
+    }
+    remarks(out, f);
+    if (f->flaky) {
+        pv_buf_adds(out, "# ");
+        description(out, f->name);
+        pv_buf_addf(out, ": flaky, passed at attempt %zu\n", f->n_attempts + 1);
+    }
+}
+
+void pv_tap_foot(struct pv_buf *out, const struct pv_run_end *end, size_t n)
+{
+    if (end->stopped_by)
+        pv_buf_addf(out, "Bail out! stopped by %s\n", end->stopped_by);
+    else if (n == 0)
+        pv_buf_adds(out, "1..0 # SKIP nothing to test\n");
+    else
+        pv_buf_addf(out, "1..%zu\n", n);
+}

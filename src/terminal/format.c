@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/* The shape of SPEC 6. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report/report.h"
+#include "util/text.h"
+#include "util/clock.h"
+#include "util/path.h"
+
+#define RED "31"
+#define GREEN "32"
+#define YELLOW "33"
+#define DIM "2"
+#define BOLD "1"
+
+static void paint(struct pv_buf *out, const struct pv_report_style *st, const char *color, const char *text)
+{
+    if (st->color)
+        pv_buf_addf(out, "\033[%sm%s\033[0m", color, text);
+    else
+        pv_buf_adds(out, text);
+}
+
+static void clean(struct pv_buf *out, const char *s, const char *indent)
+{
+    if (s)
+        pv_text_clean(out, s, strlen(s), indent);
+}
+
+static void block(struct pv_buf *out, const char *title, const char *s, size_t n)
+{
+    pv_buf_addf(out, "    %s\n    ", title);
+    pv_text_clean(out, s, n, "    ");
+    pv_buf_addc(out, '\n');
+}
+
+static unsigned count_lines(const char *s)
+{
+    unsigned n = *s ? 1 : 0;
+
+    for (; *s; s++)
+        if (*s == '\n' && s[1])
+            n++;
+    return n;
+}
+
+/* The tails that belong to a sub-test, or to the file. */
+static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+{
+    for (size_t i = 0; i < f->n_consoles; i++) {
+        const struct pv_console *c = &f->consoles[i];
+        cleanup_buf struct pv_buf title = {0};
+
+        if (c->id != id || !c->tail || !*c->tail)
+            continue;
+        pv_buf_adds(&title, "--- console of ");
+        clean(&title, c->vm, NULL);
+        if (count_lines(c->tail) == 1)
+            pv_buf_adds(&title, " (last line) ---");
+        else
+            pv_buf_addf(&title, " (last %u lines) ---", count_lines(c->tail));
+        block(out, title.data, c->tail, strlen(c->tail));
+    }
+}
+
+/* What guests' kernels complained of during a sub-test, or outside of all. */
+static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+{
+    const size_t most = 6; /* what floods is told in numbers */
+    size_t shown = 0;
+
+    for (size_t i = 0; i < f->n_findings; i++) {
+        const struct pv_finding_report *d = &f->findings[i];
+        cleanup_buf struct pv_buf title = {0};
+
+        if (d->test_id != id || d->handled || !d->vm || !d->headline || shown++ >= most)
+            continue;
+        if (d->outcome != PV_FAIL || !d->excerpt) {
+            pv_buf_adds(out, "    the kernel of ");
+            clean(out, d->vm, NULL);
+            pv_buf_adds(out, " reported: ");
+            clean(out, d->headline, NULL);
+            pv_buf_addc(out, '\n');
+            continue;
+        }
+        pv_buf_adds(&title, "--- report of the kernel of ");
+        clean(&title, d->vm, NULL);
+        pv_buf_addf(&title, " (%s) ---", pv_class_name(d->cls));
+        block(out, title.data, d->excerpt, strlen(d->excerpt));
+    }
+    if (shown > most)
+        pv_buf_addf(out, "    (%zu more kernel reports)\n", shown - most);
+}
+
+static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum pv_outcome o)
+{
+    static const struct {
+        const char *word, *color;
+    } words[] = {[PV_OK] = {"ok", GREEN},
+                 [PV_FAIL] = {"FAIL", RED},
+                 [PV_SKIP] = {"skip", YELLOW},
+                 [PV_TODO] = {"todo", YELLOW},
+                 [PV_HELPER] = {"ok", GREEN}};
+    _Static_assert(sizeof(words) / sizeof(words[0]) == PV_OUTCOME_COUNT, "a word for every outcome");
+
+    paint(out, st, words[o].color, words[o].word);
+}
+
+/*
+ * "guest-oops": why it failed, where that says more than the message does, else NULL.  An assertion and an
+ * error of Lua are what a failure is anyway, and a timeout says so itself.
+ */
+static const char *telling_class(enum pv_class cls)
+{
+    if (cls == PV_CLASS_NONE || cls == PV_CLASS_ASSERTION || cls == PV_CLASS_LUA || cls == PV_CLASS_TIMEOUT)
+        return NULL;
+    return pv_class_name(cls);
+}
+
+/* Colour of a line of a message: what was expected and what came, positions, lines of the source. */
+static const char *line_color(const char *line)
+{
+    if (!strncmp(line, "- ", 2))
+        return RED;
+    if (!strncmp(line, "+ ", 2))
+        return GREEN;
+    if (!strncmp(line, "at ", 3) || !strncmp(line, "called from ", 12) || !strncmp(line, "@@ ", 3))
+        return DIM;
+    return !strncmp(line, "  > ", 4) ? BOLD : NULL;
+}
+
+/* A message of several lines, its first where `out` stands and the others behind `indent`. */
+static void message(struct pv_buf *out, const char *msg, const char *indent, const struct pv_report_style *st)
+{
+    cleanup_buf struct pv_buf text = {0};
+    bool first = true;
+
+    clean(&text, msg, "");
+    for (char *line = text.data, *next; line; line = next, first = false) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (!first) {
+            pv_buf_addc(out, '\n');
+            pv_buf_adds(out, indent);
+        }
+        if (!first && line_color(line))
+            paint(out, st, line_color(line), line);
+        else
+            pv_buf_adds(out, line);
+    }
+}
+
+static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
+                     const struct pv_report_style *st)
+{
+    pv_buf_adds(out, "    \xc2\xb7 ");
+    clean(out, t->name, NULL);
+    pv_buf_adds(out, " ... ");
+    outcome(out, st, t->outcome);
+    if (t->outcome == PV_FAIL && t->cls != file_cls && telling_class(t->cls))
+        pv_buf_addf(out, " (%s)", telling_class(t->cls));
+    if (st->verbose && t->duration_ns) {
+        char took[32];
+
+        snprintf(took, sizeof(took), " (%.2fs)", (double)t->duration_ns / PV_NSEC_PER_SEC);
+        paint(out, st, DIM, took);
+    }
+    if (t->msg && *t->msg) {
+        pv_buf_adds(out, ": ");
+        message(out, t->msg, "        ", st);
+    }
+    pv_buf_addc(out, '\n');
+}
+
+/* Why the ones before the last failed. */
+static void attempts(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    for (size_t i = 0; i < f->n_attempts; i++) {
+        const struct pv_attempt_report *a = &f->attempts[i];
+
+        pv_buf_addf(out, "    attempt %zu ... ", i + 1);
+        outcome(out, st, a->outcome);
+        pv_buf_addf(out, " (%.1fs)", (double)a->duration_ns / PV_NSEC_PER_SEC);
+        if (a->msg && *a->msg) {
+            pv_buf_adds(out, ": ");
+            message(out, a->msg, "        ", st);
+        }
+        if (a->log) {
+            pv_buf_adds(out, "\n        \xe2\x86\x92 ");
+            clean(out, a->log, NULL);
+        }
+        pv_buf_addc(out, '\n');
+    }
+}
+
+static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    /* Waiting for others to give back memory is not its own doing. */
+    double seconds = (double)(f->duration_ns - f->waited_ns) / PV_NSEC_PER_SEC;
+
+    pv_buf_adds(out, "  ");
+    clean(out, f->name, NULL);
+    pv_buf_adds(out, " ... ");
+    if (f->interrupted) {
+        paint(out, st, YELLOW, "interrupted");
+    } else if (pv_report_failed(f)) {
+        outcome(out, st, PV_FAIL);
+        pv_buf_addf(out, " (%s%s", telling_class(f->cls) ? telling_class(f->cls) : "",
+                    telling_class(f->cls) ? ", " : "");
+        if (f->n_attempts)
+            pv_buf_addf(out, "%zu attempts, ", f->n_attempts + 1);
+        pv_buf_addf(out, "%.1fs)", seconds);
+    } else if (f->flaky) {
+        paint(out, st, YELLOW, "flaky");
+        pv_buf_addf(out, " (passed at attempt %zu, %zu test%s, %.1fs)", f->n_attempts + 1, f->n_tests,
+                    f->n_tests == 1 ? "" : "s", seconds);
+    } else {
+        outcome(out, st, f->outcome);
+        if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
+            if (f->msg && *f->msg) {
+                pv_buf_adds(out, ": ");
+                clean(out, f->msg, NULL);
+            }
+        } else if (f->outcome == PV_HELPER) {
+            pv_buf_adds(out, " (nothing to test)");
+        } else if (f->n_tests) {
+            pv_buf_addf(out, " (%zu test%s, %.1fs)", f->n_tests, f->n_tests == 1 ? "" : "s", seconds);
+        } else {
+            pv_buf_addf(out, " (%.1fs)", seconds);
+        }
+    }
+    pv_buf_addc(out, '\n');
+}
+
+static void add_path(struct pv_buf *command, const char *path)
+{
+    if (path[0] == '-')
+        pv_buf_adds(command, "./");
+    pv_text_shell(command, path);
+}
+
+/* True when the file stands in its root itself, so that naming the file means the same root. */
+static bool is_in_root(const struct pv_file_report *f)
+{
+    cleanup_free char *dir = pv_path_dirname(f->path);
+
+    return !f->root || !strcmp(dir, f->root) || !strcmp(f->path, f->root);
+}
+
+/* What -f finds it by: its name would do, were it not that repetitions are numbered in it. */
+static const char *below_root(const struct pv_file_report *f)
+{
+    size_t n = strlen(f->root);
+
+    if (strncmp(f->path, f->root, n) != 0)
+        return f->name;
+    return f->path + n + strspn(f->path + n, "/");
+}
+
+/* The command that runs just this file again, below the same root, because fixtures are found from there. */
+static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    cleanup_buf struct pv_buf command = {0};
+
+    if (!st->rerun || !f->path)
+        return;
+    pv_buf_addf(&command, "%s ", st->rerun);
+    if (is_in_root(f)) {
+        add_path(&command, f->path);
+    } else {
+        pv_buf_adds(&command, "-f ");
+        pv_text_shell(&command, below_root(f));
+        pv_buf_addc(&command, ' ');
+        add_path(&command, f->root);
+    }
+    pv_buf_adds(out, "    rerun: ");
+    clean(out, command.data, NULL);
+    pv_buf_addc(out, '\n');
+}
+
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+{
+    bool failed = pv_report_failed(f);
+
+    if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose) ||
+        (st->quiet && !failed && !f->flaky))
+        return;
+    file_line(out, f, st);
+    attempts(out, f, st);
+    for (size_t i = 0; i < f->n_tests; i++) {
+        sub_test(out, &f->tests[i], f->cls, st);
+        findings(out, f, (uint32_t)i);
+        consoles(out, f, (uint32_t)i);
+    }
+    if (failed && !f->interrupted && f->msg && *f->msg) {
+        pv_buf_adds(out, "    ");
+        message(out, f->msg, "    ", st);
+        pv_buf_addc(out, '\n');
+    }
+    findings(out, f, PV_NO_TEST);
+    if (f->cut)
+        pv_buf_adds(out, "    (the file said more than is kept)\n");
+    if (failed && !f->interrupted)
+        consoles(out, f, PV_NO_TEST);
+    if (f->output.len && (failed || st->verbose)) {
+        size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
+        uint64_t cut = f->output_cut + f->output.len - n;
+        char title[80] = "--- output ---";
+
+        if (cut)
+            snprintf(title, sizeof(title), "--- output (without the first %" PRIu64 " bytes) ---", cut);
+        block(out, title, f->output.data + f->output.len - n, n);
+    }
+    if (failed && !f->interrupted)
+        rerun(out, f, st);
+}
+
+static int width_of(const char *s)
+{
+    int n = 0;
+
+    for (; *s; s++)
+        if (((unsigned char)*s & 0xc0) != 0x80)
+            n++;
+    return n;
+}
+
+static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, size_t n)
+{
+    int width = 0;
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        if (pv_report_failed(&files[i]) && files[i].n_logs && width_of(files[i].name) > width)
+            width = width_of(files[i].name);
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_file_report *f = &files[i];
+
+        for (size_t j = 0; pv_report_failed(f) && j < f->n_logs; j++) {
+            cleanup_buf struct pv_buf name = {0};
+
+            if (!any)
+                pv_buf_adds(out, "Failed test logs:\n");
+            any = true;
+            clean(&name, f->name, NULL);
+            pv_buf_addf(out, "  %s%*s    \xe2\x86\x92 ", name.data ? name.data : "",
+                        width - width_of(f->name) > 0 ? width - width_of(f->name) : 0, "");
+            clean(out, f->logs[j].path, NULL);
+            pv_buf_addc(out, '\n');
+        }
+    }
+    if (any)
+        pv_buf_addc(out, '\n');
+}
+
+void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
+                       const char *stopped_by, const struct pv_report_style *st)
+{
+    size_t passed = 0, failed = 0, flaky = 0, skipped = 0, not_run = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!files[i].ran || files[i].interrupted)
+            not_run++;
+        else if (pv_report_failed(&files[i]))
+            failed++;
+        else if (files[i].flaky)
+            flaky++;
+        else if (files[i].outcome == PV_SKIP || files[i].outcome == PV_TODO)
+            skipped++;
+        else
+            passed++;
+    }
+    if (!stopped_by)
+        failed_logs(out, files, n);
+    if (failed || stopped_by || (flaky && st->fail_on_flaky))
+        paint(out, st, RED, "FAIL:");
+    else
+        paint(out, st, GREEN, "OK:");
+    pv_buf_addf(out, " %zu passed, %zu failed", passed, failed);
+    if (flaky)
+        pv_buf_addf(out, ", %zu flaky", flaky);
+    if (skipped)
+        pv_buf_addf(out, ", %zu skipped", skipped);
+    if (not_run)
+        pv_buf_addf(out, ", %zu not run to the end", not_run);
+    if (stopped_by)
+        pv_buf_addf(out, " (stopped by %s)", stopped_by);
+    pv_buf_addc(out, '\n');
+}
+
+struct took {
+    int64_t ns;
+    size_t at;
+};
+
+static int slowest_first(const void *a, const void *b)
+{
+    const struct took *x = a, *y = b;
+
+    if (x->ns != y->ns)
+        return x->ns > y->ns ? -1 : 1;
+    return x->at < y->at ? -1 : 1;
+}
+
+void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most)
+{
+    cleanup_free struct took *v = pv_xcalloc(n + 1, sizeof(*v));
+    size_t ran = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (files[i].ran)
+            v[ran++] = (struct took){files[i].duration_ns - files[i].waited_ns, i};
+    qsort(v, ran, sizeof(*v), slowest_first);
+    if (ran > most)
+        ran = most;
+    if (ran == 0)
+        return;
+    pv_buf_addf(out, "Slowest file%s:\n", ran == 1 ? "" : "s");
+    for (size_t i = 0; i < ran; i++) {
+        pv_buf_addf(out, "  %8.2fs  ", (double)v[i].ns / PV_NSEC_PER_SEC);
+        clean(out, files[v[i].at].name, NULL);
+        pv_buf_addc(out, '\n');
+    }
+    pv_buf_addc(out, '\n');
+}
