@@ -276,7 +276,7 @@ static int listen_or_die(struct ag_boot *b)
 
 static void tidy(struct ag_boot *b)
 {
-    unlinkat(b->root_fd, &PV_WRAPPER_PATH[1], 0);
+    unlinkat(b->root_fd, &PV_GUEST_INIT_PATH[1], 0);
     ag_remove_tree(b->root_fd, &PV_BOOT_DIR[1]);
     if (b->conf.rootfs) { /* the initramfs is out of reach now: give its memory back */
         int fd = openat(b->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

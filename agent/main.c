@@ -19,7 +19,7 @@ int main(int argc, char **argv, char **envp)
     static const char usage[] =
         "usage: provium-agent --fd N | --mux N\n(as a guest's first process it needs no options)\n";
 
-    if (getpid() == 1 && argc > 0 && strcmp(argv[0], PV_WRAPPER_PATH) == 0)
+    if (getpid() == 1 && argc > 0 && strcmp(argv[0], PV_GUEST_INIT_PATH) == 0)
         ag_wrapper_main(argv, envp);
     bool mux = argc == 3 && strcmp(argv[1], "--mux") == 0;
 

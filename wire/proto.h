@@ -179,7 +179,7 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 #define PV_BOOT_CONF PV_BOOT_DIR "/boot.conf"
 #define PV_BOOT_MODULES PV_BOOT_DIR "/modules"
 #define PV_BOOT_FILES PV_BOOT_DIR "/files"
-#define PV_WRAPPER_PATH "/provium-wrapper"
+#define PV_GUEST_INIT_PATH "/provium-wrapper"
 #define PV_FATAL_MARK "provium: fatal: "
 
 /* "EXEC", or NULL for a number that is no message. */

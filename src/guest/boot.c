@@ -239,22 +239,22 @@ static int collect_modules(const struct boot *b, bool root, const char *fs_types
     return 0;
 }
 
-static int step_shim(struct boot *b, struct pv_err *err)
+static int step_initramfs(struct boot *b, struct pv_err *err)
 {
     const struct pv_profile *p = b->g->profile;
     bool root = p->rootfs && !p->initrd;
     struct pv_modlist always = {0}, fs[MAX_FS] = {0};
     const char *fs_types[MAX_FS + 1];
-    struct pv_shim_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
+    struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
     int r = collect_modules(b, root, fs_types, &always, fs, err);
 
     reads_modules(b, NULL, &always);
     for (size_t i = 0; i < MAX_FS; i++)
         reads_modules(b, NULL, &fs[i]);
     for (size_t i = 0; i < b->o->n_files; i++)
-        files[i] = (struct pv_shim_file){b->o->files[i].guest_path, b->o->files[i].host_path};
+        files[i] = (struct pv_suppl_file){b->o->files[i].guest_path, b->o->files[i].host_path};
     if (r == 0) {
-        struct pv_shim shim = {
+        struct pv_suppl suppl = {
             .initrd = p->initrd,
             .modules = &always,
             .fs_modules = fs,
@@ -266,7 +266,7 @@ static int step_shim(struct boot *b, struct pv_err *err)
             .files = files,
             .n_files = b->o->n_files,
         };
-        r = pv_shim_build(&shim, &b->initrd_fd, err);
+        r = pv_suppl_build(&suppl, &b->initrd_fd, err);
     }
     free(files);
     pv_modlist_fini(&always);
@@ -349,7 +349,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     struct pv_vm_disk *disks;
     int r;
     cleanup_free char *append =
-        pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_WRAPPER_PATH, p->init, p->append, b->o->append);
+        pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_GUEST_INIT_PATH, p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
@@ -385,7 +385,7 @@ static const struct {
     int (*fn)(struct boot *b, struct pv_err *err);
 } steps[] = {
     {"looking for KVM", step_accel},       {"reading the kernel", step_kernel},
-    {"building the initramfs", step_shim}, {"making the channel", step_vsock},
+    {"building the initramfs", step_initramfs}, {"making the channel", step_vsock},
     {"starting QEMU", step_qemu},          {"booting", step_agent},
 };
 

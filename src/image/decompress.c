@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lzop's container, as its own source and Linux' lib/decompress_unlzo.c read it (all integers big-endian):
+ * lzop's container, after lzop's own source and Linux' lib/decompress_unlzo.c (integers are big-endian):
  *
  *     magic[9] version:u16 libversion:u16 needed:u16 method:u8 level:u8 flags:u32 [filter:u32]
  *     mode:u32 mtime_low:u32 mtime_high:u32 namelen:u8 name[namelen] header_checksum:u32
  *     blocks: unpacked:u32 (0: the end) packed:u32 [adler32 of unpacked][crc32 of unpacked]
- *             [adler32 of packed][crc32 of packed] (these two only where packed < unpacked) data[packed]
+ *             [adler32 of packed][crc32 of packed] (both only if packed < unpacked) data[packed]
  */
 #include "image/decompress.h"
 
@@ -51,7 +51,7 @@ static int run_filter(struct archive *a, enum pv_comp c, const void *data, size_
     struct archive_entry *entry;
     uint64_t total = 0;
 
-    /* ARCHIVE_WARN would mean an external program instead of the library: not wanted. */
+    /* ARCHIVE_WARN means that libarchive would run an external program. */
     if (codecs[c].support(a) != ARCHIVE_OK || archive_read_support_format_raw(a) != ARCHIVE_OK)
         return pv_err_set(err, PV_E_MISSING, "this libarchive was built without %s", pv_comp_name(c));
     if (archive_read_open_memory(a, data, n) != ARCHIVE_OK ||
@@ -95,7 +95,7 @@ struct reader {
     bool bad;
 };
 
-static const uint8_t *take(struct reader *r, size_t n)
+static const uint8_t *reader_take(struct reader *r, size_t n)
 {
     const uint8_t *p = r->p;
 
@@ -108,9 +108,9 @@ static const uint8_t *take(struct reader *r, size_t n)
     return p;
 }
 
-static uint32_t take_be(struct reader *r, size_t bytes)
+static uint32_t reader_take_be(struct reader *r, size_t bytes)
 {
-    const uint8_t *p = take(r, bytes);
+    const uint8_t *p = reader_take(r, bytes);
     uint32_t v = 0;
 
     for (size_t i = 0; p && i < bytes; i++)
@@ -127,40 +127,41 @@ static bool lzo_header(struct reader *r, uint32_t *flags)
 {
     uint32_t method;
 
-    take(r, LZO_MAGIC);
-    if (take_be(r, 2) < 0x0940) /* older headers have other fields, and nobody writes them */
+    reader_take(r, LZO_MAGIC);
+    if (reader_take_be(r, 2) <
+        0x0940) /* headers before lzop 0.94 have other fields; the kernel's build writes none */
         return false;
-    take_be(r, 2);
-    take_be(r, 2);
-    method = take_be(r, 1);
-    take_be(r, 1);
-    *flags = take_be(r, 4);
+    reader_take_be(r, 2);
+    reader_take_be(r, 2);
+    method = reader_take_be(r, 1);
+    reader_take_be(r, 1);
+    *flags = reader_take_be(r, 4);
     if (*flags & LZO_F_FILTER)
-        take_be(r, 4);
-    take(r, 12);
-    take(r, take_be(r, 1));
-    take_be(r, 4);
+        reader_take_be(r, 4);
+    reader_take(r, 12);
+    reader_take(r, reader_take_be(r, 1));
+    reader_take_be(r, 4);
     return !r->bad && method >= 1 && method <= 3; /* the three levels of lzo1x */
 }
 
-/* One block into out (unpacked_len bytes); NULL or what is wrong with it. */
+/* Unpacks one block into out (unpacked_len bytes).  NULL, or the fault. */
 static const char *lzo_block(struct reader *r, uint32_t flags, uint32_t unpacked_len, uint8_t *out)
 {
-    uint32_t packed_len = take_be(r, 4), adler = 0;
+    uint32_t packed_len = reader_take_be(r, 4), adler = 0;
     lzo_uint out_len = unpacked_len;
     const uint8_t *src;
 
     if (flags & LZO_F_ADLER_D)
-        adler = take_be(r, 4);
+        adler = reader_take_be(r, 4);
     if (flags & LZO_F_CRC_D)
-        take_be(r, 4);
+        reader_take_be(r, 4);
     if (packed_len < unpacked_len) {
         if (flags & LZO_F_ADLER_C)
-            take_be(r, 4);
+            reader_take_be(r, 4);
         if (flags & LZO_F_CRC_C)
-            take_be(r, 4);
+            reader_take_be(r, 4);
     }
-    src = take(r, packed_len);
+    src = reader_take(r, packed_len);
     if (!src || !packed_len || packed_len > unpacked_len)
         return "a block is cut short";
     if (packed_len == unpacked_len)
@@ -185,7 +186,7 @@ static int unlzo(const void *data, size_t n, uint64_t max, pv_sink_fn *sink, voi
         return pv_err_set(err, PV_E_HOST, "liblzo2 does not fit this machine");
     if (!lzo_header(&r, &flags))
         return bad_lzo("bad header", err);
-    while ((len = take_be(&r, 4)) != 0) {
+    while ((len = reader_take_be(&r, 4)) != 0) {
         const char *why;
 
         if (len > LZO_BLOCK_MAX)

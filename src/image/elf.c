@@ -24,21 +24,21 @@ struct elf {
     Elf64_Phdr ph[PHNUM_MAX];
 };
 
-static bool read_at(int fd, void *dst, size_t n, uint64_t at)
+static bool pread_exact(int fd, void *dst, size_t n, uint64_t at)
 {
     return pv_pread_all(fd, dst, n, (off_t)at) == (ssize_t)n;
 }
 
-static bool inside(const struct elf *e, uint64_t offset, uint64_t n)
+static bool elf_contains(const struct elf *e, uint64_t offset, uint64_t n)
 {
     return offset <= e->size && n <= e->size - offset;
 }
 
-static const char *load(struct elf *e)
+static const char *elf_load(struct elf *e)
 {
     Elf64_Ehdr eh;
 
-    if (!read_at(e->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0)
+    if (!pread_exact(e->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0)
         return "not an ELF file";
     if (eh.e_ident[EI_CLASS] != ELFCLASS64)
         return "a 32-bit ELF file";
@@ -51,11 +51,11 @@ static const char *load(struct elf *e)
     if (eh.e_phentsize != sizeof(Elf64_Phdr) || !eh.e_phnum || eh.e_phnum > PHNUM_MAX)
         return "an ELF file with a strange program header table";
     e->phnum = eh.e_phnum;
-    if (!inside(e, eh.e_phoff, (uint64_t)e->phnum * sizeof(Elf64_Phdr)) ||
-        !read_at(e->fd, e->ph, e->phnum * sizeof(Elf64_Phdr), eh.e_phoff))
+    if (!elf_contains(e, eh.e_phoff, (uint64_t)e->phnum * sizeof(Elf64_Phdr)) ||
+        !pread_exact(e->fd, e->ph, e->phnum * sizeof(Elf64_Phdr), eh.e_phoff))
         return "an ELF file that is cut short";
     for (unsigned i = 0; i < e->phnum; i++)
-        if (e->ph[i].p_type == PT_LOAD && !inside(e, e->ph[i].p_offset, e->ph[i].p_filesz))
+        if (e->ph[i].p_type == PT_LOAD && !elf_contains(e, e->ph[i].p_offset, e->ph[i].p_filesz))
             return "an ELF file that is cut short";
     return NULL;
 }
@@ -65,7 +65,7 @@ static size_t align4(size_t n)
     return (n + 3) & ~(size_t)3;
 }
 
-/* Is there a PVH note among the n bytes of notes? */
+/* True if the n bytes of notes have a PVH entry note. */
 static bool has_pvh(const char *p, size_t n)
 {
     while (n >= sizeof(Elf64_Nhdr)) {
@@ -93,7 +93,7 @@ static bool has_pvh(const char *p, size_t n)
 const char *pv_elf_why_not_pvh(int fd, uint64_t size)
 {
     struct elf e = {.fd = fd, .size = size};
-    const char *why = load(&e);
+    const char *why = elf_load(&e);
     bool loads = false;
 
     if (why)
@@ -104,16 +104,19 @@ const char *pv_elf_why_not_pvh(int fd, uint64_t size)
         const Elf64_Phdr *ph = &e.ph[i];
         cleanup_free char *notes = NULL;
 
-        if (ph->p_type != PT_NOTE || ph->p_filesz > NOTE_MAX || !inside(&e, ph->p_offset, ph->p_filesz))
+        if (ph->p_type != PT_NOTE || ph->p_filesz > NOTE_MAX || !elf_contains(&e, ph->p_offset, ph->p_filesz))
             continue;
         notes = pv_xmalloc(ph->p_filesz + 1);
-        if (read_at(fd, notes, ph->p_filesz, ph->p_offset) && has_pvh(notes, ph->p_filesz))
+        if (pread_exact(fd, notes, ph->p_filesz, ph->p_offset) && has_pvh(notes, ph->p_filesz))
             return NULL;
     }
     return "an x86-64 ELF program without a PVH note (a kernel has one with CONFIG_PVH=y)";
 }
 
-/* The release behind a match, which has at least RELEASE_MAX + 1 bytes or ends with the buffer. */
+/*
+ * The release at p, right behind "Linux version ".  The buffer has RELEASE_MAX + 1 bytes from p on unless the
+ * segment ends before.  NULL: no release.
+ */
 static char *release_at(const char *p, const char *end)
 {
     size_t n = 0;
@@ -134,7 +137,7 @@ static char *scan_segment(int fd, uint64_t at, uint64_t left, char *buf)
         size_t n = left < SCAN_CHUNK ? (size_t)left : SCAN_CHUNK;
         const char *p = buf, *end = buf + n;
 
-        if (!read_at(fd, buf, n, at))
+        if (!pread_exact(fd, buf, n, at))
             return NULL;
         while ((p = memmem(p, (size_t)(end - p), mark, MARK)) != NULL) {
             char *release = release_at(p + MARK, end);
@@ -145,7 +148,7 @@ static char *scan_segment(int fd, uint64_t at, uint64_t left, char *buf)
         }
         if (n == left)
             return NULL;
-        at += n - OVERLAP; /* a match cut by the chunk's end is found again */
+        at += n - OVERLAP; /* the next chunk repeats a match that this chunk's end cut */
         left -= n - OVERLAP;
     }
     return NULL;
@@ -157,7 +160,7 @@ char *pv_elf_linux_release(int fd, uint64_t size)
     cleanup_free char *buf = NULL;
     char *release = NULL;
 
-    if (load(&e))
+    if (elf_load(&e))
         return NULL;
     buf = pv_xmalloc(SCAN_CHUNK);
     for (unsigned i = 0; !release && i < e.phnum; i++)

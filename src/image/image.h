@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest is made of: its kernel, its modules and the shim archive.  Knows files, not QEMU.
+ * The parts of a guest: its kernel, its modules and its initramfs.  This room knows files, not QEMU, and
+ * blocks on the file system only.
  */
 #ifndef PV_IMAGE_IMAGE_H
 #define PV_IMAGE_IMAGE_H
@@ -13,87 +14,91 @@
 
 struct pv_err;
 
-/* ---- kernel.c: what kind of kernel a file is, and its unpacked form ---- */
+/* ---- kernel.c: the type of a kernel file, and its unpacked form ---- */
 
 struct pv_kernel {
-    char *boot_path; /* what QEMU gets: the unpacked vmlinux in the cache, or the file itself */
-    char *release;   /* "6.1.0-56-cloud-amd64" (uname -r), NULL when it cannot be told (vmlinux without it) */
-    bool unpacked;   /* boot_path is a vmlinux that came out of a bzImage */
+    char *boot_path; /* for QEMU: the unpacked vmlinux in the cache, or the file itself */
+    char *release;   /* "6.1.0-56-cloud-amd64" (uname -r); NULL: a vmlinux without a version string */
+    bool unpacked;   /* boot_path is the vmlinux of a bzImage */
 };
 
 /*
  * Checks the file: a bzImage (magic "HdrS", 64-bit) or an ELF64 x86-64 vmlinux with a PVH note; else class
- * usage, saying what the file looks like instead (empty, ELF without PVH, gzip, text, arm64 Image ...).
+ * usage, and the text describes the file (empty, ELF without PVH, gzip, text, arm64 Image ...).
  *
  * With `unpack`, a bzImage's payload (gzip, xz, zstd, lz4, lzma, bzip2, lzo) is unpacked once into
- * CACHE/kernels/HASH.vmlinux (written to a temporary name, renamed, shared between processes) and used from
- * there if it has a PVH note.  When it cannot be unpacked, has no PVH note, or there is no cache directory
- * the bzImage itself is used: never an error.  A cached file that is damaged (size, checksum) is made anew.
+ * CACHE/kernels/HASH.vmlinux, which all processes share, and boot_path is that file if it has a PVH note.
+ * boot_path is the bzImage itself when its payload does not unpack, has no PVH note, or there is no cache
+ * directory; that is no error.  A damaged cached file (size, checksum) is made anew.
  */
 int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv_err *err);
 void pv_kernel_fini(struct pv_kernel *k);
 
-/* ---- modules.c: which modules, in which order ---- */
+/* ---- modules.c: a module and its dependencies, in loading order ---- */
 
 /*
- * The tree of the kernel: `explicit_dir` when not NULL (must hold a modules tree; else class usage), else
- * the first that exists of: modules/RELEASE and modules beside the kernel, lib/modules/RELEASE beside it or
- * one directory up, /lib/modules/RELEASE.  A tree without indexes (an unpacked package) is indexed in the
- * cache, and that directory is returned.  NULL with err->cls == PV_E_NONE when there is none.  Caller frees.
+ * The kernel's modules tree: `explicit_dir` when not NULL (class usage if it is no modules tree), else the
+ * first that exists of: modules/RELEASE and modules beside the kernel, lib/modules/RELEASE beside it or one
+ * directory up, /lib/modules/RELEASE.  A tree without indexes (an unpacked package) is indexed in the cache,
+ * and that directory is returned.  NULL with err->cls == PV_E_NONE when there is no tree.  The caller frees.
  */
 char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
                       struct pv_err *err);
 
 struct pv_modlist {
-    struct pv_strv paths; /* absolute paths of .ko, .ko.gz, .ko.xz, .ko.zst, dependencies first, no doubles */
+    struct pv_strv paths; /* absolute paths of .ko, .ko.gz, .ko.xz, .ko.zst; dependencies first, each once */
 };
 
 /*
- * Adds `name` and what it needs.  Built-in (modules.builtin) or already listed: nothing.  Returns 0; 1 when
- * the tree has no such module and it is not built in (the caller decides whether that matters); -1 on
- * error (no modules.dep: the text says which depmod command makes it).
+ * Adds `name` and its dependencies, unless it is built in (modules.builtin) or listed.  Returns 0; 1 when the
+ * tree has no such module and it is not built in; -1 on error (no modules.dep: the text has the depmod
+ * command that makes it).
  */
 int pv_modlist_add(struct pv_modlist *l, const char *tree, const char *name, struct pv_err *err);
 void pv_modlist_fini(struct pv_modlist *l);
 
-/* ---- shim.c: the archive that is appended to the profile's own ---- */
+/* ---- suppl.c: the supplementary initramfs, which follows the profile's own archive ---- */
 
-struct pv_shim_file {
-    const char *guest_path; /* absolute, normalised by the caller's check */
-    const char *host_path;
+struct pv_suppl_file {
+    const char *guest_path; /* absolute */
+    const char *host_path;  /* a file, or a directory with its content */
 };
 
-struct pv_shim {
-    const char *initrd;               /* the profile's archive (or the userland), copied first; NULL: none */
-    const struct pv_modlist *modules; /* loaded always, in order */
-    const struct pv_modlist *fs_modules; /* one list for each entry of fs_types */
-    const char *const *fs_types;         /* "ext4", ... NULL-terminated; NULL: none */
-    const char *rootfs_device;           /* "vda", or NULL */
-    const char *root;                    /* SPEC of `root`, or NULL */
-    const char *init_fallback;           /* or NULL */
-    const char *serial;                  /* name of the agent's virtio-serial port; NULL: it uses vsock */
-    const struct pv_shim_file *files;    /* injected */
+struct pv_suppl {
+    const char *initrd;               /* the profile's archive, copied first; NULL: none */
+    const struct pv_modlist *modules; /* the guest init loads these, in order */
+    const struct pv_modlist
+        *fs_modules;                   /* one list for each entry of fs_types, loaded if the root needs it */
+    const char *const *fs_types;       /* "ext4", ... NULL-terminated; NULL: none */
+    const char *rootfs_device;         /* "vda", or NULL */
+    const char *root;                  /* the profile's `root`, or NULL */
+    const char *init_fallback;         /* an init to try if the profile's fails, or NULL */
+    const char *serial;                /* name of the agent's virtio-serial port; NULL: it uses vsock */
+    const struct pv_suppl_file *files; /* injected files */
     size_t n_files;
 };
 
 /*
- * Builds the initramfs into a new memfd (position 0, CLOEXEC): the profile's archive (copied in the kernel,
- * never read into this process), padding to 4 bytes, then newc entries made with libarchive: the wrapper
- * (embedded in this binary), PV_BOOT_CONF, modules (decompressed), injected files with their mode (owner
- * root), directories with all that is in them (symlinks kept, other kinds of file refused by name).  Without
- * an initrd also /dev and /dev/console.  A path given explicitly wins over what comes with a directory.
+ * Builds the whole initramfs in a new memfd (position 0, CLOEXEC; the caller's): the profile's archive,
+ * copied by the kernel and not through this process, then the supplementary initramfs: the guest init
+ * (embedded in this program), PV_BOOT_CONF, decompressed modules, injected files with their mode (owner
+ * root), directories with their content (symlinks are kept, a device, fifo or socket is refused by name).
+ * Without an initrd also /dev and /dev/console.  An explicitly injected path wins over the same path in an
+ * injected directory.
  *
- * A bad initrd (no archive the kernel accepts), an injected host file that is missing or unreadable, a guest
- * path that is not absolute or holds "..": class usage, before anything is started.
+ * -1: class usage for an initrd that the kernel would not unpack, an injected host file that is missing or
+ * unreadable, and a guest path that is not absolute or holds ".."; else class host.
  */
-int pv_shim_build(const struct pv_shim *shim, int *memfd, struct pv_err *err);
+int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, struct pv_err *err);
 
-/* Checks that the file begins like an archive the kernel accepts: newc cpio, or
- * gzip/bzip2/lzma/xz/lzo/lz4/zstd. */
+/*
+ * Checks the first bytes of an archive: newc cpio, plain or compressed with gzip, bzip2, lzma, xz, lzo, lz4
+ * or zstd.  -1: class usage.
+ */
 int pv_initrd_check(const char *path, struct pv_err *err);
 
-/* The embedded static binary (wrapper and agent in one). */
-extern const unsigned char pv_agent_blob[];
-extern const unsigned char pv_agent_blob_end[];
+/* The embedded agent binary (agent-binary.S): guest init and agent in one static program. */
+extern const unsigned char pv_agent_binary[];
+extern const unsigned char pv_agent_binary_end[];
 
 #endif

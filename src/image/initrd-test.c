@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is an initrd, by its first bytes. */
+/* pv_initrd_check on good and bad first bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static void checks_initrds(void **state)
     static const struct {
         const char *bytes;
         size_t n;
-        const char *why; /* NULL: fine */
+        const char *why; /* part of the error text; NULL: accepted */
     } cases[] = {
         {"\x1f\x8b\x08\0xxxx", 8, NULL},
         {"BZh91AY&SY", 10, NULL},

@@ -19,7 +19,7 @@ enum {
     COPY_CHUNK = 256 << 10,
 };
 
-static int no_archive(const char *path, const char *what, struct pv_err *err)
+static int refuse_archive(const char *path, const char *what, struct pv_err *err)
 {
     return pv_err_set(
         err, PV_E_USAGE,
@@ -40,7 +40,7 @@ static bool is_newc(const char *head, size_t n)
 
 int pv_initrd_open(const char *path, struct pv_err *err)
 {
-    /* O_NONBLOCK: a fifo must not make us wait. */
+    /* O_NONBLOCK: opening a fifo must not block. */
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     char head[PV_MAGIC_BYTES];
     struct stat st;
@@ -52,15 +52,15 @@ int pv_initrd_open(const char *path, struct pv_err *err)
     if (fstat(fd, &st) < 0)
         return pv_err_sys(err, errno, "cannot stat initrd '%s'", path);
     if (!S_ISREG(st.st_mode))
-        return no_archive(path, S_ISDIR(st.st_mode) ? "a directory" : "no regular file", err);
+        return refuse_archive(path, S_ISDIR(st.st_mode) ? "a directory" : "no regular file", err);
     n = pread(fd, head, sizeof(head), 0);
     if (n < 0)
         return pv_err_sys(err, errno, "cannot read initrd '%s'", path);
     if (is_newc(head, (size_t)n) || pv_magic_comp(head, (size_t)n) != PV_COMP_NONE)
         return pv_steal_fd(&fd);
     if (n >= 6 && (!memcmp(head, "070701", 6) || !memcmp(head, "070702", 6)))
-        return no_archive(path, "a cpio archive with a damaged first header", err);
-    return no_archive(path, pv_magic_describe(head, (size_t)n), err);
+        return refuse_archive(path, "a cpio archive with a damaged first header", err);
+    return refuse_archive(path, pv_magic_describe(head, (size_t)n), err);
 }
 
 int pv_initrd_check(const char *path, struct pv_err *err)
@@ -73,7 +73,7 @@ int pv_initrd_check(const char *path, struct pv_err *err)
     return 0;
 }
 
-/* As copy_some, through this process: for file systems that sendfile does not know. */
+/* copy_some with read and write, for file systems that do not support sendfile. */
 static ssize_t copy_by_hand(int in, int out, off_t *at)
 {
     cleanup_free char *buf = pv_xmalloc(COPY_CHUNK);
@@ -87,7 +87,7 @@ static ssize_t copy_by_hand(int in, int out, off_t *at)
     return n;
 }
 
-/* Some bytes from *at on, which moves; 0 at the end, -1 with errno. */
+/* Copies some bytes from *at on and advances it.  Returns their number, 0 at the end, -1 with errno. */
 static ssize_t copy_some(int in, int out, off_t *at, size_t left)
 {
     ssize_t n = sendfile(out, in, at, left < (1u << 30) ? left : 1u << 30);
@@ -116,9 +116,8 @@ int pv_initrd_copy(const char *path, int in, int out, struct pv_err *err)
             return pv_err_set(err, PV_E_USAGE, "initrd '%s' became shorter while it was read", path);
     }
     /*
-     * The kernel looks for the next archive at a multiple of 4 and skips zero bytes up to it.  Its lz4 reader
-     * in addition takes four zero bytes right behind its own data for the end, and anything else for more
-     * data: so there are at least four.
+     * The kernel expects the next archive at a multiple of 4 and skips zero bytes before it.  Its lz4 reader
+     * ends only at four zero bytes right behind its data: hence at least four.
      */
     if (pv_write_all(out, zeros, 4 + (size_t)(-at & 3)) < 0)
         return pv_err_sys(err, errno, "cannot write the initramfs");

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CACHE/kernels holds, all below 0700 and written by this user only:
+ * Files of CACHE/kernels, a directory with mode 0700:
  *
  *     DEV-INODE.src   "provium-source 1 SIZE MTIME CTIME HASH": the BLAKE2b of the bzImage that had this
  *                     inode, size and times.  Saves reading and hashing 14 MB (18 ms) at every boot.
- *     HASH.vmlinux    what came out of the bzImage with that hash
+ *     HASH.vmlinux    the unpacked payload of the bzImage with that hash
  *     HASH.ok         "provium-kernel 1 vmlinux LENGTH SUM IDENTITY", or "provium-kernel 1 none REASON" for
- *                     a bzImage that gives no vmlinux that QEMU could start.  Its mtime is the last use.
+ *                     a bzImage without a vmlinux that QEMU could start.  Its mtime is the last use.
  *     lock            held while unpacking, so that processes that start together unpack once
  *
- * IDENTITY is the host's boot ID and the vmlinux' device, inode, size, mtime and ctime when its sum was last
- * seen to be right.  While that holds, the file is the same one: no write, truncation or rename can keep the
- * ctime (setting it takes changing the clock).  When it does not, or after a reboot of the host (which may
- * have lost blocks), all of it is summed again (about 60 ms for 45 MB), and made anew if the sum is wrong.
+ * IDENTITY is the host's boot ID and the vmlinux' device, inode, size, mtime and ctime at the last check of
+ * its sum.  A file with the same identity has the same content: no write, truncation or rename keeps the
+ * ctime (setting it takes setting the clock).  After a change, or after a reboot of the host (which may have
+ * lost blocks), the file is summed again (about 60 ms for 45 MB) and made anew if the sum is wrong.
  *
- * A time is believed only when it is old enough that a later write must have given another one; younger
- * files are looked at again next time (git calls such entries racy).
+ * A ctime proves this only once a later write would get another one; until then a file is summed at each use
+ * (git calls such entries racy).
  */
 #include "image/kcache.h"
 
@@ -54,7 +54,7 @@ struct cache {
     char *dir;
     char hash[PV_DIGEST_TEXT];
     char *vmlinux, *ok;
-    char *data; /* the whole bzImage, NULL until it had to be read */
+    char *data; /* the whole bzImage; NULL until read_source */
 };
 
 static void cache_fini(struct cache *c)
@@ -67,8 +67,7 @@ static void cache_fini(struct cache *c)
 
 /* ---- identity of a file ---- */
 
-/* Would a write from now on surely change the ctime?  Clocks of file systems tick every 1-10 ms, some every
- * 1-2 s. */
+/* True if a write from now on would change the ctime: file systems' clocks tick every 1-10 ms or 1-2 s. */
 static bool is_settled(const struct stat *st)
 {
     int64_t margin = st->st_ctim.tv_nsec ? 100 * PV_NSEC_PER_MSEC : 2500 * PV_NSEC_PER_MSEC;
@@ -83,8 +82,8 @@ static void times_text(const struct stat *st, char *text, size_t cap)
              pv_timespec_ns(&st->st_ctim));
 }
 
-/* False when no identity can be told or believed. */
-static bool identity(const struct stat *st, char ident[IDENT_TEXT])
+/* False without a boot ID, and while the ctime is too young to prove anything. */
+static bool file_identity(const struct stat *st, char ident[IDENT_TEXT])
 {
     char boot[PV_BOOT_ID_LEN + 1], times[96];
 
@@ -107,10 +106,10 @@ static int write_small(const char *dir, const char *path, const char *text, stru
         return -1;
     if (pv_write_all(f.fd, text, strlen(text)) < 0)
         return pv_err_sys(err, errno, "cannot write '%s'", path);
-    return pv_newfile_commit(&f, path, false, err); /* an empty one is seen, and made again */
+    return pv_newfile_commit(&f, path, false, err); /* no fsync: a reader rejects an empty file */
 }
 
-/* ---- which bzImage is it ---- */
+/* ---- the hash of the bzImage ---- */
 
 static int read_source(struct cache *c, struct pv_err *err)
 {
@@ -128,8 +127,8 @@ static int read_source(struct cache *c, struct pv_err *err)
     return 0;
 }
 
-/* Does st still describe the open file?  Then what was read is what st stands for. */
-static bool unchanged(const struct pv_kcache_src *src)
+/* True if src->st still describes the open file, and so the bytes that were read from it. */
+static bool source_unchanged(const struct pv_kcache_src *src)
 {
     struct stat now;
     char a[96], b[96];
@@ -141,7 +140,7 @@ static bool unchanged(const struct pv_kcache_src *src)
     return !strcmp(a, b);
 }
 
-static int find_hash(struct cache *c, struct pv_err *err)
+static int hash_source(struct cache *c, struct pv_err *err)
 {
     const struct stat *st = &c->src->st;
     cleanup_free char *path = pv_xasprintf("%s/%llx-%llu.src", c->dir, (unsigned long long)st->st_dev,
@@ -162,15 +161,15 @@ static int find_hash(struct cache *c, struct pv_err *err)
     if (read_source(c, err) < 0)
         return -1;
     pv_digest(c->data, (size_t)st->st_size, c->hash);
-    if (is_settled(st) && unchanged(c->src)) {
+    if (is_settled(st) && source_unchanged(c->src)) {
         cleanup_free char *line = pv_xasprintf("%s%s\n", want, c->hash);
 
-        write_small(c->dir, path, line, NULL); /* only slower without */
+        write_small(c->dir, path, line, NULL); /* a failure only costs the next boot time */
     }
     return 0;
 }
 
-/* ---- is the cached vmlinux still good ---- */
+/* ---- checking the cached vmlinux ---- */
 
 static int write_ok(struct cache *c, uint64_t length, const char *sum, const struct stat *st,
                     struct pv_err *err)
@@ -178,7 +177,7 @@ static int write_ok(struct cache *c, uint64_t length, const char *sum, const str
     char ident[IDENT_TEXT] = "-";
     cleanup_free char *line = NULL;
 
-    if (!identity(st, ident))
+    if (!file_identity(st, ident))
         strcpy(ident, "-");
     line = pv_xasprintf("provium-kernel 1 vmlinux %" PRIu64 " %s %s\n", length, sum, ident);
     return write_small(c->dir, c->ok, line, err);
@@ -202,7 +201,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != length)
         return ABSENT;
-    if (identity(&st, now) && !strcmp(now, ident)) {
+    if (file_identity(&st, now) && !strcmp(now, ident)) {
         stamp_use(c->ok);
         return GOOD;
     }
@@ -215,7 +214,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
     return GOOD;
 }
 
-static enum verdict look(struct cache *c, struct pv_err *err)
+static enum verdict look_up(struct cache *c, struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
     char sum[PV_DIGEST_TEXT], ident[IDENT_TEXT];
@@ -238,7 +237,7 @@ static enum verdict look(struct cache *c, struct pv_err *err)
     return check_vmlinux(c, length, sum, ident);
 }
 
-/* ---- making it ---- */
+/* ---- making the vmlinux ---- */
 
 struct out {
     int fd;
@@ -246,7 +245,7 @@ struct out {
     blake2b_state sum;
 };
 
-static int to_file(void *arg, const void *data, size_t n, struct pv_err *err)
+static int out_sink(void *arg, const void *data, size_t n, struct pv_err *err)
 {
     struct out *o = arg;
 
@@ -257,7 +256,7 @@ static int to_file(void *arg, const void *data, size_t n, struct pv_err *err)
     return 0;
 }
 
-/* Remembers that this bzImage cannot be used unpacked; err says why and stays as it is. */
+/* Records err, the reason why this bzImage is not used unpacked.  Returns -1. */
 static int remember_none(struct cache *c, const struct pv_err *err)
 {
     cleanup_free char *line = pv_xasprintf("provium-kernel 1 none %.500s\n", err->text);
@@ -269,7 +268,7 @@ static int remember_none(struct cache *c, const struct pv_err *err)
     return -1;
 }
 
-static int unpack(struct cache *c, struct out *o, struct pv_err *err)
+static int unpack_payload(struct cache *c, struct out *o, struct pv_err *err)
 {
     const struct pv_kcache_src *src = c->src;
     const char *payload, *why;
@@ -283,10 +282,10 @@ static int unpack(struct cache *c, struct out *o, struct pv_err *err)
     if (comp == PV_COMP_NONE)
         return pv_err_set(err, PV_E_USAGE, "its payload is %s, no compression that is known",
                           pv_magic_describe(payload, n));
-    /* All but gzip, which has a length of its own at its end, have the unpacked length behind them. */
+    /* The kernel's build appends the unpacked length to every format but gzip, which has its own. */
     if (comp != PV_COMP_GZIP)
         n -= 4;
-    if (pv_decompress(comp, payload, n, VMLINUX_MAX, to_file, o, err) < 0)
+    if (pv_decompress(comp, payload, n, VMLINUX_MAX, out_sink, o, err) < 0)
         return -1;
     why = pv_elf_why_not_pvh(o->fd, o->length);
     if (why)
@@ -294,7 +293,7 @@ static int unpack(struct cache *c, struct out *o, struct pv_err *err)
     return 0;
 }
 
-static int make(struct cache *c, struct pv_err *err)
+static int make_vmlinux(struct cache *c, struct pv_err *err)
 {
     cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
     struct pv_err why = PV_ERR_INIT;
@@ -307,8 +306,8 @@ static int make(struct cache *c, struct pv_err *err)
         return -1;
     o.fd = f.fd;
     blake2b_init(&o.sum, sizeof(sum));
-    if (unpack(c, &o, &why) < 0) {
-        if (why.cls == PV_E_USAGE && unchanged(c->src)) /* the kernel's fault, not a full disk's */
+    if (unpack_payload(c, &o, &why) < 0) {
+        if (why.cls == PV_E_USAGE && source_unchanged(c->src)) /* not for a full disk (class host) */
             remember_none(c, &why);
         return pv_err_set_at(err, why.cls, why.errnum, why.file, why.line, "%s", why.text);
     }
@@ -321,23 +320,23 @@ static int make(struct cache *c, struct pv_err *err)
     return write_ok(c, o.length, text, &st, err);
 }
 
-static int find_or_make(struct cache *c, struct pv_err *err)
+static int find_or_make_vmlinux(struct cache *c, struct pv_err *err)
 {
     cleanup_free char *lock_path = NULL;
     cleanup_close int lock = -1;
-    enum verdict v = look(c, err);
+    enum verdict v = look_up(c, err);
 
     if (v == ABSENT) {
         lock_path = pv_xasprintf("%s/lock", c->dir);
         lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        /* Without a lock it is only made twice; the rename makes that harmless. */
+        /* Without a lock two processes may make it; pv_newfile_commit makes that harmless. */
         while (lock >= 0 && flock(lock, LOCK_EX) < 0 && errno == EINTR)
             ;
-        v = look(c, err);
+        v = look_up(c, err);
     }
     if (v == GOOD)
         return 0;
-    if (v == UNUSABLE || make(c, err) < 0)
+    if (v == UNUSABLE || make_vmlinux(c, err) < 0)
         return -1;
     pv_kprune(c->dir, PV_KPRUNE_KEEP, PV_KPRUNE_AGE_S);
     return 0;
@@ -351,9 +350,9 @@ char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err)
     if (!base)
         return NULL;
     c.dir = pv_xasprintf("%s/kernels", base);
-    if (pv_mkdir_p(c.dir, 0700, err) < 0 || find_hash(&c, err) < 0)
+    if (pv_mkdir_p(c.dir, 0700, err) < 0 || hash_source(&c, err) < 0)
         return NULL;
     c.vmlinux = pv_xasprintf("%s/%s.vmlinux", c.dir, c.hash);
     c.ok = pv_xasprintf("%s/%s.ok", c.dir, c.hash);
-    return find_or_make(&c, err) < 0 ? NULL : pv_steal(&c.vmlinux);
+    return find_or_make_vmlinux(&c, err) < 0 ? NULL : pv_steal(&c.vmlinux);
 }

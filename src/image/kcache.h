@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache of kernels that were unpacked on the host: CACHE/kernels. */
+/* The cache of unpacked kernels: CACHE/kernels. */
 #ifndef PV_IMAGE_KCACHE_H
 #define PV_IMAGE_KCACHE_H
 
@@ -11,14 +11,14 @@ struct pv_err;
 struct pv_kcache_src {
     int fd;          /* the bzImage, open for reading */
     struct stat st;  /* of fd */
-    uint64_t offset; /* its payload */
-    uint64_t length;
+    uint64_t offset; /* of its payload */
+    uint64_t length; /* of its payload */
 };
 
 /*
- * The path of the unpacked vmlinux with a PVH note, made if it is not there yet (then this takes as long as
- * the unpacking does, and waits for another process that is unpacking just now).  The caller frees.  NULL
- * with err set when there is none: the caller boots the bzImage, so this is for a trace only.
+ * The path of the bzImage's unpacked vmlinux, which has a PVH note; the caller frees.  On a miss this unpacks
+ * the kernel, or blocks while another process unpacks one.  NULL with err set: the bzImage has to be booted
+ * as it is.
  */
 char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err);
 

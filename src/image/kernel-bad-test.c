@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that are no kernel, or none that could boot. */
+/* Kernel files that pv_kernel_open refuses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,7 +110,7 @@ static void refuses_kernels_that_cannot_boot(void **state)
     expect_refused(path, "object file");
 }
 
-/* Any damage to a header is an error or a kernel, never a crash or a read outside (run under ASan too). */
+/* A damaged header is an error or still a kernel, never a crash or a read out of bounds (also under ASan). */
 static void survives_damaged_headers(void **state)
 {
     cleanup_buf struct pv_buf elf = {0}, bz = {0};

@@ -32,7 +32,7 @@ static char *in_dir(const char *name)
     return pv_path_join(dir, name);
 }
 
-static void slurp(const char *path, struct pv_buf *b)
+static void read_all(const char *path, struct pv_buf *b)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -43,7 +43,7 @@ static void expect_content(const char *path, const struct pv_buf *want)
 {
     cleanup_buf struct pv_buf b = {0};
 
-    slurp(path, &b);
+    read_all(path, &b);
     assert_int_equal(b.len, want->len);
     assert_memory_equal(b.data, want->data, want->len);
 }
@@ -56,7 +56,7 @@ static void empty_cache(void)
     assert_int_equal(setenv("XDG_CACHE_HOME", cache, 1), 0);
 }
 
-/* How many names in the kernel cache begin or end with `part`. */
+/* The number of names in the kernel cache that contain `part`. */
 static int count_cached(const char *part)
 {
     cleanup_free char *path = in_dir("cache/provium/kernels");
@@ -79,7 +79,7 @@ static void open_ok(const char *path, bool unpack, struct pv_kernel *k)
         fail_msg("%s: %s", path, err.text);
 }
 
-/* Writes a bzImage with this compression; elf gets what is in it. The caller frees the path. */
+/* Writes a bzImage with this compression; elf gets its payload, unpacked.  The caller frees the path. */
 static char *make_kernel(enum pv_comp c, unsigned seed, bool pvh, struct pv_buf *elf)
 {
     char *path = in_dir("vmlinuz");
@@ -116,7 +116,7 @@ static void unpacks_every_compression(void **state)
     }
 }
 
-static int run(const char *command)
+static int run_shell(const char *command)
 {
     char *argv[] = {"sh", "-c", (char *)(uintptr_t)command, NULL};
     struct pv_spawn sp = {.file = "sh", .argv = argv};
@@ -129,8 +129,7 @@ static int run(const char *command)
     return status;
 }
 
-/* As the kernel's Makefile calls the programs, with what libarchive does not write: xz with BCJ, 64 MiB
- * windows. */
+/* With the options of the kernel's Makefile; libarchive cannot write some of them (BCJ, large windows). */
 static void unpacks_what_programs_wrote(void **state)
 {
     static const struct {
@@ -156,14 +155,14 @@ static void unpacks_what_programs_wrote(void **state)
         cleanup_free char *command = pv_xasprintf("%s <%s >%s", cases[i].command, plain, out);
         struct pv_kernel k;
 
-        if (run(probe) != 0) {
+        if (run_shell(probe) != 0) {
             print_message("skipped: no program '%s'\n", cases[i].program);
             continue;
         }
         test_make_elf(&elf, ELF_SIZE + 12345, true, (unsigned)i);
         test_write(plain, elf.data, elf.len);
-        assert_int_equal(run(command), 0);
-        slurp(out, &packed);
+        assert_int_equal(run_shell(command), 0);
+        read_all(out, &packed);
         assert_int_equal(pv_magic_comp(packed.data, packed.len), cases[i].c);
         test_make_bzimage(&bz, cases[i].c, &packed, elf.len);
         test_write(path, bz.data, bz.len);
@@ -194,10 +193,10 @@ static void unpacks_the_real_kernel(void **state)
     empty_cache();
     open_ok(path, true, &k);
     assert_true(k.unpacked);
-    slurp(version, &want);
+    read_all(version, &want);
     want.data[strcspn(want.data, "\n")] = '\0';
     assert_string_equal(k.release, want.data);
-    /* What came out is a kernel by itself, and says the same. */
+    /* The unpacked vmlinux is itself a kernel of that release. */
     open_ok(k.boot_path, true, &direct);
     assert_string_equal(direct.release, want.data);
     assert_string_equal(direct.boot_path, k.boot_path);
@@ -230,7 +229,7 @@ static void boots_packed_when_it_must(void **state)
 
     (void)state;
     empty_cache();
-    for (int i = 0; i < 2; i++) { /* no PVH note; the second time it is known */
+    for (int i = 0; i < 2; i++) { /* no PVH note; the second open reads that from the .ok file */
         open_ok(path, true, &k);
         assert_string_equal(k.boot_path, path);
         assert_false(k.unpacked);
@@ -239,9 +238,9 @@ static void boots_packed_when_it_must(void **state)
         assert_int_equal(count_cached(".ok"), 1);
         assert_int_equal(count_cached(".tmp"), 0);
     }
-    free(path); /* a payload that is damaged in the middle, found by xz' own checksum */
+    free(path); /* next: a payload with damage that xz' checksum detects */
     path = make_kernel(PV_COMP_XZ, 1, true, &elf2);
-    slurp(path, &bz);
+    read_all(path, &bz);
     bz.data[bz.len / 2] ^= 1;
     test_write(path, bz.data, bz.len);
     open_ok(path, true, &k);
@@ -264,10 +263,10 @@ static void lives_without_a_cache(void **state)
     pv_kernel_fini(&k);
 }
 
-/* ---- the cache is right, or it is made anew ---- */
+/* ---- damage to the cache ---- */
 
-/* Until the identity of the cached file is believed, and noted: from then on it is not summed again. */
-static void settle(const char *path)
+/* Opens the kernel until its .ok file has an identity: from then on the vmlinux is not summed again. */
+static void settle_cache(const char *path)
 {
     int64_t deadline = pv_deadline(10 * PV_NSEC_PER_SEC);
 
@@ -279,7 +278,7 @@ static void settle(const char *path)
         open_ok(path, true, &k);
         ok = pv_xasprintf("%.*s.ok", (int)(strlen(k.boot_path) - strlen(".vmlinux")), k.boot_path);
         pv_kernel_fini(&k);
-        slurp(ok, &b);
+        read_all(ok, &b);
         if (!strstr(b.data, " -\n") && count_cached(".src") == 1)
             return;
         assert_true(pv_now() < deadline);
@@ -355,7 +354,7 @@ static void finds_damage(void **state)
             empty_cache();
             open_ok(path, true, &k);
             if (settled)
-                settle(path);
+                settle_cache(path);
             damages[i](k.boot_path);
             pv_kernel_fini(&k);
             open_ok(path, true, &k);
@@ -376,9 +375,9 @@ static void notices_a_changed_kernel(void **state)
     open_ok(path, true, &k);
     first = pv_xstrdup(k.boot_path);
     pv_kernel_fini(&k);
-    settle(path);
-    /* In place, same size, same mtime. lz4 has no checksum, so this is just another kernel. */
-    slurp(path, &bz);
+    settle_cache(path);
+    /* In place, same size and mtime.  lz4 has no checksum, so the result is another valid kernel. */
+    read_all(path, &bz);
     flip_byte(path, (off_t)(bz.len - 4000));
     open_ok(path, true, &k);
     assert_true(k.unpacked);
@@ -433,7 +432,7 @@ static void a_killed_process_leaves_nothing(void **state)
         assert_true(pid >= 0);
         if (pid == 0)
             _exit(pv_kernel_open(path, true, &k, NULL) < 0);
-        usleep((useconds_t)delay * 4000); /* any moment will do */
+        usleep((useconds_t)delay * 4000);
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         assert_int_equal(count_cached(".tmp"), 0);
@@ -452,7 +451,7 @@ static void the_cache_is_bounded(void **state)
 
     (void)state;
     assert_int_equal(mkdir(cache, 0700), 0);
-    for (int i = 0; i < 14; i++) { /* 0-3 just used, the others long ago */
+    for (int i = 0; i < 14; i++) { /* 0-3 are used now, the others long ago */
         struct timespec t = {i < 4 ? now - i : now - 100000 - i, 0}, times[2] = {t, t};
         cleanup_free char *ok = pv_xasprintf("%s/h%02d.ok", cache, i);
         cleanup_free char *vmlinux = pv_xasprintf("%s/h%02d.vmlinux", cache, i);
@@ -465,7 +464,7 @@ static void the_cache_is_bounded(void **state)
     for (int i = 0; i < 14; i++) {
         cleanup_free char *vmlinux = pv_xasprintf("%s/h%02d.vmlinux", cache, i);
 
-        assert_int_equal(access(vmlinux, F_OK), i < 4 ? 0 : -1); /* more than 2, but in use */
+        assert_int_equal(access(vmlinux, F_OK), i < 4 ? 0 : -1); /* 4 exceed `keep` but were just used */
     }
     pv_kprune(cache, 2, -10);
     for (int i = 0; i < 14; i++) {

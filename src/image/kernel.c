@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The x86 boot protocol (Linux Documentation/arch/x86/boot.rst), as far as it is needed here:
+ * Fields of the x86 boot protocol (Linux Documentation/arch/x86/boot.rst):
  *
  *     0x1f1  u8   setup_sects, 0 means 4; the protected-mode code begins at (setup_sects + 1) * 512
  *     0x202  4    "HdrS"
  *     0x206  u16  protocol version
- *     0x20e  u16  where the version string is, less 0x200; 0: none
+ *     0x20e  u16  offset of the version string - 0x200; 0: none
  *     0x211  u8   loadflags, bit 0: bzImage
  *     0x236  u16  xloadflags, bit 0: has a 64-bit entry point (protocol 2.12)
- *     0x248  u32  where the payload is in the protected-mode code (protocol 2.08)
- *     0x24c  u32  its length
+ *     0x248  u32  offset of the payload in the protected-mode code (protocol 2.08)
+ *     0x24c  u32  length of the payload
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static uint32_t u32(const uint8_t *p)
     return (uint32_t)u16(p) | (uint32_t)u16(p + 2) << 16;
 }
 
-static int no_kernel(struct pv_err *err, const char *path, const char *what)
+static int refuse_kernel(struct pv_err *err, const char *path, const char *what)
 {
     return pv_err_set(
         err, PV_E_USAGE,
@@ -49,7 +49,7 @@ static int no_kernel(struct pv_err *err, const char *path, const char *what)
         what);
 }
 
-/* The word that the version string begins with, or NULL. The string must lie in the setup code. */
+/* The first word of the version string, which must lie in the setup code; NULL: none. */
 static char *read_release(int fd, const uint8_t *head, uint64_t setup_end)
 {
     unsigned offset = u16(head + 0x20e);
@@ -62,7 +62,7 @@ static char *read_release(int fd, const uint8_t *head, uint64_t setup_end)
     got = pread(fd, buf, sizeof(buf) - 1, (off_t)offset + 0x200);
     while (got > 0 && n < (size_t)got && buf[n] > ' ' && buf[n] < 0x7f && buf[n] != '/')
         n++;
-    /* The release names a directory: a dot or nothing would name another one. */
+    /* Callers use the release as a directory name: "", "." and ".." are refused. */
     return n && n <= RELEASE_MAX && buf[0] != '.' ? pv_xstrndup(buf, n) : NULL;
 }
 
@@ -74,14 +74,14 @@ static int open_bzimage(const char *path, bool unpack, const uint8_t *head, stru
     struct pv_err why = PV_ERR_INIT;
 
     if (version < PROTO_64BIT || !(u16(head + 0x236) & 1) || !(head[0x211] & 1))
-        return no_kernel(err, path,
-                         "a kernel without a 64-bit entry point (32-bit, or older than Linux 3.8)");
+        return refuse_kernel(err, path,
+                             "a kernel without a 64-bit entry point (32-bit, or older than Linux 3.8)");
     if (setup_end >= (uint64_t)src->st.st_size)
-        return no_kernel(err, path, "a bzImage that is cut short");
+        return refuse_kernel(err, path, "a bzImage that is cut short");
     src->offset = setup_end + u32(head + 0x248);
     src->length = u32(head + 0x24c);
     if (src->length && src->offset + src->length > (uint64_t)src->st.st_size)
-        return no_kernel(err, path, "a bzImage that is cut short");
+        return refuse_kernel(err, path, "a bzImage that is cut short");
     k->release = read_release(src->fd, head, setup_end);
     if (unpack && src->length) {
         k->boot_path = pv_kcache_get(src, &why);
@@ -100,7 +100,7 @@ static int open_elf(const char *path, const struct pv_kcache_src *src, struct pv
     const char *why = pv_elf_why_not_pvh(src->fd, (uint64_t)src->st.st_size);
 
     if (why)
-        return no_kernel(err, path, why);
+        return refuse_kernel(err, path, why);
     k->release = pv_elf_linux_release(src->fd, (uint64_t)src->st.st_size);
     k->boot_path = pv_xstrdup(path);
     return 0;
@@ -108,7 +108,7 @@ static int open_elf(const char *path, const struct pv_kcache_src *src, struct pv
 
 int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv_err *err)
 {
-    /* O_NONBLOCK: a fifo must not make us wait. */
+    /* O_NONBLOCK: opening a fifo must not block. */
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct pv_kcache_src src = {.fd = fd};
     uint8_t head[PV_MAGIC_BYTES] = {0};
@@ -121,7 +121,7 @@ int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv
     if (fstat(fd, &src.st) < 0)
         return pv_err_sys(err, errno, "cannot stat kernel '%s'", path);
     if (!S_ISREG(src.st.st_mode))
-        return no_kernel(err, path, S_ISDIR(src.st.st_mode) ? "a directory" : "no regular file");
+        return refuse_kernel(err, path, S_ISDIR(src.st.st_mode) ? "a directory" : "no regular file");
     n = pread(fd, head, sizeof(head), 0);
     if (n < 0)
         return pv_err_sys(err, errno, "cannot read kernel '%s'", path);
@@ -129,7 +129,7 @@ int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv
         return open_elf(path, &src, k, err);
     if (n >= HDR_MIN && !memcmp(head + 0x202, "HdrS", 4))
         return open_bzimage(path, unpack, head, &src, k, err);
-    return no_kernel(err, path, pv_magic_describe(head, (size_t)n));
+    return refuse_kernel(err, path, pv_magic_describe(head, (size_t)n));
 }
 
 void pv_kernel_fini(struct pv_kernel *k)

@@ -29,7 +29,7 @@ static bool has_suffix(const char *s, const char *suffix)
     return n > k && !strcmp(s + n - k, suffix);
 }
 
-static void drop(const char *dir, const char *name, const char *suffix)
+static void remove_cached(const char *dir, const char *name, const char *suffix)
 {
     cleanup_free char *path = pv_xasprintf("%s/%s%s", dir, name, suffix);
 
@@ -43,7 +43,7 @@ static int newest_first(const void *a, const void *b)
     return x->used > y->used ? -1 : x->used < y->used;
 }
 
-static void look_at(const char *dir, const char *name, time_t now, time_t age, struct list *l)
+static void prune_or_list(const char *dir, const char *name, time_t now, time_t age, struct list *l)
 {
     cleanup_free char *path = pv_path_join(dir, name);
     struct stat st;
@@ -72,14 +72,14 @@ void pv_kprune(const char *dir, size_t keep, time_t age)
     if (!d)
         return;
     while ((de = readdir(d)) != NULL)
-        look_at(dir, de->d_name, now, age, &l);
+        prune_or_list(dir, de->d_name, now, age, &l);
     closedir(d);
     if (l.n)
         qsort(l.v, l.n, sizeof(l.v[0]), newest_first);
     for (size_t i = 0; i < l.n; i++) {
         if (i >= keep && now - l.v[i].used > age) {
-            drop(dir, l.v[i].hash, ".ok");
-            drop(dir, l.v[i].hash, ".vmlinux");
+            remove_cached(dir, l.v[i].hash, ".ok");
+            remove_cached(dir, l.v[i].hash, ".vmlinux");
         }
         free(l.v[i].hash);
     }

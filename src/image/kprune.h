@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Keeps CACHE/kernels bounded: who builds a kernel a hundred times a day has a hundred of them. */
+/* Eviction from CACHE/kernels, for users who build a kernel a hundred times a day. */
 #ifndef PV_IMAGE_KPRUNE_H
 #define PV_IMAGE_KPRUNE_H
 
@@ -7,11 +7,14 @@
 #include <time.h>
 
 enum {
-    PV_KPRUNE_KEEP = 8,     /* that many unpacked kernels stay in any case, the last used ones */
-    PV_KPRUNE_AGE_S = 3600, /* and what was used within this time, which may be booting just now */
+    PV_KPRUNE_KEEP = 8,     /* the most recently used kernels that always stay */
+    PV_KPRUNE_AGE_S = 3600, /* a kernel used within this time stays too: it may be booting */
 };
 
-/* Removes the others, their notes, forgotten temporary files and notes on sources that nobody renewed. */
+/*
+ * Removes kernels beyond the `keep` most recently used whose last use is more than `age` seconds ago, with
+ * their .ok files; temporary files of that age; and .src files that were not rewritten for 30 days.
+ */
 void pv_kprune(const char *dir, size_t keep, time_t age);
 
 #endif

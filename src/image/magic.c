@@ -13,8 +13,8 @@ struct magic {
 };
 
 /*
- * First match wins.  The compressions are those of Linux' lib/decompress.c.  Sources of the rest: the
- * Linux boot protocols for x86 and arm64, and each format's own description.
+ * The first match wins.  The compressions are those of Linux' lib/decompress.c; the other magics are from the
+ * Linux boot protocols for x86 and arm64 and from each format's specification.
  */
 static const struct magic comps[PV_COMP_COUNT] = {
     [PV_COMP_GZIP] = {0, 3, "\x1f\x8b\x08", "gzip"},
@@ -63,7 +63,7 @@ static const struct magic files[] = {
     {0, 3, "\x5d\x00\x00", "an lzma file"},
 };
 
-static int matches(const struct magic *m, const char *data, size_t n)
+static int magic_matches(const struct magic *m, const char *data, size_t n)
 {
     return m->n && n >= m->offset + m->n && !memcmp(data + m->offset, m->bytes, m->n);
 }
@@ -71,7 +71,7 @@ static int matches(const struct magic *m, const char *data, size_t n)
 enum pv_comp pv_magic_comp(const void *data, size_t n)
 {
     for (enum pv_comp c = PV_COMP_NONE + 1; c < PV_COMP_COUNT; c++)
-        if (matches(&comps[c], data, n))
+        if (magic_matches(&comps[c], data, n))
             return c;
     return PV_COMP_NONE;
 }
@@ -90,7 +90,7 @@ const char *pv_magic_describe(const void *data, size_t n)
     if (!n)
         return "empty";
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        if (matches(&files[i], data, n))
+        if (magic_matches(&files[i], data, n))
             return files[i].what;
     for (size_t i = 0; i < n; i++) {
         zeros += p[i] == 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a file is, told from its first bytes: for choosing a decompressor and for error messages. */
+/* File types by magic number, for choosing a decompressor and for error messages.  Pure. */
 #ifndef PV_IMAGE_MAGIC_H
 #define PV_IMAGE_MAGIC_H
 
@@ -12,22 +12,21 @@ enum pv_comp {
     PV_COMP_LZMA, /* the old .lzma format, 13-byte header */
     PV_COMP_XZ,
     PV_COMP_LZO, /* lzop's container */
-    PV_COMP_LZ4, /* the legacy frame, the only one the kernel knows */
+    PV_COMP_LZ4, /* the legacy frame, the only one that the kernel supports */
     PV_COMP_ZSTD,
     PV_COMP_COUNT
 };
 
-/* Bytes that the functions below want to see of a file (fewer are fine when it is shorter). */
+/* The functions below get the first PV_MAGIC_BYTES of a file, or all of a shorter one. */
 enum { PV_MAGIC_BYTES = 2048 };
 
-/* The compression that a stream starts with; PV_COMP_NONE when it is none that the kernel knows. */
+/* The compression of a stream; PV_COMP_NONE for one that the kernel does not support. */
 enum pv_comp pv_magic_comp(const void *data, size_t n);
 
 /* "gzip", "xz", ... */
 const char *pv_comp_name(enum pv_comp c);
 
-/* What a person would call a file that begins so: "empty", "a text file", "a qcow2 disk image". Static text.
- */
+/* A description that follows "is " in a message: "empty", "a text file", "a qcow2 disk image".  Static. */
 const char *pv_magic_describe(const void *data, size_t n);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A kernel package that was unpacked and not installed has modules but no modules.dep, and its tree may be
- * read-only.  depmod(8) is then run once, with its output in CACHE/modules/KEY: the indexes it made, and
- * links to the tree's own directories, so that libkmod finds there what it finds in an installed tree.
+ * read-only.  depmod(8) then runs once with its output in CACHE/modules/KEY: its indexes, and links to the
+ * tree's own directories, so that the directory is a complete modules tree for libkmod.
  */
 #include "image/modindex.h"
 
@@ -26,10 +26,10 @@
 
 enum { DEPMOD_LIMIT_MS = 60000 };
 
-/* depmod asks for a version; any name that looks like one will do, the tree is linked under it. */
+/* The version in depmod's command line and in the path of the links; it need not be the kernel's. */
 #define VERSION "0.0.0-provium"
 
-/* Names the tree as it is now: a build that adds or takes modules touches one of these. */
+/* The key of the tree's present state: adding or removing modules touches one of these paths. */
 static char *make_key(const char *tree)
 {
     static const char *const looked_at[] = {".",     "kernel",        "updates",
@@ -75,7 +75,7 @@ static int run_depmod(const char *base, struct pv_err *err)
     return 0;
 }
 
-/* What depmod reads: the directories, and the lists that the kernel's own build left. */
+/* True for depmod's inputs: directories, and the lists that the kernel's build wrote. */
 static bool is_input(const char *path, const char *name)
 {
     struct stat st;
@@ -83,7 +83,7 @@ static bool is_input(const char *path, const char *name)
     if (!strcmp(name, "modules.order") || !strcmp(name, "modules.builtin") ||
         !strcmp(name, "modules.builtin.modinfo"))
         return true;
-    /* build and source point to headers, if anywhere */
+    /* "build" and "source" are links to the kernel's headers */
     return name[0] != '.' && strcmp(name, "build") && strcmp(name, "source") && stat(path, &st) == 0 &&
            S_ISDIR(st.st_mode);
 }
@@ -105,8 +105,8 @@ static int link_inputs(const char *tree, const char *out)
     return rc;
 }
 
-/* Makes `out`, which is base/lib/modules/VERSION. */
-static int build(const char *tree, const char *base, const char *out, struct pv_err *err)
+/* Makes `out`, the directory base/lib/modules/VERSION. */
+static int build_index(const char *tree, const char *base, const char *out, struct pv_err *err)
 {
     if (pv_mkdir_p(out, 0700, err) < 0)
         return -1;
@@ -142,8 +142,8 @@ char *pv_modules_index(const char *tree, struct pv_err *err)
     }
     pv_debug("image", "'%s' has no modules.dep: running depmod", real);
     built = pv_xasprintf("%s/lib/modules/" VERSION, tmp);
-    rc = build(real, tmp, built, err);
-    /* Another process may have been faster; then its result is as good. */
+    rc = build_index(real, tmp, built, err);
+    /* If another process was faster, its index is used. */
     if (rc == 0 && rename(built, done) < 0 && access(check, R_OK) < 0)
         rc = pv_err_sys(err, errno, "cannot put the module index into '%s'", done);
     pv_rm_rf(tmp);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Indexes (modules.dep and so on) for a modules tree that has none. */
+/* Indexes (modules.dep and its like) for a modules tree without them. */
 #ifndef PV_IMAGE_MODINDEX_H
 #define PV_IMAGE_MODINDEX_H
 
 struct pv_err;
 
 /*
- * A directory in the cache that libkmod can use in place of `tree`.  Made by depmod(8) when it is not there
- * yet (about 0.3 s for 1,000 modules; blocks, 60 s at most).  NULL with *err: no depmod, no cache directory,
- * or depmod failed.  The caller frees.
+ * A directory in the cache that libkmod can use in place of `tree`.  On a miss depmod(8) makes it, and this
+ * blocks (about 0.3 s for 1,000 modules, 60 s at most).  NULL with *err: no depmod, no cache directory, or
+ * depmod failed.  The caller frees.
  */
 char *pv_modules_index(const char *tree, struct pv_err *err);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The trees here are made by the real depmod from object files that have what it looks at: .modinfo, the
+ * The real depmod makes the trees of this test, from object files with the parts that it reads: .modinfo, the
  * names of exported symbols, and undefined symbols.
  */
 #include <setjmp.h>
@@ -81,7 +81,7 @@ static int teardown(void **state)
     return pv_rm_rf(dir);
 }
 
-/* The list as "base middle ...": file names without directory and from ".ko" on. */
+/* Compares the list with "base middle ...": base names, cut at ".ko". */
 static void expect_list(const struct pv_modlist *l, const char *want)
 {
     cleanup_buf struct pv_buf b = {0};
@@ -142,7 +142,7 @@ static void follows_soft_dependencies(void **state)
 {
     (void)state;
     expect_one("soft", 0, "other base middle soft after");
-    expect_one("ring1", 0, "ring2 ring1"); /* a circle ends */
+    expect_one("ring1", 0, "ring2 ring1"); /* a cycle of soft dependencies */
     expect_one("needs-builtin", 0, "needs-builtin");
 }
 
@@ -214,19 +214,19 @@ static void finds_the_tree(void **state)
     fclose(fopen(kernel, "w"));
     expect_tree(NULL, kernel, RELEASE, tree); /* one directory up */
     expect_tree(NULL, flat, RELEASE, tree);   /* beside */
-    expect_tree(NULL, link, RELEASE, tree);   /* where the link points */
+    expect_tree(NULL, link, RELEASE, tree);   /* beside the link's target */
     expect_tree(NULL, kernel, "0.0.0-none", NULL);
     expect_tree(NULL, kernel, NULL, NULL);
     expect_tree(NULL, beside_kernel, "0.0.0-none", NULL); /* an empty "modules" is none */
     expect_tree(tree, kernel, NULL, tree);
-    expect_tree(dir, kernel, RELEASE, tree); /* one level too high, but clear */
+    expect_tree(dir, kernel, RELEASE, tree); /* one level too high */
     assert_null(pv_modules_find(boot, kernel, RELEASE, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "no modules tree"));
     expect_tree("/does/not/exist", kernel, RELEASE, NULL);
 }
 
-/* A tree of an unpacked package: indexed in the cache, the tree itself stays as it is. */
+/* The tree of an unpacked package is indexed in the cache and not written to. */
 static void indexes_a_bare_tree(void **state)
 {
     cleanup_free char *bare = pv_path_join(dir, "bare"), *dep = pv_path_join(bare, "modules.dep");
@@ -256,7 +256,7 @@ static void finding_nothing_is_no_error(void **state)
     assert_int_equal(err.cls, PV_E_NONE);
 }
 
-/* Debian's own kernel: what a virtual machine needs, in an order that can be loaded. */
+/* Debian's own kernel: virtio and vsock modules in a loadable order. */
 static void lists_the_real_ones(void **state)
 {
     cleanup_free char *guest = test_guest_dir();

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libkmod reads the indexes that depmod made.  It is given the tree itself, which may lie anywhere, and of
- * configuration only the tree's own soft dependencies: the host's modprobe.d (blacklists, install commands)
- * says nothing about the guest.
+ * libkmod reads depmod's indexes from the tree, wherever that lies.  Its only configuration is the tree's own
+ * soft and weak dependencies: the host's modprobe.d (blacklists, install commands) does not apply to guests.
  */
 #include <errno.h>
 #include <libkmod.h>
@@ -24,18 +23,18 @@ static bool is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static bool has(const char *dir, const char *name)
+static bool has_file(const char *dir, const char *name)
 {
     cleanup_free char *path = pv_path_join(dir, name);
 
     return access(path, F_OK) == 0;
 }
 
-/* Anything of what makes a directory a modules tree, indexed or not. */
+/* True for a modules tree, indexed or not. */
 static bool is_tree(const char *dir)
 {
-    return has(dir, "modules.dep.bin") || has(dir, "modules.dep") || has(dir, "modules.builtin") ||
-           has(dir, "modules.order") || has(dir, "kernel");
+    return has_file(dir, "modules.dep.bin") || has_file(dir, "modules.dep") ||
+           has_file(dir, "modules.builtin") || has_file(dir, "modules.order") || has_file(dir, "kernel");
 }
 
 /* Takes `path`: returns it when it is a tree, else frees it. */
@@ -53,7 +52,7 @@ static char *explicit_tree(const char *dir, const char *release, struct pv_err *
 
     if (is_dir(dir) && is_tree(dir))
         return pv_xstrdup(dir);
-    /* One level too high is an easy mistake with only one right reading. */
+    /* A user's `modules` one level too high has only one sensible meaning. */
     if (release) {
         tree = tree_or_free(pv_xasprintf("%s/%s", dir, release));
         if (!tree)
@@ -98,19 +97,19 @@ static char *find_tree(const char *explicit_dir, const char *kernel_path, const 
     dir = pv_path_dirname(kernel_path);
     tree = tree_beside(dir, release);
     if (!tree && (real = realpath(kernel_path, NULL)) != NULL) {
-        /* A link (/vmlinuz) points to where kernel and modules lie together. */
+        /* The target of a link such as /vmlinuz has its modules beside it. */
         free(pv_steal(&dir));
         dir = pv_path_dirname(real);
         tree = tree_beside(dir, release);
     }
     if (!tree && release)
         tree = tree_or_free(pv_xasprintf("/lib/modules/%s", release));
-    return tree; /* NULL with err untouched: there is none */
+    return tree; /* NULL with err untouched: no tree */
 }
 
 static bool is_indexed(const char *tree)
 {
-    return has(tree, "modules.dep.bin") || has(tree, "modules.dep");
+    return has_file(tree, "modules.dep.bin") || has_file(tree, "modules.dep");
 }
 
 char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
@@ -122,14 +121,14 @@ char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const c
         return tree;
     index = pv_modules_index(tree, NULL);
     if (!index)
-        return tree; /* pv_modlist_add says what is missing and how to make it */
+        return tree; /* pv_modlist_add reports the missing index */
     free(tree);
     return index;
 }
 
-/* ---- what a module needs ---- */
+/* ---- dependencies ---- */
 
-static bool listed(const struct pv_modlist *l, const char *path)
+static bool is_listed(const struct pv_modlist *l, const char *path)
 {
     for (size_t i = 0; i < l->paths.n; i++)
         if (!strcmp(l->paths.v[i], path))
@@ -137,7 +136,7 @@ static bool listed(const struct pv_modlist *l, const char *path)
     return false;
 }
 
-/* The modules whose dependencies are being added just now: soft dependencies may form a circle. */
+/* The modules whose dependencies are being added: soft dependencies may form a cycle. */
 struct chain {
     const char *path;
     const struct chain *up;
@@ -168,16 +167,16 @@ static void add_all(struct pv_modlist *l, struct kmod_list *mods, const struct c
 }
 
 /*
- * Soft dependencies that come first, then (where this libkmod tells them) weak ones, which the module asks
- * for by itself when it runs: nobody answers in the guest, so they are there already; then what it needs;
- * then the module; then soft dependencies that come after it.
+ * Adds in this order: "pre" soft dependencies; weak dependencies (if this libkmod lists them), because no
+ * modprobe runs in the guest when the module requests them; hard dependencies; the module; "post" soft
+ * dependencies.
  */
 static void add_module(struct pv_modlist *l, const struct kmod_module *m, const struct chain *up)
 {
     struct kmod_list *pre = NULL, *post = NULL;
     struct chain here = {kmod_module_get_path(m), up};
 
-    if (!here.path || listed(l, here.path) || in_chain(up, here.path)) /* no path: built in */
+    if (!here.path || is_listed(l, here.path) || in_chain(up, here.path)) /* no path: built in */
         return;
     kmod_module_get_softdeps(m, &pre, &post);
     add_all(l, pre, &here);
@@ -188,12 +187,12 @@ static void add_module(struct pv_modlist *l, const struct kmod_module *m, const 
     add_all(l, weak, &here);
 #endif
     add_all(l, kmod_module_get_dependencies(m), &here);
-    if (!listed(l, here.path))
+    if (!is_listed(l, here.path))
         pv_strv_add(&l->paths, here.path);
     add_all(l, post, &here);
 }
 
-static int no_index(const char *tree, struct pv_err *err)
+static int refuse_unindexed(const char *tree, struct pv_err *err)
 {
     cleanup_free char *real = realpath(tree, NULL);
     const char *full = real ? real : tree, *version = pv_path_basename(full);
@@ -238,7 +237,7 @@ int pv_modlist_add(struct pv_modlist *l, const char *tree, const char *name, str
     int rc;
 
     if (!is_indexed(tree))
-        return no_index(tree, err);
+        return refuse_unindexed(tree, err);
     ctx = open_tree(tree, err);
     if (!ctx)
         return -1;

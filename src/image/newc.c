@@ -17,10 +17,10 @@
 
 enum {
     CHUNK = 256 << 10,
-    ODD_FILE_MAX = 64 << 20, /* of a file that says it is empty and is not (/proc, /sys) */
+    UNSIZED_FILE_MAX = 64 << 20, /* content of a file whose st_size is 0 (/proc, /sys) */
 };
 
-static int failed(struct pv_newc *w, const char *path, struct pv_err *err)
+static int newc_failed(struct pv_newc *w, const char *path, struct pv_err *err)
 {
     const char *why = archive_error_string(w->a);
 
@@ -46,18 +46,18 @@ int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
     w->a = archive_write_new();
     if (!w->a)
         return pv_err_set(err, PV_E_HOST, "cannot start libarchive: out of memory");
-    /* No blocks: each piece goes to the memfd as it is, and the archive ends where its trailer does. */
+    /* No blocking and no padding: the archive ends with its trailer. */
     if (archive_write_set_format_cpio_newc(w->a) != ARCHIVE_OK ||
         archive_write_set_bytes_per_block(w->a, 0) != ARCHIVE_OK ||
         archive_write_set_bytes_in_last_block(w->a, 1) != ARCHIVE_OK ||
         archive_write_open(w->a, w, NULL, write_out, NULL) != ARCHIVE_OK)
-        return failed(w, "/", err);
+        return newc_failed(w, "/", err);
     return 0;
 }
 
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err)
 {
-    return archive_write_close(w->a) == ARCHIVE_OK ? 0 : failed(w, "TRAILER!!!", err);
+    return archive_write_close(w->a) == ARCHIVE_OK ? 0 : newc_failed(w, "TRAILER!!!", err);
 }
 
 void pv_newc_fini(struct pv_newc *w)
@@ -69,7 +69,7 @@ void pv_newc_fini(struct pv_newc *w)
     w->a = NULL;
 }
 
-/* The kernel drops entries with longer names silently (init/initramfs.c), so that must be an error here. */
+/* The kernel drops entries with longer names silently (init/initramfs.c), so here they are an error. */
 static int check_name(const char *path, struct pv_err *err)
 {
     if (strlen(path) >= PATH_MAX)
@@ -86,7 +86,7 @@ static int check_name(const char *path, struct pv_err *err)
     return 0;
 }
 
-/* newc has 32 bits for the time. */
+/* newc's mtime has 32 bits. */
 static time_t clamp_time(time_t t)
 {
     return t < 0 ? 0 : t > (time_t)UINT32_MAX ? (time_t)UINT32_MAX : t;
@@ -101,7 +101,7 @@ struct node {
     dev_t rdev;
 };
 
-static int put(struct pv_newc *w, const struct node *n, struct pv_err *err)
+static int put_node(struct pv_newc *w, const struct node *n, struct pv_err *err)
 {
     struct archive_entry *e;
     int rc;
@@ -122,21 +122,21 @@ static int put(struct pv_newc *w, const struct node *n, struct pv_err *err)
         archive_entry_set_rdev(e, n->rdev);
     rc = archive_write_header(w->a, e);
     archive_entry_free(e);
-    return rc == ARCHIVE_OK ? 0 : failed(w, n->path, err);
+    return rc == ARCHIVE_OK ? 0 : newc_failed(w, n->path, err);
 }
 
 int pv_newc_dir(struct pv_newc *w, const char *path, unsigned mode, time_t mtime, struct pv_err *err)
 {
     struct node n = {.path = path, .mode = S_IFDIR | (mode & 07777), .mtime = mtime};
 
-    return put(w, &n, err);
+    return put_node(w, &n, err);
 }
 
 int pv_newc_symlink(struct pv_newc *w, const char *path, const char *target, time_t mtime, struct pv_err *err)
 {
     struct node n = {.path = path, .mode = S_IFLNK | 0777, .mtime = mtime, .target = target};
 
-    return put(w, &n, err);
+    return put_node(w, &n, err);
 }
 
 int pv_newc_chardev(struct pv_newc *w, const char *path, unsigned mode, unsigned major, unsigned minor,
@@ -144,7 +144,7 @@ int pv_newc_chardev(struct pv_newc *w, const char *path, unsigned mode, unsigned
 {
     struct node n = {.path = path, .mode = S_IFCHR | (mode & 07777), .rdev = makedev(major, minor)};
 
-    return put(w, &n, err);
+    return put_node(w, &n, err);
 }
 
 int pv_newc_file(struct pv_newc *w, const char *path, unsigned mode, time_t mtime, uint64_t size,
@@ -156,7 +156,7 @@ int pv_newc_file(struct pv_newc *w, const char *path, unsigned mode, time_t mtim
         return pv_err_set(err, PV_E_USAGE,
                           "'%s' has %llu bytes; an initramfs holds files below 4 GiB (give it as a disk)",
                           path, (unsigned long long)size);
-    return put(w, &n, err);
+    return put_node(w, &n, err);
 }
 
 int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *err)
@@ -167,15 +167,15 @@ int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *e
         la_ssize_t done = archive_write_data(w->a, p, n);
 
         if (done <= 0)
-            return failed(w, "data", err);
+            return newc_failed(w, "data", err);
         p += done;
         n -= (size_t)done;
     }
     return 0;
 }
 
-int pv_newc_blob(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,
-                 struct pv_err *err)
+int pv_newc_bytes(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,
+                  struct pv_err *err)
 {
     return pv_newc_file(w, path, mode, 0, n, err) < 0 ? -1 : pv_newc_data(w, data, n, err);
 }
@@ -190,9 +190,9 @@ static ssize_t read_some(int fd, void *buf, size_t n)
     return got;
 }
 
-/* A regular file whose size says 0: those of /proc and /sys do, and have something to read. */
-static int put_odd(struct pv_newc *w, const char *path, unsigned mode, const struct stat *st, int fd,
-                   const char *host, struct pv_err *err)
+/* A regular file with st_size 0: files of /proc and /sys have content nevertheless. */
+static int put_unsized(struct pv_newc *w, const char *path, unsigned mode, const struct stat *st, int fd,
+                       const char *host, struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
 
@@ -204,7 +204,7 @@ static int put_odd(struct pv_newc *w, const char *path, unsigned mode, const str
         if (n == 0)
             break;
         b.len += (size_t)n;
-        if (b.len > ODD_FILE_MAX)
+        if (b.len > UNSIZED_FILE_MAX)
             return pv_err_set(err, PV_E_USAGE, "'%s' says that it is empty and has no end", host);
     }
     if (pv_newc_file(w, path, mode, st->st_mtime, b.len, err) < 0)
@@ -221,7 +221,7 @@ int pv_newc_fd(struct pv_newc *w, const char *path, unsigned mode, int fd, const
     if (fstat(fd, &st) < 0)
         return pv_err_sys(err, errno, "cannot stat '%s'", host);
     if (!st.st_size)
-        return put_odd(w, path, mode, &st, fd, host, err);
+        return put_unsized(w, path, mode, &st, fd, host, err);
     if (pv_newc_file(w, path, mode, st.st_mtime, (uint64_t)st.st_size, err) < 0)
         return -1;
     buf = pv_xmalloc(CHUNK);

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The shim archive as it is written: newc entries by libarchive, owner root.  Names are bytes, not text.
- * Regular files are announced with their size and then filled with exactly that many bytes.
+ * A writer of newc archives (libarchive), all entries owned by root.  Names are bytes, not text.
+ *
+ *     cleanup_newc struct pv_newc w = {0};
+ *
+ *     if (pv_newc_init(&w, memfd, err) < 0 || pv_newc_dir(&w, "/etc", 0755, 0, err) < 0 ||
+ *         pv_newc_bytes(&w, "/etc/hostname", 0644, "vm", 2, err) < 0)
+ *         return -1;
+ *     return pv_newc_finish(&w, err);
+ *
+ * All functions block on `out` only and return -1 with class host, or usage for a path or size that the
+ * kernel would not unpack.
  */
 #ifndef PV_IMAGE_NEWC_H
 #define PV_IMAGE_NEWC_H
@@ -17,33 +26,33 @@ struct pv_err;
 struct pv_newc {
     struct archive *a;
     int out;      /* borrowed */
-    bool discard; /* given up: what libarchive still writes when it is closed goes nowhere */
+    bool discard; /* drop what libarchive writes while pv_newc_fini frees it */
 };
 
-/* Writes from the position of `out` on. `w` must stay where it is until pv_newc_fini. */
+/* Begins at the position of `out`.  libarchive keeps a pointer to `w` until pv_newc_fini. */
 int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err);
-/* Writes the trailer. Without it the archive is not complete. */
+/* Writes the trailer, which completes the archive. */
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err);
-/* Frees; also what was not finished. */
+/* Frees the writer, finished or not. */
 void pv_newc_fini(struct pv_newc *w);
 #define cleanup_newc __attribute__((cleanup(pv_newc_fini)))
 
-/* `path` with its leading '/'; `mode` are permission bits only. */
+/* In all of these `path` has its leading '/', and `mode` is permission bits only. */
 int pv_newc_dir(struct pv_newc *w, const char *path, unsigned mode, time_t mtime, struct pv_err *err);
 int pv_newc_symlink(struct pv_newc *w, const char *path, const char *target, time_t mtime,
                     struct pv_err *err);
 int pv_newc_chardev(struct pv_newc *w, const char *path, unsigned mode, unsigned major, unsigned minor,
                     struct pv_err *err);
-/* A regular file of `size` bytes; then pv_newc_data until they are all there. */
+/* A regular file of `size` bytes, which the caller then writes with pv_newc_data. */
 int pv_newc_file(struct pv_newc *w, const char *path, unsigned mode, time_t mtime, uint64_t size,
                  struct pv_err *err);
 int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *err);
-/* Both at once. */
-int pv_newc_blob(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,
-                 struct pv_err *err);
+/* A regular file with n bytes of memory as its content. */
+int pv_newc_bytes(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,
+                  struct pv_err *err);
 /*
- * A regular file with the content of fd, which stands at its start.  `host` names it in errors.  A file
- * that becomes shorter meanwhile is an error; of one that grows only the first part is taken.
+ * A regular file with the content of fd, which is at offset 0.  `host` is its name in messages.  -1, class
+ * usage, if the file becomes shorter meanwhile; if it grows, the first st_size bytes are written.
  */
 int pv_newc_fd(struct pv_newc *w, const char *path, unsigned mode, int fd, const char *host,
                struct pv_err *err);

@@ -38,7 +38,7 @@ int pv_newfile_commit(struct pv_newfile *f, const char *path, bool flush, struct
         return 0;
     }
     snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
-    /* linkat never replaces. A reader that looks between the two finds nothing and makes its own. */
+    /* linkat does not replace.  Between unlink and linkat a reader finds no file and makes its own. */
     for (int tries = 0; tries < 16; tries++) {
         if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
             return 0;

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A file that appears whole or not at all.  Where the file system can (O_TMPFILE) it has no name until it is
- * complete, so a killed process leaves nothing behind; elsewhere it is called ".tmp-XXXXXX" meanwhile.
+ * A file that appears complete or not at all.  With O_TMPFILE it has no name before the commit, so a killed
+ * process leaves nothing behind; on file systems without O_TMPFILE its name is ".tmp-XXXXXX" until then.
+ *
+ *     cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
+ *
+ *     if (pv_newfile_open(&f, dir, err) < 0 || pv_write_all(f.fd, text, n) < 0)
+ *         ...
+ *     return pv_newfile_commit(&f, path, true, err);
  */
 #ifndef PV_IMAGE_NEWFILE_H
 #define PV_IMAGE_NEWFILE_H
@@ -12,7 +18,7 @@ struct pv_err;
 
 struct pv_newfile {
     int fd;
-    char *tmp; /* its temporary name, NULL when it has none */
+    char *tmp; /* its temporary name; NULL with O_TMPFILE */
 };
 
 #define PV_NEWFILE_INIT \
@@ -21,14 +27,14 @@ struct pv_newfile {
     }
 #define PV_NEWFILE_PREFIX ".tmp-"
 
-/* Mode 0600. */
+/* Creates the file in `dir` with mode 0600.  -1: class host. */
 int pv_newfile_open(struct pv_newfile *f, const char *dir, struct pv_err *err);
 /*
- * Gives it the name, replacing what was there.  With `flush` its content reaches the disk before the name
- * does (milliseconds); without, a crash of the host may leave an empty file.  The descriptor stays open.
+ * Gives the file the name `path`, replacing an older file.  With `flush` its content reaches the disk before
+ * the name does (milliseconds); without, a crash of the host may leave an empty file.  f->fd stays open.
  */
 int pv_newfile_commit(struct pv_newfile *f, const char *path, bool flush, struct pv_err *err);
-/* Closes; what was not committed is gone. */
+/* Closes the file and removes it unless it was committed. */
 void pv_newfile_fini(struct pv_newfile *f);
 #define cleanup_newfile __attribute__((cleanup(pv_newfile_fini)))
 

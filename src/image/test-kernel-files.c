@@ -57,19 +57,19 @@ void test_make_elf(struct pv_buf *elf, size_t size, bool pvh, unsigned seed)
     elf->len += size;
 }
 
-static void be(struct pv_buf *b, uint32_t v, int bytes)
+static void add_be(struct pv_buf *b, uint32_t v, int bytes)
 {
     while (bytes--)
         pv_buf_addc(b, (char)(v >> (8 * bytes)));
 }
 
-static void le32(struct pv_buf *b, uint32_t v)
+static void add_le32(struct pv_buf *b, uint32_t v)
 {
     for (int i = 0; i < 4; i++)
         pv_buf_addc(b, (char)(v >> (8 * i)));
 }
 
-/* lzop's container (see decompress.c) with adler32 of the unpacked blocks, as lzop writes it. */
+/* lzop's container (decompress.c) with the adler32 of unpacked blocks, as lzop writes it. */
 static void lzop(const uint8_t *data, size_t n, struct pv_buf *out)
 {
     enum { BLOCK = 256 << 10 };
@@ -78,45 +78,45 @@ static void lzop(const uint8_t *data, size_t n, struct pv_buf *out)
 
     assert(lzo_init() == LZO_E_OK);
     pv_buf_add(out, "\x89LZO\x00\x0d\x0a\x1a\x0a", 9);
-    be(out, 0x1040, 2);
-    be(out, 0x20a0, 2);
-    be(out, 0x0940, 2);
-    be(out, 1, 1);
-    be(out, 5, 1);
-    be(out, 0x03000001, 4); /* Unix, adler32 of the unpacked */
-    be(out, 0100644, 4);
-    be(out, 0, 4);
-    be(out, 0, 4);
-    be(out, 3, 1);
+    add_be(out, 0x1040, 2);
+    add_be(out, 0x20a0, 2);
+    add_be(out, 0x0940, 2);
+    add_be(out, 1, 1);
+    add_be(out, 5, 1);
+    add_be(out, 0x03000001, 4); /* Unix, adler32 of the unpacked */
+    add_be(out, 0100644, 4);
+    add_be(out, 0, 4);
+    add_be(out, 0, 4);
+    add_be(out, 3, 1);
     pv_buf_adds(out, "bin");
-    be(out, 0, 4);
+    add_be(out, 0, 4);
     for (size_t at = 0; at < n; at += BLOCK) {
         size_t len = n - at < BLOCK ? n - at : BLOCK;
         lzo_uint got = 0;
 
         assert(lzo1x_1_compress(data + at, len, packed, &got, work) == LZO_E_OK);
-        be(out, (uint32_t)len, 4);
-        be(out, (uint32_t)(got < len ? got : len), 4);
-        be(out, lzo_adler32(1, data + at, len), 4);
+        add_be(out, (uint32_t)len, 4);
+        add_be(out, (uint32_t)(got < len ? got : len), 4);
+        add_be(out, lzo_adler32(1, data + at, len), 4);
         if (got < len)
             pv_buf_add(out, packed, got);
         else
             pv_buf_add(out, data + at, len);
     }
-    be(out, 0, 4);
+    add_be(out, 0, 4);
 }
 
-/* The legacy frame: a magic, then blocks of a length and lz4 data; here literals only, which is valid lz4. */
+/* The legacy frame: a magic, then blocks of a length and lz4 data, which here is all literals. */
 static void lz4_legacy(const uint8_t *data, size_t n, struct pv_buf *out)
 {
     enum { BLOCK = 8 << 20 };
 
-    le32(out, 0x184c2102);
+    add_le32(out, 0x184c2102);
     for (size_t at = 0; at < n; at += BLOCK) {
         size_t len = n - at < BLOCK ? n - at : BLOCK, rest = len - 15;
 
         assert(len >= 15);
-        le32(out, (uint32_t)(1 + rest / 255 + 1 + len));
+        add_le32(out, (uint32_t)(1 + rest / 255 + 1 + len));
         pv_buf_addc(out, (char)0xf0);
         for (; rest >= 255; rest -= 255)
             pv_buf_addc(out, (char)0xff);
@@ -191,7 +191,7 @@ void test_make_bzimage(struct pv_buf *bz, enum pv_comp c, const struct pv_buf *p
     memcpy(p + 0x24c, &length, 4);
     pv_buf_add(bz, packed->data, packed->len);
     if (c != PV_COMP_GZIP)
-        le32(bz, (uint32_t)plain_len);
+        add_le32(bz, (uint32_t)plain_len);
     pv_buf_adds(bz, "signature or whatever follows");
 }
 
@@ -212,7 +212,7 @@ char *test_guest_dir(void)
 
     if (dir)
         return pv_xstrdup(dir);
-    own = pv_path_join(self, "guest"); /* in another build directory it is not, but in build/ */
+    own = pv_path_join(self, "guest"); /* build directories other than build/ have no guest */
     return access(own, F_OK) == 0 ? pv_steal(&own) : pv_path_join(self, "../build/guest");
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The kernel unpacks archives one after the other into one file system, and a later entry replaces an earlier
- * one.  So everything here lies below PV_BOOT_DIR, but for the wrapper: an entry "/etc" would replace a
- * symbolic link of that name in the profile's own archive.
+ * one.  So all entries but the guest init lie below PV_BOOT_DIR: an entry "/etc" would replace a symbolic
+ * link of that name in the profile's own archive.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,21 +16,21 @@
 #include "image/initrd.h"
 #include "image/magic.h"
 #include "image/newc.h"
-#include "image/shim-files.h"
+#include "image/suppl-files.h"
 #include "util/err.h"
 #include "util/path.h"
 #include "wire/proto.h"
 
 enum {
-    MODULE_FILE_MAX = 256 << 20, /* a compressed module, as it lies in the tree */
-    MODULE_MAX = 512 << 20,      /* and unpacked */
+    MODULE_FILE_MAX = 256 << 20, /* a compressed module */
+    MODULE_MAX = 512 << 20,      /* an unpacked module */
 };
 
 /* ---- modules ---- */
 
-/* Every module file of the archive once, and the name that it has there. */
+/* The archive's modules: each file of the tree once, and its name in the archive. */
 struct modset {
-    struct pv_strv paths, names; /* names[i] is that of paths[i] */
+    struct pv_strv paths, names; /* names[i] is the name of paths[i] */
 };
 
 static void modset_fini(struct modset *s)
@@ -39,7 +39,7 @@ static void modset_fini(struct modset *s)
     pv_strv_free(&s->names);
 }
 
-static bool contains(const struct pv_strv *s, const char *str)
+static bool strv_contains(const struct pv_strv *s, const char *str)
 {
     for (size_t i = 0; i < s->n; i++)
         if (!strcmp(s->v[i], str))
@@ -71,7 +71,7 @@ static int modset_add(struct modset *s, const char *path, struct pv_err *err)
         return 0;
     if (strpbrk(name, " \t\r\n"))
         return pv_err_set(err, PV_E_USAGE, "module '%s' has a blank in its name", path);
-    if (contains(&s->names, name)) {
+    if (strv_contains(&s->names, name)) {
         char *other = pv_xasprintf("%zu-%s", s->names.n, name);
 
         free(name);
@@ -82,9 +82,9 @@ static int modset_add(struct modset *s, const char *path, struct pv_err *err)
     return 0;
 }
 
-static int to_buf(void *arg, const void *data, size_t n, struct pv_err *err)
+static int buf_sink(void *arg, const void *data, size_t n, struct pv_err *err)
 {
-    (void)err; /* memory does not fail (see util/mem.h), and MODULE_MAX bounds it */
+    (void)err; /* pv_buf_add does not fail; MODULE_MAX bounds the size */
     pv_buf_add(arg, data, n);
     return 0;
 }
@@ -110,19 +110,19 @@ static int put_module(struct pv_newc *w, const char *path, const char *name, str
     }
     if (pv_read_file(path, MODULE_FILE_MAX, &packed, err) < 0)
         return -1;
-    if (pv_decompress(comp, packed.data, packed.len, MODULE_MAX, to_buf, &plain, err) < 0)
+    if (pv_decompress(comp, packed.data, packed.len, MODULE_MAX, buf_sink, &plain, err) < 0)
         return pv_err_wrap(err, "module '%s'", path);
-    return pv_newc_blob(w, full, 0644, plain.data, plain.len, err);
+    return pv_newc_bytes(w, full, 0644, plain.data, plain.len, err);
 }
 
-static int collect(const struct pv_shim *shim, struct modset *s, struct pv_err *err)
+static int collect_modules(const struct pv_suppl *suppl, struct modset *s, struct pv_err *err)
 {
-    for (size_t i = 0; shim->modules && i < shim->modules->paths.n; i++)
-        if (modset_add(s, shim->modules->paths.v[i], err) < 0)
+    for (size_t i = 0; suppl->modules && i < suppl->modules->paths.n; i++)
+        if (modset_add(s, suppl->modules->paths.v[i], err) < 0)
             return -1;
-    for (size_t t = 0; shim->fs_types && shim->fs_types[t]; t++)
-        for (size_t i = 0; i < shim->fs_modules[t].paths.n; i++)
-            if (modset_add(s, shim->fs_modules[t].paths.v[i], err) < 0)
+    for (size_t t = 0; suppl->fs_types && suppl->fs_types[t]; t++)
+        for (size_t i = 0; i < suppl->fs_modules[t].paths.n; i++)
+            if (modset_add(s, suppl->fs_modules[t].paths.v[i], err) < 0)
                 return -1;
     return 0;
 }
@@ -149,32 +149,34 @@ static int conf_line(struct pv_buf *b, const char *key, const char *value, struc
     return 0;
 }
 
-static int put_conf(struct pv_newc *w, const struct pv_shim *shim, const struct modset *s, struct pv_err *err)
+static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struct modset *s,
+                    struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
 
     pv_buf_adds(&b, "");
-    for (size_t i = 0; shim->modules && i < shim->modules->paths.n; i++)
-        pv_buf_addf(&b, "module %s\n", modset_name(s, shim->modules->paths.v[i]));
-    for (size_t t = 0; shim->fs_types && shim->fs_types[t]; t++)
-        for (size_t i = 0; i < shim->fs_modules[t].paths.n; i++) {
-            const char *path = shim->fs_modules[t].paths.v[i];
+    for (size_t i = 0; suppl->modules && i < suppl->modules->paths.n; i++)
+        pv_buf_addf(&b, "module %s\n", modset_name(s, suppl->modules->paths.v[i]));
+    for (size_t t = 0; suppl->fs_types && suppl->fs_types[t]; t++)
+        for (size_t i = 0; i < suppl->fs_modules[t].paths.n; i++) {
+            const char *path = suppl->fs_modules[t].paths.v[i];
 
-            if (!shim->modules || !contains(&shim->modules->paths, path)) /* else it is loaded anyway */
-                pv_buf_addf(&b, "fsmodule %s %s\n", shim->fs_types[t], modset_name(s, path));
+            if (!suppl->modules || !strv_contains(&suppl->modules->paths, path)) /* those are always loaded */
+                pv_buf_addf(&b, "fsmodule %s %s\n", suppl->fs_types[t], modset_name(s, path));
         }
-    if (conf_line(&b, "rootfs", shim->rootfs_device, err) < 0 || conf_line(&b, "root", shim->root, err) < 0 ||
-        conf_line(&b, "initfallback", shim->init_fallback, err) < 0 ||
-        conf_line(&b, "serial", shim->serial, err) < 0)
+    if (conf_line(&b, "rootfs", suppl->rootfs_device, err) < 0 ||
+        conf_line(&b, "root", suppl->root, err) < 0 ||
+        conf_line(&b, "initfallback", suppl->init_fallback, err) < 0 ||
+        conf_line(&b, "serial", suppl->serial, err) < 0)
         return -1;
-    return pv_newc_blob(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
+    return pv_newc_bytes(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
 }
 
-/* ---- the whole ---- */
+/* ---- the archive ---- */
 
 /*
- * What init's descriptors are opened from, for a kernel whose built-in archive has been replaced.  Not when
- * there is a profile's archive: its /dev may be anything, and is its own business.
+ * /dev/console, from which the kernel opens init's descriptors, for kernels without it in their built-in
+ * archive.  Not if there is a profile's archive: an entry "/dev" could replace the one there.
  */
 static int put_console(struct pv_newc *w, struct pv_err *err)
 {
@@ -183,18 +185,19 @@ static int put_console(struct pv_newc *w, struct pv_err *err)
     return pv_newc_chardev(w, "/dev/console", 0600, 5, 1, err);
 }
 
-static int put_all(struct pv_newc *w, const struct pv_shim *shim, const struct modset *s, struct pv_err *err)
+static int put_all(struct pv_newc *w, const struct pv_suppl *suppl, const struct modset *s,
+                   struct pv_err *err)
 {
-    size_t blob = (size_t)(pv_agent_blob_end - pv_agent_blob);
+    size_t size = (size_t)(pv_agent_binary_end - pv_agent_binary);
 
-    if (!shim->initrd && put_console(w, err) < 0)
+    if (!suppl->initrd && put_console(w, err) < 0)
         return -1;
-    if (pv_newc_blob(w, PV_WRAPPER_PATH, 0755, pv_agent_blob, blob, err) < 0 ||
-        pv_newc_dir(w, PV_BOOT_DIR, 0755, 0, err) < 0 || put_conf(w, shim, s, err) < 0 ||
+    if (pv_newc_bytes(w, PV_GUEST_INIT_PATH, 0755, pv_agent_binary, size, err) < 0 ||
+        pv_newc_dir(w, PV_BOOT_DIR, 0755, 0, err) < 0 || put_conf(w, suppl, s, err) < 0 ||
         put_modules(w, s, err) < 0)
         return -1;
-    if (shim->n_files && (pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
-                          pv_shim_put_files(w, shim->files, shim->n_files, err) < 0))
+    if (suppl->n_files && (pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
+                           pv_suppl_put_files(w, suppl->files, suppl->n_files, err) < 0))
         return -1;
     return pv_newc_finish(w, err);
 }
@@ -206,7 +209,7 @@ static int put_initrd(const char *path, int out, struct pv_err *err)
     return in < 0 ? -1 : pv_initrd_copy(path, in, out, err);
 }
 
-int pv_shim_build(const struct pv_shim *shim, int *memfd, struct pv_err *err)
+int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, struct pv_err *err)
 {
     __attribute__((cleanup(modset_fini))) struct modset s = {0};
     cleanup_newc struct pv_newc w = {0};
@@ -214,9 +217,9 @@ int pv_shim_build(const struct pv_shim *shim, int *memfd, struct pv_err *err)
 
     if (fd < 0)
         return pv_err_sys(err, errno, "cannot make memory for the initramfs");
-    if (collect(shim, &s, err) < 0 || (shim->initrd && put_initrd(shim->initrd, fd, err) < 0))
+    if (collect_modules(suppl, &s, err) < 0 || (suppl->initrd && put_initrd(suppl->initrd, fd, err) < 0))
         return -1;
-    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, shim, &s, err) < 0)
+    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, suppl, &s, err) < 0)
         return -1;
     if (lseek(fd, 0, SEEK_SET) < 0)
         return pv_err_sys(err, errno, "cannot rewind the initramfs");

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order of the kernel's unpacking is the order of the archive: a directory must come before what is in
- * it, and an entry that exists already is changed or dropped silently.  So the paths are sorted, every
- * directory is written once, and what two injections both claim is settled (an explicit path wins over what
- * comes with a directory) or refused here, where it can be said.
+ * The kernel unpacks entries in the archive's order: a directory must come before its content, and an entry
+ * for an existing path silently changes it or is dropped.  So the paths are sorted and each directory is
+ * written once.  If two injections have the same path, an explicit path wins over the content of an injected
+ * directory, and two explicit paths are refused.
  */
-#include "image/shim-files.h"
+#include "image/suppl-files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ struct inject {
     struct pv_newc *w;
     struct item *v;
     size_t n;
-    struct pv_strv dirs; /* guest directories that are written, in the order of writing */
+    struct pv_strv dirs; /* guest directories written so far */
 };
 
 static void inject_fini(struct inject *in)
@@ -42,7 +42,7 @@ static void inject_fini(struct inject *in)
 
 /* ---- guest paths ---- */
 
-/* Like strcmp, with '/' before every other byte: a directory's content comes right behind it. */
+/* strcmp with '/' before every other byte: a directory's content sorts right behind it. */
 static int path_cmp(const char *a, const char *b)
 {
     while (*a && *a == *b)
@@ -57,7 +57,7 @@ static int item_cmp(const void *a, const void *b)
     return path_cmp(((const struct item *)a)->path, ((const struct item *)b)->path);
 }
 
-/* Is `path` below `dir`? */
+/* True if `path` is below `dir`. */
 static bool is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
@@ -65,8 +65,8 @@ static bool is_below(const char *path, const char *dir)
     return !strncmp(path, dir, n) && path[n] == '/';
 }
 
-/* Without doubled and trailing '/' and without "."; NULL with err set. */
-static char *normalise(const char *guest, struct pv_err *err)
+/* `guest` without doubled and trailing '/' and without "."; NULL with err set.  The caller frees. */
+static char *normalise_guest_path(const char *guest, struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
 
@@ -95,10 +95,10 @@ static char *normalise(const char *guest, struct pv_err *err)
     return pv_xstrdup(b.data ? b.data : "");
 }
 
-/* Opens and stats an injected host file; a descriptor, or -1. */
+/* Opens and stats an injected host path.  A descriptor, or -1. */
 static int open_host(const char *host, const char *guest, struct stat *st, struct pv_err *err)
 {
-    /* O_NONBLOCK: a fifo must not make us wait. */
+    /* O_NONBLOCK: opening a fifo must not block. */
     cleanup_close int fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
@@ -112,13 +112,13 @@ static int open_host(const char *host, const char *guest, struct stat *st, struc
     return pv_steal_fd(&fd);
 }
 
-static int check_item(struct item *it, const struct pv_shim_file *f, struct pv_err *err)
+static int check_item(struct item *it, const struct pv_suppl_file *f, struct pv_err *err)
 {
     size_t n = strlen(f->guest_path);
     cleanup_close int fd = -1;
 
     it->host = f->host_path;
-    it->path = normalise(f->guest_path, err);
+    it->path = normalise_guest_path(f->guest_path, err);
     if (!it->path)
         return -1;
     fd = open_host(f->host_path, f->guest_path, &it->st, err);
@@ -138,7 +138,7 @@ static int check_items(const struct inject *in, struct pv_err *err)
         if (!strcmp(a->path, b->path))
             return pv_err_set(err, PV_E_USAGE, "guest path '%s' is given twice ('%s' and '%s')", b->path,
                               a->host, b->host);
-        /* Sorted: a file's would-be content is its neighbour. */
+        /* The items are sorted: a path below a file is the file's neighbour. */
         if (S_ISREG(a->st.st_mode) && is_below(b->path, a->path))
             return pv_err_set(err, PV_E_USAGE, "guest path '%s' is below '%s', which is a file ('%s')",
                               b->path, a->path, a->host);
@@ -173,7 +173,7 @@ static const struct item *find_below(const struct inject *in, const char *path)
 
 static bool dir_written(const struct inject *in, const char *path)
 {
-    /* From the end: parents are nearly always the last ones. */
+    /* From the end, because a parent is nearly always among the last directories. */
     for (size_t i = in->dirs.n; i-- > 0;)
         if (!strcmp(in->dirs.v[i], path))
             return true;
@@ -188,7 +188,7 @@ static int put_dir(struct inject *in, const char *path, unsigned mode, time_t mt
     return pv_newc_dir(in->w, full, mode, mtime, err);
 }
 
-/* The directories above `path` that are not there yet. */
+/* Writes the directories above `path` that are not written yet. */
 static int put_parents(struct inject *in, const char *path, struct pv_err *err)
 {
     cleanup_free char *p = pv_xstrdup(path);
@@ -224,7 +224,7 @@ static int put_link(struct inject *in, const char *full, const char *host, int d
     return pv_newc_symlink(in->w, full, target, st->st_mtime, err);
 }
 
-/* Entry `name` of the host directory dirfd as guest path `path`. */
+/* Writes entry `name` of the host directory dirfd as guest path `path`. */
 static int put_entry(struct inject *in, const char *path, const char *host, int dirfd, const char *name,
                      struct pv_err *err)
 {
@@ -240,7 +240,7 @@ static int put_entry(struct inject *in, const char *path, const char *host, int 
                           "'%s' is %s: only files, directories and symbolic links can be injected", host,
                           type_name(st.st_mode));
     if (own)
-        return 0; /* said explicitly: that one counts, with all that is in it */
+        return 0; /* the explicit injection of this path wins */
     below = S_ISDIR(st.st_mode) ? NULL : find_below(in, path);
     if (below)
         return pv_err_set(err, PV_E_USAGE, "guest path '%s' is below '%s', which is no directory ('%s')",
@@ -261,7 +261,7 @@ static int name_cmp(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* All names in the directory, sorted, so that the same tree gives the same archive. */
+/* All names in the directory, sorted, so that equal trees give equal archives. */
 static int list_dir(int fd, const char *host, struct pv_strv *names, struct pv_err *err)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -320,14 +320,14 @@ static int put_item(struct inject *in, const struct item *it, struct pv_err *err
     return pv_newc_fd(in->w, full, st.st_mode, fd, it->host, err);
 }
 
-int pv_shim_put_files(struct pv_newc *w, const struct pv_shim_file *files, size_t n, struct pv_err *err)
+int pv_suppl_put_files(struct pv_newc *w, const struct pv_suppl_file *files, size_t n, struct pv_err *err)
 {
     __attribute__((cleanup(inject_fini))) struct inject in = {.w = w};
 
     in.v = pv_xcalloc(n + 1, sizeof(in.v[0]));
     for (in.n = 0; in.n < n; in.n++)
         if (check_item(&in.v[in.n], &files[in.n], err) < 0) {
-            in.n++; /* it may own something */
+            in.n++; /* inject_fini frees this item's path too */
             return -1;
         }
     if (n)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The archive is read back by the newc parser below, written after the kernel's (init/initramfs.c), not
- * libarchive. */
+/* Reads the archive back with the newc parser below, modelled on the kernel's (init/initramfs.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +25,7 @@
 #include "util/path.h"
 #include "wire/proto.h"
 
-static char dir[] = "/tmp/pv-shim-test-XXXXXX";
+static char dir[] = "/tmp/pv-suppl-test-XXXXXX";
 
 /* ---- reading newc as the kernel does ---- */
 
@@ -38,12 +37,12 @@ struct entry {
 
 struct image {
     char *map;
-    size_t size, start; /* where the shim's own archive begins */
+    size_t size, start; /* start: offset of the supplementary initramfs */
     struct entry *v;
     size_t n;
 };
 
-static unsigned field(const char *header, int i)
+static unsigned newc_field(const char *header, int i)
 {
     char hex[9] = "";
     char *end;
@@ -55,12 +54,12 @@ static unsigned field(const char *header, int i)
     return (unsigned)v;
 }
 
-static size_t align(size_t n)
+static size_t align4(size_t n)
 {
     return (n + 3) & ~(size_t)3;
 }
 
-static void parse(struct image *im, size_t at)
+static void parse_newc(struct image *im, size_t at)
 {
     for (;;) {
         const char *h = im->map + at;
@@ -69,25 +68,25 @@ static void parse(struct image *im, size_t at)
 
         assert_true(at % 4 == 0 && at + 110 < im->size);
         assert_memory_equal(h, "070701", 6);
-        name_len = field(h, 11);
+        name_len = newc_field(h, 11);
         assert_true(name_len > 1 && name_len <= PATH_MAX && at + 110 + name_len <= im->size);
         assert_int_equal(h[110 + name_len - 1], '\0');
-        at = align(at + 110 + name_len);
+        at = align4(at + 110 + name_len);
         if (!strcmp(h + 110, "TRAILER!!!"))
             break;
         e.name = pv_xstrdup(h + 110);
-        e.mode = field(h, 1);
-        e.uid = field(h, 2);
-        e.gid = field(h, 3);
-        e.nlink = field(h, 4);
-        e.size = field(h, 6);
-        e.rmajor = field(h, 9);
-        e.rminor = field(h, 10);
+        e.mode = newc_field(h, 1);
+        e.uid = newc_field(h, 2);
+        e.gid = newc_field(h, 3);
+        e.nlink = newc_field(h, 4);
+        e.size = newc_field(h, 6);
+        e.rmajor = newc_field(h, 9);
+        e.rminor = newc_field(h, 10);
         e.data = im->map + at;
         assert_true(at + e.size <= im->size);
-        at = align(at + e.size);
+        at = align4(at + e.size);
         assert_true(e.uid == 0 && e.gid == 0);
-        assert_true(S_ISDIR(e.mode) || e.nlink == 1); /* else the kernel looks for hard links */
+        assert_true(S_ISDIR(e.mode) || e.nlink == 1); /* with more the kernel looks for hard links */
         im->v = pv_xrealloc(im->v, (im->n + 1) * sizeof(im->v[0]));
         im->v[im->n++] = e;
     }
@@ -105,13 +104,13 @@ static void image_fini(struct image *im)
 }
 #define cleanup_image __attribute__((cleanup(image_fini)))
 
-static void build(const struct pv_shim *shim, struct image *im)
+static void build_archive(const struct pv_suppl *suppl, struct image *im)
 {
     struct pv_err err = PV_ERR_INIT;
     struct stat st;
     int fd = -1;
 
-    if (pv_shim_build(shim, &fd, &err) < 0)
+    if (pv_suppl_build(suppl, &fd, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
     assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
@@ -121,24 +120,24 @@ static void build(const struct pv_shim *shim, struct image *im)
     assert_true(im->map != MAP_FAILED);
     close(fd);
     im->start = 0;
-    if (shim->initrd) {
+    if (suppl->initrd) {
         struct stat own;
 
-        assert_int_equal(stat(shim->initrd, &own), 0);
+        assert_int_equal(stat(suppl->initrd, &own), 0);
         im->start = (size_t)own.st_size;
         while (!im->map[im->start])
             im->start++;
         assert_in_range(im->start - (size_t)own.st_size, 4, 7);
     }
-    parse(im, im->start);
+    parse_newc(im, im->start);
 }
 
-static void expect_refused(const struct pv_shim *shim, const char *why)
+static void expect_refused(const struct pv_suppl *suppl, const char *why)
 {
     struct pv_err err = PV_ERR_INIT;
     int fd = -1;
 
-    if (pv_shim_build(shim, &fd, &err) == 0)
+    if (pv_suppl_build(suppl, &fd, &err) == 0)
         fail_msg("not refused; expected '%s'", why);
     assert_int_equal(fd, -1);
     if (err.cls != PV_E_USAGE || !strstr(err.text, why))
@@ -177,7 +176,7 @@ static void expect_data(const struct image *im, const char *name, unsigned mode,
     assert_memory_equal(e->data, data, n);
 }
 
-/* What must hold for every archive: each parent before its content, and nothing outside our own places. */
+/* In every archive a directory precedes its content, and without `alone` all lies in PV_BOOT_DIR. */
 static void expect_order(const struct image *im, bool alone)
 {
     for (size_t i = 0; i < im->n; i++) {
@@ -199,7 +198,7 @@ static char *in_dir(const char *name)
     return pv_path_join(dir, name);
 }
 
-static char *file(const char *name, const void *data, size_t n, unsigned mode)
+static char *write_file(const char *name, const void *data, size_t n, unsigned mode)
 {
     char *path = in_dir(name);
 
@@ -216,15 +215,15 @@ static void the_least_there_is(void **state)
     const struct entry *e;
 
     (void)state;
-    build(&(struct pv_shim){0}, &im);
+    build_archive(&(struct pv_suppl){0}, &im);
     expect_order(&im, true);
     assert_int_equal(im.n, 5);
     expect(&im, "dev", S_IFDIR | 0755);
     e = expect(&im, "dev/console", S_IFCHR | 0600);
     assert_true(e->rmajor == 5 && e->rminor == 1);
-    expect_data(&im, "provium-wrapper", S_IFREG | 0755, pv_agent_blob,
-                (size_t)(pv_agent_blob_end - pv_agent_blob));
-    assert_memory_equal(pv_agent_blob, "\x7f\x45LF", 4);
+    expect_data(&im, "provium-wrapper", S_IFREG | 0755, pv_agent_binary,
+                (size_t)(pv_agent_binary_end - pv_agent_binary));
+    assert_memory_equal(pv_agent_binary, "\x7f\x45LF", 4);
     expect(&im, ".provium", S_IFDIR | 0755);
     expect_data(&im, ".provium/boot.conf", S_IFREG | 0644, "", 0);
 }
@@ -238,8 +237,8 @@ static void follows_any_initrd(void **state)
         cleanup_image struct image im = {0};
 
         memset(data + 70, 0xee, sizeof(data) - 70);
-        path = file("initrd", data, size, 0644);
-        build(&(struct pv_shim){.initrd = path}, &im);
+        path = write_file("initrd", data, size, 0644);
+        build_archive(&(struct pv_suppl){.initrd = path}, &im);
         assert_memory_equal(im.map, data, size);
         expect_order(&im, false);
         assert_null(find(&im, "dev"));
@@ -249,11 +248,11 @@ static void follows_any_initrd(void **state)
 
 static void a_bad_initrd_is_refused(void **state)
 {
-    cleanup_free char *path = file("initrd", "no archive\n", 11, 0644);
+    cleanup_free char *path = write_file("initrd", "no archive\n", 11, 0644);
 
     (void)state;
-    expect_refused(&(struct pv_shim){.initrd = path}, "a text file");
-    expect_refused(&(struct pv_shim){.initrd = "/does/not/exist"}, "/does/not/exist");
+    expect_refused(&(struct pv_suppl){.initrd = path}, "a text file");
+    expect_refused(&(struct pv_suppl){.initrd = "/does/not/exist"}, "/does/not/exist");
 }
 
 static void a_plain_archive_is_followed_too(void **state)
@@ -262,9 +261,9 @@ static void a_plain_archive_is_followed_too(void **state)
     cleanup_image struct image first = {0}, im = {0};
 
     (void)state;
-    build(&(struct pv_shim){0}, &first);
+    build_archive(&(struct pv_suppl){0}, &first);
     test_write(path, first.map, first.size);
-    build(&(struct pv_shim){.initrd = path}, &im);
+    build_archive(&(struct pv_suppl){.initrd = path}, &im);
     assert_memory_equal(im.map, first.map, first.size);
     assert_int_equal(im.n, 3);
 }
@@ -276,37 +275,37 @@ static void writes_boot_conf(void **state)
         "module a.ko\nmodule b.ko\nmodule 2-a.ko\nfsmodule ext4 c.ko\nfsmodule xfs c.ko\n"
         "fsmodule xfs d.ko\nrootfs vda\nroot LABEL=some root\ninitfallback /bin/sh\n"
         "serial provium.agent\n";
-    cleanup_free char *sub = in_dir("sub"), *a = file("a.ko", ko, sizeof(ko), 0600), *a2 = NULL;
+    cleanup_free char *sub = in_dir("sub"), *a = write_file("a.ko", ko, sizeof(ko), 0600), *a2 = NULL;
     cleanup_free char *b = NULL, *c = NULL, *d = NULL;
     cleanup_buf struct pv_buf gz = {0}, xz = {0}, zst = {0};
     struct pv_modlist modules = {0}, fs[2] = {0};
     static const char *const types[] = {"ext4", "xfs", NULL};
-    struct pv_shim shim = {.modules = &modules,
-                           .fs_modules = fs,
-                           .fs_types = types,
-                           .rootfs_device = "vda",
-                           .root = "LABEL=some root",
-                           .init_fallback = "/bin/sh",
-                           .serial = "provium.agent"};
+    struct pv_suppl suppl = {.modules = &modules,
+                             .fs_modules = fs,
+                             .fs_types = types,
+                             .rootfs_device = "vda",
+                             .root = "LABEL=some root",
+                             .init_fallback = "/bin/sh",
+                             .serial = "provium.agent"};
     cleanup_image struct image im = {0};
 
     (void)state;
     assert_int_equal(mkdir(sub, 0755), 0);
-    a2 = file("sub/a.ko", "\x7f\x45LF another", 12, 0644);
+    a2 = write_file("sub/a.ko", "\x7f\x45LF another", 12, 0644);
     test_compress(PV_COMP_GZIP, ko, sizeof(ko), &gz);
     test_compress(PV_COMP_XZ, ko, sizeof(ko), &xz);
     test_compress(PV_COMP_ZSTD, ko, sizeof(ko), &zst);
-    b = file("b.ko.gz", gz.data, gz.len, 0644);
-    c = file("c.ko.xz", xz.data, xz.len, 0644);
-    d = file("d.ko.zst", zst.data, zst.len, 0644);
+    b = write_file("b.ko.gz", gz.data, gz.len, 0644);
+    c = write_file("c.ko.xz", xz.data, xz.len, 0644);
+    d = write_file("d.ko.zst", zst.data, zst.len, 0644);
     pv_strv_add(&modules.paths, a);
     pv_strv_add(&modules.paths, b);
     pv_strv_add(&modules.paths, a2);
-    pv_strv_add(&fs[0].paths, a); /* loaded anyway */
+    pv_strv_add(&fs[0].paths, a); /* is in `modules` too: no fsmodule line */
     pv_strv_add(&fs[0].paths, c);
     pv_strv_add(&fs[1].paths, c);
     pv_strv_add(&fs[1].paths, d);
-    build(&shim, &im);
+    build_archive(&suppl, &im);
     expect_order(&im, true);
     expect_data(&im, ".provium/boot.conf", S_IFREG | 0644, want, strlen(want));
     for (int i = 0; i < 4; i++) {
@@ -315,8 +314,8 @@ static void writes_boot_conf(void **state)
         expect_data(&im, name, S_IFREG | 0644, ko, sizeof(ko));
     }
     expect_data(&im, ".provium/modules/2-a.ko", S_IFREG | 0644, "\x7f\x45LF another", 12);
-    shim.root = "two\nlines";
-    expect_refused(&shim, "one line");
+    suppl.root = "two\nlines";
+    expect_refused(&suppl, "one line");
     pv_modlist_fini(&modules);
     pv_modlist_fini(&fs[0]);
     pv_modlist_fini(&fs[1]);
@@ -326,29 +325,30 @@ static void refuses_bad_modules(void **state)
 {
     cleanup_buf struct pv_buf xz = {0};
     struct pv_modlist l = {0};
-    struct pv_shim shim = {.modules = &l};
+    struct pv_suppl suppl = {.modules = &l};
     char zeros[4000] = "\x7f\x45LF";
-    cleanup_free char *path = NULL, *text = file("text.ko", "hello\n", 6, 0644);
+    cleanup_free char *path = NULL, *text = write_file("text.ko", "hello\n", 6, 0644);
 
     (void)state;
     test_compress(PV_COMP_XZ, zeros, sizeof(zeros), &xz);
-    path = file("cut.ko.xz", xz.data, xz.len / 2, 0644);
+    path = write_file("cut.ko.xz", xz.data, xz.len / 2, 0644);
     pv_strv_add(&l.paths, path);
-    expect_refused(&shim, path);
+    expect_refused(&suppl, path);
     pv_modlist_fini(&l);
     pv_strv_add(&l.paths, text);
-    expect_refused(&shim, "a text file, no kernel module");
+    expect_refused(&suppl, "a text file, no kernel module");
     pv_modlist_fini(&l);
     pv_strv_add(&l.paths, "/no/such/module.ko");
-    expect_refused(&shim, "/no/such/module.ko");
+    expect_refused(&suppl, "/no/such/module.ko");
     pv_modlist_fini(&l);
 }
 
 static void injects_files(void **state)
 {
-    cleanup_free char *a = file("tool", "#!/bin/sh\n", 10, 04755), *b = file("secret", "s", 1, 0600);
-    cleanup_free char *e = file("empty", "", 0, 0444), *link = in_dir("link");
-    const struct pv_shim_file files[] = {
+    cleanup_free char *a = write_file("tool", "#!/bin/sh\n", 10, 04755),
+                      *b = write_file("secret", "s", 1, 0600);
+    cleanup_free char *e = write_file("empty", "", 0, 0444), *link = in_dir("link");
+    const struct pv_suppl_file files[] = {
         {"/usr/bin/tool", a},      {"/etc/a b\nc/sec\xff\xc3\xa9ret", b}, {"//etc/./x//empty", e},
         {"/usr/bin/linked", link}, {"/version", "/proc/version"},
     };
@@ -358,7 +358,7 @@ static void injects_files(void **state)
 
     (void)state;
     assert_int_equal(symlink("tool", link), 0);
-    build(&(struct pv_shim){.files = files, .n_files = PV_ARRAY_LEN(files)}, &im);
+    build_archive(&(struct pv_suppl){.files = files, .n_files = PV_ARRAY_LEN(files)}, &im);
     expect_order(&im, true);
     expect(&im, ".provium/files/usr/bin", S_IFDIR | 0755);
     expect_data(&im, ".provium/files/usr/bin/tool", S_IFREG | 04755, "#!/bin/sh\n", 10);
@@ -380,25 +380,25 @@ static void make_tree(char *long_name)
     long_name[NAME_MAX] = '\0';
     assert_true(!mkdir(t, 0755) && !mkdir(s, 0755) && !mkdir(d, 0755) && !mkdir(e, 0755));
     assert_true(!symlink("../f", l) && !symlink("/no where", dangling));
-    free(file("tree/f", "1", 1, 0640));
-    free(file("tree/sub/deep/g", "22", 2, 0755));
+    free(write_file("tree/f", "1", 1, 0640));
+    free(write_file("tree/sub/deep/g", "22", 2, 0755));
     path = pv_xasprintf("tree/%s", long_name);
-    free(file(path, "333", 3, 0644));
+    free(write_file(path, "333", 3, 0644));
     assert_true(!chmod(e, 01777) && !chmod(t, 0750));
 }
 
 static void injects_directories(void **state)
 {
     char long_name[NAME_MAX + 1];
-    cleanup_free char *t = in_dir("tree"), *long_path = NULL, *own = file("own", "explicit", 8, 0600);
-    const struct pv_shim_file files[] = {{"/opt/t/sub/deep/h", own}, {"/opt/t/", t}, {"/opt/t/f", own}};
-    const struct pv_shim_file root[] = {{"/", t}};
+    cleanup_free char *t = in_dir("tree"), *long_path = NULL, *own = write_file("own", "explicit", 8, 0600);
+    const struct pv_suppl_file files[] = {{"/opt/t/sub/deep/h", own}, {"/opt/t/", t}, {"/opt/t/f", own}};
+    const struct pv_suppl_file root[] = {{"/", t}};
     cleanup_image struct image im = {0}, im2 = {0};
 
     (void)state;
     make_tree(long_name);
     long_path = pv_xasprintf(".provium/files/opt/t/%s", long_name);
-    build(&(struct pv_shim){.files = files, .n_files = PV_ARRAY_LEN(files)}, &im);
+    build_archive(&(struct pv_suppl){.files = files, .n_files = PV_ARRAY_LEN(files)}, &im);
     expect_order(&im, true);
     expect(&im, ".provium/files/opt", S_IFDIR | 0755);
     expect(&im, ".provium/files/opt/t", S_IFDIR | 0750);
@@ -407,33 +407,34 @@ static void injects_directories(void **state)
     expect_data(&im, ".provium/files/opt/t/dangling", S_IFLNK | 0777, "/no where", 9);
     expect_data(&im, ".provium/files/opt/t/sub/deep/g", S_IFREG | 0755, "22", 2);
     expect_data(&im, ".provium/files/opt/t/sub/deep/h", S_IFREG | 0600, "explicit", 8);
-    expect_data(&im, ".provium/files/opt/t/f", S_IFREG | 0600, "explicit", 8); /* said so, and once */
+    expect_data(&im, ".provium/files/opt/t/f", S_IFREG | 0600, "explicit", 8); /* the explicit path wins */
     expect_data(&im, long_path, S_IFREG | 0644, "333", 3);
-    build(&(struct pv_shim){.files = root, .n_files = 1}, &im2);
+    build_archive(&(struct pv_suppl){.files = root, .n_files = 1}, &im2);
     expect_order(&im2, true);
     expect_data(&im2, ".provium/files/f", S_IFREG | 0640, "1", 1);
-    expect(&im2, ".provium/files", S_IFDIR | 0755); /* not the tree's: it is the guest's root */
+    expect(&im2, ".provium/files", S_IFDIR | 0755); /* the guest's root does not get the tree's mode */
 }
 
-static void refuse(const char *guest, const char *host, const char *why)
+static void refuse_injection(const char *guest, const char *host, const char *why)
 {
-    const struct pv_shim_file f = {guest, host};
+    const struct pv_suppl_file f = {guest, host};
 
-    expect_refused(&(struct pv_shim){.files = &f, .n_files = 1}, why);
+    expect_refused(&(struct pv_suppl){.files = &f, .n_files = 1}, why);
 }
 
-static void refuse2(const char *guest, const char *host, const char *guest2, const char *host2,
-                    const char *why)
+static void refuse_injections(const char *guest, const char *host, const char *guest2, const char *host2,
+                              const char *why)
 {
-    const struct pv_shim_file f[] = {{guest, host}, {guest2, host2}}, g[] = {f[1], f[0]};
+    const struct pv_suppl_file f[] = {{guest, host}, {guest2, host2}}, g[] = {f[1], f[0]};
 
-    expect_refused(&(struct pv_shim){.files = f, .n_files = 2}, why);
-    expect_refused(&(struct pv_shim){.files = g, .n_files = 2}, why);
+    expect_refused(&(struct pv_suppl){.files = f, .n_files = 2}, why);
+    expect_refused(&(struct pv_suppl){.files = g, .n_files = 2}, why);
 }
 
 static void refuses_bad_injections(void **state)
 {
-    cleanup_free char *a = file("plain", "x", 1, 0644), *missing = in_dir("missing"), *odd = in_dir("odd");
+    cleanup_free char *a = write_file("plain", "x", 1, 0644), *missing = in_dir("missing"),
+                      *odd = in_dir("odd");
     cleanup_free char *fifo = in_dir("odd/fifo"), *sock = in_dir("odd/sock"), *sub = in_dir("odd2");
     cleanup_free char *x = NULL, *big = in_dir("big"), *link = in_dir("odd2/link");
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -442,46 +443,46 @@ static void refuses_bad_injections(void **state)
 
     (void)state;
     assert_true(!mkdir(odd, 0755) && !mkdir(sub, 0755) && !mkfifo(fifo, 0600));
-    refuse("etc/x", a, "not absolute");
-    refuse("", a, "not absolute");
-    refuse("/etc/../x", a, "'..'");
-    refuse("/..", a, "'..'");
-    refuse("/x", missing, missing);
-    refuse("/x/", a, "names a directory");
-    refuse("/", a, "names a directory");
-    refuse("/.provium/boot.conf", a, "Provium's own");
-    refuse("/x", "/dev/null", "neither a file nor a directory");
-    refuse("/x", fifo, "neither a file nor a directory");
-    refuse("/x", odd, "odd/fifo' is a fifo");
+    refuse_injection("etc/x", a, "not absolute");
+    refuse_injection("", a, "not absolute");
+    refuse_injection("/etc/../x", a, "'..'");
+    refuse_injection("/..", a, "'..'");
+    refuse_injection("/x", missing, missing);
+    refuse_injection("/x/", a, "names a directory");
+    refuse_injection("/", a, "names a directory");
+    refuse_injection("/.provium/boot.conf", a, "Provium's own");
+    refuse_injection("/x", "/dev/null", "neither a file nor a directory");
+    refuse_injection("/x", fifo, "neither a file nor a directory");
+    refuse_injection("/x", odd, "odd/fifo' is a fifo");
     assert_int_equal(unlink(fifo), 0);
     s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     snprintf(un.sun_path, sizeof(un.sun_path), "%s", sock);
     assert_int_equal(bind(s, (struct sockaddr *)&un, sizeof(un)), 0);
     close(s);
-    refuse("/x", odd, "odd/sock' is a socket");
-    refuse2("/x", a, "/x/", sub, "given twice");
-    refuse2("/x", a, "/x/y/z", a, "which is a file");
-    x = file("odd2/y", "", 0, 0644);
+    refuse_injection("/x", odd, "odd/sock' is a socket");
+    refuse_injections("/x", a, "/x/", sub, "given twice");
+    refuse_injections("/x", a, "/x/y/z", a, "which is a file");
+    x = write_file("odd2/y", "", 0, 0644);
     assert_int_equal(symlink("/etc", link), 0);
-    refuse2("/x", sub, "/x/y/z", a, "no directory");
-    refuse2("/x", sub, "/x/link/z", a, "no directory");
+    refuse_injections("/x", sub, "/x/y/z", a, "no directory");
+    refuse_injections("/x", sub, "/x/link/z", a, "no directory");
     memset(long_name, 'n', sizeof(long_name));
     long_name[0] = '/';
     long_name[NAME_MAX + 2] = '\0';
-    refuse(long_name, a, "more than 255 bytes");
+    refuse_injection(long_name, a, "more than 255 bytes");
     for (size_t i = 0; i < sizeof(long_path); i++)
         long_path[i] = i % 2 ? 'x' : '/';
     long_path[PATH_MAX - 2] = '\0';
-    refuse(long_path, a, "longer than 4095 bytes");
+    refuse_injection(long_path, a, "longer than 4095 bytes");
     test_write(big, "", 0);
     assert_int_equal(truncate(big, 1LL << 32), 0);
-    refuse("/big", big, "below 4 GiB");
+    refuse_injection("/big", big, "below 4 GiB");
 }
 
-/* A file that gives less than its size said: the descriptor stands behind the start already. */
+/* Reading ends before st_size, because the descriptor does not start at offset 0. */
 static void notices_a_file_that_shrinks(void **state)
 {
-    cleanup_free char *path = file("shrinks", "0123456789", 10, 0644);
+    cleanup_free char *path = write_file("shrinks", "0123456789", 10, 0644);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC), out = memfd_create("test", MFD_CLOEXEC);
     cleanup_newc struct pv_newc w = {0};
     struct pv_err err = PV_ERR_INIT;
@@ -499,7 +500,7 @@ static void streams_large_files(void **state)
 {
     enum { SIZE = 96 << 20 };
     cleanup_free char *path = in_dir("large");
-    const struct pv_shim_file files[] = {{"/large", path}};
+    const struct pv_suppl_file files[] = {{"/large", path}};
     struct pv_err err = PV_ERR_INIT;
     struct rusage before, after;
     struct stat st;
@@ -514,12 +515,12 @@ static void streams_large_files(void **state)
     close(fd);
     getrusage(RUSAGE_SELF, &before);
     assert_int_equal(
-        pv_shim_build(&(struct pv_shim){.initrd = NULL, .files = files, .n_files = 1}, &fd, &err), 0);
+        pv_suppl_build(&(struct pv_suppl){.initrd = NULL, .files = files, .n_files = 1}, &fd, &err), 0);
     getrusage(RUSAGE_SELF, &after);
-    assert_true(after.ru_maxrss - before.ru_maxrss < 16 << 10); /* KiB: never the whole of it */
+    assert_true(after.ru_maxrss - before.ru_maxrss < 16 << 10); /* KiB: the file is streamed */
     assert_int_equal(fstat(fd, &st), 0);
     assert_in_range(st.st_size, SIZE, SIZE + (16 << 20));
-    /* The file is the last entry: its end lies before the trailer of 124 bytes. */
+    /* The file is the last entry; the trailer of 124 bytes follows it. */
     assert_int_equal(pread(fd, tail, 4, st.st_size - 124 - 4), 4);
     assert_memory_equal(tail, "tail", 4);
     close(fd);
@@ -549,5 +550,5 @@ int main(void)
         cmocka_unit_test(refuses_bad_injections),
     };
 
-    return cmocka_run_group_tests_name("image-shim", tests, setup, teardown);
+    return cmocka_run_group_tests_name("image-suppl", tests, setup, teardown);
 }
