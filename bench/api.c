@@ -128,7 +128,7 @@ static void syscall_getppid(struct pv_guest *g)
     struct pv_sysret r = {0};
     struct pv_err err = PV_ERR_INIT;
 
-    must(pv_guest_syscall(g, &c, &r, &err), &err);
+    must(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), &err);
     pv_sysret_fini(&r);
 }
 
@@ -154,7 +154,7 @@ static void trips(struct pv_guest *g, struct raw *echo)
         recv_all(echo, small, sizeof(small));
         t[0] = ms_since(start);
         start = pv_now();
-        must(pv_guest_ping(g, small, sizeof(small), limit, &err), &err);
+        must(pv_agent_ping(pv_guest_agent(g), small, sizeof(small), limit, &err), &err);
         t[1] = ms_since(start);
         start = pv_now();
         syscall_getppid(g);
@@ -186,7 +186,7 @@ static void remove_file(struct pv_guest *g, const char *path)
     struct pv_sysret r = {0};
     struct pv_err err = PV_ERR_INIT;
 
-    must(pv_guest_syscall(g, &c, &r, &err), &err);
+    must(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), &err);
     pv_sysret_fini(&r);
 }
 
@@ -195,7 +195,7 @@ static double write_ms(struct pv_guest *g, const char *path, const char *data, s
     struct pv_err err = PV_ERR_INIT;
     int64_t start = pv_now();
 
-    must(pv_guest_write_file(g, path, data, n, 0644, limit, &err), &err);
+    must(pv_agent_write_file(pv_guest_agent(g), path, data, n, 0644, limit, &err), &err);
     return ms_since(start);
 }
 
@@ -206,7 +206,7 @@ static double read_ms(struct pv_guest *g, size_t n)
     int64_t start = pv_now();
     double ms;
 
-    must(pv_guest_read_file(g, "/tmp/bench", limit, &back, &err), &err);
+    must(pv_agent_read_file(pv_guest_agent(g), "/tmp/bench", limit, &back, &err), &err);
     ms = ms_since(start);
     if (back.len != n) {
         fprintf(stderr, "bench: read_file gave %zu bytes of %zu\n", back.len, n);
@@ -296,7 +296,7 @@ void bench_api(const struct pv_guest_env *env, const struct pv_profile *p)
 
     must(pv_guest_boot(g, &o, &err), &err);
     pv_strv_add(&x.argv, guest_path);
-    must(pv_guest_job_start(g, &x, &job, &err), &err);
+    must(pv_agent_job_start(pv_guest_agent(g), &x, &job, &err), &err);
     pv_strv_free(&x.argv);
     dial(&echo, g, ECHO_PORT);
     dial(&sink, g, SINK_PORT);

@@ -156,7 +156,7 @@ void exec_true(struct pv_guest *g)
     struct pv_err err = PV_ERR_INIT;
 
     pv_strv_add(&x.argv, "/bin/true");
-    must(pv_guest_exec(g, &x, &r, &err), &err);
+    must(pv_agent_exec(pv_guest_agent(g), &x, &r, &err), &err);
     pv_strv_free(&x.argv);
     pv_exec_result_fini(&r);
 }
@@ -243,7 +243,7 @@ static void trip_once(struct channel *c, int i)
     struct pv_err err = PV_ERR_INIT;
     char small[64] = "";
 
-    must(pv_guest_ping(c->g, small, sizeof(small), 10 * PV_NSEC_PER_SEC, &err), &err);
+    must(pv_agent_ping(pv_guest_agent(c->g), small, sizeof(small), 10 * PV_NSEC_PER_SEC, &err), &err);
     if (i >= 0) /* else it was to get warm */
         c->trip[i] = (double)(pv_now() - start) / 1e6, c->cpu_trip += qemu_cpu_ms(c->g) - cpu;
 }
@@ -255,13 +255,14 @@ static void move_once(struct channel *c, size_t s, int i, const char *data)
     double mb = (double)move_sizes[s] / 1e6, cpu = qemu_cpu_ms(c->g), cpu2;
     int64_t start = pv_now();
 
-    must(pv_guest_write_file(c->g, "/tmp/bench", data, move_sizes[s], 0644, 60 * PV_NSEC_PER_SEC, &err),
+    must(pv_agent_write_file(pv_guest_agent(c->g), "/tmp/bench", data, move_sizes[s], 0644,
+                             60 * PV_NSEC_PER_SEC, &err),
          &err);
     c->to[s][i] = mb / ((double)(pv_now() - start) / 1e9);
     cpu2 = qemu_cpu_ms(c->g);
     c->cpu_to += cpu2 - cpu;
     start = pv_now();
-    must(pv_guest_read_file(c->g, "/tmp/bench", 60 * PV_NSEC_PER_SEC, &back, &err), &err);
+    must(pv_agent_read_file(pv_guest_agent(c->g), "/tmp/bench", 60 * PV_NSEC_PER_SEC, &back, &err), &err);
     c->from[s][i] = mb / ((double)(pv_now() - start) / 1e9);
     c->cpu_from += qemu_cpu_ms(c->g) - cpu2;
     pv_buf_free(&back);

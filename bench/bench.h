@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guest/agent.h"
 #include "guest/guest.h"
 
 struct pv_err;

@@ -45,7 +45,7 @@ static void run(struct pv_guest *g, const char *command)
     pv_strv_add(&x.argv, "/bin/sh");
     pv_strv_add(&x.argv, "-c");
     pv_strv_add(&x.argv, command);
-    must(pv_guest_exec(g, &x, &r, &err), &err);
+    must(pv_agent_exec(pv_guest_agent(g), &x, &r, &err), &err);
     pv_strv_free(&x.argv);
     pv_exec_result_fini(&r);
 }

@@ -377,7 +377,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
 
 static int step_agent(struct boot *b, struct pv_err *err)
 {
-    return pv_guest_connect(b->g, b->deadline, err);
+    return pv_agent_connect(&b->g->agent, b->deadline, err);
 }
 
 static const struct {
@@ -406,8 +406,6 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start;
     int r = 0;
 
-    if (g->parent)
-        return pv_err_set(err, PV_E_USAGE, "cannot boot %s: it is a worker of a VM that runs", g->name);
     if (g->state != PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
                           g->name, pv_guest_state_name(g->state));

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "guest/internal.h"
 #include "util/clock.h"
 
 #define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
@@ -101,32 +102,33 @@ static int on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err
 }
 
 /* What a test made by raw system calls in that process is gone: not something to find out by EBADF. */
-static void tell_fresh_process(const struct pv_guest *g)
+static void tell_fresh_process(const struct pv_agent *a)
 {
+    const struct pv_guest_observer *o = &a->guest->env->observer;
     cleanup_free char *line = NULL;
 
-    if (!g->session || g->session->state != PV_SESSION_BROKEN || g->session->err.cls != PV_E_GUEST_DIED ||
-        !g->session->agent_pid || !g->env->observer.notice)
+    if (!a->session || a->session->state != PV_SESSION_BROKEN || a->session->err.cls != PV_E_GUEST_DIED ||
+        !a->session->agent_pid || !o->notice)
         return;
     line = pv_xasprintf("the agent process of %s (pid %" PRIu32
                         ") went away between two calls; a fresh one goes "
                         "on, without the descriptors and credentials of the old one",
-                        g->name, g->session->agent_pid);
-    g->env->observer.notice(line, g->env->observer.arg);
+                        a->name, a->session->agent_pid);
+    o->notice(line, o->arg);
 }
 
-int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
+int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err)
 {
-    if (pv_guest_check_running(g, what, err) < 0 || pv_guest_check_time(g, what, err) < 0)
+    if (pv_agent_check_running(a, what, err) < 0 || pv_guest_check_time(a->guest, what, err) < 0)
         return -1;
-    /* A worker has one conversation in its life; a VM's agent gives a new one. */
-    if (g->parent && g->session->state == PV_SESSION_BROKEN)
-        return pv_guest_lost(g, what, err);
-    tell_fresh_process(g);
-    if (pv_guest_connect(g, pv_guest_deadline(g, CONNECT_LIMIT), err) < 0)
+    /* A worker has one session in its life; a VM's agent accepts a new one. */
+    if (a->worker && a->session->state == PV_SESSION_BROKEN)
+        return pv_agent_lost(a, what, err);
+    tell_fresh_process(a);
+    if (pv_agent_connect(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err) < 0)
         return -1;
-    c->s = g->session;
+    c->s = a->session;
     pv_session_begin(c->s, e, type);
     c->s->on_frame = on_frame;
     c->s->arg = c;
@@ -134,62 +136,62 @@ int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const
 }
 
 /* Ends a request that has no answer yet. 0: it is over, 1: the conversation had to be dropped, -1: died. */
-static int cancel(struct pv_guest *g, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
+static int cancel(struct pv_agent *a, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
 {
     int r;
 
     c->open = false;
     pv_session_cancel(c->s);
-    r = pv_guest_wait(g, answered, c, pv_deadline(CANCEL_LIMIT), err);
+    r = pv_guest_wait(a->guest, answered, c, pv_deadline(CANCEL_LIMIT), err);
     if (r > 0)
         pv_session_break(c->s, why);
     return r;
 }
 
 /* Too late, or the host could not go on. Always -1. */
-static int give_up(struct pv_guest *g, struct pv_call *c, const char *what, int64_t timeout_ns,
+static int give_up(struct pv_agent *a, struct pv_call *c, const char *what, int64_t timeout_ns,
                    struct pv_err *err)
 {
     struct pv_err why = c->local;
     int r;
 
     if (why.cls == PV_E_NONE && timeout_ns)
-        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer within %.3g s", what, g->name,
+        pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer within %.3g s", what, a->name,
                    (double)timeout_ns / 1e9);
     else if (why.cls == PV_E_NONE)
         pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer in the time that was left", what,
-                   g->name);
-    r = cancel(g, c, &why, err);
+                   a->name);
+    r = cancel(a, c, &why, err);
     if (r < 0)
         return -1;
     if (r > 0 && why.cls == PV_E_TIMEOUT)
-        pv_guest_add_console(g, &why);
+        pv_guest_add_console(a->guest, &why);
     if (err)
         *err = why;
     return -1;
 }
 
-int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, const char *what,
+int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err)
 {
     int r;
 
-    if (g->env->observer.phase)
-        g->env->observer.phase(pv_guest_root(g)->name, what, g->env->observer.arg);
+    if (a->guest->env->observer.phase)
+        a->guest->env->observer.phase(a->guest->name, what, a->guest->env->observer.arg);
     if (c->open)
         c->s->next_chunk = on_next;
     if (pv_session_send(c->s, e, err) < 0) {
         pv_session_end(c->s);
         return pv_err_wrap(err, "%s", what);
     }
-    r = pv_guest_wait(g, settled, c, pv_guest_deadline(g, timeout_ns), err);
+    r = pv_guest_wait(a->guest, settled, c, pv_guest_deadline(a->guest, timeout_ns), err);
     if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !answered(c)))
-        r = give_up(g, c, what, timeout_ns, err);
+        r = give_up(a, c, what, timeout_ns, err);
     else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
              !c->s->answered) /* an end behind the answer is no loss */
-        return pv_guest_lost(g, what, err);
-    if (g->session) /* gone when the guest died */
-        pv_session_end(g->session);
+        return pv_agent_lost(a, what, err);
+    if (a->session) /* gone when the guest died */
+        pv_session_end(a->session);
     if (r < 0)
         return -1;
     if (c->local.cls != PV_E_NONE || c->failed.cls != PV_E_NONE) {
@@ -236,7 +238,7 @@ int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_e
     return 0;
 }
 
-void pv_enc_command(struct pv_enc *e, const struct pv_guest *g, const struct pv_exec *x)
+void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x)
 {
     static const char *const defaults[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb",
@@ -245,8 +247,8 @@ void pv_enc_command(struct pv_enc *e, const struct pv_guest *g, const struct pv_
 
     for (size_t i = 0; i < PV_ARRAY_LEN(defaults); i++)
         put_env(&env, defaults[i]);
-    for (size_t i = 0; i < g->profile->env.n; i++)
-        put_env(&env, g->profile->env.v[i]);
+    for (size_t i = 0; i < a->guest->profile->env.n; i++)
+        put_env(&env, a->guest->profile->env.v[i]);
     for (size_t i = 0; i < x->env.n; i++)
         put_env(&env, x->env.v[i]);
     pv_enc_str(e, x->cwd ? x->cwd : "");

@@ -4,17 +4,19 @@
  * requests.  A request embeds struct pv_call first and adds what it needs:
  *
  *     struct pv_call c = {.ok = true};
- *     if (pv_call_begin(g, &c, PV_MSG_READ_FILE, "read_file", &e, err) < 0)
+ *     if (pv_call_begin(a, &c, PV_MSG_READ_FILE, "read_file", &e, err) < 0)
  *         return -1;
  *     pv_enc_str(&e, path);
- *     return pv_call_finish(g, &c, &e, "read_file", timeout_ns, err);
+ *     return pv_call_finish(a, &c, &e, "read_file", timeout_ns, err);
  *
  * One request at a time per conversation: calls block (run the loop), and callbacks make none.
  */
 #ifndef PV_GUEST_CALL_H
 #define PV_GUEST_CALL_H
 
-#include "guest/internal.h"
+#include "guest/agent-conn.h"
+#include "guest/session.h"
+#include "util/err.h"
 
 /* The agent itself ends things at their timeout; the host's own clock is only the second line. */
 #define PV_CALL_GRACE (5 * PV_NSEC_PER_SEC)
@@ -43,13 +45,13 @@ struct pv_call {
 };
 
 /* Checks the state, makes sure of a conversation; *e is ready for the request's fields. */
-int pv_call_begin(struct pv_guest *g, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
+int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err);
 /*
  * Sends and waits. timeout_ns 0: no limit of its own.  A deadline that passes cancels the request; when the
  * agent does not even acknowledge that, the conversation is dropped and the next call begins a new one.
  */
-int pv_call_finish(struct pv_guest *g, struct pv_call *c, struct pv_enc *e, const char *what,
+int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err);
 
 /* Always -1. */
@@ -71,10 +73,17 @@ int pv_call_check_path(const char *path, struct pv_err *err);
 void pv_enc_str(struct pv_enc *e, const char *s);
 /* cwd, argv and environment (defaults, the profile's, then x's) as EXEC and JOB_START have them. */
 int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_err *err);
-void pv_enc_command(struct pv_enc *e, const struct pv_guest *g, const struct pv_exec *x);
+void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x);
 /* Nanoseconds to the wire's milliseconds, rounded up. */
 uint64_t pv_wire_ms(int64_t ns);
 /* The host's own limit for something that the agent ends at timeout_ns; 0 stays 0. */
 int64_t pv_call_limit(int64_t timeout_ns);
+
+/* ---- requests of the room's own ---- */
+
+/* SHUTDOWN; returns when the agent has acknowledged it. */
+int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+/* Decodes JOB_STATE, the reply to JOB_WAIT, JOB_KILL and STATUS: 1, or -1 with *err. */
+int pv_job_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err);
 
 #endif

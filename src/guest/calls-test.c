@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "guest/fake-agent.h"
+#include "guest/worker.h"
 #include "util/clock.h"
 #include "vm/vm.h"
 
@@ -28,7 +29,7 @@ static void pings(struct pv_guest *g)
 {
     struct pv_err err = PV_ERR_INIT;
 
-    if (pv_guest_ping(g, "x", 1, PING_LIMIT, &err) < 0)
+    if (pv_agent_ping(pv_guest_agent(g), "x", 1, PING_LIMIT, &err) < 0)
         fail_msg("%s", err.text);
 }
 
@@ -65,7 +66,7 @@ static void refused_before_sending(void **state)
         struct pv_err err = PV_ERR_INIT;
         struct pv_sysret r;
 
-        assert_int_equal(pv_guest_syscall(g, &bad[i].c, &r, &err), -1);
+        assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &bad[i].c, &r, &err), -1);
         has(&err, PV_E_USAGE, bad[i].text);
     }
     fake_free(g);
@@ -131,7 +132,7 @@ static int call_it(struct pv_guest *g, struct pv_sysret *r, struct pv_err *err)
 
     for (uint64_t i = 0; i < 6; i++)
         c.args[i] = (uint64_t)INT64_MIN + i;
-    return pv_guest_syscall(g, &c, r, err);
+    return pv_agent_syscall(pv_guest_agent(g), &c, r, err);
 }
 
 static void answers_that_fit(void **state)
@@ -219,7 +220,7 @@ static void a_crash_is_told_quickly(void **state)
     struct pv_sysret r;
 
     (void)state;
-    assert_int_equal(pv_guest_syscall(g, &c, &r, &err), -1);
+    assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), -1);
     has(&err, PV_E_GUEST_DIED, "(pid 100) was killed by SIGSEGV");
     assert_true(pv_now() - start < PV_NSEC_PER_SEC);
     assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
@@ -245,7 +246,7 @@ static void a_dead_vm_has_priority(void **state)
 
     (void)state;
     vm_pid = pv_vm_pid(g->vm);
-    assert_int_equal(pv_guest_syscall(g, &c, &r, &err), -1);
+    assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), -1);
     has(&err, PV_E_GUEST_DIED, "vm");
     has(&err, PV_E_GUEST_DIED, "died: ");
     assert_int_equal(pv_guest_state(g), PV_GUEST_DEAD);
@@ -294,10 +295,11 @@ static void a_flood_is_given_up(void **state)
     size_t sum = 0;
 
     (void)state;
-    assert_int_equal(pv_guest_read_file_to(g, "/x", 0, take_a_million, &sum, &err), -1);
+    assert_int_equal(pv_agent_read_file_to(pv_guest_agent(g), "/x", 0, take_a_million, &sum, &err), -1);
     has(&err, PV_E_HOST, "given up by the host");
     assert_true(sum < 1100000);
-    assert_int_equal(pv_guest_read_file_to(g, "/x", 100 * PV_NSEC_PER_MSEC, take_all, &sum, &err), -1);
+    assert_int_equal(
+        pv_agent_read_file_to(pv_guest_agent(g), "/x", 100 * PV_NSEC_PER_MSEC, take_all, &sum, &err), -1);
     has(&err, PV_E_TIMEOUT, "no answer within 0.1 s");
     assert_true(pv_now() - start < 10 * PV_NSEC_PER_SEC);
     pings(g);
@@ -328,9 +330,10 @@ static void silence_is_given_up(void **state)
     char *much = pv_xcalloc(1, 4 << 20);
 
     (void)state;
-    assert_int_equal(pv_guest_mount_vfs(g, 50 * PV_NSEC_PER_MSEC, &err), -1);
+    assert_int_equal(pv_agent_mount_vfs(pv_guest_agent(g), 50 * PV_NSEC_PER_MSEC, &err), -1);
     has(&err, PV_E_TIMEOUT, "mount_vfs on vm");
-    assert_int_equal(pv_guest_write_file(g, "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
+    assert_int_equal(
+        pv_agent_write_file(pv_guest_agent(g), "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
     has(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
     free(much);
     pings(g);
@@ -359,7 +362,7 @@ static void answers_once(int fd)
 
 static bool broken(void *arg)
 {
-    return ((struct pv_guest *)arg)->session->state == PV_SESSION_BROKEN;
+    return ((struct pv_guest *)arg)->agent.session->state == PV_SESSION_BROKEN;
 }
 
 static void a_process_that_went_away_is_told(void **state)
@@ -406,31 +409,26 @@ static void spawns_one(int fd)
 static void workers(void **state)
 {
     static const fake_script scripts[] = {spawns_one, dies_in_the_call};
-    struct pv_guest *g = fake_new(scripts, 2), *w;
+    struct pv_guest *g = fake_new(scripts, 2);
     struct pv_err err = PV_ERR_INIT;
-    struct pv_boot_opts boot = {0};
+    struct pv_worker *w;
 
     (void)state;
-    w = pv_guest_spawn(g, false, 0, &err);
+    w = pv_worker_spawn(g, false, 0, &err);
     if (!w)
         fail_msg("%s", err.text);
-    assert_ptr_equal(pv_guest_parent(w), g);
-    assert_null(pv_guest_parent(g));
-    assert_int_equal(pv_guest_state(w), PV_GUEST_RUNNING);
-    assert_null(pv_guest_spawn(w, false, 0, &err));
-    has(&err, PV_E_USAGE, "only a VM has workers");
-    assert_int_equal(pv_guest_boot(w, &boot, &err), -1);
-    assert_int_equal(pv_guest_shutdown(w, 0, &err), -1);
-    assert_int_equal(pv_guest_ping(w, "x", 1, PING_LIMIT, &err), -1);
+    assert_ptr_equal(pv_worker_guest(w), g);
+    assert_int_equal(pv_worker_state(w), PV_GUEST_RUNNING);
+    assert_int_equal(pv_agent_ping(pv_worker_agent(w), "x", 1, PING_LIMIT, &err), -1);
     has(&err, PV_E_GUEST_DIED, "worker 1 (pid 101) of vm");
     has(&err, PV_E_GUEST_DIED, "exited with status 1");
-    assert_int_equal(pv_guest_state(w), PV_GUEST_DEAD);
-    assert_int_equal(pv_guest_ping(w, "x", 1, PING_LIMIT, &err), -1);
+    assert_int_equal(pv_worker_state(w), PV_GUEST_DEAD);
+    assert_int_equal(pv_agent_ping(pv_worker_agent(w), "x", 1, PING_LIMIT, &err), -1);
     has(&err, PV_E_GUEST_DIED, "exited with status 1");
     pings(g);
     pv_guest_kill(g);
-    assert_int_equal(pv_guest_state(w), PV_GUEST_KILLED);
-    pv_guest_free(w);
+    assert_int_equal(pv_worker_state(w), PV_GUEST_KILLED);
+    pv_worker_free(w);
     fake_free(g);
 }
 
@@ -480,25 +478,25 @@ static void jobs(void **state)
     struct pv_job job;
 
     (void)state;
-    assert_int_equal(pv_guest_job_start(g, &x, &job, &err), -1);
+    assert_int_equal(pv_agent_job_start(pv_guest_agent(g), &x, &job, &err), -1);
     has(&err, PV_E_USAGE, "empty");
     pv_strv_add(&x.argv, "/bin/true");
-    assert_int_equal(pv_guest_job_start(g, &x, &job, &err), 0);
+    assert_int_equal(pv_agent_job_start(pv_guest_agent(g), &x, &job, &err), 0);
     assert_int_equal(job.id, 7);
     assert_int_equal(job.pid, 1234);
-    assert_int_equal(pv_guest_job_wait(g, 7, 0, &s, &err), 0);
+    assert_int_equal(pv_agent_job_wait(pv_guest_agent(g), 7, 0, &s, &err), 0);
     assert_true(s.running);
     assert_int_equal(s.exit_code, -1);
     assert_string_equal(s.out.data, "out");
     pv_job_state_fini(&s);
-    assert_int_equal(pv_guest_job_kill(g, 7, 0, &s, &err), 0);
+    assert_int_equal(pv_agent_job_kill(pv_guest_agent(g), 7, 0, &s, &err), 0);
     assert_false(s.running);
     assert_int_equal(s.exit_code, 137);
     pv_job_state_fini(&s);
-    assert_int_equal(pv_guest_job_wait(g, 8, 0, &s, &err), -1);
+    assert_int_equal(pv_agent_job_wait(pv_guest_agent(g), 8, 0, &s, &err), -1);
     has(&err, PV_E_GUEST, "job 8??[2J");
     assert_int_equal(err.errnum, ENOENT);
-    assert_int_equal(pv_guest_job_wait(g, 7, 0, &s, &err), -1);
+    assert_int_equal(pv_agent_job_wait(pv_guest_agent(g), 7, 0, &s, &err), -1);
     has(&err, PV_E_PROTOCOL, "malformed JOB_STATE");
     pv_job_state_fini(&s);
     pv_strv_free(&x.argv);

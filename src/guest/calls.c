@@ -50,7 +50,7 @@ static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     }
 }
 
-int pv_guest_exec(struct pv_guest *g, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err)
+int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err)
 {
     struct exec_call c = {
         .in = {.c = {.frame = exec_frame, .next = pv_call_next_bytes, .open = x->in != NULL},
@@ -63,12 +63,12 @@ int pv_guest_exec(struct pv_guest *g, const struct pv_exec *x, struct pv_exec_re
 
     if (pv_call_check_command(x, "exec", err) < 0)
         return -1;
-    if (pv_call_begin(g, &c.in.c, PV_MSG_EXEC, "exec", &e, err) < 0)
+    if (pv_call_begin(a, &c.in.c, PV_MSG_EXEC, "exec", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, (x->in ? PV_EXEC_STDIN : 0) | (x->unnumbered ? PV_EXEC_UNNUMBERED : 0));
     pv_enc_u64(&e, pv_wire_ms(x->timeout_ns));
-    pv_enc_command(&e, g, x);
-    return pv_call_finish(g, &c.in.c, &e, "exec", pv_call_limit(x->timeout_ns), err);
+    pv_enc_command(&e, a, x);
+    return pv_call_finish(a, &c.in.c, &e, "exec", pv_call_limit(x->timeout_ns), err);
 }
 
 /* ---- what the guest sends as DATA ---- */
@@ -99,28 +99,28 @@ static int data_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     return 0;
 }
 
-static int finish_data(struct pv_guest *g, struct data_call *r, struct pv_enc *e, int64_t timeout_ns,
+static int finish_data(struct pv_agent *a, struct data_call *r, struct pv_enc *e, int64_t timeout_ns,
                        struct pv_err *err)
 {
-    if (pv_call_finish(g, &r->c, e, r->what, timeout_ns, err) < 0)
+    if (pv_call_finish(a, &r->c, e, r->what, timeout_ns, err) < 0)
         return -1;
     if (r->c.value != r->got)
         return pv_err_set(err, PV_E_PROTOCOL, "%s on %s: the agent says %" PRIu64 " bytes and sent %" PRIu64,
-                          r->what, g->name, r->c.value, r->got);
+                          r->what, a->name, r->c.value, r->got);
     return 0;
 }
 
-int pv_guest_read_file_to(struct pv_guest *g, const char *path, int64_t timeout_ns,
+int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
                           int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err)
 {
     cleanup_free char *what = pv_xasprintf("read_file '%s'", path);
     struct data_call r = {.c = {.ok = true, .frame = data_frame}, .sink = sink, .arg = arg, .what = what};
     struct pv_enc e;
 
-    if (pv_call_check_path(path, err) < 0 || pv_call_begin(g, &r.c, PV_MSG_READ_FILE, what, &e, err) < 0)
+    if (pv_call_check_path(path, err) < 0 || pv_call_begin(a, &r.c, PV_MSG_READ_FILE, what, &e, err) < 0)
         return -1;
     pv_enc_str(&e, path);
-    return finish_data(g, &r, &e, timeout_ns, err);
+    return finish_data(a, &r, &e, timeout_ns, err);
 }
 
 enum { MAX_IN_MEMORY_GIB = 4 };
@@ -136,26 +136,26 @@ static int into_buf(void *arg, const void *data, size_t n)
     return 0;
 }
 
-int pv_guest_read_file(struct pv_guest *g, const char *path, int64_t timeout_ns, struct pv_buf *out,
+int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns, struct pv_buf *out,
                        struct pv_err *err)
 {
-    return pv_guest_read_file_to(g, path, timeout_ns, into_buf, out, err);
+    return pv_agent_read_file_to(a, path, timeout_ns, into_buf, out, err);
 }
 
-int pv_guest_dmesg(struct pv_guest *g, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err)
+int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err)
 {
     struct data_call r = {
         .c = {.ok = true, .frame = data_frame}, .sink = into_buf, .arg = out, .what = "dmesg"};
     struct pv_enc e;
 
-    if (pv_call_begin(g, &r.c, PV_MSG_DMESG, "dmesg", &e, err) < 0)
+    if (pv_call_begin(a, &r.c, PV_MSG_DMESG, "dmesg", &e, err) < 0)
         return -1;
-    return finish_data(g, &r, &e, timeout_ns, err);
+    return finish_data(a, &r, &e, timeout_ns, err);
 }
 
 /* ---- the others ---- */
 
-int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, size_t n, uint32_t mode,
+int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, size_t n, uint32_t mode,
                         int64_t timeout_ns, struct pv_err *err)
 {
     struct pv_call_bytes b = {.c = {.ok = true, .next = pv_call_next_bytes, .open = true},
@@ -165,11 +165,11 @@ int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, 
     cleanup_free char *what = pv_xasprintf("write_file '%s'", path);
     struct pv_enc e;
 
-    if (pv_call_check_path(path, err) < 0 || pv_call_begin(g, &b.c, PV_MSG_WRITE_FILE, what, &e, err) < 0)
+    if (pv_call_check_path(path, err) < 0 || pv_call_begin(a, &b.c, PV_MSG_WRITE_FILE, what, &e, err) < 0)
         return -1;
     pv_enc_u32(&e, mode);
     pv_enc_str(&e, path);
-    if (pv_call_finish(g, &b.c, &e, what, timeout_ns, err) < 0)
+    if (pv_call_finish(a, &b.c, &e, what, timeout_ns, err) < 0)
         return -1;
     if (b.c.value != n)
         return pv_err_set(err, PV_E_GUEST, "write_file '%s': only %" PRIu64 " of %zu bytes were written",
@@ -177,28 +177,28 @@ int pv_guest_write_file(struct pv_guest *g, const char *path, const void *data, 
     return 0;
 }
 
-int pv_guest_mount_vfs(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+int pv_agent_mount_vfs(struct pv_agent *a, int64_t timeout_ns, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
     struct pv_enc e;
 
-    if (pv_call_begin(g, &c, PV_MSG_MOUNT_VFS, "mount_vfs", &e, err) < 0)
+    if (pv_call_begin(a, &c, PV_MSG_MOUNT_VFS, "mount_vfs", &e, err) < 0)
         return -1;
-    return pv_call_finish(g, &c, &e, "mount_vfs", timeout_ns, err);
+    return pv_call_finish(a, &c, &e, "mount_vfs", timeout_ns, err);
 }
 
-int pv_guest_ask_shutdown(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
     struct pv_enc e;
     int64_t left;
 
-    if (pv_call_begin(g, &c, PV_MSG_SHUTDOWN, "shutdown", &e, err) < 0)
+    if (pv_call_begin(a, &c, PV_MSG_SHUTDOWN, "shutdown", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, PV_SHUTDOWN_POWEROFF);
     /* What is left for the machine itself once the agent has had its time. */
     left = deadline - pv_now() - 3 * PV_NSEC_PER_SEC;
-    return pv_call_finish(g, &c, &e, "shutdown", left > 0 ? left : 1, err);
+    return pv_call_finish(a, &c, &e, "shutdown", left > 0 ? left : 1, err);
 }
 
 struct ping_call {
@@ -221,13 +221,13 @@ static int pong_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     return 1;
 }
 
-int pv_guest_ping(struct pv_guest *g, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err)
+int pv_agent_ping(struct pv_agent *a, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err)
 {
     struct ping_call ping = {.c = {.frame = pong_frame}, .data = data, .n = n};
     struct pv_enc e;
 
-    if (pv_call_begin(g, &ping.c, PV_MSG_PING, "ping", &e, err) < 0)
+    if (pv_call_begin(a, &ping.c, PV_MSG_PING, "ping", &e, err) < 0)
         return -1;
     pv_enc_bytes(&e, data, n);
-    return pv_call_finish(g, &ping.c, &e, "ping", timeout_ns, err);
+    return pv_call_finish(a, &ping.c, &e, "ping", timeout_ns, err);
 }

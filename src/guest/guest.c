@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a guest: created -> booting -> running -> dead | shut down | killed. Calls are in calls.c. */
+#include "guest/call.h"
 #include "guest/internal.h"
 
 #include <assert.h>
@@ -51,7 +52,7 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     assert(legal[g->state] & 1U << to);
     pv_debug(g->name, "%s -> %s", state_names[g->state], state_names[to]);
     g->state = to;
-    if (!g->parent && g->env->observer.state)
+    if (g->env->observer.state)
         g->env->observer.state(g->name, to, g->env->observer.arg);
 }
 
@@ -64,7 +65,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     g->profile = profile;
     g->name = name;
     g->state = PV_GUEST_CREATED;
-    g->port = PV_AGENT_PORT;
+    g->agent = (struct pv_agent){.guest = g, .name = name, .port = PV_AGENT_PORT};
     g->memory_fd = -1;
     return g;
 }
@@ -88,22 +89,17 @@ void pv_guest_free(struct pv_guest *g)
     free(g);
 }
 
-enum pv_guest_state pv_guest_state(const struct pv_guest *g)
+struct pv_agent *pv_guest_agent(struct pv_guest *g)
 {
-    const struct pv_guest *root = pv_guest_croot(g);
-
-    /* An end that the loop has seen and no call has met yet. */
-    if (root->state == PV_GUEST_RUNNING && root->vm && pv_vm_state(root->vm) == PV_VM_ENDED)
-        return root->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
-    if (root != g && root->generation != g->generation)
-        return PV_GUEST_KILLED;
-    /* A worker lives as long as its VM at most. */
-    return root->state != PV_GUEST_RUNNING ? root->state : g->state;
+    return &g->agent;
 }
 
-struct pv_guest *pv_guest_parent(const struct pv_guest *g)
+enum pv_guest_state pv_guest_state(const struct pv_guest *g)
 {
-    return g->parent;
+    /* An end that the loop has seen and no call has met yet. */
+    if (g->state == PV_GUEST_RUNNING && g->vm && pv_vm_state(g->vm) == PV_VM_ENDED)
+        return g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
+    return g->state;
 }
 
 const char *pv_guest_name(const struct pv_guest *g)
@@ -113,17 +109,16 @@ const char *pv_guest_name(const struct pv_guest *g)
 
 const char *pv_guest_log_path(const struct pv_guest *g)
 {
-    return pv_guest_croot(g)->log_path;
+    return g->log_path;
 }
 
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out)
 {
-    const struct pv_guest *root = pv_guest_croot(g);
-    const char *tail = root->remains.tail, *from;
+    const char *tail = g->remains.tail, *from;
 
-    if (root->vm)
-        pv_console_tail(pv_vm_console(root->vm), lines, out);
-    if (root->vm || !tail)
+    if (g->vm)
+        pv_console_tail(pv_vm_console(g->vm), lines, out);
+    if (g->vm || !tail)
         return;
     from = tail + strlen(tail);
     for (unsigned n = 0; from > tail; from--)
@@ -140,10 +135,9 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
     while (tail.len && tail.data[tail.len - 1] == '\n')
         tail.data[--tail.len] = '\0';
     if (tail.len)
-        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", pv_guest_croot(g)->name,
-                      CONSOLE_LINES, tail.data);
+        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, CONSOLE_LINES, tail.data);
     else
-        pv_err_append(err, "\n--- console of %s: empty ---", pv_guest_croot(g)->name);
+        pv_err_append(err, "\n--- console of %s: empty ---", g->name);
 }
 
 int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby, struct pv_err *err)
@@ -205,8 +199,7 @@ static void bury(struct pv_guest *g)
 
 void pv_guest_teardown(struct pv_guest *g)
 {
-    pv_session_free(g->session);
-    g->session = NULL;
+    pv_agent_disconnect(&g->agent);
     if (g->vm)
         bury(g);
     pv_machine_free(g->machine);
@@ -260,27 +253,22 @@ void pv_guest_moved(struct pv_guest *g)
 {
     make_log(g);
     pv_vm_on_finding(g->vm, g->env->observer.finding ? on_finding : NULL, g);
-    g->session->alive_arg = g;
 }
 
 void pv_guest_settle_findings(struct pv_guest *g)
 {
-    if (pv_guest_root(g)->vm)
-        pv_vm_settle_findings(pv_guest_root(g)->vm);
+    if (g->vm)
+        pv_vm_settle_findings(g->vm);
 }
 
 bool pv_guest_panic_suspected(const struct pv_guest *g)
 {
-    const struct pv_guest *root = pv_guest_croot(g);
-
-    return root->vm ? pv_console_panic(pv_vm_console(root->vm)) != NULL : root->remains.panic_suspected;
+    return g->vm ? pv_console_panic(pv_vm_console(g->vm)) != NULL : g->remains.panic_suspected;
 }
 
 bool pv_guest_panicked(const struct pv_guest *g)
 {
-    const struct pv_guest *root = pv_guest_croot(g);
-
-    return root->vm ? pv_vm_panicked(root->vm) : root->remains.panicked;
+    return g->vm ? pv_vm_panicked(g->vm) : g->remains.panicked;
 }
 
 /* Of a VM that ended: by a panic, or else. */
@@ -296,7 +284,7 @@ static enum pv_err_died what_died(const struct pv_guest *g)
 }
 
 struct wait_arg {
-    const struct pv_guest *root;
+    const struct pv_guest *g;
     bool (*done)(void *arg);
     void *arg;
 };
@@ -305,7 +293,7 @@ static bool done_or_dead(void *arg)
 {
     struct wait_arg *w = arg;
 
-    return vm_ended(w->root) || (w->done && w->done(w->arg));
+    return vm_ended(w->g) || (w->done && w->done(w->arg));
 }
 
 static bool is_ended(void *arg)
@@ -316,26 +304,24 @@ static bool is_ended(void *arg)
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
-    struct pv_guest *root = pv_guest_root(g);
-    struct wait_arg w = {root, done, arg};
+    struct wait_arg w = {g, done, arg};
     int r = pv_loop_run(g->env->host.loop, done_or_dead, &w, deadline, err);
 
     if (r < 0)
         return -1;
-    if (r == 0 && !vm_ended(root) && root->vsock && root->vsock->error && !root->graced) {
+    if (r == 0 && !vm_ended(g) && g->vsock && g->vsock->error && !g->graced) {
         /* The device broke: see whether this was the machine's end before blaming anybody else. */
-        bool port = pv_is_serial(root->vsock) && !pv_guest_panic_suspected(root);
+        bool port = pv_is_serial(g->vsock) && !pv_guest_panic_suspected(g);
 
-        root->graced = true;
-        if (pv_loop_run(g->env->host.loop, is_ended, root, pv_deadline(port ? PORT_GRACE : DEATH_GRACE),
-                        err) < 0)
+        g->graced = true;
+        if (pv_loop_run(g->env->host.loop, is_ended, g, pv_deadline(port ? PORT_GRACE : DEATH_GRACE), err) <
+            0)
             return -1;
     }
-    if (notice_death(root)) {
-        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", root->name,
-                   root->end_reason ? root->end_reason : "killed");
-        pv_err_died(err, what_died(root));
-        pv_guest_add_console(root, err);
+    if (notice_death(g)) {
+        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end_reason ? g->end_reason : "killed");
+        pv_err_died(err, what_died(g));
+        pv_guest_add_console(g, err);
         return -1;
     }
     return r;
@@ -358,143 +344,19 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
 
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    struct pv_guest *root = pv_guest_root(g);
-
     /* A death that nobody waited for yet: let the loop see what has come. */
-    if (root->state == PV_GUEST_RUNNING && pv_loop_run(g->env->host.loop, NULL, NULL, pv_now(), err) >= 0)
-        notice_death(root);
-    if (root != g && root->generation != g->generation && g->state == PV_GUEST_RUNNING)
-        pv_guest_kill(g); /* it was in the machine that its VM was before it was restored */
-    if (root->state == PV_GUEST_RUNNING && g->state == PV_GUEST_RUNNING)
+    if (g->state == PV_GUEST_RUNNING && pv_loop_run(g->env->host.loop, NULL, NULL, pv_now(), err) >= 0)
+        notice_death(g);
+    if (g->state == PV_GUEST_RUNNING)
         return 0;
-    if (root->state != PV_GUEST_RUNNING)
-        g = root;
     if (g->state == PV_GUEST_DEAD) {
-        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s %s%s", what, g->name,
-                   g->parent ? "" : "is dead: ", g->end_reason);
-        if (!g->parent)
-            pv_err_died(err, what_died(g));
-        if (!g->parent)
-            pv_guest_add_console(g, err);
+        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end_reason);
+        pv_err_died(err, what_died(g));
+        pv_guest_add_console(g, err);
         return -1;
     }
     return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s%s", what, g->name, state_names[g->state],
                       g->state == PV_GUEST_CREATED ? " (call vm:boot() first)" : "");
-}
-
-static bool session_settled(void *arg)
-{
-    const struct pv_session *s = ((struct pv_guest *)arg)->session;
-
-    return s->state == PV_SESSION_OPEN || s->state == PV_SESSION_BROKEN;
-}
-
-static bool vsock_ready(void *arg)
-{
-    struct pv_vsock *v = pv_guest_root(arg)->vsock;
-
-    return v->error || v->ops->ready(v);
-}
-
-static int vsock_broken(const struct pv_guest *g, struct pv_err *err)
-{
-    g = pv_guest_croot(g);
-    pv_err_set(err, PV_E_PROTOCOL, "the %s of %s broke: %s",
-               pv_is_serial(g->vsock) ? "agent's port" : "vsock device", g->name, g->vsock->error_text);
-    pv_guest_add_console(g, err);
-    return -1;
-}
-
-/* `last`: what became of the last connection that stood. */
-static int connect_timeout(const struct pv_guest *g, const char *last, struct pv_err *err)
-{
-    struct pv_vsock *v = pv_guest_croot(g)->vsock;
-
-    if (pv_is_serial(v) && (!v->ops->ready(v) || !*last))
-        last = "nothing answers on its virtio-serial port";
-    else if (!v->ops->ready(v))
-        last = "the guest's vsock driver has not come up";
-    else if (!*last)
-        last = "the guest's vsock driver is up, but nothing listens";
-    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on %s port %u: %s", g->name,
-               pv_is_serial(v) ? "serial" : "vsock", g->port, last);
-    pv_guest_add_console(g, err);
-    return -1;
-}
-
-static void alive(void *arg)
-{
-    struct pv_vm *vm = pv_guest_root(arg)->vm;
-
-    if (vm) /* a worker's last words may come when its VM is gone */
-        pv_vm_alive_hint(vm);
-}
-
-/* One attempt. 0: open; 1: nobody listens yet, or the deadline; -1. */
-static int connect_once(struct pv_guest *g, int64_t deadline, struct pv_err *err)
-{
-    struct pv_vsock *v = pv_guest_root(g)->vsock;
-    struct pv_stream *stream = v->ops->connect(v, g->port, err);
-    int64_t attempt = pv_deadline(2 * PV_NSEC_PER_SEC);
-    int r;
-
-    if (!stream)
-        return -1;
-    pv_session_free(g->session);
-    g->session = pv_session_new(g->env->host.loop, stream);
-    g->session->alive = alive;
-    g->session->alive_arg = g;
-    r = pv_guest_wait(g, session_settled, g, attempt < deadline ? attempt : deadline, err);
-    if (r < 0)
-        return -1;
-    if (g->session->state == PV_SESSION_OPEN)
-        return 0;
-    if (g->session->state == PV_SESSION_BROKEN && g->session->err.cls == PV_E_PROTOCOL) {
-        if (err)
-            *err = g->session->err;
-        pv_guest_add_console(g, err);
-        return -1;
-    }
-    return 1;
-}
-
-static void note_last(const struct pv_session *s, char last[static 128])
-{
-    if (s->state == PV_SESSION_GREETING)
-        snprintf(last, 128, "it took the connection and did not greet");
-    else if (s->state == PV_SESSION_BROKEN && !s->connect_errno)
-        snprintf(last, 128, "%.120s", s->err.text);
-}
-
-int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err)
-{
-    char last[128] = "";
-
-    if (g->session && g->session->state == PV_SESSION_OPEN)
-        return 0;
-    for (;;) {
-        int64_t pause;
-        int r = pv_guest_wait(g, vsock_ready, g, deadline, err);
-
-        if (r < 0)
-            return -1;
-        if (pv_guest_root(g)->vsock->error)
-            return vsock_broken(g, err);
-        if (r > 0)
-            return connect_timeout(g, last, err);
-        r = connect_once(g, deadline, err);
-        if (r <= 0)
-            return r;
-        note_last(g->session, last);
-        if (pv_now() >= deadline)
-            return connect_timeout(g, last, err);
-        pv_session_free(g->session);
-        g->session = NULL;
-        /* The guest answered that nobody listens: between two tries it gets on with its boot. */
-        pause = pv_deadline(3 * PV_NSEC_PER_MSEC);
-        if (pv_guest_wait(g, NULL, NULL, pause < deadline ? pause : deadline, err) < 0)
-            return -1;
-    }
 }
 
 int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
@@ -503,8 +365,6 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
     struct pv_err asked = PV_ERR_INIT;
     bool panicked;
 
-    if (g->parent)
-        return pv_err_set(err, PV_E_USAGE, "cannot shut down %s: a worker ends with worker:kill()", g->name);
     if (g->state == PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name, state_names[g->state]);
     if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
@@ -513,7 +373,7 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
         g->env->observer.phase(g->name, "shutting down", g->env->observer.arg);
     g->stopping = true;
     /* An agent that does not answer is no reason to fail: the machine goes down either way. */
-    if (pv_guest_ask_shutdown(g, deadline, &asked) < 0)
+    if (pv_agent_ask_shutdown(&g->agent, deadline, &asked) < 0)
         pv_debug(g->name, "shutdown: %s", asked.text);
     if (pv_loop_run(g->env->host.loop, is_ended, g, deadline, err) < 0)
         return -1;

@@ -3,6 +3,7 @@
 #ifndef PV_GUEST_INTERNAL_H
 #define PV_GUEST_INTERNAL_H
 
+#include "guest/agent-conn.h"
 #include "guest/guest.h"
 #include "guest/session.h"
 #include "util/err.h"
@@ -13,23 +14,17 @@ struct pv_vm;
 struct pv_vm_spec;
 struct pv_vsock;
 
-/* A VM, or a worker in it: that has a parent and, of what is below the line, only a conversation of its own.
- */
 struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
     char *name;
-    struct pv_guest *parent; /* NULL for a VM */
-    unsigned n_workers;      /* of a VM: spawned so far */
-    unsigned port;           /* where its agent process listens */
-    uint32_t pid;            /* of a worker */
-    bool thread;             /* a worker that is a thread of the process process_pid */
-    uint32_t process_pid;
-    bool asking; /* of a VM: how an agent process ended; no such question about the answer's failure */
+    struct pv_agent agent; /* its own agent process */
+    unsigned n_workers;    /* spawned so far */
+    bool probing;          /* pv_agent_lost asks the agent how a process ended */
     enum pv_guest_state state;
     char *log_path;
-    unsigned generation;        /* of a VM: how often it was restored; of a worker: what its VM's was then */
-    struct pv_machine *machine; /* of a VM, from boot or resume on */
+    unsigned generation;        /* how often it was restored */
+    struct pv_machine *machine; /* from boot or resume on */
     int memory_fd;              /* its memory, if that is a file of its own; else -1 */
     struct pv_snapshot *base;   /* what it was resumed from, or NULL */
     struct pv_vm *vm;           /* from boot on, until it has ended */
@@ -41,23 +36,11 @@ struct pv_guest {
     struct pv_vsock *vsock;     /* while running */
     struct pv_vsock *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
     unsigned own_cid;           /* its CID, also while it is not plugged in; 0: none yet */
-    struct pv_session *session;
-    bool taken;       /* memory and CPUs, from env->pool.acquire */
-    bool graced;      /* its channel broke, and it was given the time to die of what broke it */
-    bool stopping;    /* shutdown was asked for: an end is what we want */
-    char *end_reason; /* why it is dead, once it is */
+    bool taken;                 /* memory and CPUs, from env->pool.acquire */
+    bool graced;                /* its channel broke, and it was given the time to die of what broke it */
+    bool stopping;              /* shutdown was asked for: an end is what we want */
+    char *end_reason;           /* why it is dead, once it is */
 };
-
-/* The VM itself, for a worker the one that it is in. */
-static inline struct pv_guest *pv_guest_root(struct pv_guest *g)
-{
-    return g->parent ? g->parent : g;
-}
-
-static inline const struct pv_guest *pv_guest_croot(const struct pv_guest *g)
-{
-    return g->parent ? g->parent : g;
-}
 
 /* The one setter of the state: asserts that the step is a legal one, logs it. */
 void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to);
@@ -77,8 +60,8 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 
 /*
  * Runs the loop until done(arg), the VM's death or the deadline.  0; 1 at the deadline (err untouched); -1
- * when the VM died, with the reason and the console's tail.  A conversation that breaks is no death: see
- * pv_guest_lost.
+ * when the VM died, with the reason and the console's tail.  A session that breaks is no death: see
+ * pv_agent_lost.
  */
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err);
@@ -136,26 +119,7 @@ int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct 
  */
 void pv_guest_teardown(struct pv_guest *g);
 
-/*
- * Makes sure that there is an open conversation: connects, retrying while nobody listens, until READY or the
- * deadline.  Errors: timeout, guest-died, protocol.
- */
-int pv_guest_connect(struct pv_guest *g, int64_t deadline, struct pv_err *err);
-
 /* Class usage, "cannot WHAT: vm1 (minimal) is STATE", unless it runs; notices a death. */
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err);
-
-/* SHUTDOWN request; returns when the agent has acknowledged it. */
-int pv_guest_ask_shutdown(struct pv_guest *g, int64_t deadline, struct pv_err *err);
-
-/*
- * The conversation broke during WHAT: tells a VM's death, which has priority, from the end of an agent
- * process in a VM that lives on, and says how that ended (class guest-died).  For a worker this is its end.
- * A guest that broke the protocol: class protocol.  Always -1.
- */
-int pv_guest_lost(struct pv_guest *g, const char *what, struct pv_err *err);
-
-/* Decodes JOB_STATE: 1, or -1 with *err. */
-int pv_guest_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err);
 
 #endif

@@ -30,7 +30,7 @@ static int job_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, stru
     return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed JOB");
 }
 
-int pv_guest_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err)
+int pv_job_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err)
 {
     uint32_t run = pv_dec_u32(d), exit_code = pv_dec_u32(d), by = pv_dec_u32(d);
 
@@ -53,7 +53,7 @@ static int state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, st
     case PV_MSG_STDERR:
         return pv_call_add_data(&s->err, d, err);
     case PV_MSG_JOB_STATE:
-        r = pv_guest_dec_state(d, &s->running, &s->exit_code, &sig, err);
+        r = pv_job_dec_state(d, &s->running, &s->exit_code, &sig, err);
         if (s->running)
             s->exit_code = -1;
         return r;
@@ -62,39 +62,39 @@ static int state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, st
     }
 }
 
-int pv_guest_job_start(struct pv_guest *g, const struct pv_exec *x, struct pv_job *job, struct pv_err *err)
+int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err)
 {
     struct job_call j = {.c = {.frame = job_frame}, .job = job};
     struct pv_enc e;
 
     if (pv_call_check_command(x, "background", err) < 0 ||
-        pv_call_begin(g, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
+        pv_call_begin(a, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
-    pv_enc_command(&e, g, x);
-    return pv_call_finish(g, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : LIMIT, err);
+    pv_enc_command(&e, a, x);
+    return pv_call_finish(a, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : LIMIT, err);
 }
 
-int pv_guest_job_wait(struct pv_guest *g, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
+int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
                       struct pv_err *err)
 {
     struct job_call j = {.c = {.frame = state_frame}, .state = s};
     struct pv_enc e;
 
-    if (pv_call_begin(g, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
+    if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
     pv_enc_u64(&e, pv_wire_ms(wait_ns));
-    return pv_call_finish(g, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - LIMIT ? wait_ns + LIMIT : 0, err);
+    return pv_call_finish(a, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - LIMIT ? wait_ns + LIMIT : 0, err);
 }
 
-int pv_guest_job_kill(struct pv_guest *g, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
+int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
                       struct pv_err *err)
 {
     struct job_call j = {.c = {.frame = state_frame}, .state = s};
     struct pv_enc e;
 
-    if (pv_call_begin(g, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
+    if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
-    return pv_call_finish(g, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : LIMIT, err);
+    return pv_call_finish(a, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : LIMIT, err);
 }

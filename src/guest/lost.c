@@ -4,6 +4,8 @@
  * question about that process within milliseconds; one that dies ends QEMU.  Whichever comes first decides.
  */
 #include "guest/call.h"
+#include "guest/internal.h"
+#include "guest/worker-end.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,24 +34,24 @@ static int status_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
 
     if (type != PV_MSG_JOB_STATE)
         return pv_call_unexpected(type, err);
-    return pv_guest_dec_state(d, &s->running, &s->code, &s->sig, err);
+    return pv_job_dec_state(d, &s->running, &s->code, &s->sig, err);
 }
 
 /* Asks the VM's agent once. */
-static int ask_once(struct pv_guest *root, uint32_t pid, struct status_call *s, int64_t deadline,
+static int ask_once(struct pv_agent *a, uint32_t pid, struct status_call *s, int64_t deadline,
                     struct pv_err *err)
 {
     struct pv_enc e;
     int64_t left;
 
     *s = (struct status_call){.c = {.frame = status_frame}};
-    if (pv_guest_connect(root, deadline, err) < 0)
+    if (pv_agent_connect(a, deadline, err) < 0)
         return -1;
-    if (pv_call_begin(root, &s->c, PV_MSG_STATUS, "ask how a process ended", &e, err) < 0)
+    if (pv_call_begin(a, &s->c, PV_MSG_STATUS, "ask how a process ended", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, pid);
     left = deadline - pv_now();
-    return pv_call_finish(root, &s->c, &e, "status", left > 0 ? left : 1, err);
+    return pv_call_finish(a, &s->c, &e, "status", left > 0 ? left : 1, err);
 }
 
 /*
@@ -63,10 +65,10 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
     char text[64];
 
     for (;;) {
-        int r = ask_once(root, pid, &s, deadline, err);
+        int r = ask_once(&root->agent, pid, &s, deadline, err);
 
         /* The conversation that was to answer had itself just ended: a fresh one knows more. */
-        if (r < 0 && (root->session || !root->vsock || root->vsock->error ||
+        if (r < 0 && (root->agent.session || !root->vsock || root->vsock->error ||
                       root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
             return -1;
         if (r == 0 && (!s.running || pv_now() >= settle))
@@ -84,18 +86,19 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
 }
 
 /* How the process behind g's broken conversation ended. -1: *err says why it can not be known. */
-static int find_out(struct pv_guest *g, uint32_t pid, char *how, size_t cap, struct pv_err *err)
+static int find_out(struct pv_agent *a, uint32_t pid, char *how, size_t cap, struct pv_err *err)
 {
-    struct pv_guest *root = pv_guest_root(g);
+    struct pv_guest *root = a->guest;
     struct pv_err e = PV_ERR_INIT;
     char process[128];
 
     if (ask(root, pid, how, cap, &e) == 0)
         return 0;
     /* A thread takes its process along, and is forgotten with it. */
-    if (g->thread && root->state == PV_GUEST_RUNNING &&
-        ask(root, g->process_pid, process, sizeof(process), NULL) == 0) {
-        snprintf(how, cap, "ended with its process (pid %" PRIu32 "), which %s", g->process_pid, process);
+    if (a->worker && a->worker->thread && root->state == PV_GUEST_RUNNING &&
+        ask(root, a->worker->process_pid, process, sizeof(process), NULL) == 0) {
+        snprintf(how, cap, "ended with its process (pid %" PRIu32 "), which %s", a->worker->process_pid,
+                 process);
         return 0;
     }
     if (err)
@@ -103,55 +106,59 @@ static int find_out(struct pv_guest *g, uint32_t pid, char *how, size_t cap, str
     return -1;
 }
 
-/* A conversation that was dropped by the host, or by the guest's breach of the protocol. */
-static int dropped(struct pv_guest *g, const char *what, const struct pv_err *why, struct pv_err *err)
+/* A session that was dropped by the host, or by the guest's breach of the protocol. */
+static int session_dropped(struct pv_agent *a, const char *what, const struct pv_err *why, struct pv_err *err)
 {
     if (err)
         *err = *why;
-    if (g->parent) {
-        g->end_reason = pv_xasprintf("ended: its conversation was given up (%s)", why->text);
-        pv_guest_set_state(g, PV_GUEST_DEAD);
-    }
-    pv_err_wrap(err, "%s on %s", what, g->name);
-    pv_guest_add_console(g, err);
+    if (a->worker)
+        pv_worker_end(a->worker, pv_xasprintf("ended: its session was given up (%s)", why->text));
+    pv_err_wrap(err, "%s on %s", what, a->name);
+    pv_guest_add_console(a->guest, err);
     return -1;
 }
 
-int pv_guest_lost(struct pv_guest *g, const char *what, struct pv_err *err)
+/* a's process ended as `how` says, in a VM that lives on. */
+static int process_ended(struct pv_agent *a, const char *what, uint32_t pid, const char *how,
+                         struct pv_err *err)
 {
-    struct pv_guest *root = pv_guest_root(g);
-    struct pv_err why = g->session->err, died = PV_ERR_INIT;
-    uint32_t pid = g->session->agent_pid;
+    if (a->worker) {
+        pv_worker_end(a->worker, pv_xstrdup(how));
+        pv_err_set(err, PV_E_GUEST_DIED, "%s: %s %s", what, a->name, how);
+    } else {
+        pv_err_set(err, PV_E_GUEST_DIED,
+                   "%s on %s: the agent process (pid %" PRIu32 ") %s; the next call gets a fresh one", what,
+                   a->name, pid, how);
+    }
+    pv_guest_add_console(a->guest, err);
+    return -1;
+}
+
+int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
+{
+    struct pv_err why = a->session->err, died = PV_ERR_INIT;
+    uint32_t pid = a->session->agent_pid;
+    struct pv_guest *g = a->guest;
     char how[256];
     int r;
 
-    pv_session_free(g->session);
-    g->session = NULL;
-    if (why.cls != PV_E_GUEST_DIED || root->stopping || root->asking)
-        return dropped(g, what, &why, err);
-    root->asking = true;
-    r = find_out(g, pid, how, sizeof(how), &died);
-    root->asking = false;
-    if (root->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
-        return pv_guest_check_running(root, what, err);
-    if (root->state != PV_GUEST_RUNNING || root->vsock->error) {
+    pv_agent_disconnect(a);
+    /* Recursion guard: do not probe the agent while a probe fails. */
+    if (why.cls != PV_E_GUEST_DIED || g->stopping || g->probing)
+        return session_dropped(a, what, &why, err);
+    g->probing = true;
+    r = find_out(a, pid, how, sizeof(how), &died);
+    g->probing = false;
+    if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
+        return pv_guest_check_running(g, what, err);
+    if (g->state != PV_GUEST_RUNNING || g->vsock->error) {
         if (err)
             *err = died;
         return -1;
     }
     if (r < 0) {
-        pv_debug(g->name, "how pid %" PRIu32 " ended is not known: %s", pid, died.text);
+        pv_debug(a->name, "how pid %" PRIu32 " ended is not known: %s", pid, died.text);
         snprintf(how, sizeof(how), "is gone (%.160s; how it ended is not known)", why.text);
     }
-    if (g->parent) {
-        g->end_reason = pv_xstrdup(how);
-        pv_guest_set_state(g, PV_GUEST_DEAD);
-        pv_err_set(err, PV_E_GUEST_DIED, "%s: %s %s", what, g->name, how);
-    } else {
-        pv_err_set(err, PV_E_GUEST_DIED,
-                   "%s on %s: the agent process (pid %" PRIu32 ") %s; the next call gets a fresh one", what,
-                   g->name, pid, how);
-    }
-    pv_guest_add_console(g, err);
-    return -1;
+    return process_ended(a, what, pid, how, err);
 }

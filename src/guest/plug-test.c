@@ -31,7 +31,7 @@ static int64_t call(struct pv_guest *g, uint64_t nr, uint64_t a, uint64_t b, uin
     struct pv_err err = PV_ERR_INIT;
     int64_t value;
 
-    must(pv_guest_syscall(g, &sc, &r, &err), &err);
+    must(pv_agent_syscall(pv_guest_agent(g), &sc, &r, &err), &err);
     if (buf) {
         assert_int_equal(r.out[0].len, n);
         memcpy(buf, r.out[0].data, n);
@@ -333,7 +333,7 @@ static void on_vsock(void **state)
 
     (void)state;
     must(pv_guest_boot(g, &o, &err), &err);
-    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     assert_null(g->own_vsock);
     assert_int_equal(cid_of(g), g->vsock->cid);
     pv_guest_free(g);
@@ -346,7 +346,7 @@ static int make_snapshot(void **state)
 
     (void)state;
     must(g ? 0 : -1, &err);
-    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     check(g);
     sh(g, "echo one >/tmp/x");
     pv_snapshot_unref(take(g));

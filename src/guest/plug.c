@@ -76,7 +76,7 @@ static bool has_family(struct pv_guest *g)
 {
     struct pv_syscall c = {.nr = SYS_socket, .args = {AF_VSOCK, SOCK_STREAM}, .timeout_ns = ASK_LIMIT};
     struct pv_sysret r = {0};
-    bool has = pv_guest_syscall(g, &c, &r, NULL) < 0 || r.value >= 0;
+    bool has = pv_agent_syscall(&g->agent, &c, &r, NULL) < 0 || r.value >= 0;
 
     pv_sysret_fini(&r);
     return has;
@@ -89,8 +89,8 @@ static const char *what_is_missing(struct pv_guest *g)
 
     if (!has_family(g))
         return "its kernel has no AF_VSOCK (CONFIG_VSOCKETS; module vsock)";
-    if (pv_guest_mount_vfs(g, ASK_LIMIT, NULL) < 0 ||
-        pv_guest_read_file(g, "/proc/bus/pci/devices", ASK_LIMIT, &devices, NULL) < 0)
+    if (pv_agent_mount_vfs(&g->agent, ASK_LIMIT, NULL) < 0 ||
+        pv_agent_read_file(&g->agent, "/proc/bus/pci/devices", ASK_LIMIT, &devices, NULL) < 0)
         return "it can not be asked why";
     if (!devices.data || !strstr(devices.data, PCI_ID))
         return "its kernel did not see a PCI device that was plugged in while it ran "

@@ -81,11 +81,11 @@ static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_er
 
     if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy))
         return pv_err_sys(err, errno, "cannot get random bytes for %s", g->name);
-    if (pv_call_begin(g, &c, PV_MSG_RESUME, "resume", &e, err) < 0)
+    if (pv_call_begin(&g->agent, &c, PV_MSG_RESUME, "resume", &e, err) < 0)
         return -1;
     pv_enc_u64(&e, (uint64_t)pv_wall_now());
     pv_enc_bytes(&e, entropy, sizeof(entropy));
-    if (pv_call_finish(g, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
+    if (pv_call_finish(&g->agent, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
         return -1;
     *off = pv_wall_now() - (int64_t)c.value;
     return 0;
@@ -136,7 +136,7 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     if ((s->machine->vsock && pv_guest_plug(g, deadline, err) < 0) || pv_vm_cont(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "running", start);
-    if (pv_guest_connect(g, deadline, err) < 0)
+    if (pv_agent_connect(&g->agent, deadline, err) < 0)
         return -1;
     phase(g, "agent met", start);
     return 0;
@@ -243,9 +243,6 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
 {
     bool keep;
 
-    if (g->parent)
-        return pv_err_set(err, PV_E_USAGE,
-                          "cannot restore %s: it is a worker, and only a whole VM can be restored", g->name);
     if (g->state == PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE,
                           "cannot restore %s: it was never booted (vm:clone makes another VM)", g->name);

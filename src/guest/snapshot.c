@@ -159,9 +159,6 @@ static int quiesce(struct pv_guest *g, bool idle, int64_t deadline, struct pv_er
 
 static int check(struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    if (g->parent)
-        return pv_err_set(err, PV_E_USAGE, "cannot %s %s: it is a worker, and only a whole VM can be saved",
-                          what, g->name);
     if (pv_guest_check_running(g, what, err) < 0)
         return -1;
     if (!pv_is_serial(g->vsock))
@@ -238,8 +235,7 @@ struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, stru
         return NULL;
     if (pv_guest_unplug(g, deadline, err) < 0)
         return failed(g, s, "freeze", err);
-    pv_session_free(g->session);
-    g->session = NULL;
+    pv_agent_disconnect(&g->agent);
     if (quiesce(g, true, deadline, err) < 0 || take(g, s, true, deadline, err) < 0)
         return failed(g, s, "freeze", err);
     /* Before anything else can move in it: its memory is the snapshot's now. */

@@ -254,7 +254,7 @@ static int make_snapshot(void **state)
 
     (void)state;
     must(pv_guest_boot(g, &o, &err), &err);
-    must(pv_guest_mount_vfs(g, 0, &err), &err);
+    must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     sh(g, "echo one >/tmp/x; cut -d' ' -f1 /proc/uptime >/tmp/up");
     s = pv_guest_freeze(g, 0, &err);
     must(s ? 0 : -1, &err);

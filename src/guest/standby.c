@@ -126,7 +126,7 @@ static void run_command(struct standby *b)
     struct pv_err err;
 
     pv_strv_add(&x.argv, "/proc/self/exe"); /* the agent itself: it tells its usage */
-    if (pv_guest_exec(b->g, &x, &r, &err) < 0)
+    if (pv_agent_exec(&b->g->agent, &x, &r, &err) < 0)
         pv_debug(b->g->name, "the command that does nothing: %s", err.text);
     pv_strv_free(&x.argv);
     pv_exec_result_fini(&r);
@@ -254,10 +254,11 @@ static void move(struct pv_guest *from, struct pv_guest *to)
 {
     to->vm = from->vm;
     to->vsock = from->vsock;
-    to->session = from->session;
+    to->agent.session = from->agent.session;
+    to->agent.session->alive_arg = &to->agent;
     from->vm = NULL;
     from->vsock = NULL;
-    from->session = NULL;
+    from->agent.session = NULL;
     to->memory_fd = pv_steal_fd(&from->memory_fd);
     pv_guest_plug_move(from, to);
     pv_guest_moved(to);

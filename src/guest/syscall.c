@@ -165,7 +165,7 @@ static void encode(struct pv_enc *e, const struct pv_syscall *c)
     }
 }
 
-int pv_guest_syscall(struct pv_guest *g, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err)
+int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err)
 {
     struct syscall_call s = {.c = {.frame = sysret_frame}, .call = c, .r = r};
     struct pv_err e = PV_ERR_INIT;
@@ -177,16 +177,16 @@ int pv_guest_syscall(struct pv_guest *g, const struct pv_syscall *c, struct pv_s
         snprintf(what, sizeof(what), "syscall %" PRIu64 " (%.40s)", c->nr, c->name);
     else
         snprintf(what, sizeof(what), "syscall %" PRIu64, c->nr);
-    if (check(c, err) < 0 || pv_call_begin(g, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
+    if (check(c, err) < 0 || pv_call_begin(a, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
         return -1;
     encode(&enc, c);
-    if (pv_call_finish(g, &s.c, &enc, what, pv_call_limit(c->timeout_ns), &e) == 0)
+    if (pv_call_finish(a, &s.c, &enc, what, pv_call_limit(c->timeout_ns), &e) == 0)
         return 0;
     pv_sysret_fini(r);
     if (e.cls == PV_E_GUEST && e.errnum == ETIMEDOUT)
         return pv_err_set(err, PV_E_TIMEOUT,
                           "%s on %s timed out: it did not return within %.3g s and was interrupted", what,
-                          g->name, (double)c->timeout_ns / 1e9);
+                          a->name, (double)c->timeout_ns / 1e9);
     if (err)
         *err = e;
     return -1;

@@ -68,15 +68,15 @@ static int pull_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     return 0;
 }
 
-static int pull(struct pv_guest *g, struct pull *p, const char *guest_path, int64_t timeout_ns,
+static int pull(struct pv_agent *a, struct pull *p, const char *guest_path, int64_t timeout_ns,
                 struct pv_err *err)
 {
     struct pv_enc e;
 
-    if (pv_call_begin(g, &p->c, PV_MSG_TREE_GET, "pull", &e, err) < 0)
+    if (pv_call_begin(a, &p->c, PV_MSG_TREE_GET, "pull", &e, err) < 0)
         return -1;
     pv_enc_str(&e, guest_path);
-    if (pv_call_finish(g, &p->c, &e, "pull", timeout_ns, err) < 0)
+    if (pv_call_finish(a, &p->c, &e, "pull", timeout_ns, err) < 0)
         return -1;
     if (p->c.value != p->dest.entries)
         return pv_err_set(err, PV_E_PROTOCOL,
@@ -85,7 +85,7 @@ static int pull(struct pv_guest *g, struct pull *p, const char *guest_path, int6
     return pv_dest_end(&p->dest, err);
 }
 
-int pv_guest_pull(struct pv_guest *g, const char *guest_path, const char *host_path, int64_t timeout_ns,
+int pv_agent_pull(struct pv_agent *a, const char *guest_path, const char *host_path, int64_t timeout_ns,
                   struct pv_err *err)
 {
     struct pull *p;
@@ -98,7 +98,7 @@ int pv_guest_pull(struct pv_guest *g, const char *guest_path, const char *host_p
     p = pv_xcalloc(1, sizeof(*p));
     p->c = (struct pv_call){.ok = true, .frame = pull_frame};
     pv_dest_init(&p->dest, host_path);
-    r = pull(g, p, guest_path, timeout_ns, err);
+    r = pull(a, p, guest_path, timeout_ns, err);
     if (r < 0 && p->dest.entries)
         pv_err_append(err, "\n'%s' holds only a part of what was asked for", host_path);
     if (r < 0 && p->dest.fd >= 0) {

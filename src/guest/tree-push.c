@@ -261,15 +261,15 @@ static int check_host_path(const char *path, struct pv_err *err)
     return 0;
 }
 
-static int push(struct pv_guest *g, struct push *p, const char *guest_path, int64_t timeout_ns,
+static int push(struct pv_agent *a, struct push *p, const char *guest_path, int64_t timeout_ns,
                 struct pv_err *err)
 {
     struct pv_enc e;
 
-    if (pv_call_begin(g, &p->c, PV_MSG_TREE_PUT, "push", &e, err) < 0)
+    if (pv_call_begin(a, &p->c, PV_MSG_TREE_PUT, "push", &e, err) < 0)
         return -1;
     pv_enc_str(&e, guest_path);
-    if (pv_call_finish(g, &p->c, &e, "push", timeout_ns, err) < 0)
+    if (pv_call_finish(a, &p->c, &e, "push", timeout_ns, err) < 0)
         return -1;
     if (p->c.value != p->entries)
         return pv_err_set(err, PV_E_PROTOCOL,
@@ -278,7 +278,7 @@ static int push(struct pv_guest *g, struct push *p, const char *guest_path, int6
     return 0;
 }
 
-int pv_guest_push(struct pv_guest *g, const char *host_path, const char *guest_path, int64_t timeout_ns,
+int pv_agent_push(struct pv_agent *a, const char *host_path, const char *guest_path, int64_t timeout_ns,
                   struct pv_err *err)
 {
     struct push *p;
@@ -291,7 +291,7 @@ int pv_guest_push(struct pv_guest *g, const char *host_path, const char *guest_p
     p->host_path = host_path;
     p->fd = -1;
     p->chunk = pv_xmalloc(PV_CHUNK);
-    r = push(g, p, guest_path, timeout_ns, err);
+    r = push(a, p, guest_path, timeout_ns, err);
     if (r < 0 && p->entries)
         pv_err_append(err, "\n'%s' in the guest may hold a part of it", guest_path);
     pv_close(&p->fd);

@@ -150,8 +150,8 @@ static int pull_to(const struct step *what, const char *to, struct pv_err *err)
 
     steps = what;
     g = fake_new(scripts, 2);
-    r = pv_guest_pull(g, "/x", in_dir(to), LIMIT, err);
-    if (pv_guest_ping(g, "x", 1, LIMIT, NULL) < 0)
+    r = pv_agent_pull(pv_guest_agent(g), "/x", in_dir(to), LIMIT, err);
+    if (pv_agent_ping(pv_guest_agent(g), "x", 1, LIMIT, NULL) < 0)
         fail_msg("the guest is not usable after a pull");
     fake_free(g);
     return r;
@@ -382,9 +382,9 @@ static int push_from(const char *from, struct pv_err *err)
 {
     static const fake_script scripts[] = {take_tree, fake_serve_pings};
     struct pv_guest *g = fake_new(scripts, 2);
-    int r = pv_guest_push(g, in_dir(from), "/x", LIMIT, err);
+    int r = pv_agent_push(pv_guest_agent(g), in_dir(from), "/x", LIMIT, err);
 
-    if (pv_guest_ping(g, "x", 1, LIMIT, NULL) < 0)
+    if (pv_agent_ping(pv_guest_agent(g), "x", 1, LIMIT, NULL) < 0)
         fail_msg("the guest is not usable after a push");
     fake_free(g);
     return r;
@@ -452,7 +452,7 @@ static void pushes_that_fail(void **state)
     assert_int_equal(push_from("src", &err), -1);
     has(&err, PV_E_HOST, "src/big': 8388608 bytes were expected");
     g = fake_new(NULL, 0); /* nobody is asked */
-    assert_int_equal(pv_guest_push(g, in_dir("nothing"), "/x", LIMIT, &err), -1);
+    assert_int_equal(pv_agent_push(pv_guest_agent(g), in_dir("nothing"), "/x", LIMIT, &err), -1);
     has(&err, PV_E_USAGE, "nothing");
     fake_free(g);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "guest/agent.h"
 #include "guest/guest.h"
 #include "guest/snapshot.h"
 #include "loop/loop.h"
@@ -35,7 +36,7 @@ static char *sh(struct pv_guest *g, const char *cmd)
     pv_strv_add(&x.argv, "/bin/sh");
     pv_strv_add(&x.argv, "-c");
     pv_strv_add(&x.argv, cmd);
-    must(pv_guest_exec(g, &x, &r, &err), &err);
+    must(pv_agent_exec(pv_guest_agent(g), &x, &r, &err), &err);
     if (r.exit_code != 0)
         fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
     snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");

@@ -1,75 +1,90 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Workers: further agent processes (or threads) in a VM.  On the host a worker is a guest handle with a
- * parent and a conversation of its own, at its own port; the conversation's end is the worker's end.
- */
-#include "guest/call.h"
+#include "guest/worker.h"
 
 #include <inttypes.h>
 
-#include "util/clock.h"
+#include "guest/internal.h"
+#include "guest/worker-end.h"
+#include "util/log.h"
+#include "util/mem.h"
 
-#define SPAWN_LIMIT (30 * PV_NSEC_PER_SEC)
-
-struct spawn_call {
-    struct pv_call c;
-    uint32_t port, pid;
-};
-
-static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+struct pv_worker *pv_worker_new(struct pv_guest *g, bool thread, uint32_t port, uint32_t pid,
+                                uint32_t process_pid)
 {
-    struct spawn_call *s = PV_CONTAINER_OF(c, struct spawn_call, c);
+    struct pv_worker *w = pv_xcalloc(1, sizeof(*w));
 
-    if (type != PV_MSG_WORKER)
-        return pv_call_unexpected(type, err);
-    s->port = pv_dec_u32(d);
-    s->pid = pv_dec_u32(d);
-    if (!pv_dec_done(d) || s->port == PV_AGENT_PORT)
-        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed WORKER");
-    return 1;
-}
-
-static struct pv_guest *worker_new(struct pv_guest *parent, const struct spawn_call *s, bool thread)
-{
-    struct pv_guest *w = pv_xcalloc(1, sizeof(*w));
-
-    w->env = parent->env;
-    w->profile = parent->profile;
-    w->parent = parent;
-    w->name = pv_xasprintf("worker %u (%s %" PRIu32 ") of %s", ++parent->n_workers, thread ? "tid" : "pid",
-                           s->pid, parent->name);
-    w->generation = parent->generation;
-    w->memory_fd = -1;
-    w->port = s->port;
-    w->pid = s->pid;
+    w->name = pv_xasprintf("worker %u (%s %" PRIu32 ") of %s", ++g->n_workers, thread ? "tid" : "pid", pid,
+                           g->name);
+    w->agent = (struct pv_agent){.guest = g, .worker = w, .name = w->name, .port = port};
     w->thread = thread;
-    w->process_pid = parent->session->agent_pid;
-    w->state = PV_GUEST_BOOTING;
+    w->process_pid = process_pid;
+    w->generation = g->generation;
+    w->state = PV_GUEST_RUNNING;
     return w;
 }
 
-struct pv_guest *pv_guest_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err)
+void pv_worker_free(struct pv_worker *w)
 {
-    int64_t deadline = pv_guest_deadline(g, timeout_ns ? timeout_ns : SPAWN_LIMIT);
-    struct spawn_call s = {.c = {.frame = worker_frame}};
-    struct pv_guest *w;
-    struct pv_enc e;
+    if (!w)
+        return;
+    pv_agent_disconnect(&w->agent);
+    free(w->end_reason);
+    free(w->name);
+    free(w);
+}
 
-    if (g->parent) {
-        pv_err_set(err, PV_E_USAGE, "cannot spawn from %s: only a VM has workers", g->name);
-        return NULL;
+void pv_worker_end(struct pv_worker *w, char *reason)
+{
+    pv_agent_disconnect(&w->agent);
+    if (w->state == PV_GUEST_RUNNING) {
+        pv_debug(w->name, "%s", reason);
+        w->state = PV_GUEST_DEAD;
+        w->end_reason = pv_steal(&reason);
     }
-    if (pv_call_begin(g, &s.c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
-        return NULL;
-    pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
-    if (pv_call_finish(g, &s.c, &e, "spawn", timeout_ns ? timeout_ns : SPAWN_LIMIT, err) < 0)
-        return NULL;
-    w = worker_new(g, &s, thread);
-    if (pv_guest_connect(w, deadline, err) < 0) {
-        pv_err_wrap(err, "spawn on %s", g->name);
-        pv_guest_free(w);
-        return NULL;
-    }
-    pv_guest_set_state(w, PV_GUEST_RUNNING);
-    return w;
+    free(reason);
+}
+
+void pv_worker_kill(struct pv_worker *w)
+{
+    pv_agent_disconnect(&w->agent);
+    if (w->state == PV_GUEST_RUNNING)
+        w->state = PV_GUEST_KILLED;
+}
+
+const char *pv_worker_name(const struct pv_worker *w)
+{
+    return w->name;
+}
+
+struct pv_guest *pv_worker_guest(const struct pv_worker *w)
+{
+    return w->agent.guest;
+}
+
+struct pv_agent *pv_worker_agent(struct pv_worker *w)
+{
+    return &w->agent;
+}
+
+enum pv_guest_state pv_worker_state(const struct pv_worker *w)
+{
+    enum pv_guest_state s = pv_guest_state(w->agent.guest);
+
+    /* An end of the VM that no call has met yet: that of the machine which the worker was in, or a later one. */
+    if (s != PV_GUEST_RUNNING && w->agent.guest->state == PV_GUEST_RUNNING)
+        return s;
+    if (w->generation != w->agent.guest->generation)
+        return PV_GUEST_KILLED;
+    return s != PV_GUEST_RUNNING ? s : w->state;
+}
+
+int pv_worker_check_running(struct pv_worker *w, const char *what, struct pv_err *err)
+{
+    if (w->generation != w->agent.guest->generation)
+        pv_worker_kill(w);
+    if (w->state == PV_GUEST_RUNNING)
+        return 0;
+    if (w->state == PV_GUEST_DEAD)
+        return pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s %s", what, w->name, w->end_reason);
+    return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s", what, w->name, pv_guest_state_name(w->state));
 }

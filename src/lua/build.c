@@ -72,7 +72,7 @@ static void say_tails(struct pv_lua *pl)
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         cleanup_buf struct pv_buf tail = {0};
 
-        if (pv_guest_parent(g->g))
+        if (g->w)
             continue;
         pv_guest_console_tail(g->g, TAIL_LINES, &tail);
         if (tail.len)
@@ -118,18 +118,18 @@ static struct lua_guest *choose(lua_State *L, struct pv_lua *pl, struct pv_err *
     if (!lua_isnoneornil(L, 1)) {
         struct lua_guest *g = pv_lua_guest_at(L, 1);
 
-        if (!g || pv_guest_parent(g->g))
+        if (!g || g->w)
             pv_err_set(err, PV_E_USAGE, "the script returned a %s; a fixture returns its VM, or nothing",
                        g ? "worker" : luaL_typename(L, 1));
-        else if (pv_guest_state(g->g) != PV_GUEST_RUNNING)
+        else if (pv_lua_guest_state(g) != PV_GUEST_RUNNING)
             pv_err_set(err, PV_E_USAGE, "the script returned %s, which is %s; a fixture's VM must be running",
-                       g->name, pv_guest_state_name(pv_guest_state(g->g)));
+                       g->name, pv_guest_state_name(pv_lua_guest_state(g)));
         else
             return g;
         return NULL;
     }
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
-        if (pv_guest_parent(g->g) || pv_guest_state(g->g) != PV_GUEST_RUNNING)
+        if (g->w || pv_lua_guest_state(g) != PV_GUEST_RUNNING)
             continue;
         pv_buf_addf(&names, "%s%s", n++ ? ", " : "", g->name);
         found = g;

@@ -139,7 +139,7 @@ static LJMP void do_exec(lua_State *L, struct lua_guest *g, struct exec_call *c)
 
     pv_lua_begin(L, g, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
     pv_lua_of(L)->command.words[0] = '\0';
-    rc = pv_guest_exec(g->g, &c->x, &c->r, &err);
+    rc = pv_agent_exec(pv_lua_agent(g), &c->x, &c->r, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);

@@ -38,7 +38,7 @@ int pv_lua_vm_read_file(lua_State *L)
     l = pv_lua_tmp(L, sizeof(*l), landing_fini);
     l->a = &pv_lua_of(L)->landing;
     pv_lua_begin(L, g, "reading '%.100s' in %s", path, g->name);
-    rc = pv_guest_read_file_to(g->g, path, timeout, to_landing, l, &err);
+    rc = pv_agent_read_file_to(pv_lua_agent(g), path, timeout, to_landing, l, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0 && l->len > max_file - PV_FRAME_MAX)
         return pv_lua_raise(L, "read_file '%s': it has more than 4 GiB; use vm:pull", path);
@@ -68,7 +68,7 @@ int pv_lua_vm_write_file(lua_State *L)
         timeout = pv_lua_opt_time(L, 4, "write_file", "timeout", 0);
     }
     pv_lua_begin(L, g, "writing '%.100s' in %s", path, g->name);
-    rc = pv_guest_write_file(g->g, path, data, n, mode, timeout, &err);
+    rc = pv_agent_write_file(pv_lua_agent(g), path, data, n, mode, timeout, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
@@ -90,7 +90,7 @@ int pv_lua_vm_push(lua_State *L)
         timeout = pv_lua_opt_time(L, 4, "push", "timeout", 0);
     pv_lua_find_host(L, host, "push", found);
     pv_lua_begin(L, g, "pushing '%.100s' to %s", host, g->name);
-    rc = pv_guest_push(g->g, found, guest, timeout, &err);
+    rc = pv_agent_push(pv_lua_agent(g), found, guest, timeout, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
@@ -111,7 +111,7 @@ int pv_lua_vm_pull(lua_State *L)
         timeout = pv_lua_opt_time(L, 4, "pull", "timeout", 0);
     pv_lua_wrote(pv_lua_of(L), host);
     pv_lua_begin(L, g, "pulling '%.100s' from %s", guest, g->name);
-    rc = pv_guest_pull(g->g, guest, host, timeout, &err);
+    rc = pv_agent_pull(pv_lua_agent(g), guest, host, timeout, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

@@ -34,7 +34,7 @@ static struct lua_guest *find_guest(struct pv_lua *pl, const struct pv_guest *g)
 {
     struct lua_guest *l = pl->guests;
 
-    while (l && l->g != g)
+    while (l && (l->w || l->g != g))
         l = l->next;
     return l;
 }
@@ -167,7 +167,7 @@ void pv_lua_on_finding(const struct pv_guest *g, const struct pv_finding *findin
 void pv_lua_settle_findings(struct pv_lua *pl)
 {
     for (struct lua_guest *g = pl->guests; g; g = g->next)
-        if (!pv_guest_parent(g->g))
+        if (!g->w)
             pv_guest_settle_findings(g->g);
 }
 
@@ -324,7 +324,7 @@ static bool report_came(void *arg)
 
     if (!w->e->first)
         pv_guest_settle_findings(w->g->g);
-    return w->e->first || pv_guest_state(w->g->g) != PV_GUEST_RUNNING;
+    return w->e->first || pv_lua_guest_state(w->g) != PV_GUEST_RUNNING;
 }
 
 static LJMP int no_report(lua_State *L, const struct lua_guest *g, const char *text, int64_t waited)

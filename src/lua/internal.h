@@ -14,7 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/agent.h"
 #include "guest/guest.h"
+#include "guest/worker.h"
 #include "lua/landing.h"
 #include "lua/run.h"
 #include "childproto/result.h"
@@ -26,10 +28,11 @@ struct pv_loop;
 
 /* A VM or worker of the file. The list owns it; Lua handles point to it. */
 struct lua_guest {
-    struct pv_guest *g;
-    char name[96];    /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
-    char *last_tail;  /* what was last sent of its console */
-    unsigned lineage; /* the same for a VM and its clones */
+    struct pv_guest *g;  /* of a worker the VM that it is in */
+    struct pv_worker *w; /* NULL: a VM */
+    char name[96];       /* "vm1", "worker 1 (pid 70) of vm1 (minimal)" */
+    char *last_tail;     /* what was last sent of its console */
+    unsigned lineage;    /* the same for a VM and its clones */
     bool log_said;
     bool forgotten;            /* the collector took its handle */
     char **allowed;            /* texts of kernel reports that are no fault; NULL-terminated, NULL: none */
@@ -116,6 +119,25 @@ struct pv_lua {
     int64_t late_since;   /* the time of a sub-test was over, and it has been told; 0: not */
     char late_doing[256]; /* the call that was going on then */
 };
+
+/* The agent process that its requests go to. */
+static inline struct pv_agent *pv_lua_agent(const struct lua_guest *g)
+{
+    return g->w ? pv_worker_agent(g->w) : pv_guest_agent(g->g);
+}
+
+static inline enum pv_guest_state pv_lua_guest_state(const struct lua_guest *g)
+{
+    return g->w ? pv_worker_state(g->w) : pv_guest_state(g->g);
+}
+
+static inline void pv_lua_guest_kill(struct lua_guest *g)
+{
+    if (g->w)
+        pv_worker_kill(g->w);
+    else
+        pv_guest_kill(g->g);
+}
 
 static inline struct pv_lua *pv_lua_of(lua_State *L)
 {

@@ -21,7 +21,7 @@ int pv_lua_vm_background(lua_State *L)
     int rc;
 
     pv_lua_begin(L, g, "starting '%.100s' in %s", pv_lua_exec_title(c), g->name);
-    rc = pv_guest_job_start(g->g, &c->x, &job, &err);
+    rc = pv_agent_job_start(pv_lua_agent(g), &c->x, &job, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
@@ -105,7 +105,7 @@ int pv_lua_vm_job_wait(lua_State *L)
     wait = check_wait(L);
     s = pv_lua_tmp(L, sizeof(*s), state_fini);
     pv_lua_begin(L, g, "waiting for job %u in %s", (unsigned)job, g->name);
-    rc = pv_guest_job_wait(g->g, job, wait, s, &err);
+    rc = pv_agent_job_wait(pv_lua_agent(g), job, wait, s, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
@@ -131,7 +131,7 @@ int pv_lua_vm_job_kill(lua_State *L)
     int rc;
 
     pv_lua_begin(L, g, "killing job %u in %s", (unsigned)job, g->name);
-    rc = pv_guest_job_kill(g->g, job, timeout, s, &err);
+    rc = pv_agent_job_kill(pv_lua_agent(g), job, timeout, s, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
 }

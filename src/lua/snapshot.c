@@ -247,7 +247,7 @@ static int take_state(lua_State *L, struct lua_reset *r, struct pv_err *err)
         struct pv_snapshot *s;
 
         r->last = g;
-        if (pv_guest_parent(g->g) || pv_guest_state(g->g) != PV_GUEST_RUNNING)
+        if (g->w || pv_lua_guest_state(g) != PV_GUEST_RUNNING)
             continue;
         pv_lua_begin(L, g, "taking a snapshot of %s for " RESET, g->name);
         s = pv_guest_snapshot(g->g, 0, err);
@@ -286,7 +286,7 @@ bool pv_lua_reset_holds(const struct pv_lua *pl, const struct lua_guest *g)
 static int check_newer(struct pv_lua *pl, struct pv_err *err)
 {
     for (struct lua_guest *g = newer(pl); g; g = g->next)
-        if (!pv_guest_parent(g->g) && pv_guest_state(g->g) == PV_GUEST_RUNNING)
+        if (!g->w && pv_lua_guest_state(g) == PV_GUEST_RUNNING)
             return pv_err_set(err, PV_E_USAGE,
                               RESET
                               ": %s was started between tests, and the first test began without it; start "

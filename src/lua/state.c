@@ -157,7 +157,7 @@ bool pv_lua_find(struct pv_lua *pl, const char *path, char out[static PATH_MAX])
 static void say_logs(struct pv_lua *pl)
 {
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
-        const char *path = g->log_said || pv_guest_parent(g->g) ? NULL : pv_guest_log_path(g->g);
+        const char *path = g->log_said || g->w ? NULL : pv_guest_log_path(g->g);
 
         if (!path)
             continue;
@@ -250,7 +250,7 @@ void pv_lua_send_tails(struct pv_lua *pl, uint32_t test_id)
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
         cleanup_buf struct pv_buf tail = {0};
 
-        if (pv_guest_parent(g->g))
+        if (g->w)
             continue; /* its console is its VM's */
         pv_guest_console_tail(g->g, TAIL_LINES, &tail);
         if (tail.len == 0 || (g->last_tail && !strcmp(g->last_tail, tail.data)))

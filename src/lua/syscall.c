@@ -262,11 +262,11 @@ static int timed_syscall(struct pv_lua *pl, struct lua_guest *g, struct sys_call
     int rc;
 
     if (!until || left <= 0)
-        return pv_guest_syscall(g->g, &c->c, &c->r, err);
+        return pv_agent_syscall(pv_lua_agent(g), &c->c, &c->r, err);
     if (c->c.timeout_ns == 0 || c->c.timeout_ns > left)
         c->c.timeout_ns = left;
     pl->guest_env.until = until + INTERRUPT_GRACE;
-    rc = pv_guest_syscall(g->g, &c->c, &c->r, err);
+    rc = pv_agent_syscall(pv_lua_agent(g), &c->c, &c->r, err);
     pl->guest_env.until = until;
     return rc;
 }

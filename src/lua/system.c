@@ -21,7 +21,7 @@ int pv_lua_vm_mount_vfs(lua_State *L)
     if (pv_lua_check_opts(L, 2, "mount_vfs", opts))
         timeout = pv_lua_opt_time(L, 2, "mount_vfs", "timeout", 0);
     pv_lua_begin(L, g, "mounting proc, sysfs and others in %s", g->name);
-    rc = pv_guest_mount_vfs(g->g, timeout, &err);
+    rc = pv_agent_mount_vfs(pv_lua_agent(g), timeout, &err);
     pv_lua_end(L, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
@@ -70,7 +70,7 @@ int pv_lua_vm_dmesg(lua_State *L)
         timeout = pv_lua_opt_time(L, 3, "dmesg", "timeout", 0);
     buf = pv_lua_tmp(L, sizeof(*buf), buf_fini);
     pv_lua_begin(L, g, "reading the kernel log of %s", g->name);
-    rc = pv_guest_dmesg(g->g, timeout, buf, &err);
+    rc = pv_agent_dmesg(pv_lua_agent(g), timeout, buf, &err);
     pv_lua_end(L, rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);

@@ -53,10 +53,8 @@ struct lua_guest *pv_lua_check_vm(lua_State *L, const char *method)
 /* The lane of a guest is its VM's: a worker has no console of its own. */
 static const char *lane(const struct pv_lua *pl, const struct lua_guest *g)
 {
-    const struct pv_guest *vm = g && g->g ? pv_guest_parent(g->g) : NULL;
-
-    for (const struct lua_guest *v = vm ? pl->guests : NULL; v; v = v->next)
-        if (v->g == vm)
+    for (const struct lua_guest *v = g && g->w ? pl->guests : NULL; v; v = v->next)
+        if (!v->w && v->g == g->g)
             return v->name;
     return g ? g->name : NULL;
 }
@@ -119,7 +117,7 @@ static int vm_shutdown(lua_State *L)
 
 static int vm_kill(lua_State *L)
 {
-    pv_guest_kill(pv_lua_check_vm(L, "kill")->g);
+    pv_lua_guest_kill(pv_lua_check_vm(L, "kill"));
     return 0;
 }
 
@@ -128,7 +126,7 @@ static int vm_close(lua_State *L)
     struct lua_guest **h = handle(L, 1);
 
     if (h)
-        pv_guest_kill((*h)->g);
+        pv_lua_guest_kill(*h);
     return 0;
 }
 
@@ -147,7 +145,8 @@ static int vm_tostring(lua_State *L)
 {
     struct lua_guest *g = pv_lua_check_vm(L, "tostring");
 
-    lua_pushfstring(L, "%s: %s", pv_guest_name(g->g), pv_guest_state_name(pv_guest_state(g->g)));
+    lua_pushfstring(L, "%s: %s", g->w ? pv_worker_name(g->w) : pv_guest_name(g->g),
+                    pv_guest_state_name(pv_lua_guest_state(g)));
     return 1;
 }
 
@@ -222,7 +221,10 @@ struct lua_guest **pv_lua_new_handle(lua_State *L, bool worker)
 
 static void free_guest(struct lua_guest *g)
 {
-    pv_guest_free(g->g);
+    if (g->w)
+        pv_worker_free(g->w);
+    else
+        pv_guest_free(g->g);
     free(g->last_tail);
     for (char **s = g->allowed; s && *s; s++)
         free(*s);
@@ -233,7 +235,7 @@ static void free_guest(struct lua_guest *g)
 /* Neither runs nor will: only a handle could restore it. */
 static bool is_over(const struct lua_guest *g)
 {
-    enum pv_guest_state s = pv_guest_state(g->g);
+    enum pv_guest_state s = pv_lua_guest_state(g);
 
     return g->forgotten && s != PV_GUEST_RUNNING && s != PV_GUEST_BOOTING;
 }
@@ -241,13 +243,13 @@ static bool is_over(const struct lua_guest *g)
 /* Something in the file still points to it. */
 static bool is_held(const struct pv_lua *pl, const struct lua_guest *g)
 {
-    if (pv_lua_reset_holds(pl, g) || (pv_guest_log_path(g->g) && !pv_guest_parent(g->g) && !g->log_said))
+    if (pv_lua_reset_holds(pl, g) || (pv_guest_log_path(g->g) && !g->w && !g->log_said))
         return true;
     for (const struct lua_finding *f = pl->findings; f; f = f->next)
         if (f->guest == g)
             return true;
     for (const struct lua_guest *w = pl->guests; w; w = w->next)
-        if (pv_guest_parent(w->g) == g->g)
+        if (w->w && !g->w && w->g == g->g)
             return true;
     return false;
 }
@@ -329,7 +331,7 @@ static int provium_shutdown_all(lua_State *L)
 
     pl->touched = true;
     for (struct lua_guest *g = pl->guests; g; g = g->next) {
-        if (pv_guest_state(g->g) == PV_GUEST_CREATED || pv_guest_parent(g->g))
+        if (pv_lua_guest_state(g) == PV_GUEST_CREATED || g->w)
             continue;
         pv_lua_begin(L, g, "shutting down %s", g->name);
         rc = pv_guest_shutdown(g->g, 0, &err);
@@ -385,15 +387,16 @@ void pv_lua_open_vm(lua_State *L)
 void pv_lua_kill_guests(struct pv_lua *pl)
 {
     for (struct lua_guest *g = pl->guests; g; g = g->next)
-        pv_guest_kill(g->g);
+        pv_lua_guest_kill(g);
 }
 
 /* Workers first: they must be gone before the VM that they came from. */
 void pv_lua_free_guests(struct pv_lua *pl)
 {
     for (struct lua_guest *g = pl->guests; g; g = g->next)
-        if (pv_guest_parent(g->g)) {
-            pv_guest_free(g->g);
+        if (g->w) {
+            pv_worker_free(g->w);
+            g->w = NULL;
             g->g = NULL;
         }
     while (pl->guests) {

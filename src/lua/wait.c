@@ -21,7 +21,7 @@ static bool has_died(void *arg)
 {
     const struct wait_call *w = arg;
 
-    return w->was_running && pv_guest_state(w->g->g) == PV_GUEST_DEAD;
+    return w->was_running && pv_lua_guest_state(w->g) == PV_GUEST_DEAD;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -63,7 +63,7 @@ static LJMP int raise_death(lua_State *L, struct wait_call *w)
     struct pv_err err;
     const char *text = err.text;
 
-    if (pv_guest_ping(w->g->g, "", 0, 0, &err) == 0)
+    if (pv_agent_ping(pv_lua_agent(w->g), "", 0, 0, &err) == 0)
         return 0;
     if (!strncmp(text, asked, sizeof(asked) - 1))
         text += sizeof(asked) - 1;
@@ -126,7 +126,7 @@ int pv_lua_vm_wait_until(lua_State *L)
                             .started = pv_now(),
                             .deadline = pv_deadline(timeout),
                             .interval = interval,
-                            .was_running = pv_guest_state(g->g) == PV_GUEST_RUNNING};
+                            .was_running = pv_lua_guest_state(g) == PV_GUEST_RUNNING};
     return wait_step(L, LUA_OK, 0);
 }
 

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/agent-conn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "guest/internal.h"
+#include "guest/session.h"
+#include "guest/worker.h"
+#include "guest/worker-end.h"
+#include "transport/serial.h"
+#include "transport/stream.h"
+#include "util/clock.h"
+#include "vm/vm.h"
+
+/* Of one attempt; the kernel's vsock gives up after 2 s as well. */
+#define ATTEMPT_LIMIT (2 * PV_NSEC_PER_SEC)
+/* Between two attempts a guest that refused goes on booting. */
+#define RETRY_PAUSE (3 * PV_NSEC_PER_MSEC)
+
+int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err)
+{
+    if (pv_guest_check_running(a->guest, what, err) < 0)
+        return -1;
+    return a->worker ? pv_worker_check_running(a->worker, what, err) : 0;
+}
+
+void pv_agent_disconnect(struct pv_agent *a)
+{
+    pv_session_free(a->session);
+    a->session = NULL;
+}
+
+static bool session_is_settled(void *arg)
+{
+    const struct pv_session *s = ((struct pv_agent *)arg)->session;
+
+    return s->state == PV_SESSION_OPEN || s->state == PV_SESSION_BROKEN;
+}
+
+static bool channel_is_ready(void *arg)
+{
+    struct pv_vsock *v = ((struct pv_agent *)arg)->guest->vsock;
+
+    return v->error || v->ops->ready(v);
+}
+
+static int channel_broken(const struct pv_agent *a, struct pv_err *err)
+{
+    const struct pv_guest *g = a->guest;
+
+    pv_err_set(err, PV_E_PROTOCOL, "the %s of %s broke: %s",
+               pv_is_serial(g->vsock) ? "agent's port" : "vsock device", g->name, g->vsock->error_text);
+    pv_guest_add_console(g, err);
+    return -1;
+}
+
+/* last: how the last connection that stood ended, or "". */
+static int connect_timed_out(const struct pv_agent *a, const char *last, struct pv_err *err)
+{
+    struct pv_vsock *v = a->guest->vsock;
+
+    if (pv_is_serial(v) && (!v->ops->ready(v) || !*last))
+        last = "nothing answers on its virtio-serial port";
+    else if (!v->ops->ready(v))
+        last = "the guest's vsock driver has not come up";
+    else if (!*last)
+        last = "the guest's vsock driver is up, but nothing listens";
+    pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on %s port %u: %s", a->name,
+               pv_is_serial(v) ? "serial" : "vsock", a->port, last);
+    pv_guest_add_console(a->guest, err);
+    return -1;
+}
+
+static void session_is_alive(void *arg)
+{
+    struct pv_vm *vm = ((struct pv_agent *)arg)->guest->vm;
+
+    if (vm) /* the last bytes of a worker may come when its VM has ended */
+        pv_vm_alive_hint(vm);
+}
+
+/* One attempt. 0: open; 1: refused, or the deadline; -1. */
+static int connect_once(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    struct pv_guest *g = a->guest;
+    struct pv_stream *stream = g->vsock->ops->connect(g->vsock, a->port, err);
+    int64_t attempt = pv_deadline(ATTEMPT_LIMIT);
+    int r;
+
+    if (!stream)
+        return -1;
+    pv_agent_disconnect(a);
+    a->session = pv_session_new(g->env->host.loop, stream);
+    a->session->alive = session_is_alive;
+    a->session->alive_arg = a;
+    r = pv_guest_wait(g, session_is_settled, a, attempt < deadline ? attempt : deadline, err);
+    if (r < 0)
+        return -1;
+    if (a->session->state == PV_SESSION_OPEN)
+        return 0;
+    if (a->session->state == PV_SESSION_BROKEN && a->session->err.cls == PV_E_PROTOCOL) {
+        if (err)
+            *err = a->session->err;
+        pv_guest_add_console(g, err);
+        return -1;
+    }
+    return 1;
+}
+
+static void note_last(const struct pv_session *s, char last[static 128])
+{
+    if (s->state == PV_SESSION_GREETING)
+        snprintf(last, 128, "it took the connection and did not greet");
+    else if (s->state == PV_SESSION_BROKEN && !s->connect_errno)
+        snprintf(last, 128, "%.120s", s->err.text);
+}
+
+int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    char last[128] = "";
+
+    if (a->session && a->session->state == PV_SESSION_OPEN)
+        return 0;
+    for (;;) {
+        int64_t pause;
+        int r = pv_guest_wait(a->guest, channel_is_ready, a, deadline, err);
+
+        if (r < 0)
+            return -1;
+        if (a->guest->vsock->error)
+            return channel_broken(a, err);
+        if (r > 0)
+            return connect_timed_out(a, last, err);
+        r = connect_once(a, deadline, err);
+        if (r <= 0)
+            return r;
+        note_last(a->session, last);
+        if (pv_now() >= deadline)
+            return connect_timed_out(a, last, err);
+        pv_agent_disconnect(a);
+        pause = pv_deadline(RETRY_PAUSE);
+        if (pv_guest_wait(a->guest, NULL, NULL, pause < deadline ? pause : deadline, err) < 0)
+            return -1;
+    }
+}

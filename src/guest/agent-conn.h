@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The connection to an agent process: what a request (call.h) needs before it is sent and when its session
+ * breaks.  Private to the room.
+ */
+#ifndef PV_GUEST_AGENT_CONN_H
+#define PV_GUEST_AGENT_CONN_H
+
+#include <stdint.h>
+
+#include "guest/agent.h"
+
+struct pv_err;
+struct pv_guest;
+struct pv_session;
+struct pv_worker;
+
+struct pv_agent {
+    struct pv_guest *guest;
+    struct pv_worker *worker; /* NULL: the VM's own agent process */
+    const char *name;         /* for messages; its guest's or worker's */
+    unsigned port;            /* where it listens */
+    struct pv_session *session;
+};
+
+/*
+ * Makes sure that there is an open session: connects, retrying while nobody listens, until READY or the
+ * deadline.  Errors: timeout, guest-died, protocol.
+ */
+int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+
+/* Closes the session, if there is one. */
+void pv_agent_disconnect(struct pv_agent *a);
+
+/*
+ * Class usage, "cannot WHAT: NAME is STATE", unless guest and worker run; class guest-died when one of them
+ * has died.  Notices an end of the VM that no call has met yet.
+ */
+int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err);
+
+/*
+ * The session broke during WHAT.  Tells the end of the VM, which has priority, from the end of an agent
+ * process in a VM that lives on; *err says how that ended (class guest-died).  A worker ends with its
+ * session.  A guest that broke the protocol: class protocol.  Always -1.
+ */
+int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests to an agent process in a guest.  Each one blocks (runs the loop) until the reply has come, the
+ * deadline passes or the guest ends, whichever is first; the end of the guest is an error of class guest-died
+ * with its reason and the console's tail.
+ *
+ *     pv_agent_exec(pv_guest_agent(g), &x, &result, &err);      // the VM's own agent process
+ *     pv_agent_exec(pv_worker_agent(w), &x, &result, &err);     // a worker (guest/worker.h)
+ */
+#ifndef PV_GUEST_AGENT_H
+#define PV_GUEST_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/mem.h"
+
+struct pv_agent;
+struct pv_err;
+
+struct pv_exec {
+    struct pv_strv argv; /* a shell command is {"/bin/sh", "-c", cmd} */
+    struct pv_strv env;  /* "KEY=VALUE", over the profile's and the defaults */
+    const char *cwd;     /* NULL: / */
+    const void *in;      /* stdin; NULL: /dev/null */
+    size_t in_len;
+    int64_t timeout_ns; /* 0: none of its own (the host still gives up when the guest dies) */
+    bool unnumbered;    /* the guest's process numbers go on as if it had not been */
+};
+
+struct pv_exec_result {
+    int exit_code; /* 128 + signal when killed */
+    int signal;    /* 0: none */
+    bool timed_out;
+    int64_t duration_ns; /* in the guest */
+    struct pv_buf out, err;
+};
+
+void pv_exec_result_fini(struct pv_exec_result *r);
+
+/* A command that could not be started at all (no such file, bad cwd) is class guest with its errno. */
+int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err);
+
+/* timeout_ns 0: none. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
+int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns, struct pv_buf *out,
+                       struct pv_err *err);
+/*
+ * The same without keeping it in memory: sink gets the pieces as they come (from within the loop: it must not
+ * call into guests) and returns -1 to give up, which is class host.
+ */
+int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
+                          int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err);
+int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, size_t n, uint32_t mode,
+                        int64_t timeout_ns, struct pv_err *err);
+int pv_agent_mount_vfs(struct pv_agent *a, int64_t timeout_ns, struct pv_err *err);
+
+/* Sends n bytes and waits for the same bytes back: the raw round trip, for bench and health. */
+int pv_agent_ping(struct pv_agent *a, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err);
+
+/* ---- system calls, jobs, trees: see wire/proto.h ---- */
+
+struct pv_sys_buf {
+    unsigned slot; /* 0..5: the argument that the buffer's address replaces */
+    const void *data;
+    size_t n;
+};
+
+struct pv_sys_ptr {
+    unsigned buf;    /* index into bufs */
+    uint32_t offset; /* where in that buffer the address is stored */
+    uint32_t len;    /* bytes of memory; n <= len */
+    bool output;     /* wanted back */
+    const void *data;
+    size_t n;
+};
+
+struct pv_syscall {
+    uint64_t nr, args[6];
+    const char *name; /* for messages; NULL: only the number is said */
+    const struct pv_sys_buf *bufs;
+    size_t n_bufs;
+    const struct pv_sys_ptr *ptrs;
+    size_t n_ptrs;
+    int64_t timeout_ns; /* 0: none */
+};
+
+struct pv_sysret {
+    int64_t value;
+    struct pv_buf *out; /* n_bufs + pointers with output, in that order */
+    size_t n_out;
+};
+
+void pv_sysret_fini(struct pv_sysret *r);
+
+/*
+ * Checks slots, indices, offsets (offset + 8 <= the buffer's size) and lengths: class usage.  A syscall that
+ * ended its own process: class guest-died, saying how ("the agent process was killed by SIGSEGV in ..."); the
+ * next call gets a fresh one.
+ */
+int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err);
+
+struct pv_job {
+    uint32_t id, pid;
+};
+
+struct pv_job_state {
+    bool running;
+    int exit_code; /* -1 while running; 128 + signal when killed */
+    struct pv_buf out, err;
+};
+
+void pv_job_state_fini(struct pv_job_state *s);
+/* argv, env and cwd of x are used, and its timeout (0: 60 s) for the start. */
+int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
+/* wait_ns 0: only looks. An unknown job is class guest, ENOENT. */
+int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
+                      struct pv_err *err);
+/* timeout_ns 0: 60 s. */
+int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
+                      struct pv_err *err);
+
+/* The kernel log as text. */
+int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err);
+
+/*
+ * Trees, streamed.  A host path that is a directory goes with all that is in it; modes, symbolic links, holes
+ * and empty directories are kept, names with any byte; owners, times and hard links are not.  The path itself
+ * may be a symbolic link to what is meant.  What is named as the destination is what is made (no "put it into
+ * the directory of that name" as cp does): a file onto a directory is an error, a directory onto a directory
+ * fills it.  Fifos, sockets and devices on the host are refused by name.
+ *
+ * pull never writes outside host_path, whatever the guest answers: symbolic links are made, never followed,
+ * the ones that were there before included (host_path itself too; what leads to it is the caller's).  Files
+ * and links in the way are replaced.  Set-user-ID and set-group-ID are dropped.  What fails half-way is left,
+ * and the error says what is incomplete.
+ */
+int pv_agent_push(struct pv_agent *a, const char *host_path, const char *guest_path, int64_t timeout_ns,
+                  struct pv_err *err);
+int pv_agent_pull(struct pv_agent *a, const char *guest_path, const char *host_path, int64_t timeout_ns,
+                  struct pv_err *err);
+
+#endif

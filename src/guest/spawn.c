@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* The request that makes a worker. */
+#include "guest/call.h"
+#include "guest/internal.h"
+#include "guest/session.h"
+#include "guest/worker-end.h"
+#include "guest/worker.h"
+#include "util/clock.h"
+
+#define SPAWN_LIMIT (30 * PV_NSEC_PER_SEC)
+
+struct spawn_call {
+    struct pv_call c;
+    uint32_t port, pid;
+};
+
+static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct spawn_call *s = PV_CONTAINER_OF(c, struct spawn_call, c);
+
+    if (type != PV_MSG_WORKER)
+        return pv_call_unexpected(type, err);
+    s->port = pv_dec_u32(d);
+    s->pid = pv_dec_u32(d);
+    if (!pv_dec_done(d) || s->port == PV_AGENT_PORT)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed WORKER");
+    return 1;
+}
+
+struct pv_worker *pv_worker_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err)
+{
+    int64_t limit = timeout_ns ? timeout_ns : SPAWN_LIMIT, deadline = pv_guest_deadline(g, limit);
+    struct spawn_call s = {.c = {.frame = worker_frame}};
+    struct pv_agent *a = pv_guest_agent(g);
+    struct pv_worker *w;
+    struct pv_enc e;
+
+    if (pv_call_begin(a, &s.c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
+        return NULL;
+    pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
+    if (pv_call_finish(a, &s.c, &e, "spawn", limit, err) < 0)
+        return NULL;
+    w = pv_worker_new(g, thread, s.port, s.pid, a->session->agent_pid);
+    if (pv_agent_connect(&w->agent, deadline, err) < 0) {
+        pv_err_wrap(err, "spawn on %s", g->name);
+        pv_worker_free(w);
+        return NULL;
+    }
+    return w;
+}
