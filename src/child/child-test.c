@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+#include "util/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child/child.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+/* What the callbacks saw of one child. */
+static struct {
+    struct pv_buf said, wrote;
+    int exits, status;
+} seen;
+
+static void on_message(struct pv_child *c, const unsigned char *msg, size_t n)
+{
+    (void)c;
+    pv_buf_add(&seen.said, msg, n);
+    pv_buf_addc(&seen.said, '|');
+}
+
+static void on_output(struct pv_child *c, const char *data, size_t n)
+{
+    (void)c;
+    pv_buf_add(&seen.wrote, data, n);
+}
+
+static void on_exit_status(struct pv_child *c, int status)
+{
+    (void)c;
+    seen.exits++;
+    seen.status = status;
+}
+
+static const struct pv_child_ops ops = {.message = on_message, .output = on_output, .exit = on_exit_status};
+
+static int setup(void **state)
+{
+    *state = pv_loop_new(NULL);
+    pv_buf_adds(&seen.said, "");
+    pv_buf_adds(&seen.wrote, "");
+    seen.exits = 0;
+    seen.status = -1;
+    return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    pv_loop_free(*state);
+    pv_buf_free(&seen.said);
+    pv_buf_free(&seen.wrote);
+    return 0;
+}
+
+static bool has_exited(void *arg)
+{
+    (void)arg;
+    return seen.exits > 0;
+}
+
+static bool has_spoken(void *arg)
+{
+    (void)arg;
+    return seen.said.len > 0;
+}
+
+static void start(struct pv_child *c, struct pv_loop *loop, struct pv_child_opts o)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    o.ops = &ops;
+    if (pv_child_start(c, loop, &o, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void wait_exit(struct pv_loop *loop)
+{
+    assert_int_equal(pv_loop_run(loop, has_exited, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL), 0);
+}
+
+static void say(const char *text)
+{
+    send(PV_CHILD_SOCK, text, strlen(text), MSG_NOSIGNAL);
+}
+
+static void talk_main(void *arg)
+{
+    say(arg);
+    dprintf(1, "out");
+    dprintf(2, "err");
+    say("bye");
+    _exit(7);
+}
+
+static void test_messages_output_status(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+
+    start(&c, *state, (struct pv_child_opts){.main = talk_main, .arg = "hello", .capture = true});
+    wait_exit(*state);
+    assert_string_equal(seen.said.data, "hello|bye|");
+    assert_string_equal(seen.wrote.data, "outerr");
+    assert_true(WIFEXITED(seen.status));
+    assert_int_equal(WEXITSTATUS(seen.status), 7);
+    assert_int_equal(c.pid, 0);
+    pv_child_end(&c);
+    pv_child_end(&c);
+    assert_int_equal(seen.exits, 1);
+}
+
+/* Tells which of the descriptors 3 to 39 are open, as a string of digits and dots. */
+static void fds_main(void *arg)
+{
+    char open_fds[38] = "";
+
+    (void)arg;
+    for (int fd = 3; fd < 40; fd++)
+        open_fds[fd - 3] = fcntl(fd, F_GETFD) < 0 ? '.' : 'x';
+    say(open_fds);
+    dprintf(PV_CHILD_FDS, "first");
+    dprintf(PV_CHILD_FDS + 2, "third");
+}
+
+static void test_descriptors(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+    int one[2], three[2], spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    char buf[16] = "";
+
+    assert_int_equal(pipe2(one, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(three, O_CLOEXEC), 0);
+    start(&c, *state,
+          (struct pv_child_opts){.main = fds_main, .fds = (int[]){one[1], -1, three[1]}, .n_fds = 3});
+    wait_exit(*state);
+    assert_string_equal(seen.said.data, "xx.x.................................|");
+    assert_int_equal(read(one[0], buf, sizeof(buf)), 5);
+    assert_memory_equal(buf, "first", 5);
+    assert_int_equal(read(three[0], buf, sizeof(buf)), 5);
+    assert_memory_equal(buf, "third", 5);
+    for (int i = 0; i < 2; i++) {
+        close(one[i]);
+        close(three[i]);
+    }
+    close(spare);
+}
+
+static void pause_main(void *arg)
+{
+    (void)arg;
+    say("up");
+    for (;;)
+        pause();
+}
+
+static void test_term_and_kill(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+
+    start(&c, *state, (struct pv_child_opts){.main = pause_main});
+    assert_int_equal(pv_loop_run(*state, has_spoken, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL), 0);
+    pv_child_term(&c);
+    wait_exit(*state);
+    assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGTERM);
+    pv_child_term(&c);
+    pv_child_kill(&c);
+
+    seen.exits = 0;
+    start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true, .capture = true});
+    pv_child_kill(&c);
+    wait_exit(*state);
+    assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGKILL);
+}
+
+static void test_end_delivers(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+    int64_t deadline = pv_deadline(20 * PV_NSEC_PER_SEC);
+
+    pv_child_end(&c);
+    start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true});
+    while (!seen.said.len && pv_now() < deadline) /* the loop does not run: only drain may deliver */
+        pv_child_drain(&c, 1);
+    assert_string_equal(seen.said.data, "up|");
+    pv_child_end(&c);
+    assert_int_equal(seen.exits, 0);
+    assert_int_equal(c.pid, 0);
+    assert_int_equal(c.sock, -1);
+}
+
+/* Its own child leaves the group and keeps the socket: the exit is seen all the same. */
+static void stray_main(void *arg)
+{
+    pid_t pid = fork();
+
+    (void)arg;
+    if (pid == 0) {
+        setsid();
+        sleep(3);
+        _exit(0);
+    }
+    say("left");
+}
+
+static void test_stray_holds_nothing_up(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+    int64_t begun = pv_now();
+
+    start(&c, *state, (struct pv_child_opts){.main = stray_main, .own_group = true, .capture = true});
+    wait_exit(*state);
+    assert_true(pv_now() - begun < 3 * PV_NSEC_PER_SEC);
+    assert_string_equal(seen.said.data, "left|");
+    assert_int_equal(c.out, -1);
+}
+
+static void orphan_main(void *arg)
+{
+    struct pv_loop *loop = pv_loop_new(NULL);
+    struct pv_child c = PV_CHILD_INIT;
+    int fds[] = {PV_CHILD_SOCK};
+
+    (void)arg;
+    /* the grandchild's fds[0] is our socket: its end closes it */
+    start(&c, loop, (struct pv_child_opts){.main = pause_main, .fds = fds, .n_fds = 1});
+    pv_loop_run(loop, has_spoken, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL);
+    say("both up");
+    kill(getpid(), SIGKILL);
+}
+
+static void test_child_dies_with_parent(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+    int64_t deadline = pv_deadline(20 * PV_NSEC_PER_SEC);
+    int keep;
+
+    start(&c, *state, (struct pv_child_opts){.main = orphan_main});
+    keep = fcntl(c.sock, F_DUPFD_CLOEXEC, 3);
+    wait_exit(*state);
+    assert_string_equal(seen.said.data, "both up|");
+    /* end of file only when the grandchild is gone too */
+    while (recv(keep, &(char){0}, 1, MSG_DONTWAIT) != 0 && pv_now() < deadline)
+        pv_loop_run(*state, NULL, NULL, pv_deadline(PV_NSEC_PER_SEC / 100), NULL);
+    assert_int_equal(recv(keep, &(char){0}, 1, MSG_DONTWAIT), 0);
+    close(keep);
+}
+
+static void test_plain_name(void **state)
+{
+    char name[] = "a b/c-1_\xc3\xa4.lua";
+
+    (void)state;
+    pv_child_plain_name(name);
+    assert_string_equal(name, "a_b_c-1____lua");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_messages_output_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_term_and_kill, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_delivers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stray_holds_nothing_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_child_dies_with_parent, setup, teardown),
+        cmocka_unit_test(test_plain_name),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
