@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A place in which one test file at a time runs, in a process and process group of its own.
+ * A slot runs one test file at a time, in a child process and process group of its own (child/child.h), and
+ * completes the file's report when that process has ended.
  */
 #ifndef PV_RUNNER_SLOT_H
 #define PV_RUNNER_SLOT_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
+#include "child/child.h"
 #include "loop/loop.h"
 #include "report/report.h"
 #include "runner/rundir.h"
 #include "runner/runner.h"
+
+struct pv_err;
 
 enum slot_state {
     SLOT_FREE,
@@ -25,16 +31,14 @@ struct slot {
     enum slot_state state;
     struct pv_loop *loop;
     const struct pv_rundir *dir;
-    pid_t pid;
-    int pidfd, sock, out;
-    struct pv_watch proc_watch, sock_watch, out_watch;
-    struct pv_timer timer;
+    struct pv_child child;
+    struct pv_timer timer; /* of the deadline, then of SIGKILL */
     int64_t started;
     int64_t timeout_ns;
     bool timed_out;
-    int64_t paused;                /* pv_now() since when that is so */
-    int64_t time_left;             /* while the deadline stands still (slot_pause), else -1 */
-    char *doing;                   /* what the file and its VMs did when its time was up; NULL: it was not */
+    int64_t paused;                /* pv_now() at slot_pause */
+    int64_t time_left;             /* up to the deadline while it is paused, else -1 */
+    char *doing;                   /* phase of the file and states of its VMs at its timeout; NULL: none */
     bool want_steps;               /* a report shows the timeline */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
@@ -44,23 +48,24 @@ struct slot {
 };
 
 void slot_init(struct slot *s, struct pv_loop *loop, const struct pv_rundir *dir);
-/* What a slot is given to run. */
+
+/* One run of one file. */
 struct slot_file {
     const struct pv_test_file *file;
     struct pv_file_report *report;
     unsigned number, attempt; /* make the name of the log directory unique; from 1 */
-    int lease;                /* channel to the pool, for its process; stays the caller's */
+    int lease;                /* channel to the pool, for the file's process; stays the caller's */
 };
 
-/* Forks. */
+/* Forks the file's process. -1 with *err, class host: the slot stays free. */
 int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err);
-/* The file's deadline stands still, or goes on. Twice is fine. */
+/* Stops the clock of the file's deadline, or starts it again. Twice is fine. */
 void slot_pause(struct slot *s, bool on);
-/* The file's process. */
+/* The pid of the file's process. */
 pid_t slot_pid(const struct slot *s);
-/* SIGTERM, and SIGKILL to the whole group when that has not helped after 2 s. Not running: nothing. */
+/* SIGTERM, and SIGKILL to the whole group if the process still runs after 2 s. Not running: nothing. */
 void slot_stop(struct slot *s);
-/* SIGKILL at once. */
+/* SIGKILL to the whole group. Not running: nothing. */
 void slot_kill(struct slot *s);
 
 #endif
