@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# tests/self/verdicts.sh [--update] [NAME...]
+# tests/e2e/verdicts.sh [--update] [NAME...]
 #
 # What is made of the mean files in verdicts/: the verdict, its class and its headline, for each way to end, against
 # verdicts/golden; and the text on the terminal against verdicts/golden.text.  Boots VMs.  --update writes both anew.
 # A first line "-- options: ..." of a file is for its run.
 here=$(cd "$(dirname "$0")" && pwd)
 : "${PROVIUM:=$here/../../build/provium}"
-. "$here/lib.sh"
+. "$here/../self/lib.sh"
 guest=$here/../../build/guest
 [ -s "$guest/vmlinuz" ] || { echo "there is no default guest: make setup"; exit 77; }
 update=
@@ -101,7 +101,7 @@ names=$*
 for kind in golden golden.text; do
     got=got${kind#golden}
     if diff -u <(parts "$here/verdicts/$kind") "$got" >diff; then ok "$kind"; else
-        not_ok "$kind differs (tests/self/verdicts.sh --update writes it anew):"
+        not_ok "$kind differs (tests/e2e/verdicts.sh --update writes it anew):"
         sed 's/^/    /' diff
     fi
 done
