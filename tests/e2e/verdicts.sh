@@ -100,9 +100,9 @@ parts() { awk -v names=" $names " '/^== / { on = names == "  " || index(names, "
 names=$*
 for kind in golden golden.text; do
     got=got${kind#golden}
-    if diff -u <(parts "$here/verdicts/$kind") "$got" >diff; then ok "$kind"; else
+    if diff -u <(parts "$here/verdicts/$kind") "$got" >changes; then ok "$kind"; else
         not_ok "$kind differs (tests/e2e/verdicts.sh --update writes it anew):"
-        sed 's/^/    /' diff
+        sed 's/^/    /' changes
     fi
 done
 finish
