@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wrapper: what runs as the kernel's rdinit, between the kernel and the guest's own init.
- *
- * It is on the path of every boot, so it forks once, reads modules straight from the initramfs, and leaves
- * nothing behind: no mount that the kernel would not have made, no file of its own.
+ * Guest init: the kernel's rdinit, which runs before the guest's own init.  It is on the path of every boot, so
+ * it forks once and reads modules straight from the initramfs.  It leaves nothing behind: no mount that the kernel
+ * would not have made, no file.
  */
 #ifndef PV_AGENT_BOOT_H
 #define PV_AGENT_BOOT_H
@@ -13,7 +12,7 @@
 #include "conf.h"
 #include "wire/proto.h"
 
-/* Where the wrapper mounts things for itself; all of it is gone when init starts. */
+/* Mount points of guest init's own; gone when the guest's init starts. */
 #define AG_DEV_DIR PV_BOOT_DIR "/dev"
 #define AG_PROC_DIR PV_BOOT_DIR "/proc"
 #define AG_SYS_DIR PV_BOOT_DIR "/sys"
@@ -23,57 +22,47 @@
 
 struct ag_boot {
     struct ag_conf conf;
-    int root_fd;            /* the initramfs' root directory */
-    int proc_fd;            /* private procfs, mounted nowhere; outlives whatever init does */
-    int sys_fd;             /* private sysfs, -1 unless conf.serial */
-    int dev_fd;             /* private devtmpfs, -1 when the kernel has none */
-    int files_fd;           /* injected files, -1 when there are none */
-    bool debug;             /* provium.debug=1: times on the console */
-    char init[PV_PATH_MAX]; /* what becomes PID 1 */
-    char trouble[512];      /* modules that could not be loaded, for a later fatal message */
+    int root_fd;            /* root directory of the initramfs */
+    int proc_fd;            /* private procfs */
+    int sys_fd;             /* private sysfs; -1 unless conf.serial */
+    int dev_fd;             /* private devtmpfs; -1: the kernel has none */
+    int files_fd;           /* injected files; -1: none */
+    bool debug;             /* provium.debug=1: print times */
+    char init[PV_PATH_MAX]; /* the guest's init */
+    char trouble[512];      /* modules that failed to load, "; module NAME: ..." for a later fatal message */
 };
 
-/* One line to the console: "provium: TEXT". */
-void ag_say(const struct ag_boot *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* "provium: fatal: TEXT" to the console and stderr, then reboots: QEMU runs with -no-reboot and exits. */
-_Noreturn void ag_fatal(const struct ag_boot *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* ---- modules.c ---- */
-
 /*
- * Loads PV_BOOT_MODULES/file.  Loaded already is fine; another failure is told on the console and noted in
- * b->trouble, and the boot goes on.
+ * Loads PV_BOOT_MODULES/file (modules.c).  A module that is loaded already counts as a success; a failure is
+ * printed and added to b->trouble, and boot goes on.
  */
 void ag_module_load(struct ag_boot *b, const char *file);
 
-/* ---- port.c ---- */
-
 /*
- * The virtio-serial port of this name, non-blocking; waits for the driver to find it.  Fatal when it does not
- * within 10 s.
+ * Opens the virtio-serial port of this name, non-blocking (port.c).  Waits for the driver to find it; fatal after
+ * 10 s.  The caller owns the descriptor.
  */
 int ag_port_open(const struct ag_boot *b, const char *name);
 
-/* ---- inject.c ---- */
-
 /*
- * Moves everything below b->files_fd to its place in the root that this process has now; fatal, naming the
- * file, when one can not be placed.
+ * Moves everything below b->files_fd to its place in the current root (inject.c); fatal, naming the file, when a
+ * file can not be placed.
  */
 void ag_inject(struct ag_boot *b);
 
-/* ---- rootfs.c ---- */
-
 /*
- * Mounts the root file system that conf.rootfs and conf.root name, an overlay in RAM on top of it, and
- * makes that the root of this process (with devtmpfs on its /dev).  Fatal on failure.
+ * Mounts the root file system that conf.rootfs and conf.root name, with an overlay in RAM on top and devtmpfs on
+ * its /dev, and makes that the root of this process (rootfs.c).  Fatal on failure.
  */
 void ag_rootfs_switch(struct ag_boot *b);
 
-/* ---- wrapper.c ---- */
+/*
+ * Checks b->init, replaces it by conf.init_fallback if it does not exist; fatal when neither can be run
+ * (choose-init.c).  Called before the agent is forked, so that a guest without an init never sends READY.
+ */
+void ag_choose_init(struct ag_boot *b);
 
-/* Never returns: becomes init, or reboots. */
-_Noreturn void ag_wrapper_main(char **argv, char **envp);
+/* Runs as the kernel's first process: becomes the guest's init, or reboots. */
+_Noreturn void ag_guest_init_main(char **argv, char **envp);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One static binary: as PID 1 it is the wrapper (rdinit=/provium-wrapper), whose child is the agent.
+ * One static binary: as PID 1 (rdinit=/provium-wrapper) it is guest init, whose child is the agent.
  *
  *     provium-agent --fd N     one session on an inherited socket, for tests on the host
  *     provium-agent --mux N    sessions behind one stream (wire/mux.h) on an inherited socket, likewise
@@ -20,7 +20,7 @@ int main(int argc, char **argv, char **envp)
         "usage: provium-agent --fd N | --mux N\n(as a guest's first process it needs no options)\n";
 
     if (getpid() == 1 && argc > 0 && strcmp(argv[0], PV_GUEST_INIT_PATH) == 0)
-        ag_wrapper_main(argv, envp);
+        ag_guest_init_main(argv, envp);
     bool mux = argc == 3 && strcmp(argv[1], "--mux") == 0;
 
     if (mux || (argc == 3 && strcmp(argv[1], "--fd") == 0)) {

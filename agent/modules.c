@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "util.h"
 
 /* For kernels without finit_module (before 3.8, or built without CONFIG_MODULES' newer half). */

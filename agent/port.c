@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "util.h"
 
 enum { WAIT_MS = 10000 };

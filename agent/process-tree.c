@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * /proc is read while processes come and go, and a number may belong to somebody else by the time that it
- * is used (a fork bomb goes round the whole space of numbers in seconds).  So a process is known by number
- * and start time; before it is signalled, through a pidfd, it and its parent must still be the ones that
- * were seen.
+ * Processes start and end while /proc is scanned, and a pid may belong to another process by the time that it
+ * is signalled (a fork bomb goes through all pids in seconds).  So a process is identified by pid and start
+ * time, and is signalled through a pidfd after both, and its parent's, were checked again.
  */
 #include "process-tree.h"
 
@@ -25,7 +24,7 @@ struct proc {
     pid_t pid, parent;
     unsigned long long start;
     char state;
-    enum { UNKNOWN, LOOKING, OURS, OTHER } whose;
+    enum { UNKNOWN, VISITING, DESCENDANT, OTHER } kin;
 };
 
 static struct proc procs[PROCS_MAX];
@@ -39,7 +38,7 @@ static bool read_proc(int proc_fd, pid_t pid, struct proc *p)
     if (!ag_format(path, sizeof(path), "%d/stat", (int)pid) ||
         ag_read_text(proc_fd, path, text, sizeof(text)) < 0)
         return false;
-    const char *s = strrchr(text, ')'); /* the name may hold anything, parentheses too */
+    const char *s = strrchr(text, ')'); /* the name may contain parentheses */
 
     /* proc(5): state, ppid, 17 more, and field 22 is the start time */
     if (!s || sscanf(s + 1, " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
@@ -47,7 +46,7 @@ static bool read_proc(int proc_fd, pid_t pid, struct proc *p)
         return false;
     p->pid = pid;
     p->parent = parent;
-    p->whose = UNKNOWN;
+    p->kin = UNKNOWN;
     return true;
 }
 
@@ -58,39 +57,39 @@ static int by_pid(const void *a, const void *b)
     return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-static struct proc *find(pid_t pid)
+static struct proc *find_proc(pid_t pid)
 {
     const struct proc key = {.pid = pid};
 
     return bsearch(&key, procs, n_procs, sizeof(procs[0]), by_pid);
 }
 
-/* Walks up to someone whose family is known, then tells everyone on the way. */
-static void place(struct proc *p, pid_t self)
+/* Walks up to a process whose `kin` is known, and sets that of all on the way. */
+static void mark_ancestry(struct proc *p, pid_t self)
 {
     struct proc *q = p;
-    int whose = UNKNOWN;
+    int kin = UNKNOWN;
 
-    while (whose == UNKNOWN) {
-        q->whose = LOOKING;
+    while (kin == UNKNOWN) {
+        q->kin = VISITING;
         if (q->parent == self) {
-            whose = OURS;
+            kin = DESCENDANT;
         } else {
-            struct proc *up = find(q->parent);
+            struct proc *up = find_proc(q->parent);
 
-            if (!up || up->whose == LOOKING || up->start > q->start)
-                whose = OTHER; /* not there, or a later owner of the number */
-            else if (up->whose == OURS || up->whose == OTHER)
-                whose = (int)up->whose;
+            if (!up || up->kin == VISITING || up->start > q->start)
+                kin = OTHER; /* ended, or its pid was reused */
+            else if (up->kin == DESCENDANT || up->kin == OTHER)
+                kin = (int)up->kin;
             else
                 q = up;
         }
     }
-    for (q = p; q && q->whose == LOOKING; q = find(q->parent))
-        q->whose = (unsigned)whose;
+    for (q = p; q && q->kin == VISITING; q = find_proc(q->parent))
+        q->kin = (unsigned)kin;
 }
 
-static void scan(int proc_fd)
+static void scan_procs(int proc_fd)
 {
     int fd = proc_fd < 0 ? -1 : openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -105,12 +104,12 @@ static void scan(int proc_fd)
         closedir(d);
     qsort(procs, n_procs, sizeof(procs[0]), by_pid);
     for (size_t i = 0; i < n_procs; i++)
-        if (procs[i].whose == UNKNOWN)
-            place(&procs[i], self);
+        if (procs[i].kin == UNKNOWN)
+            mark_ancestry(&procs[i], self);
 }
 
-/* Still the one that was seen, below the one that was seen (or ours by now, its parent having ended). */
-static bool same(int proc_fd, const struct proc *p, pid_t self)
+/* Whether p and its parent are still the processes that were scanned (or p was reparented to self). */
+static bool is_same_proc(int proc_fd, const struct proc *p, pid_t self)
 {
     struct proc now, up;
 
@@ -118,7 +117,7 @@ static bool same(int proc_fd, const struct proc *p, pid_t self)
         return false;
     if (now.parent == self)
         return true;
-    const struct proc *seen = find(p->parent);
+    const struct proc *seen = find_proc(p->parent);
 
     return now.parent == p->parent && seen && read_proc(proc_fd, p->parent, &up) && up.start == seen->start;
 }
@@ -130,21 +129,21 @@ static bool send_signal(int proc_fd, const struct proc *p, int sig, pid_t self)
 
     if (fd < 0 && errno != ENOSYS)
         return false;
-    if (same(proc_fd, p, self))
+    if (is_same_proc(proc_fd, p, self))
         sent = fd < 0 ? kill(p->pid, sig) == 0 : syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) == 0;
     if (fd >= 0)
         close(fd);
     return sent;
 }
 
-size_t ag_family_signal(int proc_fd, int sig, bool but_stopped)
+size_t ag_process_tree_signal(int proc_fd, int sig, bool but_stopped)
 {
     pid_t self = getpid();
     size_t n = 0;
 
-    scan(proc_fd);
+    scan_procs(proc_fd);
     for (size_t i = 0; i < n_procs; i++)
-        if (procs[i].whose == OURS && !(but_stopped && strchr("TtZX", procs[i].state)) &&
+        if (procs[i].kin == DESCENDANT && !(but_stopped && strchr("TtZX", procs[i].state)) &&
             send_signal(proc_fd, &procs[i], sig, self))
             n++;
     return n;

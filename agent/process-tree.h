@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Signals for a process with everything that descends from it, and for nobody else. */
-#ifndef PV_AGENT_FAMILY_H
-#define PV_AGENT_FAMILY_H
+/* Signals to all descendants of a process. */
+#ifndef PV_AGENT_PROCESS_TREE_H
+#define PV_AGENT_PROCESS_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /*
- * Looks through /proc (proc_fd) and sends sig to every descendant of the calling process, which must be a
- * subreaper so that none can leave.  With but_stopped, those that are stopped already (or zombies) are left
- * out.  Returns how many were sent it; 0 as well when there is no /proc.
+ * Scans /proc (proc_fd) and sends sig to every descendant of the calling process, which must be a subreaper so
+ * that none can leave.  but_stopped: skips stopped processes and zombies.  Returns how many were sent the
+ * signal; 0 without /proc.
  */
-size_t ag_family_signal(int proc_fd, int sig, bool but_stopped);
+size_t ag_process_tree_signal(int proc_fd, int sig, bool but_stopped);
 
 #endif

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process between a session and a command.  It is a subreaper, so whatever the command starts, however
- * it daemonizes, stays below it and can be found in /proc when all of it has to go.  When the command ends
- * by itself the keeper goes too, and what was left running becomes init's, as it would on any system.
+ * As a subreaper it stays the ancestor of every process of the command, daemons included, so /proc shows all
+ * of them when they are to be killed.  When the command ends by itself the reaper exits too, and processes that
+ * the command left behind become init's children, as on any system.
  */
-#include "session.h"
+#include "reaper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,18 +19,20 @@
 #include <unistd.h>
 
 #include "process-tree.h"
+#include "process.h"
+#include "signals.h"
 #include "util.h"
 
 enum {
-    STOP_ROUNDS = 40, /* a fork bomb grows between two looks; each round catches a generation */
+    STOP_ROUNDS = 40, /* a fork bomb grows between two scans; each round stops one generation */
     STOP_MS = 2000,
-    KILL_MS = 5000,       /* then EXIT is answered, whatever is left */
-    KILL_LONG_MS = 60000, /* and the killing goes on behind it */
+    KILL_MS = 5000,       /* then AG_ENDED is reported even if processes are left */
+    KILL_LONG_MS = 60000, /* how long the killing goes on after that */
     SINK_MAX = 64 << 20,
-    PUMP_ROUNDS = 16, /* more than a pipe holds */
+    PUMP_ROUNDS = 16, /* 1 MiB: more than a pipe holds */
 };
 
-/* Shared by the command's process, until its execve, and the keeper. */
+/* Memory that the reaper and the command's process share until its execve. */
 struct birth {
     const struct ag_command *c;
     int errnum; /* 0: it runs */
@@ -40,7 +41,7 @@ struct birth {
 
 /* ---- the command's process, up to execve ---- */
 
-static void try_exec(const struct ag_command *c)
+static void exec_in_path(const struct ag_command *c)
 {
     char path[PV_PATH_MAX];
     const char *dirs = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,23 +78,23 @@ static int command_main(void *arg)
     setsid();
     for (int i = 0; i < 3; i++)
         dup2(c->stdio[i], i);
-    ag_ignore_signals(false);
+    ag_signals_ignore(false);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(022);
     b->at = AG_AT_CHDIR;
     if (chdir(*c->cwd ? c->cwd : "/") == 0) {
         b->at = AG_AT_EXEC;
-        try_exec(c);
+        exec_in_path(c);
     }
     b->errnum = errno;
     _exit(127);
 }
 
-/* ---- killing a family ---- */
+/* ---- killing the process tree ---- */
 
-/* Reaps what is there; notes how `pid` ended. True when no child is left. */
-static bool reap(pid_t pid, int *status, bool *gone)
+/* Waits for all children that have ended; notes how `pid` did.  True when no child is left. */
+static bool reap_children(pid_t pid, int *status, bool *gone)
 {
     for (;;) {
         int st;
@@ -109,24 +110,24 @@ static bool reap(pid_t pid, int *status, bool *gone)
 }
 
 /*
- * First all are stopped, so that nobody forks away from under the look-up, then all are killed.  False when
- * some are still there after `ms` (they sit in the kernel, or there are very many).
+ * Stops all processes first, so that none forks during a scan, then kills them.  False when some are left
+ * after `ms` (they are uninterruptible, or very many).
  */
-static bool kill_family(const struct ag_command *c, pid_t pid, unsigned ms, int *status, bool *gone)
+static bool kill_process_tree(const struct ag_command *c, pid_t pid, unsigned ms, int *status, bool *gone)
 {
     int64_t begin = ag_now();
 
     for (int i = 0; i < STOP_ROUNDS && ag_now() - begin < (int64_t)STOP_MS * 1000000; i++)
-        if (ag_family_signal(c->proc_fd, SIGSTOP, true) == 0)
+        if (ag_process_tree_signal(c->proc_fd, SIGSTOP, true) == 0)
             break;
     begin = ag_now();
     for (unsigned pause_ms = 1;; pause_ms = pause_ms < 50 ? pause_ms * 2 : pause_ms) {
-        if (!*gone) { /* not reaped yet, so the number is still its own; and all there is without /proc */
+        if (!*gone) { /* a zombie keeps its pid; without /proc this is the only way */
             kill(pid, SIGKILL);
             kill(-pid, SIGKILL);
         }
-        ag_family_signal(c->proc_fd, SIGKILL, false);
-        if (reap(pid, status, gone))
+        ag_process_tree_signal(c->proc_fd, SIGKILL, false);
+        if (reap_children(pid, status, gone))
             return true;
         if (ag_now() - begin > (int64_t)ms * 1000000)
             return false;
@@ -134,15 +135,15 @@ static bool kill_family(const struct ag_command *c, pid_t pid, unsigned ms, int 
     }
 }
 
-/* ---- what a job says ---- */
+/* ---- output of a job ---- */
 
 struct sink {
     int from, to;
     uint64_t n;
 };
 
-/* Moves what is there now, some of it if it is without end. At the end of the pipe, from becomes -1. */
-static void pump(struct sink *k)
+/* Copies what the pipe holds, in at most PUMP_ROUNDS pieces.  At the end of the pipe, from becomes -1. */
+static void pump_output(struct sink *k)
 {
     static const char full[] = "\n[provium: more than 64 MiB of output: the rest is dropped]\n";
     static char buf[64 * 1024];
@@ -167,28 +168,28 @@ static void pump(struct sink *k)
     }
 }
 
-/* ---- the keeper ---- */
+/* ---- the reaper ---- */
 
-static void report(int ctl, const struct ag_report *r)
+static void send_report(int ctl, const struct ag_report *r)
 {
     send(ctl, r, sizeof(*r), MSG_NOSIGNAL);
 }
 
-static void on_child(int sig)
+static void on_sigchld(int sig)
 {
     (void)sig;
 }
 
 /*
- * As with vfork: the child runs in our memory, on a stack of its own, while we wait for its execve; that
- * saves copying page tables for a process that is about to throw them away.
+ * CLONE_VM | CLONE_VFORK: the child runs in the reaper's memory, on its own stack, until its execve.  That
+ * saves the copy of the page tables.  Reports and exits when the command can not be started.
  */
-static pid_t start(int ctl, const struct ag_command *c)
+static pid_t start_command(int ctl, const struct ag_command *c)
 {
     static _Alignas(16) char stack[64 * 1024];
     struct birth b = {.c = c};
     pid_t pid = c->unnumbered
-                    ? ag_fork_unnumbered(SIGCHLD) /* memory of its own: what goes wrong is not told */
+                    ? ag_fork_unnumbered(SIGCHLD) /* copies memory: b.errnum stays 0 */
                     : clone(command_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
     struct ag_report r = {.kind = AG_FAILED, .at = AG_AT_FORK, .value = errno};
 
@@ -200,7 +201,7 @@ static pid_t start(int ctl, const struct ag_command *c)
         ag_format(r.what, sizeof(r.what), "%s", b.at == AG_AT_EXEC ? c->argv[0] : c->cwd);
     }
     if (pid < 0 || b.errnum) {
-        report(ctl, &r);
+        send_report(ctl, &r);
         _exit(1);
     }
     for (int i = 0; i < 3; i++)
@@ -208,8 +209,7 @@ static pid_t start(int ctl, const struct ag_command *c)
     return pid;
 }
 
-/* Whatever else the session had open is not the keeper's to hold (the end of a pipe that a test waits for).
- */
+/* A test may wait for the end of a pipe whose other end the session inherited: keep nothing else open. */
 static void close_others(int ctl, const struct ag_command *c)
 {
     int keep[] = {0, 1, 2, ctl, c->proc_fd, c->life_fd, c->pump[0], c->pump[1], c->sink[0], c->sink[1]};
@@ -229,48 +229,93 @@ static void close_others(int ctl, const struct ag_command *c)
     }
 }
 
-void ag_keeper(int ctl, const struct ag_command *c)
+/* Waits until the command has ended (*gone) or is to be killed (true), or both. */
+static bool watch_command(int ctl, pid_t pid, struct sink sink[2], int *status, bool *gone)
 {
-    struct sigaction chld = {.sa_handler = on_child};
-    struct sink sink[2];
     struct pollfd p[3] = {{.fd = ctl, .events = POLLIN}};
-    sigset_t block, none;
-    bool gone = false, kill_it = false;
-    int status = SIGKILL;
-    int64_t begin = ag_now();
+    bool kill_it = false;
+    sigset_t none;
 
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (c->urgent)
-        ag_urgent(true);
     sigemptyset(&none);
-    sigemptyset(&block);
-    sigaddset(&block, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &block, NULL);
-    sigaction(SIGCHLD, &chld, NULL);
-    pid_t pid = start(ctl, c);
-
-    close_others(ctl, c);
-    if (c->job)
-        report(ctl, &(struct ag_report){.kind = AG_STARTED, .value = pid});
-    for (int i = 0; i < 2; i++)
-        sink[i] = (struct sink){.from = c->pump[i], .to = c->sink[i]};
-    while (!gone && !kill_it) {
+    while (!*gone && !kill_it) {
         for (int i = 0; i < 2; i++)
             p[1 + i] = (struct pollfd){.fd = sink[i].from, .events = POLLIN};
         if (ppoll(p, 3, NULL, &none) > 0) {
             kill_it = p[0].revents;
-            pump(&sink[0]);
-            pump(&sink[1]);
+            pump_output(&sink[0]);
+            pump_output(&sink[1]);
         }
-        reap(pid, &status, &gone);
+        reap_children(pid, status, gone);
     }
-    bool left = kill_it && !kill_family(c, pid, KILL_MS, &status, &gone);
+    return kill_it;
+}
 
-    pump(&sink[0]);
-    pump(&sink[1]);
-    report(ctl,
-           &(struct ag_report){.kind = AG_ENDED, .value = status, .duration = (uint64_t)(ag_now() - begin)});
+static void set_up_reaper(const struct ag_command *c)
+{
+    struct sigaction chld = {.sa_handler = on_sigchld};
+    sigset_t block;
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (c->realtime)
+        ag_realtime(true);
+    sigemptyset(&block);
+    sigaddset(&block, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigaction(SIGCHLD, &chld, NULL);
+}
+
+static _Noreturn void reaper_main(int ctl, const struct ag_command *c)
+{
+    struct sink sink[2];
+    bool gone = false;
+    int status = SIGKILL;
+    int64_t begin = ag_now();
+
+    set_up_reaper(c);
+    pid_t pid = start_command(ctl, c);
+
+    close_others(ctl, c);
+    if (c->job)
+        send_report(ctl, &(struct ag_report){.kind = AG_STARTED, .value = pid});
+    for (int i = 0; i < 2; i++)
+        sink[i] = (struct sink){.from = c->pump[i], .to = c->sink[i]};
+    bool kill_it = watch_command(ctl, pid, sink, &status, &gone);
+    bool left = kill_it && !kill_process_tree(c, pid, KILL_MS, &status, &gone);
+
+    pump_output(&sink[0]);
+    pump_output(&sink[1]);
+    send_report(ctl, &(struct ag_report){
+                         .kind = AG_ENDED, .value = status, .duration = (uint64_t)(ag_now() - begin)});
     if (left)
-        kill_family(c, pid, KILL_LONG_MS, &status, &gone);
+        kill_process_tree(c, pid, KILL_LONG_MS, &status, &gone);
     _exit(0);
+}
+
+/* ---- the session's side ---- */
+
+pid_t ag_reaper_start(struct ag_session *s, const struct ag_command *c, int *ctl)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    *ctl = pair[0];
+    pid_t pid = ag_fork_reaper(s, c->unnumbered);
+
+    if (pid == 0) {
+        ag_close(ctl); /* unless that was closed with the request's other descriptors */
+        reaper_main(pair[1], c);
+    }
+    int e = errno;
+
+    close(pair[1]);
+    if (pid < 0)
+        ag_close(ctl);
+    errno = e;
+    return pid;
+}
+
+bool ag_reaper_kill(int ctl)
+{
+    return send(ctl, "k", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
 }

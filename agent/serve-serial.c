@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor where there is no vsock: it is the multiplexer of the one port, too, because only it knows
- * what a QUIESCE has to wait for, and a session costs no message to anybody else.  It still does nothing that
- * may block.
+ * The supervisor of a guest without vsock is also the multiplexer of the agent's virtio-serial port: it alone
+ * knows which processes a QUIESCE has to wait for, and a new session needs no message to another process.  It
+ * never blocks.
  *
- * What runs on behalf of a session (itself, its workers, the keepers of its commands and jobs) inherits the
- * writing end of the session's own pipe; the reading end tells when the last of them has gone.
+ * Everything that runs for a session (the session, its workers, the reapers of its commands and jobs) inherits the
+ * writing end of that session's life pipe; the reading end shows when the last of these processes is gone.
  */
+#include "serve.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,62 +20,53 @@
 #include <unistd.h>
 
 #include "mux.h"
-#include "serve.h"
+#include "offer.h"
 #include "session.h"
+#include "signals.h"
 #include "table.h"
 #include "util.h"
+#include "world.h"
 
-enum { FAMILIES_MAX = 128, PENDING_MAX = 128, PENDING_MS = 10000, OFF_MS_MAX = 50, SOCKET_BUFFER = 1 << 20 };
+enum { LIVES_MAX = 128, PENDING_MAX = 128, PENDING_MS = 10000, OFF_MS_MAX = 50 };
 
-struct family {
-    pid_t pid; /* of the session; 0: free */
-    int life_fd;
+/* A session whose life pipe is open. */
+struct life {
+    pid_t pid; /* 0: free */
+    int fd;    /* the pipe's reading end */
 };
 
+/* A worker that waits for the host to open its port. */
 struct pending {
     uint32_t port; /* 0: free */
     int fd;
     int64_t due;
 };
 
-struct sup {
+struct supervisor {
     struct ag_mux mux;
     struct ag_world *w;
-    int ctl_fd;
-    bool socket; /* the port is one: a test on the host */
-    struct family family[FAMILIES_MAX];
+    int ctl_fd;  /* sessions send offers on its peer */
+    bool socket; /* the port is a socket: a test on the host */
+    struct life life[LIVES_MAX];
     struct pending pending[PENDING_MAX];
     struct {
-        pid_t pid; /* 0: there is none */
+        pid_t pid; /* 0: none */
         int fd;
         bool tried;
-    } spare;
-    unsigned off_ms;
+    } spare;         /* a session made in advance */
+    unsigned off_ms; /* the last pause while nobody holds the port's other end */
 };
-
-static bool socket_pair(int type, int p[2])
-{
-    const int size = SOCKET_BUFFER;
-
-    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, p) < 0)
-        return false;
-    for (int i = 0; i < 2 && type != SOCK_SEQPACKET; i++) {
-        fcntl(p[i], F_SETFL, O_NONBLOCK);
-        if (setsockopt(p[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-            setsockopt(p[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    }
-    return true;
-}
 
 /* ---- sessions ---- */
 
-static void in_child(struct sup *s)
+/* In a child: closes the descriptors of the supervisor. */
+static void close_in_child(struct supervisor *s)
 {
     ag_mux_forget(&s->mux);
     close(s->ctl_fd);
-    for (size_t i = 0; i < FAMILIES_MAX; i++)
-        if (s->family[i].pid)
-            close(s->family[i].life_fd);
+    for (size_t i = 0; i < LIVES_MAX; i++)
+        if (s->life[i].pid)
+            close(s->life[i].fd);
     for (size_t i = 0; i < PENDING_MAX; i++)
         if (s->pending[i].port)
             close(s->pending[i].fd);
@@ -81,7 +74,7 @@ static void in_child(struct sup *s)
         close(s->spare.fd);
 }
 
-static pid_t fork_session(struct sup *s, const int sock[2], const int life[2])
+static pid_t fork_session(struct supervisor *s, const int sock[2], const int life[2])
 {
     struct ag_slot *slot = s->w->table ? ag_table_take(s->w->table) : NULL;
 
@@ -92,7 +85,7 @@ static pid_t fork_session(struct sup *s, const int sock[2], const int life[2])
     pid_t pid = fork();
 
     if (pid == 0) {
-        in_child(s);
+        close_in_child(s);
         close(sock[0]);
         close(life[0]);
         s->w->life_fd = life[1];
@@ -107,17 +100,17 @@ static pid_t fork_session(struct sup *s, const int sock[2], const int life[2])
     return pid;
 }
 
-/* A new session: our end of its socket, and its pid; -1 with errno. */
-static int new_session(struct sup *s, pid_t *pid)
+/* Makes a session: returns the multiplexer's end of its socket and sets *pid; -1 with errno. */
+static int new_session(struct supervisor *s, pid_t *pid)
 {
     int sock[2] = {-1, -1}, life[2] = {-1, -1}, e;
-    struct family *f = s->family;
+    struct life *f = s->life;
 
-    while (f < s->family + FAMILIES_MAX && f->pid)
+    while (f < s->life + LIVES_MAX && f->pid)
         f++;
     errno = EAGAIN;
     *pid = -1;
-    if (f < s->family + FAMILIES_MAX && socket_pair(SOCK_STREAM, sock) && pipe2(life, O_CLOEXEC) == 0)
+    if (f < s->life + LIVES_MAX && ag_socket_pair(SOCK_STREAM, sock) && pipe2(life, O_CLOEXEC) == 0)
         *pid = fork_session(s, sock, life);
     e = errno;
     if (sock[1] >= 0)
@@ -125,7 +118,7 @@ static int new_session(struct sup *s, pid_t *pid)
     if (life[1] >= 0)
         close(life[1]);
     if (*pid > 0) {
-        *f = (struct family){*pid, life[0]};
+        *f = (struct life){*pid, life[0]};
         return sock[0];
     }
     if (sock[0] >= 0)
@@ -136,16 +129,16 @@ static int new_session(struct sup *s, pid_t *pid)
     return -1;
 }
 
-/* Its socket alone is ours: what it began may live on, and is told by its pipe. */
-static void drop_spare(struct sup *s)
+/* Closes the spare session's socket.  Its life pipe stays: the session's processes may live on. */
+static void drop_spare(struct supervisor *s)
 {
     if (s->spare.pid)
         close(s->spare.fd);
     s->spare.pid = 0;
 }
 
-/* True once the session made in advance has greeted, or there can be none. */
-static bool spare_stands(struct sup *s)
+/* Makes the spare session; true once it has sent READY, or when it can not be made. */
+static bool spare_is_ready(struct supervisor *s)
 {
     if (!s->spare.pid && !s->spare.tried) {
         pid_t pid;
@@ -162,9 +155,10 @@ static bool spare_stands(struct sup *s)
     return !s->spare.pid || poll(&p, 1, 0) > 0;
 }
 
-/* ---- workers that wait for their connection ---- */
+/* ---- pending workers ---- */
 
-static void drop_pending(struct sup *s, int64_t due_before)
+/* Gives up on workers whose due time has come. */
+static void drop_pending(struct supervisor *s, int64_t due_before)
 {
     for (size_t i = 0; i < PENDING_MAX; i++)
         if (s->pending[i].port && s->pending[i].due <= due_before) {
@@ -173,70 +167,28 @@ static void drop_pending(struct sup *s, int64_t due_before)
         }
 }
 
-/* What a session sent: false when there was nothing. */
-static bool take_offer(struct sup *s)
+/* Takes one offer of a session; false when there is none. */
+static bool take_offer(struct supervisor *s)
 {
-    uint32_t port = 0;
-    char space[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = &port, .iov_len = sizeof(port)};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-    ssize_t n = recvmsg(s->ctl_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
-    int fd = -1;
+    uint32_t port;
+    int fd;
 
-    if (n < 0)
-        return errno == EINTR;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-    for (size_t i = 0; i < PENDING_MAX && fd >= 0 && n == sizeof(port) && port; i++)
+    if (!ag_offer_receive(s->ctl_fd, &fd, &port))
+        return false;
+    for (size_t i = 0; i < PENDING_MAX && fd >= 0; i++)
         if (!s->pending[i].port) {
             s->pending[i] = (struct pending){port, fd, ag_now() + (int64_t)PENDING_MS * 1000000};
             return true;
         }
-    if (fd >= 0)
-        close(fd); /* its worker sees the end and goes */
+    ag_close(&fd); /* no room: its worker sees the end of the socket and exits */
     return true;
 }
 
-int ag_offer(const struct ag_world *w, uint32_t *port)
-{
-    char space[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = port, .iov_len = sizeof(*port)};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    int p[2];
-
-    if (!w->table || !socket_pair(SOCK_STREAM, p))
-        return -1;
-    /* Numbers that no listener of a vsock would get, so that nobody takes one for the other. */
-    *port = UINT32_C(0x80000000) + atomic_fetch_add(&w->table->ports, 1) % UINT32_C(0x40000000);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &p[0], sizeof(int));
-    ssize_t n;
-
-    do
-        n = sendmsg(w->ctl_fd, &m, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    int e = errno;
-
-    close(p[0]);
-    if (n == sizeof(*port))
-        return p[1];
-    close(p[1]);
-    errno = e;
-    return -1;
-}
-
-/* ---- what the multiplexer asks ---- */
+/* ---- callbacks of the multiplexer ---- */
 
 static int on_open(void *arg, uint32_t port)
 {
-    struct sup *s = arg;
+    struct supervisor *s = arg;
     pid_t pid;
 
     if (port != PV_AGENT_PORT) {
@@ -257,7 +209,7 @@ static int on_open(void *arg, uint32_t port)
     return new_session(s, &pid);
 }
 
-/* The sessions see the ends of their sockets; workers that nobody met are not met any more. */
+/* The multiplexer closes the sockets of sessions; pending workers have no channel yet. */
 static void on_reset(void *arg)
 {
     drop_pending(arg, INT64_MAX);
@@ -265,7 +217,7 @@ static void on_reset(void *arg)
 
 /* ---- the loop ---- */
 
-static void reap(struct sup *s)
+static void reap_children(struct supervisor *s)
 {
     int status;
 
@@ -277,16 +229,17 @@ static void reap(struct sup *s)
     }
 }
 
-/* True when nothing is left of any session, but for the one that waits for the next conversation. */
-static bool all_gone(const struct sup *s)
+/* True when no process of any session is left, the spare one excepted. */
+static bool is_idle(const struct supervisor *s)
 {
-    for (size_t i = 0; i < FAMILIES_MAX; i++)
-        if (s->family[i].pid && s->family[i].pid != s->spare.pid)
+    for (size_t i = 0; i < LIVES_MAX; i++)
+        if (s->life[i].pid && s->life[i].pid != s->spare.pid)
             return false;
     return true;
 }
 
-static void seek_rest(struct sup *s)
+/* Replies to a QUIESCE once its condition holds. */
+static void check_quiesce(struct supervisor *s)
 {
     if (!s->mux.quiesce)
         s->spare.tried = false;
@@ -294,11 +247,11 @@ static void seek_rest(struct sup *s)
         return;
     if (s->mux.idle)
         drop_pending(s, INT64_MAX);
-    if (ag_mux_drained(&s->mux) && (!s->mux.idle || all_gone(s)) && spare_stands(s))
+    if (ag_mux_drained(&s->mux) && (!s->mux.idle || is_idle(s)) && spare_is_ready(s))
         ag_mux_quiesced(&s->mux);
 }
 
-static int timeout_ms(struct sup *s)
+static int timeout_ms(struct supervisor *s)
 {
     int64_t due = INT64_MAX, now;
 
@@ -320,36 +273,36 @@ static int timeout_ms(struct sup *s)
     return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
 }
 
-enum { POLL_MAX = AG_MUX_POLL + 2 + FAMILIES_MAX };
+enum { POLL_MAX = AG_MUX_POLL + 2 + LIVES_MAX };
 
-static void turn(struct sup *s, const sigset_t *mask)
+static void run_turn(struct supervisor *s, const sigset_t *mask)
 {
     struct pollfd p[POLL_MAX];
     uint16_t who[AG_MUX_POLL];
     size_t n = ag_mux_poll(&s->mux, p, who), mux_n = n, life_n;
-    struct family *of[FAMILIES_MAX];
+    struct life *of[LIVES_MAX];
     int ms = timeout_ms(s);
     struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
 
     p[n++] = (struct pollfd){.fd = s->ctl_fd, .events = POLLIN};
-    /* While it has not greeted, a session made in advance is what a QUIESCE waits for. */
+    /* A QUIESCE waits for the spare session's READY. */
     p[n++] = (struct pollfd){.fd = s->spare.pid && s->mux.quiesce && !s->mux.resting ? s->spare.fd : -1,
                              .events = POLLIN};
     life_n = n;
-    for (size_t i = 0; i < FAMILIES_MAX; i++)
-        if (s->family[i].pid) {
-            of[n - life_n] = &s->family[i];
-            p[n++] = (struct pollfd){.fd = s->family[i].life_fd};
+    for (size_t i = 0; i < LIVES_MAX; i++)
+        if (s->life[i].pid) {
+            of[n - life_n] = &s->life[i];
+            p[n++] = (struct pollfd){.fd = s->life[i].fd};
         }
     int r = ppoll(p, n, ms < 0 ? NULL : &ts, mask);
 
-    if (ag_children_ended()) /* asked first, so that none is missed */
-        reap(s);
+    if (ag_signals_children_ended()) /* even if ppoll() did not fail with EINTR */
+        reap_children(s);
     if (r < 0)
         return;
     for (size_t i = life_n; i < n; i++)
         if (p[i].revents) {
-            close(of[i - life_n]->life_fd);
+            close(of[i - life_n]->fd);
             of[i - life_n]->pid = 0;
         }
     while (p[mux_n].revents && take_offer(s))
@@ -357,12 +310,12 @@ static void turn(struct sup *s, const sigset_t *mask)
     if (ms >= 0)
         drop_pending(s, ag_now());
     ag_mux_turn(&s->mux, p, who, mux_n);
-    seek_rest(s);
+    check_quiesce(s);
 }
 
 void ag_serve_serial(int port_fd, struct ag_world *w)
 {
-    static struct sup s;
+    static struct supervisor s;
     struct stat st;
     sigset_t none;
     int ctl[2];
@@ -373,12 +326,12 @@ void ag_serve_serial(int port_fd, struct ag_world *w)
     s.mux.open = on_open;
     s.mux.reset = on_reset;
     s.mux.arg = &s;
-    if (!ag_mux_init(&s.mux, port_fd) || !socket_pair(SOCK_SEQPACKET, ctl))
+    if (!ag_mux_init(&s.mux, port_fd) || !ag_socket_pair(SOCK_SEQPACKET, ctl))
         _exit(3);
     s.ctl_fd = ctl[0];
     w->ctl_fd = ctl[1];
     for (;;) {
-        turn(&s, &none);
+        run_turn(&s, &none);
         if (s.socket && s.mux.off)
             _exit(0);
     }

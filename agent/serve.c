@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor holds nothing but the listening socket, so nothing that a test does to a session can take
- * the guest's agent away.  A guest that is out of memory, that kills every process, or whose init switches
- * to another root keeps it: OOM score -1000, signals ignored, no descriptor on any visible mount.
+ * The supervisor holds nothing but the listening socket, so no request can take the guest's agent away.  It
+ * survives in a guest that is out of memory, kills every process, or switches to another root: OOM score -1000,
+ * signals ignored, no descriptor on a mount that anyone else sees.
  */
 #include "serve.h"
 
@@ -20,55 +20,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
-
 #include "session.h"
+#include "signals.h"
 #include "table.h"
 #include "util.h"
-#include "wire/proto.h"
+#include "world.h"
 
-enum { SESSIONS_MAX = 128, BACKLOG = 32 };
-
-/*
- * 1 MiB in place of 256 KiB before the other side has to wait for credit; the maximum first, which caps it.
- * Sockets that are accepted inherit it.
- */
-void ag_socket_buffers(int fd)
-{
-    static const int options[] = {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE};
-    const uint64_t size = 1 << 20;
-
-    for (size_t i = 0; i < 2; i++)
-        setsockopt(fd, AF_VSOCK, options[i], &size, sizeof(size));
-}
-
-int ag_listen(void)
-{
-    const struct sockaddr_vm addr = {
-        .svm_family = AF_VSOCK,
-        .svm_port = PV_AGENT_PORT,
-        .svm_cid = VMADDR_CID_ANY,
-    };
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return -1;
-    ag_socket_buffers(fd);
-    if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int e = errno;
-
-    close(fd);
-    errno = e;
-    return -1;
-}
+enum { SESSIONS_MAX = 128 };
 
 static void set_names(char **argv)
 {
     static const char name[] = "@provium-agent";
     size_t room = 0;
 
-    /* The kernel lays the arguments out one behind the other, from argv[0] on. */
+    /* The kernel stores the arguments one behind the other, from argv[0] on. */
     if (argv && argv[0]) {
         room = strlen(argv[0]) + 1;
         for (size_t i = 1; argv[i] && argv[i] == argv[0] + room; i++)
@@ -79,28 +44,7 @@ static void set_names(char **argv)
     prctl(PR_SET_NAME, "provium-agent");
 }
 
-void ag_ignore_signals(bool ignore)
-{
-    /* Those that a shutting-down init, a terminal, a broken connection or a file that got too large send. */
-    static const int sigs[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-                               SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP, SIGPWR,  SIGXFSZ};
-    struct sigaction sa = {.sa_handler = ignore ? SIG_IGN : SIG_DFL};
-
-    for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
-        sigaction(sigs[i], &sa, NULL);
-    /* Two that libc keeps to itself (32, 33) come ignored from some parents: glibc's posix_spawn does that.
-     */
-    for (int sig = 32; !ignore && sig < 34; sig++) {
-        static const struct {
-            unsigned long handler, flags, restorer, mask;
-        } dfl; /* the kernel's struct sigaction: SIG_DFL is 0 */
-
-        syscall(SYS_rt_sigaction, sig, &dfl, NULL, sizeof(dfl.mask));
-    }
-    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-}
-
-/* /dev/null without a /dev: from the private devtmpfs, else a node of our own that is unlinked at once. */
+/* /dev/null; without a /dev, from the private devtmpfs or a node that is unlinked at once. */
 static int open_null(int dev_fd)
 {
     int fd = openat(dev_fd < 0 ? AT_FDCWD : dev_fd, dev_fd < 0 ? "/dev/null" : "null", O_RDWR | O_CLOEXEC);
@@ -113,17 +57,17 @@ static int open_null(int dev_fd)
 
     if (fd >= 0 || pipe2(p, O_CLOEXEC) < 0)
         return fd;
-    close(p[1]); /* a read-only root: at its end at once, as /dev/null is */
+    close(p[1]); /* on a read-only root: a pipe that reads as ended, like /dev/null */
     return p[0];
 }
 
-static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n_sessions)
+static void accept_session(const struct ag_serve *s, const struct ag_world *w, int *n_sessions)
 {
     int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            ag_sleep_ms(10); /* out of something: no busy loop */
+            ag_sleep_ms(10); /* out of descriptors or memory: no busy loop */
         return;
     }
     struct ag_slot *slot = *n_sessions < SESSIONS_MAX && w->table ? ag_table_take(w->table) : NULL;
@@ -144,8 +88,8 @@ static void serve_one(const struct ag_serve *s, const struct ag_world *w, int *n
     close(fd);
 }
 
-/* Sessions, workers, and what a session's own system calls have made our child. Returns how many sessions. */
-static int reap(const struct ag_world *w)
+/* Waits for all children that have ended: sessions, workers, orphans.  Returns how many were sessions. */
+static int reap_children(const struct ag_world *w)
 {
     int n = 0, status;
 
@@ -154,41 +98,12 @@ static int reap(const struct ag_world *w)
     return n;
 }
 
-static volatile sig_atomic_t child_ended;
-
-/* SIGCHLD mostly has to interrupt the poll. */
-static void on_child(int sig)
-{
-    (void)sig;
-    child_ended = true;
-}
-
-bool ag_children_ended(void)
-{
-    bool ended = child_ended;
-
-    child_ended = false;
-    return ended;
-}
-
-/* ... which waits with an empty mask. */
-static void catch_children(void)
-{
-    struct sigaction chld = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
-    sigset_t block;
-
-    sigemptyset(&block);
-    sigaddset(&block, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &block, NULL);
-    sigaction(SIGCHLD, &chld, NULL);
-}
-
 /*
- * All bytes pass through the multiplexer, whatever a command does: the largest share of the CPU that there
- * is. But it does not preempt at each wake-up, as real-time would: then each page of a large file costs two
- * switches, and twice the time.  What it forks has the usual priority.
+ * The multiplexer carries all bytes, so it gets the largest share of the CPU whatever commands do.  Not real-time
+ * priority: that would preempt at each wake-up, which costs two switches for each page of a large file and doubles
+ * the time.  Children have the normal priority.
  */
-static void batch_first(void)
+static void prefer_multiplexer(void)
 {
     const struct sched_param p = {.sched_priority = 0};
 
@@ -203,16 +118,16 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
                          .ctl_fd = -1,
                          .life_fd = -1,
                          .follow_init = true,
-                         .may_halt = true};
+                         .in_guest = true};
     struct pollfd p = {.fd = s->listen_fd, .events = POLLIN};
     sigset_t none;
     int n_sessions = 0;
 
     setsid();
     set_names(argv);
-    ag_ignore_signals(true);
+    ag_signals_ignore(true);
     sigemptyset(&none);
-    catch_children();
+    ag_signals_catch_children();
     ag_oom_score(s->proc_fd, "-1000");
     w.null_fd = open_null(s->dev_fd);
     for (int i = 0; i < 3; i++)
@@ -221,20 +136,20 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
     ag_world_init(&w);
     w.table = ag_table_new();
     if (s->port_fd >= 0) {
-        batch_first();
+        prefer_multiplexer();
         ag_serve_serial(s->port_fd, &w);
     }
     for (;;) {
         int r = ppoll(&p, 1, NULL, &none);
 
-        n_sessions -= reap(&w);
+        n_sessions -= reap_children(&w);
         if (r > 0)
-            serve_one(s, &w, &n_sessions);
+            accept_session(s, &w, &n_sessions);
     }
 }
 
-/* A world for tests on the host. */
-static struct ag_world world_here(int fd)
+/* For tests on the host. */
+static struct ag_world host_world(int fd)
 {
     struct ag_world w = {.dev_fd = -1, .ctl_fd = -1, .life_fd = -1};
     int flags = fcntl(fd, F_GETFL);
@@ -246,21 +161,21 @@ static struct ag_world world_here(int fd)
     umask(0);
     w.table = ag_table_new();
     prctl(PR_SET_NAME, "provium-agent");
-    ag_ignore_signals(true);
+    ag_signals_ignore(true);
     return w;
 }
 
 void ag_serve_fd(int fd)
 {
-    struct ag_world w = world_here(fd);
+    struct ag_world w = host_world(fd);
 
     ag_session_main(fd, &w);
 }
 
 void ag_serve_mux_fd(int fd)
 {
-    struct ag_world w = world_here(fd);
+    struct ag_world w = host_world(fd);
 
-    catch_children();
+    ag_signals_catch_children();
     ag_serve_serial(fd, &w);
 }

@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,6 +88,21 @@ void ag_oom_score(int proc_fd, const char *score)
     close(fd);
 }
 
+void ag_realtime(bool on)
+{
+    const struct sched_param p = {.sched_priority = on ? 1 : 0};
+
+    /* musl's wrapper always fails with ENOSYS.  A kernel that refuses leaves the priority as it is. */
+    syscall(SYS_sched_setscheduler, 0, (on ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p);
+}
+
+void ag_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
 bool ag_format(char *dst, size_t cap, const char *fmt, ...)
 {
     va_list ap;
@@ -108,7 +125,7 @@ static void remove_entry(int dirfd, const char *name, unsigned char type, dev_t 
     unlinkat(dirfd, name, AT_REMOVEDIR);
 }
 
-/* Takes fd. */
+/* Takes fd.  Stays on file system `dev`. */
 static void remove_below(int fd, dev_t dev, int depth)
 {
     struct stat st;
@@ -134,7 +151,7 @@ void ag_remove_tree(int dirfd, const char *name)
 
 static int mkdir_p(const char *path, mode_t mode, int depth);
 
-/* A component that exists only as a symbolic link to nothing: makes what it points to. */
+/* For a component that is a dangling symbolic link: makes the directory that the link points to. */
 static int mkdir_target(const char *link, mode_t mode, int depth)
 {
     char to[PV_PATH_MAX], full[PV_PATH_MAX];
@@ -154,7 +171,7 @@ static int mkdir_target(const char *link, mode_t mode, int depth)
     return mkdir_p(full, mode, depth + 1);
 }
 
-static int make_one(const char *path, mode_t mode, int depth)
+static int mkdir_one(const char *path, mode_t mode, int depth)
 {
     struct stat st;
 
@@ -183,7 +200,7 @@ static int mkdir_p(const char *path, mode_t mode, int depth)
         if (part[i] != '/' && part[i] != '\0')
             continue;
         part[i] = '\0';
-        if (part[i - 1] != '/' && part[i - 1] != '\0' && make_one(part, mode, depth) < 0)
+        if (part[i - 1] != '/' && part[i - 1] != '\0' && mkdir_one(part, mode, depth) < 0)
             return -1;
         if (i < n)
             part[i] = '/';

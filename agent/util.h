@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The few helpers that the wrapper and the agent share.  Nothing here allocates; every read is bounded by
- * the caller's buffer.  ag_ is this room's prefix: nothing of the host's src/ is linked here.
+ * Helpers that guest init and the agent share.  None allocates; every read is bounded by the caller's buffer.
+ * ag_ is this room's prefix: nothing of the host's src/ is linked here.
  */
 #ifndef PV_AGENT_UTIL_H
 #define PV_AGENT_UTIL_H
@@ -16,26 +16,36 @@ int64_t ag_now(void);
 
 void ag_sleep_ms(unsigned ms);
 
-/* All bytes to a blocking descriptor; -1 with errno. */
+/* Writes all n bytes to a blocking descriptor; 0, or -1 with errno. */
 int ag_write_all(int fd, const void *data, size_t n);
 
 /*
- * A whole small text file, NUL-terminated: length, or -1 with errno (EFBIG when it is cap or longer).
+ * Reads a whole small text file and ends it with NUL.  Returns its length, or -1 with errno (EFBIG when it is
+ * cap bytes or longer).
  */
 ssize_t ag_read_text(int dirfd, const char *path, char *buf, size_t cap);
 
-/* snprintf that says whether it all fitted. */
+/* snprintf that returns whether the text fitted. */
 bool ag_format(char *dst, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The caller's oom_score_adj: "-1000" is for what the OOM killer must spare. Without a proc: nothing. */
+/* Sets the caller's oom_score_adj: the OOM killer spares "-1000".  Does nothing without a proc (-1). */
 void ag_oom_score(int proc_fd, const char *score);
 
-/* Removes a tree below dirfd without following links or crossing into other file systems; best effort. */
+/*
+ * Gives the caller real-time priority, which no child inherits, or the normal one back.  Processes that watch
+ * over a command need it, so that they get the CPU against a fork bomb's thousand processes.
+ */
+void ag_realtime(bool on);
+
+/* Closes *fd unless it is -1, and sets it to -1. */
+void ag_close(int *fd);
+
+/* Removes a tree below dirfd, following no links and entering no other file system; best effort. */
 void ag_remove_tree(int dirfd, const char *name);
 
 /*
- * mkdir -p of an absolute path, following symbolic links on the way as far as they lead, dangling ones
- * included (the target is made).  0, or -1 with errno.
+ * mkdir -p of an absolute path.  Follows symbolic links on the way; makes the target of a dangling one.  0, or
+ * -1 with errno.
  */
 int ag_mkdir_p(const char *path, mode_t mode);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* RESUME: what a machine that was saved does not know: what time it is, and that it has copies. */
+/* RESUME: sets the clock of a resumed machine and makes its random numbers differ from those of its copies. */
+#include "agent/verb.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
@@ -9,11 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/session.h"
-
 enum { ENTROPY_MIN = 16, ENTROPY_MAX = 512 };
 
-static const char *feed(int fd, const void *data, size_t n)
+/* The ioctl that failed, or NULL. */
+static const char *credit_entropy(int fd, const void *data, size_t n)
 {
     struct {
         int entropy_count, buf_size; /* struct rand_pool_info */
@@ -23,13 +24,13 @@ static const char *feed(int fd, const void *data, size_t n)
     memcpy(info.buf, data, n);
     if (ioctl(fd, RNDADDENTROPY, &info) < 0)
         return "RNDADDENTROPY";
-    /* Mixes it into what /dev/urandom and getrandom() give now, not when the kernel sees fit (since 4.17). */
+    /* Without it the kernel reseeds /dev/urandom and getrandom() some time later.  Exists since 4.17. */
     if (ioctl(fd, RNDRESEEDCRNG) < 0 && errno != ENOTTY && errno != EINVAL)
         return "RNDRESEEDCRNG";
     return NULL;
 }
 
-/* /dev/urandom without a /dev: see open_null in serve.c. */
+/* /dev/urandom; without a /dev, from the private devtmpfs or a node that is unlinked at once. */
 static int open_random(int dev_fd)
 {
     int fd =
@@ -42,27 +43,25 @@ static int open_random(int dev_fd)
     return fd;
 }
 
-void ag_resume(struct ag_session *s, uint32_t id, struct pv_dec *d)
+static bool resume_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
     uint64_t ns = pv_dec_u64(d);
     size_t n;
     const void *entropy = pv_dec_bytes(d, &n);
     struct timespec ts = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 
-    if (!pv_dec_done(d) || n < ENTROPY_MIN || n > ENTROPY_MAX || ns > INT64_MAX) {
-        ag_reply_error(s, id, EPROTO, "malformed RESUME");
-        return;
-    }
-    if (!s->w.may_halt) {
+    if (!pv_dec_done(d) || n < ENTROPY_MIN || n > ENTROPY_MAX || ns > INT64_MAX)
+        return false;
+    if (!s->w.in_guest) {
         ag_reply_error(s, id, EPERM, "set the clock of a machine that is no guest");
-        return;
+        return true;
     }
     if (clock_settime(CLOCK_REALTIME, &ts) < 0) {
         ag_reply_error(s, id, errno, "set the clock");
-        return;
+        return true;
     }
     int fd = open_random(s->w.dev_fd);
-    const char *failed = fd < 0 ? "open /dev/urandom" : feed(fd, entropy, n);
+    const char *failed = fd < 0 ? "open /dev/urandom" : credit_entropy(fd, entropy, n);
 
     if (failed)
         ag_reply_error(s, id, errno, "reseed the random pool: %s", failed);
@@ -71,4 +70,7 @@ void ag_resume(struct ag_session *s, uint32_t id, struct pv_dec *d)
     clock_gettime(CLOCK_REALTIME, &ts);
     if (!failed)
         ag_reply_ok(s, id, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+    return true;
 }
+
+const struct ag_verb ag_verb_resume = {.message = PV_MSG_RESUME, .start = resume_start};

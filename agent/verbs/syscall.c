@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SYSCALL: in the session's own process or thread, by the bare instruction (libc's wrappers would spread new
- * credentials to every thread, keep their own counts of things, and change results into errno).
+ * SYSCALL: made by the session's own process or thread with the bare instruction.  libc's wrappers would apply
+ * new credentials to every thread, keep state of their own, and turn results into errno.
  *
- * Each buffer ends where its page does, and the next page is not there: a kernel that writes too much gets
- * EFAULT where it would otherwise have overwritten its neighbour.  What
- * is larger than a page is there for the call only.
+ * Each buffer ends at the end of a page, and the page behind it is not mapped: a kernel that writes too much gets
+ * EFAULT instead of overwriting another buffer.
  *
- * A timeout is a signal to this thread, from the deadline on again and again until the call is back: the
- * first one may come just before the instruction, where it would be lost.
+ * A timeout sends this thread a signal again and again, from the deadline until the call is back: the first one
+ * may come just before the instruction, where it interrupts nothing.
  */
-#include "agent/session.h"
+#include "agent/verb.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -20,16 +19,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/util.h"
+enum { SIG_INTERRUPT = 63, AGAIN_NS = 10 * 1000 * 1000, PAGE = 4096, SMALL_N = 16 };
 
-enum { SIG_INTERRUPT = 63, AGAIN_NS = 10 * 1000 * 1000, PAGE = 4096, MEMORY_MAX = PV_FRAME_MAX };
-
+/* Memory that a buffer, or a pointer in a buffer, refers to. */
 struct area {
     uint8_t *p;
     size_t n;
-    const void *data;
+    const void *data; /* its initial content; zeros follow */
     size_t data_n;
-    uint32_t where, offset, flags; /* slot, or buffer and offset in it */
+    uint32_t where, offset, flags; /* a buffer: its slot; a pointer: its buffer and the offset there */
 };
 
 struct call {
@@ -39,6 +37,25 @@ struct call {
     uint8_t *map;
     size_t map_n;
 };
+
+/* What a session keeps from one SYSCALL to the next. */
+struct kept {
+    int timer; /* of thread timer_tid */
+    pid_t timer_tid;
+    uint8_t
+        *small; /* SMALL_N pages for small buffers, each followed by one without access; NULL: not made yet */
+};
+
+static void kept_close(void *memory)
+{
+    struct kept *k = memory;
+
+    if (k->small)
+        munmap(k->small, (size_t)SMALL_N * 2 * PAGE);
+    k->small = NULL;
+}
+
+static const struct ag_kept_kind syscall_kept = {.size = sizeof(struct kept), .close = kept_close};
 
 static __thread volatile sig_atomic_t interrupted;
 
@@ -50,7 +67,28 @@ static void on_interrupt(int sig)
 
 /* ---- the request ---- */
 
-static bool decode(struct call *c, struct pv_dec *d)
+/* {u32 slot, bytes data} */
+static bool decode_buffer(struct area *a, struct pv_dec *d)
+{
+    *a = (struct area){.where = pv_dec_u32(d)};
+    a->data = pv_dec_bytes(d, &a->data_n);
+    a->n = a->data_n;
+    return !d->bad && a->where <= 5;
+}
+
+/* {u32 buffer, u32 offset, u32 length, u32 flags, bytes data} */
+static bool decode_pointer(const struct call *c, struct area *a, struct pv_dec *d)
+{
+    *a = (struct area){.where = pv_dec_u32(d)};
+    a->offset = pv_dec_u32(d);
+    a->n = pv_dec_u32(d);
+    a->flags = pv_dec_u32(d);
+    a->data = pv_dec_bytes(d, &a->data_n);
+    return !d->bad && a->where < c->n_bufs && c->buf[a->where].n >= 8 &&
+           a->offset <= c->buf[a->where].n - 8 && a->data_n <= a->n && !(a->flags & ~(uint32_t)PV_PTR_OUTPUT);
+}
+
+static bool decode_call(struct call *c, struct pv_dec *d)
 {
     size_t total = 0;
 
@@ -65,76 +103,68 @@ static bool decode(struct call *c, struct pv_dec *d)
     if (d->bad || c->n_bufs > PV_BUFS_MAX)
         return false;
     for (uint32_t i = 0; i < c->n_bufs; i++) {
-        struct area *a = &c->buf[i];
-
-        *a = (struct area){.where = pv_dec_u32(d)};
-        a->data = pv_dec_bytes(d, &a->data_n);
-        a->n = a->data_n;
-        total += a->n;
-        if (d->bad || a->where > 5)
+        if (!decode_buffer(&c->buf[i], d))
             return false;
+        total += c->buf[i].n;
     }
     c->n_ptrs = pv_dec_u32(d);
     if (d->bad || c->n_ptrs > PV_BUFS_MAX)
         return false;
     for (uint32_t i = 0; i < c->n_ptrs; i++) {
-        struct area *a = &c->ptr[i];
-
-        *a = (struct area){.where = pv_dec_u32(d)};
-        a->offset = pv_dec_u32(d);
-        a->n = pv_dec_u32(d);
-        a->flags = pv_dec_u32(d);
-        a->data = pv_dec_bytes(d, &a->data_n);
-        total += a->n;
-        if (d->bad || a->where >= c->n_bufs || c->buf[a->where].n < 8 || a->offset > c->buf[a->where].n - 8 ||
-            a->data_n > a->n || a->flags & ~(uint32_t)PV_PTR_OUTPUT)
+        if (!decode_pointer(c, &c->ptr[i], d))
             return false;
+        total += c->ptr[i].n;
     }
-    return pv_dec_done(d) && total <= MEMORY_MAX - 4096; /* so that all of it fits in SYSRET */
+    return pv_dec_done(d) && total <= PV_FRAME_MAX - 4096; /* SYSRET can hold it all */
 }
 
 /* ---- memory ---- */
 
-/* Buffers first, then what pointers point to. */
-static struct area *area(struct call *c, uint32_t i)
+/* Area i: of the buffers, then of the pointers. */
+static struct area *area_at(struct call *c, uint32_t i)
 {
     return i < c->n_bufs ? &c->buf[i] : &c->ptr[i - c->n_bufs];
 }
 
-static size_t pages(size_t n)
+static size_t page_align(size_t n)
 {
     return (n + PAGE - 1) / PAGE * PAGE;
 }
 
+static int map_small(struct kept *k)
+{
+    uint8_t *p = mmap(NULL, (size_t)SMALL_N * 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED)
+        return -1;
+    for (size_t i = 0; i < SMALL_N; i++)
+        if (mprotect(p + i * 2 * PAGE, PAGE, PROT_READ | PROT_WRITE) < 0) {
+            munmap(p, (size_t)SMALL_N * 2 * PAGE);
+            return -1;
+        }
+    k->small = p;
+    return 0;
+}
+
 /*
- * Most calls have a few small buffers: their pages are mapped once, since mapping, guarding and unmapping
- * take longer than the call.
+ * Places up to SMALL_N areas of up to a page each in memory that is mapped once: mapping and unmapping take longer
+ * than most calls.  1, 0 when the areas do not fit, -1 with errno.
  */
-static int lay_out_small(struct ag_session *s, struct call *c)
+static int lay_out_small(struct kept *k, struct call *c)
 {
     uint32_t n = c->n_bufs + c->n_ptrs;
-    bool fits = n <= AG_SMALL_N;
+    bool fits = n <= SMALL_N;
 
     for (uint32_t i = 0; i < n && fits; i++)
-        fits = area(c, i)->n <= PAGE;
+        fits = area_at(c, i)->n <= PAGE;
     if (!fits)
         return 0;
-    if (!s->small) {
-        uint8_t *p = mmap(NULL, AG_SMALL_N * 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-        if (p == MAP_FAILED)
-            return -1;
-        for (uint32_t i = 0; i < AG_SMALL_N; i++)
-            if (mprotect(p + i * 2 * PAGE, PAGE, PROT_READ | PROT_WRITE) < 0) {
-                munmap(p, (size_t)AG_SMALL_N * 2 * PAGE);
-                return -1;
-            }
-        s->small = p;
-    }
+    if (!k->small && map_small(k) < 0)
+        return -1;
     for (uint32_t i = 0; i < n; i++) {
-        struct area *a = area(c, i);
+        struct area *a = area_at(c, i);
 
-        a->p = s->small + i * 2 * PAGE + PAGE - a->n;
+        a->p = k->small + i * 2 * PAGE + PAGE - a->n;
         if (a->data_n)
             memcpy(a->p, a->data, a->data_n);
         memset(a->p + a->data_n, 0, a->n - a->data_n);
@@ -142,10 +172,11 @@ static int lay_out_small(struct ag_session *s, struct call *c)
     return 1;
 }
 
-static int place(struct area *a, uint8_t **at)
+/* Places an area at *at and moves that behind its guard page. */
+static int place_area(struct area *a, uint8_t **at)
 {
-    a->p = *at + pages(a->n) - a->n;
-    *at += pages(a->n) + PAGE;
+    a->p = *at + page_align(a->n) - a->n;
+    *at += page_align(a->n) + PAGE;
     if (a->data_n)
         memcpy(a->p, a->data, a->data_n);
     return mprotect(*at - PAGE, PAGE, PROT_NONE);
@@ -156,23 +187,24 @@ static int lay_out_big(struct call *c)
     uint32_t n = c->n_bufs + c->n_ptrs;
 
     for (uint32_t i = 0; i < n; i++)
-        c->map_n += pages(area(c, i)->n) + PAGE;
+        c->map_n += page_align(area_at(c, i)->n) + PAGE;
     c->map = mmap(NULL, c->map_n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (c->map == MAP_FAILED)
         return -1;
     uint8_t *at = c->map;
 
     for (uint32_t i = 0; i < n; i++)
-        if (place(area(c, i), &at) < 0)
+        if (place_area(area_at(c, i), &at) < 0)
             return -1;
     return 0;
 }
 
-static int lay_out(struct ag_session *s, struct call *c)
+/* Places all areas and sets the arguments and pointers to them; 0, or -1 with errno. */
+static int lay_out(struct kept *k, struct call *c)
 {
     if (c->n_bufs + c->n_ptrs == 0)
         return 0;
-    int r = lay_out_small(s, c);
+    int r = lay_out_small(k, c);
 
     if (r < 0 || (r == 0 && lay_out_big(c) < 0))
         return -1;
@@ -186,10 +218,10 @@ static int lay_out(struct ag_session *s, struct call *c)
 /* ---- the call ---- */
 
 /*
- * Nothing but the instruction: a child of vfork comes back here on the very stack that its parent waits to
+ * Only the instruction, in a frame of its own: a child of vfork returns here on the stack that its parent will
  * go on with.
  */
-static __attribute__((noinline)) int64_t enter(uint64_t nr, const uint64_t *a)
+static __attribute__((noinline)) int64_t enter_kernel(uint64_t nr, const uint64_t *a)
 {
     register uint64_t r10 __asm__("r10") = a[3];
     register uint64_t r8 __asm__("r8") = a[4];
@@ -201,7 +233,7 @@ static __attribute__((noinline)) int64_t enter(uint64_t nr, const uint64_t *a)
                      : "=a"(value)
                      : "a"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
-    /* There is one socket and one host: the child has nobody to talk to. */
+    /* The child shares the socket with its parent and must not use it. */
     if (value == 0 && forks)
         for (;;)
             __asm__ volatile("syscall"
@@ -211,42 +243,42 @@ static __attribute__((noinline)) int64_t enter(uint64_t nr, const uint64_t *a)
     return (int64_t)value;
 }
 
-static void set_timer(struct ag_session *s, uint64_t ms)
+static void set_timer(const struct kept *k, uint64_t ms)
 {
     struct itimerspec t = {
         .it_interval = {.tv_nsec = ms ? AGAIN_NS : 0},
         .it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000}};
 
-    syscall(SYS_timer_settime, s->timer, 0, &t, NULL);
+    syscall(SYS_timer_settime, k->timer, 0, &t, NULL);
 }
 
-/* A process that was forked has no timers. */
-static int arm(struct ag_session *s, uint64_t ms)
+/* Starts the timeout; 0, or -1 with errno.  Timers are not inherited by a fork, hence timer_tid. */
+static int arm_timer(struct kept *k, uint64_t ms)
 {
     const struct sigaction sa = {.sa_handler = on_interrupt};
     pid_t self = (pid_t)syscall(SYS_gettid);
     sigset_t set;
 
-    if (s->timer_tid != self) {
+    if (k->timer_tid != self) {
         struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIG_INTERRUPT};
 
         ev.sigev_notify_thread_id = self;
-        if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &ev, &s->timer) < 0)
+        if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &ev, &k->timer) < 0)
             return -1;
-        s->timer_tid = self;
+        k->timer_tid = self;
     }
-    sigaction(SIG_INTERRUPT, &sa, NULL); /* a test may have set its own */
+    sigaction(SIG_INTERRUPT, &sa, NULL); /* a system call request may have changed it */
     sigemptyset(&set);
     sigaddset(&set, SIG_INTERRUPT);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
     interrupted = 0;
-    set_timer(s, ms);
+    set_timer(k, ms);
     return 0;
 }
 
-static void answer(struct ag_session *s, uint32_t id, const struct call *c, int64_t value)
+static void reply_sysret(struct ag_session *s, uint32_t id, const struct call *c, int64_t value)
 {
-    struct pv_enc e = ag_begin(s, PV_MSG_SYSRET, PV_FRAME_HEADER + PV_FRAME_MAX);
+    struct pv_enc e = ag_frame_begin(s, PV_MSG_SYSRET, PV_FRAME_HEADER + PV_FRAME_MAX);
     uint32_t n = c->n_bufs;
 
     for (uint32_t i = 0; i < c->n_ptrs; i++)
@@ -259,34 +291,53 @@ static void answer(struct ag_session *s, uint32_t id, const struct call *c, int6
     for (uint32_t i = 0; i < c->n_ptrs; i++)
         if (c->ptr[i].flags & PV_PTR_OUTPUT)
             pv_enc_bytes(&e, c->ptr[i].p, c->ptr[i].n);
-    ag_end(s, &e);
+    ag_frame_end(s, &e);
 }
 
-void ag_syscall(struct ag_session *s, uint32_t id, struct pv_dec *d)
+static void make_call(struct ag_session *s, uint32_t id, struct kept *k, struct call *c)
 {
-    struct call c; /* large: only what is used of it is written */
-
-    if (!decode(&c, d)) {
-        ag_reply_error(s, id, EPROTO, "malformed SYSCALL");
+    if (lay_out(k, c) < 0 ||
+        (c->timeout && arm_timer(k, c->timeout < 1000000000 ? c->timeout : 1000000000) < 0)) {
+        ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c->nr);
         return;
     }
-    if (c.nr == SYS_exit) { /* of a thread alone, which would leave its connection open */
+    int64_t value = enter_kernel(c->nr, c->arg);
+
+    if (c->timeout)
+        set_timer(k, 0);
+    if (c->timeout && value == -EINTR && interrupted)
+        ag_reply_error(s, id, ETIMEDOUT, "system call %llu", (unsigned long long)c->nr);
+    else
+        reply_sysret(s, id, c, value);
+}
+
+static bool syscall_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+{
+    struct call c; /* large, and not cleared */
+
+    if (!decode_call(&c, d))
+        return false;
+    if (c.nr == SYS_exit) { /* it would end this thread alone and leave the connection open */
         s->exit_code = (int)(c.arg[0] & 0xff);
         s->dead = true;
-        return;
+        return true;
     }
-    if (lay_out(s, &c) < 0 || (c.timeout && arm(s, c.timeout < 1000000000 ? c.timeout : 1000000000) < 0)) {
-        ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c.nr);
-    } else {
-        int64_t value = enter(c.nr, c.arg);
+    struct kept *k = ag_keep(s, &syscall_kept);
 
-        if (c.timeout)
-            set_timer(s, 0);
-        if (c.timeout && value == -EINTR && interrupted)
-            ag_reply_error(s, id, ETIMEDOUT, "system call %llu", (unsigned long long)c.nr);
-        else
-            answer(s, id, &c, value);
-    }
+    if (k)
+        make_call(s, id, k, &c);
+    else
+        ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c.nr);
     if (c.map && c.map != MAP_FAILED)
         munmap(c.map, c.map_n);
+    return true;
 }
+
+static size_t syscall_reply_room(uint32_t n)
+{
+    (void)n;
+    return PV_FRAME_MAX;
+}
+
+const struct ag_verb ag_verb_syscall = {
+    .message = PV_MSG_SYSCALL, .reply_room = syscall_reply_room, .start = syscall_start};

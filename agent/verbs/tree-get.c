@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TREE_GET: depth first, in the order of the directories.  One buffer of names serves all levels: on the way
- * back up a directory is read again from behind the entry that was descended into.
+ * TREE_GET: depth first, in the order of the directories.  One path buffer serves all levels: on the way back up
+ * a directory is read again from the entry behind the one that was descended into.
  */
-#include "agent/session.h"
+#include "agent/verb.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +15,8 @@
 
 #include "agent/util.h"
 
+enum { TREE_DEPTH = 256 };
+
 struct entry { /* getdents64(2) */
     uint64_t ino;
     int64_t next;
@@ -23,54 +25,73 @@ struct entry { /* getdents64(2) */
     char name[];
 };
 
-static void fail(struct ag_session *s, int errnum, const char *what)
-{
-    const char *name = s->tree.name;
+struct tree_get {
+    uint64_t n;             /* entries sent */
+    char path[PV_PATH_MAX]; /* of the tree's root */
+    char name[PV_PATH_MAX]; /* of the current entry, relative to the root */
+    struct {
+        int fd;
+        int64_t at;   /* where its next entry is */
+        uint16_t len; /* of the part of `name` that names the directory */
+    } dir[TREE_DEPTH];
+    int depth;
+    int fd; /* the file being sent; -1: none */
+    bool regular, sparse;
+    int64_t size, at, data_end; /* of the file: size, offset, and up to where it has no hole */
+};
 
-    ag_reply_error(s, s->id, errnum, "%s '%.2000s%s%.2000s'", what, s->file.path, *name ? "/" : "", name);
-    ag_request_end(s);
+AG_STATE(tree_get, tree_get_state)
+
+static void tree_get_fail(struct ag_session *s, int errnum, const char *action)
+{
+    const struct tree_get *t = tree_get_state(s);
+
+    ag_request_fail(s, errnum, "%s '%.2000s%s%.2000s'", action, t->path, *t->name ? "/" : "", t->name);
 }
 
 static void send_entry(struct ag_session *s, uint32_t kind, const struct stat *st, const char *target)
 {
-    struct pv_enc e = ag_begin(s, PV_MSG_ENTRY, AG_REPLY_MAX);
+    struct tree_get *t = tree_get_state(s);
+    struct pv_enc e = ag_frame_begin(s, PV_MSG_ENTRY, AG_REPLY_MAX);
 
     pv_enc_u32(&e, s->id);
     pv_enc_u32(&e, kind);
     pv_enc_u32(&e, st->st_mode & 07777);
     pv_enc_u64(&e, kind == PV_ENTRY_FILE ? (uint64_t)st->st_size : 0);
-    pv_enc_bytes(&e, s->tree.name, strlen(s->tree.name));
+    pv_enc_bytes(&e, t->name, strlen(t->name));
     pv_enc_bytes(&e, target, strlen(target));
-    ag_end(s, &e);
-    s->tree.n++;
+    ag_frame_end(s, &e);
+    t->n++;
 }
 
-/* ---- one of each kind: 0, or -1 with errno ---- */
+/* ---- entries, by kind: 0, or -1 with errno ---- */
 
 static int get_dir(struct ag_session *s, int fd, const struct stat *st)
 {
-    struct ag_tree *t = &s->tree;
+    struct tree_get *t = tree_get_state(s);
 
-    if (t->depth == AG_TREE_DEPTH) {
+    if (t->depth == TREE_DEPTH) {
         close(fd);
         errno = ENAMETOOLONG;
         return -1;
     }
-    t->dir[t->depth] = fd;
-    t->at[t->depth] = 0;
-    t->len[t->depth++] = (uint16_t)strlen(t->name);
+    t->dir[t->depth].fd = fd;
+    t->dir[t->depth].at = 0;
+    t->dir[t->depth++].len = (uint16_t)strlen(t->name);
     send_entry(s, PV_ENTRY_DIR, st, "");
     return 0;
 }
 
 static void get_file(struct ag_session *s, int fd, const struct stat *st)
 {
-    s->file.fd = fd;
-    s->file.regular = S_ISREG(st->st_mode);
-    s->tree.sparse = s->file.regular && st->st_size > (int64_t)st->st_blocks * 512;
-    s->tree.size = st->st_size;
-    s->tree.data_end = 0;
-    s->tree.at_data = 0;
+    struct tree_get *t = tree_get_state(s);
+
+    t->fd = fd;
+    t->regular = S_ISREG(st->st_mode);
+    t->sparse = t->regular && st->st_size > (int64_t)st->st_blocks * 512;
+    t->size = st->st_size;
+    t->data_end = 0;
+    t->at = 0;
     send_entry(s, PV_ENTRY_FILE, st, "");
 }
 
@@ -89,7 +110,7 @@ static int get_link(struct ag_session *s, int dir, const char *name, const struc
     return 0;
 }
 
-/* What is gone by now has never been there. */
+/* Leaves out an entry that was removed since its directory was read. */
 static int get_entry(struct ag_session *s, int dir, const char *name)
 {
     struct stat st;
@@ -99,7 +120,7 @@ static int get_entry(struct ag_session *s, int dir, const char *name)
     if (S_ISLNK(st.st_mode))
         return get_link(s, dir, name, &st) < 0 && errno != ENOENT ? -1 : 0;
     if (S_ISSOCK(st.st_mode))
-        return 0; /* means nothing but to the process that has it open */
+        return 0; /* useless without the process that listens on it */
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
         errno = EOPNOTSUPP;
         return -1;
@@ -110,7 +131,7 @@ static int get_entry(struct ag_session *s, int dir, const char *name)
         return errno == ENOENT ? 0 : -1;
     if (fstat(fd, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))) {
         close(fd);
-        return 0; /* it has just become something else */
+        return 0; /* replaced by another kind since the fstatat() */
     }
     if (S_ISDIR(st.st_mode))
         return get_dir(s, fd, &st);
@@ -118,43 +139,42 @@ static int get_entry(struct ag_session *s, int dir, const char *name)
     return 0;
 }
 
-/* ---- a step ---- */
+/* ---- steps ---- */
 
-/* The next entry of the innermost directory. */
-static void next_entry(struct ag_session *s)
+/* Sends entries of the innermost directory, up to the first file or directory. */
+static void next_entries(struct ag_session *s)
 {
-    struct ag_tree *t = &s->tree;
-    _Alignas(8) char buf[1024]; /* an entry has up to 280 bytes; few are read in vain when it descends */
-    int top = t->depth - 1, dir = t->dir[top];
-    size_t base = t->len[top];
+    struct tree_get *t = tree_get_state(s);
+    _Alignas(8) char buf[1024]; /* small: after a descent the entries are read again */
+    int top = t->depth - 1, dir = t->dir[top].fd;
+    size_t base = t->dir[top].len;
 
     t->name[base] = '\0';
-    long n = lseek(dir, t->at[top], SEEK_SET) < 0 ? -1 : syscall(SYS_getdents64, dir, buf, sizeof(buf));
+    long n = lseek(dir, t->dir[top].at, SEEK_SET) < 0 ? -1 : syscall(SYS_getdents64, dir, buf, sizeof(buf));
 
     if (n < 0) {
-        fail(s, errno, "read directory");
+        tree_get_fail(s, errno, "read directory");
         return;
     }
     if (n == 0) {
         close(dir);
-        t->dir[top] = 0;
         t->depth--;
         return;
     }
-    for (long at = 0; at < n && t->depth == top + 1 && s->file.fd < 0;) {
+    for (long at = 0; at < n && t->depth == top + 1 && t->fd < 0;) {
         const struct entry *e = (const void *)(buf + at);
 
         at += e->len;
-        t->at[top] = e->next;
+        t->dir[top].at = e->next;
         if (strcmp(e->name, ".") == 0 || strcmp(e->name, "..") == 0)
             continue;
         if (!ag_format(t->name + base, sizeof(t->name) - base, "%s%s", base ? "/" : "", e->name)) {
             t->name[base] = '\0';
-            fail(s, ENAMETOOLONG, "a name is too long below");
+            tree_get_fail(s, ENAMETOOLONG, "a name is too long below");
             return;
         }
         if (get_entry(s, dir, e->name) < 0) {
-            fail(s, errno, errno == EOPNOTSUPP ? "neither file, directory nor link:" : "open");
+            tree_get_fail(s, errno, errno == EOPNOTSUPP ? "neither file, directory nor link:" : "open");
             return;
         }
     }
@@ -162,80 +182,82 @@ static void next_entry(struct ag_session *s)
 
 static void send_hole(struct ag_session *s, int64_t n)
 {
-    struct pv_enc e = ag_begin(s, PV_MSG_HOLE, 64);
+    struct pv_enc e = ag_frame_begin(s, PV_MSG_HOLE, 64);
 
     pv_enc_u32(&e, s->id);
     pv_enc_u64(&e, (uint64_t)n);
-    ag_end(s, &e);
-    s->tree.at_data += n;
+    ag_frame_end(s, &e);
+    tree_get_state(s)->at += n;
 }
 
-/* Where the data goes on; sends the hole before it. False when there is none, or it was a hole to the end. */
+/* Finds the file's next data and sends the hole before it.  False when only a hole was left. */
 static bool find_data(struct ag_session *s)
 {
-    struct ag_tree *t = &s->tree;
-    int64_t from = lseek(s->file.fd, t->at_data, SEEK_DATA);
+    struct tree_get *t = tree_get_state(s);
+    int64_t from = lseek(t->fd, t->at, SEEK_DATA);
 
     if (from < 0 && errno == ENXIO) {
-        if (t->at_data < t->size)
-            send_hole(s, t->size - t->at_data);
+        if (t->at < t->size)
+            send_hole(s, t->size - t->at);
         return false;
     }
-    t->data_end = from < 0 ? -1 : lseek(s->file.fd, from, SEEK_HOLE);
-    if (t->data_end < 0) { /* this file system does not know */
+    t->data_end = from < 0 ? -1 : lseek(t->fd, from, SEEK_HOLE);
+    if (t->data_end < 0) { /* the file system has no SEEK_HOLE */
         t->sparse = false;
         return true;
     }
-    if (from > t->at_data)
-        send_hole(s, from - t->at_data);
+    if (from > t->at)
+        send_hole(s, from - t->at);
     return true;
 }
 
-static void file_more(struct ag_session *s)
+static void send_file_data(struct ag_session *s)
 {
-    struct ag_tree *t = &s->tree;
-    struct ag_file *f = &s->file;
+    struct tree_get *t = tree_get_state(s);
     size_t max = PV_CHUNK;
     ssize_t n = 0;
 
-    if (!t->sparse || t->at_data < t->data_end || find_data(s)) {
-        if (t->sparse && t->data_end - t->at_data < PV_CHUNK)
-            max = (size_t)(t->data_end - t->at_data);
-        n = ag_pump(s, PV_MSG_DATA, f->fd, f->regular ? t->at_data : -1, max);
+    if (!t->sparse || t->at < t->data_end || find_data(s)) {
+        if (t->sparse && t->data_end - t->at < PV_CHUNK)
+            max = (size_t)(t->data_end - t->at);
+        n = ag_reply_data(s, PV_MSG_DATA, t->fd, t->regular ? t->at : -1, max);
     }
     if (n > 0) {
-        t->at_data += n;
+        t->at += n;
         return;
     }
     if (n < 0 && errno == EINTR)
         return;
     if (n < 0) {
-        fail(s, errno, "read");
+        tree_get_fail(s, errno, "read");
         return;
     }
-    close(f->fd);
-    f->fd = -1;
+    close(t->fd);
+    t->fd = -1;
 }
 
-void ag_get_more(struct ag_session *s)
+static void tree_get_more(struct ag_session *s, const struct pollfd *p)
 {
-    while (s->req == AG_GET && ag_data_room(s)) {
-        if (s->file.fd >= 0) {
-            file_more(s);
-        } else if (s->tree.depth > 0) {
-            next_entry(s);
+    const struct tree_get *t = tree_get_state(s);
+
+    (void)p;
+    while (s->verb && ag_data_room(s)) {
+        if (t->fd >= 0) {
+            send_file_data(s);
+        } else if (t->depth > 0) {
+            next_entries(s);
         } else {
-            ag_reply_ok(s, s->id, s->tree.n);
+            ag_reply_ok(s, s->id, t->n);
             ag_request_end(s);
         }
     }
 }
 
-/* The path itself: a link to a tree is that tree. */
+/* Unlike entries below it, the root may be a link (to the tree), a device or a file of /proc. */
 static int get_root(struct ag_session *s)
 {
     struct stat st;
-    int fd = open(s->file.path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = open(tree_get_state(s)->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return -1;
@@ -245,19 +267,44 @@ static int get_root(struct ag_session *s)
     return 0;
 }
 
-void ag_get_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+static bool tree_get_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
-    pv_dec_str(d, s->file.path, sizeof(s->file.path));
-    if (!pv_dec_done(d)) {
-        ag_reply_error(s, id, EPROTO, "malformed TREE_GET");
-        return;
-    }
-    s->tree.n = 0;
-    s->tree.name[0] = '\0';
-    s->req = AG_GET;
-    s->id = id;
+    struct tree_get *t = tree_get_state(s);
+
+    (void)id;
+    pv_dec_str(d, t->path, sizeof(t->path));
+    if (!pv_dec_done(d))
+        return false;
+    t->n = 0;
+    t->name[0] = '\0';
+    t->depth = 0;
+    t->fd = -1;
     if (get_root(s) < 0)
-        fail(s, errno, "open");
+        tree_get_fail(s, errno, "open");
     else
-        ag_get_more(s);
+        tree_get_more(s, NULL);
+    return true;
 }
+
+static void tree_get_cancel(struct ag_session *s)
+{
+    ag_request_fail(s, ECANCELED, "read '%s'", tree_get_state(s)->path);
+}
+
+static void tree_get_close(struct ag_session *s)
+{
+    struct tree_get *t = tree_get_state(s);
+
+    ag_close(&t->fd);
+    while (t->depth > 0)
+        close(t->dir[--t->depth].fd);
+}
+
+const struct ag_verb ag_verb_tree_get = {
+    .message = PV_MSG_TREE_GET,
+    .start = tree_get_start,
+    .due = ag_due_with_room,
+    .more = tree_get_more,
+    .cancel = tree_get_cancel,
+    .close = tree_get_close,
+};

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TREE_PUT.  Every name is walked from the tree's root anew, one component at a time and through no link, so
- * whatever happens to be there already, nothing is written outside.  What is in the way of a file or link is
- * unlinked first (a program that runs goes on running); what is in the way of a directory, and a directory
- * in the way of a file, is an error.
+ * TREE_PUT.  Each name is walked anew from the tree's root, one component at a time and through no link, so that
+ * nothing outside the tree is written, whatever the tree holds already.  A file or link replaces another file or
+ * link by unlinking it first (a running program goes on); a directory replaces nothing, and nothing replaces a
+ * directory.
  *
- * A directory gets its mode when something comes that is not below it: until then it can be written to.
+ * A directory stays writable, and gets its mode when the first entry comes that does not lie below it.
  */
-#include "agent/session.h"
+#include "agent/verb.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,37 +17,40 @@
 
 #include "agent/util.h"
 
-enum { OPEN_DIR = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+enum { TREE_DEPTH = 256, OPEN_DIR = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 
-void ag_tree_close(struct ag_session *s)
+struct tree_put {
+    uint64_t n;             /* entries so far */
+    char path[PV_PATH_MAX]; /* of the tree's root */
+    int root;               /* the root directory; -1: none */
+    uint16_t root_mode;
+    char dir[PV_PATH_MAX];     /* name of the innermost directory that has no mode yet */
+    uint16_t mode[TREE_DEPTH]; /* for `dir` and the directories above it, outermost first */
+    int depth;
+    char entry[PV_PATH_MAX]; /* name of the current entry */
+    int fd;                  /* the file being written; -1: none */
+    bool writing, regular;
+    uint16_t file_mode;
+    int64_t size; /* of the file so far, holes included */
+};
+
+AG_STATE(tree_put, tree_put_state)
+
+static void tree_put_fail(struct ag_session *s, int errnum, const char *action, const char *name)
 {
-    struct ag_tree *t = &s->tree;
-
-    if (t->root >= 0)
-        close(t->root);
-    t->root = -1;
-    while (t->depth > 0)
-        if (t->dir[--t->depth] > 0)
-            close(t->dir[t->depth]);
-    memset(t->dir, 0, sizeof(t->dir));
-    t->putting = false;
+    ag_request_fail(s, errnum, "%s '%.2000s%s%.2000s'", action, tree_put_state(s)->path, *name ? "/" : "",
+                    name);
 }
 
-static void fail(struct ag_session *s, int errnum, const char *what, const char *name)
-{
-    ag_reply_error(s, s->id, errnum, "%s '%.2000s%s%.2000s'", what, s->file.path, *name ? "/" : "", name);
-    ag_request_end(s);
-}
-
-/* Name is "a/b/c" with nothing odd in it, and not too deep. */
-static bool name_ok(const char *name)
+/* Whether name is "" or "a/b/c": components of 1 to 255 bytes, none "." or "..", at most TREE_DEPTH. */
+static bool is_tree_name(const char *name)
 {
     int depth = 0;
 
     for (const char *p = name; *name;) {
         size_t n = strcspn(p, "/");
 
-        if (n == 0 || n > 255 || ++depth > AG_TREE_DEPTH || (n == 1 && p[0] == '.') ||
+        if (n == 0 || n > 255 || ++depth > TREE_DEPTH || (n == 1 && p[0] == '.') ||
             (n == 2 && p[0] == '.' && p[1] == '.'))
             return false;
         if (!p[n])
@@ -57,8 +60,8 @@ static bool name_ok(const char *name)
     return true;
 }
 
-/* The directory that the first n bytes of name lead to, or -1. */
-static int walk(const struct ag_tree *t, const char *name, size_t n)
+/* Opens the directory that the first n bytes of name lead to; -1 with errno. */
+static int open_below(const struct tree_put *t, const char *name, size_t n)
 {
     int fd = openat(t->root, ".", OPEN_DIR);
 
@@ -80,78 +83,76 @@ static int walk(const struct ag_tree *t, const char *name, size_t n)
     return fd;
 }
 
-/* ---- directories' modes ---- */
+/* ---- modes of directories ---- */
 
-/* Gives the directories at the end of t->name their modes, as long as `name` is not below them. */
-static int leave_dirs(struct ag_session *s, const char *name)
+/* Sets the modes of the directories that `name` does not lie below, from the innermost one on. */
+static int set_dir_modes(struct ag_session *s, const char *name)
 {
-    struct ag_tree *t = &s->tree;
+    struct tree_put *t = tree_put_state(s);
 
     for (;;) {
-        size_t n = strlen(t->name);
+        size_t n = strlen(t->dir);
 
-        if (n == 0 || (strncmp(name, t->name, n) == 0 && name[n] == '/'))
+        if (n == 0 || (strncmp(name, t->dir, n) == 0 && name[n] == '/'))
             return 0;
-        int fd = walk(t, t->name, n), r = fd < 0 ? -1 : fchmod(fd, t->mode[t->depth - 1]), e = errno;
+        int fd = open_below(t, t->dir, n), r = fd < 0 ? -1 : fchmod(fd, t->mode[t->depth - 1]), e = errno;
 
         if (fd >= 0)
             close(fd);
         if (r < 0) {
-            fail(s, e, "chmod", t->name);
+            tree_put_fail(s, e, "chmod", t->dir);
             return -1;
         }
         t->depth--;
-        char *slash = strrchr(t->name, '/');
+        char *slash = strrchr(t->dir, '/');
 
-        *(slash ? slash : t->name) = '\0';
+        *(slash ? slash : t->dir) = '\0';
     }
 }
 
-/* The root's own mode comes last of all. */
-static int finish(struct ag_session *s)
+/* Sets the modes that are left, the root's last. */
+static int set_last_modes(struct ag_session *s)
 {
-    struct ag_tree *t = &s->tree;
+    struct tree_put *t = tree_put_state(s);
     int r = 0;
 
-    if (leave_dirs(s, "") < 0)
+    if (set_dir_modes(s, "") < 0)
         return -1;
-    if (t->root >= 0 && (r = fchmod(t->root, s->file.mode & 07777)) < 0)
-        fail(s, errno, "chmod", "");
+    if (t->root >= 0 && (r = fchmod(t->root, t->root_mode)) < 0)
+        tree_put_fail(s, errno, "chmod", "");
     return r;
 }
 
 /* ---- entries ---- */
 
-/* The file that is being written is whole. */
-static int close_file(struct ag_session *s, const char *name)
+/* Completes the file that is being written, if one is. */
+static int finish_file(struct ag_session *s, const char *name)
 {
-    struct ag_tree *t = &s->tree;
-    struct ag_file *f = &s->file;
-    const char *what = "truncate";
+    struct tree_put *t = tree_put_state(s);
+    const char *action = "truncate";
     int r = 0;
 
-    if (!t->putting)
+    if (!t->writing)
         return 0;
-    t->putting = false;
-    if (f->regular) /* a hole at its end */
-        r = ftruncate(f->fd, t->size);
-    if (r == 0 && (what = "chmod", f->regular))
-        r = fchmod(f->fd, (mode_t)t->file_mode);
+    t->writing = false;
+    if (t->regular) /* it may end in a hole */
+        r = ftruncate(t->fd, t->size);
+    if (r == 0 && (action = "chmod", t->regular))
+        r = fchmod(t->fd, (mode_t)t->file_mode);
     if (r == 0) {
-        what = "close";
-        r = close(f->fd);
-        f->fd = -1;
+        action = "close";
+        r = close(t->fd);
+        t->fd = -1;
     }
     if (r < 0) {
-        fail(s, errno, what, name);
+        tree_put_fail(s, errno, action, name);
         return -1;
     }
     return 0;
 }
 
-static int put_dir(struct ag_session *s, int dir, const char *base, const char *name, uint32_t mode)
+static int put_dir(struct tree_put *t, int dir, const char *base, const char *name, uint32_t mode)
 {
-    struct ag_tree *t = &s->tree;
     struct stat st;
 
     if (mkdirat(dir, base, 0700 | mode) < 0) {
@@ -162,21 +163,27 @@ static int put_dir(struct ag_session *s, int dir, const char *base, const char *
             return -1;
         }
     }
-    /* Now it is the innermost one, if what is above it has been told too (else it has to have its mode now).
-     */
-    size_t n = strlen(t->name);
+    /* It is the innermost one if its parent is `dir`.  The mode of any other directory can be set now. */
+    size_t n = strlen(t->dir);
 
-    if ((base == name && n == 0) || (n && strncmp(name, t->name, n) == 0 && name + n + 1 == base)) {
+    if ((base == name && n == 0) || (n && strncmp(name, t->dir, n) == 0 && name + n + 1 == base)) {
         t->mode[t->depth++] = (uint16_t)mode;
-        memcpy(t->name, name, strlen(name) + 1);
+        memcpy(t->dir, name, strlen(name) + 1);
         return 0;
     }
     return fchmodat(dir, base, mode, 0);
 }
 
-static int put_file(struct ag_session *s, int dir, const char *base, uint32_t mode)
+static void begin_file(struct tree_put *t, uint32_t mode, bool regular)
 {
-    struct ag_file *f = &s->file;
+    t->writing = true;
+    t->regular = regular;
+    t->size = 0;
+    t->file_mode = (uint16_t)mode;
+}
+
+static int put_file(struct tree_put *t, int dir, const char *base, uint32_t mode)
+{
     struct stat st;
 
     if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -187,13 +194,10 @@ static int put_file(struct ag_session *s, int dir, const char *base, uint32_t mo
         if (unlinkat(dir, base, 0) < 0)
             return -1;
     }
-    f->fd = openat(dir, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (f->fd < 0)
+    t->fd = openat(dir, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (t->fd < 0)
         return -1;
-    f->regular = true;
-    s->tree.putting = true;
-    s->tree.size = 0;
-    s->tree.file_mode = (uint16_t)mode;
+    begin_file(t, mode, true);
     return 0;
 }
 
@@ -209,43 +213,38 @@ static int put_link(int dir, const char *base, const char *target)
     return symlinkat(target, dir, base);
 }
 
-/* The path that was asked for itself: as write_file would, through links. */
-static int put_root(struct ag_session *s, uint32_t kind, uint32_t mode, const char *target)
+/* The tree's root, whose path is followed through links, as WRITE_FILE does. */
+static int put_root(struct tree_put *t, uint32_t kind, uint32_t mode, const char *target)
 {
-    struct ag_tree *t = &s->tree;
-    struct ag_file *f = &s->file;
     struct stat st;
 
-    f->mode = mode;
     if (kind == PV_ENTRY_LINK)
-        return put_link(AT_FDCWD, f->path, target);
+        return put_link(AT_FDCWD, t->path, target);
     if (kind == PV_ENTRY_DIR) {
-        if (mkdir(f->path, 0700 | mode) < 0 && errno != EEXIST)
+        t->root_mode = (uint16_t)mode;
+        if (mkdir(t->path, 0700 | mode) < 0 && errno != EEXIST)
             return -1;
-        t->root = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        t->root = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return t->root < 0 ? -1 : 0;
     }
-    f->fd = open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-    if (f->fd < 0)
+    t->fd = open(t->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    if (t->fd < 0)
         return -1;
-    f->regular = fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode);
-    t->putting = true;
-    t->size = 0;
-    t->file_mode = (uint16_t)mode;
+    begin_file(t, mode, fstat(t->fd, &st) == 0 && S_ISREG(st.st_mode));
     return 0;
 }
 
-static int put_below(struct ag_session *s, uint32_t kind, uint32_t mode, const char *name, const char *target)
+static int put_below(struct tree_put *t, uint32_t kind, uint32_t mode, const char *name, const char *target)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
-    int dir = walk(&s->tree, name, slash ? (size_t)(slash - name) : 0), r;
+    int dir = open_below(t, name, slash ? (size_t)(slash - name) : 0), r;
 
     if (dir < 0)
         return -1;
     if (kind == PV_ENTRY_DIR)
-        r = put_dir(s, dir, base, name, mode);
+        r = put_dir(t, dir, base, name, mode);
     else if (kind == PV_ENTRY_FILE)
-        r = put_file(s, dir, base, mode);
+        r = put_file(t, dir, base, mode);
     else
         r = put_link(dir, base, target);
     int e = errno;
@@ -255,24 +254,19 @@ static int put_below(struct ag_session *s, uint32_t kind, uint32_t mode, const c
     return r;
 }
 
-void ag_put_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+static void tree_put_end(struct ag_session *s)
 {
-    pv_dec_str(d, s->file.path, sizeof(s->file.path));
-    if (!pv_dec_done(d)) {
-        ag_reply_error(s, id, EPROTO, "malformed TREE_PUT");
+    if (set_last_modes(s) < 0)
         return;
-    }
-    s->tree.n = 0;
-    s->tree.name[0] = '\0';
-    s->req = AG_PUT;
-    s->id = id;
+    ag_reply_ok(s, s->id, tree_put_state(s)->n);
+    ag_request_end(s);
 }
 
-void ag_put_entry(struct ag_session *s, struct pv_dec *d)
+static enum ag_step entry_take(struct ag_session *s, struct pv_dec *d)
 {
-    static const char *const doing[] = {
+    static const char *const action[] = {
         [PV_ENTRY_DIR] = "mkdir", [PV_ENTRY_FILE] = "open", [PV_ENTRY_LINK] = "symlink"};
-    struct ag_tree *t = &s->tree;
+    struct tree_put *t = tree_put_state(s);
     char name[PV_PATH_MAX], target[PV_PATH_MAX];
     uint32_t kind = pv_dec_u32(d), mode = pv_dec_u32(d);
 
@@ -281,62 +275,70 @@ void ag_put_entry(struct ag_session *s, struct pv_dec *d)
     pv_dec_str(d, target, sizeof(target));
     bool first = t->n == 0 && kind != PV_ENTRY_END;
 
-    if (!pv_dec_done(d) || kind > PV_ENTRY_LINK || mode & ~(uint32_t)07777 || !name_ok(name) ||
+    if (!pv_dec_done(d) || kind > PV_ENTRY_LINK || mode & ~(uint32_t)07777 || !is_tree_name(name) ||
         (kind != PV_ENTRY_END && first != (*name == '\0')) || (!first && *name && t->root < 0)) {
-        fail(s, EPROTO, "malformed WENTRY below", "");
-        return;
-    }
-    if (close_file(s, t->last) < 0)
-        return;
-    if (kind == PV_ENTRY_END) {
-        if (finish(s) < 0)
-            return;
-        ag_reply_ok(s, s->id, t->n);
-        ag_request_end(s);
-        return;
-    }
-    if (!first && leave_dirs(s, name) < 0)
-        return;
-    memcpy(t->last, name, strlen(name) + 1);
-    if ((first ? put_root(s, kind, mode, target) : put_below(s, kind, mode, name, target)) < 0) {
-        fail(s, errno, doing[kind], name);
-        return;
-    }
-    t->n++;
-}
-
-/* ---- what is in a file ---- */
-
-void ag_put_hole(struct ag_session *s, uint64_t n)
-{
-    struct ag_tree *t = &s->tree;
-
-    if (!t->putting) {
-        fail(s, EPROTO, "WHOLE without a file below", "");
-    } else if (!s->file.regular) {
-        fail(s, ESPIPE, "a hole in what is no regular file:", t->last);
-    } else if (n > (uint64_t)(INT64_MAX - t->size)) {
-        fail(s, EFBIG, "seek", t->last);
-    } else {
-        t->size += (int64_t)n;
-        if (lseek(s->file.fd, t->size, SEEK_SET) < 0)
-            fail(s, errno, "seek", t->last);
-    }
-}
-
-enum ag_step ag_put_data(struct ag_session *s, const uint8_t *data, size_t n)
-{
-    struct ag_tree *t = &s->tree;
-
-    if (!t->putting || n == 0) {
-        fail(s, EPROTO, "WDATA without a file below", "");
+        tree_put_fail(s, EPROTO, "malformed WENTRY below", "");
         return AG_DONE;
     }
-    while (s->head_done < n) {
-        ssize_t r = write(s->file.fd, data + s->head_done, n - s->head_done);
+    if (finish_file(s, t->entry) < 0)
+        return AG_DONE;
+    if (kind == PV_ENTRY_END) {
+        tree_put_end(s);
+        return AG_DONE;
+    }
+    if (!first && set_dir_modes(s, name) < 0)
+        return AG_DONE;
+    memcpy(t->entry, name, strlen(name) + 1);
+    if ((first ? put_root(t, kind, mode, target) : put_below(t, kind, mode, name, target)) < 0) {
+        tree_put_fail(s, errno, action[kind], name);
+        return AG_DONE;
+    }
+    t->n++;
+    return AG_DONE;
+}
+
+/* ---- content of files ---- */
+
+static bool hole_valid(struct pv_dec d)
+{
+    pv_dec_u64(&d);
+    return pv_dec_done(&d);
+}
+
+static enum ag_step hole_take(struct ag_session *s, struct pv_dec *d)
+{
+    struct tree_put *t = tree_put_state(s);
+    uint64_t n = pv_dec_u64(d);
+
+    if (!t->writing) {
+        tree_put_fail(s, EPROTO, "WHOLE without a file below", "");
+    } else if (!t->regular) {
+        tree_put_fail(s, ESPIPE, "a hole in what is no regular file:", t->entry);
+    } else if (n > (uint64_t)(INT64_MAX - t->size)) {
+        tree_put_fail(s, EFBIG, "seek", t->entry);
+    } else {
+        t->size += (int64_t)n;
+        if (lseek(t->fd, t->size, SEEK_SET) < 0)
+            tree_put_fail(s, errno, "seek", t->entry);
+    }
+    return AG_DONE;
+}
+
+static enum ag_step data_take(struct ag_session *s, struct pv_dec *d)
+{
+    struct tree_put *t = tree_put_state(s);
+    size_t n;
+    const uint8_t *data = pv_dec_bytes(d, &n);
+
+    if (!t->writing || n == 0) {
+        tree_put_fail(s, EPROTO, "WDATA without a file below", "");
+        return AG_DONE;
+    }
+    while (s->in.done < n) {
+        ssize_t r = write(t->fd, data + s->in.done, n - s->in.done);
 
         if (r > 0) {
-            s->head_done += (size_t)r;
+            s->in.done += (size_t)r;
             t->size += r;
             continue;
         }
@@ -344,8 +346,54 @@ enum ag_step ag_put_data(struct ag_session *s, const uint8_t *data, size_t n)
             continue;
         if (r < 0 && errno == EAGAIN)
             return AG_WAIT;
-        fail(s, r < 0 ? errno : EIO, "write", t->last);
+        tree_put_fail(s, r < 0 ? errno : EIO, "write", t->entry);
         break;
     }
     return AG_DONE;
 }
+
+/* ---- the request ---- */
+
+static bool tree_put_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
+{
+    struct tree_put *t = tree_put_state(s);
+
+    (void)id;
+    pv_dec_str(d, t->path, sizeof(t->path));
+    if (!pv_dec_done(d))
+        return false;
+    t->n = 0;
+    t->root = t->fd = -1;
+    t->dir[0] = t->entry[0] = '\0';
+    t->depth = 0;
+    t->writing = false;
+    return true;
+}
+
+static void tree_put_pollfds(struct ag_session *s, struct pollfd *p, bool stalled)
+{
+    if (stalled)
+        p[0] = (struct pollfd){.fd = tree_put_state(s)->fd, .events = POLLOUT};
+}
+
+static void tree_put_cancel(struct ag_session *s)
+{
+    ag_request_fail(s, ECANCELED, "write '%s'", tree_put_state(s)->path);
+}
+
+static void tree_put_close(struct ag_session *s)
+{
+    ag_close(&tree_put_state(s)->fd);
+    ag_close(&tree_put_state(s)->root);
+}
+
+const struct ag_verb ag_verb_tree_put = {
+    .message = PV_MSG_TREE_PUT,
+    .start = tree_put_start,
+    .input = {{.message = PV_MSG_WENTRY, .take = entry_take},
+              {.message = PV_MSG_WDATA, .valid = ag_bytes_valid, .take = data_take},
+              {.message = PV_MSG_WHOLE, .valid = hole_valid, .take = hole_take}},
+    .pollfds = tree_put_pollfds,
+    .cancel = tree_put_cancel,
+    .close = tree_put_close,
+};
