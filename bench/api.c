@@ -13,8 +13,9 @@
 
 #include "../tests/vsock-guest/ports.h"
 #include "bench.h"
-#include "guest/internal.h" /* the VM's vsock: nobody but a benchmark has a use for it */
+#include "guest/internal.h" /* the channel: nobody but a benchmark has a use for it */
 #include "loop/loop.h"
+#include "transport/channel.h"
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -65,7 +66,7 @@ static void dial(struct raw *r, struct pv_guest *g, unsigned port)
     for (;;) {
         int error;
 
-        r->s = g->vsock->ops->connect(g->vsock, port, &err);
+        r->s = g->channel->ops->connect(g->channel, port, &err);
         if (!r->s)
             must(-1, &err);
         r->s->on_event = on_event;

@@ -10,6 +10,7 @@
 
 #include "loop/loop.h"
 #include "transport/serial.h"
+#include "transport/stream.h"
 #include "util/clock.h"
 #include "wire/mux.h"
 
@@ -31,7 +32,7 @@ static void on_event(struct pv_stream *s, void *arg)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pv_loop *loop = pv_loop_new(NULL);
-    struct pv_vsock *v = pv_serial_new(loop, NULL);
+    struct pv_channel *v = pv_serial_new(loop, NULL);
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4], opened[PV_MUX_HEADER];
     struct pv_stream *s[3];
     int fd = v->qemu_fd;

@@ -14,7 +14,7 @@
 
 #include "config/config.h"
 #include "image/image.h"
-#include "transport/stream.h"
+#include "transport/channel.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"

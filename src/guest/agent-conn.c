@@ -8,8 +8,7 @@
 #include "guest/session.h"
 #include "guest/worker.h"
 #include "guest/worker-end.h"
-#include "transport/serial.h"
-#include "transport/stream.h"
+#include "transport/channel.h"
 #include "util/clock.h"
 #include "vm/vm.h"
 
@@ -40,34 +39,30 @@ static bool session_is_settled(void *arg)
 
 static bool channel_is_ready(void *arg)
 {
-    struct pv_vsock *v = ((struct pv_agent *)arg)->guest->vsock;
+    struct pv_channel *c = ((struct pv_agent *)arg)->guest->channel;
 
-    return v->error || v->ops->ready(v);
+    return c->error || c->ops->ready(c);
 }
 
 static int channel_broken(const struct pv_agent *a, struct pv_err *err)
 {
-    const struct pv_guest *g = a->guest;
+    const struct pv_channel *c = a->guest->channel;
 
     pv_err_set(err, PV_E_PROTOCOL, "the %s of %s broke: %s",
-               pv_is_serial(g->vsock) ? "agent's port" : "vsock device", g->name, g->vsock->error_text);
-    pv_guest_add_console(g, err);
+               c->kind == PV_CHANNEL_SERIAL ? "agent's port" : "vsock device", a->guest->name, c->error_text);
+    pv_guest_add_console(a->guest, err);
     return -1;
 }
 
 /* last: how the last connection that stood ended, or "". */
 static int connect_timed_out(const struct pv_agent *a, const char *last, struct pv_err *err)
 {
-    struct pv_vsock *v = a->guest->vsock;
+    struct pv_channel *c = a->guest->channel;
 
-    if (pv_is_serial(v) && (!v->ops->ready(v) || !*last))
-        last = "nothing answers on its virtio-serial port";
-    else if (!v->ops->ready(v))
-        last = "the guest's vsock driver has not come up";
-    else if (!*last)
-        last = "the guest's vsock driver is up, but nothing listens";
+    if (!c->ops->ready(c) || !*last)
+        last = c->ops->describe(c);
     pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not answer in time on %s port %u: %s", a->name,
-               pv_is_serial(v) ? "serial" : "vsock", a->port, last);
+               c->kind == PV_CHANNEL_SERIAL ? "serial" : "vsock", a->port, last);
     pv_guest_add_console(a->guest, err);
     return -1;
 }
@@ -84,7 +79,7 @@ static void session_is_alive(void *arg)
 static int connect_once(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 {
     struct pv_guest *g = a->guest;
-    struct pv_stream *stream = g->vsock->ops->connect(g->vsock, a->port, err);
+    struct pv_stream *stream = g->channel->ops->connect(g->channel, a->port, err);
     int64_t attempt = pv_deadline(ATTEMPT_LIMIT);
     int r;
 
@@ -128,7 +123,7 @@ int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 
         if (r < 0)
             return -1;
-        if (a->guest->vsock->error)
+        if (a->guest->channel->error)
             return channel_broken(a, err);
         if (r > 0)
             return connect_timed_out(a, last, err);

@@ -289,23 +289,23 @@ static int make_channel(struct boot *b, struct pv_err *err)
     const char *why = NULL;
 
     if (b->serial) {
-        b->g->vsock = pv_serial_new(loop, err);
-        return b->g->vsock ? 0 : -1;
+        b->g->channel = pv_serial_new(loop, err);
+        return b->g->channel ? 0 : -1;
     }
     if (pv_vsock_kernel_usable(&why)) {
-        b->g->vsock = pv_vsock_kernel_new(loop, NULL);
-        if (b->g->vsock)
+        b->g->channel = pv_vsock_kernel_new(loop, NULL);
+        if (b->g->channel)
             return 0;
     }
-    b->g->vsock = pv_vhost_vsock_new(loop, pv_guest_random_cid(), err);
-    return b->g->vsock ? 0 : -1;
+    b->g->channel = pv_vhost_channel_new(loop, pv_guest_random_cid(), err);
+    return b->g->channel ? 0 : -1;
 }
 
 static int step_vsock(struct boot *b, struct pv_err *err)
 {
     if (make_channel(b, err) < 0)
         return -1;
-    pv_debug(b->g->name, "transport: %s", b->g->vsock->kind);
+    pv_debug(b->g->name, "transport: %s", pv_channel_kind_name(b->g->channel->kind));
     return 0;
 }
 
@@ -355,9 +355,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .kernel = b->kernel.boot_path,
         .append = append,
         .initrd_fd = b->initrd_fd,
-        .vsock_kind = g->vsock->kind,
-        .vsock_fd = g->vsock->qemu_fd,
-        .vsock_cid = g->vsock->cid,
+        .channel = {g->channel->kind, g->channel->qemu_fd, g->channel->cid},
         .state.savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
     };
@@ -384,9 +382,12 @@ static const struct {
     const char *what;
     int (*fn)(struct boot *b, struct pv_err *err);
 } steps[] = {
-    {"looking for KVM", step_accel},       {"reading the kernel", step_kernel},
-    {"building the initramfs", step_initramfs}, {"making the channel", step_vsock},
-    {"starting QEMU", step_qemu},          {"booting", step_agent},
+    {"looking for KVM", step_accel},
+    {"reading the kernel", step_kernel},
+    {"building the initramfs", step_initramfs},
+    {"making the channel", step_vsock},
+    {"starting QEMU", step_qemu},
+    {"booting", step_agent},
 };
 
 /* Once it runs, so that its agent can be asked what it lacks. */

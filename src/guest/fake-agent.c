@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "transport/channel.h"
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/path.h"
@@ -25,7 +26,7 @@ enum { SCRIPTS_MAX = 8, LIFETIME = 20 };
 static struct {
     struct pv_guest_env env;
     struct pv_profile profile;
-    struct pv_vsock vsock;
+    struct pv_channel channel;
     fake_script scripts[SCRIPTS_MAX];
     pid_t pids[SCRIPTS_MAX];
     size_t n, used;
@@ -147,11 +148,11 @@ static void run_script(int fd, size_t i)
     _exit(0);
 }
 
-static struct pv_stream *fake_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+static struct pv_stream *fake_connect(struct pv_channel *c, unsigned port, struct pv_err *err)
 {
     int sp[2];
 
-    (void)v;
+    (void)c;
     (void)port;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sp), 0);
     if (fake.used < fake.n) {
@@ -168,15 +169,21 @@ static struct pv_stream *fake_connect(struct pv_vsock *v, unsigned port, struct 
     return pv_stream_take_fd(fake.env.host.loop, sp[0], false, err);
 }
 
-static bool fake_ready(struct pv_vsock *v)
+static bool fake_ready(struct pv_channel *c)
 {
-    (void)v;
+    (void)c;
     return true;
 }
 
-static void fake_vsock_free(struct pv_vsock *v)
+static const char *fake_describe(struct pv_channel *c)
 {
-    (void)v;
+    (void)c;
+    return "the fake is silent";
+}
+
+static void fake_channel_free(struct pv_channel *c)
+{
+    (void)c;
 }
 
 /* A program that takes any arguments and does nothing, as QEMU does with a guest that idles. */
@@ -189,7 +196,7 @@ static struct pv_vm *start_vm(struct pv_loop *loop)
                               .initrd_fd = -1,
                               .memory.size = 1 << 20,
                               .cpus = 1,
-                              .vsock_fd = -1};
+                              .channel.fd = -1};
     char path[] = "/tmp/pv-fake-XXXXXX";
     int fd = mkstemp(path);
     struct pv_err err = PV_ERR_INIT;
@@ -218,8 +225,8 @@ static struct pv_vm *start_vm(struct pv_loop *loop)
 
 struct pv_guest *fake_new(const fake_script *scripts, size_t n)
 {
-    static const struct pv_vsock_ops ops = {
-        .connect = fake_connect, .ready = fake_ready, .free = fake_vsock_free};
+    static const struct pv_channel_ops ops = {
+        .connect = fake_connect, .ready = fake_ready, .describe = fake_describe, .free = fake_channel_free};
     struct pv_guest *g;
 
     assert_true(n <= SCRIPTS_MAX);
@@ -229,9 +236,9 @@ struct pv_guest *fake_new(const fake_script *scripts, size_t n)
     fake.n = n;
     fake.env.host.loop = pv_loop_new(NULL);
     fake.profile.name = (char *)"fake";
-    fake.vsock = (struct pv_vsock){.ops = &ops, .cid = 3, .qemu_fd = -1, .kind = "vhost-vsock"};
+    fake.channel = (struct pv_channel){.ops = &ops, .cid = 3, .qemu_fd = -1, .kind = PV_CHANNEL_VHOST_VSOCK};
     g = pv_guest_new(&fake.env, &fake.profile);
-    g->vsock = &fake.vsock;
+    g->channel = &fake.channel;
     g->vm = start_vm(fake.env.host.loop);
     pv_guest_set_state(g, PV_GUEST_BOOTING);
     pv_guest_set_state(g, PV_GUEST_RUNNING);

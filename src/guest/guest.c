@@ -170,12 +170,12 @@ int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct 
 {
     make_log(g);
     g->vm = pv_vm_start(g->env->host.loop, spec, g->log_path, NULL, NULL, err);
-    pv_close(&g->vsock->qemu_fd);
+    pv_close(&g->channel->qemu_fd);
     if (!g->vm)
         return -1;
     pv_guest_watch_findings(g);
-    if (pv_is_serial(g->vsock))
-        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->vsock);
+    if (g->channel->kind == PV_CHANNEL_SERIAL)
+        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->channel);
     return 0;
 }
 
@@ -207,9 +207,9 @@ void pv_guest_teardown(struct pv_guest *g)
     pv_snapshot_unref(g->base);
     g->base = NULL;
     pv_close(&g->memory_fd);
-    if (g->vsock)
-        g->vsock->ops->free(g->vsock);
-    g->vsock = NULL;
+    if (g->channel)
+        g->channel->ops->free(g->channel);
+    g->channel = NULL;
     pv_guest_plug_end(g);
     g->graced = false;
     if (g->taken && g->env->pool.release)
@@ -309,9 +309,9 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
 
     if (r < 0)
         return -1;
-    if (r == 0 && !vm_ended(g) && g->vsock && g->vsock->error && !g->graced) {
+    if (r == 0 && !vm_ended(g) && g->channel && g->channel->error && !g->graced) {
         /* The device broke: see whether this was the machine's end before blaming anybody else. */
-        bool port = pv_is_serial(g->vsock) && !pv_guest_panic_suspected(g);
+        bool port = g->channel->kind == PV_CHANNEL_SERIAL && !pv_guest_panic_suspected(g);
 
         g->graced = true;
         if (pv_loop_run(g->env->host.loop, is_ended, g, pv_deadline(port ? PORT_GRACE : DEATH_GRACE), err) <

@@ -12,7 +12,8 @@ struct pv_machine;
 struct pv_snapshot;
 struct pv_vm;
 struct pv_vm_spec;
-struct pv_vsock;
+struct pv_channel;
+struct pv_vsock_device;
 
 struct pv_guest {
     const struct pv_guest_env *env;
@@ -33,13 +34,13 @@ struct pv_guest {
         enum pv_err_died died;
         bool panicked, panic_suspected;
     } remains;
-    struct pv_vsock *vsock;     /* while running */
-    struct pv_vsock *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
-    unsigned own_cid;           /* its CID, also while it is not plugged in; 0: none yet */
-    bool taken;                 /* memory and CPUs, from env->pool.acquire */
-    bool graced;                /* its channel broke, and it was given the time to die of what broke it */
-    bool stopping;              /* shutdown was asked for: an end is what we want */
-    char *end_reason;           /* why it is dead, once it is */
+    struct pv_channel *channel;        /* while running */
+    struct pv_vsock_device *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
+    unsigned own_cid;                  /* its CID, also while it is not plugged in; 0: none yet */
+    bool taken;                        /* memory and CPUs, from env->pool.acquire */
+    bool graced;      /* its channel broke, and it was given the time to die of what broke it */
+    bool stopping;    /* shutdown was asked for: an end is what we want */
+    char *end_reason; /* why it is dead, once it is */
 };
 
 /* The one setter of the state: asserts that the step is a legal one, logs it. */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "transport/stream.h"
+#include "transport/channel.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/spawn.h"
@@ -68,7 +68,7 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
         int r = ask_once(&root->agent, pid, &s, deadline, err);
 
         /* The conversation that was to answer had itself just ended: a fresh one knows more. */
-        if (r < 0 && (root->agent.session || !root->vsock || root->vsock->error ||
+        if (r < 0 && (root->agent.session || !root->channel || root->channel->error ||
                       root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
             return -1;
         if (r == 0 && (!s.running || pv_now() >= settle))
@@ -151,7 +151,7 @@ int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
     g->probing = false;
     if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
         return pv_guest_check_running(g, what, err);
-    if (g->state != PV_GUEST_RUNNING || g->vsock->error) {
+    if (g->state != PV_GUEST_RUNNING || g->channel->error) {
         if (err)
             *err = died;
         return -1;

@@ -13,6 +13,7 @@
 #include "guest/internal.h"
 #include "guest/standby.h"
 #include "guest/vm-test.h"
+#include "transport/channel.h"
 #include "transport/stream.h"
 #include "vhost/vsock.h"
 #include "vm/vm.h"
@@ -335,7 +336,7 @@ static void on_vsock(void **state)
     must(pv_guest_boot(g, &o, &err), &err);
     must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     assert_null(g->own_vsock);
-    assert_int_equal(cid_of(g), g->vsock->cid);
+    assert_int_equal(cid_of(g), g->channel->cid);
     pv_guest_free(g);
 }
 

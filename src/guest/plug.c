@@ -13,7 +13,6 @@
 
 #include "guest/internal.h"
 #include "guest/machine.h"
-#include "transport/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "vhost/vhost.h"
@@ -39,7 +38,7 @@ unsigned pv_guest_random_cid(void)
 static void let_go(struct pv_guest *g)
 {
     if (g->own_vsock)
-        g->own_vsock->ops->free(g->own_vsock);
+        pv_vsock_device_free(g->own_vsock);
     g->own_vsock = NULL;
 }
 
@@ -47,7 +46,7 @@ int pv_guest_plug(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     if (!g->own_cid)
         g->own_cid = pv_guest_random_cid();
-    g->own_vsock = pv_vhost_vsock_new(g->env->host.loop, g->own_cid, err);
+    g->own_vsock = pv_vsock_device_new(g->env->host.loop, g->own_cid, err);
     if (g->own_vsock && pv_vm_hotplug_vsock(g->vm, g->own_vsock->qemu_fd, deadline, err) == 0) {
         pv_close(&g->own_vsock->qemu_fd);
         return 0;
@@ -102,7 +101,7 @@ static bool driver_settled(void *arg)
 {
     struct pv_guest *g = arg;
 
-    return g->own_vsock->error || g->own_vsock->ops->ready(g->own_vsock);
+    return g->own_vsock->error || pv_vsock_device_ready(g->own_vsock);
 }
 
 int pv_guest_plug_wait(struct pv_guest *g, int64_t deadline, struct pv_err *err)

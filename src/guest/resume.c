@@ -55,12 +55,12 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
 
     if (state < 0)
         return -1;
-    g->vsock = pv_serial_new(g->env->host.loop, err);
-    if (!g->vsock)
+    g->channel = pv_serial_new(g->env->host.loop, err);
+    if (!g->channel)
         return -1;
     spec.state.load_fd = state;
-    spec.vsock_kind = g->vsock->kind;
-    spec.vsock_fd = g->vsock->qemu_fd;
+    spec.channel.kind = g->channel->kind;
+    spec.channel.fd = g->channel->qemu_fd;
     pv_machine_spec(s->machine, &spec, &disks);
     r = s->machine->vsock ? pv_guest_make_memory(g, &spec, err) : 0;
     if (r == 0)

@@ -14,7 +14,7 @@
 #include "guest/internal.h"
 #include "guest/machine.h"
 #include "loop/loop.h"
-#include "transport/serial.h"
+#include "transport/channel.h"
 #include "util/clock.h"
 #include "util/copy.h"
 #include "util/err.h"
@@ -135,22 +135,22 @@ static int take(struct pv_guest *g, struct pv_snapshot *s, bool last, int64_t de
 
 static bool at_rest(void *arg)
 {
-    const struct pv_vsock *v = ((struct pv_guest *)arg)->vsock;
+    const struct pv_channel *c = ((struct pv_guest *)arg)->channel;
 
-    return v->error || pv_serial_quiesced(v);
+    return c->error || c->ops->quiesced(c);
 }
 
 static int quiesce(struct pv_guest *g, bool idle, int64_t deadline, struct pv_err *err)
 {
     int r;
 
-    pv_serial_quiesce(g->vsock, idle);
+    g->channel->ops->quiesce(g->channel, idle);
     r = pv_guest_wait(g, at_rest, g, deadline, err);
     if (r < 0)
         return -1;
-    if (g->vsock->error)
+    if (g->channel->error)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent's port of %s broke: %s", g->name,
-                          g->vsock->error_text);
+                          g->channel->error_text);
     if (r > 0)
         return pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not come to rest in time%s", g->name,
                           idle ? " (does something that it started not end?)" : "");
@@ -161,12 +161,12 @@ static int check(struct pv_guest *g, const char *what, struct pv_err *err)
 {
     if (pv_guest_check_running(g, what, err) < 0)
         return -1;
-    if (!pv_is_serial(g->vsock))
+    if (!g->channel->savable)
         return pv_err_set(
             err, PV_E_USAGE,
             "cannot %s %s: its transport is vsock (%s), which can not be saved; boot it with transport "
             "= \"serial\"",
-            what, g->name, g->vsock->kind);
+            what, g->name, pv_channel_kind_name(g->channel->kind));
     return pv_machine_check_savable(g->machine, g->name, err);
 }
 
@@ -219,8 +219,8 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
         if (go_on(g, r == 0 ? err : NULL) < 0)
             r = -1;
     }
-    if (g->vsock)
-        pv_serial_wake(g->vsock);
+    if (g->channel)
+        g->channel->ops->wake(g->channel);
     if (plug_again(g, r == 0 ? err : NULL) < 0)
         r = -1;
     return r == 0 ? s : failed(g, s, "snapshot", err);

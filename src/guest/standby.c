@@ -253,11 +253,11 @@ bool pv_standby_ready(struct pv_standby_pool *all, const struct pv_snapshot *s)
 static void move(struct pv_guest *from, struct pv_guest *to)
 {
     to->vm = from->vm;
-    to->vsock = from->vsock;
+    to->channel = from->channel;
     to->agent.session = from->agent.session;
     to->agent.session->alive_arg = &to->agent;
     from->vm = NULL;
-    from->vsock = NULL;
+    from->channel = NULL;
     from->agent.session = NULL;
     to->memory_fd = pv_steal_fd(&from->memory_fd);
     pv_guest_plug_move(from, to);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "loop/loop.h"
+#include "transport/channel.h"
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -223,7 +224,7 @@ static void kernel_vsock(void **state)
     struct pv_err err = PV_ERR_INIT;
     const char *why = NULL;
     bool usable = pv_vsock_kernel_usable(&why);
-    struct pv_vsock *a = pv_vsock_kernel_new(loop, &err), *b;
+    struct pv_channel *a = pv_vsock_kernel_new(loop, &err), *b;
 
     (void)state;
     if (!usable) {

@@ -229,7 +229,7 @@ static void chan_close(struct pv_stream *s)
     pv_serial_enter(d);
     c->closed = true;
     c->event = c->want_write = false;
-    if (c->state == CHAN_OVER || d->v.error) {
+    if (c->state == CHAN_OVER || d->c.error) {
         over(c);
     } else {
         pv_serial_packet(d, PV_MUX_CLOSE, c->number, 0);

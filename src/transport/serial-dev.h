@@ -51,7 +51,7 @@ struct chan {
 };
 
 struct serial {
-    struct pv_vsock v;
+    struct pv_channel c;
     struct pv_loop *loop;
     struct pv_watch w;
     struct pv_timer again; /* more to do, after the others had their turn */

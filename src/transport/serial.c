@@ -25,14 +25,9 @@
 
 enum { MAX_ROUNDS = 8, SOCKET_BUFFER = 1 << 20 };
 
-static struct serial *serial_of(struct pv_vsock *v)
+static struct serial *serial_of(struct pv_channel *c)
 {
-    return PV_CONTAINER_OF(v, struct serial, v);
-}
-
-bool pv_is_serial(const struct pv_vsock *v)
-{
-    return v && !strcmp(v->kind, PV_SERIAL_KIND);
+    return PV_CONTAINER_OF(c, struct serial, c);
 }
 
 static size_t queued(const struct serial *d)
@@ -52,7 +47,7 @@ static void destroy(struct serial *d)
     pv_timer_cancel(d->loop, &d->again);
     pv_loop_del(d->loop, &d->w);
     pv_close(&d->fd);
-    pv_close(&d->v.qemu_fd);
+    pv_close(&d->c.qemu_fd);
     pv_buf_free(&d->out);
     free(d->in);
     free(d);
@@ -89,13 +84,13 @@ static void fail(struct serial *d, int error, const char *fmt, ...)
 {
     va_list ap;
 
-    if (d->v.error)
+    if (d->c.error)
         return;
-    d->v.error = error;
+    d->c.error = error;
     va_start(ap, fmt);
-    vsnprintf(d->v.error_text, sizeof(d->v.error_text), fmt, ap);
+    vsnprintf(d->c.error_text, sizeof(d->c.error_text), fmt, ap);
     va_end(ap);
-    pv_debug("serial", "broken: %s", d->v.error_text);
+    pv_debug("serial", "broken: %s", d->c.error_text);
     pv_loop_del(d->loop, &d->w);
     pv_close(&d->fd);
     d->out.len = d->out_off = 0;
@@ -120,8 +115,8 @@ static void settle(struct serial *d)
     }
     if (d->change) {
         d->change = false;
-        if (d->v.on_change)
-            d->v.on_change(&d->v, d->v.arg);
+        if (d->c.on_change)
+            d->c.on_change(&d->c, d->c.arg);
     }
 }
 
@@ -169,7 +164,7 @@ void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_
     bool bare = type == PV_MUX_CLOSE || type == PV_MUX_WAKE;
     uint8_t p[PV_MUX_HEADER + 4];
 
-    if (d->v.error)
+    if (d->c.error)
         return;
     pv_mux_put_header(p, type, channel, bare ? 0 : 4);
     pv_mux_put_u32(p + PV_MUX_HEADER, word);
@@ -179,7 +174,7 @@ void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_
 
 bool pv_serial_has_room(const struct serial *d)
 {
-    return !d->v.error && !d->held && queued(d) == 0;
+    return !d->c.error && !d->held && queued(d) == 0;
 }
 
 void pv_serial_data(struct serial *d, uint16_t channel, const void *data, uint32_t n)
@@ -246,10 +241,17 @@ static const char *take_quiesced(struct serial *d, uint32_t number)
     return NULL;
 }
 
+static bool serial_quiesced(const struct pv_channel *c)
+{
+    const struct serial *d = PV_CONTAINER_OF((struct pv_channel *)c, struct serial, c);
+
+    return !c->error && d->held && d->quiesced == d->quiesce;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *packet(struct serial *d, const struct pv_mux_header *h, const uint8_t *payload)
 {
-    if (pv_serial_quiesced(&d->v))
+    if (serial_quiesced(&d->c))
         return "a packet while it was at rest";
     if (h->type == PV_MUX_QUIESCED)
         return take_quiesced(d, pv_mux_u32(payload));
@@ -268,7 +270,7 @@ static void cut_packets(struct serial *d)
     size_t off = d->greeted ? 0 : look_for_hello(d);
     struct pv_mux_header h;
 
-    while (d->greeted && !d->v.error && d->in_len - off >= PV_MUX_HEADER) {
+    while (d->greeted && !d->c.error && d->in_len - off >= PV_MUX_HEADER) {
         const char *why = pv_mux_header(d->in + off, &h);
 
         if (!why && d->in_len - off - PV_MUX_HEADER < h.length)
@@ -290,7 +292,7 @@ static void cut_packets(struct serial *d)
 
 static void take_input(struct serial *d)
 {
-    for (int rounds = 0; rounds < MAX_ROUNDS && !d->v.error; rounds++) {
+    for (int rounds = 0; rounds < MAX_ROUNDS && !d->c.error; rounds++) {
         ssize_t n = recv(d->fd, d->in + d->in_len, PV_SERIAL_IN - d->in_len, MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)
@@ -332,38 +334,12 @@ static void on_again(struct pv_timer *t)
 
 /* ---- rest ---- */
 
-void pv_serial_quiesce(struct pv_vsock *v, bool idle)
+static void serial_wake(struct pv_channel *c)
 {
-    struct serial *d = serial_of(v);
-    uint8_t p[PV_MUX_HEADER + 8];
-
-    if (v->error)
-        return;
-    for (struct chan *c = d->all; c && idle; c = c->next)
-        assert(c->closed || c->state == CHAN_OVER);
-    pv_serial_wake(v);
-    pv_mux_put_header(p, PV_MUX_QUIESCE, 0, 8);
-    pv_mux_put_u32(p + PV_MUX_HEADER, idle ? PV_MUX_IDLE : 0);
-    pv_mux_put_u32(p + PV_MUX_HEADER + 4, ++d->quiesce);
-    pv_buf_add(&d->out, p, sizeof(p));
-    d->held = true;
-    d->out_end = d->out.len;
-    flush(d);
-}
-
-bool pv_serial_quiesced(const struct pv_vsock *v)
-{
-    const struct serial *d = PV_CONTAINER_OF((struct pv_vsock *)v, struct serial, v);
-
-    return !v->error && d->held && d->quiesced == d->quiesce;
-}
-
-void pv_serial_wake(struct pv_vsock *v)
-{
-    struct serial *d = serial_of(v);
+    struct serial *d = serial_of(c);
     cleanup_buf struct pv_buf rest = {0};
 
-    if (!d->held || v->error)
+    if (!d->held || c->error)
         return;
     /* WAKE goes before what was held back. */
     pv_buf_add(&rest, d->out.data + d->out_end, d->out.len - d->out_end);
@@ -374,6 +350,25 @@ void pv_serial_wake(struct pv_vsock *v)
     flush(d);
 }
 
+static void serial_quiesce(struct pv_channel *c, bool idle)
+{
+    struct serial *d = serial_of(c);
+    uint8_t p[PV_MUX_HEADER + 8];
+
+    if (c->error)
+        return;
+    for (struct chan *chan = d->all; chan && idle; chan = chan->next)
+        assert(chan->closed || chan->state == CHAN_OVER);
+    serial_wake(c);
+    pv_mux_put_header(p, PV_MUX_QUIESCE, 0, 8);
+    pv_mux_put_u32(p + PV_MUX_HEADER, idle ? PV_MUX_IDLE : 0);
+    pv_mux_put_u32(p + PV_MUX_HEADER + 4, ++d->quiesce);
+    pv_buf_add(&d->out, p, sizeof(p));
+    d->held = true;
+    d->out_end = d->out.len;
+    flush(d);
+}
+
 void pv_serial_closed(void *arg)
 {
     struct serial *d = serial_of(arg);
@@ -381,41 +376,47 @@ void pv_serial_closed(void *arg)
     fail(d, ECONNRESET, "the agent has closed its port: it is gone");
 }
 
-/* ---- as a pv_vsock ---- */
+/* ---- as a channel ---- */
 
-static struct pv_stream *serial_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+static struct pv_stream *serial_connect(struct pv_channel *c, unsigned port, struct pv_err *err)
 {
-    struct serial *d = serial_of(v);
-    struct chan *c;
+    struct serial *d = serial_of(c);
+    struct chan *chan;
 
-    if (v->error) {
-        pv_err_set(err, PV_E_PROTOCOL, "the guest's serial port broke: %s", v->error_text);
+    if (c->error) {
+        pv_err_set(err, PV_E_PROTOCOL, "the guest's serial port broke: %s", c->error_text);
         return NULL;
     }
-    c = pv_chan_new(d, port);
-    if (!c) {
+    chan = pv_chan_new(d, port);
+    if (!chan) {
         pv_err_set(err, PV_E_HOST, "%d connections to a guest are open already", PV_MUX_CHANNELS);
         return NULL;
     }
-    return &c->s;
+    return &chan->s;
 }
 
-static bool serial_ready(struct pv_vsock *v)
+static bool serial_ready(struct pv_channel *c)
 {
-    return serial_of(v)->greeted && !v->error;
+    return serial_of(c)->greeted && !c->error;
 }
 
-static void serial_free(struct pv_vsock *v)
+static const char *serial_describe(struct pv_channel *c)
 {
-    struct serial *d = serial_of(v);
+    (void)c;
+    return "nothing answers on its virtio-serial port";
+}
+
+static void serial_free(struct pv_channel *c)
+{
+    struct serial *d = serial_of(c);
 
     pv_serial_enter(d);
     d->freed = true;
     while (d->all) {
-        struct chan *c = d->all;
+        struct chan *chan = d->all;
 
-        d->all = c->next;
-        pv_chan_orphan(c);
+        d->all = chan->next;
+        pv_chan_orphan(chan);
     }
     pv_timer_cancel(d->loop, &d->again);
     pv_serial_leave(d);
@@ -435,16 +436,24 @@ static int say_hello(struct serial *d, struct pv_err *err)
     return 0;
 }
 
-struct pv_vsock *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
+struct pv_channel *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
 {
-    static const struct pv_vsock_ops ops = {
-        .connect = serial_connect, .ready = serial_ready, .free = serial_free};
+    static const struct pv_channel_ops ops = {
+        .connect = serial_connect,
+        .ready = serial_ready,
+        .quiesce = serial_quiesce,
+        .quiesced = serial_quiesced,
+        .wake = serial_wake,
+        .describe = serial_describe,
+        .free = serial_free,
+    };
     struct serial *d = pv_xcalloc(1, sizeof(*d));
     const int size = SOCKET_BUFFER;
     int fds[2] = {-1, -1};
 
-    d->v.ops = &ops;
-    d->v.kind = PV_SERIAL_KIND;
+    d->c.ops = &ops;
+    d->c.kind = PV_CHANNEL_SERIAL;
+    d->c.savable = true;
     d->loop = loop;
     d->again.fn = on_again;
     d->w.fn = on_fd;
@@ -453,7 +462,7 @@ struct pv_vsock *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         pv_err_sys(err, errno, "cannot make a socket pair for the guest's serial port");
     d->fd = fds[0];
-    d->v.qemu_fd = fds[1];
+    d->c.qemu_fd = fds[1];
     /* Fewer turns for a large message; what the kernel allows. */
     for (int i = 0; i < 2; i++)
         setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -461,5 +470,5 @@ struct pv_vsock *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
         destroy(d);
         return NULL;
     }
-    return &d->v;
+    return &d->c;
 }

@@ -69,40 +69,4 @@ static inline void pv_stream_close(struct pv_stream *s)
 /* A stream over a connected (or, with connecting=true, connecting) non-blocking socket; takes the fd. */
 struct pv_stream *pv_stream_take_fd(struct pv_loop *loop, int fd, bool connecting, struct pv_err *err);
 
-/*
- * The vsock of one guest, as the host sees it: a way to reach its ports.  Two implementations: the kernel's
- * /dev/vhost-vsock (transport/vsock-kernel.c) and our own device (vhost/).
- */
-struct pv_vsock;
-
-struct pv_vsock_ops {
-    /*
-     * Starts a connection to a port in the guest; the stream is `connecting` until its on_event comes with
-     * connecting=false and error 0 (made) or ECONNREFUSED (nobody listens yet), ETIMEDOUT, ECONNRESET.
-     * -1 with *err only for faults on the host.
-     */
-    struct pv_stream *(*connect)(struct pv_vsock *v, unsigned port, struct pv_err *err);
-    /* True once the guest's driver can answer at all; a connect before that gets no answer. */
-    bool (*ready)(struct pv_vsock *v);
-    void (*free)(struct pv_vsock *v);
-};
-
-struct pv_vsock {
-    const struct pv_vsock_ops *ops;
-    unsigned cid;     /* the guest's */
-    int qemu_fd;      /* what QEMU inherits (vhostfd, or our end of the vhost-user chardev); -1 once taken */
-    const char *kind; /* "vhost-vsock" or "vhost-user-vsock" */
-    int error;        /* not 0: the device is broken for good (errno) */
-    char error_text[256]; /* why, for people */
-    /* Called (if set) when `ready` turns true and when the device breaks. */
-    void (*on_change)(struct pv_vsock *v, void *arg);
-    void *arg;
-};
-
-/* vhost-vsock of the kernel: opens /dev/vhost-vsock and takes a CID that is free, by trying. */
-struct pv_vsock *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err);
-
-/* True if /dev/vhost-vsock can be opened and a CID be set; else *why (static text) says what is missing. */
-bool pv_vsock_kernel_usable(const char **why);
-
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "transport/channel.h"
 #include "transport/stream.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -25,7 +26,7 @@
 enum { FIRST_CID = 3, TRIES = 64 };
 
 struct kernel_vsock {
-    struct pv_vsock v;
+    struct pv_channel c;
     struct pv_loop *loop;
 };
 
@@ -112,10 +113,10 @@ static struct pv_stream *failed_stream(struct pv_loop *loop, int error, struct p
     return s;
 }
 
-static struct pv_stream *kernel_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+static struct pv_stream *kernel_connect(struct pv_channel *c, unsigned port, struct pv_err *err)
 {
-    struct kernel_vsock *k = PV_CONTAINER_OF(v, struct kernel_vsock, v);
-    struct sockaddr_vm addr = {.svm_family = AF_VSOCK, .svm_cid = v->cid, .svm_port = port};
+    struct kernel_vsock *k = PV_CONTAINER_OF(c, struct kernel_vsock, c);
+    struct sockaddr_vm addr = {.svm_family = AF_VSOCK, .svm_cid = c->cid, .svm_port = port};
     cleanup_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0) {
@@ -134,29 +135,36 @@ static struct pv_stream *kernel_connect(struct pv_vsock *v, unsigned port, struc
     case ENODEV: /* QEMU does not hold the CID any more */
         return failed_stream(k->loop, errno == ENODEV ? ECONNRESET : errno, err);
     default:
-        pv_err_sys(err, errno, "cannot connect to vsock port %u of CID %u", port, v->cid);
+        pv_err_sys(err, errno, "cannot connect to vsock port %u of CID %u", port, c->cid);
         return NULL;
     }
 }
 
 /* The kernel does not say; it keeps a REQUEST until the driver is there, and times it out after 2 s. */
-static bool kernel_ready(struct pv_vsock *v)
+static bool kernel_ready(struct pv_channel *c)
 {
-    (void)v;
+    (void)c;
     return true;
 }
 
-static void kernel_free(struct pv_vsock *v)
+static const char *kernel_describe(struct pv_channel *c)
 {
-    pv_close(&v->qemu_fd);
-    free(PV_CONTAINER_OF(v, struct kernel_vsock, v));
+    (void)c;
+    return "the guest's vsock driver is up, but nothing listens";
 }
 
-struct pv_vsock *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
+static void kernel_free(struct pv_channel *c)
 {
-    static const struct pv_vsock_ops ops = {
+    pv_close(&c->qemu_fd);
+    free(PV_CONTAINER_OF(c, struct kernel_vsock, c));
+}
+
+struct pv_channel *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
+{
+    static const struct pv_channel_ops ops = {
         .connect = kernel_connect,
         .ready = kernel_ready,
+        .describe = kernel_describe,
         .free = kernel_free,
     };
     struct kernel_vsock *k;
@@ -168,9 +176,9 @@ struct pv_vsock *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
         return NULL;
     }
     k = pv_xcalloc(1, sizeof(*k));
-    k->v = (struct pv_vsock){.ops = &ops, .cid = cid, .qemu_fd = fd, .kind = "vhost-vsock"};
+    k->c = (struct pv_channel){.ops = &ops, .cid = cid, .qemu_fd = fd, .kind = PV_CHANNEL_VHOST_VSOCK};
     k->loop = loop;
-    return &k->v;
+    return &k->c;
 }
 
 bool pv_vsock_kernel_usable(const char **why)

@@ -38,7 +38,7 @@ static inline void on_event(struct pv_stream *s, void *arg)
     assert_ptr_equal(s, e->s);
     e->events++;
     if (e->free_in_event) {
-        e->free_in_event->v->ops->free(e->free_in_event->v);
+        pv_vsock_device_free(e->free_in_event->v);
         e->free_in_event->v = NULL;
     }
     if (e->close_in_event) {
@@ -70,7 +70,7 @@ static inline void request(struct front *f, struct end *e, uint32_t guest_port)
 {
     struct front_packet p;
     struct pv_err err = PV_ERR_INIT;
-    struct pv_stream *s = f->v->ops->connect(f->v, guest_port, &err);
+    struct pv_stream *s = pv_vsock_device_connect(f->v, guest_port, &err);
 
     memset(e, 0, sizeof(*e));
     assert_non_null(s);
@@ -118,7 +118,7 @@ static inline void start(struct front *f)
 {
     front_init(f, 128);
     front_start(f);
-    assert_true(f->v->ops->ready(f->v));
+    assert_true(pv_vsock_device_ready(f->v));
 }
 
 static inline void nothing_comes(struct front *f)

@@ -87,7 +87,7 @@ int64_t front_msg2(struct front *f, uint32_t request, uint32_t a, uint32_t b)
     return front_msg(f, request, body, sizeof(body), NULL, 0);
 }
 
-static void on_change(struct pv_vsock *v, void *arg)
+static void on_change(struct pv_vsock_device *v, void *arg)
 {
     (void)v;
     ((struct front *)arg)->changes++;
@@ -111,7 +111,7 @@ void front_init(struct front *f, unsigned num)
     memset(f, 0, sizeof(*f));
     f->loop = pv_loop_new(NULL);
     assert_non_null(f->loop);
-    f->v = pv_vhost_vsock_new(f->loop, FRONT_CID, NULL);
+    f->v = pv_vsock_device_new(f->loop, FRONT_CID, NULL);
     assert_non_null(f->v);
     f->v->on_change = on_change;
     f->v->arg = f;
@@ -131,7 +131,7 @@ void front_init(struct front *f, unsigned num)
 void front_fini(struct front *f)
 {
     if (f->v)
-        f->v->ops->free(f->v);
+        pv_vsock_device_free(f->v);
     pv_loop_free(f->loop);
     for (int i = 0; i < 2; i++) {
         close(f->ring[i].kick);

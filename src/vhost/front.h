@@ -15,6 +15,7 @@
 
 #include "loop/loop.h"
 #include "transport/stream.h"
+#include "vhost/vhost.h"
 
 enum {
     FRONT_CID = 42,
@@ -37,7 +38,7 @@ struct front_ring {
 
 struct front {
     struct pv_loop *loop;
-    struct pv_vsock *v;
+    struct pv_vsock_device *v;
     int sock, memfd;
     uint8_t *mem;
     struct front_ring ring[2]; /* 0: to the guest, 1: from the guest */

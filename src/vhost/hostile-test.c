@@ -49,7 +49,7 @@ static void flood(void **state)
     front_fini(&f);
 }
 
-static void accept_and_keep(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg)
+static void accept_and_keep(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port, void *arg)
 {
     struct pv_stream **kept = arg;
 
@@ -68,7 +68,7 @@ static void guest_floods_connections(void **state)
 
     (void)state;
     start(&f);
-    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_and_keep, kept), 0);
+    assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_and_keep, kept), 0);
     for (uint32_t port = 0; port < 300; port++) {
         front_send(&f, REQUEST, port, 2000, NULL, 0);
         front_sync(&f);
@@ -177,7 +177,7 @@ static void breaks(struct front *f, struct end *e, unsigned ring, const char *te
     assert_int_equal(f->v->error, EIO);
     assert_non_null(strstr(f->v->error_text, text));
     assert_int_equal(f->changes, 2);
-    assert_false(f->v->ops->ready(f->v));
+    assert_false(pv_vsock_device_ready(f->v));
     assert_int_equal(pv_stream_write(e->s, "x", 1), -ECONNRESET);
     pv_stream_close(e->s);
     front_fini(f);

@@ -27,10 +27,10 @@ static void both_ways(void **state)
 
         (void)state;
         front_init(&f, 128);
-        assert_false(f.v->ops->ready(f.v));
+        assert_false(pv_vsock_device_ready(f.v));
         f.layout = (enum front_layout)layout;
         front_start(&f);
-        assert_true(f.v->ops->ready(f.v));
+        assert_true(pv_vsock_device_ready(f.v));
         assert_int_equal(f.changes, 1);
         connected(&f, &e, 1234);
         assert_int_equal(pv_stream_read(e.s, back, 10), -EAGAIN);
@@ -93,7 +93,7 @@ static void times_out(void **state)
 
     (void)state;
     front_init(&f, 128); /* no driver at all */
-    watch(&e, f.v->ops->connect(f.v, 5, NULL));
+    watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
     wait_event(&f, &e);
     assert_int_equal(e.s->error, ETIMEDOUT);
     assert_in_range((pv_now() - before) / PV_NSEC_PER_MSEC, 1900, 4000);
@@ -110,7 +110,7 @@ static void connects_early(void **state)
 
     (void)state;
     front_init(&f, 128);
-    watch(&e, f.v->ops->connect(f.v, 5, NULL));
+    watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
     front_start(&f);
     front_expect(&f, REQUEST, &p);
     e.guest_port = 5;
@@ -122,7 +122,7 @@ static void connects_early(void **state)
     front_fini(&f);
 }
 
-static void accept_one(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg)
+static void accept_one(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port, void *arg)
 {
     struct end *e = arg;
 
@@ -145,8 +145,8 @@ static void guest_connects(void **state)
 
     (void)state;
     start(&f);
-    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &e), 0);
-    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &e), -1);
+    assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &e), 0);
+    assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &e), -1);
     from_guest(&f, &other, REQUEST, NULL, 0);
     front_expect(&f, RST, &p);
     assert_int_equal(p.h.dst_port, 778);
@@ -365,10 +365,10 @@ static void many(void **state)
 
     (void)state;
     start(&f);
-    assert_int_equal(pv_vhost_vsock_listen(f.v, 2000, accept_one, &in), 0);
+    assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &in), 0);
     for (unsigned i = 0; i < 256; i++)
         connected(&f, &e[i], 1000 + i % 7);
-    assert_null(f.v->ops->connect(f.v, 1, &err));
+    assert_null(pv_vsock_device_connect(f.v, 1, &err));
     assert_non_null(strstr(err.text, "256"));
     from_guest(&f, &in, REQUEST, NULL, 0);
     front_expect(&f, RST, &p);
@@ -438,7 +438,7 @@ static void guest_resets(void **state)
         from_guest(&f, &e, RW, "panic", 5);
         front_sync(&f);
         front_stop(&f);
-        assert_false(f.v->ops->ready(f.v));
+        assert_false(pv_vsock_device_ready(f.v));
         assert_true(e.events > 0);
         assert_int_equal(pv_stream_read(e.s, back, 100), 5);
         assert_int_equal(pv_stream_read(e.s, back, 100), -ECONNRESET);
@@ -446,7 +446,7 @@ static void guest_resets(void **state)
         pv_stream_close(e.s);
         pv_stream_close(other.s);
         front_start(&f);
-        assert_true(f.v->ops->ready(f.v));
+        assert_true(pv_vsock_device_ready(f.v));
         assert_int_equal(f.changes, 2 + i);
     }
     connected(&f, &e, 7);
@@ -504,7 +504,7 @@ static void qemu_dies(void **state)
     assert_int_equal(f.v->error, EIO);
     assert_string_equal(f.v->error_text, "QEMU closed the vhost-user connection");
     assert_int_equal(f.changes, 2);
-    assert_null(f.v->ops->connect(f.v, 1, NULL));
+    assert_null(pv_vsock_device_connect(f.v, 1, NULL));
     pv_stream_close(e.s);
     front_fini(&f);
 }

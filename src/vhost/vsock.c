@@ -21,8 +21,6 @@
 #include "util/mem.h"
 #include "vhost/vhost.h"
 
-static const struct pv_vsock_ops vsock_ops;
-
 /* ---- life and death ---- */
 
 void pv_vsock_break(struct vsock_dev *d, int error, const char *text)
@@ -235,7 +233,7 @@ static void on_ring(struct pv_vu *vu, unsigned index, bool running)
 
 /* ---- the interface ---- */
 
-static struct pv_stream *dev_connect(struct pv_vsock *v, unsigned port, struct pv_err *err)
+struct pv_stream *pv_vsock_device_connect(struct pv_vsock_device *v, unsigned port, struct pv_err *err)
 {
     struct vsock_dev *d = PV_CONTAINER_OF(v, struct vsock_dev, v);
     struct vsock_conn *c;
@@ -259,12 +257,12 @@ static struct pv_stream *dev_connect(struct pv_vsock *v, unsigned port, struct p
     return &c->s;
 }
 
-static bool dev_ready(struct pv_vsock *v)
+bool pv_vsock_device_ready(const struct pv_vsock_device *v)
 {
-    return PV_CONTAINER_OF(v, struct vsock_dev, v)->driver_up;
+    return PV_CONTAINER_OF((struct pv_vsock_device *)v, struct vsock_dev, v)->driver_up;
 }
 
-static void dev_free(struct pv_vsock *v)
+void pv_vsock_device_free(struct pv_vsock_device *v)
 {
     struct vsock_dev *d = PV_CONTAINER_OF(v, struct vsock_dev, v);
 
@@ -288,12 +286,6 @@ static void dev_free(struct pv_vsock *v)
     pv_vsock_leave(d);
 }
 
-static const struct pv_vsock_ops vsock_ops = {
-    .connect = dev_connect,
-    .ready = dev_ready,
-    .free = dev_free,
-};
-
 static int set_nonblock(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -301,7 +293,7 @@ static int set_nonblock(int fd)
     return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-struct pv_vsock *pv_vhost_vsock_new(struct pv_loop *loop, unsigned cid, struct pv_err *err)
+struct pv_vsock_device *pv_vsock_device_new(struct pv_loop *loop, unsigned cid, struct pv_err *err)
 {
     struct vsock_dev *d;
     uint64_t config = htole64(cid);
@@ -317,7 +309,7 @@ struct pv_vsock *pv_vhost_vsock_new(struct pv_loop *loop, unsigned cid, struct p
         return NULL;
     }
     d = pv_xcalloc(1, sizeof(*d));
-    d->v = (struct pv_vsock){.ops = &vsock_ops, .cid = cid, .qemu_fd = sv[1], .kind = "vhost-user-vsock"};
+    d->v = (struct pv_vsock_device){.cid = cid, .qemu_fd = sv[1]};
     d->loop = loop;
     pv_vu_init(&d->vu, sv[0]);
     d->vu.on_ring = on_ring;
@@ -334,20 +326,20 @@ struct pv_vsock *pv_vhost_vsock_new(struct pv_loop *loop, unsigned cid, struct p
     d->next_port = 0x10000 + random % 0x7fff0000;
     if (set_nonblock(sv[0]) < 0) {
         pv_err_sys(err, errno, "cannot make the vhost-user socket non-blocking");
-        dev_free(&d->v);
+        pv_vsock_device_free(&d->v);
         return NULL;
     }
     if (pv_loop_add(loop, &d->vu_watch, sv[0], EPOLLIN, err) < 0) {
-        dev_free(&d->v);
+        pv_vsock_device_free(&d->v);
         return NULL;
     }
     return &d->v;
 }
 
-int pv_vhost_vsock_listen(struct pv_vsock *v, unsigned port,
-                          void (*accept)(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port,
-                                         void *arg),
-                          void *arg)
+int pv_vsock_device_listen(struct pv_vsock_device *v, unsigned port,
+                           void (*accept)(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port,
+                                          void *arg),
+                           void *arg)
 {
     struct vsock_dev *d = PV_CONTAINER_OF(v, struct vsock_dev, v);
 

@@ -17,6 +17,7 @@
 
 #include "loop/loop.h"
 #include "transport/inbox.h"
+#include "vhost/vhost.h"
 #include "vhost/vu.h"
 
 enum {
@@ -79,7 +80,7 @@ struct vsock_conn {
 
 struct vsock_listener {
     unsigned port;
-    void (*accept)(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg);
+    void (*accept)(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port, void *arg);
     void *arg;
 };
 
@@ -90,7 +91,7 @@ struct vsock_rst {
 };
 
 struct vsock_dev {
-    struct pv_vsock v;
+    struct pv_vsock_device v;
     struct pv_loop *loop;
     struct pv_vu vu;
     struct pv_watch vu_watch;

@@ -120,7 +120,7 @@ static void restarts(void **state)
         assert_int_equal(front_msg(&f, 14, &index, 8, &f.ring[0].call, 1), 0);
         assert_int_equal(front_msg(&f, 12, &index, 8, &f.ring[0].kick, 1), 0);
         assert_int_equal(front_mem_table(&f), 0); /* while it runs */
-        assert_true(f.v->ops->ready(f.v));
+        assert_true(pv_vsock_device_ready(f.v));
         front_stop(&f);
         front_start(&f);
         front_fini(&f);

@@ -36,7 +36,7 @@ static void test_plain(void **state)
                                     .initrd_fd = -1,
                                     .memory.size = UINT64_C(512) << 20,
                                     .cpus = 1,
-                                    .vsock_fd = -1};
+                                    .channel.fd = -1};
 
     (void)state;
     check(&spec, "qemu-system-x86_64\n"
@@ -79,9 +79,9 @@ static void test_everything(void **state)
                                     .cpus = 4,
                                     .disks = disks,
                                     .n_disks = 4,
-                                    .vsock_kind = "vhost-user-vsock",
-                                    .vsock_fd = 78,
-                                    .vsock_cid = 9,
+                                    .channel.kind = PV_CHANNEL_VHOST_USER_VSOCK,
+                                    .channel.fd = 78,
+                                    .channel.cid = 9,
                                     .extra_args = extra};
 
     (void)state;
@@ -126,9 +126,9 @@ static void test_kernel_vsock_and_own_machine(void **state)
                                     .cpu = "qemu64",
                                     .initrd_fd = -1,
                                     .memory.size = UINT64_C(64) << 20,
-                                    .vsock_kind = "vhost-vsock",
-                                    .vsock_fd = 9,
-                                    .vsock_cid = 4711};
+                                    .channel.kind = PV_CHANNEL_VHOST_VSOCK,
+                                    .channel.fd = 9,
+                                    .channel.cid = 4711};
 
     (void)state;
     check(&spec, "qemu-system-x86_64\n"
@@ -156,8 +156,8 @@ static void test_hotplug_port(void **state)
     struct pv_vm_spec spec = {.initrd_fd = -1,
                               .memory = {UINT64_C(64) << 20, PV_VM_MEMORY_SHARED, 8},
                               .state = {.savable = true, .incoming = true},
-                              .vsock_kind = "virtio-serial",
-                              .vsock_fd = 9};
+                              .channel.kind = PV_CHANNEL_SERIAL,
+                              .channel.fd = 9};
     static const char head[] =
         "qemu-system-x86_64\n"
         "-nodefaults\n"

@@ -53,17 +53,17 @@ static bool without_kvm(const struct pv_vm_spec *s)
 
 static bool vsock_user(const struct pv_vm_spec *s)
 {
-    return s->vsock_kind && !strcmp(s->vsock_kind, "vhost-user-vsock");
+    return s->channel.kind == PV_CHANNEL_VHOST_USER_VSOCK;
 }
 
 static bool vsock_kernel(const struct pv_vm_spec *s)
 {
-    return s->vsock_kind && !strcmp(s->vsock_kind, "vhost-vsock");
+    return s->channel.kind == PV_CHANNEL_VHOST_VSOCK;
 }
 
 static bool serial(const struct pv_vm_spec *s)
 {
-    return s->vsock_kind && !strcmp(s->vsock_kind, "virtio-serial");
+    return s->channel.kind == PV_CHANNEL_SERIAL;
 }
 
 static bool hotplug_port(const struct pv_vm_spec *s)
@@ -193,7 +193,7 @@ static void put_append(const struct at *at, struct pv_buf *b)
 
 static void put_cid(const struct at *at, struct pv_buf *b)
 {
-    pv_buf_addf(b, "%u", at->spec->vsock_cid);
+    pv_buf_addf(b, "%u", at->spec->channel.cid);
 }
 
 static void put_disk(const struct at *at, struct pv_buf *b)

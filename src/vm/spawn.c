@@ -85,8 +85,8 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
     inherit_fd(&in, ends->errors, 2);
     inherit_fd(&in, ends->qmp, PV_QEMU_FD_QMP);
     inherit_fd(&in, ends->console, PV_QEMU_FD_CONSOLE);
-    if (spec->vsock_kind)
-        inherit_fd(&in, spec->vsock_fd, PV_QEMU_FD_VSOCK);
+    if (spec->channel.kind)
+        inherit_fd(&in, spec->channel.fd, PV_QEMU_FD_VSOCK);
     if (spec->initrd_fd >= 0)
         inherit_fd(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "transport/channel.h"
+
 struct pv_strv;
 
 struct pv_vm_disk {
@@ -50,10 +52,12 @@ struct pv_vm_spec {
     } state;
     const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
     size_t n_disks;
-    const char *vsock_kind; /* "vhost-vsock", "vhost-user-vsock" (all guest memory is then a memfd shared with
-                                its back end), "virtio-serial" (its port is "provium.agent") or NULL */
-    int vsock_fd;           /* inherited by QEMU */
-    unsigned vsock_cid;
+    struct {
+        enum pv_channel_kind
+            kind; /* vhost-user-vsock: all guest memory is a memfd shared with its back end */
+        int fd;   /* inherited by QEMU, unless kind is NONE */
+        unsigned cid;
+    } channel;
     bool hotplug_port;       /* an empty PCIe root port for hotplug.h; q35 alone has one */
     char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
     const char *fatal_mark;  /* a console line with this text tells why the guest init gave up

@@ -274,10 +274,10 @@ static void test_vhost_user_peer(void **state)
     int fds[2];
 
     (void)state;
-    spec.vsock_kind = "vhost-user-vsock";
-    spec.vsock_cid = 3;
+    spec.channel.kind = PV_CHANNEL_VHOST_USER_VSOCK;
+    spec.channel.cid = 3;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    spec.vsock_fd = fds[1];
+    spec.channel.fd = fds[1];
     run_start(&r, &spec, NULL);
     close(fds[1]);
     assert_int_equal(pv_vm_qmp(r.vm, "query-status", NULL, NULL, pv_deadline(PV_NSEC_PER_SEC), &err), -1);
@@ -290,7 +290,7 @@ static void test_vhost_user_peer(void **state)
     close(fds[0]);
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    spec.vsock_fd = fds[1];
+    spec.channel.fd = fds[1];
     run_start(&r, &spec, NULL);
     close(fds[1]);
     close(fds[0]);

@@ -22,7 +22,7 @@ struct run {
 static inline struct pv_vm_spec plain_spec(void)
 {
     return (struct pv_vm_spec){
-        .name = "test", .initrd_fd = -1, .vsock_fd = -1, .memory.size = UINT64_C(256) << 20, .cpus = 1};
+        .name = "test", .initrd_fd = -1, .channel.fd = -1, .memory.size = UINT64_C(256) << 20, .cpus = 1};
 }
 
 static inline void run_on_end(struct pv_vm *vm, void *arg)

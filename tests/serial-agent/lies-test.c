@@ -44,9 +44,9 @@ static void say(int fd, unsigned type, unsigned channel, uint32_t n, uint32_t wo
     give(fd, p, PV_MUX_HEADER + n);
 }
 
-static struct pv_vsock *greeted(int *fd)
+static struct pv_channel *greeted(int *fd)
 {
-    struct pv_vsock *v = new_serial(fd);
+    struct pv_channel *v = new_serial(fd);
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4];
 
     take(*fd, hello, sizeof(hello));
@@ -61,7 +61,7 @@ static void test_greeting(void **state)
 {
     static uint8_t junk[4096];
     int fd;
-    struct pv_vsock *v = new_serial(&fd);
+    struct pv_channel *v = new_serial(&fd);
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4];
 
     (void)state;
@@ -129,9 +129,9 @@ static const struct lie {
     {PV_MUX_QUIESCED, 0, 4, 1, "no QUIESCE"},
 };
 
-static struct pv_vsock *two_channels(int *fd, struct conn c[2])
+static struct pv_channel *two_channels(int *fd, struct conn c[2])
 {
-    struct pv_vsock *v = greeted(fd);
+    struct pv_channel *v = greeted(fd);
     uint8_t port[4];
 
     for (unsigned i = 0; i < 2; i++) {
@@ -153,7 +153,7 @@ static void test_lies(void **state)
         struct pv_err err = PV_ERR_INIT;
         struct conn c[2];
         int fd;
-        struct pv_vsock *v = two_channels(&fd, c);
+        struct pv_channel *v = two_channels(&fd, c);
         char byte;
 
         say(fd, lies[i].type, lies[i].channel, lies[i].n, lies[i].word);
@@ -181,7 +181,7 @@ static void test_second_byte(void **state)
     static const uint8_t odd[] = {PV_MUX_CLOSE, 1, 1, 0, 0, 0, 0, 0};
     struct conn c[2];
     int fd;
-    struct pv_vsock *v = two_channels(&fd, c);
+    struct pv_channel *v = two_channels(&fd, c);
 
     (void)state;
     give(fd, odd, sizeof(odd));
@@ -200,7 +200,7 @@ static void test_channel(void **state)
     uint8_t word[4];
     struct conn c[2];
     int fd;
-    struct pv_vsock *v = two_channels(&fd, c);
+    struct pv_channel *v = two_channels(&fd, c);
 
     (void)state;
     for (int i = 0; i < 4; i++)
@@ -281,28 +281,28 @@ static void test_rest_lies(void **state)
     struct conn c[2];
     uint8_t q[8];
     int fd;
-    struct pv_vsock *v = two_channels(&fd, c);
+    struct pv_channel *v = two_channels(&fd, c);
 
     (void)state;
-    pv_serial_quiesce(v, false);
+    v->ops->quiesce(v, false);
     expect(fd, PV_MUX_QUIESCE, 0, q, 8);
     assert_int_equal(pv_mux_u32(q), 0);
     assert_int_equal(pv_stream_write(c[0].s, "x", 1), -EAGAIN); /* held back */
-    pv_serial_wake(v);
+    v->ops->wake(v);
     expect(fd, PV_MUX_WAKE, 0, NULL, 0);
-    pv_serial_quiesce(v, false);
+    v->ops->quiesce(v, false);
     say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4)); /* of the first one: late, and not an answer */
     expect(fd, PV_MUX_QUIESCE, 0, q, 8);
     run_ms(5);
     assert_int_equal(v->error, 0);
-    assert_false(pv_serial_quiesced(v));
+    assert_false(v->ops->quiesced(v));
     say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4));
     await(is_quiesced, v);
-    assert_true(pv_serial_quiesced(v));
+    assert_true(v->ops->quiesced(v));
     say(fd, PV_MUX_DATA, 1, 5, 0);
     await(is_broken, v);
     assert_non_null(strstr(v->error_text, "at rest"));
-    assert_false(pv_serial_quiesced(v));
+    assert_false(v->ops->quiesced(v));
     pv_stream_close(c[0].s);
     pv_stream_close(c[1].s);
     v->ops->free(v);
@@ -313,7 +313,7 @@ static void test_gone(void **state)
 {
     struct conn c[2];
     int fd;
-    struct pv_vsock *v = two_channels(&fd, c);
+    struct pv_channel *v = two_channels(&fd, c);
 
     (void)state;
     c[1].close_in_event = c[0].free_in_event = true;
@@ -334,7 +334,7 @@ static void test_random(void **state)
     for (int i = 0; i < 400; i++) {
         struct conn c[2];
         int fd;
-        struct pv_vsock *v = two_channels(&fd, c);
+        struct pv_channel *v = two_channels(&fd, c);
 
         for (int k = 0; k < 30 && !v->error; k++) {
             static const unsigned types[] = {PV_MUX_OPENED,  PV_MUX_DATA,     PV_MUX_CREDIT, PV_MUX_CLOSE,

@@ -11,7 +11,7 @@ static const char *agent;
 
 struct relay {
     pid_t pid;
-    struct pv_vsock *v;
+    struct pv_channel *v;
     int host, guest; /* sockets */
     struct pv_watch hw, gw;
     bool hold; /* what the agent says waits */
@@ -351,7 +351,7 @@ static void test_idle(void **state)
     job_start(&a, 2, "sleep 1000 & sleep 1000", &job);
     assert_int_equal(kill((pid_t)job, 0), 0);
     pv_stream_close(a.s);
-    pv_serial_quiesce(r.v, true);
+    r.v->ops->quiesce(r.v, true);
     await(is_quiesced, r.v);
     assert_int_equal(r.v->error, 0);
     assert_int_equal(kill((pid_t)job, 0), -1);
@@ -361,12 +361,12 @@ static void test_idle(void **state)
     run_ms(50);
     assert_int_equal(r.from_agent, said);
     assert_true(b.s->connecting);
-    pv_serial_wake(r.v);
+    r.v->ops->wake(r.v);
     greet(&b);
     ping(&b, 1, 100000);
     pv_stream_close(b.s);
     /* Again, and as a machine that is resumed sees it: another conversation. */
-    pv_serial_quiesce(r.v, true);
+    r.v->ops->quiesce(r.v, true);
     await(is_quiesced, r.v);
     converse(&r);
     dial(r.v, &b, PV_AGENT_PORT); /* behind the HELLO, before its answer */
@@ -390,10 +390,10 @@ static void test_not_idle(void **state)
     start_agent(&r);
     dial(r.v, &a, PV_AGENT_PORT);
     was = greet(&a);
-    pv_serial_quiesce(r.v, false);
+    r.v->ops->quiesce(r.v, false);
     await(is_quiesced, r.v);
     assert_int_equal(pv_stream_write(a.s, "x", 1), -EAGAIN);
-    pv_serial_wake(r.v);
+    r.v->ops->wake(r.v);
     ping(&a, 1, 300000);
     /* A job that says something while the agent is at rest is heard after it. */
     e = request(PV_MSG_EXEC, 2);
@@ -406,12 +406,12 @@ static void test_not_idle(void **state)
     pv_enc_bytes(&e, "sleep 0.2; echo late", 20);
     pv_enc_u32(&e, 0);
     send_frame(&a, &e);
-    pv_serial_quiesce(r.v, false);
+    r.v->ops->quiesce(r.v, false);
     await(is_quiesced, r.v);
     said = r.from_agent;
     run_ms(500);
     assert_int_equal(r.from_agent, said);
-    pv_serial_wake(r.v);
+    r.v->ops->wake(r.v);
     recv_frame(&a, PV_MSG_STDOUT);
     recv_frame(&a, PV_MSG_EXIT);
 

@@ -25,6 +25,7 @@
 
 #include "loop/loop.h"
 #include "transport/serial.h"
+#include "transport/stream.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -42,7 +43,7 @@ struct conn {
     struct pv_stream *s;
     unsigned events;
     bool close_in_event, free_in_event;
-    struct pv_vsock *v;
+    struct pv_channel *v;
 };
 
 static void on_event(struct pv_stream *s, void *arg)
@@ -72,7 +73,7 @@ static void run_ms(int ms)
     assert_int_equal(pv_loop_run(loop, NULL, NULL, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL), 1);
 }
 
-static void dial(struct pv_vsock *v, struct conn *c, unsigned port)
+static void dial(struct pv_channel *v, struct conn *c, unsigned port)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -86,34 +87,36 @@ static void dial(struct pv_vsock *v, struct conn *c, unsigned port)
 
 static bool is_ready(void *arg)
 {
-    struct pv_vsock *v = arg;
+    struct pv_channel *v = arg;
 
     return v->error || v->ops->ready(v);
 }
 
 static bool is_broken(void *arg)
 {
-    return ((struct pv_vsock *)arg)->error != 0;
+    return ((struct pv_channel *)arg)->error != 0;
 }
 
 static bool is_quiesced(void *arg)
 {
-    return pv_serial_quiesced(arg) || is_broken(arg);
+    const struct pv_channel *c = arg;
+
+    return c->ops->quiesced(c) || is_broken(arg);
 }
 
-static void await(bool (*what)(void *arg), struct pv_vsock *v)
+static void await(bool (*what)(void *arg), struct pv_channel *v)
 {
     assert_int_equal(pv_loop_run(loop, what, v, pv_deadline(SOON), NULL), 0);
 }
 
 /* QEMU's end of it in *fd. */
-static struct pv_vsock *new_serial(int *fd)
+static struct pv_channel *new_serial(int *fd)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_vsock *v = pv_serial_new(loop, &err);
+    struct pv_channel *v = pv_serial_new(loop, &err);
 
     assert_non_null(v);
-    assert_true(pv_is_serial(v));
+    assert_int_equal(v->kind, PV_CHANNEL_SERIAL);
     *fd = v->qemu_fd;
     v->qemu_fd = -1;
     return v;

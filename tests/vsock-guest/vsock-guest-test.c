@@ -37,7 +37,7 @@
 enum { CID = 77, BIG = 16 * 1024 * 1024, MANY = 40, STEP_S = 40 };
 
 static struct pv_loop *loop;
-static struct pv_vsock *vsock;
+static struct pv_vsock_device *vsock;
 static pid_t qemu;
 static int console = -1;
 static uint8_t *block;  /* BIG bytes */
@@ -100,7 +100,7 @@ static int try_dial(struct peer *p, unsigned port)
 {
     struct pv_err err = PV_ERR_INIT;
 
-    *p = (struct peer){.s = vsock->ops->connect(vsock, port, &err)};
+    *p = (struct peer){.s = pv_vsock_device_connect(vsock, port, &err)};
     if (!p->s)
         fail("connect: %s", err.text);
     p->s->on_event = on_event;
@@ -333,7 +333,7 @@ static void on_call_event(struct pv_stream *s, void *arg)
     pv_stream_close(s); /* from inside its own event */
 }
 
-static void accept_call(struct pv_vsock *v, struct pv_stream *s, unsigned guest_port, void *arg)
+static void accept_call(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port, void *arg)
 {
     (void)v;
     (void)guest_port;
@@ -349,7 +349,7 @@ static bool was_called(void *arg)
 static void wait_calls(unsigned n, const char *what)
 {
     if (pv_loop_run(loop, was_called, &n, limit, NULL) != 0)
-        fail("%s: the guest did not call (ready %d, device: %s)", what, vsock->ops->ready(vsock),
+        fail("%s: the guest did not call (ready %d, device: %s)", what, pv_vsock_device_ready(vsock),
              vsock->error_text);
 }
 
@@ -529,7 +529,7 @@ static void test_restart(void)
             fail("a connection into a rebooting guest gave %zd", r);
         wait_event(&other, "reset of the guest");
     }
-    if (vsock->ops->ready(vsock))
+    if (pv_vsock_device_ready(vsock))
         fail("the device of a guest in reset is ready");
     pv_stream_close(other.s);
     pv_stream_close(p.s);
@@ -637,7 +637,7 @@ static void test_boot(void)
     wait_calls(1, "boot");
     if (called != HELLO)
         fail("the guest called with %llu", (unsigned long long)called);
-    if (!vsock->ops->ready(vsock))
+    if (!pv_vsock_device_ready(vsock))
         fail("the guest called, but the device is not ready");
 }
 
@@ -672,8 +672,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < BIG; i++)
         block[i] = (uint8_t)(i * 13 + i / 251);
     loop = pv_loop_new(&err);
-    vsock = loop ? pv_vhost_vsock_new(loop, CID, &err) : NULL;
-    if (!vsock || pv_vhost_vsock_listen(vsock, HOST_PORT, accept_call, NULL) < 0)
+    vsock = loop ? pv_vsock_device_new(loop, CID, &err) : NULL;
+    if (!vsock || pv_vsock_device_listen(vsock, HOST_PORT, accept_call, NULL) < 0)
         fail("%s", err.text);
     start_qemu(argv[1], dir, argc > 3 ? argv[3] : NULL);
     if (argc > 2) {
@@ -685,7 +685,7 @@ int main(int argc, char **argv)
     }
     kill(qemu, SIGKILL);
     waitpid(qemu, NULL, 0);
-    vsock->ops->free(vsock);
+    pv_vsock_device_free(vsock);
     pv_loop_free(loop);
     free(block);
     return 0;
