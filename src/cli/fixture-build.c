@@ -13,6 +13,7 @@
 #include "lua/run.h"
 #include "childproto/lease.h"
 #include "runner/runner.h"
+#include "testfile/script.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -78,7 +79,7 @@ static int add_named(const struct pv_config *config, const char *name, const str
         return 0;
     }
     for (size_t i = 0; i < project->n; i++) {
-        cleanup_free char *own = pv_lua_fixture_name(project->v[i]);
+        cleanup_free char *own = pv_tf_script_name(project->v[i]);
 
         if (strcmp(own, name) != 0)
             continue;
@@ -110,12 +111,12 @@ static void build_file(const struct pv_run_file *file, struct pv_result *result,
 {
     const struct build_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
-    struct pv_lua_env env = {.config = a->config,
-                             .result = result,
-                             .lease = lease,
-                             .log_dir = file->log_dir,
-                             .root = file->root,
-                             .version = PV_VERSION};
+    struct pv_testfile_env env = {.config = a->config,
+                                  .result = result,
+                                  .lease = lease,
+                                  .log_dir = file->log_dir,
+                                  .root = file->root,
+                                  .version = PV_VERSION};
 
     pv_lua_build_fixture(&env, file->path, a->again);
     pv_lease_free(lease);
@@ -135,7 +136,7 @@ static int build_all(const struct pv_config *config, const struct pv_strv *scrip
     for (size_t i = 0; i < scripts->n; i++) {
         files.v = pv_xrealloc(files.v, (files.n + 1) * sizeof(*files.v));
         files.v[files.n++] = (struct pv_test_file){.path = pv_xstrdup(scripts->v[i]),
-                                                   .name = pv_lua_fixture_name(scripts->v[i]),
+                                                   .name = pv_tf_script_name(scripts->v[i]),
                                                    .root = pv_path_dirname(scripts->v[i])};
     }
     rc = pv_runner_run(&files, &o, err);
@@ -156,11 +157,4 @@ int pv_cli_fixture_build(const struct pv_config *config, const char *const *name
         return pv_err_set(err, PV_E_USAGE, "fixture: no directory 'fixtures' with scripts is below %s",
                           config->dir);
     return build_all(config, n ? &scripts : &project, again, err);
-}
-
-int pv_cli_fixture_inputs(const struct pv_config *config, struct pv_inputs *now, struct pv_err *err)
-{
-    (void)err;
-    pv_lua_fixture_inputs(config, PV_VERSION, now);
-    return 0;
 }

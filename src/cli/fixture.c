@@ -10,8 +10,10 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/version.h"
 #include "config/config.h"
 #include "fixture/store.h"
+#include "testfile/inputs.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -212,14 +214,13 @@ static bool was_told(const struct verb_env *e, size_t i)
 
 static int do_stale(struct verb_env *e, struct pv_err *err)
 {
-    struct pv_inputs now = {0};
+    struct tf_inputs inputs = {.config = e->config, .version = PV_VERSION};
+    struct pv_inputs now;
     json_t *json = json_array();
     size_t stale = 0;
+    int rc = PV_EXIT_OK;
 
-    if (pv_cli_fixture_inputs(e->config, &now, err) < 0) {
-        json_decref(json);
-        return PV_EXIT_ERROR;
-    }
+    pv_tf_inputs_now(&inputs, &now);
     for (size_t i = 0; i < e->list.n; i++) {
         const struct pv_fixture_info *f = &e->list.v[i];
         struct pv_miss miss = {0};
@@ -230,8 +231,8 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
             continue;
         r = f->damaged ? 0 : check_newest(e, i, &now, &miss, err);
         if (r < 0) {
-            json_decref(json);
-            return PV_EXIT_ERROR;
+            rc = PV_EXIT_ERROR;
+            break;
         }
         if (r == 1)
             continue;
@@ -242,13 +243,14 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
         if (!e->args->json)
             printf("%s: %s\n", f->damaged ? f->entry : f->name, f->damaged ? f->damaged : miss.why);
     }
-    if (e->args->json)
+    pv_tf_inputs_fini(&inputs);
+    if (e->args->json && rc == PV_EXIT_OK)
         print_json(json);
     else
         json_decref(json);
-    if (!e->args->json && !stale)
+    if (!e->args->json && !stale && rc == PV_EXIT_OK)
         printf("nothing would be rebuilt\n");
-    return PV_EXIT_OK;
+    return rc;
 }
 
 static int build(struct verb_env *e, bool again, struct pv_err *err)

@@ -8,7 +8,6 @@
 
 struct pv_config;
 struct pv_err;
-struct pv_inputs;
 
 /*
  * Builds the fixtures with these names, or of these scripts and directories (n is 0: all of the project);
@@ -16,7 +15,5 @@ struct pv_inputs;
  */
 int pv_cli_fixture_build(const struct pv_config *config, const char *const *names, size_t n, bool again,
                          struct pv_err *err);
-/* Sets *now to what the recipes' strings are at this time; it stays valid to the end of the program. */
-int pv_cli_fixture_inputs(const struct pv_config *config, struct pv_inputs *now, struct pv_err *err);
 
 #endif

@@ -347,7 +347,7 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
 {
     const struct run_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
-    struct pv_lua_env env = {.config = a->config,
+    struct pv_testfile_env env = {.config = a->config,
                              .accel = a->cmd->accel,
                              .tags = &a->cmd->tags,
                              .no_tags = &a->cmd->no_tags,

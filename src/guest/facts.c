@@ -58,9 +58,9 @@ static void add_string(struct pv_buf *out, const char *name, const char *value)
         pv_buf_addf(out, "%s: %s\n", name, value);
 }
 
-void pv_guest_describe(const struct pv_guest_env *env, const struct pv_profile *p, struct pv_buf *out)
+void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out)
 {
-    enum pv_accel want = env->host.accel != PV_ACCEL_AUTO ? env->host.accel : p->accel;
+    enum pv_accel want = host->accel != PV_ACCEL_AUTO ? host->accel : p->accel;
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);

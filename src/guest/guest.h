@@ -61,7 +61,7 @@ struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_pr
  * What a VM of this profile would run with here, as lines of text: accelerator, QEMU, CPU, and the profile's
  * own values.  Not the contents of files.  Added to out.
  */
-void pv_guest_describe(const struct pv_guest_env *env, const struct pv_profile *p, struct pv_buf *out);
+void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
 /* Kills what runs, frees. NULL is fine.  Its workers must have been freed. */
 void pv_guest_free(struct pv_guest *g);
 /* Its own agent process: for requests, in any state of the guest. */

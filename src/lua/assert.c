@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Loads assert.lua, which is embedded, and makes what it returns global. */
-#include "lua/internal.h"
+#include "lua/assert.h"
+
+#include "lua/raise.h"
+#include "lua/skip.h"
 
 #include "assert.lua.h"
 
-static const char show_key; /* its address: registry key of the function that shows a value */
+static const char show_key; /* its address: registry key of assert.lua's function that shows a value */
 
 const char *pv_lua_show(lua_State *L, int idx)
 {
@@ -18,32 +20,34 @@ const char *pv_lua_show(lua_State *L, int idx)
     return luaL_tolstring(L, idx, NULL);
 }
 
-static int raise_from_lua(lua_State *L)
+/* ---- functions for assert.lua ---- */
+
+static int assert_failed(lua_State *L)
 {
     return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
 }
 
-/* assert(ok, e) after a pcall hands on what went wrong there. */
-static int raise_again(lua_State *L)
+/* assert(pcall(...)): an error that was raised with a class keeps it. */
+static int assert_reraise(lua_State *L)
 {
     enum pv_class cls = pv_lua_class_of(pv_lua_of(L), luaL_checkstring(L, 1));
 
     return pv_lua_raise_as(L, cls == PV_CLASS_LUA ? PV_CLASS_ASSERTION : cls, "%s", lua_tostring(L, 1));
 }
 
-/* The assertion was called in a wrong way. */
-static int misused(lua_State *L)
+/* The assertion got wrong arguments. */
+static int assert_misused(lua_State *L)
 {
     return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
 }
 
-static int touch(lua_State *L)
+static int assert_touch(lua_State *L)
 {
-    pv_lua_of(L)->touched = true;
+    pv_lua_tf(L)->touched = true;
     return 0;
 }
 
-static int is_skip(lua_State *L)
+static int assert_is_skip(lua_State *L)
 {
     lua_settop(L, 1);
     lua_pushboolean(L, pv_lua_is_skip(L, 1));
@@ -54,11 +58,11 @@ void pv_lua_open_assert(lua_State *L)
 {
     if (luaL_loadbufferx(L, (const char *)pv_assert_lua, sizeof(pv_assert_lua), "=provium", "t") != LUA_OK)
         lua_error(L);
-    lua_pushcfunction(L, raise_from_lua);
-    lua_pushcfunction(L, touch);
-    lua_pushcfunction(L, is_skip);
-    lua_pushcfunction(L, raise_again);
-    lua_pushcfunction(L, misused);
+    lua_pushcfunction(L, assert_failed);
+    lua_pushcfunction(L, assert_touch);
+    lua_pushcfunction(L, assert_is_skip);
+    lua_pushcfunction(L, assert_reraise);
+    lua_pushcfunction(L, assert_misused);
     lua_call(L, 5, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &show_key);
     lua_pushnil(L);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm:boot{...}: names, types and host paths of the options.  What else a value means to a VM (formats of
- * disks, access) is checked by the guest, before it starts QEMU.
+ * vm:boot{...}: names, types and host paths of the options.  pv_guest_boot checks the rest (disk formats,
+ * access) before it starts QEMU.
  */
-
 #include <sys/stat.h>
 
-#include "lua/reset.h"
-#include "lua/vm.h"
+#include "lua/handle.h"
+#include "lua/methods.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "lua/tmp.h"
 #include "util/err.h"
+#include "util/mem.h"
 #include "util/parse.h"
 
 enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
@@ -24,12 +27,12 @@ static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
                                            {"snapshot", OPT_BOOLEAN},
                                            {NULL, 0}};
 
-static void opts_fini(void *p)
+static void boot_opts_fini(void *p)
 {
     pv_boot_opts_fini(p);
 }
 
-static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_memory(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     struct pv_err err;
 
@@ -44,7 +47,7 @@ static LJMP void get_memory(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
-static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     if (pv_lua_rawfield(L, idx, "cpus") != LUA_TNIL) {
         lua_Integer n = lua_tointeger(L, -1);
@@ -57,7 +60,7 @@ static LJMP void get_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
-static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_files(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     char found[PATH_MAX];
 
@@ -90,8 +93,8 @@ static LJMP void get_files(lua_State *L, int idx, struct pv_boot_opts *o)
     lua_pop(L, 1);
 }
 
-/* The disk's table is on top of the stack. */
-static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
+/* The disk's value is on top of the stack. */
+static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
 {
     int top = lua_gettop(L);
     const char *what = lua_pushfstring(L, "disk %d", number), *format = "raw";
@@ -118,31 +121,28 @@ static LJMP void get_disk(lua_State *L, int number, struct pv_boot_opts *o)
     lua_settop(L, top);
 }
 
-static LJMP void get_disks(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_disks(lua_State *L, int idx, struct pv_boot_opts *o)
 {
-    lua_Integer n, keys = 0;
+    lua_Integer n;
 
     if (pv_lua_rawfield(L, idx, "disks") != LUA_TTABLE) {
         lua_pop(L, 1);
         return;
     }
-    n = (lua_Integer)lua_rawlen(L, -1);
-    lua_pushnil(L);
-    for (; lua_next(L, -2); keys++)
-        lua_pop(L, 1);
-    if (keys != n)
+    n = pv_lua_list_len(L, -1);
+    if (n < 0)
         pv_lua_raise(L, "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}");
     if (n > MAX_DISKS)
         pv_lua_raise(L, "boot option 'disks' has %d entries; at most %d", (int)n, MAX_DISKS);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, i);
-        get_disk(L, (int)i, o);
+        boot_disk(L, (int)i, o);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
 }
 
-static LJMP void get_transport(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_transport(lua_State *L, int idx, struct pv_boot_opts *o)
 {
     if (pv_lua_rawfield(L, idx, "transport") == LUA_TSTRING &&
         !pv_transport_parse(lua_tostring(L, -1), &o->transport))
@@ -153,28 +153,28 @@ static LJMP void get_transport(lua_State *L, int idx, struct pv_boot_opts *o)
 
 int pv_lua_vm_boot(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "boot");
-    struct pv_lua *pl = pv_lua_of(L);
+    struct tf_guest *g = pv_lua_check_vm(L, "boot");
+    struct pv_testfile *tf = pv_lua_tf(L);
     struct pv_boot_opts *o;
     struct pv_err err;
     int rc;
 
     lua_settop(L, 2);
-    o = pv_lua_tmp(L, sizeof(*o), opts_fini);
+    o = pv_lua_tmp(L, sizeof(*o), boot_opts_fini);
     if (pv_lua_check_opts(L, 2, "boot", boot_opts)) {
-        get_memory(L, 2, o);
-        get_cpus(L, 2, o);
-        get_transport(L, 2, o);
+        boot_memory(L, 2, o);
+        boot_cpus(L, 2, o);
+        boot_transport(L, 2, o);
         o->vsock = pv_lua_opt_bool(L, 2, "vsock", false);
-        get_files(L, 2, o);
-        get_disks(L, 2, o);
+        boot_files(L, 2, o);
+        boot_disks(L, 2, o);
         o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);
         if (pv_lua_rawfield(L, 2, "append") == LUA_TSTRING)
             o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
     }
-    o->keep_disks = pl->build || pv_lua_resets(pl); /* it is going to be saved */
-    pv_lua_begin_step(L, g, PV_STEP_BOOT, "booting %s", g->name);
+    o->keep_disks = tf->builder || tf->reset.on; /* the VM will be saved */
+    pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "booting %s", g->name);
     rc = pv_guest_boot(g->g, o, &err);
-    pv_lua_end(L, rc == 0);
+    pv_tf_step_end(tf, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands: exec and json. */
+/* exec and json. */
 #include "lua/exec.h"
 
 #include <string.h>
 
+#include "lua/handle.h"
 #include "lua/json.h"
+#include "lua/methods.h"
+#include "lua/raise.h"
+#include "lua/tmp.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/spawn.h"
@@ -20,7 +24,7 @@ static void exec_fini(void *p)
     *c = (struct exec_call){0};
 }
 
-/* The command at idx: a string is for the shell. */
+/* The command at idx: a string for the shell, or a list. */
 static LJMP void exec_argv(lua_State *L, int idx, const char *what, struct pv_strv *argv)
 {
     lua_Integer n;
@@ -82,7 +86,7 @@ static LJMP void exec_options(lua_State *L, int idx, const char *what, const str
         return;
     exec_env(L, idx, what, &x->env);
     x->timeout_ns = pv_lua_opt_time(L, idx, what, "timeout", 0);
-    /* both strings stay in the options table, which the caller's stack holds */
+    /* the options table, which is on the caller's stack, owns both strings */
     if (pv_lua_rawfield(L, idx, "cwd") == LUA_TSTRING)
         x->cwd = pv_lua_check_cstring(L, -1, "option 'cwd'");
     if (pv_lua_rawfield(L, idx, "stdin") == LUA_TSTRING)
@@ -132,29 +136,29 @@ static LJMP void push_exec_result(lua_State *L, const struct pv_exec_result *r)
 static const struct lua_opt exec_opts[] = {
     {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"stdin", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
 
-static LJMP void do_exec(lua_State *L, struct lua_guest *g, struct exec_call *c)
+static LJMP void run_exec(lua_State *L, struct lua_agent a, struct exec_call *c)
 {
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, g, "running '%.100s' in %s", pv_lua_exec_title(c), g->name);
-    pv_lua_of(L)->command.words[0] = '\0';
-    rc = pv_agent_exec(pv_lua_agent(g), &c->x, &c->r, &err);
-    pv_lua_end(L, rc == 0);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "running '%.100s' in %s", pv_lua_exec_title(c), a.name);
+    pv_lua_tf(L)->command.words[0] = '\0';
+    rc = pv_agent_exec(a.a, &c->x, &c->r, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);
 }
 
-int pv_lua_vm_exec(lua_State *L)
+int pv_lua_exec(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "exec");
+    struct lua_agent a = pv_lua_check_agent(L, "exec");
     struct exec_call *c = pv_lua_exec_new(L, 2, "exec", exec_opts);
 
-    do_exec(L, g, c);
-    pv_lua_note_command(pv_lua_of(L), g->name, pv_lua_exec_title(c), c->r.exit_code, c->r.timed_out,
-                        &c->r.err);
+    run_exec(L, a, c);
+    pv_tf_command_note(&pv_lua_tf(L)->command, a.name, pv_lua_exec_title(c), c->r.exit_code, c->r.timed_out,
+                       &c->r.err);
     push_exec_result(L, &c->r);
-    exec_fini(c); /* now, not when it is collected: it may be large; twice is fine */
+    exec_fini(c); /* now: it may be large, and the collector late */
     return 1;
 }
 
@@ -174,7 +178,7 @@ static LJMP const char *push_tail(lua_State *L, const char *name, const struct p
     return lua_pushfstring(L, "%s ends: ...%s", name, lua_pushlstring(L, s + n - max, max));
 }
 
-static LJMP void json_command_failed(lua_State *L, const struct exec_call *c)
+static LJMP void raise_json_failed(lua_State *L, const struct exec_call *c)
 {
     const char *title = lua_pushlstring(L, pv_lua_exec_title(c), strnlen(pv_lua_exec_title(c), 200));
     const char *tail = push_tail(L, "stderr", &c->r.err);
@@ -186,15 +190,15 @@ static LJMP void json_command_failed(lua_State *L, const struct exec_call *c)
     pv_lua_raise(L, "json: '%s' ended with %s; %s", title, words, tail);
 }
 
-int pv_lua_vm_json(lua_State *L)
+int pv_lua_exec_json(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "json");
+    struct lua_agent a = pv_lua_check_agent(L, "json");
     struct exec_call *c = pv_lua_exec_new(L, 2, "json", exec_opts);
     const char *title;
 
-    do_exec(L, g, c);
+    run_exec(L, a, c);
     if (c->r.exit_code || c->r.signal || c->r.timed_out)
-        json_command_failed(L, c);
+        raise_json_failed(L, c);
     title = lua_pushlstring(L, pv_lua_exec_title(c), strnlen(pv_lua_exec_title(c), 200));
     if (c->r.out.len == 0)
         pv_lua_raise(L, "json: '%s' printed nothing; %s", title, push_tail(L, "stderr", &c->r.err));

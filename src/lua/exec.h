@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Between exec.c and jobs.c: a command that is being put together. */
+/* A command as exec, json and background take it. */
 #ifndef PV_LUA_EXEC_H
 #define PV_LUA_EXEC_H
 
-#include "lua/vm.h"
+#include "guest/agent.h"
+#include "lua/options.h"
 
 struct exec_call {
     struct pv_exec x;
@@ -11,12 +12,12 @@ struct exec_call {
 };
 
 /*
- * The command at idx with the options behind it, which may be nil; nothing else may follow.  `opts` is what
- * is allowed of env, cwd, stdin and timeout.  The memory is in a userdata that is pushed, its strings stay in
- * the arguments.
+ * The command at idx with the options behind it, which may be nil; the stack is cut there.  `opts`: those of
+ * env, cwd, stdin and timeout that are allowed.  Pushes the userdata that owns the call; its strings are owned
+ * by the arguments.
  */
 LJMP struct exec_call *pv_lua_exec_new(lua_State *L, int idx, const char *what, const struct lua_opt *opts);
-/* The command for a message: the shell's line, or the program. */
+/* The command for a message: the shell line, or the program. */
 const char *pv_lua_exec_title(const struct exec_call *c);
 
 #endif

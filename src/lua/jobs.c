@@ -1,28 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands in the background: background, job_wait, job_kill. */
+/* Jobs, that is commands in the background: background, job_wait, job_kill. */
+#include <stdio.h>
+
 #include "lua/exec.h"
+#include "lua/handle.h"
+#include "lua/methods.h"
+#include "lua/raise.h"
+#include "lua/tmp.h"
 #include "util/err.h"
 #include "util/parse.h"
 
-static void state_fini(void *p)
+static void job_state_fini(void *p)
 {
     pv_job_state_fini(p);
 }
 
 /* vm:background(cmd, {env=, cwd=, timeout=}?) */
-int pv_lua_vm_background(lua_State *L)
+int pv_lua_job_start(lua_State *L)
 {
     static const struct lua_opt opts[] = {
         {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
-    struct lua_guest *g = pv_lua_check_vm(L, "background");
+    struct lua_agent a = pv_lua_check_agent(L, "background");
     struct exec_call *c = pv_lua_exec_new(L, 2, "background", opts);
     struct pv_job job;
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, g, "starting '%.100s' in %s", pv_lua_exec_title(c), g->name);
-    rc = pv_agent_job_start(pv_lua_agent(g), &c->x, &job, &err);
-    pv_lua_end(L, rc == 0);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "starting '%.100s' in %s", pv_lua_exec_title(c), a.name);
+    rc = pv_agent_job_start(a.a, &c->x, &job, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     lua_createtable(L, 0, 2);
@@ -33,7 +39,7 @@ int pv_lua_vm_background(lua_State *L)
     return 1;
 }
 
-/* What background returned, or its id. */
+/* The job at 2: the table that background returned, or its id. */
 static LJMP uint32_t check_job(lua_State *L, const char *what)
 {
     lua_Integer id;
@@ -52,10 +58,9 @@ static LJMP uint32_t check_job(lua_State *L, const char *what)
     return (uint32_t)id;
 }
 
-/* Seconds, a time such as "5s", or {timeout=}; 0 when there is none. */
-static LJMP int64_t check_wait(lua_State *L)
+/* The time at 3: seconds, a string such as "5s", or {timeout=}; 0: none. */
+static LJMP int64_t check_job_wait(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
     struct pv_err err;
     int64_t ns = 0;
     int rc = 0;
@@ -68,15 +73,14 @@ static LJMP int64_t check_wait(lua_State *L)
         rc = pv_parse_time(lua_tostring(L, 3), &ns, &err);
         break;
     default:
-        if (pv_lua_check_opts(L, 3, "job_wait", opts))
-            ns = pv_lua_opt_time(L, 3, "job_wait", "timeout", 0);
+        ns = pv_lua_check_timeout(L, 3, "job_wait", 0);
     }
     if (rc < 0)
         pv_lua_raise(L, "job_wait: the time to wait: %s", err.text);
     return ns;
 }
 
-static LJMP int push_state(lua_State *L, struct pv_job_state *s)
+static LJMP int push_job_state(lua_State *L, struct pv_job_state *s)
 {
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, s->running ? -1 : s->exit_code);
@@ -87,14 +91,14 @@ static LJMP int push_state(lua_State *L, struct pv_job_state *s)
     lua_setfield(L, -2, "stderr");
     lua_pushboolean(L, s->running);
     lua_setfield(L, -2, "running");
-    pv_job_state_fini(s); /* now: it may be large; twice is fine */
+    pv_job_state_fini(s); /* now: it may be large, and the collector late */
     return 1;
 }
 
 /* vm:job_wait(job, seconds?) */
-int pv_lua_vm_job_wait(lua_State *L)
+int pv_lua_job_wait(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "job_wait");
+    struct lua_agent a = pv_lua_check_agent(L, "job_wait");
     uint32_t job = check_job(L, "job_wait");
     int64_t wait;
     struct pv_job_state *s;
@@ -102,36 +106,34 @@ int pv_lua_vm_job_wait(lua_State *L)
     int rc;
 
     lua_settop(L, 3);
-    wait = check_wait(L);
-    s = pv_lua_tmp(L, sizeof(*s), state_fini);
-    pv_lua_begin(L, g, "waiting for job %u in %s", (unsigned)job, g->name);
-    rc = pv_agent_job_wait(pv_lua_agent(g), job, wait, s, &err);
-    pv_lua_end(L, rc == 0);
+    wait = check_job_wait(L);
+    s = pv_lua_tmp(L, sizeof(*s), job_state_fini);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "waiting for job %u in %s", (unsigned)job, a.name);
+    rc = pv_agent_job_wait(a.a, job, wait, s, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     if (!s->running) {
         char title[32];
 
         snprintf(title, sizeof(title), "job %u", (unsigned)job);
-        pv_lua_note_command(pv_lua_of(L), g->name, title, s->exit_code, false, &s->err);
+        pv_tf_command_note(&pv_lua_tf(L)->command, a.name, title, s->exit_code, false, &s->err);
     }
-    return push_state(L, s);
+    return push_job_state(L, s);
 }
 
 /* vm:job_kill(job, {timeout=}?) */
-int pv_lua_vm_job_kill(lua_State *L)
+int pv_lua_job_kill(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "job_kill");
+    struct lua_agent a = pv_lua_check_agent(L, "job_kill");
     uint32_t job = check_job(L, "job_kill");
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
-    int64_t timeout =
-        pv_lua_check_opts(L, 3, "job_kill", opts) ? pv_lua_opt_time(L, 3, "job_kill", "timeout", 0) : 0;
-    struct pv_job_state *s = pv_lua_tmp(L, sizeof(*s), state_fini);
+    int64_t timeout = pv_lua_check_timeout(L, 3, "job_kill", 0);
+    struct pv_job_state *s = pv_lua_tmp(L, sizeof(*s), job_state_fini);
     struct pv_err err;
     int rc;
 
-    pv_lua_begin(L, g, "killing job %u in %s", (unsigned)job, g->name);
-    rc = pv_agent_job_kill(pv_lua_agent(g), job, timeout, s, &err);
-    pv_lua_end(L, rc == 0);
-    return rc < 0 ? pv_lua_raise_err(L, &err) : push_state(L, s);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "killing job %u in %s", (unsigned)job, a.name);
+    rc = pv_agent_job_kill(a.a, job, timeout, s, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
+    return rc < 0 ? pv_lua_raise_err(L, &err) : push_job_state(L, s);
 }

@@ -2,20 +2,21 @@
 /*
  * JSON to Lua values, by jansson.
  *
- * jansson's integers are 64 bits with a sign, and it refuses what is larger.  A u64 of the guest may be
- * larger, so integers from 2^63 to 2^64-1 are replaced in the text by the negative number with the same 64
- * bits before jansson reads it, which is how Lua itself holds them (0xffffffffffffffff == -1).  The scan for
- * them only has to tell strings from the rest: where the text is no JSON, jansson stops there too.
+ * jansson's integers are int64_t, and it refuses larger ones.  A guest's u64 may be larger, so integers from
+ * 2^63 to 2^64-1 are replaced in the text by the negative number with the same 64 bits, which is Lua's own form
+ * (0xffffffffffffffff == -1), before jansson reads it.  The scan only tells strings from the rest: where the
+ * text is no JSON, jansson stops too.
  */
 #include <jansson.h>
 #include <string.h>
 
 #include "lua/json.h"
-#include "lua/vm.h"
+#include "lua/tmp.h"
+#include "util/mem.h"
 
 struct json_call {
-    struct pv_buf text;  /* what jansson reads, when it is not the caller's own */
-    struct pv_buf moved; /* size_t: positions in it behind which it has one byte more */
+    struct pv_buf text;  /* with replaced integers; empty: jansson reads the caller's */
+    struct pv_buf moved; /* size_t[]: positions in it from which on it is one byte longer */
     json_t *root;
 };
 
@@ -34,7 +35,7 @@ static void json_fini(void *p)
 /* ---- integers above 2^63-1 ---- */
 
 /* True for 2^63 to 2^64-1 in plain digits. */
-static bool is_large(const char *s, size_t n, uint64_t *v)
+static bool number_is_large(const char *s, size_t n, uint64_t *v)
 {
     *v = 0;
     if (n < 19 || n > 20 || s[0] == '0')
@@ -68,8 +69,8 @@ static size_t number_length(const char *s, size_t n)
 }
 
 /*
- * Puts the text with its large integers replaced into c->text, which stays empty when there are none.  The
- * replacements have 20 bytes, so where there were 19 the text behind it has moved: c->moved.
+ * Makes c->text, with large integers replaced; it stays empty when there are none.  A replacement has 20 bytes:
+ * behind one of 19 the text moves (c->moved).
  */
 static void replace_large(const char *s, size_t n, struct json_call *c)
 {
@@ -82,7 +83,7 @@ static void replace_large(const char *s, size_t n, struct json_call *c)
             continue;
         }
         digits = number_length(s + i, n - i);
-        if (is_large(s + i, digits, &v)) {
+        if (number_is_large(s + i, digits, &v)) {
             pv_buf_add(&c->text, s + copied, i - copied);
             pv_buf_addf(&c->text, "%20lld", (long long)v);
             copied = i + digits;
@@ -95,8 +96,8 @@ static void replace_large(const char *s, size_t n, struct json_call *c)
         pv_buf_add(&c->text, s + copied, n - copied);
 }
 
-/* Where position `at` of what jansson read is in the text. */
-static size_t original(const struct json_call *c, size_t at)
+/* Position in the caller's text of position `at` in the text that jansson read. */
+static size_t original_position(const struct json_call *c, size_t at)
 {
     size_t n = c->moved.len / sizeof(size_t), from, moved = 0;
 
@@ -114,7 +115,7 @@ void pv_lua_push_null(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &null_key);
 }
 
-static LJMP void push_value(lua_State *L, json_t *v)
+static LJMP void push_json_value(lua_State *L, json_t *v)
 {
     const char *key;
     json_t *item;
@@ -126,7 +127,7 @@ static LJMP void push_value(lua_State *L, json_t *v)
         lua_createtable(L, 0, json_object_size(v) < 65536 ? (int)json_object_size(v) : 65536);
         json_object_foreach(v, key, item)
         {
-            push_value(L, item);
+            push_json_value(L, item);
             lua_setfield(L, -2, key);
         }
         return;
@@ -134,7 +135,7 @@ static LJMP void push_value(lua_State *L, json_t *v)
         lua_createtable(L, json_array_size(v) < 65536 ? (int)json_array_size(v) : 65536, 0);
         json_array_foreach(v, i, item)
         {
-            push_value(L, item);
+            push_json_value(L, item);
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         return;
@@ -157,13 +158,13 @@ static LJMP void push_value(lua_State *L, json_t *v)
     }
 }
 
-/* Pushes where in the text jansson stopped and what is there. */
-static LJMP void push_complaint(lua_State *L, const char *s, size_t n, size_t at, const char *why)
+/* Pushes the message: line and byte where jansson stopped, why, and the line. */
+static LJMP void push_json_error(lua_State *L, const char *s, size_t n, size_t at, const char *why)
 {
     size_t line = 1, start = 0, shown = 0;
 
     at = at < n ? at : n;
-    for (size_t i = 0; i + 1 < at; i++) /* jansson stands behind the byte that it does not like */
+    for (size_t i = 0; i + 1 < at; i++) /* jansson has read the offending byte */
         if (s[i] == '\n') {
             line++;
             start = i + 1;
@@ -186,10 +187,11 @@ bool pv_lua_push_json(lua_State *L, const char *s, size_t n)
                          JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &jerr);
     ok = c->root != NULL;
     if (ok)
-        push_value(L, c->root);
+        push_json_value(L, c->root);
     else
-        push_complaint(L, s, n, original(c, jerr.position > 0 ? (size_t)jerr.position : 0), jerr.text);
-    json_fini(c); /* now, not when it is collected: it may be large; twice is fine */
+        push_json_error(L, s, n, original_position(c, jerr.position > 0 ? (size_t)jerr.position : 0),
+                        jerr.text);
+    json_fini(c); /* now: it may be large, and the collector late */
     lua_replace(L, top);
     lua_settop(L, top);
     return ok;

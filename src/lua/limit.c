@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The timeout of a sub-test.  Three things are made to end when its time is over:
+ * When the limit of a sub-test expires,
  *
- *   calls to guests, sleeping   their deadlines are no later (pv_guest_env.until, pv_lua_until)
- *   Lua code                    a hook that comes every HOOK_COUNT instructions raises
- *   what catches that           and loops on: the hook raises again and again, for GRACE (in which __close
- * and what follows a pcall may clean up) at each HOOK_COUNT instructions, after that at every single one
+ *   - calls to guests and sleeps end by themselves: their deadlines are no later (pv_guest_env.until, pv_tf_limit);
+ *   - Lua code gets an error from a hook that runs every HOOK_COUNT instructions;
+ *   - code that catches that error gets it again: every LATE_COUNT instructions for GRACE, in which __close and
+ *     the code after a pcall may clean up, then at every instruction.
  *
- * What Lua's own library does in C (os.execute, io.popen, string.find) and the message handler of an xpcall
- * (Lua runs it inside the hook) are not interrupted; it is noticed when they return, and the file's timeout
- * ends them.  However the test ends then, it has failed.
+ * C functions of Lua's library (os.execute, io.popen, string.find) and the message handler of an xpcall, which
+ * runs inside the hook, are not interrupted: the error comes when they return, and the file's timeout ends
+ * them.  The sub-test has failed in every case.
  *
- * Hooks belong to coroutines. New ones inherit that of their maker; those that are there already are found in
- * a table of all, with weak keys.  The hook makes Lua slower, so it is there only while it is needed.
+ * A hook belongs to a coroutine.  New coroutines inherit their creator's; older ones are found in a table of all
+ * with weak keys.  A hook slows Lua down, so it is set only while there is a limit.
  */
-#include <stdio.h>
+#include "lua/limit.h"
 
-#include "lua/internal.h"
+#include "lua/raise.h"
+#include "testfile/limit.h"
 #include "util/clock.h"
 
 #define GRACE PV_NSEC_PER_SEC
@@ -25,67 +26,26 @@ enum { HOOK_COUNT = 10000, LATE_COUNT = 1000000 };
 
 static const char threads_key; /* its address: registry key of the table of coroutines */
 
-int64_t pv_lua_until(const struct pv_lua *pl)
-{
-    return pl->guest_env.until ? pl->guest_env.until : PV_FOREVER;
-}
-
-bool pv_lua_expired(const struct pv_lua *pl)
-{
-    return pl->guest_env.until && pv_now() >= pl->guest_env.until;
-}
-
-/* The outermost test whose time is over: ending an inner one would not help. */
-static const struct lua_test *expired_test(const struct pv_lua *pl)
-{
-    int64_t now = pv_now();
-
-    for (size_t i = 0; i < pl->n_open; i++)
-        if (pl->tests[i].deadline && now >= pl->tests[i].deadline)
-            return &pl->tests[i];
-    return NULL;
-}
-
-int pv_lua_raise_expired(lua_State *L)
+static void limit_hook(lua_State *L, lua_Debug *ar)
 {
     struct pv_lua *pl = pv_lua_of(L);
-    const struct lua_test *t = expired_test(pl);
-    const char *sep = pl->late_doing[0] ? ", " : "";
-    char limit[32];
-
-    snprintf(limit, sizeof(limit), "%.3g", t ? (double)t->timeout_ns / PV_NSEC_PER_SEC : 0);
-    if (!t || t == &pl->tests[pl->n_open - 1])
-        return pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "timed out after %s s%s%s", limit, sep, pl->late_doing);
-    return pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "the test around it, '%s', timed out after %s s%s%s", t->name,
-                           limit, sep, pl->late_doing);
-}
-
-void pv_lua_check_expired(lua_State *L)
-{
-    if (pv_lua_expired(pv_lua_of(L)))
-        pv_lua_raise_expired(L);
-}
-
-static void on_count(lua_State *L, lua_Debug *ar)
-{
-    struct pv_lua *pl = pv_lua_of(L);
-    int64_t now;
+    int64_t until = pv_tf_limit(pl->tf), now;
 
     (void)ar;
-    if (!pl->guest_env.until) { /* a coroutine that was made by a test with a limit and outlives it */
+    if (until == PV_FOREVER) { /* a coroutine that outlives the test that made it */
         lua_sethook(L, NULL, 0, 0);
         return;
     }
     now = pv_now();
-    if (now < pl->guest_env.until)
+    if (now < until)
         return;
     if (!pl->late_since)
         pl->late_since = now;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, now - pl->late_since > GRACE ? 1 : LATE_COUNT);
+    lua_sethook(L, limit_hook, LUA_MASKCOUNT, now - pl->late_since > GRACE ? 1 : LATE_COUNT);
     pv_lua_raise_expired(L);
 }
 
-static LJMP void hook_all(lua_State *L, lua_Hook fn)
+static LJMP void set_hooks(lua_State *L, lua_Hook fn)
 {
     int mask = fn ? LUA_MASKCOUNT : 0;
 
@@ -106,35 +66,17 @@ static LJMP void hook_all(lua_State *L, lua_Hook fn)
 
 void pv_lua_limit_changed(lua_State *L)
 {
-    struct pv_lua *pl = pv_lua_of(L);
-    int64_t until = 0;
+    struct pv_testfile *tf = pv_lua_tf(L);
 
-    for (size_t i = 0; i < pl->n_open; i++) {
-        int64_t d = pl->tests[i].deadline;
-
-        if (d && (!until || d < until))
-            until = d;
-    }
-    if (until == pl->guest_env.until)
+    if (!pv_tf_limit_update(tf))
         return;
-    pl->guest_env.until = until;
-    pl->late_since = 0;
-    pl->late_doing[0] = '\0';
-    hook_all(L, until ? on_count : NULL);
+    pv_lua_of(L)->late_since = 0;
+    set_hooks(L, pv_tf_limit(tf) == PV_FOREVER ? NULL : limit_hook);
 }
 
-void pv_lua_limit_waited(struct pv_lua *pl, int64_t ns)
-{
-    for (size_t i = 0; i < pl->n_open; i++)
-        if (pl->tests[i].deadline)
-            pl->tests[i].deadline += ns;
-    if (pl->guest_env.until)
-        pl->guest_env.until += ns;
-}
+/* ---- the table of coroutines ---- */
 
-/* ---- coroutines: known from their making on ---- */
-
-/* Notes the thread at the top. */
+/* Adds the thread on top of the stack. */
 static LJMP void note_thread(lua_State *L)
 {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key) != LUA_TTABLE) {
@@ -153,7 +95,7 @@ static LJMP void note_thread(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* Lua's coroutine.create (its upvalue) and a note. */
+/* coroutine.create; upvalue 1 is Lua's own. */
 static int co_create(lua_State *L)
 {
     lua_pushvalue(L, lua_upvalueindex(1));
@@ -163,7 +105,7 @@ static int co_create(lua_State *L)
     return 1;
 }
 
-/* Lua's coroutine.wrap; the function that it makes has the thread as its first upvalue. */
+/* coroutine.wrap; upvalue 1 is Lua's own, whose result has the thread as its first upvalue. */
 static int co_wrap(lua_State *L)
 {
     lua_pushvalue(L, lua_upvalueindex(1));

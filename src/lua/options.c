@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables of options, checked strictly: nothing is silently ignored. */
-#include <inttypes.h>
+#include "lua/options.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-#include "lua/internal.h"
-#include "lua/watch.h"
+#include "lua/raise.h"
+#include "testfile/hostpath.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -37,7 +38,7 @@ const char *pv_lua_describe(lua_State *L, int idx)
     }
 }
 
-static bool type_fits(lua_State *L, int idx, enum opt_type type)
+static bool opt_type_fits(lua_State *L, int idx, enum opt_type type)
 {
     int t = lua_type(L, idx), is_int;
 
@@ -60,8 +61,8 @@ static bool type_fits(lua_State *L, int idx, enum opt_type type)
     return false;
 }
 
-/* The option's name is at idx. */
-static LJMP void unknown_option(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
+/* The key at idx is no option. */
+static LJMP void raise_unknown_option(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
 {
     const char *names[32], *near = NULL, *name;
     size_t n = 0;
@@ -105,13 +106,20 @@ bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struct lua
         while (o->name && (!name || strcmp(o->name, name) != 0))
             o++;
         if (!o->name)
-            unknown_option(L, -2, what, opts);
-        if (!type_fits(L, -1, o->type))
+            raise_unknown_option(L, -2, what, opts);
+        if (!opt_type_fits(L, -1, o->type))
             pv_lua_raise(L, "%s option '%s' must be %s, got %s", what, name, type_names[o->type],
                          pv_lua_describe(L, -1));
         lua_pop(L, 1);
     }
     return true;
+}
+
+int64_t pv_lua_check_timeout(lua_State *L, int idx, const char *what, int64_t dflt)
+{
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
+
+    return pv_lua_check_opts(L, idx, what, opts) ? pv_lua_opt_time(L, idx, what, "timeout", dflt) : dflt;
 }
 
 int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt)
@@ -127,7 +135,7 @@ int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *nam
     if (rc < 0)
         pv_lua_raise(L, "%s option '%s': %s", what, name, err.text);
     if (ns == 0 && !lua_isnil(L, -1))
-        ns = 1; /* 0 means "none" or "the default" further down; whoever writes 0 wants it at once */
+        ns = 1; /* 0 would be "no timeout" to the callee; in a script it is "at once" */
     lua_pop(L, 1);
     return ns;
 }
@@ -142,7 +150,7 @@ bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt)
 
 uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt)
 {
-    /* octal digits written as a decimal number: the mode would be quite another one */
+    /* usual modes whose octal digits were written as a decimal number */
     static const int slips[] = {400, 444, 500, 555, 600, 640, 644, 660,
                                 664, 666, 700, 750, 755, 770, 775, 777};
     lua_Integer mode = -1;
@@ -198,16 +206,28 @@ int pv_lua_rawfield(lua_State *L, int idx, const char *name)
 
 void pv_lua_find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX])
 {
-    struct pv_lua *pl = pv_lua_of(L);
+    struct pv_testfile *tf = pv_lua_tf(L);
+    const struct pv_config *config = tf->env->config;
 
-    if (!pv_lua_find(pl, path, found)) {
+    if (!pv_tf_find(tf, path, found)) {
         if (path[0] == '/')
             pv_lua_raise(L, "%s: '%s' does not exist on the host", what, path);
         pv_lua_raise(L,
                      "%s: '%s' does not exist on the host (looked in the working directory, the project root "
                      "%s and the test's directory %s)",
-                     what, path, pl->env->config && pl->env->config->dir ? pl->env->config->dir : "-",
-                     pl->dir);
+                     what, path, config && config->dir ? config->dir : "-", tf->dir);
     }
-    pv_lua_reads_tree(pl, found);
+    pv_tf_reads_tree(tf, found);
+}
+
+lua_Integer pv_lua_list_len(lua_State *L, int idx)
+{
+    lua_Integer n, keys = 0;
+
+    idx = lua_absindex(L, idx);
+    n = (lua_Integer)lua_rawlen(L, idx);
+    lua_pushnil(L);
+    for (; lua_next(L, idx); keys++)
+        lua_pop(L, 1);
+    return keys == n ? n : -1;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provium.pack and provium.unpack: little-endian integers, exact over their whole range.  A u64 above
- * 2^63-1 is the Lua integer with the same 64 bits, in both directions.
+ * provium.pack and provium.unpack: little-endian integers.  A u64 above 2^63-1 is the Lua integer with the same
+ * 64 bits, in both directions.
  */
 #include <string.h>
 
-#include "lua/vm.h"
+#include "lua/options.h"
+#include "lua/provium.h"
+#include "lua/raise.h"
+#include "util/mem.h"
 
 struct field_type {
     const char *name;
@@ -17,10 +20,10 @@ static const struct field_type types[] = {{"u8", 1, false},  {"i8", 1, true},   
                                           {"i16", 2, true},  {"u32", 4, false}, {"i32", 4, true},
                                           {"u64", 8, false}, {"i64", 8, true}};
 
-/* Walks a format. `s` is what is left of it. */
+/* A walk over a format. */
 struct fields {
-    const char *s;
-    int n; /* number of the current field, from 1 */
+    const char *s; /* the rest */
+    int n;         /* number of the current field, from 1 */
 };
 
 /* The next field's type, or NULL at the end. */
@@ -44,8 +47,7 @@ static LJMP const struct field_type *next_field(lua_State *L, struct fields *f)
     return NULL;
 }
 
-/* Raises with the range of the type and what there was. */
-static LJMP void out_of_range(lua_State *L, const struct fields *f, const struct field_type *t, int idx)
+static LJMP void raise_out_of_range(lua_State *L, const struct fields *f, const struct field_type *t, int idx)
 {
     unsigned bits = 8 * t->bytes;
     const char *got = luaL_tolstring(L, idx, NULL);
@@ -59,8 +61,8 @@ static LJMP void out_of_range(lua_State *L, const struct fields *f, const struct
                  (LUAI_UACINT)((UINT64_C(1) << bits) - 1));
 }
 
-/* The value at idx as the 64 bits that are stored. */
-static LJMP uint64_t check_value(lua_State *L, const struct fields *f, const struct field_type *t, int idx)
+/* The value at idx as the 64 bits to store. */
+static LJMP uint64_t check_field(lua_State *L, const struct fields *f, const struct field_type *t, int idx)
 {
     lua_Integer v;
     int is_int;
@@ -72,23 +74,24 @@ static LJMP uint64_t check_value(lua_State *L, const struct fields *f, const str
         lua_Number x = lua_tonumber(L, idx);
 
         if (x >= 0x1p63 && x < 0x1p64 && t->bytes == 8 && !t->is_signed)
-            return (uint64_t)x; /* at this size every float is an integer */
+            return (uint64_t)x; /* floats of this size are integers */
         /* cppcheck-suppress incorrectLogicOperator ; it cannot read hexadecimal floats */
         if (x >= 0x1p63 || x < -0x1p63)
-            out_of_range(L, f, t, idx);
+            raise_out_of_range(L, f, t, idx);
         pv_lua_raise(L, "field %d (%s): %s is no integer", f->n, t->name, luaL_tolstring(L, idx, NULL));
     }
     if (t->bytes < 8) {
         lua_Integer top = (lua_Integer)(UINT64_MAX >> (64 - 8 * t->bytes) >> t->is_signed);
 
         if (v > top || v < (t->is_signed ? -1 - top : 0))
-            out_of_range(L, f, t, idx);
+            raise_out_of_range(L, f, t, idx);
     } else if (!t->is_signed && lua_isinteger(L, idx) == 0 && v < 0) {
-        out_of_range(L, f, t, idx); /* a float has no bits to be taken for a large value */
+        raise_out_of_range(L, f, t, idx); /* unlike an integer, a negative float is no large value */
     }
     return (uint64_t)v;
 }
 
+/* provium.pack(format, value...) */
 int pv_lua_pack(lua_State *L)
 {
     struct fields f = {pv_lua_check_cstring(L, 1, "the format of provium.pack"), 0};
@@ -103,7 +106,7 @@ int pv_lua_pack(lua_State *L)
 
         if (f.n + 1 > top)
             pv_lua_raise(L, "field %d (%s): there is no value for it (%d given)", f.n, t->name, top - 1);
-        v = check_value(L, &f, t, f.n + 1);
+        v = check_field(L, &f, t, f.n + 1);
         for (unsigned i = 0; i < t->bytes; i++)
             bytes[i] = (unsigned char)(v >> (8 * i));
         luaL_addlstring(&b, (const char *)bytes, t->bytes);
@@ -114,6 +117,7 @@ int pv_lua_pack(lua_State *L)
     return 1;
 }
 
+/* provium.unpack(format, data) */
 int pv_lua_unpack(lua_State *L)
 {
     struct fields f = {pv_lua_check_cstring(L, 1, "the format of provium.unpack"), 0};

@@ -35,11 +35,11 @@ char *script_run(const char *script, bool *failed)
     struct pv_file_report report = {.name = "t.lua", .ran = true};
     struct pv_report_style style = {0};
     struct pv_buf out = {0};
-    struct pv_lua_env env = {.config = &config,
-                             .version = "9.9",
-                             .tags = &script_tags,
-                             .no_tags = &script_no_tags,
-                             .slow_tests = script_slow_tests};
+    struct pv_testfile_env env = {.config = &config,
+                                  .version = "9.9",
+                                  .tags = &script_tags,
+                                  .no_tags = &script_no_tags,
+                                  .slow_tests = script_slow_tests};
     unsigned char msg[PV_EVENT_MAX];
     int sv[2], rc, size = 8 << 20;
     char *nl;

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* How scripts find other scripts, what scripts for Lua 5.1 expect, and os.exit. */
+/* How scripts find other scripts, names of Lua 5.1, and os.exit. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "lua/build.h"
-#include "lua/internal.h"
+#include "lua/modules.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "testfile/builder-main.h"
+#include "testfile/hostpath.h"
 #include "util/mem.h"
 
-/* Leaves the chunk or raises; `path` has the argument's text. */
+/* Pushes the chunk, or a message; a status of luaL_loadfilex. */
 static LJMP int load_found(lua_State *L, const char *path, const char *mode)
 {
     char found[PATH_MAX];
 
-    if (!pv_lua_find(pv_lua_of(L), path, found)) {
+    if (!pv_tf_find(pv_lua_tf(L), path, found)) {
         lua_pushfstring(
             L, "cannot find '%s' in the working directory, the project root or the test's directory", path);
         return LUA_ERRFILE;
@@ -60,7 +63,7 @@ static int script_dofile(lua_State *L)
 }
 
 /* For require: NAME.lua and NAME/init.lua, dots being slashes. */
-static int searcher(lua_State *L)
+static int script_searcher(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     const char *rel = luaL_gsub(L, name, ".", "/");
@@ -70,7 +73,7 @@ static int searcher(lua_State *L)
     for (size_t i = 0; i < PV_ARRAY_LEN(forms); i++) {
         const char *path = lua_pushfstring(L, forms[i], rel);
 
-        if (!pv_lua_find(pv_lua_of(L), path, found))
+        if (!pv_tf_find(pv_lua_tf(L), path, found))
             continue;
         if (luaL_loadfile(L, found) != LUA_OK)
             return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, found,
@@ -86,12 +89,12 @@ static int searcher(lua_State *L)
 }
 
 /*
- * os.exit: the file is not finished, so it has failed, whatever the code is.  Its guests are ended here;
- * the Lua state is not closed, because scripts could go on in its finalizers.
+ * os.exit: the file has failed, whatever the code is, because it did not finish.  The Lua state is not closed:
+ * finalizers of the script would run in it.
  */
 static int script_exit(lua_State *L)
 {
-    struct pv_lua *pl = pv_lua_of(L);
+    struct pv_testfile *tf = pv_lua_tf(L);
     int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
     char how[64];
     const char *msg;
@@ -101,13 +104,13 @@ static int script_exit(lua_State *L)
     msg = lua_tostring(L, -1);
     msg = lua_pushfstring(L, "%s before the file was finished%s%s", how, *msg ? "\nat " : "",
                           luaL_gsub(L, msg, ": ", ""));
-    if (pl->build)
-        pv_lua_build_exit(pl, msg);
-    pv_lua_fail_open_tests(pl, how);
-    pv_lua_send_tails(pl, PV_NO_TEST);
-    pv_lua_kill_guests(pl);
+    if (tf->builder)
+        pv_tf_builder_exit(tf, msg);
+    pv_tf_tests_fail(tf, how);
+    pv_tf_tails_send(tf, PV_NO_TEST);
+    pv_tf_guests_kill(&tf->guests);
     fflush(NULL);
-    pv_result_file(pl->env->result, PV_FAIL, PV_CLASS_LUA, msg);
+    pv_result_file(tf->env->result, PV_FAIL, PV_CLASS_LUA, msg);
     _exit(code & 0xff);
 }
 
@@ -125,11 +128,11 @@ void pv_lua_open_scripts(lua_State *L)
     lua_setfield(L, -2, "exit");
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "searchers");
-    for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) { /* ours comes second, behind package.preload */
+    for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) { /* ours becomes the second, behind package.preload */
         lua_rawgeti(L, -1, i);
         lua_rawseti(L, -2, i + 1);
     }
-    lua_pushcfunction(L, searcher);
+    lua_pushcfunction(L, script_searcher);
     lua_rawseti(L, -2, 2);
     lua_settop(L, 0);
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Raw kernel access: syscall, syscall_buf, syscall_bufs, syscall_ptr.  A call is put together in a sys_call
- * in memory that the collector owns; the data of buffers stays in the Lua strings that the arguments hold.
+ * syscall, syscall_buf, syscall_bufs, syscall_ptr.  A call is built in a sys_call that the collector owns;
+ * buffers point into the Lua strings of the arguments.
  */
 #include "lua/syscall.h"
 
 #include <string.h>
 
+#include "lua/methods.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "lua/tmp.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"
@@ -53,7 +57,7 @@ static const char *sys_name(uint64_t nr)
     return NULL;
 }
 
-static LJMP void unknown_name(lua_State *L, const char *what, const char *name)
+static LJMP void raise_unknown_syscall(lua_State *L, const char *what, const char *name)
 {
     const char *names[PV_ARRAY_LEN(syscall_names) + 1], *near;
 
@@ -80,15 +84,15 @@ lua_Integer pv_lua_sys_integer(lua_State *L, int idx, const char *what, const ch
     return v;
 }
 
-/* The number or name at idx. */
-static LJMP uint64_t check_number(lua_State *L, int idx, const char *what)
+/* The number or name of a system call at idx. */
+static LJMP uint64_t check_syscall(lua_State *L, int idx, const char *what)
 {
     uint64_t nr;
 
     if (lua_type(L, idx) != LUA_TSTRING)
         return (uint64_t)pv_lua_sys_integer(L, idx, what, "the system call (a number or a name)");
     if (!pv_lua_sys_number(pv_lua_check_cstring(L, idx, "the name of a system call"), &nr))
-        unknown_name(L, what, lua_tostring(L, idx));
+        raise_unknown_syscall(L, what, lua_tostring(L, idx));
     return nr;
 }
 
@@ -96,20 +100,18 @@ static LJMP uint64_t check_number(lua_State *L, int idx, const char *what)
 
 int64_t pv_lua_sys_timeout(lua_State *L, int first, const char *what)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
     int top = lua_gettop(L);
     int64_t timeout;
 
     if (top < first || !lua_istable(L, top))
         return 0;
-    pv_lua_check_opts(L, top, what, opts);
-    timeout = pv_lua_opt_time(L, top, what, "timeout", 0);
+    timeout = pv_lua_check_timeout(L, top, what, 0);
     lua_settop(L, top - 1);
     return timeout;
 }
 
 /* The integers from `first` to the top, for the slots from 0. */
-static LJMP void check_args(lua_State *L, int first, const char *what, struct sys_call *c)
+static LJMP void check_sys_args(lua_State *L, int first, const char *what, struct sys_call *c)
 {
     int n = lua_gettop(L) - first + 1;
 
@@ -135,8 +137,8 @@ void pv_lua_sys_buf(lua_State *L, struct sys_call *c, const char *what, unsigned
     c->c.n_bufs++;
 }
 
-/* A table of slots and strings; the buffers come in the order of their slots. */
-static LJMP void check_bufs(lua_State *L, int idx, const char *what, struct sys_call *c)
+/* The table of slots and strings at idx; adds the buffers in order of slots. */
+static LJMP void check_sys_bufs(lua_State *L, int idx, const char *what, struct sys_call *c)
 {
     if (!lua_istable(L, idx))
         pv_lua_raise(L, "%s: the buffers must be a table such as {[1] = data}, got %s", what,
@@ -155,7 +157,7 @@ static LJMP void check_bufs(lua_State *L, int idx, const char *what, struct sys_
 
 /* ---- pointers inside buffers ---- */
 
-/* An integer field of the table at idx that fits 32 bits; `dflt` < 0: it must be there. */
+/* A 32-bit field of the table at idx; dflt < 0: required. */
 static LJMP uint32_t spec_integer(lua_State *L, int idx, const char *what, const char *name, int64_t dflt)
 {
     lua_Integer v;
@@ -174,7 +176,7 @@ static LJMP uint32_t spec_integer(lua_State *L, int idx, const char *what, const
     return (uint32_t)v;
 }
 
-static LJMP unsigned find_buf(lua_State *L, const struct sys_call *c, const char *what, uint32_t slot)
+static LJMP unsigned check_buf_idx(lua_State *L, const struct sys_call *c, const char *what, uint32_t slot)
 {
     for (unsigned i = 0; i < c->c.n_bufs; i++)
         if (c->bufs[i].slot == slot)
@@ -186,8 +188,8 @@ static LJMP unsigned find_buf(lua_State *L, const struct sys_call *c, const char
     return 0;
 }
 
-/* The spec on top of the stack. */
-static LJMP void check_spec(lua_State *L, const char *what, const char *len_name, struct sys_call *c)
+/* The table of a pointer, on top of the stack. */
+static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_name, struct sys_call *c)
 {
     const struct lua_opt ptr_opts[] = {{"ptr_offset", OPT_INTEGER}, {len_name, OPT_INTEGER},
                                        {"data", OPT_STRING},        {"output", OPT_BOOLEAN},
@@ -208,7 +210,7 @@ static LJMP void check_spec(lua_State *L, const char *what, const char *len_name
     if (pv_lua_rawfield(L, idx, "data") == LUA_TSTRING)
         p->data = lua_tolstring(L, -1, &p->n); /* the table holds the string */
     lua_pop(L, 1);
-    p->buf = of_ioctl ? 0 : find_buf(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
+    p->buf = of_ioctl ? 0 : check_buf_idx(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
     p->offset = spec_integer(L, idx, what, "ptr_offset", -1);
     p->len = spec_integer(L, idx, what, len_name, p->data ? (int64_t)p->n : -1);
     p->output = pv_lua_rawfield(L, idx, "output") == LUA_TBOOLEAN && lua_toboolean(L, -1);
@@ -227,16 +229,13 @@ static LJMP void check_spec(lua_State *L, const char *what, const char *len_name
 void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list, const char *len_name,
                       struct sys_call *c)
 {
-    lua_Integer n, keys = 0;
+    lua_Integer n;
 
     if (!lua_istable(L, idx))
         pv_lua_raise(L, "%s: '%s' must be a list of tables such as {{ptr_offset = 0, %s = 16}}, got %s", what,
                      list, len_name, lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
-    n = (lua_Integer)lua_rawlen(L, idx);
-    lua_pushnil(L);
-    for (; lua_next(L, idx); keys++)
-        lua_pop(L, 1);
-    if (keys != n)
+    n = pv_lua_list_len(L, idx);
+    if (n < 0)
         pv_lua_raise(L, "%s: '%s' must be a list of tables such as {{ptr_offset = 0, %s = 16}}", what, list,
                      len_name);
     if (n > PV_BUFS_MAX)
@@ -245,7 +244,7 @@ void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list,
         const char *which = lua_pushfstring(L, "%s %s[%I]", what, list, (LUAI_UACINT)i);
 
         lua_rawgeti(L, idx, i);
-        check_spec(L, which, len_name, c);
+        check_sys_ptr(L, which, len_name, c);
         lua_pop(L, 2);
     }
 }
@@ -253,36 +252,38 @@ void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list,
 /* ---- the call ---- */
 
 /*
- * The time that the sub-test has left is for the guest to keep: the agent interrupts the system call and
- * lives on. Were it the host that gives up, the process that hangs in the call would have to be replaced.
+ * Passes the sub-test's remaining time on to the agent, which interrupts the system call and lives on.  If the
+ * host gave up instead, the agent process that hangs in the call would have to be replaced.
  */
-static int timed_syscall(struct pv_lua *pl, struct lua_guest *g, struct sys_call *c, struct pv_err *err)
+static int run_timed_syscall(struct pv_testfile *tf, struct lua_agent a, struct sys_call *c,
+                             struct pv_err *err)
 {
-    int64_t until = pl->guest_env.until, left = until - pv_now() + 2 * PV_NSEC_PER_MSEC;
+    int64_t until = tf->guest_env.until, left = until - pv_now() + 2 * PV_NSEC_PER_MSEC;
     int rc;
 
     if (!until || left <= 0)
-        return pv_agent_syscall(pv_lua_agent(g), &c->c, &c->r, err);
+        return pv_agent_syscall(a.a, &c->c, &c->r, err);
     if (c->c.timeout_ns == 0 || c->c.timeout_ns > left)
         c->c.timeout_ns = left;
-    pl->guest_env.until = until + INTERRUPT_GRACE;
-    rc = pv_agent_syscall(pv_lua_agent(g), &c->c, &c->r, err);
-    pl->guest_env.until = until;
+    tf->guest_env.until = until + INTERRUPT_GRACE;
+    rc = pv_agent_syscall(a.a, &c->c, &c->r, err);
+    tf->guest_env.until = until;
     return rc;
 }
 
-void pv_lua_sys_do(lua_State *L, struct lua_guest *g, struct sys_call *c)
+void pv_lua_sys_do(lua_State *L, struct lua_agent a, struct sys_call *c)
 {
     const char *name = c->c.name = sys_name(c->c.nr);
     struct pv_err err;
     int rc;
 
     if (name)
-        pv_lua_begin(L, g, "system call %s in %s", name, g->name);
+        pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "system call %s in %s", name, a.name);
     else
-        pv_lua_begin(L, g, "system call %llu in %s", (unsigned long long)c->c.nr, g->name);
-    rc = timed_syscall(pv_lua_of(L), g, c, &err);
-    pv_lua_end(L, rc == 0);
+        pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "system call %llu in %s", (unsigned long long)c->c.nr,
+                         a.name);
+    rc = run_timed_syscall(pv_lua_tf(L), a, c, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);
 }
@@ -295,70 +296,70 @@ int pv_lua_sys_push(lua_State *L, struct sys_call *c, size_t first)
     lua_pushinteger(L, c->r.value);
     for (size_t i = first; i < c->r.n_out; i++, n++)
         lua_pushlstring(L, c->r.out[i].data ? c->r.out[i].data : "", c->r.out[i].len);
-    sys_fini(c); /* now: it may be large */
+    sys_fini(c); /* now: it may be large, and the collector late */
     return n;
 }
 
 /* ---- methods ---- */
 
-int pv_lua_vm_syscall(lua_State *L)
+int pv_lua_syscall(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "syscall");
+    struct lua_agent a = pv_lua_check_agent(L, "syscall");
     struct sys_call *c = pv_lua_sys_new(L);
 
-    lua_replace(L, 1); /* where the handle was, which the list keeps */
-    c->c.nr = check_number(L, 2, "syscall");
+    lua_replace(L, 1); /* the handle is not needed any more */
+    c->c.nr = check_syscall(L, 2, "syscall");
     c->c.timeout_ns = pv_lua_sys_timeout(L, 3, "syscall");
-    check_args(L, 3, "syscall", c);
-    pv_lua_sys_do(L, g, c);
+    check_sys_args(L, 3, "syscall", c);
+    pv_lua_sys_do(L, a, c);
     lua_pushinteger(L, c->r.value);
     return 1;
 }
 
-int pv_lua_vm_syscall_buf(lua_State *L)
+int pv_lua_syscall_buf(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "syscall_buf");
+    struct lua_agent a = pv_lua_check_agent(L, "syscall_buf");
     struct sys_call *c = pv_lua_sys_new(L);
     lua_Integer slot;
 
     lua_replace(L, 1);
-    c->c.nr = check_number(L, 2, "syscall_buf");
+    c->c.nr = check_syscall(L, 2, "syscall_buf");
     slot = pv_lua_sys_integer(L, 3, "syscall_buf", "the index of the buffer's argument");
     if (slot < 0 || slot > 5)
         pv_lua_raise(L, "syscall_buf: the buffer's argument must be 0 to 5, got %I", (LUAI_UACINT)slot);
     pv_lua_sys_buf(L, c, "syscall_buf", (unsigned)slot, 4);
     c->c.timeout_ns = pv_lua_sys_timeout(L, 5, "syscall_buf");
-    check_args(L, 5, "syscall_buf", c);
-    pv_lua_sys_do(L, g, c);
+    check_sys_args(L, 5, "syscall_buf", c);
+    pv_lua_sys_do(L, a, c);
     lua_pushinteger(L, c->r.value);
     return 1;
 }
 
-int pv_lua_vm_syscall_bufs(lua_State *L)
+int pv_lua_syscall_bufs(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "syscall_bufs");
+    struct lua_agent a = pv_lua_check_agent(L, "syscall_bufs");
     struct sys_call *c = pv_lua_sys_new(L);
 
     lua_replace(L, 1);
-    c->c.nr = check_number(L, 2, "syscall_bufs");
-    check_bufs(L, 3, "syscall_bufs", c);
+    c->c.nr = check_syscall(L, 2, "syscall_bufs");
+    check_sys_bufs(L, 3, "syscall_bufs", c);
     c->c.timeout_ns = pv_lua_sys_timeout(L, 4, "syscall_bufs");
-    check_args(L, 4, "syscall_bufs", c);
-    pv_lua_sys_do(L, g, c);
+    check_sys_args(L, 4, "syscall_bufs", c);
+    pv_lua_sys_do(L, a, c);
     return pv_lua_sys_push(L, c, 0);
 }
 
-int pv_lua_vm_syscall_ptr(lua_State *L)
+int pv_lua_syscall_ptr(lua_State *L)
 {
-    struct lua_guest *g = pv_lua_check_vm(L, "syscall_ptr");
+    struct lua_agent a = pv_lua_check_agent(L, "syscall_ptr");
     struct sys_call *c = pv_lua_sys_new(L);
 
     lua_replace(L, 1);
-    c->c.nr = check_number(L, 2, "syscall_ptr");
-    check_bufs(L, 3, "syscall_ptr", c);
+    c->c.nr = check_syscall(L, 2, "syscall_ptr");
+    check_sys_bufs(L, 3, "syscall_ptr", c);
     pv_lua_sys_specs(L, 4, "syscall_ptr", "ptrs", "data_len", c);
     c->c.timeout_ns = pv_lua_sys_timeout(L, 5, "syscall_ptr");
-    check_args(L, 5, "syscall_ptr", c);
-    pv_lua_sys_do(L, g, c);
+    check_sys_args(L, 5, "syscall_ptr", c);
+    pv_lua_sys_do(L, a, c);
     return pv_lua_sys_push(L, c, 0);
 }

@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's system as a whole: mount_vfs, dmesg. */
+/* mount_vfs, dmesg. */
 #include <string.h>
 
-#include "lua/vm.h"
+#include "lua/handle.h"
+#include "lua/methods.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "lua/tmp.h"
 #include "util/err.h"
+#include "util/mem.h"
 
 static void buf_fini(void *p)
 {
     pv_buf_free(p);
 }
 
-int pv_lua_vm_mount_vfs(lua_State *L)
+int pv_lua_mount_vfs(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
-    struct lua_guest *g = pv_lua_check_vm(L, "mount_vfs");
-    int64_t timeout = 0;
+    struct lua_agent a = pv_lua_check_agent(L, "mount_vfs");
+    int64_t timeout = pv_lua_check_timeout(L, 2, "mount_vfs", 0);
     struct pv_err err;
     int rc;
 
-    if (pv_lua_check_opts(L, 2, "mount_vfs", opts))
-        timeout = pv_lua_opt_time(L, 2, "mount_vfs", "timeout", 0);
-    pv_lua_begin(L, g, "mounting proc, sysfs and others in %s", g->name);
-    rc = pv_agent_mount_vfs(pv_lua_agent(g), timeout, &err);
-    pv_lua_end(L, rc == 0);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "mounting proc, sysfs and others in %s", a.name);
+    rc = pv_agent_mount_vfs(a.a, timeout, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
 
-/* The lines of text that hold the pattern, as a string. */
+/* Pushes the lines of text that contain the pattern. */
 static LJMP void push_lines(lua_State *L, const struct pv_buf *text, const char *pattern, size_t n)
 {
     const char *s = text->data, *end = s + text->len;
@@ -45,12 +47,11 @@ static LJMP void push_lines(lua_State *L, const struct pv_buf *text, const char 
 }
 
 /* vm:dmesg(pattern?, {timeout=}?) */
-int pv_lua_vm_dmesg(lua_State *L)
+int pv_lua_dmesg(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {NULL, 0}};
-    struct lua_guest *g = pv_lua_check_vm(L, "dmesg");
+    struct lua_agent a = pv_lua_check_agent(L, "dmesg");
     const char *pattern = NULL;
-    int64_t timeout = 0;
+    int64_t timeout;
     struct pv_buf *buf;
     struct pv_err err;
     size_t n = 0;
@@ -66,12 +67,11 @@ int pv_lua_vm_dmesg(lua_State *L)
         pattern = pv_lua_check_cstring(L, 2, "what dmesg looks for");
         n = strlen(pattern);
     }
-    if (pv_lua_check_opts(L, 3, "dmesg", opts))
-        timeout = pv_lua_opt_time(L, 3, "dmesg", "timeout", 0);
+    timeout = pv_lua_check_timeout(L, 3, "dmesg", 0);
     buf = pv_lua_tmp(L, sizeof(*buf), buf_fini);
-    pv_lua_begin(L, g, "reading the kernel log of %s", g->name);
-    rc = pv_agent_dmesg(pv_lua_agent(g), timeout, buf, &err);
-    pv_lua_end(L, rc == 0);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "reading the kernel log of %s", a.name);
+    rc = pv_agent_dmesg(a.a, timeout, buf, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     if (pattern && buf->len)

@@ -1,57 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is told of an error: its text, where it happened with the lines of the source, what called that, and
- * the last command if it failed.  Frames of our own are left out.
+ * The report's text of an error: its message, where it was raised with the lines of the source, the callers,
+ * and the last command if that failed.  Frames of Provium's own code are left out.
  *
- * What is reported of an error in a sub-test is its text first and the positions behind it, so that the line
- * a reader looks for ("expected 0, got -13") comes first (SPEC 6); for an error outside of sub-tests, and
- * what a script itself catches with pcall, the position is in front as ever in Lua.
+ * In a sub-test the message comes first and the positions behind it, because a reader looks for the message
+ * ("expected 0, got -13").  For an error outside of sub-tests, and for one that a script catches with pcall, the
+ * position is in front as usual in Lua.
  *
- * Errors of a guest carry the tail of its console, for scripts.  The report shows all consoles by itself
- * (pv_lua_send_tails), so there that tail is taken off.
+ * Errors of a guest end with its console tail, for scripts that catch them.  The report shows all consoles by
+ * itself (pv_tf_tails_send), so that tail is taken off here.
  */
+#include "lua/trace.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lua/internal.h"
+#include "lua/assert.h"
+#include "lua/raise.h"
+#include "lua/skip.h"
 #include "util/mem.h"
-#include "util/spawn.h"
 
-/* Finding a level takes time in proportion to it, and a stack that overflowed has 200,000. */
+/* lua_getstack takes time in proportion to the level, and an overflowed stack has 200,000. */
 enum { MAX_LEVELS = 200, MAX_CALLERS = 8, SOURCE_COLS = 160, SOURCE_MAX = 16 << 20 };
 
-static bool is_ours(const lua_Debug *ar)
-{
-    return !strncmp(ar->source, "=provium", 8);
-}
-
-/* The nearest line of a script from `level` on. */
-static bool script_frame(lua_State *L, int *level, lua_Debug *ar)
-{
-    for (; lua_getstack(L, *level, ar); (*level)++) {
-        lua_getinfo(L, "Sl", ar);
-        if (ar->currentline > 0 && !is_ours(ar))
-            return true;
-    }
-    return false;
-}
-
-void pv_lua_where(lua_State *L)
-{
-    lua_Debug ar;
-    int level = 0;
-
-    if (script_frame(L, &level, &ar))
-        lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
-    else
-        lua_pushliteral(L, "");
-}
-
-/* Line `number` of the file into text, without the blanks around it; false when there is none. */
-static bool read_line(const char *path, int number, char text[static SOURCE_COLS + 4])
+/* Line `number` of the file, trimmed; false when there is none, or it is empty. */
+static bool read_source_line(const char *path, int number, char text[static SOURCE_COLS + 4])
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     char buf[4096];
@@ -80,12 +56,12 @@ static bool read_line(const char *path, int number, char text[static SOURCE_COLS
     return n > 0;
 }
 
-/* Adds "\n  > LINE | SOURCE" for a chunk that came from a file which still has that line. */
+/* Adds "\n  > LINE | SOURCE" if the chunk's file still has that line. */
 static void add_source(luaL_Buffer *b, const char *source, int number)
 {
     char text[SOURCE_COLS + 4], line[SOURCE_COLS + 32];
 
-    if (source[0] != '@' || !read_line(source + 1, number, text))
+    if (source[0] != '@' || !read_source_line(source + 1, number, text))
         return;
     snprintf(line, sizeof(line), "\n  > %d | %s", number, text);
     luaL_addstring(b, line);
@@ -100,14 +76,14 @@ static bool is_test_frame(lua_State *L, int level)
     if (!lua_getstack(L, level, &ar))
         return false;
     lua_getinfo(L, "f", &ar);
-    is = lua_tocfunction(L, -1) == pv_lua_test;
+    is = lua_tocfunction(L, -1) == pv_lua_of(L)->test;
     lua_pop(L, 1);
     return is;
 }
 
 /*
- * Adds "\nat FILE:LINE" (unless the text has it already) and "\ncalled from FILE:LINE"... up to the
- * sub-test's border, each with its line of the source.
+ * Adds "\nat FILE:LINE" (unless the text begins with it) and "\ncalled from FILE:LINE"... up to the frame of
+ * test(), each with its line of the source.
  */
 static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
 {
@@ -119,7 +95,7 @@ static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
         if (is_test_frame(L, level))
             return;
         lua_getinfo(L, "Sln", &ar);
-        if (ar.currentline <= 0 || is_ours(&ar))
+        if (ar.currentline <= 0 || pv_lua_is_own_code(&ar))
             continue;
         if (last && ar.currentline == last_line && !strcmp(ar.source, last)) /* recursion */
             continue;
@@ -138,10 +114,10 @@ static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
     }
 }
 
-/* The command that ended last, when it failed: often the reason of what the test then found wrong. */
+/* Adds the last command if it failed: that is often why the check failed. */
 static void add_command(lua_State *L, luaL_Buffer *b)
 {
-    struct lua_command *c = &pv_lua_of(L)->command;
+    struct tf_command *c = &pv_lua_tf(L)->command;
 
     if (!c->words[0])
         return;
@@ -154,7 +130,7 @@ static void add_command(lua_State *L, luaL_Buffer *b)
         luaL_addlstring(b, line, n);
         line += n + (line[n] == '\n');
     }
-    c->words[0] = '\0'; /* said */
+    c->words[0] = '\0'; /* told */
 }
 
 int pv_lua_msgh(lua_State *L)
@@ -180,8 +156,8 @@ int pv_lua_msgh(lua_State *L)
     pv_lua_where(L);
     where = lua_tolstring(L, 3, &where_n);
     has_where = where_n && where_n < n && !strncmp(msg, where, where_n);
-    if (has_where && pv_lua_of(L)->n_open) {
-        do { /* coroutine.wrap puts it in front once more */
+    if (has_where && pv_lua_tf(L)->tests.n_open) {
+        do { /* coroutine.wrap adds the position again */
             msg += where_n;
             n -= where_n;
         } while (where_n < n && !strncmp(msg, where, where_n));
@@ -215,34 +191,4 @@ void pv_lua_add_error_line(lua_State *L, const char *path)
     luaL_addstring(&b, msg);
     add_source(&b, source, line);
     luaL_pushresult(&b);
-}
-
-void pv_lua_note_command(struct pv_lua *pl, const char *vm, const char *title, int code, bool timed_out,
-                         const struct pv_buf *err)
-{
-    struct lua_command *c = &pl->command;
-    const char *s = err && err->data ? err->data : "";
-    size_t n = err ? err->len : 0, from;
-    unsigned lines = 0;
-
-    c->words[0] = '\0';
-    if (code == 0 && !timed_out)
-        return;
-    snprintf(c->vm, sizeof(c->vm), "%s", vm);
-    snprintf(c->title, sizeof(c->title), "%.*s%s", (int)sizeof(c->title) - 4, title,
-             strlen(title) > sizeof(c->title) - 4 ? "..." : "");
-    for (char *t = c->title; *t; t++) /* a script of several lines */
-        if (*t == '\n')
-            *t = ' ';
-    pv_exit_words(code, timed_out, c->words);
-    while (n && strchr(" \t\r\n", s[n - 1]))
-        n--;
-    for (from = n; from > 0 && n - from < sizeof(c->err) - 1; from--)
-        if (s[from - 1] == '\n' && ++lines == 3)
-            break;
-    memcpy(c->err, s + from, n - from);
-    c->err[n - from] = '\0';
-    for (size_t i = 0; i < n - from; i++)
-        if (c->err[i] == '\0')
-            c->err[i] = '?';
 }

@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* Waiting: wait_until and provium.sleep.  The loop runs meanwhile, so consoles are drained and deaths seen.
- */
+/* wait_until and provium.sleep.  The loop runs meanwhile, so consoles are drained and deaths noticed. */
 #include <stdio.h>
 #include <string.h>
 
 #include "loop/loop.h"
-#include "lua/vm.h"
+#include "lua/handle.h"
+#include "lua/methods.h"
+#include "lua/options.h"
+#include "lua/provium.h"
+#include "lua/raise.h"
+#include "testfile/error.h"
+#include "testfile/limit.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"
 
 struct wait_call {
-    struct lua_guest *g;
+    struct lua_agent a;
     int64_t started, deadline, interval;
     bool was_running;
 };
 
-/* True once a VM that was running died; that the function itself ends it is its own affair. */
-static bool has_died(void *arg)
+/* True once a VM that was running has died; one that the function shuts down or kills has not. */
+static bool wait_has_died(void *arg)
 {
     const struct wait_call *w = arg;
 
-    return w->was_running && pv_lua_guest_state(w->g) == PV_GUEST_DEAD;
+    return w->was_running && pv_lua_agent_state(&w->a) == PV_GUEST_DEAD;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -29,47 +34,39 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* For the message, if the time of the sub-test is over. */
-static void was_waiting(struct pv_lua *pl, const char *what)
-{
-    if (!pl->late_doing[0] && pv_lua_expired(pl))
-        snprintf(pl->late_doing, sizeof(pl->late_doing), "%s", what);
-}
-
-/* The stack is: VM, function, options, description, memory, and the function's result. */
+/* Stack indices: 1 is the VM or worker, MEMORY + 1 the function's result. */
 enum { FN = 2, OPTIONS, DESC, MEMORY };
 
-static LJMP void sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
+static LJMP void wait_sleep_until(lua_State *L, struct wait_call *w, int64_t deadline)
 {
-    struct pv_lua *pl = pv_lua_of(L);
+    struct pv_testfile *tf = pv_lua_tf(L);
     char what[200];
     struct pv_err err;
     int rc;
 
     snprintf(what, sizeof(what), "waiting for %s", lua_tostring(L, DESC));
-    pv_lua_phase(pl, what);
-    rc = pv_loop_run(pl->loop, has_died, w, earlier(deadline, pv_lua_until(pl)), &err);
-    pv_lua_phase(pl, "");
+    pv_tf_phase(tf, what);
+    rc = pv_loop_run(tf->loop, wait_has_died, w, earlier(deadline, pv_tf_limit(tf)), &err);
+    pv_tf_phase(tf, "");
     if (rc < 0)
         pv_lua_raise_err(L, &err);
-    was_waiting(pl, what);
+    pv_tf_limit_note(tf, what);
     pv_lua_check_expired(L);
 }
 
-/* Asks the guest for anything, because its answer says how it died. */
-static LJMP int raise_death(lua_State *L, struct wait_call *w)
+/* Makes any request, because its error says how the guest died. */
+static LJMP int raise_wait_death(lua_State *L, struct wait_call *w)
 {
     static const char asked[] = "cannot ping: ";
     struct pv_err err;
     const char *text = err.text;
 
-    if (pv_agent_ping(pv_lua_agent(w->g), "", 0, 0, &err) == 0)
+    if (pv_agent_ping(w->a.a, "", 0, 0, &err) == 0)
         return 0;
     if (!strncmp(text, asked, sizeof(asked) - 1))
         text += sizeof(asked) - 1;
-    pv_lua_met_death(pv_lua_of(L), &err);
-    return pv_lua_raise_as(L, pv_lua_err_class(&err), "while waiting for %s: %s", lua_tostring(L, DESC),
-                           text);
+    pv_tf_findings_met_death(pv_lua_tf(L), &err);
+    return pv_lua_raise_as(L, pv_tf_err_class(&err), "while waiting for %s: %s", lua_tostring(L, DESC), text);
 }
 
 static int wait_step(lua_State *L, int status, lua_KContext context)
@@ -84,11 +81,11 @@ static int wait_step(lua_State *L, int status, lua_KContext context)
 
             if (lua_toboolean(L, -1))
                 return 1;
-            if (has_died(w))
-                raise_death(L, w);
+            if (wait_has_died(w))
+                raise_wait_death(L, w);
             if (now >= w->deadline)
                 break;
-            sleep_until(L, w, w->deadline - now < w->interval ? w->deadline : now + w->interval);
+            wait_sleep_until(L, w, w->deadline - now < w->interval ? w->deadline : now + w->interval);
         }
         lua_settop(L, MEMORY);
         lua_pushvalue(L, FN);
@@ -101,11 +98,11 @@ static int wait_step(lua_State *L, int status, lua_KContext context)
 }
 
 /* vm:wait_until(fn, {timeout=10, interval=0.5, desc="condition"}?) */
-int pv_lua_vm_wait_until(lua_State *L)
+int pv_lua_wait_until(lua_State *L)
 {
     static const struct lua_opt opts[] = {
         {"timeout", OPT_TIME}, {"interval", OPT_TIME}, {"desc", OPT_STRING}, {NULL, 0}};
-    struct lua_guest *g = pv_lua_check_vm(L, "wait_until");
+    struct lua_agent a = pv_lua_check_agent(L, "wait_until");
     int64_t timeout = 10 * PV_NSEC_PER_SEC, interval = PV_NSEC_PER_SEC / 2;
     struct wait_call *w;
 
@@ -122,17 +119,18 @@ int pv_lua_vm_wait_until(lua_State *L)
     }
     lua_settop(L, DESC);
     w = lua_newuserdatauv(L, sizeof(*w), 0);
-    *w = (struct wait_call){.g = g,
+    *w = (struct wait_call){.a = a,
                             .started = pv_now(),
                             .deadline = pv_deadline(timeout),
                             .interval = interval,
-                            .was_running = pv_lua_guest_state(g) == PV_GUEST_RUNNING};
+                            .was_running = pv_lua_agent_state(&a) == PV_GUEST_RUNNING};
     return wait_step(L, LUA_OK, 0);
 }
 
+/* provium.sleep(time) */
 int pv_lua_sleep(lua_State *L)
 {
-    struct pv_lua *pl = pv_lua_of(L);
+    struct pv_testfile *tf = pv_lua_tf(L);
     struct pv_err err;
     char what[48];
     uint32_t step;
@@ -146,14 +144,14 @@ int pv_lua_sleep(lua_State *L)
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     snprintf(what, sizeof(what), "sleeping for %.3g s", (double)ns / PV_NSEC_PER_SEC);
-    pv_lua_phase(pl, what);
-    step = pv_result_step_begin(pl->env->result, NULL, PV_STEP_CALL, "sleeping");
-    rc = pv_loop_run(pl->loop, NULL, NULL, earlier(pv_deadline(ns), pv_lua_until(pl)), &err);
-    pv_result_step_end(pl->env->result, step, rc >= 0);
-    pv_lua_phase(pl, "");
+    pv_tf_phase(tf, what);
+    step = pv_result_step_begin(tf->env->result, NULL, PV_STEP_CALL, "sleeping");
+    rc = pv_loop_run(tf->loop, NULL, NULL, earlier(pv_deadline(ns), pv_tf_limit(tf)), &err);
+    pv_result_step_end(tf->env->result, step, rc >= 0);
+    pv_tf_phase(tf, "");
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
-    was_waiting(pl, what);
+    pv_tf_limit_note(tf, what);
     pv_lua_check_expired(L);
     return 0;
 }

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "lua/handle.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "guest/worker.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "util/mem.h"
+#include "util/parse.h"
+
+enum { MAX_METHODS = 63 };
+
+/* ---- types ---- */
+
+static size_t add_names(const luaL_Reg *methods, const char **names, size_t n)
+{
+    for (; methods && methods->name; methods++) {
+        assert(n < MAX_METHODS);
+        names[n++] = methods->name;
+    }
+    return n;
+}
+
+/* __index; upvalue 1 is the table of methods (scripts/check-lua-api reads it), upvalue 2 the type. */
+static int type_index(lua_State *L)
+{
+    const struct lua_type *t = lua_touserdata(L, lua_upvalueindex(2));
+    const char *names[MAX_METHODS + 1], *near, *name;
+    size_t n;
+
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    name = luaL_tolstring(L, 2, NULL);
+    for (const luaL_Reg *f = t->foreign; f && f->name; f++)
+        if (!strcmp(name, f->name))
+            return pv_lua_raise(L, "a %s has no method '%s'; only its VM has", t->kind, name);
+    n = add_names(t->own, names, 0);
+    n = add_names(t->shared, names, n);
+    names[n] = NULL;
+    near = pv_nearest(name, names);
+    if (near)
+        return pv_lua_raise(L, "a %s has no method '%s' (did you mean '%s'?)", t->kind, name, near);
+    return pv_lua_raise(L, "a %s has no method '%s'", t->kind, name);
+}
+
+static int type_newindex(lua_State *L)
+{
+    return pv_lua_raise(L, "a VM takes no fields of yours (tried to set '%s')", luaL_tolstring(L, 2, NULL));
+}
+
+void pv_lua_open_type(lua_State *L, const struct lua_type *t)
+{
+    luaL_newmetatable(L, t->id);
+    lua_newtable(L);
+    luaL_setfuncs(L, t->shared, 0);
+    luaL_setfuncs(L, t->own, 0);
+    lua_pushlightuserdata(L, (void *)t);
+    lua_pushcclosure(L, type_index, 2);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, type_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, t->tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, t->close);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, t->gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushstring(L, t->kind);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+/* ---- handles ---- */
+
+/* Memory of a handle: one pointer. */
+static LJMP void *new_handle(lua_State *L, const char *id)
+{
+    void **h = lua_newuserdatauv(L, sizeof(*h), 0);
+
+    *h = NULL;
+    luaL_setmetatable(L, id);
+    return h;
+}
+
+struct tf_guest **pv_lua_new_vm(lua_State *L)
+{
+    return new_handle(L, LUA_VM_TYPE);
+}
+
+struct tf_worker **pv_lua_new_worker(lua_State *L)
+{
+    return new_handle(L, LUA_WORKER_TYPE);
+}
+
+struct tf_guest *pv_lua_vm_at(lua_State *L, int idx)
+{
+    struct tf_guest **h = luaL_testudata(L, idx, LUA_VM_TYPE);
+
+    return h ? *h : NULL;
+}
+
+struct tf_worker *pv_lua_worker_at(lua_State *L, int idx)
+{
+    struct tf_worker **h = luaL_testudata(L, idx, LUA_WORKER_TYPE);
+
+    return h ? *h : NULL;
+}
+
+static LJMP void raise_no_handle(lua_State *L, const char *method)
+{
+    pv_lua_raise(L, "vm.%s(...) got %s where the VM belongs; call it with a colon: vm:%s(...)", method,
+                 lua_isnone(L, 1) ? "nothing" : pv_lua_describe(L, 1), method);
+}
+
+struct tf_guest *pv_lua_check_vm(lua_State *L, const char *method)
+{
+    struct tf_guest *g = pv_lua_vm_at(L, 1);
+
+    if (!g)
+        raise_no_handle(L, method);
+    return g;
+}
+
+struct tf_worker *pv_lua_check_worker(lua_State *L, const char *method)
+{
+    struct tf_worker *w = pv_lua_worker_at(L, 1);
+
+    if (!w)
+        raise_no_handle(L, method);
+    return w;
+}
+
+struct lua_agent pv_lua_check_agent(lua_State *L, const char *method)
+{
+    const struct tf_worker *w = pv_lua_worker_at(L, 1);
+    const struct tf_guest *g;
+
+    if (w)
+        return (struct lua_agent){.a = pv_worker_agent(w->w), .name = w->name, .vm = w->vm, .worker = w};
+    g = pv_lua_check_vm(L, method);
+    return (struct lua_agent){.a = pv_guest_agent(g->g), .name = g->name, .vm = g};
+}
+
+enum pv_guest_state pv_lua_agent_state(const struct lua_agent *a)
+{
+    return a->worker ? pv_worker_state(a->worker->w) : pv_guest_state(a->vm->g);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Functions that add globals to a new state; pv_lua_open (open.h) calls them. */
+#ifndef PV_LUA_MODULES_H
+#define PV_LUA_MODULES_H
+
+#include "lua/state.h"
+
+LJMP void pv_lua_open_scripts(lua_State *L); /* dofile, loadfile, require, os.exit */
+LJMP void pv_lua_open_strings(lua_State *L); /* s:contains and others */
+LJMP void pv_lua_open_test(lua_State *L);    /* test, skip, todo, fail */
+LJMP void pv_lua_open_provium(lua_State *L); /* provium and its objects */
+LJMP void pv_lua_open_watch(lua_State *L);   /* in a builder: io.open and others that record host reads */
+
+#endif

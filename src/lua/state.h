@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The binding's own data of one Lua state, reached from every function and coroutine of it.
+ *
+ * A function marked LJMP may raise a Lua error, that is longjmp: no cleanup_* variable and no owned pointer may
+ * be live across it.  What a binding owns while it can raise is in a userdata made by pv_lua_tmp.
+ */
+#ifndef PV_LUA_STATE_H
+#define PV_LUA_STATE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lua/zerocopy.h"
+#include "childproto/result.h"
+#include "testfile/testfile.h"
+
+#define LJMP /* may raise */
+
+/* An error that was raised with a class; Lua itself knows only its text. */
+struct lua_raised {
+    char *text;
+    enum pv_class cls;
+};
+
+enum { LUA_N_RAISED = 8 };
+
+struct pv_lua {
+    struct pv_testfile *tf;
+    struct lua_zerocopy_alloc alloc;
+    struct lua_raised raised[LUA_N_RAISED]; /* the last ones, a ring */
+    unsigned n_raised;
+    enum pv_class error_cls; /* of the error that pv_lua_msgh handled last */
+    lua_CFunction test;      /* test(): its frame ends tracebacks */
+    int64_t late_since;      /* when the hook first found the limit expired; 0: not yet */
+};
+
+static inline struct pv_lua *pv_lua_of(lua_State *L)
+{
+    return *(struct pv_lua **)lua_getextraspace(L);
+}
+
+static inline struct pv_testfile *pv_lua_tf(lua_State *L)
+{
+    return pv_lua_of(L)->tf;
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PV_LUA_TRACE_H
+#define PV_LUA_TRACE_H
+
+#include "lua/state.h"
+
+/*
+ * Message handler for pcall: turns any error value into the text of the report, with the positions behind it
+ * ("TEXT\nat FILE:LINE\ncalled from ...", outside of sub-tests in front), and sets error_cls.  The value of
+ * skip() and todo() passes unchanged.
+ */
+int pv_lua_msgh(lua_State *L);
+/* The message of a file that could not be loaded is on top: adds the source line that it names. */
+LJMP void pv_lua_add_error_line(lua_State *L, const char *path);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between a fixture's builder and the process that asked for the fixture: messages over a SOCK_SEQPACKET, from
+ * the builder only.  A message is its kind (1 byte), the class of a failure (1 byte), for TF_MSG_TAIL a VM's
+ * name and a NUL, then text.
+ */
+#ifndef PV_TESTFILE_BUILDER_LINK_H
+#define PV_TESTFILE_BUILDER_LINK_H
+
+#include <stdint.h>
+
+#include "childproto/result.h"
+
+enum { TF_MSG_TEXT_MAX = 60000, TF_MSG_MAX = TF_MSG_TEXT_MAX + 4096 };
+
+enum tf_msg {
+    TF_MSG_PHASE = 'P', /* what the script is busy with */
+    TF_MSG_LOGS = 'L',  /* the directory of its console logs */
+    TF_MSG_TAIL = 'C',  /* a VM's last console lines */
+    /* the rest ends the build */
+    TF_MSG_DONE = 'D',
+    TF_MSG_FAILED = 'F', /* why */
+    TF_MSG_MOVED = 'M',  /* which input changed meanwhile */
+    TF_MSG_SKIP = 'S',   /* the reason of skip() */
+    TF_MSG_TODO = 'T'
+};
+
+/* In a builder's process: the fixture that it builds, and its end of the socket. */
+struct tf_builder {
+    const char *name;         /* of the fixture */
+    const char *script;       /* absolute, no links */
+    struct tf_builder *outer; /* the build that asked for this one; NULL: a test file asked */
+    const char *logs;         /* where builders make their directories for console logs; NULL: none */
+    int sock;
+    int64_t deadline; /* of the build */
+};
+
+/* name is for TF_MSG_TAIL, else NULL.  Blocks while the asker is busy; its death is no error here. */
+void pv_tf_builder_say(const struct tf_builder *b, enum tf_msg kind, enum pv_class cls, const char *name,
+                       const char *text);
+
+#endif

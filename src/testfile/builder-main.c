@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The builder keeps standard output, the supervisor's socket (notices and logs), the pool's and the link; every
+ * other descriptor of its parent is closed before anything else is done.  The parent's Lua state and guests are
+ * in its memory too; they are left as they are until the process ends by _exit.
+ */
+#include "testfile/builder-main.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest/snapshot.h"
+#include "childproto/lease.h"
+#include "testfile/builder.h"
+#include "testfile/error.h"
+#include "testfile/testfile.h"
+#include "testfile/verdict.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
+
+static void builder_send_tails(struct pv_testfile *tf)
+{
+    for (struct tf_guest *g = tf->guests.first; g; g = g->next) {
+        cleanup_buf struct pv_buf tail = {0};
+
+        pv_guest_console_tail(g->g, TF_TAIL_LINES, &tail);
+        if (tail.len)
+            pv_tf_builder_say(tf->builder, TF_MSG_TAIL, PV_CLASS_NONE, g->name, tail.data);
+    }
+}
+
+static void builder_failed(struct pv_testfile *tf, enum pv_class cls, const char *text)
+{
+    builder_send_tails(tf);
+    pv_tf_builder_say(tf->builder, TF_MSG_FAILED, cls, NULL, text);
+}
+
+void pv_tf_builder_fail(struct pv_testfile *tf, const struct pv_err *err)
+{
+    pv_tf_builder_say(tf->builder, TF_MSG_FAILED, PV_CLASS_HARNESS, NULL, err->text);
+}
+
+void pv_tf_builder_exit(struct pv_testfile *tf, const char *msg)
+{
+    builder_failed(tf, PV_CLASS_LUA, msg);
+    pv_tf_guests_kill(&tf->guests);
+    fflush(stdout);
+    _exit(1);
+}
+
+/* The VM that the script returned, else the only one that runs. */
+static struct tf_guest *builder_choose_vm(struct pv_testfile *tf, const struct tf_script_end *end,
+                                          struct pv_err *err)
+{
+    struct tf_guest *found = NULL;
+    cleanup_buf struct pv_buf names = {0};
+    unsigned n = 0;
+
+    if (end->vm && pv_guest_state(end->vm->g) == PV_GUEST_RUNNING)
+        return end->vm;
+    if (end->vm) {
+        pv_err_set(err, PV_E_USAGE, "the script returned %s, which is %s; a fixture's VM must be running",
+                   end->vm->name, pv_guest_state_name(pv_guest_state(end->vm->g)));
+        return NULL;
+    }
+    if (end->returned) {
+        pv_err_set(err, PV_E_USAGE, "the script returned a %s; a fixture returns its VM, or nothing",
+                   end->returned);
+        return NULL;
+    }
+    for (struct tf_guest *g = tf->guests.first; g; g = g->next) {
+        if (pv_guest_state(g->g) != PV_GUEST_RUNNING)
+            continue;
+        pv_buf_addf(&names, "%s%s", n++ ? ", " : "", g->name);
+        found = g;
+    }
+    if (n == 1)
+        return found;
+    if (n)
+        pv_err_set(err, PV_E_USAGE,
+                   "the script ended with %u VMs running (%s); let it return the one that is the fixture", n,
+                   names.data);
+    else
+        pv_err_set(err, PV_E_USAGE, "the script ended without a running VM");
+    return NULL;
+}
+
+/* 0: the machine is in the store; 1: an input changed, see pv_tf_store_commit; -1. */
+static int builder_keep_machine(struct pv_testfile *tf, const struct tf_script_end *end, char **moved,
+                                struct pv_err *err)
+{
+    struct tf_guest *g = builder_choose_vm(tf, end, err);
+    struct pv_snapshot *s;
+    int64_t left = tf->builder->deadline - pv_now();
+    int r;
+
+    if (!g)
+        return -1;
+    pv_tf_phase(tf, "saving the machine");
+    s = pv_guest_freeze(g->g, left > 0 ? left : 1, err);
+    if (!s)
+        return -1;
+    pv_tf_guests_kill(&tf->guests);
+    fflush(NULL); /* host files that the script wrote may be inputs of another one */
+    r = pv_tf_store_commit(tf, s, moved, err);
+    pv_snapshot_unref(s);
+    return r;
+}
+
+/* Unexpected findings fail a build as they fail a test. */
+static bool builder_has_findings(struct pv_testfile *tf, enum pv_class *cls, char **why)
+{
+    enum pv_outcome outcome = PV_OK;
+
+    pv_tf_findings_settle(tf);
+    pv_tf_judge(tf, PV_NO_TEST, &outcome, cls, why);
+    return outcome == PV_FAIL;
+}
+
+void pv_tf_builder_end(struct pv_testfile *tf, const struct tf_script_end *end)
+{
+    const struct tf_builder *b = tf->builder;
+    const struct tf_tests *t = &tf->tests;
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *text = NULL;
+    enum pv_class cls = PV_CLASS_NONE;
+    int r;
+
+    if (!end->ok)
+        builder_failed(tf, end->cls, end->text);
+    else if (t->outcome != PV_OK)
+        pv_tf_builder_say(b, t->outcome == PV_TODO ? TF_MSG_TODO : TF_MSG_SKIP, PV_CLASS_NONE, NULL,
+                          t->reason ? t->reason : "");
+    else if (builder_has_findings(tf, &cls, &text))
+        builder_failed(tf, cls, text);
+    else if ((r = builder_keep_machine(tf, end, &text, &err)) < 0)
+        builder_failed(tf, pv_tf_err_class(&err), err.text);
+    else if (r > 0)
+        pv_tf_builder_say(b, TF_MSG_MOVED, PV_CLASS_HARNESS, NULL, text);
+    else
+        pv_tf_builder_say(b, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
+}
+
+/* Closes every descriptor but 0, 1, 2 and these. */
+static void close_other_fds(const int *keep, size_t n)
+{
+    unsigned from = 3;
+
+    for (;;) {
+        unsigned next = ~0U;
+
+        for (size_t i = 0; i < n; i++)
+            if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
+                next = (unsigned)keep[i];
+        if (next > from)
+            syscall(SYS_close_range, from, next - 1, 0);
+        if (next == ~0U)
+            return;
+        from = next + 1;
+    }
+}
+
+/* LOGS/fixture-NAME, NAME reduced to what needs no quoting; a directory of its own for each build. */
+static char *make_log_dir(const char *logs, const char *name)
+{
+    cleanup_free char *leaf = pv_xasprintf("fixture-%.100s", name);
+
+    for (char *c = leaf; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *c))
+            *c = '_';
+    for (unsigned i = 1; logs && i <= 1000; i++) {
+        char *dir = i == 1 ? pv_xasprintf("%s/%s", logs, leaf) : pv_xasprintf("%s/%s-%u", logs, leaf, i);
+
+        if (mkdir(dir, 0700) == 0)
+            return dir;
+        free(dir);
+        if (errno != EEXIST)
+            break;
+    }
+    return NULL;
+}
+
+/* The script's path for messages: relative when it is below the working directory. */
+static char *shown_path(const char *script)
+{
+    cleanup_free char *cwd = getcwd(NULL, 0);
+    size_t n = cwd ? strlen(cwd) : 0;
+
+    return pv_xstrdup(n > 1 && !strncmp(script, cwd, n) && script[n] == '/' ? script + n + 1 : script);
+}
+
+void pv_tf_builder_main(const struct pv_testfile *asker, const struct tf_build_opts *o, int sock,
+                        struct pv_lease *lease, pid_t parent)
+{
+    const int keep[] = {sock, pv_result_fd(asker->env->result), lease ? pv_lease_fd(lease) : -1};
+    const char *logs = asker->builder ? asker->builder->logs : asker->env->log_dir;
+    struct tf_builder builder = {.name = o->name,
+                                 .script = o->script,
+                                 .outer = asker->builder,
+                                 .logs = logs,
+                                 .sock = sock,
+                                 .deadline = o->deadline};
+    struct tf_reads reads = {.err = PV_ERR_INIT};
+    struct pv_testfile_env env = *asker->env;
+    cleanup_free char *path = shown_path(o->script);
+    struct pv_testfile tf = {
+        .env = &env, .path = path, .dir = pv_path_dirname(path), .builder = &builder, .reads = &reads};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    signal(SIGTERM, SIG_DFL);
+    close_other_fds(keep, PV_ARRAY_LEN(keep));
+    env.result = pv_result_new(keep[1]); /* its own count of tests and steps, of which it tells none */
+    env.lease = lease;
+    env.log_dir = make_log_dir(logs, o->name);
+    if (env.log_dir)
+        pv_tf_builder_say(&builder, TF_MSG_LOGS, PV_CLASS_NONE, NULL, env.log_dir);
+    o->run_script(&tf);
+    fflush(stdout);
+    _exit(0);
+}

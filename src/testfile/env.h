@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* The caller's options for one test file or one build of a fixture. */
+#ifndef PV_TESTFILE_ENV_H
+#define PV_TESTFILE_ENV_H
+
+#include <stdbool.h>
+
+#include "config/config.h"
+
+struct pv_lease;
+struct pv_result;
+struct pv_strv;
+
+/* What a kernel report that no test expects does. */
+enum pv_guest_policy {
+    PV_POLICY_FAIL,   /* fails the sub-test that was running, else the file */
+    PV_POLICY_REPORT, /* is shown, and fails nothing */
+    PV_POLICY_IGNORE
+};
+
+/* Borrowed for as long as the file runs. */
+struct pv_testfile_env {
+    const struct pv_config *config;
+    enum pv_accel accel;
+    struct pv_result *result; /* the supervisor's end; gets the verdict last */
+    struct pv_lease *lease;   /* the pool of memory and CPUs; NULL: no limit */
+    const char *log_dir;      /* for console logs; NULL: none */
+    const char *root;         /* the directory of tests on the command line; NULL: none */
+    const char *version;      /* provium.version */
+    /* --tag and --no-tag: a sub-test runs when it has one of `tags` (if there are any) and none of `no_tags`.
+     * NULL: none. */
+    const struct pv_strv *tags, *no_tags;
+    bool slow_tests; /* --slow-tests */
+    enum pv_guest_policy oopses, warnings;
+};
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "testfile/observer.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "testfile/testfile.h"
+#include "util/mem.h"
+
+static void observer_notice(const char *line, void *arg)
+{
+    struct pv_testfile *tf = arg;
+
+    pv_result_notice(tf->env->result, line);
+}
+
+static void observer_phase(const char *vm, const char *what, void *arg)
+{
+    struct pv_testfile *tf = arg;
+    const char *doing = tf->timeline.doing;
+    cleanup_free char *text = NULL;
+
+    pv_tf_logs_send(tf);
+    if (!strncmp(doing, "booting", 7) && !strcmp(what, "booting"))
+        text = pv_xstrdup(doing);
+    else if (!strncmp(doing, "booting", 7))
+        text = pv_xasprintf("%s (%s)", doing, what);
+    else if (doing[0])
+        return; /* the call's own words are the better ones */
+    else
+        text = pv_xasprintf("%s: %s", vm, what);
+    pv_tf_phase(tf, text);
+}
+
+static void observer_reads(const char *path, void *arg)
+{
+    pv_tf_reads(arg, path);
+}
+
+static void observer_state(const char *vm, enum pv_guest_state state, void *arg)
+{
+    struct pv_testfile *tf = arg;
+
+    if (!tf->builder) /* a builder's vm1 is another one than the file's */
+        pv_result_vm(tf->env->result, vm, pv_guest_state_name(state));
+}
+
+/* The console log's size, which is where its next byte goes. */
+static int64_t observer_console_size(const char *vm, void *arg)
+{
+    const struct pv_testfile *tf = arg;
+
+    for (const struct tf_guest *g = tf->guests.first; g; g = g->next) {
+        const char *path = strcmp(g->name, vm) ? NULL : pv_guest_log_path(g->g);
+        struct stat st;
+
+        if (path)
+            return stat(path, &st) == 0 ? st.st_size : -1;
+    }
+    return 0; /* the VM has no log yet */
+}
+
+void pv_tf_observe(struct pv_testfile *tf)
+{
+    tf->guest_env.observer = (struct pv_guest_observer){.notice = observer_notice,
+                                                        .phase = observer_phase,
+                                                        .finding = pv_tf_finding_add,
+                                                        .reads = tf->reads ? observer_reads : NULL,
+                                                        .state = observer_state,
+                                                        .arg = tf};
+    pv_result_set_console_size(tf->env->result, observer_console_size, tf);
+}

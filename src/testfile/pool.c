@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "testfile/pool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "guest/standby.h"
+#include "childproto/lease.h"
+#include "testfile/limit.h"
+#include "testfile/testfile.h"
+#include "util/clock.h"
+
+/* One wait of pool_acquire.  Its step begins with the first text: none without a wait. */
+struct pool_wait {
+    struct pv_testfile *tf;
+    const char *track;
+    uint32_t step;
+};
+
+static void pool_on_wait(const char *text, void *arg)
+{
+    struct pool_wait *w = arg;
+
+    pv_standby_pool_clear(w->tf->guest_env.standby_pool); /* their leases may be all that is missing */
+    pv_tf_phase(w->tf, text);
+    if (w->step == PV_NO_STEP && !w->tf->builder) /* a build is a step of its asker already */
+        w->step = pv_result_step_begin(w->tf->env->result, w->track, PV_STEP_WAIT, text);
+}
+
+static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
+                        struct pv_err *err)
+{
+    struct pv_testfile *tf = arg;
+    struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus, .standby = standby};
+    char track[TF_NAME_MAX];
+    struct pool_wait w = {.tf = tf, .track = track, .step = PV_NO_STEP};
+    int64_t began = pv_now();
+    int r;
+
+    snprintf(track, sizeof(track), "%.*s", (int)strcspn(vm, " "), vm);
+    if (!tf->env->lease)
+        return 0;
+    r = pv_lease_take(tf->env->lease, tf->loop, &want, pool_on_wait, &w, err);
+    pv_tf_limit_extend(tf, pv_now() - began);
+    if (w.step == PV_NO_STEP)
+        return r;
+    pv_result_step_end(tf->env->result, w.step, r == 0);
+    pv_tf_phase(tf, tf->timeline.doing);
+    return r;
+}
+
+static int pool_try_acquire(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
+{
+    const struct pv_testfile *tf = arg;
+    struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus};
+
+    return tf->env->lease ? pv_lease_standby(tf->env->lease, tf->loop, &want, err) : 0;
+}
+
+static void pool_preemptible(const char *vm, int pidfd, void *arg)
+{
+    const struct pv_testfile *tf = arg;
+
+    if (tf->env->lease)
+        pv_lease_process(tf->env->lease, vm, pidfd);
+}
+
+static int pool_claim(const char *vm, void *arg, struct pv_err *err)
+{
+    const struct pv_testfile *tf = arg;
+
+    return tf->env->lease ? pv_lease_claim(tf->env->lease, tf->loop, vm, err) : 0;
+}
+
+static void pool_release(const char *vm, void *arg)
+{
+    const struct pv_testfile *tf = arg;
+
+    if (tf->env->lease)
+        pv_lease_give(tf->env->lease, vm);
+}
+
+void pv_tf_pool_connect(struct pv_testfile *tf)
+{
+    tf->guest_env.pool = (struct pv_pool_client){.acquire = pool_acquire,
+                                                 .release = pool_release,
+                                                 .try_acquire = pool_try_acquire,
+                                                 .preemptible = pool_preemptible,
+                                                 .claim = pool_claim,
+                                                 .arg = tf};
+}

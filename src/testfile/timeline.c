@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#include "testfile/timeline.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "testfile/builder-link.h"
+#include "testfile/limit.h"
+#include "testfile/testfile.h"
+#include "util/mem.h"
+
+void pv_tf_phase(struct pv_testfile *tf, const char *what)
+{
+    if (tf->builder)
+        pv_tf_builder_say(tf->builder, TF_MSG_PHASE, PV_CLASS_NONE, NULL, what);
+    else
+        pv_result_phase(tf->env->result, what);
+}
+
+static void step_begin(struct pv_testfile *tf, const char *track, enum pv_step kind, const char *fmt,
+                       va_list ap)
+{
+    struct tf_timeline *t = &tf->timeline;
+
+    vsnprintf(t->doing, sizeof(t->doing), fmt, ap);
+    pv_tf_phase(tf, t->doing);
+    if (t->n_steps < PV_ARRAY_LEN(t->steps))
+        t->steps[t->n_steps] = pv_result_step_begin(tf->env->result, track, kind, t->doing);
+    t->n_steps++;
+}
+
+void pv_tf_step_begin(struct pv_testfile *tf, const char *track, enum pv_step kind, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    step_begin(tf, track, kind, fmt, ap);
+    va_end(ap);
+}
+
+void pv_tf_call_begin(struct pv_testfile *tf, const char *track, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    step_begin(tf, track, PV_STEP_CALL, fmt, ap);
+    va_end(ap);
+}
+
+void pv_tf_step_end(struct pv_testfile *tf, bool ok)
+{
+    struct tf_timeline *t = &tf->timeline;
+
+    if (!ok)
+        pv_tf_limit_note(tf, t->doing);
+    t->doing[0] = '\0';
+    pv_tf_phase(tf, "");
+    if (t->n_steps > 0 && --t->n_steps < PV_ARRAY_LEN(t->steps))
+        pv_result_step_end(tf->env->result, t->steps[t->n_steps], ok);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the file is busy with: the phase that the supervisor shows, and steps of the timeline.  Every call that
+ * may take time is bracketed:
+ *
+ *     pv_tf_call_begin(tf, vm->name, "reading '%s' in %s", path, vm->name);
+ *     rc = pv_guest_read_file(...);
+ *     pv_tf_step_end(tf, rc == 0);
+ */
+#ifndef PV_TESTFILE_TIMELINE_H
+#define PV_TESTFILE_TIMELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "childproto/result.h"
+
+struct pv_testfile;
+
+struct tf_timeline {
+    char doing[256];   /* the call to a guest that runs, in words; "": none */
+    uint32_t steps[8]; /* ids of open steps */
+    size_t n_steps;    /* open ones; deeper ones than steps[] holds are only counted */
+};
+
+/* Tells the supervisor, or a builder's asker, what the file is busy with; "": its own code. */
+void pv_tf_phase(struct pv_testfile *tf, const char *what);
+/* Opens a step on the track of a VM ("vm1"; NULL: the file's own) and makes its text the phase. */
+void pv_tf_step_begin(struct pv_testfile *tf, const char *track, enum pv_step kind, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same, kind PV_STEP_CALL. */
+void pv_tf_call_begin(struct pv_testfile *tf, const char *track, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Closes the step that was opened last; ok: the call succeeded. */
+void pv_tf_step_end(struct pv_testfile *tf, bool ok);
+
+#endif

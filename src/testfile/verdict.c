@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "testfile/verdict.h"
+
+#include <stdlib.h>
+
+#include "loop/loop.h"
+#include "testfile/findings.h"
+#include "testfile/tails.h"
+#include "testfile/testfile.h"
+#include "util/clock.h"
+#include "util/mem.h"
+
+/* A panicked kernel has ended its VM by then. */
+#define PANIC_LIMIT (2 * PV_NSEC_PER_SEC)
+
+static bool panic_is_decided(void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    return pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g);
+}
+
+/* Any process in the guest can print a panic's words; the kernel has panicked if the machine ends then. */
+static bool guest_has_panicked(struct pv_testfile *tf, struct pv_guest *g)
+{
+    pv_loop_run(tf->loop, panic_is_decided, g, pv_deadline(PANIC_LIMIT), NULL);
+    return pv_guest_panicked(g);
+}
+
+/* Whether f counts against the sub-test, which ended with this outcome. */
+static bool finding_counts(struct pv_testfile *tf, struct tf_finding *f, enum pv_outcome outcome)
+{
+    if (f->cls == PV_CLASS_PANIC && !f->met && !guest_has_panicked(tf, f->guest->g)) {
+        f->follows = false;
+        pv_tf_finding_handle(tf, f);
+        return false;
+    }
+    if (f->met && outcome != PV_FAIL) /* the test caught the error */
+        pv_tf_finding_handle(tf, f);
+    return !f->met;
+}
+
+static char *findings_text(const struct tf_finding *worst, size_t n)
+{
+    if (!worst)
+        return pv_xasprintf("the kernel of a VM: %zu more report%s than are kept", n, n == 1 ? "" : "s");
+    if (n == 1)
+        return pv_xasprintf("the kernel of %s: %s", worst->guest->name, worst->headline);
+    return pv_xasprintf("the kernel of %s: %s (and %zu more report%s)", worst->guest->name, worst->headline,
+                        n - 1, n == 2 ? "" : "s");
+}
+
+void pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
+                 char **msg)
+{
+    struct tf_findings *list = &tf->findings;
+    enum pv_class worst_cls = list->unkept_cls;
+    const struct tf_finding *worst = NULL;
+    size_t n = 0;
+
+    for (struct tf_finding *f = list->first; f; f = f->next) {
+        if (f->test_id != test_id || !f->fails || f->handled || !finding_counts(tf, f, *outcome))
+            continue;
+        n++;
+        if (!worst || pv_tf_class_worse(f->cls, worst->cls) != worst->cls)
+            worst = f;
+        worst_cls = pv_tf_class_worse(worst_cls, f->cls);
+    }
+    n += list->n_unkept;
+    list->n_unkept = 0;
+    list->unkept_cls = PV_CLASS_NONE;
+    if (worst_cls == PV_CLASS_NONE)
+        return;
+    if (*outcome == PV_FAIL && *msg) {
+        /* The test's own message stays; a broken kernel is the better class for it. */
+        if (worst_cls != PV_CLASS_WARNING)
+            *cls = worst_cls;
+        return;
+    }
+    *outcome = PV_FAIL;
+    *cls = worst_cls;
+    free(*msg);
+    *msg = findings_text(worst, n);
+}
+
+enum pv_outcome pv_tf_file_outcome(const struct pv_testfile *tf, bool ok)
+{
+    const struct tf_tests *t = &tf->tests;
+
+    if (!ok || t->n_failed)
+        return PV_FAIL;
+    if (t->outcome != PV_OK)
+        return t->outcome;
+    if (t->n_deselected && !t->n_begun)
+        return PV_SKIP;
+    return tf->touched ? PV_OK : PV_HELPER;
+}
+
+void pv_tf_file_judge(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_class *cls, char **msg)
+{
+    bool failed = *cls != PV_CLASS_NONE;
+
+    pv_tf_findings_settle(tf);
+    pv_tf_judge(tf, PV_NO_TEST, outcome, cls, msg);
+    if (failed || *cls != PV_CLASS_NONE)
+        pv_tf_tails_send(tf, PV_NO_TEST);
+    else
+        pv_tf_logs_send(tf);
+}
