@@ -5,14 +5,15 @@
 
 #include "util/text.h"
 
-struct head {
+struct event_head {
     uint32_t type, outcome, cls, id, name_len;
     uint64_t text_len;
     int64_t duration_ns, time_ns, console;
     uint32_t kind, ok;
 };
 
-_Static_assert(sizeof(struct head) <= PV_EVENT_MAX - PV_EVENT_NAME_MAX - PV_EVENT_TEXT_MAX, "head fits");
+_Static_assert(sizeof(struct event_head) <= PV_EVENT_MAX - PV_EVENT_NAME_MAX - PV_EVENT_TEXT_MAX,
+               "head fits");
 
 static const char *const class_names[] = {
     [PV_CLASS_NONE] = "",
@@ -37,17 +38,17 @@ size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EV
 {
     size_t name_len = ev->name ? pv_text_clip(ev->name, ev->name_len, PV_EVENT_NAME_MAX) : 0;
     size_t text_len = ev->text ? pv_text_clip(ev->text, ev->text_len, PV_EVENT_TEXT_MAX) : 0;
-    struct head h = {.type = ev->type,
-                     .outcome = ev->outcome,
-                     .cls = ev->cls,
-                     .id = ev->id,
-                     .name_len = (uint32_t)name_len,
-                     .text_len = text_len,
-                     .duration_ns = ev->duration_ns,
-                     .time_ns = ev->time_ns,
-                     .console = ev->console,
-                     .kind = ev->kind,
-                     .ok = ev->ok};
+    struct event_head h = {.type = ev->type,
+                           .outcome = ev->outcome,
+                           .cls = ev->cls,
+                           .id = ev->id,
+                           .name_len = (uint32_t)name_len,
+                           .text_len = text_len,
+                           .duration_ns = ev->duration_ns,
+                           .time_ns = ev->time_ns,
+                           .console = ev->console,
+                           .kind = ev->kind,
+                           .ok = ev->ok};
 
     memcpy(buf, &h, sizeof(h));
     if (name_len)
@@ -59,7 +60,7 @@ size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EV
 
 bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n)
 {
-    struct head h;
+    struct event_head h;
 
     if (n < sizeof(h))
         return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the process of a test file tells the supervisor: one SOCK_SEQPACKET message each, a fixed head and
- * two byte strings.  Both ends are the same binary, so integers are the host's; the supervisor still checks
- * everything, because the sender may have been corrupted by what it was testing.
+ * The events that the process of a test file sends to the supervisor (result.h sends them): one
+ * SOCK_SEQPACKET message each, a fixed head and two byte strings.  Both ends are the same binary, so integers
+ * are the host's; the decoder still checks every field, because the test may have corrupted its process.
  */
 #ifndef PV_CHILDPROTO_EVENT_H
 #define PV_CHILDPROTO_EVENT_H
@@ -16,18 +16,18 @@
 enum pv_event_type {
     PV_EV_TEST_BEGIN, /* name; id is the number of the sub-test, counted from 0 */
     PV_EV_TEST_END,   /* id, outcome, class, text: message */
-    PV_EV_FILE,       /* outcome, class, text: message; the last word on the file */
+    PV_EV_FILE,       /* outcome, class, text: message; the verdict on the file, sent last */
     PV_EV_LOG,        /* name: VM, text: path of its console log */
     PV_EV_CONSOLE,    /* name: VM, text: tail of its console; id: of the failed sub-test or PV_NO_TEST */
     PV_EV_NOTICE,     /* text: one line for the user */
-    PV_EV_PHASE,      /* text: what the file is busy with */
+    PV_EV_PHASE,      /* text: the blocking operation the file is in, "booting vm1" */
     PV_EV_STEP_BEGIN, /* id, kind, name: VM or none, text; time, console */
     PV_EV_STEP_END,   /* id, ok; time, console */
-    PV_EV_STEPS_CUT,  /* id: how many steps were not told */
+    PV_EV_STEPS_CUT,  /* id: number of steps that were not sent */
     PV_EV_FINDING,    /* name: VM, id: of the sub-test or PV_NO_TEST, outcome, class, text: headline, newline,
                          excerpt; findings are counted from 0 */
     PV_EV_FINDING_HANDLED, /* id: of the finding */
-    PV_EV_VM,              /* name: VM, text: its state from now on */
+    PV_EV_VM,              /* name: VM, text: its new state */
     PV_EV_COUNT
 };
 
@@ -46,14 +46,14 @@ struct pv_event {
     enum pv_step kind;
     bool ok;
     int64_t time_ns;         /* CLOCK_MONOTONIC: of the begin and end of sub-tests and steps */
-    int64_t console;         /* bytes in the VM's console log at that time; -1: not known */
+    int64_t console;         /* length of the VM's console log at that time, bytes; -1: not known */
     const char *name, *text; /* decoded: into the message, not terminated */
     size_t name_len, text_len;
 };
 
-/* Name and text are cut to their maxima. Returns the length of the message. */
+/* Cuts name and text to their maxima. Returns the length of the message. */
 size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EVENT_MAX]);
-/* False when the message is no event. */
+/* False when the message is not a valid event. ev points into buf. */
 bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n);
 
 #endif

@@ -19,34 +19,34 @@ struct grant {
     struct grant *next;
 };
 
-/* A question that is not answered yet. */
-struct taking {
+/* A request that waits for its reply; on the stack of lease_exchange's caller. */
+struct exchange {
     uint32_t id;
     bool done;
-    struct pv_lease_answer answer;
+    struct pv_lease_reply reply;
     void (*waiting)(const char *text, void *arg);
     void *arg;
     struct pv_lease *l;
-    struct taking *next;
+    struct exchange *next;
 };
 
 struct pv_lease {
     int fd;
     uint32_t last_id;
     struct grant *grants;
-    struct pv_watch watch; /* while something is to be answered */
-    struct taking *takings;
-    bool gone; /* the supervisor is */
+    struct pv_watch watch; /* while exchanges is not empty */
+    struct exchange *exchanges;
+    bool hung_up; /* by the supervisor */
 };
 
-static void on_answer(struct pv_watch *w, uint32_t events);
+static void on_lease_reply(struct pv_watch *w, uint32_t events);
 
 struct pv_lease *pv_lease_new(int fd)
 {
     struct pv_lease *l = pv_xcalloc(1, sizeof(*l));
 
     l->fd = fd;
-    l->watch = (struct pv_watch){.fd = -1, .fn = on_answer};
+    l->watch = (struct pv_watch){.fd = -1, .fn = on_lease_reply};
     return l;
 }
 
@@ -70,90 +70,90 @@ void pv_lease_free(struct pv_lease *l)
     free(l);
 }
 
-static int say(struct pv_lease *l, struct pv_lease_ask ask)
+static int lease_send(struct pv_lease *l, struct pv_lease_request request)
 {
     ssize_t n;
 
     do
-        n = send(l->fd, &ask, sizeof(ask), MSG_NOSIGNAL);
+        n = send(l->fd, &request, sizeof(request), MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -1 : 0;
 }
 
-/* ---- taking ---- */
+/* ---- exchanges ---- */
 
-static void take_answer(struct pv_lease *l, const struct pv_lease_answer *a)
+static void lease_take_reply(struct pv_lease *l, const struct pv_lease_reply *a)
 {
-    for (struct taking *t = l->takings; t; t = t->next) {
+    for (struct exchange *t = l->exchanges; t; t = t->next) {
         if (t->id != a->id)
             continue;
-        t->answer = *a;
-        t->answer.text[sizeof(t->answer.text) - 1] = '\0';
-        t->done = a->reply != PV_LEASE_WAIT;
+        t->reply = *a;
+        t->reply.text[sizeof(t->reply.text) - 1] = '\0';
+        t->done = a->status != PV_LEASE_WAIT;
         if (!t->done && t->waiting)
-            t->waiting(t->answer.text, t->arg);
+            t->waiting(t->reply.text, t->arg);
         return;
     }
 }
 
-static void on_answer(struct pv_watch *w, uint32_t events)
+static void on_lease_reply(struct pv_watch *w, uint32_t events)
 {
     struct pv_lease *l = PV_CONTAINER_OF(w, struct pv_lease, watch);
-    struct pv_lease_answer a;
+    struct pv_lease_reply a;
     ssize_t n;
 
     (void)events;
-    while (!l->gone) {
+    while (!l->hung_up) {
         n = recv(l->fd, &a, sizeof(a), MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return;
         if (n == (ssize_t)sizeof(a))
-            take_answer(l, &a);
+            lease_take_reply(l, &a);
         else
-            l->gone = true;
+            l->hung_up = true;
     }
 }
 
-static bool answered(void *arg)
+static bool exchange_done(void *arg)
 {
-    const struct taking *t = arg;
+    const struct exchange *t = arg;
 
-    return t->done || t->l->gone;
+    return t->done || t->l->hung_up;
 }
 
-/* Sends `ask` and waits for the answer to it: 0, t->answer; -1. */
-static int inquire(struct pv_lease *l, struct pv_loop *loop, struct pv_lease_ask ask, struct taking *t,
-                   struct pv_err *err)
+/* Sends the request and runs the loop until t->reply is its last reply, or the supervisor is gone: -1. */
+static int lease_exchange(struct pv_lease *l, struct pv_loop *loop, struct pv_lease_request request,
+                          struct exchange *t, struct pv_err *err)
 {
-    struct taking **at = &l->takings;
+    struct exchange **at = &l->exchanges;
     int r;
 
     t->l = l;
-    t->id = ask.id;
-    t->next = l->takings;
-    if (!l->takings && pv_loop_add(loop, &l->watch, l->fd, EPOLLIN, err) < 0)
+    t->id = request.id;
+    t->next = l->exchanges;
+    if (!l->exchanges && pv_loop_add(loop, &l->watch, l->fd, EPOLLIN, err) < 0)
         return -1;
-    l->takings = t;
-    if (say(l, ask) < 0)
-        l->gone = true;
-    r = pv_loop_run(loop, answered, t, PV_FOREVER, err);
+    l->exchanges = t;
+    if (lease_send(l, request) < 0)
+        l->hung_up = true;
+    r = pv_loop_run(loop, exchange_done, t, PV_FOREVER, err);
     while (*at != t)
         at = &(*at)->next;
     *at = t->next;
-    if (!l->takings)
+    if (!l->exchanges)
         pv_loop_del(loop, &l->watch);
     if (r < 0) {
-        say(l, (struct pv_lease_ask){.op = PV_LEASE_GIVE, .id = t->id});
+        lease_send(l, (struct pv_lease_request){.op = PV_LEASE_RELEASE, .id = t->id});
         return -1;
     }
     if (!t->done)
-        return pv_err_set(err, PV_E_HOST, "the supervisor, which hands out memory, is gone");
+        return pv_err_set(err, PV_E_HOST, "the supervisor, whose pool grants memory, is gone");
     return 0;
 }
 
-static struct grant *find_grant(struct pv_lease *l, const char *vm)
+static struct grant *lease_find_grant(struct pv_lease *l, const char *vm)
 {
     for (struct grant *g = l->grants; g; g = g->next)
         if (!strcmp(g->vm, vm))
@@ -161,7 +161,7 @@ static struct grant *find_grant(struct pv_lease *l, const char *vm)
     return NULL;
 }
 
-static void forget_grant(struct pv_lease *l, struct grant *g)
+static void lease_forget_grant(struct pv_lease *l, struct grant *g)
 {
     struct grant **at = &l->grants;
 
@@ -172,7 +172,7 @@ static void forget_grant(struct pv_lease *l, struct grant *g)
     free(g);
 }
 
-static void add_grant(struct pv_lease *l, const char *vm, uint32_t id)
+static void lease_add_grant(struct pv_lease *l, const char *vm, uint32_t id)
 {
     struct grant *g = pv_xcalloc(1, sizeof(*g));
 
@@ -180,78 +180,78 @@ static void add_grant(struct pv_lease *l, const char *vm, uint32_t id)
     l->grants = g;
 }
 
-int pv_lease_take(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
-                  void (*waiting)(const char *text, void *arg), void *arg, struct pv_err *err)
+int pv_lease_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
+                     void (*waiting)(const char *text, void *arg), void *arg, struct pv_err *err)
 {
-    struct taking t = {.waiting = waiting, .arg = arg};
-    struct grant *standby = want->standby ? find_grant(l, want->standby) : NULL;
-    struct pv_lease_ask ask = {
-        .op = PV_LEASE_TAKE, .id = ++l->last_id, .memory = want->memory, .cpus = want->cpus};
+    struct exchange t = {.waiting = waiting, .arg = arg};
+    struct grant *standby = want->standby ? lease_find_grant(l, want->standby) : NULL;
+    struct pv_lease_request request = {
+        .op = PV_LEASE_ACQUIRE, .id = ++l->last_id, .memory = want->memory, .cpus = want->cpus};
 
     if (standby) {
-        ask.standby = standby->id;
-        forget_grant(l, standby);
+        request.standby = standby->id;
+        lease_forget_grant(l, standby);
     }
-    if (inquire(l, loop, ask, &t, err) < 0)
+    if (lease_exchange(l, loop, request, &t, err) < 0)
         return -1;
-    if (t.answer.reply != PV_LEASE_GRANTED)
-        return pv_err_set(err, t.answer.reply == PV_LEASE_NO_ROOM ? PV_E_MISSING : PV_E_USAGE, "%s",
-                          t.answer.text);
-    add_grant(l, want->vm, ask.id);
+    if (t.reply.status != PV_LEASE_GRANTED)
+        return pv_err_set(err, t.reply.status == PV_LEASE_NO_ROOM ? PV_E_MISSING : PV_E_USAGE, "%s",
+                          t.reply.text);
+    lease_add_grant(l, want->vm, request.id);
     return 0;
 }
 
-int pv_lease_standby(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
-                     struct pv_err *err)
+int pv_lease_try_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
+                         struct pv_err *err)
 {
-    struct taking t = {0};
-    struct pv_lease_ask ask = {
-        .op = PV_LEASE_STANDBY, .id = ++l->last_id, .memory = want->memory, .cpus = want->cpus};
+    struct exchange t = {0};
+    struct pv_lease_request request = {
+        .op = PV_LEASE_TRY_ACQUIRE, .id = ++l->last_id, .memory = want->memory, .cpus = want->cpus};
 
-    if (inquire(l, loop, ask, &t, err) < 0)
+    if (lease_exchange(l, loop, request, &t, err) < 0)
         return -1;
-    if (t.answer.reply != PV_LEASE_GRANTED)
-        return pv_err_set(err, PV_E_USAGE, "%s", t.answer.text);
-    add_grant(l, want->vm, ask.id);
+    if (t.reply.status != PV_LEASE_GRANTED)
+        return pv_err_set(err, PV_E_USAGE, "%s", t.reply.text);
+    lease_add_grant(l, want->vm, request.id);
     return 0;
 }
 
 int pv_lease_claim(struct pv_lease *l, struct pv_loop *loop, const char *vm, struct pv_err *err)
 {
-    struct taking t = {0};
-    struct grant *g = find_grant(l, vm);
-    struct pv_lease_ask ask = {.op = PV_LEASE_CLAIM};
+    struct exchange t = {0};
+    struct grant *g = lease_find_grant(l, vm);
+    struct pv_lease_request request = {.op = PV_LEASE_CLAIM};
 
     if (!g)
         return 0;
-    ask.id = g->id;
-    if (inquire(l, loop, ask, &t, err) < 0)
+    request.id = g->id;
+    if (lease_exchange(l, loop, request, &t, err) < 0)
         return -1;
-    if (t.answer.reply != PV_LEASE_GRANTED)
-        return pv_err_set(err, PV_E_USAGE, "%s", t.answer.text);
-    forget_grant(l, g);
+    if (t.reply.status != PV_LEASE_GRANTED)
+        return pv_err_set(err, PV_E_USAGE, "%s", t.reply.text);
+    lease_forget_grant(l, g);
     return 0;
 }
 
-void pv_lease_give(struct pv_lease *l, const char *vm)
+void pv_lease_release(struct pv_lease *l, const char *vm)
 {
-    struct grant *g = find_grant(l, vm);
+    struct grant *g = lease_find_grant(l, vm);
 
     if (!g)
         return;
-    say(l, (struct pv_lease_ask){.op = PV_LEASE_GIVE, .id = g->id});
-    forget_grant(l, g);
+    lease_send(l, (struct pv_lease_request){.op = PV_LEASE_RELEASE, .id = g->id});
+    lease_forget_grant(l, g);
 }
 
 void pv_lease_block(struct pv_lease *l, bool blocked)
 {
-    say(l, (struct pv_lease_ask){.op = blocked ? PV_LEASE_BLOCK : PV_LEASE_UNBLOCK});
+    lease_send(l, (struct pv_lease_request){.op = blocked ? PV_LEASE_BLOCK : PV_LEASE_UNBLOCK});
 }
 
 /* 0, or -1 with errno. */
-static int say_with_fd(struct pv_lease *l, struct pv_lease_ask ask, int fd)
+static int lease_send_fd(struct pv_lease *l, struct pv_lease_request request, int fd)
 {
-    struct iovec iov = {&ask, sizeof(ask)};
+    struct iovec iov = {&request, sizeof(request)};
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -271,12 +271,12 @@ static int say_with_fd(struct pv_lease *l, struct pv_lease_ask ask, int fd)
     return n < 0 ? -1 : 0;
 }
 
-void pv_lease_process(struct pv_lease *l, const char *vm, int pidfd)
+void pv_lease_preemptible(struct pv_lease *l, const char *vm, int pidfd)
 {
-    const struct grant *g = find_grant(l, vm);
+    const struct grant *g = lease_find_grant(l, vm);
 
     if (g)
-        say_with_fd(l, (struct pv_lease_ask){.op = PV_LEASE_PROCESS, .id = g->id}, pidfd);
+        lease_send_fd(l, (struct pv_lease_request){.op = PV_LEASE_PREEMPTIBLE, .id = g->id}, pidfd);
 }
 
 struct pv_lease *pv_lease_fork(struct pv_lease *l, struct pv_err *err)
@@ -287,12 +287,12 @@ struct pv_lease *pv_lease_fork(struct pv_lease *l, struct pv_err *err)
         pv_err_sys(err, errno, "cannot make a socket pair");
         return NULL;
     }
-    r = say_with_fd(l, (struct pv_lease_ask){.op = PV_LEASE_FORK}, sv[1]);
+    r = lease_send_fd(l, (struct pv_lease_request){.op = PV_LEASE_FORK}, sv[1]);
     e = errno;
     close(sv[1]);
     if (r < 0) {
         close(sv[0]);
-        pv_err_sys(err, e, "cannot reach the supervisor, which hands out memory");
+        pv_err_sys(err, e, "cannot reach the supervisor, whose pool grants memory");
         return NULL;
     }
     return pv_lease_new(sv[0]);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the process of a test file asks the supervisor's pool for: the memory and CPUs of its VMs (pool.h).
- * The second header of the runner, beside result.h, that the code running a test may include.
+ * The client's side of the supervisor's pool: the process of a test file acquires memory and CPUs for each
+ * of its VMs, and releases them.
  *
  *     struct pv_lease_want want = {.vm = "vm1 (default)", .memory = 512 << 20, .cpus = 1};
- *     if (pv_lease_take(l, loop, &want, waiting, arg, err) < 0) ...
- *     pv_lease_give(l, "vm1 (default)");
+ *     if (pv_lease_acquire(l, loop, &want, waiting, arg, err) < 0) ...
+ *     pv_lease_release(l, "vm1 (default)");
  *
- * What a process has taken goes back when its handle is freed or the process ends, however that happens.
+ * Freeing the handle, or the end of the process, releases everything that it acquired.
  */
 #ifndef PV_CHILDPROTO_LEASE_H
 #define PV_CHILDPROTO_LEASE_H
@@ -28,48 +28,49 @@ struct pv_lease_want {
     const char *vm;  /* a name that this process uses once at a time */
     uint64_t memory; /* bytes */
     unsigned cpus;
-    const char *standby; /* that VM, which stands by, is to be this one; NULL: none */
+    const char *standby; /* the standby VM that becomes this VM: its lease is released for it; NULL: none */
 };
 
 /*
- * Blocks (runs the loop) until it is granted; several may be asked for at a time, by tasks.  `waiting` (may
- * be NULL) is called from the loop, at once and again when the numbers change, with what the wait is for:
- * "waiting for memory (512M; 1.2G of 2G in use)".  Errors: class usage when it is more than there is, missing
- * when the host has had no room for long and nobody in this run could make some, both with the numbers; host
- * when the supervisor is gone.
+ * Blocks (runs the loop) until the pool grants it; several tasks may call it at a time.  `waiting` (may be
+ * NULL) is called from the loop, at once and whenever the numbers change, with the reason of the wait:
+ * "waiting for memory (512M; 1.2G of 2G in use)".  Errors, with the numbers in their text: class usage when
+ * the request is unsatisfiable; missing when the host has had no room for long and no file of this run could
+ * make some; class host when the supervisor is gone.
  *
- * No deadline of its own: the supervisor answers in every case (docs/running.md, "Memory and CPUs").
+ * It has no deadline: the supervisor replies in every case (docs/running.md, "Memory and CPUs").
  */
-int pv_lease_take(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
-                  void (*waiting)(const char *text, void *arg), void *arg, struct pv_err *err);
+int pv_lease_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
+                     void (*waiting)(const char *text, void *arg), void *arg, struct pv_err *err);
 /*
- * For a VM that stands by, before anybody has asked for it: answered at once, without a wait for anybody; -1
- * when there is no room beside what others have and wait for.  As soon as its process is known it must be
- * told: the supervisor kills it when somebody waits, and what it had is theirs.
+ * For a standby VM.  The supervisor replies at once: -1 (class usage) when others wait, or when there is no
+ * room beside what others have acquired.  Tell it the process with pv_lease_preemptible as soon as that is
+ * known: the supervisor kills it when a file waits for memory or CPUs.
  */
-int pv_lease_standby(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
-                     struct pv_err *err);
-void pv_lease_process(struct pv_lease *l, const char *vm, int pidfd);
+int pv_lease_try_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
+                         struct pv_err *err);
+/* pidfd: of the QEMU of the standby VM `vm`; stays the caller's. */
+void pv_lease_preemptible(struct pv_lease *l, const char *vm, int pidfd);
 /*
- * It is about to be a VM whose memory and CPUs are granted already: 0, and it will not be killed (of one that
- * pv_lease_take has made a VM: 0 at once).  -1: it is wanted by others, or killed.
+ * Keeps the standby VM from being preempted, before it becomes a VM whose lease is acquired already.  0 also
+ * for a name without a lease, which pv_lease_acquire has passed on.  -1: it was preempted.
  */
 int pv_lease_claim(struct pv_lease *l, struct pv_loop *loop, const char *vm, struct pv_err *err);
-/* Gives back what `vm` has; nothing taken: nothing. Never blocks for long. */
-void pv_lease_give(struct pv_lease *l, const char *vm);
+/* Releases the lease of `vm`; without one: nothing. Never blocks for long. */
+void pv_lease_release(struct pv_lease *l, const char *vm);
 
 int pv_lease_fd(const struct pv_lease *l);
 
 /*
- * A handle for a process that this one is about to fork (the builder of a fixture): what that one takes
- * counts as this file's, so that a file never waits for itself.  The child uses it, both free it; the child
- * must leave the handle of its parent alone.  NULL with *err: class host.
+ * A handle for a process that this one is about to fork (the builder of a fixture): its leases count as this
+ * file's, so that a file never waits for itself.  The child uses it, both free it; the child must leave the
+ * handle of its parent alone.  NULL with *err: class host.
  */
 struct pv_lease *pv_lease_fork(struct pv_lease *l, struct pv_err *err);
 
 /*
- * Brackets a wait for another file of this run (one that builds the fixture that this file needs): files that
- * hold memory and wait for each other in such a way are told from files that get on.
+ * Brackets a wait for another file of this run, which builds a fixture that this file needs: the arbiter
+ * counts a blocked file that holds memory as one that waits.
  */
 void pv_lease_block(struct pv_lease *l, bool blocked);
 

@@ -14,11 +14,11 @@ struct pv_result {
     int fd;
     uint32_t n_tests, n_findings;
     bool want_steps;
-    uint32_t n_steps, n_calls, n_cut; /* told, calls among them, not told */
+    uint32_t n_steps, n_calls, n_cut; /* sent, calls among them, not sent */
     struct open_step {
         uint32_t id;
         char vm[100];
-    } open[16]; /* the innermost steps that are going on, for the lane of their end */
+    } open[16]; /* the innermost open steps: their ends need the VM of their track */
     unsigned n_open;
     int64_t (*console_size)(const char *vm, void *arg);
     void *console_arg;
@@ -46,7 +46,7 @@ void pv_result_free(struct pv_result *r)
     free(r);
 }
 
-static void say(struct pv_result *r, struct pv_event ev)
+static void result_send(struct pv_result *r, struct pv_event ev)
 {
     size_t n;
 
@@ -59,20 +59,21 @@ static void say(struct pv_result *r, struct pv_event ev)
 
 uint32_t pv_result_test_begin(struct pv_result *r, const char *name)
 {
-    say(r, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = r->n_tests, .name = name, .time_ns = pv_now()});
+    result_send(
+        r, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = r->n_tests, .name = name, .time_ns = pv_now()});
     return r->n_tests++;
 }
 
 void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, enum pv_class cls,
                         const char *msg, int64_t duration_ns)
 {
-    say(r, (struct pv_event){.type = PV_EV_TEST_END,
-                             .outcome = outcome,
-                             .cls = cls,
-                             .id = id,
-                             .text = msg,
-                             .duration_ns = duration_ns,
-                             .time_ns = pv_now()});
+    result_send(r, (struct pv_event){.type = PV_EV_TEST_END,
+                                     .outcome = outcome,
+                                     .cls = cls,
+                                     .id = id,
+                                     .text = msg,
+                                     .duration_ns = duration_ns,
+                                     .time_ns = pv_now()});
 }
 
 const char *pv_step_name(enum pv_step kind)
@@ -94,7 +95,7 @@ void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char 
     r->console_arg = arg;
 }
 
-static int64_t console_size(const struct pv_result *r, const char *vm)
+static int64_t result_console_size(const struct pv_result *r, const char *vm)
 {
     return vm && *vm && r->console_size ? r->console_size(vm, r->console_arg) : -1;
 }
@@ -105,7 +106,7 @@ uint32_t pv_result_step_begin(struct pv_result *r, const char *vm, enum pv_step 
 
     if (!r->want_steps)
         return PV_NO_STEP;
-    /* a loop of ten thousand calls must not hide the boot behind it */
+    /* A loop of ten thousand calls must leave room for the boot that comes after it. */
     if (r->n_steps == PV_STEPS_MAX || (kind == PV_STEP_CALL && r->n_calls == PV_STEP_CALLS_MAX)) {
         r->n_cut++;
         return PV_NO_STEP;
@@ -116,13 +117,13 @@ uint32_t pv_result_step_begin(struct pv_result *r, const char *vm, enum pv_step 
     open = &r->open[r->n_open++];
     open->id = r->n_steps;
     snprintf(open->vm, sizeof(open->vm), "%s", vm ? vm : "");
-    say(r, (struct pv_event){.type = PV_EV_STEP_BEGIN,
-                             .id = r->n_steps,
-                             .kind = kind,
-                             .name = vm,
-                             .text = text,
-                             .time_ns = pv_now(),
-                             .console = console_size(r, vm)});
+    result_send(r, (struct pv_event){.type = PV_EV_STEP_BEGIN,
+                                     .id = r->n_steps,
+                                     .kind = kind,
+                                     .name = vm,
+                                     .text = text,
+                                     .time_ns = pv_now(),
+                                     .console = result_console_size(r, vm)});
     return r->n_steps++;
 }
 
@@ -134,20 +135,20 @@ void pv_result_step_end(struct pv_result *r, uint32_t id, bool ok)
         return;
     for (unsigned i = r->n_open; i > 0; i--)
         if (r->open[i - 1].id == id) {
-            console = console_size(r, r->open[i - 1].vm);
+            console = result_console_size(r, r->open[i - 1].vm);
             r->n_open--;
             memmove(&r->open[i - 1], &r->open[i], (r->n_open - (i - 1)) * sizeof(r->open[0]));
             break;
         }
-    say(r, (struct pv_event){
-               .type = PV_EV_STEP_END, .id = id, .ok = ok, .time_ns = pv_now(), .console = console});
+    result_send(r, (struct pv_event){
+                       .type = PV_EV_STEP_END, .id = id, .ok = ok, .time_ns = pv_now(), .console = console});
 }
 
 void pv_result_file(struct pv_result *r, enum pv_outcome outcome, enum pv_class cls, const char *msg)
 {
     if (r->n_cut)
-        say(r, (struct pv_event){.type = PV_EV_STEPS_CUT, .id = r->n_cut});
-    say(r, (struct pv_event){.type = PV_EV_FILE, .outcome = outcome, .cls = cls, .text = msg});
+        result_send(r, (struct pv_event){.type = PV_EV_STEPS_CUT, .id = r->n_cut});
+    result_send(r, (struct pv_event){.type = PV_EV_FILE, .outcome = outcome, .cls = cls, .text = msg});
 }
 
 uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm, enum pv_class cls,
@@ -155,7 +156,8 @@ uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm
 {
     cleanup_free char *text = pv_xasprintf("%s\n%s", headline, excerpt ? excerpt : "");
 
-    say(r,
+    result_send(
+        r,
         (struct pv_event){
             .type = PV_EV_FINDING, .outcome = outcome, .cls = cls, .id = test_id, .name = vm, .text = text});
     return r->n_findings++;
@@ -163,30 +165,30 @@ uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm
 
 void pv_result_finding_handled(struct pv_result *r, uint32_t finding_id)
 {
-    say(r, (struct pv_event){.type = PV_EV_FINDING_HANDLED, .id = finding_id});
+    result_send(r, (struct pv_event){.type = PV_EV_FINDING_HANDLED, .id = finding_id});
 }
 
 void pv_result_log(struct pv_result *r, const char *vm, const char *path)
 {
-    say(r, (struct pv_event){.type = PV_EV_LOG, .name = vm, .text = path});
+    result_send(r, (struct pv_event){.type = PV_EV_LOG, .name = vm, .text = path});
 }
 
 void pv_result_console(struct pv_result *r, uint32_t id, const char *vm, const char *tail)
 {
-    say(r, (struct pv_event){.type = PV_EV_CONSOLE, .id = id, .name = vm, .text = tail});
+    result_send(r, (struct pv_event){.type = PV_EV_CONSOLE, .id = id, .name = vm, .text = tail});
 }
 
 void pv_result_notice(struct pv_result *r, const char *line)
 {
-    say(r, (struct pv_event){.type = PV_EV_NOTICE, .text = line});
+    result_send(r, (struct pv_event){.type = PV_EV_NOTICE, .text = line});
 }
 
-void pv_result_phase(struct pv_result *r, const char *what)
+void pv_result_phase(struct pv_result *r, const char *phase)
 {
-    say(r, (struct pv_event){.type = PV_EV_PHASE, .text = what});
+    result_send(r, (struct pv_event){.type = PV_EV_PHASE, .text = phase});
 }
 
 void pv_result_vm(struct pv_result *r, const char *vm, const char *state)
 {
-    say(r, (struct pv_event){.type = PV_EV_VM, .name = vm, .text = state});
+    result_send(r, (struct pv_event){.type = PV_EV_VM, .name = vm, .text = state});
 }

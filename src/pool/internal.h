@@ -55,7 +55,7 @@ struct pv_pool_server {
 
 struct lease *pv_pool_find_lease(struct channel *c, uint32_t id);
 
-void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_reply reply, const char *text);
+void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_status reply, const char *text);
 /* Grants what can be granted, tells those who wait. */
 void pv_pool_serve(struct pv_pool_server *s);
 /* Free mode: what VMs may take now. */
@@ -69,7 +69,7 @@ struct standby *pv_pool_find_standby(struct channel *c, uint32_t id);
 /* Kills all of them, because somebody waits; true when there are any, and more to give out in a moment. */
 bool pv_pool_revoke_standbys(struct pv_pool_server *s);
 /* The messages STANDBY, CLAIM and PROCESS. */
-void pv_pool_stand_by(struct channel *c, const struct pv_lease_ask *ask);
+void pv_pool_stand_by(struct channel *c, const struct pv_lease_request *ask);
 void pv_pool_claim_standby(struct channel *c, uint32_t id);
 void pv_pool_standby_process(struct channel *c, uint32_t id, int *fd); /* takes it */
 

@@ -81,7 +81,7 @@ static void run(struct fix *x)
 
 static void say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory)
 {
-    struct pv_lease_ask ask = {.op = op, .id = id, .memory = memory, .cpus = 1};
+    struct pv_lease_request ask = {.op = op, .id = id, .memory = memory, .cpus = 1};
 
     assert_int_equal(send(fd, &ask, sizeof(ask), 0), sizeof(ask));
     run(x);
@@ -90,7 +90,7 @@ static void say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory
 /* The next answer is this one; 0: there is none. */
 static void hears(int fd, uint32_t reply, uint32_t id, const char *text)
 {
-    struct pv_lease_answer a;
+    struct pv_lease_reply a;
     ssize_t n = recv(fd, &a, sizeof(a), MSG_DONTWAIT);
 
     if (!reply) {
@@ -108,14 +108,14 @@ static void granted_waiting_and_given(void **state)
     struct fix *x = *state;
     int a = join(x, &x->a), b = join(x, &x->b);
 
-    say(x, a, PV_LEASE_TAKE, 1, 768 * M);
+    say(x, a, PV_LEASE_ACQUIRE, 1, 768 * M);
     hears(a, PV_LEASE_GRANTED, 1, "");
-    say(x, b, PV_LEASE_TAKE, 7, 512 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 7, 512 * M);
     hears(b, PV_LEASE_WAIT, 7, "waiting for memory (512M; 768M of 1G in use)");
     assert_true(x->waits == 1 && x->waiter == &x->b);
-    say(x, b, PV_LEASE_TAKE, 8, 2048 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 8, 2048 * M);
     hears(b, PV_LEASE_REFUSED, 8, "2G of memory are wanted, more than --mem gives to all VMs together: 1G");
-    say(x, a, PV_LEASE_GIVE, 1, 0);
+    say(x, a, PV_LEASE_RELEASE, 1, 0);
     hears(b, PV_LEASE_GRANTED, 7, "");
     assert_int_equal(x->waits, 0);
     close(a);
@@ -133,12 +133,12 @@ static void ends_of_processes(void **state)
     builder = pv_lease_fork(file, &err);
     assert_non_null(builder);
     run(x);
-    say(x, pv_lease_fd(builder), PV_LEASE_TAKE, 1, 700 * M);
+    say(x, pv_lease_fd(builder), PV_LEASE_ACQUIRE, 1, 700 * M);
     hears(pv_lease_fd(builder), PV_LEASE_GRANTED, 1, "");
     assert_true(x->a.held.memory == 700 * M);
-    say(x, a, PV_LEASE_TAKE, 1, 300 * M);
+    say(x, a, PV_LEASE_ACQUIRE, 1, 300 * M);
     hears(a, PV_LEASE_GRANTED, 1, "");
-    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     pv_lease_free(builder);
     run(x);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1000M of 1G in use)");
@@ -158,9 +158,9 @@ static void files_that_wait_for_each_other(void **state)
     struct fix *x = *state;
     int a = join(x, &x->a), b = join(x, &x->b);
 
-    say(x, a, PV_LEASE_TAKE, 1, 512 * M);
-    say(x, b, PV_LEASE_TAKE, 1, 512 * M);
-    say(x, a, PV_LEASE_TAKE, 2, 512 * M);
+    say(x, a, PV_LEASE_ACQUIRE, 1, 512 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 512 * M);
+    say(x, a, PV_LEASE_ACQUIRE, 2, 512 * M);
     assert_null(x->restarted);
     say(x, b, PV_LEASE_BLOCK, 0, 0); /* for a fixture that the other one builds */
     assert_ptr_equal(x->restarted, &x->b);
@@ -179,19 +179,19 @@ static void nonsense_does_no_harm(void **state)
 
     assert_int_equal(send(a, "x", 1, 0), 1);
     say(x, a, 99, 1, M);
-    say(x, a, PV_LEASE_GIVE, 5, 0);
+    say(x, a, PV_LEASE_RELEASE, 5, 0);
     say(x, a, PV_LEASE_UNBLOCK, 0, 0);
     say(x, a, PV_LEASE_FORK, 0, 0); /* without a descriptor */
-    say(x, a, PV_LEASE_TAKE, 1, UINT64_MAX);
+    say(x, a, PV_LEASE_ACQUIRE, 1, UINT64_MAX);
     hears(a, PV_LEASE_REFUSED, 1, "18446744073709551615 bytes of memory are wanted");
-    say(x, a, PV_LEASE_TAKE, 2, M);
-    say(x, a, PV_LEASE_TAKE, 2, M); /* that number is in use */
+    say(x, a, PV_LEASE_ACQUIRE, 2, M);
+    say(x, a, PV_LEASE_ACQUIRE, 2, M); /* that number is in use */
     hears(a, PV_LEASE_GRANTED, 2, "");
     hears(a, 0, 0, NULL);
     assert_true(x->a.held.memory == M && x->a.blocked == 0);
     for (uint32_t i = 0; i < 600; i++) /* more than one process may have */
     {
-        say(x, a, PV_LEASE_TAKE, 10 + i, 1);
+        say(x, a, PV_LEASE_ACQUIRE, 10 + i, 1);
         hears(a, i < 511 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
               i < 511 ? "" : "this file has 512 VMs already");
     }
@@ -206,20 +206,20 @@ static void client(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     assert_int_equal(
-        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm1", 512 * M, 1, NULL}, NULL, NULL, &err), 0);
+        pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm1", 512 * M, 1, NULL}, NULL, NULL, &err), 0);
     assert_int_equal(
-        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm2", 513 * M, 1, NULL}, NULL, NULL, &err), -1);
+        pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm2", 513 * M, 1, NULL}, NULL, NULL, &err), -1);
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "the file's other VMs hold 512M"));
-    pv_lease_give(l, "vm2");
-    pv_lease_give(l, "vm1");
+    pv_lease_release(l, "vm2");
+    pv_lease_release(l, "vm1");
     run(x);
     assert_true(x->a.held.memory == 0);
     assert_int_equal(
-        pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
+        pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
     pv_pool_server_leave(x->s, &x->a); /* the supervisor hangs up */
     err = (struct pv_err)PV_ERR_INIT;
-    assert_int_equal(pv_lease_take(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err),
+    assert_int_equal(pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err),
                      -1);
     assert_int_equal(err.cls, PV_E_HOST);
     pv_lease_free(l);
@@ -255,14 +255,14 @@ static int stand_by(struct fix *x, struct pv_lease *l, const char *vm, uint64_t 
     struct pv_err err;
 
     /* without CPUs, so that the test runs on a host with one */
-    return pv_lease_standby(l, x->loop, &(struct pv_lease_want){vm, memory, 0, NULL}, &err);
+    return pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){vm, memory, 0, NULL}, &err);
 }
 
 static int take(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory, const char *standby)
 {
     struct pv_err err;
 
-    return pv_lease_take(l, x->loop, &(struct pv_lease_want){vm, memory, 1, standby}, NULL, NULL, &err);
+    return pv_lease_acquire(l, x->loop, &(struct pv_lease_want){vm, memory, 1, standby}, NULL, NULL, &err);
 }
 
 /* Whoever waits gets it, and its process ends. */
@@ -275,17 +275,17 @@ static void standby_is_killed_for_others(void **state)
 
     assert_int_equal(take(x, l, "vm1", 256 * M, NULL), 0);
     assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
-    pv_lease_process(l, "standby1", pidfd);
+    pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
     assert_true(x->a.held.memory == 256 * M); /* it is no part of the file's account */
-    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 256M of 1G in use)");
     assert_null(x->restarted);
     assert_int_equal(ended_by(pid), SIGKILL);
     run(x);
     hears(b, PV_LEASE_GRANTED, 1, "");
     assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* there is no room any more */
-    pv_lease_give(l, "standby1");                              /* its owner has noticed */
+    pv_lease_release(l, "standby1");                              /* its owner has noticed */
     pv_lease_free(l);
     close(b);
 }
@@ -299,17 +299,17 @@ static void standby_becomes_a_vm(void **state)
     pid_t pid = sleeper(&pidfd);
 
     assert_int_equal(stand_by(x, l, "standby1", 1024 * M), 0);
-    pv_lease_process(l, "standby1", pidfd);
+    pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
     assert_int_equal(take(x, l, "vm1", 1024 * M, "standby1"), 0);
     assert_true(x->a.held.memory == 1024 * M);
-    pv_lease_give(l, "standby1"); /* there is none any more */
+    pv_lease_release(l, "standby1"); /* there is none any more */
     run(x);
-    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1G of 1G in use)");
     run(x);
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* a VM is not killed */
-    pv_lease_give(l, "vm1");
+    pv_lease_release(l, "vm1");
     run(x);
     hears(b, PV_LEASE_GRANTED, 1, "");
     kill(pid, SIGKILL);
@@ -329,18 +329,18 @@ static void standby_is_claimed(void **state)
 
     assert_int_equal(take(x, l, "vm1", 512 * M, NULL), 0);
     assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
-    pv_lease_process(l, "standby1", pidfd);
+    pv_lease_preemptible(l, "standby1", pidfd);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0); /* it is a VM by now */
-    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 512M of 1G in use)");
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
-    say(x, b, PV_LEASE_GIVE, 1, 0);
+    say(x, b, PV_LEASE_RELEASE, 1, 0);
     /* too late: somebody waited, and it is being killed */
     assert_int_equal(stand_by(x, l, "standby2", 512 * M), 0);
-    pv_lease_process(l, "standby2", pidfd);
+    pv_lease_preemptible(l, "standby2", pidfd);
     close(pidfd);
-    say(x, b, PV_LEASE_TAKE, 2, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 2, 600 * M);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby2", &err), -1);
     assert_int_equal(ended_by(pid), SIGKILL);
     pv_lease_free(l);
@@ -355,18 +355,18 @@ static void standby_never_comes_first(void **state)
     pid_t pid;
 
     /* CPUs of this host */
-    assert_int_equal(pv_lease_standby(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL), -1);
+    assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL), -1);
     assert_int_equal(take(x, l, "vm1", 600 * M, NULL), 0);
-    say(x, b, PV_LEASE_TAKE, 1, 600 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
     assert_int_equal(stand_by(x, l, "standby1", M), -1); /* somebody waits */
-    say(x, b, PV_LEASE_GIVE, 1, 0);
+    say(x, b, PV_LEASE_RELEASE, 1, 0);
     /* asked for back before its process was known: killed as soon as it is */
     assert_int_equal(stand_by(x, l, "standby1", 256 * M), 0);
-    say(x, b, PV_LEASE_TAKE, 2, 400 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 2, 400 * M);
     hears(b, PV_LEASE_WAIT, 2, "waiting for memory (400M; 600M of 1G in use)");
     pid = sleeper(&pidfd);
-    pv_lease_process(l, "standby1", pidfd);
+    pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
     run(x);
     assert_int_equal(ended_by(pid), SIGKILL);
@@ -377,7 +377,7 @@ static void standby_never_comes_first(void **state)
     pv_lease_free(l);
     run(x);
     pv_pool_server_leave(x->s, &x->a);
-    say(x, b, PV_LEASE_TAKE, 3, 624 * M);
+    say(x, b, PV_LEASE_ACQUIRE, 3, 624 * M);
     hears(b, PV_LEASE_GRANTED, 3, "");
     close(b);
 }

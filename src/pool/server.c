@@ -23,9 +23,9 @@
 /* Of what one process can have at once; more is not a test but an accident. */
 enum { MAX_LEASES = 512, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
 
-void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_reply reply, const char *text)
+void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_status reply, const char *text)
 {
-    struct pv_lease_answer a = {.reply = reply, .id = id};
+    struct pv_lease_reply a = {.reply = reply, .id = id};
 
     snprintf(a.text, sizeof(a.text), "%s", text);
     /* A client that does not read is stuck or stopped; it has asked for little and misses only texts. */
@@ -33,7 +33,7 @@ void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_reply re
         ;
 }
 
-static void answer(const struct lease *l, enum pv_lease_reply reply, const char *text)
+static void answer(const struct lease *l, enum pv_lease_status reply, const char *text)
 {
     pv_pool_answer(l->channel, l->id, reply, text);
 }
@@ -94,7 +94,7 @@ static void restart_stuck(struct pv_pool_server *s)
     s->o.restart(f, "it and other files waited for memory or CPUs that they hold themselves", s->o.arg);
 }
 
-static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_reply reply, const char *text);
+static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status reply, const char *text);
 
 static struct lease *lease_of(const struct pv_pool_request *r)
 {
@@ -192,7 +192,7 @@ static void drop_lease(struct pv_pool_server *s, struct lease *l)
     free(l);
 }
 
-static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_reply reply, const char *text)
+static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status reply, const char *text)
 {
     answer(l, reply, text);
     drop_lease(s, l);
@@ -244,7 +244,7 @@ static int open_channel(struct pv_pool_server *s, struct pv_pool_file *f, int fd
     return 0;
 }
 
-static void take(struct channel *c, const struct pv_lease_ask *ask)
+static void take(struct channel *c, const struct pv_lease_request *ask)
 {
     struct lease *l;
     struct standby *b;
@@ -298,7 +298,7 @@ static void add_channel(struct channel *c, int *fd)
 }
 
 /* The only descriptors that are taken are those of FORK and PROCESS; others are closed. */
-static ssize_t receive(struct channel *c, struct pv_lease_ask *ask, int *fd)
+static ssize_t receive(struct channel *c, struct pv_lease_request *ask, int *fd)
 {
     struct iovec iov = {ask, sizeof(*ask)};
     union {
@@ -336,7 +336,7 @@ static void hang_up(struct channel *c)
 /* False once there is nothing more to come. */
 static bool one_message(struct channel *c)
 {
-    struct pv_lease_ask ask = {0};
+    struct pv_lease_request ask = {0};
     cleanup_close int fd = -1;
     struct standby *b;
     struct lease *l;
@@ -351,10 +351,10 @@ static bool one_message(struct channel *c)
     if (n != (ssize_t)sizeof(ask))
         return true;
     switch (ask.op) {
-    case PV_LEASE_TAKE:
+    case PV_LEASE_ACQUIRE:
         take(c, &ask);
         break;
-    case PV_LEASE_GIVE:
+    case PV_LEASE_RELEASE:
         if ((l = pv_pool_find_lease(c, ask.id)))
             drop_lease(c->s, l);
         else if ((b = pv_pool_find_standby(c, ask.id)))
@@ -363,13 +363,13 @@ static bool one_message(struct channel *c)
     case PV_LEASE_FORK:
         add_channel(c, &fd);
         break;
-    case PV_LEASE_STANDBY:
+    case PV_LEASE_TRY_ACQUIRE:
         pv_pool_stand_by(c, &ask);
         break;
     case PV_LEASE_CLAIM:
         pv_pool_claim_standby(c, ask.id);
         break;
-    case PV_LEASE_PROCESS:
+    case PV_LEASE_PREEMPTIBLE:
         pv_pool_standby_process(c, ask.id, &fd);
         break;
     case PV_LEASE_BLOCK:

@@ -75,7 +75,7 @@ bool pv_pool_revoke_standbys(struct pv_pool_server *s)
     return any;
 }
 
-void pv_pool_stand_by(struct channel *c, const struct pv_lease_ask *ask)
+void pv_pool_stand_by(struct channel *c, const struct pv_lease_request *ask)
 {
     struct pv_amount a = {ask->memory, ask->cpus};
     struct standby *b;

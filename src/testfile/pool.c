@@ -40,7 +40,7 @@ static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const ch
     snprintf(track, sizeof(track), "%.*s", (int)strcspn(vm, " "), vm);
     if (!tf->env->lease)
         return 0;
-    r = pv_lease_take(tf->env->lease, tf->loop, &want, pool_on_wait, &w, err);
+    r = pv_lease_acquire(tf->env->lease, tf->loop, &want, pool_on_wait, &w, err);
     pv_tf_limit_extend(tf, pv_now() - began);
     if (w.step == PV_NO_STEP)
         return r;
@@ -54,7 +54,7 @@ static int pool_try_acquire(const char *vm, uint64_t memory, unsigned cpus, void
     const struct pv_testfile *tf = arg;
     struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus};
 
-    return tf->env->lease ? pv_lease_standby(tf->env->lease, tf->loop, &want, err) : 0;
+    return tf->env->lease ? pv_lease_try_acquire(tf->env->lease, tf->loop, &want, err) : 0;
 }
 
 static void pool_preemptible(const char *vm, int pidfd, void *arg)
@@ -62,7 +62,7 @@ static void pool_preemptible(const char *vm, int pidfd, void *arg)
     const struct pv_testfile *tf = arg;
 
     if (tf->env->lease)
-        pv_lease_process(tf->env->lease, vm, pidfd);
+        pv_lease_preemptible(tf->env->lease, vm, pidfd);
 }
 
 static int pool_claim(const char *vm, void *arg, struct pv_err *err)
@@ -77,7 +77,7 @@ static void pool_release(const char *vm, void *arg)
     const struct pv_testfile *tf = arg;
 
     if (tf->env->lease)
-        pv_lease_give(tf->env->lease, vm);
+        pv_lease_release(tf->env->lease, vm);
 }
 
 void pv_tf_pool_connect(struct pv_testfile *tf)
