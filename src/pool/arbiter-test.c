@@ -21,7 +21,7 @@ static void ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_pool_fil
     struct pv_err err = PV_ERR_INIT;
 
     *r = (struct pv_pool_request){.file = f, .want = {memory, 1}};
-    assert_int_equal(pv_pool_ask(p, r, &err), 0);
+    assert_int_equal(pv_pool_request(p, r, &err), 0);
 }
 
 static void refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, unsigned cpus,
@@ -30,7 +30,7 @@ static void refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, 
     struct pv_err err = PV_ERR_INIT;
     struct pv_pool_request r = {.file = f, .want = {memory, cpus}};
 
-    assert_int_equal(pv_pool_ask(p, &r, &err), -1);
+    assert_int_equal(pv_pool_request(p, &r, &err), -1);
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_string_equal(err.text, text);
     assert_false(pv_pool_waits(p));
@@ -78,7 +78,7 @@ static void those_that_hold_nothing_come_in_order(void **state)
     pv_pool_wait_text(p, &r[1], text);
     assert_string_equal(text, "waiting for memory (1G; 1.5G of 2G in use)");
     assert_null(pv_pool_victim(p)); /* the first runs */
-    pv_pool_give(p, &f[0], r[0].want);
+    pv_pool_release(p, &f[0], r[0].want);
     assert_ptr_equal(pv_pool_next(p), &r[1]);
     assert_ptr_equal(pv_pool_next(p), &r[2]);
     assert_null(pv_pool_next(p));
@@ -124,12 +124,12 @@ static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **s
     assert_ptr_equal(pv_pool_victim(p), &f[1]);
     assert_null(pv_pool_victim(p)); /* it is on its way out */
     assert_null(pv_pool_next(p));
-    pv_pool_drop(p, &r[2]);
+    pv_pool_cancel(p, &r[2]);
     pv_pool_leave(p, &f[1]);
     assert_ptr_equal(pv_pool_next(p), &r[3]);
     /* Begun again, it waits until it can have all that it needs. */
     ask(p, &r[1], &f[1], 512 * M);
-    pv_pool_give(p, &f[0], r[0].want);
+    pv_pool_release(p, &f[0], r[0].want);
     assert_null(pv_pool_next(p));
     pv_pool_leave(p, &f[0]);
     assert_ptr_equal(pv_pool_next(p), &r[1]);
@@ -172,10 +172,10 @@ static void a_host_without_room_is_hopeless(void **state)
     assert_null(pv_pool_next(p));
     pv_pool_wait_text(p, &rb, text);
     assert_string_equal(text, "waiting for memory (512M; the host has 88M beside the 1.5G that stay free)");
-    assert_null(pv_pool_hopeless(p)); /* the other gives back */
+    assert_null(pv_pool_unsatisfiable(p)); /* the other gives back */
     pv_pool_leave(p, &a);
     assert_null(pv_pool_next(p)); /* not measured yet */
-    assert_ptr_equal(pv_pool_hopeless(p), &rb);
+    assert_ptr_equal(pv_pool_unsatisfiable(p), &rb);
     pv_pool_set_room(p, 512 * M);
     assert_ptr_equal(pv_pool_next(p), &rb);
     pv_pool_free(p);
@@ -281,7 +281,7 @@ static struct file *file_of(struct pv_pool_file *a)
 static void end_file(struct sim *s, struct file *f)
 {
     if (f->state == WAITING)
-        pv_pool_drop(s->p, &f->request);
+        pv_pool_cancel(s->p, &f->request);
     f->n_vms = 0;
     pv_pool_leave(s->p, &f->account);
     s->running--;
@@ -348,11 +348,11 @@ static void advance(struct sim *s, struct file *f)
     switch (st->what) {
     case TAKE:
         f->request = (struct pv_pool_request){.file = &f->account, .want = st->a};
-        assert_int_equal(pv_pool_ask(s->p, &f->request, &err), 0);
+        assert_int_equal(pv_pool_request(s->p, &f->request, &err), 0);
         f->state = WAITING;
         return;
     case GIVE:
-        pv_pool_give(s->p, &f->account, f->vms[--f->n_vms]);
+        pv_pool_release(s->p, &f->account, f->vms[--f->n_vms]);
         break;
     case WORK:
         break;

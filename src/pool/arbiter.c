@@ -14,7 +14,7 @@ struct pv_pool {
     uint64_t room; /* free mode */
     struct pv_amount held, standby;
     struct pv_pool_file *files;
-    struct pv_pool_request *queue; /* in order of asking */
+    struct pv_pool_request *queue; /* in the order of pv_pool_request */
     uint64_t asks, grants;
 };
 
@@ -37,13 +37,13 @@ bool pv_pool_is_free(const struct pv_pool *p)
     return p->o.memory == 0;
 }
 
-static uint64_t whole(const struct pv_pool *p)
+static uint64_t pool_whole(const struct pv_pool *p)
 {
     return p->o.memory ? p->o.memory : p->o.most;
 }
 
-/* What may be given out now. */
-static struct pv_amount left(const struct pv_pool *p)
+/* The amount that may be granted now. */
+static struct pv_amount pool_left(const struct pv_pool *p)
 {
     struct pv_amount a = {p->room, UINT32_MAX};
 
@@ -54,39 +54,39 @@ static struct pv_amount left(const struct pv_pool *p)
     return a;
 }
 
-static bool within(struct pv_amount a, struct pv_amount b)
+static bool amount_within(struct pv_amount a, struct pv_amount b)
 {
     return a.memory <= b.memory && a.cpus <= b.cpus;
 }
 
-static struct pv_amount plus(struct pv_amount a, struct pv_amount b)
+static struct pv_amount amount_plus(struct pv_amount a, struct pv_amount b)
 {
     return (struct pv_amount){a.memory + b.memory,
                               a.cpus > UINT32_MAX - b.cpus ? UINT32_MAX : a.cpus + b.cpus};
 }
 
-static struct pv_amount minus(struct pv_amount a, struct pv_amount b)
+static struct pv_amount amount_minus(struct pv_amount a, struct pv_amount b)
 {
-    assert(within(b, a));
+    assert(amount_within(b, a));
     return (struct pv_amount){a.memory - b.memory, a.cpus - b.cpus};
 }
 
-static struct pv_amount larger(struct pv_amount a, struct pv_amount b)
+static struct pv_amount amount_larger(struct pv_amount a, struct pv_amount b)
 {
     return (struct pv_amount){a.memory > b.memory ? a.memory : b.memory, a.cpus > b.cpus ? a.cpus : b.cpus};
 }
 
-static bool nothing(struct pv_amount a)
+static bool amount_is_zero(struct pv_amount a)
 {
     return a.memory == 0 && a.cpus == 0;
 }
 
-static bool fits(const struct pv_pool *p, const struct pv_pool_request *r)
+static bool request_fits(const struct pv_pool *p, const struct pv_pool_request *r)
 {
-    return within(r->want, left(p));
+    return amount_within(r->want, pool_left(p));
 }
 
-static void join(struct pv_pool *p, struct pv_pool_file *f)
+static void pool_add_file(struct pv_pool *p, struct pv_pool_file *f)
 {
     for (struct pv_pool_file *i = p->files; i; i = i->next)
         if (i == f)
@@ -113,46 +113,46 @@ const char *pv_pool_size(uint64_t bytes, char buf[static 32])
 
 /* ---- the queue ---- */
 
-static int refuse_memory(const struct pv_pool *p, const struct pv_pool_request *r, struct pv_err *err)
+static int pool_refuse_memory(const struct pv_pool *p, const struct pv_pool_request *r, struct pv_err *err)
 {
     char want[32], held[32], all[32], sum[32], spare[32];
     cleanup_buf struct pv_buf text = {0};
 
     pv_buf_addf(&text, "%s of memory are wanted, ", pv_pool_size(r->want.memory, want));
-    if (!nothing(r->file->held))
+    if (!amount_is_zero(r->file->held))
         pv_buf_addf(&text, "the file's other VMs hold %s: together %s, ",
                     pv_pool_size(r->file->held.memory, held),
                     pv_pool_size(r->file->held.memory + r->want.memory, sum));
     if (p->o.memory)
-        pv_buf_addf(&text, "more than --mem gives to all VMs together: %s", pv_pool_size(whole(p), all));
+        pv_buf_addf(&text, "more than --mem gives to all VMs together: %s", pv_pool_size(pool_whole(p), all));
     else
         pv_buf_addf(
             &text,
             "more than the %s that this host (or its control group) has beside the %s that are kept free; "
             "--mem SIZE sets a budget",
-            pv_pool_size(whole(p), all), pv_pool_size(p->o.spare, spare));
+            pv_pool_size(pool_whole(p), all), pv_pool_size(p->o.spare, spare));
     return pv_err_set(err, PV_E_USAGE, "%s", text.data);
 }
 
-int pv_pool_ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err)
+int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err)
 {
     struct pv_pool_request **end = &p->queue;
     struct pv_amount sum;
 
     if (r->want.memory > UINT64_MAX / 4)
         return pv_err_set(err, PV_E_USAGE, "%" PRIu64 " bytes of memory are wanted", r->want.memory);
-    sum = plus(r->file->held, r->want);
-    if (sum.memory > whole(p))
-        return refuse_memory(p, r, err);
+    sum = amount_plus(r->file->held, r->want);
+    if (sum.memory > pool_whole(p))
+        return pool_refuse_memory(p, r, err);
     if (p->o.cpus && sum.cpus > p->o.cpus)
         return pv_err_set(
             err, PV_E_USAGE,
             "%u CPUs are wanted, the file's other VMs hold %u: more than --cpus gives to all VMs: %u",
             r->want.cpus, r->file->held.cpus, p->o.cpus);
-    join(p, r->file);
+    pool_add_file(p, r->file);
     if (!r->file->first)
         r->file->first = ++p->asks;
-    r->file->claim = larger(r->file->claim, sum);
+    r->file->claim = amount_larger(r->file->claim, sum);
     r->file->waiting++;
     r->next = NULL;
     while (*end)
@@ -161,7 +161,7 @@ int pv_pool_ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err
     return 0;
 }
 
-void pv_pool_drop(struct pv_pool *p, struct pv_pool_request *r)
+void pv_pool_cancel(struct pv_pool *p, struct pv_pool_request *r)
 {
     struct pv_pool_request **at = &p->queue;
 
@@ -190,10 +190,10 @@ struct pv_amount pv_pool_held(const struct pv_pool *p)
 
 /* ---- granting ---- */
 
-/* Every file that holds something can, one after the other, get its claim and end. */
-static bool safe(const struct pv_pool *p)
+/* True when all holders can, one after the other, get their claims and end. */
+static bool pool_is_safe(const struct pv_pool *p)
 {
-    struct pv_amount avail = left(p);
+    struct pv_amount avail = pool_left(p);
     bool more = true, all = true;
 
     for (struct pv_pool_file *f = p->files; f; f = f->next)
@@ -204,29 +204,29 @@ static bool safe(const struct pv_pool *p)
         for (struct pv_pool_file *f = p->files; f; f = f->next) {
             if (f->ends)
                 continue;
-            if (!within(minus(larger(f->claim, f->held), f->held), avail)) {
+            if (!amount_within(amount_minus(amount_larger(f->claim, f->held), f->held), avail)) {
                 all = false;
                 continue;
             }
             f->ends = more = true;
-            avail = plus(avail, f->held);
+            avail = amount_plus(avail, f->held);
         }
     }
     return all;
 }
 
-static void give_out(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
+static void pool_grant(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
 {
-    f->held = plus(f->held, a);
-    p->held = plus(p->held, a);
+    f->held = amount_plus(f->held, a);
+    p->held = amount_plus(p->held, a);
     if (!p->o.memory)
         p->room -= a.memory;
     if (!f->since)
         f->since = ++p->grants;
 }
 
-/* True when all is well after the grant. It must fit. */
-static bool stays_safe(struct pv_pool *p, struct pv_pool_request *r)
+/* True when the pool is safe after granting r, which fits. */
+static bool grant_is_safe(struct pv_pool *p, struct pv_pool_request *r)
 {
     struct pv_pool_file *f = r->file;
     struct pv_amount held = p->held;
@@ -234,8 +234,8 @@ static bool stays_safe(struct pv_pool *p, struct pv_pool_request *r)
     uint64_t room = p->room;
     bool ok;
 
-    give_out(p, f, r->want);
-    ok = safe(p);
+    pool_grant(p, f, r->want);
+    ok = pool_is_safe(p);
     f->held = was.held;
     if (!was.since) {
         f->since = 0;
@@ -246,7 +246,7 @@ static bool stays_safe(struct pv_pool *p, struct pv_pool_request *r)
     return ok;
 }
 
-static size_t holders(const struct pv_pool *p)
+static size_t pool_count_holders(const struct pv_pool *p)
 {
     size_t n = 0;
 
@@ -255,8 +255,8 @@ static size_t holders(const struct pv_pool *p)
     return n;
 }
 
-/* All files that hold something wait, and none of them is about to be ended. */
-static bool all_wait(const struct pv_pool *p)
+/* True when all holders wait, and none of them is about to be restarted. */
+static bool pool_holders_wait(const struct pv_pool *p)
 {
     for (const struct pv_pool_file *f = p->files; f; f = f->next)
         if (f->condemned || (f->since && !f->waiting && !f->blocked))
@@ -264,8 +264,8 @@ static bool all_wait(const struct pv_pool *p)
     return true;
 }
 
-/* The one that has waited for longest of the files that hold nothing. */
-static struct pv_pool_request *first_newcomer(const struct pv_pool *p)
+/* The request of the newcomer that asked first. */
+static struct pv_pool_request *pool_first_newcomer(const struct pv_pool *p)
 {
     struct pv_pool_request *head = NULL;
 
@@ -275,8 +275,8 @@ static struct pv_pool_request *first_newcomer(const struct pv_pool *p)
     return head;
 }
 
-/* The oldest file's that holds something and fits; careful: and keeps the rule. */
-static struct pv_pool_request *oldest_holder(struct pv_pool *p, bool careful, bool *any)
+/* The request of the oldest holder that fits and, if `careful`, leaves the pool safe. *any: a holder waits. */
+static struct pv_pool_request *pool_oldest_holder(struct pv_pool *p, bool careful, bool *any)
 {
     struct pv_pool_request *best = NULL;
 
@@ -284,71 +284,71 @@ static struct pv_pool_request *oldest_holder(struct pv_pool *p, bool careful, bo
         if (!r->file->since || r->file->condemned)
             continue;
         *any = true;
-        if ((!best || r->file->since < best->file->since) && fits(p, r) && (!careful || stays_safe(p, r)))
+        if ((!best || r->file->since < best->file->since) && request_fits(p, r) &&
+            (!careful || grant_is_safe(p, r)))
             best = r;
     }
     return best;
 }
 
-static struct pv_pool_request *choose(struct pv_pool *p)
+static struct pv_pool_request *pool_choose(struct pv_pool *p)
 {
     bool any = false;
-    struct pv_pool_request *r = oldest_holder(p, true, &any), *head;
+    struct pv_pool_request *r = pool_oldest_holder(p, true, &any), *head;
 
     if (r)
         return r;
-    head = first_newcomer(p);
-    if (head && !fits(p, head))
+    head = pool_first_newcomer(p);
+    if (head && !request_fits(p, head))
         head = NULL;
-    if (!any && head && stays_safe(p, head))
+    if (!any && head && grant_is_safe(p, head))
         return head;
-    if (holders(p) == 0 || !all_wait(p))
+    if (pool_count_holders(p) == 0 || !pool_holders_wait(p))
         return NULL;
-    /* A newcomer may be who the others wait for, unless they wait for the pool: then it would only be in the
-     * way. */
-    return any ? oldest_holder(p, false, &any) : head;
+    /* The holders may wait for the newcomer to build a fixture, unless they wait for the pool themselves. */
+    return any ? pool_oldest_holder(p, false, &any) : head;
 }
 
 struct pv_pool_request *pv_pool_next(struct pv_pool *p)
 {
-    struct pv_pool_request *r = choose(p);
+    struct pv_pool_request *r = pool_choose(p);
 
     if (!r)
         return NULL;
-    pv_pool_drop(p, r);
-    give_out(p, r->file, r->want);
+    pv_pool_cancel(p, r);
+    pool_grant(p, r->file, r->want);
     return r;
 }
 
-void pv_pool_give(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
+void pv_pool_release(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a)
 {
-    f->held = minus(f->held, a);
-    p->held = minus(p->held, a);
-    if (nothing(f->held))
+    f->held = amount_minus(f->held, a);
+    p->held = amount_minus(p->held, a);
+    if (amount_is_zero(f->held))
         f->since = 0;
 }
 
-bool pv_pool_standby(struct pv_pool *p, struct pv_amount a)
+bool pv_pool_acquire_standby(struct pv_pool *p, struct pv_amount a)
 {
-    struct pv_amount all = plus(plus(p->held, p->standby), a);
+    struct pv_amount all = amount_plus(amount_plus(p->held, p->standby), a);
 
-    if (p->queue || !within(a, left(p)) || (p->o.host && all.cpus > p->o.host))
+    if (p->queue || !amount_within(a, pool_left(p)) || (p->o.host && all.cpus > p->o.host))
         return false;
-    p->standby = plus(p->standby, a);
+    p->standby = amount_plus(p->standby, a);
     if (!p->o.memory)
         p->room -= a.memory;
     return true;
 }
 
-void pv_pool_standby_back(struct pv_pool *p, struct pv_amount a)
+void pv_pool_release_standby(struct pv_pool *p, struct pv_amount a)
 {
-    p->standby = minus(p->standby, a);
+    p->standby = amount_minus(p->standby, a);
 }
 
 void pv_pool_leave(struct pv_pool *p, struct pv_pool_file *f)
 {
     assert(!f->waiting);
-    pv_pool_give(p, f, f->held);
+    pv_pool_release(p, f, f->held);
     f->blocked = 0;
     f->condemned = false;
     for (struct pv_pool_file **at = &p->files; *at; at = &(*at)->next)
@@ -359,17 +359,17 @@ void pv_pool_leave(struct pv_pool *p, struct pv_pool_file *f)
     f->next = NULL;
 }
 
-/* ---- files that wait for each other ---- */
+/* ---- deadlocks of files ---- */
 
 bool pv_pool_stuck(const struct pv_pool *p)
 {
-    size_t n = holders(p);
+    size_t n = pool_count_holders(p);
 
-    if (n == 0 || !p->queue || !all_wait(p))
+    if (n == 0 || !p->queue || !pool_holders_wait(p))
         return false;
     if (n > 1)
         return true;
-    /* One alone: to start it again helps only others. */
+    /* Restarting the only holder helps newcomers, not itself. */
     for (const struct pv_pool_request *r = p->queue; r; r = r->next)
         if (!r->file->since)
             return true;
@@ -389,7 +389,7 @@ struct pv_pool_file *pv_pool_victim(struct pv_pool *p)
     return youngest;
 }
 
-struct pv_pool_request *pv_pool_hopeless(const struct pv_pool *p)
+struct pv_pool_request *pv_pool_unsatisfiable(const struct pv_pool *p)
 {
     if (p->o.memory)
         return NULL;
@@ -403,7 +403,7 @@ void pv_pool_wait_text(const struct pv_pool *p, const struct pv_pool_request *r,
                        char text[static PV_POOL_TEXT])
 {
     char want[32], used[32], all[32];
-    struct pv_amount l = left(p);
+    struct pv_amount l = pool_left(p);
 
     if (p->o.cpus && r->want.cpus > l.cpus && r->want.memory <= l.memory) {
         snprintf(text, PV_POOL_TEXT, "waiting for %u CPU%s (%u of %u in use)", r->want.cpus,

@@ -13,8 +13,8 @@
 
 enum { FILE_MAX = 64 * 1024, MAX_DEPTH = 4, MAX_LEVELS = 32 };
 
-/* False when there is no such file; a string otherwise. */
-static bool slurp(const char *root, const char *path, struct pv_buf *out)
+/* False when ROOT/path cannot be read or is empty. */
+static bool root_read(const char *root, const char *path, struct pv_buf *out)
 {
     cleanup_free char *p = pv_xasprintf("%s%s", root, path);
 
@@ -22,8 +22,8 @@ static bool slurp(const char *root, const char *path, struct pv_buf *out)
     return access(p, R_OK) == 0 && pv_read_file(p, FILE_MAX, out, NULL) == 0 && out->data;
 }
 
-/* The number behind "\nKEY" (or at the very beginning), times unit; 0 when it is not there. */
-static uint64_t field(const struct pv_buf *b, const char *key, uint64_t unit)
+/* The number behind KEY at the begin of a line, times unit; 0 without such a line. */
+static uint64_t stat_field(const struct pv_buf *b, const char *key, uint64_t unit)
 {
     size_t n = strlen(key);
 
@@ -36,7 +36,7 @@ static uint64_t field(const struct pv_buf *b, const char *key, uint64_t unit)
     return 0;
 }
 
-static unsigned affinity(void)
+static unsigned host_affinity(void)
 {
     long n = sysconf(_SC_NPROCESSORS_CONF);
     cpu_set_t *set = CPU_ALLOC(n > 1024 ? (size_t)n : 1024);
@@ -51,12 +51,12 @@ static unsigned affinity(void)
 
 /* ---- control groups ---- */
 
-/* One kind of hierarchy: where it is mounted and what its files are called. */
+/* One kind of hierarchy: its mount points and the names of its files. */
 struct hierarchy {
     const char *controller; /* in /proc/self/cgroup; "": version 2 */
     const char *mounts[3];
     const char *limit, *usage, *stat;     /* memory */
-    const char *stat_keys[3];             /* of what can be dropped */
+    const char *stat_keys[3];             /* of memory that the kernel can reclaim */
     const char *cpu_max, *quota, *period; /* one file with both, or two */
 };
 
@@ -80,50 +80,51 @@ static const struct hierarchy hierarchies[] = {
      .period = "cpu.cfs_period_us"},
 };
 
-static bool in_group(const char *root, const char *dir, const char *name, struct pv_buf *out)
+static bool group_read(const char *root, const char *dir, const char *name, struct pv_buf *out)
 {
     cleanup_free char *path = pv_xasprintf("%s/%s", dir, name);
 
-    return slurp(root, path, out);
+    return root_read(root, path, out);
 }
 
-static void limit_memory(const char *root, const char *dir, const struct hierarchy *hi, struct pv_host *h)
+static void group_limit_memory(const char *root, const char *dir, const struct hierarchy *hi,
+                               struct pv_host *h)
 {
     cleanup_buf struct pv_buf b = {0};
     uint64_t limit, used, drop = 0;
 
-    if (!in_group(root, dir, hi->limit, &b) || !strncmp(b.data, "max", 3))
+    if (!group_read(root, dir, hi->limit, &b) || !strncmp(b.data, "max", 3))
         return;
     limit = strtoull(b.data, NULL, 10);
-    if (limit >= UINT64_C(1) << 60) /* version 1 for none */
+    if (limit >= UINT64_C(1) << 60) /* "none" in version 1 */
         return;
     if (limit < h->memory)
         h->memory = limit;
-    if (!in_group(root, dir, hi->usage, &b))
+    if (!group_read(root, dir, hi->usage, &b))
         return;
     used = strtoull(b.data, NULL, 10);
-    if (in_group(root, dir, hi->stat, &b))
+    if (group_read(root, dir, hi->stat, &b))
         for (size_t i = 0; i < PV_ARRAY_LEN(hi->stat_keys) && hi->stat_keys[i]; i++)
-            drop += field(&b, hi->stat_keys[i], 1);
+            drop += stat_field(&b, hi->stat_keys[i], 1);
     used = used > drop ? used - drop : 0;
     limit = limit > used ? limit - used : 0;
     if (limit < h->available)
         h->available = limit;
 }
 
-static void limit_cpus(const char *root, const char *dir, const struct hierarchy *hi, struct pv_host *h)
+static void group_limit_cpus(const char *root, const char *dir, const struct hierarchy *hi, struct pv_host *h)
 {
     cleanup_buf struct pv_buf b = {0};
     long long quota = 0, period = 0, n;
 
     if (hi->cpu_max) {
-        if (!in_group(root, dir, hi->cpu_max, &b) || sscanf(b.data, "%lld %lld", &quota, &period) != 2)
+        if (!group_read(root, dir, hi->cpu_max, &b) || sscanf(b.data, "%lld %lld", &quota, &period) != 2)
             return; /* "max 100000" */
     } else {
-        if (!in_group(root, dir, hi->quota, &b))
+        if (!group_read(root, dir, hi->quota, &b))
             return;
         quota = atoll(b.data);
-        if (!in_group(root, dir, hi->period, &b))
+        if (!group_read(root, dir, hi->period, &b))
             return;
         period = atoll(b.data);
     }
@@ -135,10 +136,11 @@ static void limit_cpus(const char *root, const char *dir, const struct hierarchy
 }
 
 /*
- * The group and all above it, as far as they are to be seen: in a container the path may be one of the
- * host's, of which only the mount's own directory is there.
+ * Applies the limits of the group and of all groups above it.  In a container `group` may be a path of the
+ * host, of which only the mount point itself exists.
  */
-static void limit_by(const char *root, const struct hierarchy *hi, const char *group, struct pv_host *h)
+static void hierarchy_limit(const char *root, const struct hierarchy *hi, const char *group,
+                            struct pv_host *h)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(hi->mounts) && hi->mounts[i]; i++) {
         size_t base = strlen(hi->mounts[i]);
@@ -150,9 +152,9 @@ static void limit_by(const char *root, const struct hierarchy *hi, const char *g
             while (n > base && dir[n - 1] == '/')
                 dir[--n] = '\0';
             if (hi->limit)
-                limit_memory(root, dir, hi, h);
+                group_limit_memory(root, dir, hi, h);
             if (hi->cpu_max || hi->quota)
-                limit_cpus(root, dir, hi, h);
+                group_limit_cpus(root, dir, hi, h);
             if (n <= base)
                 break;
             while (n > base && dir[n - 1] != '/')
@@ -162,7 +164,7 @@ static void limit_by(const char *root, const struct hierarchy *hi, const char *g
 }
 
 /* True when the comma-separated list holds the word. */
-static bool lists(const char *list, size_t n, const char *word)
+static bool list_has_word(const char *list, size_t n, const char *word)
 {
     size_t len = strlen(word);
 
@@ -180,20 +182,20 @@ static bool lists(const char *list, size_t n, const char *word)
     return false;
 }
 
-static void limit_by_groups(const char *root, struct pv_host *h)
+static void host_limit_by_groups(const char *root, struct pv_host *h)
 {
     cleanup_buf struct pv_buf b = {0};
     char *save = NULL;
 
-    if (!slurp(root, "/proc/self/cgroup", &b))
+    if (!root_read(root, "/proc/self/cgroup", &b))
         return;
     /* "0::/user.slice" or "4:cpu,cpuacct:/user.slice" */
     for (char *line = strtok_r(b.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *list = strchr(line, ':'), *group = list ? strchr(list + 1, ':') : NULL;
 
         for (size_t i = 0; group && i < PV_ARRAY_LEN(hierarchies); i++)
-            if (lists(list + 1, (size_t)(group - list - 1), hierarchies[i].controller))
-                limit_by(root, &hierarchies[i], group + 1, h);
+            if (list_has_word(list + 1, (size_t)(group - list - 1), hierarchies[i].controller))
+                hierarchy_limit(root, &hierarchies[i], group + 1, h);
     }
 }
 
@@ -201,21 +203,21 @@ void pv_host_measure(const char *root, struct pv_host *h)
 {
     cleanup_buf struct pv_buf b = {0};
 
-    *h = (struct pv_host){.cpus = affinity()};
-    if (slurp(root, "/proc/meminfo", &b)) {
-        h->memory = field(&b, "MemTotal:", 1024);
-        h->available = field(&b, "MemAvailable:", 1024);
+    *h = (struct pv_host){.cpus = host_affinity()};
+    if (root_read(root, "/proc/meminfo", &b)) {
+        h->memory = stat_field(&b, "MemTotal:", 1024);
+        h->available = stat_field(&b, "MemAvailable:", 1024);
         if (!h->available)
-            h->available = field(&b, "MemFree:", 1024);
+            h->available = stat_field(&b, "MemFree:", 1024);
     }
-    limit_by_groups(root, h);
+    host_limit_by_groups(root, h);
     if (h->available > h->memory)
         h->available = h->memory;
 }
 
-/* ---- what VMs use ---- */
+/* ---- memory of VMs ---- */
 
-static uint64_t vm_memory(const char *root, pid_t pid, int depth)
+static uint64_t process_vm_memory(const char *root, pid_t pid, int depth)
 {
     cleanup_buf struct pv_buf b = {0};
     cleanup_free char *comm = pv_xasprintf("/proc/%d/comm", (int)pid);
@@ -225,23 +227,23 @@ static uint64_t vm_memory(const char *root, pid_t pid, int depth)
     bool qemu;
     char *save = NULL;
 
-    if (!slurp(root, comm, &b))
+    if (!root_read(root, comm, &b))
         return 0;
     qemu = !strncmp(b.data, "qemu-", 5);
-    if (slurp(root, rollup, &b)) {
-        /* A process of ours maps the memory of its VMs too; the rest of it is its own affair. */
-        sum = field(&b, "Pss_Shmem:", 1024);
+    if (root_read(root, rollup, &b)) {
+        /* A file's process maps the shared memory of its VMs; its anonymous memory is not theirs. */
+        sum = stat_field(&b, "Pss_Shmem:", 1024);
         if (qemu)
-            sum += field(&b, "Pss_Anon:", 1024);
+            sum += stat_field(&b, "Pss_Anon:", 1024);
     }
-    if (qemu || depth == 0 || !slurp(root, children, &b))
+    if (qemu || depth == 0 || !root_read(root, children, &b))
         return sum;
     for (char *word = strtok_r(b.data, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
-        sum += vm_memory(root, (pid_t)atoi(word), depth - 1);
+        sum += process_vm_memory(root, (pid_t)atoi(word), depth - 1);
     return sum;
 }
 
 uint64_t pv_host_vm_memory(const char *root, pid_t pid)
 {
-    return vm_memory(root, pid, MAX_DEPTH);
+    return process_vm_memory(root, pid, MAX_DEPTH);
 }

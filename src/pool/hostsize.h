@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What this process may use of the host: affinity and the limits of its control groups count as its size. */
+/* The CPUs and memory that this process may use: those of the host, its affinity and its control groups. */
 #ifndef PV_POOL_HOSTSIZE_H
 #define PV_POOL_HOSTSIZE_H
 
@@ -9,15 +9,15 @@
 struct pv_host {
     unsigned cpus;      /* at least 1; part of a CPU counts as one */
     uint64_t memory;    /* bytes */
-    uint64_t available; /* of them, without pushing anything out that is needed: MemAvailable */
+    uint64_t available; /* bytes of `memory` that can be allocated without swapping: MemAvailable */
 };
 
-/* root: "" for this host; tests put a tree of /proc and /sys there. What can not be read is no limit. */
+/* root: "" for this host; tests put a tree of /proc and /sys there. A file that cannot be read sets no limit. */
 void pv_host_measure(const char *root, struct pv_host *h);
 
 /*
- * Memory of VMs that a process and its descendants really use, bytes, shared pages counted once: what belongs
- * to QEMU, and what others share with it.  0 where the kernel does not tell (before 4.14).
+ * Memory that the VMs of a process and its descendants have touched, bytes, each shared page counted once.  0
+ * for kernels without smaps_rollup (before 4.14).
  */
 uint64_t pv_host_vm_memory(const char *root, pid_t pid);
 

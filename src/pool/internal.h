@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by poolserver.c and poolstandby.c only: who is connected, and what each has. */
+/* Shared by server.c and standby.c only: the connected channels, and the leases of each. */
 #ifndef PV_POOL_INTERNAL_H
 #define PV_POOL_INTERNAL_H
 
-#include "loop/loop.h"
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "childproto/leasemsg.h"
+#include "loop/loop.h"
+#include "pool/arbiter.h"
 #include "pool/server.h"
 
-/* Memory and CPUs of one VM, asked for or granted. */
+/* Memory and CPUs of one VM, requested or granted. */
 struct lease {
     uint32_t id;
     bool granted;
     struct pv_pool_request request;
-    char said[PV_POOL_TEXT]; /* of the wait, what the client knows */
+    char said[PV_POOL_TEXT]; /* the text of the last WAIT reply */
     struct channel *channel;
     struct lease *next;
 };
 
-/* Of a VM that stands by. */
+/* The lease of a standby VM. */
 struct standby {
     uint32_t id;
     struct pv_amount amount;
-    int pidfd;             /* -1: not started yet */
-    struct pv_watch watch; /* on its end, once it was killed */
-    bool revoked;
+    int pidfd;             /* -1: its QEMU has not started yet */
+    struct pv_watch watch; /* on the end of its QEMU, once that was killed */
+    bool preempted;
     struct channel *channel;
     struct standby *next;
 };
@@ -36,8 +40,8 @@ struct channel {
     struct lease *leases;
     struct standby *standbys;
     unsigned n_leases, n_standbys, blocked;
-    bool forked; /* not the file's own, but of a process that it forked */
-    bool gone;   /* nobody is at the other end; closed by pv_pool_server_leave, when the VMs are gone too */
+    bool forked; /* of a process that the file forked, not the file's own */
+    bool gone;   /* the peer has hung up; pv_pool_server_leave closes it, when the VMs have ended too */
     struct channel *next;
 };
 
@@ -47,30 +51,31 @@ struct pv_pool_server {
     struct pv_pool *pool;
     struct channel *channels;
     struct pv_timer timer;
-    int64_t stuck_since, hopeless_since; /* 0: not so */
-    const struct pv_pool_request *hopeless;
+    int64_t stuck_since;         /* pv_now() of the first sign of a deadlock of files; 0: none */
+    int64_t unsatisfiable_since; /* pv_now() since when `unsatisfiable` is that request */
+    const struct pv_pool_request *unsatisfiable;
 };
 
-/* ---- poolserver.c ---- */
+/* ---- server.c ---- */
 
 struct lease *pv_pool_find_lease(struct channel *c, uint32_t id);
 
-void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_status reply, const char *text);
-/* Grants what can be granted, tells those who wait. */
+void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status status, const char *text);
+/* Grants every request that can be granted, and sends WAIT replies for the others. */
 void pv_pool_serve(struct pv_pool_server *s);
-/* Free mode: what VMs may take now. */
+/* Free mode: tells the arbiter how much memory may be granted. */
 void pv_pool_measure(struct pv_pool_server *s);
 
-/* ---- poolstandby.c: VMs that stand by ---- */
+/* ---- standby.c ---- */
 
-/* What it had is there again. */
+/* Releases the lease and frees b. */
 void pv_pool_drop_standby(struct standby *b);
 struct standby *pv_pool_find_standby(struct channel *c, uint32_t id);
-/* Kills all of them, because somebody waits; true when there are any, and more to give out in a moment. */
-bool pv_pool_revoke_standbys(struct pv_pool_server *s);
-/* The messages STANDBY, CLAIM and PROCESS. */
-void pv_pool_stand_by(struct channel *c, const struct pv_lease_request *ask);
+/* Kills all standby VMs, because a request waits; true when there are any: room comes with their ends. */
+bool pv_pool_preempt_standbys(struct pv_pool_server *s);
+/* The requests TRY_ACQUIRE, CLAIM and PREEMPTIBLE. */
+void pv_pool_try_acquire(struct channel *c, const struct pv_lease_request *request);
 void pv_pool_claim_standby(struct channel *c, uint32_t id);
-void pv_pool_standby_process(struct channel *c, uint32_t id, int *fd); /* takes it */
+void pv_pool_set_preemptible(struct channel *c, uint32_t id, int *pidfd); /* takes it */
 
 #endif

@@ -81,24 +81,24 @@ static void run(struct fix *x)
 
 static void say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory)
 {
-    struct pv_lease_request ask = {.op = op, .id = id, .memory = memory, .cpus = 1};
+    struct pv_lease_request request = {.op = op, .id = id, .memory = memory, .cpus = 1};
 
-    assert_int_equal(send(fd, &ask, sizeof(ask), 0), sizeof(ask));
+    assert_int_equal(send(fd, &request, sizeof(request), 0), sizeof(request));
     run(x);
 }
 
-/* The next answer is this one; 0: there is none. */
-static void hears(int fd, uint32_t reply, uint32_t id, const char *text)
+/* Asserts that the next reply is this one; status 0: that there is none. */
+static void hears(int fd, uint32_t status, uint32_t id, const char *text)
 {
     struct pv_lease_reply a;
     ssize_t n = recv(fd, &a, sizeof(a), MSG_DONTWAIT);
 
-    if (!reply) {
+    if (!status) {
         assert_true(n <= 0);
         return;
     }
     assert_int_equal(n, sizeof(a));
-    assert_int_equal(a.reply, reply);
+    assert_int_equal(a.status, status);
     assert_int_equal(a.id, id);
     assert_string_equal(a.text, text);
 }
@@ -219,8 +219,8 @@ static void client(void **state)
         pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
     pv_pool_server_leave(x->s, &x->a); /* the supervisor hangs up */
     err = (struct pv_err)PV_ERR_INIT;
-    assert_int_equal(pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err),
-                     -1);
+    assert_int_equal(
+        pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err), -1);
     assert_int_equal(err.cls, PV_E_HOST);
     pv_lease_free(l);
 }
@@ -285,7 +285,7 @@ static void standby_is_killed_for_others(void **state)
     run(x);
     hears(b, PV_LEASE_GRANTED, 1, "");
     assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* there is no room any more */
-    pv_lease_release(l, "standby1");                              /* its owner has noticed */
+    pv_lease_release(l, "standby1");                           /* its owner has noticed */
     pv_lease_free(l);
     close(b);
 }
@@ -355,7 +355,8 @@ static void standby_never_comes_first(void **state)
     pid_t pid;
 
     /* CPUs of this host */
-    assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL), -1);
+    assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL),
+                     -1);
     assert_int_equal(take(x, l, "vm1", 600 * M, NULL), 0);
     say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");

@@ -13,46 +13,45 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-/* What stays free of the host's memory without --mem (SPEC 6). */
+/* Memory of the host that is kept free without --mem. */
 #define SPARE (UINT64_C(1536) << 20)
-#define LOOK_AGAIN (PV_NSEC_PER_SEC / 4)
-/* A host is full for a while because others use it; so files wait this long before something is done. */
+#define MEASURE_INTERVAL (PV_NSEC_PER_SEC / 4)
+/* Free mode: other processes fill the host only for a while, so a deadlock has to last before it is one. */
 #define STUCK_LIMIT (5 * PV_NSEC_PER_SEC)
-#define HOPELESS_LIMIT (30 * PV_NSEC_PER_SEC)
+#define UNSATISFIABLE_LIMIT (30 * PV_NSEC_PER_SEC)
 
-/* Of what one process can have at once; more is not a test but an accident. */
+/* Limits of one file, beyond what any sensible test uses. */
 enum { MAX_LEASES = 512, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
 
-void pv_pool_answer(const struct channel *c, uint32_t id, enum pv_lease_status reply, const char *text)
+void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status status, const char *text)
 {
-    struct pv_lease_reply a = {.reply = reply, .id = id};
+    struct pv_lease_reply reply = {.status = status, .id = id};
 
-    snprintf(a.text, sizeof(a.text), "%s", text);
-    /* A client that does not read is stuck or stopped; it has asked for little and misses only texts. */
-    while (send(c->fd, &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
+    snprintf(reply.text, sizeof(reply.text), "%s", text);
+    /* A client that does not read is stuck or stopped: its socket is full of texts of waits, and drops this. */
+    while (send(c->fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
         ;
 }
 
-static void answer(const struct lease *l, enum pv_lease_status reply, const char *text)
+static void lease_reply(const struct lease *l, enum pv_lease_status status, const char *text)
 {
-    pv_pool_answer(l->channel, l->id, reply, text);
+    pv_pool_reply(l->channel, l->id, status, text);
 }
 
 /* ---- serving ---- */
 
-static bool has_waiting(const struct pv_pool_file *f)
+static bool file_waits(const struct pv_pool_file *f)
 {
     return f->waiting > 0;
 }
 
-static void told_waiting(struct pv_pool_server *s, struct pv_pool_file *f, bool did)
+static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, bool did)
 {
-    if (has_waiting(f) != did && s->o.waits)
-        s->o.waits(f, has_waiting(f), s->o.arg);
+    if (file_waits(f) != did && s->o.waits)
+        s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* What VMs may take: what is there, without the spare, and without what has been granted and not touched yet.
- */
+/* The host's free memory, less the spare, less what was granted and not touched by the VMs yet. */
 void pv_pool_measure(struct pv_pool_server *s)
 {
     struct pv_host h;
@@ -67,7 +66,7 @@ void pv_pool_measure(struct pv_pool_server *s)
 
         while (before != c && before->file != c->file)
             before = before->next;
-        if (before != c || !c->file->held.memory) /* counted with its other channel */
+        if (before != c || !c->file->held.memory) /* counted with another channel of the file */
             continue;
         used = s->o.used ? s->o.used(c->file, s->o.arg) : 0;
         if (used < c->file->held.memory)
@@ -76,7 +75,7 @@ void pv_pool_measure(struct pv_pool_server *s)
     pv_pool_set_room(s->pool, h.available > kept ? h.available - kept : 0);
 }
 
-static void restart_stuck(struct pv_pool_server *s)
+static void server_restart_stuck(struct pv_pool_server *s)
 {
     struct pv_pool_file *f;
     bool wait;
@@ -94,35 +93,36 @@ static void restart_stuck(struct pv_pool_server *s)
     s->o.restart(f, "it and other files waited for memory or CPUs that they hold themselves", s->o.arg);
 }
 
-static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status reply, const char *text);
+static void lease_refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status status,
+                         const char *text);
 
-static struct lease *lease_of(const struct pv_pool_request *r)
+static struct lease *request_lease(const struct pv_pool_request *r)
 {
     return PV_CONTAINER_OF(r, struct lease, request);
 }
 
-/* Nobody of this run can make room for it, and the host has had none for long. */
-static void refuse_hopeless(struct pv_pool_server *s)
+/* No file of this run can make room for the request, and the host has had none for long. */
+static void server_refuse_unsatisfiable(struct pv_pool_server *s)
 {
-    struct pv_pool_request *r = pv_pool_hopeless(s->pool);
+    struct pv_pool_request *r = pv_pool_unsatisfiable(s->pool);
     char text[PV_POOL_TEXT];
     cleanup_free char *why = NULL;
 
-    if (r != s->hopeless)
-        s->hopeless_since = pv_now();
-    s->hopeless = r;
-    if (!r || pv_now() - s->hopeless_since < HOPELESS_LIMIT)
+    if (r != s->unsatisfiable)
+        s->unsatisfiable_since = pv_now();
+    s->unsatisfiable = r;
+    if (!r || pv_now() - s->unsatisfiable_since < UNSATISFIABLE_LIMIT)
         return;
     pv_pool_wait_text(s->pool, r, text);
     why =
         pv_xasprintf("%s: for 30 s there was no room, and no VM of another file holds any; --mem SIZE sets a "
                      "budget instead",
                      text);
-    s->hopeless = NULL;
-    refuse(s, lease_of(r), PV_LEASE_NO_ROOM, why);
+    s->unsatisfiable = NULL;
+    lease_refuse(s, request_lease(r), PV_LEASE_NO_ROOM, why);
 }
 
-static void tell_waiting(struct pv_pool_server *s)
+static void server_tell_waiting(struct pv_pool_server *s)
 {
     for (struct channel *c = s->channels; c; c = c->next)
         for (struct lease *l = c->leases; l; l = l->next) {
@@ -134,7 +134,7 @@ static void tell_waiting(struct pv_pool_server *s)
             if (!strcmp(text, l->said))
                 continue;
             strcpy(l->said, text);
-            answer(l, PV_LEASE_WAIT, text);
+            lease_reply(l, PV_LEASE_WAIT, text);
         }
 }
 
@@ -145,66 +145,67 @@ void pv_pool_serve(struct pv_pool_server *s)
     if (pv_pool_waits(s->pool))
         pv_pool_measure(s);
     while ((r = pv_pool_next(s->pool))) {
-        struct lease *l = lease_of(r);
+        struct lease *l = request_lease(r);
 
         l->granted = true;
         pv_debug("pool", "granted %llu MiB, %u CPUs", (unsigned long long)(r->want.memory >> 20),
                  r->want.cpus);
-        answer(l, PV_LEASE_GRANTED, "");
-        told_waiting(s, r->file, true);
+        lease_reply(l, PV_LEASE_GRANTED, "");
+        file_tell_waiting(s, r->file, true);
     }
     if (!pv_pool_waits(s->pool)) {
         s->stuck_since = 0;
-        s->hopeless = NULL;
+        s->unsatisfiable = NULL;
         pv_timer_cancel(s->loop, &s->timer);
         return;
     }
-    tell_waiting(s);
-    if (!pv_pool_revoke_standbys(s)) { /* else there will be more in a moment */
-        restart_stuck(s);
-        refuse_hopeless(s);
+    server_tell_waiting(s);
+    if (!pv_pool_preempt_standbys(s)) {
+        server_restart_stuck(s);
+        server_refuse_unsatisfiable(s);
     }
     if (pv_pool_is_free(s->pool))
-        pv_timer_arm(s->loop, &s->timer, pv_deadline(LOOK_AGAIN));
+        pv_timer_arm(s->loop, &s->timer, pv_deadline(MEASURE_INTERVAL));
 }
 
-static void on_timer(struct pv_timer *t)
+static void on_server_timer(struct pv_timer *t)
 {
     pv_pool_serve(PV_CONTAINER_OF(t, struct pv_pool_server, timer));
 }
 
 /* ---- channels ---- */
 
-static void drop_lease(struct pv_pool_server *s, struct lease *l)
+static void lease_drop(struct pv_pool_server *s, struct lease *l)
 {
     struct lease **at = &l->channel->leases;
-    bool waited = has_waiting(l->channel->file);
+    bool waited = file_waits(l->channel->file);
 
     if (l->granted)
-        pv_pool_give(s->pool, l->channel->file, l->request.want);
+        pv_pool_release(s->pool, l->channel->file, l->request.want);
     else
-        pv_pool_drop(s->pool, &l->request);
+        pv_pool_cancel(s->pool, &l->request);
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;
     l->channel->n_leases--;
-    told_waiting(s, l->channel->file, waited);
+    file_tell_waiting(s, l->channel->file, waited);
     free(l);
 }
 
-static void refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status reply, const char *text)
+static void lease_refuse(struct pv_pool_server *s, struct lease *l, enum pv_lease_status status,
+                         const char *text)
 {
-    answer(l, reply, text);
-    drop_lease(s, l);
+    lease_reply(l, status, text);
+    lease_drop(s, l);
 }
 
-static void close_channel(struct channel *c)
+static void channel_close(struct channel *c)
 {
     struct pv_pool_server *s = c->s;
     struct channel **at = &s->channels;
 
     while (c->leases)
-        drop_lease(s, c->leases);
+        lease_drop(s, c->leases);
     while (c->standbys)
         pv_pool_drop_standby(c->standbys);
     c->file->blocked -= c->blocked;
@@ -226,8 +227,8 @@ struct lease *pv_pool_find_lease(struct channel *c, uint32_t id)
 
 static void on_channel(struct pv_watch *w, uint32_t events);
 
-/* Takes fd. */
-static int open_channel(struct pv_pool_server *s, struct pv_pool_file *f, int fd, bool forked,
+/* Takes fd. -1 with *err: it is closed. */
+static int channel_open(struct pv_pool_server *s, struct pv_pool_file *f, int fd, bool forked,
                         struct pv_err *err)
 {
     struct channel *c = pv_xcalloc(1, sizeof(*c));
@@ -244,39 +245,40 @@ static int open_channel(struct pv_pool_server *s, struct pv_pool_file *f, int fd
     return 0;
 }
 
-static void take(struct channel *c, const struct pv_lease_request *ask)
+static void channel_acquire(struct channel *c, const struct pv_lease_request *request)
 {
     struct lease *l;
     struct standby *b;
     struct pv_err err = PV_ERR_INIT;
-    bool waited = has_waiting(c->file);
+    bool waited = file_waits(c->file);
 
-    if (pv_pool_find_lease(c, ask->id)) /* no client of ours does that */
+    if (pv_pool_find_lease(c, request->id)) /* a corrupt client: lease.c never does that */
         return;
-    if (ask->standby && (b = pv_pool_find_standby(c, ask->standby)) && !b->revoked)
-        pv_pool_drop_standby(b); /* nobody waits, so what it had is there for this request */
+    if (request->standby && (b = pv_pool_find_standby(c, request->standby)) && !b->preempted)
+        pv_pool_drop_standby(
+            b); /* no request waits (standbys would be preempted), so this one gets its room */
     if (c->n_leases == MAX_LEASES) {
         cleanup_free char *text = pv_xasprintf("this file has %d VMs already", MAX_LEASES);
 
-        pv_pool_answer(c, ask->id, PV_LEASE_REFUSED, text);
+        pv_pool_reply(c, request->id, PV_LEASE_REFUSED, text);
         return;
     }
     l = pv_xcalloc(1, sizeof(*l));
-    *l = (struct lease){.id = ask->id,
-                        .request = {.file = c->file, .want = {ask->memory, ask->cpus}},
+    *l = (struct lease){.id = request->id,
+                        .request = {.file = c->file, .want = {request->memory, request->cpus}},
                         .channel = c,
                         .next = c->leases};
-    if (pv_pool_ask(c->s->pool, &l->request, &err) < 0) {
-        answer(l, PV_LEASE_REFUSED, err.text);
+    if (pv_pool_request(c->s->pool, &l->request, &err) < 0) {
+        lease_reply(l, PV_LEASE_REFUSED, err.text);
         free(l);
         return;
     }
     c->leases = l;
     c->n_leases++;
-    told_waiting(c->s, c->file, waited);
+    file_tell_waiting(c->s, c->file, waited);
 }
 
-static void block(struct channel *c, bool on)
+static void channel_block(struct channel *c, bool on)
 {
     if (!on && c->blocked) {
         c->blocked--;
@@ -287,20 +289,20 @@ static void block(struct channel *c, bool on)
     }
 }
 
-static void add_channel(struct channel *c, int *fd)
+static void channel_fork(struct channel *c, int *fd)
 {
     unsigned n = 0;
 
     for (struct channel *i = c->s->channels; i; i = i->next)
         n += i->file == c->file;
     if (*fd >= 0 && n < MAX_CHANNELS)
-        open_channel(c->s, c->file, pv_steal_fd(fd), true, NULL);
+        channel_open(c->s, c->file, pv_steal_fd(fd), true, NULL);
 }
 
-/* The only descriptors that are taken are those of FORK and PROCESS; others are closed. */
-static ssize_t receive(struct channel *c, struct pv_lease_request *ask, int *fd)
+/* *fd: the descriptor that came with the message, else unchanged. The caller closes it. */
+static ssize_t channel_receive(struct channel *c, struct pv_lease_request *request, int *fd)
 {
-    struct iovec iov = {ask, sizeof(*ask)};
+    struct iovec iov = {request, sizeof(*request)};
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -316,12 +318,11 @@ static ssize_t receive(struct channel *c, struct pv_lease_request *ask, int *fd)
     return n;
 }
 
-/* The process ended; the VMs of a file's own process are known to be gone when the supervisor has reaped it.
- */
-static void hang_up(struct channel *c)
+/* The VMs of a file's own process may outlive it for a moment: pv_pool_server_leave releases their leases. */
+static void channel_hang_up(struct channel *c)
 {
     if (c->forked) {
-        close_channel(c);
+        channel_close(c);
         return;
     }
     c->gone = true;
@@ -329,54 +330,54 @@ static void hang_up(struct channel *c)
     for (struct lease *l = c->leases, *next; l; l = next) {
         next = l->next;
         if (!l->granted)
-            drop_lease(c->s, l);
+            lease_drop(c->s, l);
     }
 }
 
-/* False once there is nothing more to come. */
-static bool one_message(struct channel *c)
+/* False when no message is there, or none will come any more. */
+static bool channel_read_one(struct channel *c)
 {
-    struct pv_lease_request ask = {0};
+    struct pv_lease_request request = {0};
     cleanup_close int fd = -1;
     struct standby *b;
     struct lease *l;
-    ssize_t n = receive(c, &ask, &fd);
+    ssize_t n = channel_receive(c, &request, &fd);
 
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return errno == EINTR;
     if (n <= 0) {
-        hang_up(c);
+        channel_hang_up(c);
         return false;
     }
-    if (n != (ssize_t)sizeof(ask))
+    if (n != (ssize_t)sizeof(request))
         return true;
-    switch (ask.op) {
+    switch (request.op) {
     case PV_LEASE_ACQUIRE:
-        take(c, &ask);
+        channel_acquire(c, &request);
         break;
     case PV_LEASE_RELEASE:
-        if ((l = pv_pool_find_lease(c, ask.id)))
-            drop_lease(c->s, l);
-        else if ((b = pv_pool_find_standby(c, ask.id)))
+        if ((l = pv_pool_find_lease(c, request.id)))
+            lease_drop(c->s, l);
+        else if ((b = pv_pool_find_standby(c, request.id)))
             pv_pool_drop_standby(b);
         break;
     case PV_LEASE_FORK:
-        add_channel(c, &fd);
+        channel_fork(c, &fd);
         break;
     case PV_LEASE_TRY_ACQUIRE:
-        pv_pool_stand_by(c, &ask);
+        pv_pool_try_acquire(c, &request);
         break;
     case PV_LEASE_CLAIM:
-        pv_pool_claim_standby(c, ask.id);
+        pv_pool_claim_standby(c, request.id);
         break;
     case PV_LEASE_PREEMPTIBLE:
-        pv_pool_standby_process(c, ask.id, &fd);
+        pv_pool_set_preemptible(c, request.id, &fd);
         break;
     case PV_LEASE_BLOCK:
     case PV_LEASE_UNBLOCK:
-        block(c, ask.op == PV_LEASE_BLOCK);
+        channel_block(c, request.op == PV_LEASE_BLOCK);
         break;
-    default: /* its memory is corrupt; whatever it meant */
+    default: /* a corrupt client */
         break;
     }
     return true;
@@ -388,12 +389,12 @@ static void on_channel(struct pv_watch *w, uint32_t events)
     struct pv_pool_server *s = c->s;
 
     (void)events;
-    for (int i = 0; i < MESSAGES_AT_ONCE && one_message(c); i++)
+    for (int i = 0; i < MESSAGES_AT_ONCE && channel_read_one(c); i++)
         ;
     pv_pool_serve(s);
 }
 
-/* ---- */
+/* ---- the server ---- */
 
 struct pv_pool_server *pv_pool_server_new(struct pv_loop *loop, const struct pv_pool_server_opts *o)
 {
@@ -403,7 +404,7 @@ struct pv_pool_server *pv_pool_server_new(struct pv_loop *loop, const struct pv_
     pv_host_measure("", &h);
     s->loop = loop;
     s->o = *o;
-    s->timer.fn = on_timer;
+    s->timer.fn = on_server_timer;
     s->pool = pv_pool_new(&(struct pv_pool_opts){.memory = o->memory,
                                                  .cpus = o->cpus,
                                                  .most = h.memory > SPARE ? h.memory - SPARE : 0,
@@ -417,7 +418,7 @@ void pv_pool_server_free(struct pv_pool_server *s)
     if (!s)
         return;
     while (s->channels)
-        close_channel(s->channels);
+        channel_close(s->channels);
     pv_timer_cancel(s->loop, &s->timer);
     pv_pool_free(s->pool);
     free(s);
@@ -429,7 +430,7 @@ int pv_pool_server_join(struct pv_pool_server *s, struct pv_pool_file *f, struct
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
         return pv_err_sys(err, errno, "cannot make a socket pair");
-    if (open_channel(s, f, sv[0], false, err) < 0) {
+    if (channel_open(s, f, sv[0], false, err) < 0) {
         close(sv[1]);
         return -1;
     }
@@ -441,7 +442,7 @@ void pv_pool_server_leave(struct pv_pool_server *s, struct pv_pool_file *f)
     for (struct channel *c = s->channels, *next; c; c = next) {
         next = c->next;
         if (c->file == f)
-            close_channel(c);
+            channel_close(c);
     }
     pv_pool_leave(s->pool, f);
     pv_pool_serve(s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool at work: channels to the processes of test files on the one side, the arbiter (pool.h) on the
- * other. In free mode the host is measured whenever somebody asks, and again every quarter of a second while
- * somebody waits.
+ * The pool server connects the arbiter (arbiter.h) with the processes of test files, which send it requests
+ * over channels (childproto/lease.h).  In free mode it measures the host at each request, and every quarter of
+ * a second while a request waits.
  */
 #ifndef PV_POOL_SERVER_H
 #define PV_POOL_SERVER_H
@@ -17,27 +17,27 @@ struct pv_loop;
 struct pv_pool_server;
 
 struct pv_pool_server_opts {
-    uint64_t memory; /* --mem, bytes; 0: what the host has, but for 1.5 GB */
+    uint64_t memory; /* --mem, bytes; 0: all that the host has free, except 1.5 GiB */
     unsigned cpus;   /* --cpus; 0: no limit */
-    /* Bytes that the file's VMs use by now; free mode only. */
+    /* Returns the bytes that the VMs of the file use now; free mode only. */
     uint64_t (*used)(struct pv_pool_file *f, void *arg);
-    /* The file waits for the pool, or has ceased to. */
+    /* The file waits for the pool (does), or no longer does. */
     void (*waits)(struct pv_pool_file *f, bool does, void *arg);
-    /* The file is to be ended, and started again once it is gone; `why` is for the user. */
+    /* Asks to stop the file, and to start it again once its process has ended; `why` is for the user. */
     void (*restart)(struct pv_pool_file *f, const char *why, void *arg);
     void *arg;
 };
 
 struct pv_pool_server *pv_pool_server_new(struct pv_loop *loop, const struct pv_pool_server_opts *o);
-/* All files have left. NULL is fine. */
+/* After all files have left. NULL is fine. */
 void pv_pool_server_free(struct pv_pool_server *s);
 
 /*
- * A channel for a file that is about to start: returns the descriptor (close-on-exec) for its process, the
- * caller's to close; -1 with *err.
+ * Opens a channel for a file that is about to start.  Returns the descriptor (close-on-exec) for its process,
+ * which the caller closes; -1 with *err, class host.
  */
 int pv_pool_server_join(struct pv_pool_server *s, struct pv_pool_file *f, struct pv_err *err);
-/* The file's process and its VMs are gone: closes its channels, everything comes back. Twice is fine. */
+/* The file's process and its VMs have ended: closes its channels, releases its leases. Twice is fine. */
 void pv_pool_server_leave(struct pv_pool_server *s, struct pv_pool_file *f);
 
 #endif

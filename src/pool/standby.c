@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMs that stand by, as the pool sees them: they have what nobody waits for, and the supervisor itself kills
- * them when somebody does, so that nobody depends on what the process that made them is busy with.
+ * Leases of standby VMs.  They are granted while no request waits.  When one waits, the supervisor itself
+ * kills the QEMUs of standby VMs, because the process that made them may be busy.
  */
 #include <signal.h>
 #include <sys/epoll.h>
@@ -12,7 +12,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-/* Of one process. */
+/* Limit of one channel. */
 enum { MAX_STANDBYS = 8 };
 
 void pv_pool_drop_standby(struct standby *b)
@@ -24,7 +24,7 @@ void pv_pool_drop_standby(struct standby *b)
         at = &(*at)->next;
     *at = b->next;
     c->n_standbys--;
-    pv_pool_standby_back(c->s->pool, b->amount);
+    pv_pool_release_standby(c->s->pool, b->amount);
     pv_loop_del(c->s->loop, &b->watch);
     pv_close(&b->pidfd);
     free(b);
@@ -48,21 +48,19 @@ static void on_standby_end(struct pv_watch *w, uint32_t events)
     pv_pool_serve(s);
 }
 
-/* What it has is there again when it has ended. */
-static void revoke_standby(struct standby *b)
+/* on_standby_end releases its lease. */
+static void standby_preempt(struct standby *b)
 {
-    b->revoked = true;
+    b->preempted = true;
     if (b->pidfd < 0 || b->watch.fd >= 0)
         return;
-    pv_debug("pool", "a VM that stands by is ended: %llu MiB are wanted",
-             (unsigned long long)(b->amount.memory >> 20));
+    pv_debug("pool", "preempting a standby VM of %llu MiB", (unsigned long long)(b->amount.memory >> 20));
     syscall(SYS_pidfd_send_signal, b->pidfd, SIGKILL, NULL, 0);
     if (pv_loop_add(b->channel->s->loop, &b->watch, b->pidfd, EPOLLIN, NULL) < 0)
         pv_pool_drop_standby(b);
 }
 
-/* True when there are any. */
-bool pv_pool_revoke_standbys(struct pv_pool_server *s)
+bool pv_pool_preempt_standbys(struct pv_pool_server *s)
 {
     bool any = false;
 
@@ -70,25 +68,26 @@ bool pv_pool_revoke_standbys(struct pv_pool_server *s)
         for (struct standby *b = c->standbys, *next; b; b = next) {
             next = b->next;
             any = true;
-            revoke_standby(b);
+            standby_preempt(b);
         }
     return any;
 }
 
-void pv_pool_stand_by(struct channel *c, const struct pv_lease_request *ask)
+void pv_pool_try_acquire(struct channel *c, const struct pv_lease_request *request)
 {
-    struct pv_amount a = {ask->memory, ask->cpus};
+    struct pv_amount a = {request->memory, request->cpus};
     struct standby *b;
 
-    if (pv_pool_find_lease(c, ask->id) || pv_pool_find_standby(c, ask->id))
+    if (pv_pool_find_lease(c, request->id) || pv_pool_find_standby(c, request->id))
         return;
     pv_pool_measure(c->s);
-    if (ask->memory > UINT64_MAX / 4 || c->n_standbys == MAX_STANDBYS || !pv_pool_standby(c->s->pool, a)) {
-        pv_pool_answer(c, ask->id, PV_LEASE_REFUSED, "no room for a VM that nobody has asked for yet");
+    if (request->memory > UINT64_MAX / 4 || c->n_standbys == MAX_STANDBYS ||
+        !pv_pool_acquire_standby(c->s->pool, a)) {
+        pv_pool_reply(c, request->id, PV_LEASE_REFUSED, "no room for a standby VM");
         return;
     }
     b = pv_xcalloc(1, sizeof(*b));
-    *b = (struct standby){.id = ask->id,
+    *b = (struct standby){.id = request->id,
                           .amount = a,
                           .pidfd = -1,
                           .watch = {.fd = -1, .fn = on_standby_end},
@@ -96,29 +95,28 @@ void pv_pool_stand_by(struct channel *c, const struct pv_lease_request *ask)
                           .next = c->standbys};
     c->standbys = b;
     c->n_standbys++;
-    pv_pool_answer(c, ask->id, PV_LEASE_GRANTED, "");
+    pv_pool_reply(c, request->id, PV_LEASE_GRANTED, "");
 }
 
-/* From here on it is not killed. */
 void pv_pool_claim_standby(struct channel *c, uint32_t id)
 {
     struct standby *b = pv_pool_find_standby(c, id);
 
-    if (b && !b->revoked) {
+    if (b && !b->preempted) {
         pv_pool_drop_standby(b);
-        pv_pool_answer(c, id, PV_LEASE_GRANTED, "");
+        pv_pool_reply(c, id, PV_LEASE_GRANTED, "");
     } else {
-        pv_pool_answer(c, id, PV_LEASE_REFUSED, "it is wanted by others");
+        pv_pool_reply(c, id, PV_LEASE_REFUSED, "it was preempted");
     }
 }
 
-void pv_pool_standby_process(struct channel *c, uint32_t id, int *fd)
+void pv_pool_set_preemptible(struct channel *c, uint32_t id, int *pidfd)
 {
     struct standby *b = pv_pool_find_standby(c, id);
 
-    if (!b || b->pidfd >= 0 || *fd < 0)
+    if (!b || b->pidfd >= 0 || *pidfd < 0)
         return;
-    b->pidfd = pv_steal_fd(fd);
-    if (b->revoked)
-        revoke_standby(b);
+    b->pidfd = pv_steal_fd(pidfd);
+    if (b->preempted)
+        standby_preempt(b);
 }
