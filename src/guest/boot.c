@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest/machine.h"
@@ -21,31 +20,20 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/path.h"
-#include "util/parse.h"
 #include "vhost/vhost.h"
 #include "vm/accel.h"
 #include "vm/spec.h"
 #include "wire/mux.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
-#define DEFAULT_MEMORY (UINT64_C(512) << 20)
-
-static uint64_t memory_of(const struct pv_boot_opts *o)
-{
-    return o->memory ? o->memory : DEFAULT_MEMORY;
-}
-
-static unsigned cpus_of(const struct pv_boot_opts *o)
-{
-    return o->cpus ? o->cpus : 1;
-}
 
 /* What the steps of one boot make on the way; all of it is gone when boot returns. */
 struct boot {
     struct pv_guest *g;
     const struct pv_boot_opts *o;
     int64_t deadline;
-    bool kvm, serial;
+    bool serial;
+    struct pv_machine *machine; /* until QEMU is about to start, then the guest's */
     uint32_t tsc_khz;
     struct pv_kernel kernel;
     int initrd_fd;
@@ -67,50 +55,12 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
     *o = (struct pv_boot_opts){0};
 }
 
-static int check_disk(const struct pv_guest_disk *d, struct pv_err *err)
+static int check_opts(struct boot *b, struct pv_err *err)
 {
-    struct stat st;
-    bool writes = !d->readonly && !d->snapshot;
-
-    if (strcmp(d->format, "raw") != 0 && strcmp(d->format, "qcow2") != 0)
-        return pv_err_set(err, PV_E_USAGE, "disk '%s': unknown format '%s'; expected \"raw\" or \"qcow2\"",
-                          d->path, d->format);
-    if (stat(d->path, &st) < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s'", d->path);
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return pv_err_set(err, PV_E_USAGE, "disk '%s' is neither a file nor a block device", d->path);
-    if (access(d->path, writes ? R_OK | W_OK : R_OK) < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s' can not be %s%s", d->path,
-                             writes ? "written" : "read",
-                             writes ? " (readonly = true or snapshot = true?)" : "");
-    return 0;
-}
-
-/* Where a port for devices is known to work, and the firmware tells the kernel of what is plugged in. */
-static bool is_q35(const char *machine)
-{
-    return !machine || !strncmp(machine, "q35", 3) || !strncmp(machine, "pc-q35", 6);
-}
-
-static int check_opts(const struct boot *b, struct pv_err *err)
-{
-    const struct pv_boot_opts *o = b->o;
-    const struct pv_profile *p = b->g->profile;
-    char size[32];
-
-    if (o->memory && o->memory < PV_GUEST_MIN_MEMORY)
-        return pv_err_set(err, PV_E_USAGE, "memory = %s is too little; a VM needs at least 32M",
-                          pv_format_size(o->memory, size));
-    for (size_t i = 0; i < o->n_disks; i++)
-        if (check_disk(&o->disks[i], err) < 0)
-            return -1;
-    if (o->append && strpbrk(o->append, "\r\n"))
+    if (b->o->append && strpbrk(b->o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
-    if (o->vsock && b->serial && !is_q35(p->machine))
-        return pv_err_set(err, PV_E_USAGE,
-                          "vsock = true needs a q35 machine; profile '%s' has machine = \"%s\"", p->name,
-                          p->machine);
-    return 0;
+    b->machine = pv_machine_new(b->g->profile, b->o, b->serial, err);
+    return b->machine ? 0 : -1;
 }
 
 static int step_accel(struct boot *b, struct pv_err *err)
@@ -121,7 +71,7 @@ static int step_accel(struct boot *b, struct pv_err *err)
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);
-    b->kvm = want != PV_ACCEL_TCG && probe.kvm;
+    b->machine->kvm = want != PV_ACCEL_TCG && probe.kvm;
     b->tsc_khz = probe.tsc_khz;
     if (want == PV_ACCEL_KVM && !probe.kvm)
         return pv_err_set(
@@ -147,7 +97,7 @@ static int step_kernel(struct boot *b, struct pv_err *err)
     reads(b, b->g->profile->initrd);
     reads(b, b->g->profile->rootfs);
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
-    if (pv_kernel_open(b->g->profile->kernel, !b->kvm, &b->kernel, err) < 0)
+    if (pv_kernel_open(b->g->profile->kernel, !b->machine->kvm, &b->kernel, err) < 0)
         return -1;
     return 0;
 }
@@ -309,32 +259,14 @@ static int step_vsock(struct boot *b, struct pv_err *err)
     return 0;
 }
 
-/* What is to be said of it again at a resume; the profile's root image is its first disk. */
-static void describe(struct boot *b)
+int pv_guest_make_memory(struct pv_guest *g, const struct pv_machine *m, struct pv_vm_spec *spec,
+                         struct pv_err *err)
 {
-    const struct pv_profile *p = b->g->profile;
-    struct pv_machine *m =
-        pv_machine_new(p, b->o->memory ? b->o->memory : DEFAULT_MEMORY, b->o->cpus ? b->o->cpus : 1, b->kvm);
-
-    m->vsock = b->serial && b->o->vsock;
-    if (p->rootfs)
-        pv_machine_add_disk(m, p->rootfs, p->rootfs_format, true, false);
-    for (size_t i = 0; i < b->o->n_disks; i++) {
-        const struct pv_guest_disk *d = &b->o->disks[i];
-
-        pv_machine_add_disk(m, d->path, d->format, d->readonly, d->snapshot || b->o->keep_disks);
-    }
-    pv_machine_free(b->g->machine);
-    b->g->machine = m;
-}
-
-int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err)
-{
-    unsigned sealing = spec->hotplug_port ? MFD_ALLOW_SEALING : 0;
+    unsigned sealing = m->hotplug_port ? MFD_ALLOW_SEALING : 0;
 
     pv_close(&g->memory_fd);
     g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
-    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(spec->memory.size)) < 0 ||
+    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(m->memory)) < 0 ||
         (sealing && fcntl(g->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
         return pv_err_sys(err, errno, "cannot make the memory of %s", g->name);
     spec->memory.kind = PV_VM_MEMORY_SHARED;
@@ -346,10 +278,10 @@ static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
     const struct pv_profile *p = g->profile;
-    struct pv_vm_disk *disks;
+    struct pv_machine_arrays arrays = {0};
     int r;
     cleanup_free char *append =
-        pv_vm_kernel_args(b->kvm, b->tsc_khz, PV_GUEST_INIT_PATH, p->init, p->append, b->o->append);
+        pv_vm_kernel_args(b->machine->kvm, b->tsc_khz, PV_GUEST_INIT_PATH, p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
@@ -364,12 +296,13 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         return pv_err_set(err, PV_E_USAGE,
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
                           strlen(append), PV_KERNEL_ARGS_MAX);
-    describe(b);
-    pv_machine_spec(g->machine, &spec, &disks);
-    r = b->serial ? pv_guest_make_memory(g, &spec, err) : 0;
+    pv_machine_free(g->machine);
+    g->machine = pv_steal(&b->machine);
+    pv_machine_to_spec(g->machine, &spec, &arrays);
+    r = b->serial ? pv_guest_make_memory(g, g->machine, &spec, err) : 0;
     if (r == 0)
         r = pv_guest_start_vm(g, &spec, err);
-    free(disks);
+    pv_machine_arrays_fini(&arrays);
     return r;
 }
 
@@ -393,7 +326,7 @@ static const struct {
 /* Once it runs, so that its agent can be asked what it lacks. */
 static int plug(struct boot *b, struct pv_err *err)
 {
-    if (!b->g->machine->vsock)
+    if (!b->g->machine->hotplug_port)
         return 0;
     if (pv_guest_plug(b->g, b->deadline, err) == 0 && pv_guest_plug_wait(b->g, b->deadline, err) == 0)
         return 0;
@@ -412,8 +345,10 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
                           g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
-    if (check_opts(&b, err) < 0 || pv_guest_take(g, memory_of(o), cpus_of(o), NULL, err) < 0)
+    if (check_opts(&b, err) < 0 || pv_guest_take(g, b.machine->memory, b.machine->cpus, NULL, err) < 0) {
+        pv_machine_free(b.machine);
         return pv_err_wrap(err, "cannot boot %s", g->name);
+    }
     start = pv_now();
     if (!timeout)
         timeout = DEFAULT_TIMEOUT;
@@ -425,6 +360,7 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
         r = steps[i].fn(&b, err);
         pv_debug(g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
     }
+    pv_machine_free(b.machine);
     pv_kernel_fini(&b.kernel);
     pv_close(&b.initrd_fd);
     if (r < 0) {

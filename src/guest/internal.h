@@ -34,10 +34,11 @@ struct pv_guest {
         enum pv_err_died died;
         bool panicked, panic_suspected;
     } remains;
-    struct pv_channel *channel;        /* while running */
-    struct pv_vsock_device *own_vsock; /* what is plugged in, with machine->vsock (plug.c); else NULL */
-    unsigned own_cid;                  /* its CID, also while it is not plugged in; 0: none yet */
-    bool taken;                        /* memory and CPUs, from env->pool.acquire */
+    struct pv_channel *channel; /* while running */
+    struct pv_vsock_device
+        *own_vsock;   /* what is plugged in, with machine->hotplug_port (plug.c); else NULL */
+    unsigned own_cid; /* its CID, also while it is not plugged in; 0: none yet */
+    bool taken;       /* memory and CPUs, from env->pool.acquire */
     bool graced;      /* its channel broke, and it was given the time to die of what broke it */
     bool stopping;    /* shutdown was asked for: an end is what we want */
     char *end_reason; /* why it is dead, once it is */
@@ -91,7 +92,7 @@ int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err);
 /* ---- plug.c: a vsock device for the guest's own use ---- */
 
 unsigned pv_guest_random_cid(void);
-/* Plugs one in; the machine, which has the port for it (machine->vsock), may be stopped. */
+/* Plugs one in; the machine, which has the port for it (machine->hotplug_port), may be stopped. */
 int pv_guest_plug(struct pv_guest *g, int64_t deadline, struct pv_err *err);
 /*
  * Waits until the driver in the guest, which runs, is up.  When it does not come, class timeout says what is
@@ -106,10 +107,11 @@ void pv_guest_plug_end(struct pv_guest *g);
 void pv_guest_plug_move(struct pv_guest *from, struct pv_guest *to);
 
 /*
- * The memory of a machine that is to be saved or shared, a new file of *spec's size.  With spec->hotplug_port
- * it is one that a vsock device's back end accepts (vhost.h).
+ * The memory of a machine that is to be saved or shared, a new file of the machine's size, for *spec.  With a
+ * hotplug port it is one that a vsock device's back end accepts (vhost.h).
  */
-int pv_guest_make_memory(struct pv_guest *g, struct pv_vm_spec *spec, struct pv_err *err);
+int pv_guest_make_memory(struct pv_guest *g, const struct pv_machine *m, struct pv_vm_spec *spec,
+                         struct pv_err *err);
 
 /* Starts QEMU, with a console log if logs are kept, and watches it; the vsock's descriptor is QEMU's then. */
 int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err);

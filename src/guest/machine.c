@@ -3,27 +3,158 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/config.h"
+#include "guest/guest.h"
 #include "util/err.h"
-#include "util/mem.h"
+#include "util/parse.h"
+#include "vm/hotplug.h"
 #include "vm/spec.h"
 
-enum { MACHINE_VERSION = 2 };
+/* Of the saved description; a row more or less in the tables below needs a new one. */
+enum { MACHINE_VERSION = 3 };
 
-struct pv_machine *pv_machine_new(const struct pv_profile *profile, uint64_t memory, unsigned cpus, bool kvm)
+#define MIB (INT64_C(1) << 20)
+
+/* ---- the scalar fields ---- */
+
+enum field_type { FIELD_BOOL, FIELD_UNSIGNED, FIELD_U64 };
+
+#define NO_OPTION SIZE_MAX /* pv_machine_new computes the field */
+#define NO_MEMBER SIZE_MAX /* the field is an argument of its own */
+
+#define TYPE_OF(value) _Generic((value), bool : FIELD_BOOL, unsigned : FIELD_UNSIGNED, uint64_t : FIELD_U64)
+#define FIELD(m) #m, TYPE_OF(((struct pv_machine *)0)->m), offsetof(struct pv_machine, m)
+#define OPTION(m) offsetof(struct pv_boot_opts, m)
+#define MEMBER(m) offsetof(struct pv_vm_spec, m)
+
+/*
+ * An option of 0 means `missing`.  [min, max] is what a saved machine may say.  QEMU gets a field through a
+ * member of pv_vm_spec, if args.c has to put it at a certain place, or as `qemu_option qemu_value`, written
+ * unless the field is 0, with the number for "{}": {NO_MEMBER, "-global", "driver.property={}"}.  Members of
+ * the three structs have the same type.
+ */
+static const struct field {
+    const char *name; /* key in the saved description */
+    enum field_type type;
+    size_t at;
+    size_t option;
+    int64_t missing, min, max;
+    size_t member;
+    const char *qemu_option, *qemu_value;
+} fields[] = {
+    {FIELD(memory), OPTION(memory), 512 * MIB, 1, INT64_MAX, MEMBER(memory.size), NULL, NULL},
+    {FIELD(cpus), OPTION(cpus), 1, 1, 1024, MEMBER(cpus), NULL, NULL},
+    {FIELD(kvm), NO_OPTION, 0, 0, 1, MEMBER(kvm), NULL, NULL},
+    {FIELD(hotplug_port), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_HOTPLUG_DEVICE},
+};
+
+static int64_t field_get(enum field_type type, const void *base, size_t at)
 {
-    struct pv_machine *m = pv_xcalloc(1, sizeof(*m));
+    const char *p = (const char *)base + at;
 
-    *m = (struct pv_machine){.profile = profile, .memory = memory, .cpus = cpus, .kvm = kvm};
-    return m;
+    switch (type) {
+    case FIELD_BOOL:
+        return *(const bool *)p;
+    case FIELD_UNSIGNED:
+        return *(const unsigned *)p;
+    case FIELD_U64:
+        break;
+    }
+    return (int64_t) * (const uint64_t *)p;
 }
 
-struct pv_machine_disk *pv_machine_add_disk(struct pv_machine *m, const char *path, const char *format,
-                                            bool readonly, bool snapshot)
+static void field_set(enum field_type type, void *base, size_t at, int64_t value)
+{
+    char *p = (char *)base + at;
+
+    switch (type) {
+    case FIELD_BOOL:
+        *(bool *)p = value != 0;
+        break;
+    case FIELD_UNSIGNED:
+        *(unsigned *)p = (unsigned)value;
+        break;
+    case FIELD_U64:
+        *(uint64_t *)p = (uint64_t)value;
+        break;
+    }
+}
+
+static void fields_from_opts(struct pv_machine *m, const struct pv_boot_opts *o)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        int64_t value = f->option == NO_OPTION ? 0 : field_get(f->type, o, f->option);
+
+        field_set(f->type, m, f->at, value ? value : f->missing);
+    }
+}
+
+static void field_add_args(const struct field *f, int64_t value, struct pv_strv *args)
+{
+    const char *place;
+
+    if (!value)
+        return;
+    place = strstr(f->qemu_value, "{}");
+    pv_strv_add(args, f->qemu_option);
+    if (place)
+        pv_strv_take(args, pv_xasprintf("%.*s%" PRId64 "%s", (int)(place - f->qemu_value), f->qemu_value,
+                                        value, place + 2));
+    else
+        pv_strv_add(args, f->qemu_value);
+}
+
+static void fields_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_strv *args)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        int64_t value = field_get(f->type, m, f->at);
+
+        if (f->member == NO_MEMBER)
+            field_add_args(f, value, args);
+        else
+            field_set(f->type, spec, f->member, value);
+    }
+}
+
+static void fields_to_json(const struct pv_machine *m, json_t *j)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        int64_t value = field_get(f->type, m, f->at);
+
+        json_object_set_new(j, f->name, f->type == FIELD_BOOL ? json_boolean(value) : json_integer(value));
+    }
+}
+
+/* False when a field is missing or out of its range. */
+static bool fields_from_json(struct pv_machine *m, const json_t *j)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        const json_t *v = json_object_get(j, f->name);
+        int64_t value = json_is_boolean(v) ? json_is_true(v) : json_integer_value(v);
+
+        if (f->type == FIELD_BOOL ? !json_is_boolean(v) : !json_is_integer(v))
+            return false;
+        if (value < f->min || value > f->max)
+            return false;
+        field_set(f->type, m, f->at, value);
+    }
+    return true;
+}
+
+/* ---- disks ---- */
+
+static struct pv_machine_disk *disk_add(struct pv_machine *m, const char *path, const char *format,
+                                        bool readonly, bool snapshot)
 {
     m->disks = pv_xrealloc(m->disks, (m->n_disks + 1) * sizeof(*m->disks));
     m->disks[m->n_disks] = (struct pv_machine_disk){.path = pv_xstrdup(path),
@@ -34,69 +165,73 @@ struct pv_machine_disk *pv_machine_add_disk(struct pv_machine *m, const char *pa
     return &m->disks[m->n_disks++];
 }
 
-static int dup_fd(int fd)
+static int disk_check(const struct pv_guest_disk *d, struct pv_err *err)
+{
+    struct stat st;
+    bool writes = !d->readonly && !d->snapshot;
+
+    if (strcmp(d->format, "raw") != 0 && strcmp(d->format, "qcow2") != 0)
+        return pv_err_set(err, PV_E_USAGE, "disk '%s': unknown format '%s'; expected \"raw\" or \"qcow2\"",
+                          d->path, d->format);
+    if (stat(d->path, &st) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s'", d->path);
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return pv_err_set(err, PV_E_USAGE, "disk '%s' is neither a file nor a block device", d->path);
+    if (access(d->path, writes ? R_OK | W_OK : R_OK) < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s' can not be %s%s", d->path,
+                             writes ? "written" : "read",
+                             writes ? " (readonly = true or snapshot = true?)" : "");
+    return 0;
+}
+
+static int disks_from_opts(struct pv_machine *m, const struct pv_boot_opts *o, struct pv_err *err)
+{
+    if (m->profile->rootfs)
+        disk_add(m, m->profile->rootfs, m->profile->rootfs_format, true, false);
+    for (size_t i = 0; i < o->n_disks; i++) {
+        const struct pv_guest_disk *d = &o->disks[i];
+
+        if (disk_check(d, err) < 0)
+            return -1;
+        disk_add(m, d->path, d->format, d->readonly, d->snapshot || o->keep_disks);
+    }
+    return 0;
+}
+
+static int fd_dup(int fd)
 {
     return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *err)
+/* False: out of descriptors (errno). */
+static bool disk_copy(struct pv_machine *to, const struct pv_machine_disk *d)
 {
-    struct pv_machine *c = pv_machine_new(m->profile, m->memory, m->cpus, m->kvm);
-    bool ok = true;
+    struct pv_machine_disk *c = disk_add(to, d->path, d->format, d->readonly, d->snapshot);
 
-    c->vsock = m->vsock;
-    for (size_t i = 0; i < m->n_disks && ok; i++) {
-        const struct pv_machine_disk *d = &m->disks[i];
-        struct pv_machine_disk *to = pv_machine_add_disk(c, d->path, d->format, d->readonly, d->snapshot);
+    c->backing = pv_xcalloc(d->n_backing, sizeof(*c->backing));
+    for (; c->n_backing < d->n_backing; c->n_backing++) {
+        int fd = fd_dup(d->backing[c->n_backing]);
 
-        to->backing = pv_xcalloc(d->n_backing, sizeof(*to->backing));
-        for (; to->n_backing < d->n_backing && ok; to->n_backing += ok) {
-            to->backing[to->n_backing] = dup_fd(d->backing[to->n_backing]);
-            ok = to->backing[to->n_backing] >= 0;
-        }
-        if (d->top >= 0 && ok) {
-            to->top = dup_fd(d->top);
-            ok = to->top >= 0;
-        }
+        if (fd < 0)
+            return false;
+        c->backing[c->n_backing] = fd;
     }
-    if (ok)
-        return c;
-    pv_err_sys(err, errno, "cannot keep the descriptors of a machine");
-    pv_machine_free(c);
-    return NULL;
+    if (d->top >= 0)
+        c->top = fd_dup(d->top);
+    return d->top < 0 || c->top >= 0;
 }
 
-void pv_machine_free(struct pv_machine *m)
+static void disk_fini(struct pv_machine_disk *d)
 {
-    if (!m)
-        return;
-    for (size_t i = 0; i < m->n_disks; i++) {
-        struct pv_machine_disk *d = &m->disks[i];
-
-        for (size_t j = 0; j < d->n_backing; j++)
-            pv_close(&d->backing[j]);
-        pv_close(&d->top);
-        free(d->backing);
-        free(d->path);
-        free(d->format);
-    }
-    free(m->disks);
-    free(m);
+    for (size_t i = 0; i < d->n_backing; i++)
+        pv_close(&d->backing[i]);
+    pv_close(&d->top);
+    free(d->backing);
+    free(d->path);
+    free(d->format);
 }
 
-int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err)
-{
-    for (size_t i = 0; i < m->n_disks; i++)
-        if (!m->disks[i].readonly && !m->disks[i].snapshot)
-            return pv_err_set(
-                err, PV_E_USAGE,
-                "cannot save %s: its disk '%s' is written to directly, and what is in it can not be "
-                "put back; attach it with snapshot = true",
-                name, m->disks[i].path);
-    return 0;
-}
-
-void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks)
+static void disks_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks)
 {
     *disks = pv_xcalloc(m->n_disks, sizeof(**disks));
     for (size_t i = 0; i < m->n_disks; i++) {
@@ -111,88 +246,232 @@ void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct
                                           .copy_top = d->top >= 0,
                                           .top_fd = d->top};
     }
-    spec->kvm = m->kvm;
-    spec->hotplug_port = m->vsock;
-    spec->machine = m->profile->machine;
-    spec->cpu = m->profile->cpu;
-    spec->extra_args = m->profile->qemu_args.v;
-    spec->memory.size = m->memory;
-    spec->cpus = m->cpus;
     spec->disks = *disks;
     spec->n_disks = m->n_disks;
 }
 
-char *pv_machine_to_json(const struct pv_machine *m)
+static json_t *disks_to_json(const struct pv_machine *m, struct pv_err *err)
 {
-    json_t *disks = json_array(), *j;
-    char *text, *copy;
+    json_t *disks = json_array();
 
     for (size_t i = 0; i < m->n_disks; i++) {
         const struct pv_machine_disk *d = &m->disks[i];
+        json_t *j = json_pack("{s:s, s:s, s:b, s:b, s:I}", "path", d->path, "format", d->format, "readonly",
+                              d->readonly, "snapshot", d->snapshot, "backing", (json_int_t)d->n_backing);
 
-        json_array_append_new(disks, json_pack("{s:s, s:s, s:b, s:b, s:I}", "path", d->path, "format",
-                                               d->format, "readonly", d->readonly, "snapshot", d->snapshot,
-                                               "layers", (json_int_t)d->n_backing));
+        if (!j) {
+            pv_err_set(err, PV_E_USAGE,
+                       "disk '%s': its path is not UTF-8, so the machine cannot be saved to a file", d->path);
+            json_decref(disks);
+            return NULL;
+        }
+        json_array_append_new(disks, j);
     }
-    j = json_pack("{s:i, s:s, s:I, s:I, s:b, s:b, s:o}", "version", MACHINE_VERSION, "profile",
-                  m->profile->name, "memory", (json_int_t)m->memory, "cpus", (json_int_t)m->cpus, "kvm",
-                  m->kvm, "vsock", m->vsock, "disks", disks);
-    text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    json_decref(j);
-    copy = pv_xstrdup(text ? text : "{}"); /* a path that is no UTF-8: refused by whoever reads it */
-    free(text);
-    return copy;
+    return disks;
 }
 
-static int add_disk(struct pv_machine *m, const json_t *j, struct pv_err *err)
+static bool disk_from_json(struct pv_machine *m, const json_t *j)
 {
     const char *path, *format;
     struct pv_machine_disk *d;
-    json_int_t layers;
-    int ro, snapshot;
+    json_int_t backing;
+    int readonly, snapshot;
 
     if (json_unpack((json_t *)j, "{s:s, s:s, s:b, s:b, s:I !}", "path", &path, "format", &format, "readonly",
-                    &ro, "snapshot", &snapshot, "layers", &layers) < 0 ||
-        layers < 0 || layers > PV_VM_BACKING_MAX)
-        return pv_err_set(err, PV_E_HOST, "the description of a disk makes no sense");
-    d = pv_machine_add_disk(m, path, format, ro, snapshot);
-    d->backing = pv_xcalloc((size_t)layers, sizeof(*d->backing));
-    for (d->n_backing = 0; d->n_backing < (size_t)layers; d->n_backing++)
+                    &readonly, "snapshot", &snapshot, "backing", &backing) < 0 ||
+        backing < 0 || backing > PV_VM_BACKING_MAX)
+        return false;
+    d = disk_add(m, path, format, readonly, snapshot);
+    d->backing = pv_xcalloc((size_t)backing, sizeof(*d->backing));
+    for (d->n_backing = 0; d->n_backing < (size_t)backing; d->n_backing++)
         d->backing[d->n_backing] = -1;
+    return true;
+}
+
+static bool disks_from_json(struct pv_machine *m, const json_t *disks)
+{
+    const json_t *disk;
+    size_t i;
+
+    json_array_foreach(disks, i, disk)
+    {
+        if (!disk_from_json(m, disk))
+            return false;
+    }
+    return true;
+}
+
+/* ---- lists: parts of a machine that it has any number of ---- */
+
+static const struct list {
+    const char *name; /* key in the saved description, of an array */
+    json_t *(*to_json)(const struct pv_machine *m, struct pv_err *err);
+    bool (*from_json)(struct pv_machine *m, const json_t *array);
+} lists[] = {
+    {"disks", disks_to_json, disks_from_json},
+};
+
+static int lists_to_json(const struct pv_machine *m, json_t *j, struct pv_err *err)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(lists); i++) {
+        json_t *array = lists[i].to_json(m, err);
+
+        if (!array)
+            return -1;
+        json_object_set_new(j, lists[i].name, array);
+    }
     return 0;
+}
+
+static bool lists_from_json(struct pv_machine *m, const json_t *j)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(lists); i++) {
+        const json_t *array = json_object_get(j, lists[i].name);
+
+        if (!json_is_array(array) || !lists[i].from_json(m, array))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the machine ---- */
+
+static struct pv_machine *machine_alloc(const struct pv_profile *profile)
+{
+    struct pv_machine *m = pv_xcalloc(1, sizeof(*m));
+
+    m->profile = profile;
+    return m;
+}
+
+/* A root port's hotplug is known to work on q35, whose firmware tells the kernel of it. */
+static bool is_q35(const char *machine)
+{
+    return !machine || !strncmp(machine, "q35", 3) || !strncmp(machine, "pc-q35", 6);
+}
+
+static int machine_check(const struct pv_machine *m, struct pv_err *err)
+{
+    const struct pv_profile *p = m->profile;
+    char size[32];
+
+    if (m->memory < PV_GUEST_MIN_MEMORY)
+        return pv_err_set(err, PV_E_USAGE, "memory = %s is too little; a VM needs at least 32M",
+                          pv_format_size(m->memory, size));
+    if (m->hotplug_port && !is_q35(p->machine))
+        return pv_err_set(err, PV_E_USAGE,
+                          "vsock = true needs a q35 machine; profile '%s' has machine = \"%s\"", p->name,
+                          p->machine);
+    return 0;
+}
+
+struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct pv_boot_opts *o,
+                                  bool savable, struct pv_err *err)
+{
+    struct pv_machine *m = machine_alloc(profile);
+
+    fields_from_opts(m, o);
+    m->hotplug_port = savable && o->vsock;
+    if (machine_check(m, err) == 0 && disks_from_opts(m, o, err) == 0)
+        return m;
+    pv_machine_free(m);
+    return NULL;
+}
+
+struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *err)
+{
+    struct pv_machine *c = machine_alloc(m->profile);
+
+    *c = *m;
+    c->disks = NULL;
+    c->n_disks = 0;
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (!disk_copy(c, &m->disks[i])) {
+            pv_err_sys(err, errno, "cannot keep the descriptors of a machine");
+            pv_machine_free(c);
+            return NULL;
+        }
+    return c;
+}
+
+void pv_machine_free(struct pv_machine *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n_disks; i++)
+        disk_fini(&m->disks[i]);
+    free(m->disks);
+    free(m);
+}
+
+int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err)
+{
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (!m->disks[i].readonly && !m->disks[i].snapshot)
+            return pv_err_set(err, PV_E_USAGE,
+                              "cannot save %s: the guest writes to its disk '%s' directly, and a restore "
+                              "could not put that file back; attach it with snapshot = true",
+                              name, m->disks[i].path);
+    return 0;
+}
+
+void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_machine_arrays *arrays)
+{
+    fields_to_spec(m, spec, &arrays->args);
+    disks_to_spec(m, spec, &arrays->disks);
+    spec->machine = m->profile->machine;
+    spec->cpu = m->profile->cpu;
+    spec->machine_args = arrays->args.v;
+    spec->extra_args = m->profile->qemu_args.v;
+}
+
+void pv_machine_arrays_fini(struct pv_machine_arrays *arrays)
+{
+    free(arrays->disks);
+    pv_strv_free(&arrays->args);
+    *arrays = (struct pv_machine_arrays){0};
+}
+
+char *pv_machine_to_json(const struct pv_machine *m, struct pv_err *err)
+{
+    json_t *j = json_pack("{s:i, s:s}", "version", MACHINE_VERSION, "profile", m->profile->name);
+    char *text, *copy = NULL;
+
+    if (!j) {
+        pv_err_set(err, PV_E_USAGE, "the name of profile '%s' is not UTF-8", m->profile->name);
+        return NULL;
+    }
+    fields_to_json(m, j);
+    if (lists_to_json(m, j, err) == 0) {
+        text = json_dumps(j, JSON_COMPACT);
+        copy = pv_xstrdup(text);
+        free(text);
+    }
+    json_decref(j);
+    return copy;
+}
+
+/* Neither more nor fewer keys than the tables, the version and the profile make. */
+static bool machine_parse(struct pv_machine *m, const json_t *j)
+{
+    return json_integer_value(json_object_get(j, "version")) == MACHINE_VERSION &&
+           json_object_size(j) == 2 + PV_ARRAY_LEN(fields) + PV_ARRAY_LEN(lists) && fields_from_json(m, j) &&
+           lists_from_json(m, j);
 }
 
 struct pv_machine *pv_machine_from_json(const char *json, const struct pv_config *config, struct pv_err *err)
 {
-    json_t *j = json_loads(json, 0, NULL), *disks, *disk;
-    const struct pv_profile *profile = NULL;
-    struct pv_machine *m = NULL;
-    json_int_t memory, cpus;
-    const char *name;
-    int version, kvm, vsock;
-    size_t i;
+    struct pv_machine *m = machine_alloc(NULL);
+    json_t *j = json_loads(json, 0, NULL);
+    const char *name = json_string_value(json_object_get(j, "profile"));
 
-    if (!j ||
-        json_unpack(j, "{s:i, s:s, s:I, s:I, s:b, s:b, s:o !}", "version", &version, "profile", &name,
-                    "memory", &memory, "cpus", &cpus, "kvm", &kvm, "vsock", &vsock, "disks", &disks) < 0 ||
-        version != MACHINE_VERSION || memory <= 0 || cpus <= 0 || cpus > 1024 || !json_is_array(disks)) {
+    if (name && machine_parse(m, j))
+        m->profile = pv_config_profile(config, name, err);
+    else
         pv_err_set(err, PV_E_HOST, "the description of the machine makes no sense");
-        goto out;
-    }
-    profile = pv_config_profile(config, name, err);
-    if (!profile)
-        goto out;
-    m = pv_machine_new(profile, (uint64_t)memory, (unsigned)cpus, kvm);
-    m->vsock = vsock;
-    json_array_foreach(disks, i, disk)
-    {
-        if (add_disk(m, disk, err) < 0) {
-            pv_machine_free(m);
-            m = NULL;
-            goto out;
-        }
-    }
-out:
     json_decref(j);
-    return m;
+    if (m->profile)
+        return m;
+    pv_machine_free(m);
+    return NULL;
 }

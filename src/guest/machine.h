@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a machine is made of, apart from its profile: all that QEMU's command line must say again at a resume.
+/*
+ * A machine, described once: made from a profile and a boot call's options, turned into QEMU's command line,
+ * saved as JSON beside a snapshot, and read back for a resume.
+ *
+ * A new scalar option is a member of pv_boot_opts and of pv_machine, and one row of the table in machine.c.
  */
 #ifndef PV_GUEST_MACHINE_H
 #define PV_GUEST_MACHINE_H
@@ -8,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/mem.h"
+
+struct pv_boot_opts;
 struct pv_config;
 struct pv_err;
 struct pv_profile;
@@ -17,40 +24,57 @@ struct pv_vm_spec;
 struct pv_machine_disk {
     char *path, *format;
     bool readonly, snapshot;
-    int *backing; /* see struct pv_vm_disk; descriptors of our own */
+    int *backing; /* see struct pv_vm_disk; owned descriptors */
     size_t n_backing;
-    int top; /* -1: the overlay begins empty */
+    int top; /* owned; -1: the overlay begins empty */
 };
 
 struct pv_machine {
-    const struct pv_profile *profile;
-    uint64_t memory; /* bytes */
+    const struct pv_profile *profile; /* borrowed */
+    uint64_t memory;                  /* bytes */
     unsigned cpus;
-    bool kvm;
-    bool vsock;                    /* it has a port for a vsock device of its own (plug.c) */
-    struct pv_machine_disk *disks; /* the profile's rootfs too */
+    bool kvm;                      /* false when made: probing KVM is the boot's task */
+    bool hotplug_port;             /* an empty PCIe root port for a vsock device (plug.c) */
+    struct pv_machine_disk *disks; /* the profile's rootfs is the first one */
     size_t n_disks;
 };
 
-struct pv_machine *pv_machine_new(const struct pv_profile *profile, uint64_t memory, unsigned cpus, bool kvm);
-/* paths are copied. */
-struct pv_machine_disk *pv_machine_add_disk(struct pv_machine *m, const char *path, const char *format,
-                                            bool readonly, bool snapshot);
-/* With descriptors of its own. NULL: out of descriptors. */
+/*
+ * Checks the options and makes the machine.  savable: its transport can be saved, so that a vsock device of
+ * the guest's own is hotplugged (see pv_boot_opts.vsock).  Errors: class usage; looks at disk files.
+ */
+struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct pv_boot_opts *o,
+                                  bool savable, struct pv_err *err);
+/* A copy that owns descriptors of its own.  Class host: out of descriptors. */
 struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *err);
 void pv_machine_free(struct pv_machine *m); /* NULL is fine */
 
-/* Class usage unless nothing that it writes to is anybody's file. `what`: "save", "clone". */
+/* Class usage if the guest writes directly to a disk's file.  name: the VM's, for the message. */
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err);
 
-/*
- * The machine's part of *spec; *disks (an array, the caller frees) is what spec->disks points to.  It borrows
- * from the machine and its profile.
- */
-void pv_machine_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks);
+/* The arrays that a pv_vm_spec borrows from pv_machine_to_spec. */
+struct pv_machine_arrays {
+    struct pv_vm_disk *disks;
+    struct pv_strv args;
+};
 
-/* As a JSON object (the caller frees), and back; the disks' backing chains are counted, not opened. */
-char *pv_machine_to_json(const struct pv_machine *m);
+/*
+ * Fills in the machine's part of *spec, which borrows from the machine, its profile and *arrays
+ * (zero-initialised; pv_machine_arrays_fini frees it).
+ */
+void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec,
+                        struct pv_machine_arrays *arrays);
+void pv_machine_arrays_fini(struct pv_machine_arrays *arrays);
+
+/*
+ * The machine as a JSON object (the caller frees).  A backing chain is saved as its length: the images are
+ * files of their own.  Class usage: a path is not UTF-8, as JSON needs it.
+ */
+char *pv_machine_to_json(const struct pv_machine *m, struct pv_err *err);
+/*
+ * Reads a saved machine; the descriptors of backing chains are -1.  Class host when `json` is no saved
+ * machine; the errors of pv_config_profile for its profile.
+ */
 struct pv_machine *pv_machine_from_json(const char *json, const struct pv_config *config, struct pv_err *err);
 
 #endif

@@ -286,13 +286,13 @@ static void described(void **state)
 {
     static const char old[] = "{\"version\":1,\"profile\":\"default\",\"memory\":268435456,\"cpus\":1,"
                               "\"kvm\":false,\"disks\":[]}";
-    char *machine = pv_snapshot_machine(s);
     struct pv_err err = PV_ERR_INIT;
+    char *machine = pv_snapshot_machine(s, &err);
     struct pv_snapshot *l = pv_snapshot_load(machine, blob, s, config, &err);
     struct pv_guest *g;
 
     (void)state;
-    assert_non_null(strstr(machine, "\"vsock\":true"));
+    assert_non_null(strstr(machine, "\"hotplug_port\":true"));
     must(l ? 0 : -1, &err);
     g = resume(l);
     check(g);

@@ -50,7 +50,7 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
         .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* unless it is copied */
         .state = {.savable = true, .incoming = true}};
     cleanup_close int state = reopen(s->state, err);
-    struct pv_vm_disk *disks;
+    struct pv_machine_arrays arrays = {0};
     int r;
 
     if (state < 0)
@@ -61,11 +61,11 @@ int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_e
     spec.state.load_fd = state;
     spec.channel.kind = g->channel->kind;
     spec.channel.fd = g->channel->qemu_fd;
-    pv_machine_spec(s->machine, &spec, &disks);
-    r = s->machine->vsock ? pv_guest_make_memory(g, &spec, err) : 0;
+    pv_machine_to_spec(s->machine, &spec, &arrays);
+    r = s->machine->hotplug_port ? pv_guest_make_memory(g, s->machine, &spec, err) : 0;
     if (r == 0)
         r = pv_guest_start_vm(g, &spec, err);
-    free(disks);
+    pv_machine_arrays_fini(&arrays);
     return r;
 }
 
@@ -133,7 +133,8 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     if (pv_vm_load(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "state loaded", start);
-    if ((s->machine->vsock && pv_guest_plug(g, deadline, err) < 0) || pv_vm_cont(g->vm, deadline, err) < 0)
+    if ((s->machine->hotplug_port && pv_guest_plug(g, deadline, err) < 0) ||
+        pv_vm_cont(g->vm, deadline, err) < 0)
         return -1;
     phase(g, "running", start);
     if (pv_agent_connect(&g->agent, deadline, err) < 0)

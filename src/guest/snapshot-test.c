@@ -134,7 +134,7 @@ static void stored(void **state)
     pv_snapshot_unref(s);
     s = take(pv_guest_freeze(g, 0, &err), &err);
     pv_guest_free(g);
-    machine = pv_snapshot_machine(s);
+    machine = pv_snapshot_machine(s, &err);
     pv_snapshot_blobs(s, &st.blobs, &st.n);
     assert_int_equal(st.blobs[0].fd, -1); /* there is no file of its memory yet */
     memory = memfd_create("memory", MFD_CLOEXEC);

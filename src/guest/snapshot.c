@@ -198,7 +198,7 @@ static int plug_again(struct pv_guest *g, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(DEFAULT_TIMEOUT);
 
-    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING || !g->machine->vsock || g->own_vsock)
+    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING || !g->machine->hotplug_port || g->own_vsock)
         return 0;
     return pv_guest_plug(g, deadline, err) < 0 ? -1 : pv_guest_plug_wait(g, deadline, err);
 }
@@ -247,9 +247,9 @@ struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, stru
 
 /* ---- to and from the cache ---- */
 
-char *pv_snapshot_machine(const struct pv_snapshot *s)
+char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err)
 {
-    return pv_machine_to_json(s->machine);
+    return pv_machine_to_json(s->machine, err);
 }
 
 int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err)

@@ -41,8 +41,8 @@ void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */
 
 /* ---- to and from the fixture cache ---- */
 
-/* Description of the machine as a JSON object (the caller frees); pv_snapshot_load understands it. */
-char *pv_snapshot_machine(const struct pv_snapshot *s);
+/* The machine as a JSON object (the caller frees) for pv_snapshot_load.  Class usage: see pv_machine_to_json. */
+char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err);
 /*
  * The blobs that make it up: "memory", "state", "disk0.0" (the lowest layer of what was written to the first
  * disk) ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which

@@ -200,11 +200,13 @@ static int build_add_files(struct pv_build *build, const struct pv_snapshot *s, 
 int pv_tf_store_commit(struct pv_testfile *tf, struct pv_snapshot *s, char **moved, struct pv_err *err)
 {
     struct tf_reads *r = tf->reads;
-    cleanup_free char *machine = pv_snapshot_machine(s);
+    cleanup_free char *machine = pv_snapshot_machine(s, err);
     cleanup_buf struct pv_buf cwd = {0};
     struct pv_entry *e = NULL;
     struct pv_build *build;
 
+    if (!machine)
+        return -1;
     pv_tf_input_cwd(&cwd);
     if (r->used_cwd)
         pv_tf_reads_string(r, TF_INPUT_CWD, cwd.data);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "util/mem.h"
+#include "vm/hotplug.h"
 #include "vm/spec.h"
 
 /* The whole command line, one argument a line, against what it shall be. */
@@ -150,14 +151,15 @@ static void test_kernel_vsock_and_own_machine(void **state)
                  "-device\nvhost-vsock-pci,vhostfd=5,guest-cid=4711\n");
 }
 
-/* One that is resumed, with a port for a vsock device; without the option the same but for that. */
-static void test_hotplug_port(void **state)
+/* An incoming VM, without and with an option of its machine. */
+static void test_machine_args(void **state)
 {
     struct pv_vm_spec spec = {.initrd_fd = -1,
                               .memory = {UINT64_C(64) << 20, PV_VM_MEMORY_SHARED, 8},
                               .state = {.savable = true, .incoming = true},
                               .channel.kind = PV_CHANNEL_SERIAL,
                               .channel.fd = 9};
+    static char *const port[] = {(char *)"-device", (char *)PV_VM_HOTPLUG_DEVICE, NULL};
     static const char head[] =
         "qemu-system-x86_64\n"
         "-nodefaults\n"
@@ -185,7 +187,7 @@ static void test_hotplug_port(void **state)
 
     (void)state;
     check(&spec, head);
-    spec.hotplug_port = true;
+    spec.machine_args = port;
     snprintf(with, sizeof(with), "%s-device\npcie-root-port,id=vsockport,chassis=200\n", head);
     check(&spec, with);
 }
@@ -217,7 +219,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_kernel_vsock_and_own_machine),
-        cmocka_unit_test(test_hotplug_port),
+        cmocka_unit_test(test_machine_args),
         cmocka_unit_test(test_kernel_args),
     };
 

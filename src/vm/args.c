@@ -66,11 +66,6 @@ static bool serial(const struct pv_vm_spec *s)
     return s->channel.kind == PV_CHANNEL_SERIAL;
 }
 
-static bool hotplug_port(const struct pv_vm_spec *s)
-{
-    return s->hotplug_port;
-}
-
 static bool memory_file(const struct pv_vm_spec *s)
 {
     return s->memory.kind != PV_VM_MEMORY_OWN;
@@ -268,6 +263,9 @@ _Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && F
                    FD_INITRD == PV_QEMU_FD_INITRD && FD_MEMORY == PV_QEMU_FD_MEMORY,
                "descriptor numbers");
 
+/* Stands for all of spec->machine_args. */
+#define MACHINE_ARGS NULL
+
 static const struct row {
     bool (*when)(const struct pv_vm_spec *s); /* NULL: a row of disks, written for each with `disk` true */
     const char *option;
@@ -306,8 +304,7 @@ static const struct row {
     /* Without ioeventfd the vCPU's own thread handles its doorbell: one context switch less. */
     {serial, "-device", "virtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off"},
     {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent"},
-    /* Ports in qemu_args count their chassis from 0 by default. */
-    {hotplug_port, "-device", "pcie-root-port,id=" PV_VM_HOTPLUG_PORT ",chassis=200"},
+    {always, MACHINE_ARGS, NULL},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",
@@ -320,11 +317,21 @@ static const struct row {
     {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", disk_any},
 };
 
+static void add_args(struct pv_strv *argv, char *const *args)
+{
+    for (; args && *args; args++)
+        pv_strv_add(argv, *args);
+}
+
 static void add_row(struct pv_strv *argv, const struct row *row, const struct at *at)
 {
     struct pv_buf b = {0};
     const char *s = row->value;
 
+    if (row->option == MACHINE_ARGS) {
+        add_args(argv, at->spec->machine_args);
+        return;
+    }
     pv_strv_add(argv, row->option);
     if (!s)
         return;
@@ -356,8 +363,7 @@ void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv)
         for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
             if (!rows[i].when && rows[i].disk(&spec->disks[at.disk]))
                 add_row(argv, &rows[i], &at);
-    for (char *const *arg = spec->extra_args; arg && *arg; arg++)
-        pv_strv_add(argv, *arg);
+    add_args(argv, spec->extra_args);
 }
 
 /* ---- the kernel command line ---- */

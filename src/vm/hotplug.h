@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PCIe hotplug: a device that cannot be saved is in the VM between saves only, behind the root port that
- * spec->hotplug_port makes.
+ * PCIe hotplug: a device that cannot be saved is in the VM between saves only, behind a root port that the
+ * command line makes.
  */
 #ifndef PV_VM_HOTPLUG_H
 #define PV_VM_HOTPLUG_H
 
 #include <stdint.h>
+
+/*
+ * The root port, a value of -device; q35 alone has PCIe.  (A port in qemu_args counts its chassis from 0 by
+ * default.)
+ */
+#define PV_VM_HOTPLUG_PORT "vsockport"
+#define PV_VM_HOTPLUG_DEVICE "pcie-root-port,id=" PV_VM_HOTPLUG_PORT ",chassis=200"
 
 struct pv_err;
 struct pv_vm;

@@ -53,14 +53,13 @@ struct pv_vm_spec {
     const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
     size_t n_disks;
     struct {
-        enum pv_channel_kind
-            kind; /* vhost-user-vsock: all guest memory is a memfd shared with its back end */
-        int fd;   /* inherited by QEMU, unless kind is NONE */
+        enum pv_channel_kind kind; /* VHOST_USER: all guest memory is a memfd shared with the back end */
+        int fd;                    /* inherited by QEMU, unless kind is NONE */
         unsigned cid;
     } channel;
-    bool hotplug_port;       /* an empty PCIe root port for hotplug.h; q35 alone has one */
-    char *const *extra_args; /* the profile's qemu_args, NULL-terminated or NULL */
-    const char *fatal_mark;  /* a console line with this text tells why the guest init gave up
+    char *const *machine_args; /* further options of the machine, in front of its disks; or NULL */
+    char *const *extra_args;   /* the profile's qemu_args, NULL-terminated or NULL */
+    const char *fatal_mark;    /* a console line with this text tells why the guest init gave up
                                 (PV_FATAL_MARK); NULL: none.  Used by pv_vm_start alone */
 };
 
@@ -77,9 +76,6 @@ enum {
     PV_QEMU_FD_BACKING = 40 /* + index in the backing chains of all disks, one behind the other */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
-
-/* Id of the root port that spec->hotplug_port makes. */
-#define PV_VM_HOTPLUG_PORT "vsockport"
 
 /* The memory size that QEMU rounds `memory` up to, bytes. */
 uint64_t pv_vm_memory_size(uint64_t memory);

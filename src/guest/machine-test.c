@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* A machine made from options, said to QEMU, saved and read back. */
+#include "util/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/guest.h"
+#include "guest/machine.h"
+#include "util/err.h"
+#include "vm/spec.h"
+
+static struct pv_config *config;
+static const struct pv_profile *profile;
+static char image[] = "/tmp/pv-machine-test-XXXXXX";
+
+static struct pv_machine *machine_of(const struct pv_boot_opts *o, bool savable)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_machine *m = pv_machine_new(profile, o, savable, &err);
+
+    if (!m)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static void refused(const struct pv_boot_opts *o, const char *why)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    assert_null(pv_machine_new(profile, o, true, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    if (!strstr(err.text, why))
+        fail_msg("expected '%s' in: %s", why, err.text);
+}
+
+static void defaults(void **state)
+{
+    const struct pv_boot_opts o = {.vsock = true};
+    struct pv_machine *m = machine_of(&o, false);
+
+    (void)state;
+    assert_int_equal(m->memory, 512 << 20);
+    assert_int_equal(m->cpus, 1);
+    assert_false(m->kvm);
+    assert_false(m->hotplug_port);
+    assert_int_equal(m->n_disks, 0);
+    pv_machine_free(m);
+    m = machine_of(&o, true);
+    assert_true(m->hotplug_port);
+    pv_machine_free(m);
+}
+
+static void bad_options(void **state)
+{
+    struct pv_guest_disk disk = {.path = (char *)"/nonexistent", .format = (char *)"raw"};
+    const struct pv_boot_opts disks = {.disks = &disk, .n_disks = 1}, small = {.memory = 31 << 20};
+
+    (void)state;
+    refused(&small, "memory = 31M is too little");
+    refused(&disks, "disk '/nonexistent'");
+    disk.format = (char *)"vdi";
+    refused(&disks, "unknown format 'vdi'");
+    disk = (struct pv_guest_disk){.path = (char *)"/dev/null", .format = (char *)"raw"};
+    refused(&disks, "neither a file nor a block device");
+}
+
+static void said_to_qemu(void **state)
+{
+    struct pv_guest_disk disk = {.path = image, .format = (char *)"raw"};
+    const struct pv_boot_opts o = {
+        .memory = 64 << 20, .cpus = 3, .disks = &disk, .n_disks = 1, .vsock = true, .keep_disks = true};
+    struct pv_machine_arrays arrays = {0};
+    struct pv_machine *m = machine_of(&o, true);
+    struct pv_vm_spec spec = {0};
+
+    (void)state;
+    m->kvm = true;
+    pv_machine_to_spec(m, &spec, &arrays);
+    assert_int_equal(spec.memory.size, 64 << 20);
+    assert_int_equal(spec.cpus, 3);
+    assert_true(spec.kvm);
+    assert_string_equal(spec.machine_args[0], "-device");
+    assert_non_null(strstr(spec.machine_args[1], "pcie-root-port"));
+    assert_null(spec.machine_args[2]);
+    assert_int_equal(spec.n_disks, 1);
+    assert_string_equal(spec.disks[0].path, image);
+    assert_true(spec.disks[0].snapshot);
+    assert_false(spec.disks[0].copy_top);
+    pv_machine_arrays_fini(&arrays);
+    pv_machine_free(m);
+}
+
+static const char saved[] = "{\"version\":3,\"profile\":\"p\",\"memory\":67108864,\"cpus\":3,\"kvm\":true,"
+                            "\"hotplug_port\":true,\"disks\":[{\"path\":\"/d\",\"format\":\"qcow2\","
+                            "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
+
+static void read_back(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_machine *m = pv_machine_from_json(saved, config, &err);
+    char *again;
+
+    (void)state;
+    if (!m)
+        fail_msg("%s", err.text);
+    assert_ptr_equal(m->profile, profile);
+    assert_int_equal(m->memory, 64 << 20);
+    assert_int_equal(m->cpus, 3);
+    assert_true(m->kvm);
+    assert_true(m->hotplug_port);
+    assert_int_equal(m->n_disks, 1);
+    assert_int_equal(m->disks[0].n_backing, 2);
+    assert_int_equal(m->disks[0].backing[1], -1);
+    assert_int_equal(m->disks[0].top, -1);
+    again = pv_machine_to_json(m, &err);
+    assert_string_equal(again, saved);
+    free(again);
+    pv_machine_free(m);
+}
+
+/* Each member of `saved` without its value, with another one, and of another type. */
+static void no_saved_machine(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } edits[] = {
+        {"\"version\":3", "\"version\":2"},
+        {"\"version\":3,", ""},
+        {"\"profile\":\"p\"", "\"profile\":1"},
+        {"\"memory\":67108864", "\"memory\":0"},
+        {"\"memory\":67108864", "\"memory\":\"64M\""},
+        {"\"cpus\":3,", ""},
+        {"\"cpus\":3", "\"cpus\":1025"},
+        {"\"cpus\":3", "\"cpus\":true"},
+        {"\"kvm\":true", "\"kvm\":1"},
+        {"\"kvm\":true", "\"kvm\":true,\"more\":1"},
+        {"\"hotplug_port\":true,", ""},
+        {"\"disks\":[", "\"disks\":[1,"},
+        {"\"format\":\"qcow2\",", ""},
+        {"\"backing\":2", "\"backing\":65"},
+        {"\"backing\":2", "\"backing\":-1"},
+        {"]}", "]"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(edits); i++) {
+        const char *at = strstr(saved, edits[i].from);
+        struct pv_err err = PV_ERR_INIT;
+        char *text;
+
+        assert_non_null(at);
+        text = pv_xasprintf("%.*s%s%s", (int)(at - saved), saved, edits[i].to, at + strlen(edits[i].from));
+        if (pv_machine_from_json(text, config, &err))
+            fail_msg("accepted: %s", text);
+        assert_int_equal(err.cls, PV_E_HOST);
+        assert_non_null(strstr(err.text, "makes no sense"));
+        free(text);
+    }
+}
+
+static void path_without_utf8(void **state)
+{
+    cleanup_free char *path = pv_xasprintf("%s-\xff", image);
+    struct pv_guest_disk disk = {.path = path, .format = (char *)"raw", .snapshot = true};
+    const struct pv_boot_opts o = {.disks = &disk, .n_disks = 1};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_machine *m;
+
+    (void)state;
+    assert_int_equal(link(image, path), 0);
+    m = machine_of(&o, true);
+    unlink(path);
+    assert_null(pv_machine_to_json(m, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    assert_non_null(strstr(err.text, image));
+    assert_non_null(strstr(err.text, "not UTF-8"));
+    pv_machine_free(m);
+}
+
+static void copied(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_machine *m = pv_machine_from_json(saved, config, &err), *c;
+
+    (void)state;
+    assert_non_null(m);
+    for (size_t i = 0; i < 2; i++)
+        m->disks[0].backing[i] = dup(0);
+    m->disks[0].top = dup(0);
+    c = pv_machine_copy(m, &err);
+    assert_non_null(c);
+    assert_int_equal(c->memory, m->memory);
+    assert_true(c->hotplug_port);
+    assert_int_equal(c->disks[0].n_backing, 2);
+    assert_int_not_equal(c->disks[0].backing[1], m->disks[0].backing[1]);
+    assert_int_not_equal(c->disks[0].top, m->disks[0].top);
+    pv_machine_free(c);
+    pv_close(&m->disks[0].backing[1]);
+    assert_null(pv_machine_copy(m, &err));
+    assert_int_equal(err.cls, PV_E_HOST);
+    pv_machine_free(m);
+}
+
+static int setup(void **state)
+{
+    char path[] = "/tmp/pv-machine-test-XXXXXX";
+    int fd = mkstemp(path), image_fd = mkstemp(image);
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    dprintf(fd, "[profile.p]\nkernel = \"%s\"\ninitrd = \"%s\"\n", image, image);
+    close(fd);
+    close(image_fd);
+    config = pv_config_load(path, NULL, &err);
+    unlink(path);
+    profile = config ? pv_config_profile(config, "p", &err) : NULL;
+    if (!profile)
+        fail_msg("%s", err.text);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(image);
+    pv_config_free(config);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),  cmocka_unit_test(bad_options),      cmocka_unit_test(said_to_qemu),
+        cmocka_unit_test(read_back), cmocka_unit_test(no_saved_machine), cmocka_unit_test(path_without_utf8),
+        cmocka_unit_test(copied),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
