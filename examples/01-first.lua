@@ -1,4 +1,4 @@
--- A VM from the profile "minimal" of provium.toml: created, booted, asked, shut down.
+-- Creates a VM from the profile "minimal" of provium.toml, boots it, runs commands, shuts it down.
 
 local vm = provium.create("minimal")
 vm:boot({

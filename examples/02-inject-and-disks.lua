@@ -1,4 +1,4 @@
--- Files of the host that are in the guest when it boots, and disks that it sees as /dev/vdX.
+-- Injects files of the host into the guest, and attaches disks, which the guest sees as /dev/vdX.
 
 local dir = os.tmpname()
 os.remove(dir)

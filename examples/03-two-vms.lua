@@ -1,4 +1,4 @@
--- Two VMs side by side, fully isolated; and a VM in a bad state is killed, not waited for.
+-- Two isolated VMs side by side. A call to a VM that panics raises at once.
 
 local vm1 = provium.create("minimal")
 local vm2 = provium.create("minimal")
@@ -12,7 +12,7 @@ test("isolated", function()
     assert_eq(vm2:read_file("/tmp/id"), "vm2")
 end)
 
-test("a dead kernel is told at once", function()
+test("a panic raises at once", function()
     vm1:mount_vfs()
     local why = assert_error(function()
         vm1:exec("echo c > /proc/sysrq-trigger; sleep 100")

@@ -1,4 +1,4 @@
--- provium.fixture("prepared") is a VM in the state in which examples/fixtures/prepared.lua left it.
+-- provium.fixture("prepared") returns a VM in the state that examples/fixtures/prepared.lua prepared.
 
 local function count_up(vm)
     vm:write_file("/srv/data/count", vm:read_file("/srv/data/count") + 1 .. "\n")
@@ -20,7 +20,7 @@ test("a VM can be put back", function()
     assert_eq("1\n", count_up(vm))
 end)
 
-test("a clone goes its own way", function()
+test("a clone shares nothing", function()
     local vm = provium.fixture("prepared")
     count_up(vm)
     local clone = vm:clone()

@@ -6,7 +6,7 @@ vm:boot()
 local AT_FDCWD = -100
 local ENOENT, EINVAL = 2, 22
 
--- readlinkat(dirfd, path, buf, bufsiz), readlink(2): paths end with a NUL, the answer does not.
+-- readlinkat(dirfd, path, buf, bufsiz), readlink(2): paths end with a NUL, the result does not.
 local function readlink(path, size)
     local n, _, buf = vm:syscall_bufs("readlinkat", { [1] = path .. "\0", [2] = ("\xff"):rep(size) },
         AT_FDCWD, 0, 0, size)

@@ -1,4 +1,4 @@
--- seccomp: a filter that forbids one system call, in a worker, so that only that one is bound by it.
+-- seccomp: a filter that forbids one system call, in a worker, so that it binds only the worker.
 
 local vm = provium.create()
 vm:boot()

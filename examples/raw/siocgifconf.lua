@@ -1,4 +1,4 @@
--- SIOCGIFCONF: an ioctl of the old kind, whose number says nothing of sizes, with a pointer in its struct.
+-- SIOCGIFCONF: an old ioctl, whose number encodes no size, with a pointer in its struct.
 
 local vm = provium.create()
 vm:boot()
