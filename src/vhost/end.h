@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* For tests: the owner's end of a stream, together with the guest's (front.h). */
+/* For tests: the owner's end of a stream, next to the guest's end in front.h. */
 #ifndef PV_VHOST_END_H
 #define PV_VHOST_END_H
 
@@ -22,11 +22,11 @@ enum {
     CREDIT_REQUEST = VIRTIO_VSOCK_OP_CREDIT_REQUEST,
 };
 
-/* A stream and what its owner saw. */
+/* A stream and its ports. */
 struct end {
     struct pv_stream *s;
     uint32_t host_port, guest_port;
-    unsigned events;
+    unsigned events; /* calls of on_event since the last wait_event */
     bool close_in_event;
     struct front *free_in_event;
 };
@@ -58,15 +58,15 @@ static inline void wait_event(struct front *f, struct end *e)
     e->events = 0;
 }
 
-static inline void watch(struct end *e, struct pv_stream *s)
+static inline void end_watch(struct end *e, struct pv_stream *s)
 {
     e->s = s;
     s->on_event = on_event;
     s->arg = e;
 }
 
-/* Connects to guest_port; the guest sees the request. */
-static inline void request(struct front *f, struct end *e, uint32_t guest_port)
+/* Connects to guest_port and takes the request from the guest's ring. */
+static inline void end_request(struct front *f, struct end *e, uint32_t guest_port)
 {
     struct front_packet p;
     struct pv_err err = PV_ERR_INIT;
@@ -74,7 +74,7 @@ static inline void request(struct front *f, struct end *e, uint32_t guest_port)
 
     memset(e, 0, sizeof(*e));
     assert_non_null(s);
-    watch(e, s);
+    end_watch(e, s);
     front_expect(f, REQUEST, &p);
     assert_int_equal(p.h.dst_port, guest_port);
     assert_int_equal(p.h.type, VIRTIO_VSOCK_TYPE_STREAM);
@@ -85,7 +85,7 @@ static inline void request(struct front *f, struct end *e, uint32_t guest_port)
     assert_true(s->connecting);
 }
 
-/* A packet from the guest on e's connection. */
+/* Sends a packet from the guest on e's connection. */
 static inline void from_guest(struct front *f, struct end *e, unsigned op, const void *bytes, uint32_t n)
 {
     front_send(f, op, e->guest_port, e->host_port, bytes, n);
@@ -105,23 +105,23 @@ static inline void from_guest_flags(struct front *f, struct end *e, unsigned op,
     front_kick(f, 1);
 }
 
-static inline void connected(struct front *f, struct end *e, uint32_t guest_port)
+static inline void end_connected(struct front *f, struct end *e, uint32_t guest_port)
 {
-    request(f, e, guest_port);
+    end_request(f, e, guest_port);
     from_guest(f, e, RESPONSE, NULL, 0);
     wait_event(f, e);
     assert_false(e->s->connecting);
     assert_int_equal(e->s->error, 0);
 }
 
-static inline void start(struct front *f)
+static inline void start_device(struct front *f)
 {
     front_init(f, 128);
     front_start(f);
     assert_true(pv_vsock_device_ready(f->v));
 }
 
-static inline void nothing_comes(struct front *f)
+static inline void expect_nothing(struct front *f)
 {
     struct front_packet p;
 

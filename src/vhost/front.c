@@ -39,7 +39,7 @@ void front_send_raw(struct front *f, const void *msg, size_t n, const int *fds, 
     assert_int_equal(sendmsg(f->sock, &m, MSG_NOSIGNAL), (ssize_t)n);
 }
 
-static bool answered(void *arg)
+static bool has_reply(void *arg)
 {
     struct front *f = arg;
     char c;
@@ -65,7 +65,7 @@ int64_t front_msg(struct front *f, uint32_t request, const void *body, uint32_t 
     if (n)
         memcpy(msg + sizeof(header), body, n);
     front_send_raw(f, msg, sizeof(header) + n, fds, n_fds);
-    front_run(f, answered, f);
+    front_run(f, has_reply, f);
     r = recv(f->sock, msg, sizeof(msg), MSG_DONTWAIT);
     if (r <= 0)
         return -1;
@@ -73,7 +73,7 @@ int64_t front_msg(struct front *f, uint32_t request, const void *body, uint32_t 
     assert_int_equal(header[0], request);
     assert_int_equal(header[1], 1 | 4);
     assert_int_equal(header[2] + sizeof(header), r);
-    if (header[2] == 20) /* a config: the value behind its header */
+    if (header[2] == 20) /* GET_CONFIG: the value follows its header of 12 bytes */
         memcpy(&v, msg + sizeof(header) + 12, sizeof(v));
     else if (header[2])
         memcpy(&v, msg + sizeof(header), sizeof(v));
@@ -115,7 +115,7 @@ void front_init(struct front *f, unsigned num)
     assert_non_null(f->v);
     f->v->on_change = on_change;
     f->v->arg = f;
-    f->sock = f->v->qemu_fd; /* taken, as by QEMU */
+    f->sock = f->v->qemu_fd; /* the front end owns it, as QEMU would */
     f->v->qemu_fd = -1;
     f->memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(ftruncate(f->memfd, FRONT_MEM), 0);
@@ -161,8 +161,8 @@ static void make_available(struct front_ring *r, uint16_t head)
     __atomic_store_n(&r->avail->idx, r->avail_idx, __ATOMIC_RELEASE);
 }
 
-/* Receive buffer i, whose descriptors are 2i and 2i+1 (SHREDS: the same, cut within the header). */
-static void give_rx(struct front *f, unsigned i)
+/* Posts receive buffer i, whose descriptors are 2i and 2i+1. */
+static void post_rx(struct front *f, unsigned i)
 {
     struct front_ring *r = &f->ring[0];
     uint8_t *buf = f->mem + RX_AT + i * RX_SIZE;
@@ -183,7 +183,7 @@ static void give_rx(struct front *f, unsigned i)
 void front_fill_rx(struct front *f)
 {
     for (unsigned i = 0; i < f->rx_bufs; i++)
-        give_rx(f, i);
+        post_rx(f, i);
 }
 
 void front_kick(struct front *f, unsigned ring)
@@ -246,7 +246,7 @@ bool front_take(struct front *f, struct front_packet *p)
     assert_int_equal(p->h.src_cid, 2);
     memcpy(p->data, buf + sizeof(p->h), p->len);
     if (!f->hold) {
-        give_rx(f, e.id / 2);
+        post_rx(f, e.id / 2);
         if (!(__atomic_load_n(&r->used->flags, __ATOMIC_SEQ_CST) & VRING_USED_F_NO_NOTIFY))
             front_kick(f, 0);
     }
@@ -326,7 +326,11 @@ void front_stop(struct front *f)
 
 void front_sync(struct front *f)
 {
-    /* Two rounds: what was readable before the second message is handled before its answer. */
+    /*
+     * Three round trips.  Handling a message also runs the rings; epoll reports a kick that precedes it in
+     * the same round or the next, and a device that stopped at PV_VSOCK_CHAINS_PER_CALL goes on in one more
+     * round.
+     */
     for (int i = 0; i < 3; i++)
         assert_true(front_msg(f, 1, NULL, 0, NULL, 0) > 0);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest that floods or lies: its connection pays, or its device, and nobody else. */
+/* Hostile guests: flooding, invalid packets, invalid rings.  At most the connection or the device breaks. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,8 @@
 
 static uint8_t data[1000];
 
-/* The guest sends and sends and takes nothing: the device stops taking, and goes on when it can. */
-static void flood(void **state)
+/* The guest sends packets and posts no receive buffers: the device stalls, and goes on when it posts some. */
+static void stalls_without_receive_buffers(void **state)
 {
     struct front f;
     struct front_packet p;
@@ -32,7 +32,7 @@ static void flood(void **state)
         front_kick(&f, 1);
         front_sync(&f);
     }
-    /* Four buffers, the queue of resets, and one ring full of packets that are left alone. */
+    /* Four receive buffers, 64 queued resets, and a ring of 8 packets that are not taken. */
     assert_in_range(sent, 4 + 64, 4 + 64 + 8);
     while (resets < sent) {
         if (!front_take(&f, &p)) {
@@ -44,7 +44,7 @@ static void flood(void **state)
         assert_int_equal(p.h.dst_port, resets);
         resets++;
     }
-    nothing_comes(&f);
+    expect_nothing(&f);
     assert_int_equal(f.v->error, 0);
     front_fini(&f);
 }
@@ -57,7 +57,7 @@ static void accept_and_keep(struct pv_vsock_device *v, struct pv_stream *s, unsi
     kept[guest_port] = s;
 }
 
-/* The guest can not take all connections for itself. */
+/* The guest's share of the connections is limited. */
 static void guest_floods_connections(void **state)
 {
     static struct pv_stream *kept[300];
@@ -67,7 +67,7 @@ static void guest_floods_connections(void **state)
     unsigned made = 0, refusals = 0;
 
     (void)state;
-    start(&f);
+    start_device(&f);
     assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_and_keep, kept), 0);
     for (uint32_t port = 0; port < 300; port++) {
         front_send(&f, REQUEST, port, 2000, NULL, 0);
@@ -78,7 +78,7 @@ static void guest_floods_connections(void **state)
     }
     assert_int_equal(made, 128);
     assert_int_equal(refusals, 300 - 128);
-    connected(&f, &e, 7);
+    end_connected(&f, &e, 7);
     pv_stream_close(e.s);
     for (unsigned i = 0; i < 128; i++)
         pv_stream_close(kept[i]);
@@ -90,7 +90,7 @@ static bool all_used(void *arg)
     return ((struct front *)arg)->ring[1].used->idx == 1000;
 }
 
-/* More on the ring than is taken at a time, and one kick: the rest is not forgotten. */
+/* More packets than the device takes in one turn, and a single kick: all are handled. */
 static void long_ring(void **state)
 {
     struct front f;
@@ -108,7 +108,7 @@ static void long_ring(void **state)
     front_fini(&f);
 }
 
-/* ---- hostile packets: the connection pays, at most ---- */
+/* ---- hostile packets: at most the connection ends ---- */
 
 static void bad_packets(void **state)
 {
@@ -118,20 +118,20 @@ static void bad_packets(void **state)
     struct virtio_vsock_hdr h = {.op = RW, .buf_alloc = 4096};
 
     (void)state;
-    start(&f);
-    connected(&f, &e, 7);
+    start_device(&f);
+    end_connected(&f, &e, 7);
     h.src_port = 7;
     h.dst_port = e.host_port;
-    /* From another, to another: dropped. */
+    /* Wrong CIDs: dropped. */
     h.src_cid = FRONT_CID + 1;
     assert_true(front_put(&f, h, NULL, 0));
     h.src_cid = 0;
     h.dst_cid = 3;
     assert_true(front_put(&f, h, NULL, 0));
     front_kick(&f, 1);
-    nothing_comes(&f);
+    expect_nothing(&f);
     h.dst_cid = 0;
-    /* Not a stream. */
+    /* Another type than stream. */
     h.type = 2;
     assert_true(front_put(&f, h, NULL, 0));
     front_kick(&f, 1);
@@ -139,7 +139,7 @@ static void bad_packets(void **state)
     assert_int_equal(p.h.type, 2);
     h.type = 0;
     assert_int_equal(e.s->error, 0);
-    /* Longer than it is. */
+    /* A length beyond the chain. */
     h.len = 1000;
     assert_true(front_put(&f, h, data, 999));
     front_kick(&f, 1);
@@ -148,16 +148,16 @@ static void bad_packets(void **state)
     wait_event(&f, &e);
     assert_int_equal(e.s->error, ECONNRESET);
     pv_stream_close(e.s);
-    /* An operation that does not exist, and one that is out of place. */
-    connected(&f, &e, 7);
+    /* An unknown operation, and one that is illegal in this state. */
+    end_connected(&f, &e, 7);
     from_guest(&f, &e, 99, NULL, 0);
     front_expect(&f, RST, &p);
     pv_stream_close(e.s);
-    connected(&f, &e, 7);
+    end_connected(&f, &e, 7);
     from_guest(&f, &e, REQUEST, NULL, 0);
     front_expect(&f, RST, &p);
     pv_stream_close(e.s);
-    request(&f, &e, 7);
+    end_request(&f, &e, 7);
     from_guest(&f, &e, RW, "early", 5);
     front_expect(&f, RST, &p);
     wait_event(&f, &e);
@@ -167,7 +167,7 @@ static void bad_packets(void **state)
     front_fini(&f);
 }
 
-/* ---- hostile rings: the device breaks, with a reason, and nothing else happens ---- */
+/* ---- hostile rings: the device breaks with a reason ---- */
 
 static void breaks(struct front *f, struct end *e, unsigned ring, const char *text)
 {
@@ -217,18 +217,18 @@ static void bad_rings(void **state)
 
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
-        start(&f);
-        connected(&f, &e, 7);
+        start_device(&f);
+        end_connected(&f, &e, 7);
         make_tx(&f, cases[i].head, cases[i].d);
         breaks(&f, &e, 1, cases[i].text);
     }
-    start(&f);
-    connected(&f, &e, 7);
+    start_device(&f);
+    end_connected(&f, &e, 7);
     f.ring[1].avail->idx = (uint16_t)(f.ring[1].avail_idx + 129);
     breaks(&f, &e, 1, "more than the ring's size");
 }
 
-/* On the receive ring it is seen when something is sent: inside a write of the owner. */
+/* An invalid receive ring is found when the device sends: within a write of the owner. */
 static void bad_receive_ring(void **state)
 {
     static const struct {
@@ -245,12 +245,12 @@ static void bad_receive_ring(void **state)
         struct front f;
         struct end e;
 
-        start(&f);
-        connected(&f, &e, 7);
+        start_device(&f);
+        end_connected(&f, &e, 7);
         for (unsigned j = 0; j < f.ring[0].num; j++)
             f.ring[0].desc[j] = cases[i].d;
         assert_int_equal(pv_stream_write(e.s, "x", 1), -ECONNRESET);
-        assert_int_equal(e.events, 0); /* not from within */
+        assert_int_equal(e.events, 0); /* no callback within the write */
         e.events = 0;
         wait_event(&f, &e);
         assert_int_equal(f.v->error, EIO);
@@ -263,7 +263,7 @@ static void bad_receive_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flood),
+        cmocka_unit_test(stalls_without_receive_buffers),
         cmocka_unit_test(long_ring),
         cmocka_unit_test(guest_floods_connections),
         cmocka_unit_test(bad_packets),

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Our own virtio-vsock device: the back end of QEMU's vhost-user-vsock-pci, inside the harness.  Needs no
- * kernel module, no root and no CID of the host's; the guest uses its stock driver.
+ * A virtio-vsock device in this process: the back end of QEMU's vhost-user-vsock-pci.  It needs no kernel
+ * module, no root and no CID of the host; the guest uses its stock driver.
  *
  *     struct pv_vsock_device *v = pv_vsock_device_new(loop, cid, &err);
- *     // QEMU inherits v->qemu_fd:  -chardev socket,id=vu,fd=N -device vhost-user-vsock-pci,chardev=vu
+ *
+ *     QEMU inherits v->qemu_fd:  -chardev socket,id=vu,fd=N -device vhost-user-vsock-pci,chardev=vu
+ *
  *     struct pv_stream *s = pv_vsock_device_connect(v, 5123, &err);
  *
- * It has no loop and no thread of its own: everything happens in callbacks of the loop it is given.  Guest
- * memory and QEMU's messages are hostile: see vring.h and vu.h for the doors.  A guest or a QEMU that breaks
- * the rules of the rings breaks this device for good (v->error, v->error_text, on_change), and its streams
- * end with ECONNRESET; so does a QEMU that exits ("QEMU closed the vhost-user connection").  A guest that
- * resets or reboots ends the streams, `ready` turns false, and true again when its driver is back.
+ * The device has no loop and no thread of its own, and its functions do not block: all work is done in
+ * callbacks of the caller's loop.  Guest memory and QEMU's messages are untrusted; vring.h and vu.h check
+ * them.  A guest or QEMU that breaks the rules of virtio or vhost-user breaks the device for good (v->error,
+ * v->error_text, on_change), and its streams end with ECONNRESET.  A QEMU that exits does the same ("QEMU
+ * closed the vhost-user connection").  A guest's reset or reboot ends the streams; pv_vsock_device_ready is
+ * false until the guest's driver is up again.
  *
- * Guest memory must be QEMU's memory-backend-memfd,share=on (sealed against shrinking, as it is by default).
+ * Guest memory must be QEMU's memory-backend-memfd,share=on (sealed against shrinking by default).
  *
- * Callbacks (on_event, accept, on_change) come from the loop only, never from within a call of the owner's,
- * and may do anything, freeing the device included.  Streams may be closed before or after the device is
- * freed; after it they get no more events, give what they had received, then ECONNRESET, and still have to
- * be closed.  The loop must outlive the device.
+ * Callbacks (on_event, accept, on_change) run from the loop only, never within a call of the owner, and may
+ * do anything, including freeing the device.  Streams may be closed before or after the device is freed;
+ * after that they report no events, return the received bytes and then ECONNRESET, and still have to be
+ * closed.  The loop must outlive the device.
  */
 #ifndef PV_VHOST_VHOST_H
 #define PV_VHOST_VHOST_H
@@ -31,16 +34,16 @@ struct pv_loop;
 struct pv_stream;
 
 struct pv_vsock_device {
-    unsigned cid;         /* the guest's */
-    int qemu_fd;          /* our end of the vhost-user chardev, for QEMU; -1 once closed by the owner */
-    int error;            /* not 0: broken for good (errno) */
-    char error_text[256]; /* why, for people */
+    unsigned cid;         /* of the guest */
+    int qemu_fd;          /* QEMU's end of the vhost-user chardev; -1 once closed by the owner */
+    int error;            /* an errno when the device is broken, else 0 */
+    char error_text[256]; /* the reason */
     /* Called (if set) from the loop when pv_vsock_device_ready changes and when the device breaks. */
     void (*on_change)(struct pv_vsock_device *v, void *arg);
     void *arg;
 };
 
-/* Class usage: a CID below 3. */
+/* A device for a guest with this CID.  NULL: class usage for a CID below 3, else host. */
 struct pv_vsock_device *pv_vsock_device_new(struct pv_loop *loop, unsigned cid, struct pv_err *err);
 void pv_vsock_device_free(struct pv_vsock_device *v);
 /* As connect of a channel (transport/channel.h). */
@@ -48,12 +51,12 @@ struct pv_stream *pv_vsock_device_connect(struct pv_vsock_device *v, unsigned po
 /* True while the guest's driver is up. */
 bool pv_vsock_device_ready(const struct pv_vsock_device *v);
 
-/* A device that carries the agent's sessions (transport/channel.h). */
+/* A channel for the agent's sessions on such a device (transport/channel.h); its ops free it. */
 struct pv_channel *pv_vhost_channel_new(struct pv_loop *loop, unsigned cid, struct pv_err *err);
 
 /*
- * Connections that the guest makes to a port of the host (CID 2): `accept` is called with each new stream
- * and takes it.  Ports without a listener answer RST.  At most 8 ports; -1 when full.
+ * Calls `accept` for each connection of the guest to this port of the host (CID 2); `accept` owns the stream.
+ * Ports without a listener reply with RST.  -1: the port has a listener, or 8 ports have one.
  */
 int pv_vsock_device_listen(struct pv_vsock_device *v, unsigned port,
                            void (*accept)(struct pv_vsock_device *v, struct pv_stream *s, unsigned guest_port,

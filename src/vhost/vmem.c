@@ -11,12 +11,12 @@
 
 #include "util/err.h"
 
-static bool overflows(uint64_t start, uint64_t n)
+static bool sum_overflows(uint64_t start, uint64_t n)
 {
     return start > UINT64_MAX - n;
 }
 
-static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+static bool ranges_overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {
     return a < b + b_len && b < a + a_len;
 }
@@ -28,7 +28,7 @@ static int check_range(const struct pv_vmem *m, uint64_t gpa, uint64_t size, uin
         return pv_err_set(err, PV_E_PROTOCOL, "QEMU sent more than %d memory regions", PV_VMEM_REGIONS);
     if (size == 0)
         return pv_err_set(err, PV_E_PROTOCOL, "QEMU sent an empty memory region");
-    if (overflows(gpa, size) || overflows(uva, size) || overflows(offset, size))
+    if (sum_overflows(gpa, size) || sum_overflows(uva, size) || sum_overflows(offset, size))
         return pv_err_set(err, PV_E_PROTOCOL,
                           "QEMU sent a memory region that runs past the end of the address space "
                           "(address 0x%" PRIx64 ", size 0x%" PRIx64 ")",
@@ -36,7 +36,7 @@ static int check_range(const struct pv_vmem *m, uint64_t gpa, uint64_t size, uin
     for (unsigned i = 0; i < m->n; i++) {
         const struct pv_vmem_region *r = &m->r[i];
 
-        if (overlap(gpa, size, r->gpa, r->size) || overlap(uva, size, r->uva, r->size))
+        if (ranges_overlap(gpa, size, r->gpa, r->size) || ranges_overlap(uva, size, r->uva, r->size))
             return pv_err_set(err, PV_E_PROTOCOL,
                               "QEMU sent memory regions that overlap (0x%" PRIx64 " and 0x%" PRIx64 ")",
                               r->gpa, gpa);
@@ -44,7 +44,7 @@ static int check_range(const struct pv_vmem *m, uint64_t gpa, uint64_t size, uin
     return 0;
 }
 
-/* *align gets what a mapping's offset has to be a multiple of. */
+/* Checks the file.  *align is the required alignment of a mapping's offset. */
 static int check_file(int fd, uint64_t end, uint64_t *align, struct pv_err *err)
 {
     struct stat st;
@@ -103,7 +103,7 @@ void pv_vmem_clear(struct pv_vmem *m)
 
 uint8_t *pv_vmem_gpa(const struct pv_vmem *m, uint64_t gpa, uint64_t n, uint64_t *got)
 {
-    if (overflows(gpa, n))
+    if (sum_overflows(gpa, n))
         return NULL;
     for (unsigned i = 0; i < m->n; i++) {
         const struct pv_vmem_region *r = &m->r[i];

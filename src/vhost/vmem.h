@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's memory as QEMU hands it over: up to eight regions, each a piece of a descriptor that is
- * mapped here.  Everything else in this room reaches guest memory through these translations.
+ * The guest's memory as QEMU describes it: up to eight regions, each a mapped part of a file.  All other code
+ * of this room reaches guest memory through these translations.
  *
- * The guest writes to it while we read: copy, then check; never check in place.
+ * The guest may write while this process reads: copy first, then check the copy.
  */
 #ifndef PV_VHOST_VMEM_H
 #define PV_VHOST_VMEM_H
@@ -13,13 +13,13 @@
 
 struct pv_err;
 
-enum { PV_VMEM_REGIONS = 8 }; /* vhost-user without memory slots sends no more */
+enum { PV_VMEM_REGIONS = 8 }; /* the limit of vhost-user without CONFIGURE_MEM_SLOTS */
 
 struct pv_vmem_region {
     uint64_t gpa, size; /* guest-physical */
-    uint64_t uva;       /* where QEMU itself has it: the addresses of rings are in these terms */
-    uint8_t *at;        /* where we have it */
-    void *map;          /* what was mapped (starts at or before `at`) */
+    uint64_t uva;       /* QEMU's virtual address; ring addresses are given in it */
+    uint8_t *at;        /* this process's address */
+    void *map;          /* the mapping, which starts at or before `at` */
     size_t map_len;
 };
 
@@ -29,10 +29,10 @@ struct pv_vmem {
 };
 
 /*
- * Maps `size` bytes at `offset` of fd and adds them.  The descriptor stays the caller's.  Refuses (class
- * protocol): nothing, overflow, overlap, more than the file holds, and a file that could shrink under us
- * (anything but a memfd sealed against it, which is what QEMU's memory-backend-memfd makes): touching a
- * page that went away would be a SIGBUS.
+ * Maps `size` bytes at `offset` of fd as a region; the caller keeps fd.  -1: class protocol for an empty
+ * region, overflow, overlap, a range beyond the file's end, and a file that could shrink (a SIGBUS on
+ * access): only a memfd sealed against shrinking is accepted, as QEMU's memory-backend-memfd makes it; else
+ * class host.
  */
 int pv_vmem_add(struct pv_vmem *m, uint64_t gpa, uint64_t size, uint64_t uva, uint64_t offset, int fd,
                 struct pv_err *err);
@@ -41,12 +41,12 @@ int pv_vmem_add(struct pv_vmem *m, uint64_t gpa, uint64_t size, uint64_t uva, ui
 void pv_vmem_clear(struct pv_vmem *m);
 
 /*
- * Where guest-physical [gpa, gpa + n) is.  *got (1..n) says how much of it is contiguous here: the rest
- * may lie in the next region.  NULL when gpa is outside, or the range runs past 2^64.
+ * The address of guest-physical gpa; *got (1..n) bytes from there on are contiguous, the rest of n may lie in
+ * the next region.  NULL if gpa is in no region, or gpa + n overflows.
  */
 uint8_t *pv_vmem_gpa(const struct pv_vmem *m, uint64_t gpa, uint64_t n, uint64_t *got);
 
-/* Where QEMU's [uva, uva + n) is, or NULL when it is not all inside one region. */
+/* The address of QEMU's [uva, uva + n); NULL unless it lies inside one region. */
 void *pv_vmem_uva(const struct pv_vmem *m, uint64_t uva, uint64_t n);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk alone, over rings made by hand in two regions that touch. */
+/* vring.c alone, on hand-made rings in two adjacent regions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ static void chains(void **state)
     memcpy(b->mem.r[0].at + 0x5000, "first ", 6);
     memcpy(b->mem.r[1].at + 0x10, "second", 6);
     b->desc[3] = (struct vring_desc){GPA + 0x5000, 6, VRING_DESC_F_NEXT, 9};
-    b->desc[9] = (struct vring_desc){GPA, 0, VRING_DESC_F_NEXT, 0}; /* nothing, as some drivers send */
+    b->desc[9] = (struct vring_desc){GPA, 0, VRING_DESC_F_NEXT, 0}; /* empty: some drivers send such */
     b->desc[0] = (struct vring_desc){GPA + REGION + 0x10, 6, 0, 9};
     offer(b, 3);
     assert_true(pv_vring_more(&b->r));
@@ -94,7 +94,7 @@ static void chains(void **state)
     assert_int_equal(pv_vchain_read(&c, 12, text, 4), 0);
     assert_int_equal(pv_vchain_read(&c, 1000, text, 4), 0);
     pv_vring_push(&b->r, c.head, 7);
-    assert_int_equal(b->used->idx, 0); /* not before it is published */
+    assert_int_equal(b->used->idx, 0); /* not published yet */
     assert_true(pv_vring_publish(&b->r));
     assert_false(pv_vring_publish(&b->r));
     assert_int_equal(b->used->idx, 1);
@@ -102,7 +102,7 @@ static void chains(void **state)
     assert_int_equal(b->used->ring[0].len, 7);
 }
 
-/* One buffer across the seam of two regions, which lie apart here. */
+/* A buffer across the border of two regions, which are mapped apart. */
 static void across_regions(void **state)
 {
     static struct pv_vchain c;
@@ -144,7 +144,7 @@ static void hostile(void **state)
         b->avail->idx = b->r.last_avail;
         offer(b, 1);
         pop(b, false, &c, cases[i].text);
-        pop(b, false, &c, cases[i].text); /* it stays where it is */
+        pop(b, false, &c, cases[i].text); /* an error does not advance last_avail */
     }
     b->avail->idx = b->r.last_avail;
     offer(b, NUM);
@@ -153,13 +153,13 @@ static void hostile(void **state)
     pop(b, false, &c, "more than the ring's size");
     b->avail->idx = (uint16_t)(b->r.last_avail - 1);
     pop(b, false, &c, "more than the ring's size");
-    /* The longest loop: through every descriptor. */
+    /* A loop through every descriptor. */
     for (unsigned i = 0; i < NUM; i++)
         b->desc[i] = (struct vring_desc){GPA, 1, VRING_DESC_F_NEXT, (uint16_t)((i + 1) % NUM)};
     b->avail->idx = b->r.last_avail;
     offer(b, 0);
     pop(b, false, &c, "loops");
-    b->desc[NUM - 1].flags = 0; /* as long, and no loop */
+    b->desc[NUM - 1].flags = 0; /* the longest legal chain */
     assert_int_equal(pop(b, false, &c, NULL), 1);
     assert_int_equal(c.len, NUM);
 }

@@ -2,10 +2,10 @@
 /*
  * Layout and constants: virtio 1.2, 2.7 "Split Virtqueues"; struct definitions from <linux/virtio_ring.h>.
  *
- * The guest runs beside us.  Every field is read once, with an atomic load, into a local; indices are
- * compared with acquire/release order (the guest's stores to a descriptor come before its store to
- * avail.idx; ours to the used entry before that to used.idx).  Switching kicks on needs a full barrier
- * between our store to used.flags and our look at avail.idx, the mirror of the driver's own.
+ * The guest runs concurrently.  Each field is read once, by an atomic load into a local.  Indices have
+ * acquire/release order: the guest's stores to a descriptor precede its store to avail.idx, the device's
+ * store to a used entry precedes that to used.idx.  Enabling kicks takes a full barrier between the store to
+ * used.flags and the load of avail.idx, the counterpart of the driver's barrier.
  */
 #include "vhost/vring.h"
 
@@ -23,7 +23,7 @@ bool pv_vring_num_ok(uint64_t num)
     return num >= 1 && num <= PV_VRING_MAX && (num & (num - 1)) == 0;
 }
 
-static void *part(const struct pv_vmem *m, uint64_t uva, uint64_t len, unsigned align)
+static void *map_part(const struct pv_vmem *m, uint64_t uva, uint64_t len, unsigned align)
 {
     void *p = pv_vmem_uva(m, uva, len);
 
@@ -37,10 +37,11 @@ int pv_vring_map(struct pv_vring *r, const struct pv_vmem *m, const char **why)
         *why = "QEMU started a ring without telling its size";
         return -1;
     }
-    /* The two bytes behind each ring (event index) are not used, as EVENT_IDX is not negotiated. */
-    r->desc = part(m, r->desc_uva, sizeof(struct vring_desc) * r->num, 16);
-    r->avail = part(m, r->avail_uva, sizeof(struct vring_avail) + sizeof(uint16_t) * r->num, 2);
-    r->used = part(m, r->used_uva, sizeof(struct vring_used) + sizeof(struct vring_used_elem) * r->num, 4);
+    /* Without EVENT_IDX the two bytes behind each ring (event index) are unused. */
+    r->desc = map_part(m, r->desc_uva, sizeof(struct vring_desc) * r->num, 16);
+    r->avail = map_part(m, r->avail_uva, sizeof(struct vring_avail) + sizeof(uint16_t) * r->num, 2);
+    r->used =
+        map_part(m, r->used_uva, sizeof(struct vring_used) + sizeof(struct vring_used_elem) * r->num, 4);
     if (!r->desc || !r->avail || !r->used) {
         pv_vring_unmap(r);
         *why = "QEMU gave a ring an address outside guest memory (or a misaligned one)";
@@ -63,7 +64,7 @@ bool pv_vring_more(const struct pv_vring *r)
     return r->avail && le16toh(LOAD_ACQUIRE(&r->avail->idx)) != r->last_avail;
 }
 
-/* Adds [gpa, gpa + len) to the chain, in as many pieces as it has regions. */
+/* Adds [gpa, gpa + len) to the chain, a piece for each region that it touches. */
 static const char *add_piece(struct pv_vchain *c, const struct pv_vmem *m, uint64_t gpa, uint64_t len)
 {
     while (len > 0) {
@@ -82,10 +83,10 @@ static const char *add_piece(struct pv_vchain *c, const struct pv_vmem *m, uint6
     return NULL;
 }
 
-static const char *walk(const struct pv_vring *r, const struct pv_vmem *m, bool writable, unsigned i,
-                        struct pv_vchain *c)
+static const char *walk_chain(const struct pv_vring *r, const struct pv_vmem *m, bool writable, unsigned i,
+                              struct pv_vchain *c)
 {
-    /* A chain has at most as many descriptors as the ring: more is a loop. */
+    /* A chain with more descriptors than the ring has is a loop. */
     for (unsigned left = r->num; left > 0; left--) {
         const struct vring_desc *d = &r->desc[i];
         uint64_t addr = le64toh(LOAD(&d->addr));
@@ -133,7 +134,7 @@ int pv_vring_pop(struct pv_vring *r, const struct pv_vmem *m, bool writable, str
     c->head = head;
     c->n = 0;
     c->len = 0;
-    *why = walk(r, m, writable, head, c);
+    *why = walk_chain(r, m, writable, head, c);
     if (*why)
         return -1;
     r->last_avail++;
@@ -166,7 +167,7 @@ bool pv_vring_wants_signal(const struct pv_vring *r)
 {
     if (!r->avail)
         return false;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* used.idx is out before we look at the driver's wish */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the store to used.idx precedes the load of avail.flags */
     return !(le16toh(LOAD(&r->avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 

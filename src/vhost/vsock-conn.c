@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Credit (virtio 1.2, 5.10.6.3): each side says in every header how large its receive buffer is (buf_alloc)
- * and how many bytes of the connection it has taken out of it (fwd_cnt); the other side sends no more
- * than buf_alloc - (sent - fwd_cnt).  All counters are modulo 2^32.
+ * Credit (virtio 1.2, 5.10.6.3): every header carries the size of the sender's receive buffer (buf_alloc) and
+ * the number of bytes that its reader has taken from it (fwd_cnt).  The peer sends at most
+ * buf_alloc - (sent - fwd_cnt) bytes.  All counters are modulo 2^32.
  *
- * We tell after a quarter of the smaller of both buffers: Linux caps what it believes of ours at its own
- * size and never asks.
+ * The device sends a CREDIT_UPDATE after a quarter of the smaller of both buffers: Linux limits its peer's
+ * buf_alloc to its own buffer size, and never sends a CREDIT_REQUEST.
  */
 #include <endian.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ static void on_timeout(struct pv_timer *t)
     struct vsock_dev *d = c->d;
 
     pv_vsock_enter(d);
-    pv_vsock_conn_break(c, ETIMEDOUT); /* an answer that still comes is for nobody, and is reset */
+    pv_vsock_conn_break(c, ETIMEDOUT); /* a late RESPONSE finds no connection and gets a RST */
     pv_vsock_leave(d);
 }
 
@@ -57,10 +57,10 @@ void pv_vsock_conn_free(struct vsock_conn *c)
     free(c);
 }
 
-static void wake(struct vsock_conn *c)
+static void conn_wake(struct vsock_conn *c)
 {
     c->event = true;
-    pv_vsock_later(c->d);
+    pv_vsock_schedule(c->d);
 }
 
 void pv_vsock_conn_break(struct vsock_conn *c, int error)
@@ -72,11 +72,11 @@ void pv_vsock_conn_break(struct vsock_conn *c, int error)
     c->owed = 0;
     c->no_write = true;
     pv_inbox_break(&c->in, &c->s, error);
-    wake(c);
+    conn_wake(c);
 }
 
-/* The guest did what it must not: it is told, and so is the owner. */
-static void reset(struct vsock_conn *c)
+/* Ends a connection on which the guest broke the protocol, with a RST. */
+static void conn_reset(struct vsock_conn *c)
 {
     pv_vsock_conn_break(c, ECONNRESET);
     c->owed = OWE_RST;
@@ -84,9 +84,9 @@ static void reset(struct vsock_conn *c)
 
 uint32_t pv_vsock_conn_credit(const struct vsock_conn *c)
 {
-    uint32_t out = c->sent - c->peer_fwd;
+    uint32_t out = c->tx.sent - c->tx.fwd;
 
-    return out < c->peer_alloc ? c->peer_alloc - out : 0;
+    return out < c->tx.alloc ? c->tx.alloc - out : 0;
 }
 
 bool pv_vsock_conn_writable(const struct vsock_conn *c)
@@ -103,7 +103,7 @@ static void take_data(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
     uint8_t *to;
 
     if (c->in.eof || len > chain->len - PV_VSOCK_HEADER || len > PV_VSOCK_BUF - c->in.fill) {
-        reset(c);
+        conn_reset(c);
         return;
     }
     if (len == 0)
@@ -122,7 +122,7 @@ static void take_shutdown(struct vsock_conn *c, uint32_t flags)
         c->in.eof = true;
     c->event = true;
     if (c->no_write && c->in.eof && (flags & VIRTIO_VSOCK_SHUTDOWN_RCV)) {
-        /* It closed, and waits (8 s in Linux) for this. */
+        /* The guest closed; Linux waits 8 s for the RST. */
         c->state = CONN_OVER;
         c->owed = OWE_RST;
     }
@@ -135,7 +135,7 @@ static void open_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
         take_data(c, h);
         break;
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
-        break; /* every header is one */
+        break; /* pv_vsock_conn_packet has read the credit, which every header carries */
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
         c->owed |= OWE_CREDIT;
         break;
@@ -146,15 +146,15 @@ static void open_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
         pv_vsock_conn_break(c, ECONNRESET);
         break;
     default:
-        reset(c);
+        conn_reset(c);
     }
 }
 
 void pv_vsock_conn_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
 {
-    c->peer_alloc = le32toh(h->buf_alloc);
-    c->peer_fwd = le32toh(h->fwd_cnt);
-    c->asked = false;
+    c->tx.alloc = le32toh(h->buf_alloc);
+    c->tx.fwd = le32toh(h->fwd_cnt);
+    c->tx.asked = false;
     if (c->state == CONN_OPEN) {
         open_packet(c, h);
         return;
@@ -170,22 +170,22 @@ void pv_vsock_conn_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h
         pv_vsock_conn_break(c, ECONNREFUSED);
         break;
     default:
-        reset(c);
+        conn_reset(c);
     }
 }
 
 /* ---- the stream ---- */
 
-/* Tells the guest about the room that reading made, when it is enough to be worth a packet. */
+/* Sends a CREDIT_UPDATE once reading has freed a quarter of the window. */
 static void tell_credit(struct vsock_conn *c)
 {
-    uint32_t window = c->peer_alloc < PV_VSOCK_BUF ? c->peer_alloc : PV_VSOCK_BUF;
+    uint32_t window = c->tx.alloc < PV_VSOCK_BUF ? c->tx.alloc : PV_VSOCK_BUF;
 
     if (c->state != CONN_OPEN || c->in.eof || c->fwd - c->fwd_told < window / 4)
         return;
     c->owed |= OWE_CREDIT;
     if (c->d->busy)
-        return; /* sent at the end of this turn */
+        return; /* flushed at the end of this turn */
     pv_vsock_enter(c->d);
     pv_vsock_flush(c->d, c);
     pv_vsock_leave(c->d);
@@ -204,7 +204,7 @@ static ssize_t conn_read(struct pv_stream *s, void *buf, size_t n)
     return r;
 }
 
-/* As much as credit and receive buffers allow. */
+/* Sends as much as credit and receive buffers allow.  Returns the number of bytes. */
 static size_t push_data(struct vsock_conn *c, const uint8_t *data, size_t n)
 {
     size_t done = 0;
@@ -213,15 +213,15 @@ static size_t push_data(struct vsock_conn *c, const uint8_t *data, size_t n)
         uint32_t credit = pv_vsock_conn_credit(c), sent;
 
         if (credit == 0) {
-            if (!c->asked)
+            if (!c->tx.asked)
                 c->owed |= OWE_ASK;
-            c->asked = true;
+            c->tx.asked = true;
             break;
         }
         sent = pv_vsock_send_data(c->d, c, data + done, credit < n - done ? credit : (uint32_t)(n - done));
         if (sent == 0)
             break;
-        c->sent += sent;
+        c->tx.sent += sent;
         done += sent;
     }
     return done;
@@ -256,11 +256,11 @@ static void conn_want_write(struct pv_stream *s, bool on)
 
     c->want_write = on;
     if (on && c->d)
-        pv_vsock_later(c->d);
+        pv_vsock_schedule(c->d);
 }
 
-/* `flags` of what we do not do any more. */
-static void owe_shutdown(struct vsock_conn *c, uint32_t flags)
+/* Sends a SHUTDOWN with these flags. */
+static void send_shutdown(struct vsock_conn *c, uint32_t flags)
 {
     struct vsock_dev *d = c->d;
 
@@ -277,7 +277,7 @@ static void conn_shutdown_write(struct pv_stream *s)
     struct vsock_conn *c = conn_of(s);
 
     if (c->state == CONN_OPEN && !(c->shut & VIRTIO_VSOCK_SHUTDOWN_SEND))
-        owe_shutdown(c, VIRTIO_VSOCK_SHUTDOWN_SEND);
+        send_shutdown(c, VIRTIO_VSOCK_SHUTDOWN_SEND);
 }
 
 static void conn_close(struct pv_stream *s)
@@ -295,8 +295,8 @@ static void conn_close(struct pv_stream *s)
     if (c->state == CONN_CONNECTING)
         c->owed = c->owed & OWE_REQUEST ? 0 : OWE_RST;
     else if (c->state == CONN_OPEN)
-        owe_shutdown(c, VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND);
-    /* The guest answers with RST; a late packet gets one from us, as for any unknown connection. */
+        send_shutdown(c, VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND);
+    /* The guest replies with RST.  Its late packets get a RST, like all packets without a connection. */
     c->state = CONN_OVER;
     pv_vsock_flush(d, c);
     pv_vsock_leave(d); /* may free c */

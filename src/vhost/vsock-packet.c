@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Packets: 44 bytes of struct virtio_vsock_hdr (little-endian) and their data, in chains cut in any way.
+ * A packet is struct virtio_vsock_hdr (44 bytes, little-endian) and its data, in a chain cut anywhere.
  *
- * Kicks are off on the transmit ring while packets are being taken, and on the receive ring except when
- * somebody waits for a buffer.  What does not fit on the receive ring is not queued: control packets are
- * flags of their connection, resets for unknown connections have a small queue, and when that is full the
- * transmit ring is left alone until the guest gives receive buffers.
+ * Kicks are disabled on the transmit ring while packets are handled, and on the receive ring except while a
+ * sender waits for a receive buffer.  Memory for packets to the guest is bounded: pending control packets are
+ * flags of their connection, and resets for unknown connections have a small queue.  While that queue is
+ * full, no packets are taken from the transmit ring.
  */
 #include <endian.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ bool pv_vsock_has_room(struct vsock_dev *d)
     return pv_vring_more(r);
 }
 
-/* One packet: payload bytes sent, or -1 when there is no receive buffer (or no device any more). */
+/* Sends one packet.  Returns its payload bytes; -1: no receive buffer, or the device is broken. */
 static int64_t send_packet(struct vsock_dev *d, struct virtio_vsock_hdr *h, const uint8_t *data, uint32_t n)
 {
     struct pv_vring *r = pv_vsock_ring(d, RING_RX);
@@ -76,7 +76,7 @@ static int64_t send_for(struct vsock_dev *d, struct vsock_conn *c, unsigned op, 
     if (r < 0)
         return -1;
     c->fwd_told = c->fwd;
-    c->owed &= ~(unsigned)OWE_CREDIT; /* every header tells */
+    c->owed &= ~(unsigned)OWE_CREDIT; /* every header carries the credit */
     return r;
 }
 
@@ -111,8 +111,8 @@ static bool flush_rsts(struct vsock_dev *d)
 {
     unsigned done = 0;
 
-    while (done < d->n_rsts) {
-        struct vsock_rst *rst = &d->rst[done];
+    while (done < d->rsts.n) {
+        struct vsock_rst *rst = &d->rsts.v[done];
         struct virtio_vsock_hdr h = {.src_port = htole32(rst->host_port),
                                      .dst_port = htole32(rst->guest_port),
                                      .type = htole16(rst->type),
@@ -124,9 +124,9 @@ static bool flush_rsts(struct vsock_dev *d)
     }
     if (d->v.error)
         return false;
-    d->n_rsts -= done;
-    memmove(d->rst, d->rst + done, d->n_rsts * sizeof(d->rst[0]));
-    return d->n_rsts < PV_VSOCK_RSTS;
+    d->rsts.n -= done;
+    memmove(d->rsts.v, d->rsts.v + done, d->rsts.n * sizeof(d->rsts.v[0]));
+    return d->rsts.n < PV_VSOCK_RSTS;
 }
 
 void pv_vsock_flush_all(struct vsock_dev *d)
@@ -157,24 +157,24 @@ struct vsock_conn *pv_vsock_find(struct vsock_dev *d, uint32_t host_port, uint32
 
 struct vsock_listener *pv_vsock_listener(struct vsock_dev *d, uint32_t port)
 {
-    for (unsigned i = 0; i < d->n_listeners; i++)
-        if (d->listener[i].port == port)
-            return &d->listener[i];
+    for (unsigned i = 0; i < d->listeners.n; i++)
+        if (d->listeners.v[i].port == port)
+            return &d->listeners.v[i];
     return NULL;
 }
 
-static void refuse(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
+static void refuse_packet(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
 {
     if (le16toh(h->op) == VIRTIO_VSOCK_OP_RST)
         return;
-    /* take_packets takes none unless there is room here. */
-    if (d->n_rsts < PV_VSOCK_RSTS)
-        d->rst[d->n_rsts++] = (struct vsock_rst){
+    /* pv_vsock_take_packets pops no packet while the queue is full. */
+    if (d->rsts.n < PV_VSOCK_RSTS)
+        d->rsts.v[d->rsts.n++] = (struct vsock_rst){
             .host_port = le32toh(h->dst_port), .guest_port = le32toh(h->src_port), .type = le16toh(h->type)};
 }
 
-/* The guest connects to a port of ours. */
-static void request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
+/* A REQUEST of the guest: accepts or refuses the connection. */
+static void accept_request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
 {
     uint32_t host_port = le32toh(h->dst_port), guest_port = le32toh(h->src_port);
     struct vsock_conn *c;
@@ -183,10 +183,10 @@ static void request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
     for (unsigned i = 0; i < d->n_conns; i++)
         theirs += d->conn[i]->from_guest;
     if (!pv_vsock_listener(d, host_port) || d->n_conns == PV_VSOCK_CONNS || theirs == PV_VSOCK_FROM_GUEST) {
-        refuse(d, h);
+        refuse_packet(d, h);
         return;
     }
-    /* A reset still owed to an old connection between the same ports would hit the new one. */
+    /* A pending RST of an old connection between the same ports would end the new one. */
     for (unsigned i = 0; i < d->n_conns; i++)
         if (d->conn[i]->host_port == host_port && d->conn[i]->guest_port == guest_port)
             d->conn[i]->owed = 0;
@@ -194,12 +194,12 @@ static void request(struct vsock_dev *d, const struct virtio_vsock_hdr *h)
     c->owed = OWE_RESPONSE;
     c->from_guest = true;
     c->accepted = true;
-    c->peer_alloc = le32toh(h->buf_alloc);
-    c->peer_fwd = le32toh(h->fwd_cnt);
+    c->tx.alloc = le32toh(h->buf_alloc);
+    c->tx.fwd = le32toh(h->fwd_cnt);
 }
 
-/* The packet in d->chain. */
-static void packet(struct vsock_dev *d)
+/* Handles the packet in d->chain. */
+static void handle_packet(struct vsock_dev *d)
 {
     struct virtio_vsock_hdr h;
     struct vsock_conn *c;
@@ -208,7 +208,7 @@ static void packet(struct vsock_dev *d)
         pv_vsock_break(d, EIO, "guest sent a packet that is shorter than its header");
         return;
     }
-    /* Not from this guest, or not for this host: dropped, as the kernel's vhost-vsock does. */
+    /* Wrong CIDs: dropped, as in the kernel's vhost-vsock. */
     if (le64toh(h.src_cid) != d->v.cid || le64toh(h.dst_cid) != 2)
         return;
     c = le16toh(h.type) == VIRTIO_VSOCK_TYPE_STREAM
@@ -217,9 +217,9 @@ static void packet(struct vsock_dev *d)
     if (c)
         pv_vsock_conn_packet(c, &h);
     else if (le16toh(h.op) == VIRTIO_VSOCK_OP_REQUEST && le16toh(h.type) == VIRTIO_VSOCK_TYPE_STREAM)
-        request(d, &h);
+        accept_request(d, &h);
     else
-        refuse(d, &h);
+        refuse_packet(d, &h);
 }
 
 bool pv_vsock_take_packets(struct vsock_dev *d)
@@ -234,8 +234,8 @@ bool pv_vsock_take_packets(struct vsock_dev *d)
         uint16_t head;
         int got;
 
-        /* Stalled until there are receive buffers: no kick wanted here, the receive ring's will come. */
-        if (d->n_rsts == PV_VSOCK_RSTS && !flush_rsts(d))
+        /* Stalled until the guest posts receive buffers; the receive ring's kick continues this. */
+        if (d->rsts.n == PV_VSOCK_RSTS && !flush_rsts(d))
             return false;
         got = pv_vring_pop(r, &d->vu.mem, false, &d->chain, &why);
         if (got < 0) {
@@ -250,7 +250,7 @@ bool pv_vsock_take_packets(struct vsock_dev *d)
             continue;
         }
         head = d->chain.head;
-        packet(d);
+        handle_packet(d);
         if (d->v.error)
             return false;
         pv_vring_push(r, head, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The device as its owner and as the guest see it: streams on one side, rings on the other. */
+/* The device from both sides: the owner's streams and the guest's rings. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 
 static uint8_t data[600000], back[600000];
 
-/* ---- the ordinary ---- */
+/* ---- regular use ---- */
 
 static void both_ways(void **state)
 {
@@ -32,13 +32,13 @@ static void both_ways(void **state)
         front_start(&f);
         assert_true(pv_vsock_device_ready(f.v));
         assert_int_equal(f.changes, 1);
-        connected(&f, &e, 1234);
+        end_connected(&f, &e, 1234);
         assert_int_equal(pv_stream_read(e.s, back, 10), -EAGAIN);
         assert_int_equal(pv_stream_write(e.s, "hello", 5), 5);
         front_expect(&f, RW, &p);
         assert_int_equal(p.len, 5);
         assert_memory_equal(p.data, "hello", 5);
-        /* More than one buffer: cut into full ones. */
+        /* A write larger than a receive buffer fills several. */
         assert_int_equal(pv_stream_write(e.s, data, 10000), 10000);
         for (uint32_t n = 0; n < 10000; n += p.len) {
             front_expect(&f, RW, &p);
@@ -54,7 +54,7 @@ static void both_ways(void **state)
         front_expect(&f, SHUTDOWN, &p);
         assert_int_equal(p.h.flags, 3);
         from_guest(&f, &e, RST, NULL, 0);
-        nothing_comes(&f);
+        expect_nothing(&f);
         front_fini(&f);
     }
 }
@@ -66,8 +66,8 @@ static void refused(void **state)
     struct end e;
 
     (void)state;
-    start(&f);
-    request(&f, &e, 99);
+    start_device(&f);
+    end_request(&f, &e, 99);
     from_guest(&f, &e, RST, NULL, 0);
     wait_event(&f, &e);
     assert_false(e.s->connecting);
@@ -75,13 +75,13 @@ static void refused(void **state)
     assert_int_equal(pv_stream_read(e.s, back, 1), -ECONNREFUSED);
     assert_int_equal(pv_stream_write(e.s, back, 1), -ECONNREFUSED);
     pv_stream_close(e.s);
-    /* Closed before the answer: the guest is told, and a late answer is refused. */
-    request(&f, &e, 99);
+    /* Closed before the RESPONSE: the guest gets a RST, and another one for a late RESPONSE. */
+    end_request(&f, &e, 99);
     pv_stream_close(e.s);
     front_expect(&f, RST, &p);
     from_guest(&f, &e, RESPONSE, NULL, 0);
     front_expect(&f, RST, &p);
-    nothing_comes(&f);
+    expect_nothing(&f);
     front_fini(&f);
 }
 
@@ -92,8 +92,8 @@ static void times_out(void **state)
     int64_t before = pv_now();
 
     (void)state;
-    front_init(&f, 128); /* no driver at all */
-    watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
+    front_init(&f, 128); /* without a driver */
+    end_watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
     wait_event(&f, &e);
     assert_int_equal(e.s->error, ETIMEDOUT);
     assert_in_range((pv_now() - before) / PV_NSEC_PER_MSEC, 1900, 4000);
@@ -101,7 +101,7 @@ static void times_out(void **state)
     front_fini(&f);
 }
 
-/* Asked for before the driver is up: sent when it is. */
+/* A REQUEST from before the driver is up is sent when it is. */
 static void connects_early(void **state)
 {
     struct front f;
@@ -110,7 +110,7 @@ static void connects_early(void **state)
 
     (void)state;
     front_init(&f, 128);
-    watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
+    end_watch(&e, pv_vsock_device_connect(f.v, 5, NULL));
     front_start(&f);
     front_expect(&f, REQUEST, &p);
     e.guest_port = 5;
@@ -132,7 +132,7 @@ static void accept_one(struct pv_vsock_device *v, struct pv_stream *s, unsigned 
         e->events++;
         return;
     }
-    watch(e, s);
+    end_watch(e, s);
     e->guest_port = guest_port;
     e->events++;
 }
@@ -144,7 +144,7 @@ static void guest_connects(void **state)
     struct end e = {.host_port = 2000, .guest_port = 777}, other = {.host_port = 2001, .guest_port = 778};
 
     (void)state;
-    start(&f);
+    start_device(&f);
     assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &e), 0);
     assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &e), -1);
     from_guest(&f, &other, REQUEST, NULL, 0);
@@ -163,14 +163,14 @@ static void guest_connects(void **state)
     assert_memory_equal(p.data, "hi", 2);
     pv_stream_close(e.s);
     front_expect(&f, SHUTDOWN, &p);
-    /* The listener may close what it is given at once. */
+    /* The listener may close the stream at once. */
     e.close_in_event = true;
     e.guest_port = 779;
     from_guest(&f, &e, REQUEST, NULL, 0);
     wait_event(&f, &e);
     front_expect(&f, RESPONSE, &p);
     front_expect(&f, SHUTDOWN, &p);
-    nothing_comes(&f);
+    expect_nothing(&f);
     front_fini(&f);
 }
 
@@ -182,8 +182,8 @@ static void credit_out(void **state)
     uint32_t got = 0;
 
     (void)state;
-    start(&f);
-    request(&f, &e, 7);
+    start_device(&f);
+    end_request(&f, &e, 7);
     from_guest_flags(&f, &e, RESPONSE, 0, 10000, 0);
     wait_event(&f, &e);
     assert_int_equal(pv_stream_write(e.s, data, 20000), 10000);
@@ -195,12 +195,12 @@ static void credit_out(void **state)
     }
     assert_int_equal(got, 10000);
     front_expect(&f, CREDIT_REQUEST, &p);
-    nothing_comes(&f);
+    expect_nothing(&f);
     assert_int_equal(e.events, 0);
     from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10000, 4000);
     wait_event(&f, &e);
     assert_int_equal(pv_stream_write(e.s, data, 20000), 4000);
-    /* A guest that takes back what it gave has no credit; nothing worse. */
+    /* A guest that lowers its buf_alloc below the bytes in flight gives no credit. */
     from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10, 4000);
     from_guest_flags(&f, &e, CREDIT_UPDATE, 0, 10000, 0xfffffff0);
     front_sync(&f);
@@ -216,26 +216,26 @@ static void credit_given(void **state)
     struct end e;
 
     (void)state;
-    start(&f);
-    connected(&f, &e, 7);
+    start_device(&f);
+    end_connected(&f, &e, 7);
     for (int i = 0; i < 4; i++)
         from_guest(&f, &e, RW, data, 65492);
     wait_event(&f, &e);
     front_sync(&f);
-    nothing_comes(&f);
+    expect_nothing(&f);
     assert_int_equal(pv_stream_read(e.s, back, 60000), 60000);
-    nothing_comes(&f); /* less than a quarter */
+    expect_nothing(&f); /* less than a quarter of the window was read */
     assert_int_equal(pv_stream_read(e.s, back, 5536), 5536);
     front_expect(&f, CREDIT_UPDATE, &p);
     assert_int_equal(p.h.fwd_cnt, 65536);
     assert_int_equal(p.h.buf_alloc, 512 * 1024);
     from_guest(&f, &e, CREDIT_REQUEST, NULL, 0);
     front_expect(&f, CREDIT_UPDATE, &p);
-    /* 196432 bytes are there; 327856 more fill the buffer exactly, one more is too many. */
+    /* The buffer has 196432 bytes; 327856 more fill it, and one byte more is an error. */
     for (int i = 0; i < 5; i++)
         from_guest(&f, &e, RW, data, 65000);
     from_guest(&f, &e, RW, data, 2856);
-    nothing_comes(&f);
+    expect_nothing(&f);
     from_guest(&f, &e, RW, data, 1);
     front_expect(&f, RST, &p);
     for (size_t n = 524288; n > 0;) {
@@ -258,9 +258,9 @@ static void half_close(void **state)
     struct end e;
 
     (void)state;
-    start(&f);
-    /* Ours first. */
-    connected(&f, &e, 7);
+    start_device(&f);
+    /* The host shuts down first. */
+    end_connected(&f, &e, 7);
     pv_stream_shutdown_write(e.s);
     pv_stream_shutdown_write(e.s);
     front_expect(&f, SHUTDOWN, &p);
@@ -275,9 +275,9 @@ static void half_close(void **state)
     assert_int_equal(pv_stream_read(e.s, back, 10), 0);
     assert_int_equal(e.s->error, 0);
     pv_stream_close(e.s);
-    nothing_comes(&f);
-    /* The guest's first: its end, then still ours. */
-    connected(&f, &e, 8);
+    expect_nothing(&f);
+    /* The guest shuts down first; the host can still send. */
+    end_connected(&f, &e, 8);
     from_guest(&f, &e, RW, "bye", 3);
     from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND, 4096, 0);
     front_sync(&f);
@@ -285,14 +285,14 @@ static void half_close(void **state)
     assert_int_equal(pv_stream_read(e.s, back, 10), 0);
     assert_int_equal(pv_stream_write(e.s, "still", 5), 5);
     front_expect(&f, RW, &p);
-    /* It will not receive either, said in a second message. */
+    /* The guest's second SHUTDOWN ends the other direction. */
     from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_RCV, 4096, 0);
     front_expect(&f, RST, &p);
     assert_int_equal(pv_stream_write(e.s, "x", 1), -EPIPE);
     assert_int_equal(pv_stream_read(e.s, back, 10), 0);
     pv_stream_close(e.s);
-    /* Data after the end that was announced. */
-    connected(&f, &e, 9);
+    /* Data after the guest's SHUTDOWN. */
+    end_connected(&f, &e, 9);
     from_guest_flags(&f, &e, SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND, 4096, 0);
     from_guest(&f, &e, RW, "zombie", 6);
     front_expect(&f, RST, &p);
@@ -306,8 +306,8 @@ static void reset_by_guest(void **state)
     struct end e;
 
     (void)state;
-    start(&f);
-    connected(&f, &e, 7);
+    start_device(&f);
+    end_connected(&f, &e, 7);
     from_guest(&f, &e, RW, "last words", 10);
     from_guest(&f, &e, RST, NULL, 0);
     wait_event(&f, &e);
@@ -319,7 +319,7 @@ static void reset_by_guest(void **state)
     front_fini(&f);
 }
 
-/* Both 16-bit indices of both rings go round, more than once around small rings. */
+/* The 16-bit indices of both rings overflow. */
 static void indices_wrap(void **state)
 {
     struct front f;
@@ -329,7 +329,7 @@ static void indices_wrap(void **state)
     (void)state;
     front_init(&f, 8);
     front_start(&f);
-    connected(&f, &e, 7);
+    end_connected(&f, &e, 7);
     for (uint32_t i = 0; i < 140000; i++) {
         uint32_t v = i;
         struct virtio_vsock_hdr h = {.op = RW,
@@ -364,10 +364,10 @@ static void many(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
-    start(&f);
+    start_device(&f);
     assert_int_equal(pv_vsock_device_listen(f.v, 2000, accept_one, &in), 0);
     for (unsigned i = 0; i < 256; i++)
-        connected(&f, &e[i], 1000 + i % 7);
+        end_connected(&f, &e[i], 1000 + i % 7);
     assert_null(pv_vsock_device_connect(f.v, 1, &err));
     assert_non_null(strstr(err.text, "256"));
     from_guest(&f, &in, REQUEST, NULL, 0);
@@ -385,7 +385,7 @@ static void many(void **state)
         front_expect(&f, SHUTDOWN, &p);
         assert_int_equal(p.h.src_port, e[i].host_port);
     }
-    connected(&f, &e[256], 1); /* there is room again */
+    end_connected(&f, &e[256], 1); /* below the limit again */
     pv_stream_close(e[256].s);
     front_fini(&f);
 }
@@ -401,9 +401,9 @@ static void full_receive_ring(void **state)
     ssize_t taken;
 
     (void)state;
-    front_init(&f, 8); /* four buffers */
+    front_init(&f, 8); /* four receive buffers */
     front_start(&f);
-    connected(&f, &e, 7);
+    end_connected(&f, &e, 7);
     taken = pv_stream_write(e.s, data, 100000);
     assert_int_equal(taken, 4 * FRONT_RX_DATA);
     assert_int_equal(pv_stream_write(e.s, data, 1), -EAGAIN);
@@ -431,10 +431,10 @@ static void guest_resets(void **state)
     struct end e, other;
 
     (void)state;
-    start(&f);
+    start_device(&f);
     for (int i = 0; i < 3; i++) {
-        connected(&f, &e, 7);
-        request(&f, &other, 8);
+        end_connected(&f, &e, 7);
+        end_request(&f, &other, 8);
         from_guest(&f, &e, RW, "panic", 5);
         front_sync(&f);
         front_stop(&f);
@@ -449,7 +449,7 @@ static void guest_resets(void **state)
         assert_true(pv_vsock_device_ready(f.v));
         assert_int_equal(f.changes, 2 + i);
     }
-    connected(&f, &e, 7);
+    end_connected(&f, &e, 7);
     pv_stream_close(e.s);
     front_fini(&f);
 }
@@ -460,9 +460,9 @@ static void closes_in_event(void **state)
     struct end e[3];
 
     (void)state;
-    start(&f);
+    start_device(&f);
     for (unsigned i = 0; i < 3; i++)
-        connected(&f, &e[i], 7);
+        end_connected(&f, &e[i], 7);
     e[1].close_in_event = true;
     for (unsigned i = 0; i < 3; i++)
         from_guest(&f, &e[i], RW, "x", 1);
@@ -470,7 +470,7 @@ static void closes_in_event(void **state)
     assert_null(e[1].s);
     assert_int_equal(e[1].events, 1);
     assert_int_equal(e[0].events, 1);
-    /* The whole device, from within an event of one of its streams; which then are still closable. */
+    /* Freeing the device within on_event of a stream; the streams can still be closed. */
     e[0].events = e[2].events = 0;
     e[2].free_in_event = &f;
     e[2].close_in_event = true;
@@ -495,8 +495,8 @@ static void qemu_dies(void **state)
     struct end e;
 
     (void)state;
-    start(&f);
-    connected(&f, &e, 7);
+    start_device(&f);
+    end_connected(&f, &e, 7);
     close(f.sock);
     f.sock = -1;
     wait_event(&f, &e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One turn of the device (work) is: send what is owed, take packets from the guest (a bounded number), tell
- * owners, send what they made us owe, and at the very end signal the guest, once per ring.
+ * A turn of the device (dev_turn): flush pending packets, handle packets of the guest (a bounded number),
+ * call the owners, flush packets that their calls made pending; pv_vsock_leave then interrupts the guest once
+ * per ring.
  */
 #include "vhost/vsock.h"
 
@@ -21,7 +22,7 @@
 #include "util/mem.h"
 #include "vhost/vhost.h"
 
-/* ---- life and death ---- */
+/* ---- breaking and freeing ---- */
 
 void pv_vsock_break(struct vsock_dev *d, int error, const char *text)
 {
@@ -34,11 +35,11 @@ void pv_vsock_break(struct vsock_dev *d, int error, const char *text)
     d->change = true;
     for (unsigned i = 0; i < d->n_conns; i++)
         pv_vsock_conn_break(d->conn[i], ECONNRESET);
-    pv_vsock_later(d);
+    pv_vsock_schedule(d);
 }
 
-/* Lets go of QEMU and of the guest's memory. */
-static void disconnect(struct vsock_dev *d)
+/* Closes the vhost-user socket and unmaps the guest's memory. */
+static void dev_disconnect(struct vsock_dev *d)
 {
     for (unsigned i = 0; i < PV_VU_QUEUES; i++)
         pv_loop_del(d->loop, &d->kick[i].w);
@@ -52,14 +53,14 @@ static void signal_ring(struct vsock_dev *d, unsigned i)
     struct pv_vu_queue *q = &d->vu.q[i];
 
     if (q->running && q->call >= 0 && pv_vring_wants_signal(&q->ring)) {
-        /* An eventfd that is full (EAGAIN) is signalled already. */
+        /* EAGAIN: the eventfd's counter is full, so it is signalled already. */
         if (write(q->call, &one, sizeof(one)) < 0 && errno != EAGAIN)
             pv_vsock_break(d, EIO, "cannot signal the guest through QEMU's eventfd");
     }
 }
 
-/* Frees connections that their owner closed and that owe nothing more. */
-static void reap(struct vsock_dev *d)
+/* Frees closed connections without pending packets. */
+static void reap_conns(struct vsock_dev *d)
 {
     for (unsigned i = 0; i < d->n_conns;) {
         struct vsock_conn *c = d->conn[i];
@@ -82,27 +83,27 @@ void pv_vsock_enter(struct vsock_dev *d)
 
 void pv_vsock_leave(struct vsock_dev *d)
 {
-    d->signal_rx |= pv_vring_publish(pv_vsock_ring(d, RING_RX));
-    d->signal_tx |= pv_vring_publish(pv_vsock_ring(d, RING_TX));
+    for (unsigned i = 0; i < PV_VU_QUEUES; i++)
+        d->signal[i] |= pv_vring_publish(pv_vsock_ring(d, i));
     if (d->busy > 1) {
         d->busy--;
         return;
     }
-    /* The receive ring first: somebody waits for that; the other only gives buffers back. */
-    if (d->signal_rx)
-        signal_ring(d, RING_RX);
-    if (d->signal_tx)
-        signal_ring(d, RING_TX);
-    d->signal_rx = d->signal_tx = false;
+    /* RING_RX is first: the guest waits for its packets; RING_TX only returns buffers. */
+    for (unsigned i = 0; i < PV_VU_QUEUES; i++) {
+        if (d->signal[i])
+            signal_ring(d, i);
+        d->signal[i] = false;
+    }
     if (d->v.error && d->vu.fd >= 0)
-        disconnect(d);
-    reap(d);
+        dev_disconnect(d);
+    reap_conns(d);
     d->busy--;
     if (d->freed)
         free(d);
 }
 
-void pv_vsock_later(struct vsock_dev *d)
+void pv_vsock_schedule(struct vsock_dev *d)
 {
     if (d->again.due == 0)
         pv_timer_arm(d->loop, &d->again, pv_now());
@@ -110,8 +111,8 @@ void pv_vsock_later(struct vsock_dev *d)
 
 /* ---- a turn ---- */
 
-/* The only place from which owners are called. */
-static void settle(struct vsock_dev *d)
+/* The only function that runs the owners' callbacks. */
+static void call_owners(struct vsock_dev *d)
 {
     if (d->change) {
         d->change = false;
@@ -138,12 +139,12 @@ static void settle(struct vsock_dev *d)
         if (d->freed)
             return;
         if (!c->closed && c->want_write && pv_vsock_conn_writable(c))
-            pv_vsock_later(d);
+            pv_vsock_schedule(d);
     }
 }
 
-/* The guest's driver is up once it gave receive buffers. */
-static void look_at_rx(struct vsock_dev *d)
+/* The guest's driver is up once it has posted receive buffers. */
+static void check_rx(struct vsock_dev *d)
 {
     struct pv_vring *r = pv_vsock_ring(d, RING_RX);
 
@@ -157,21 +158,20 @@ static void look_at_rx(struct vsock_dev *d)
     pv_vring_kicks(r, false);
 }
 
-static void work(struct vsock_dev *d)
+static void dev_turn(struct vsock_dev *d)
 {
     bool more;
 
-    look_at_rx(d);
+    check_rx(d);
     pv_vsock_flush_all(d);
     more = pv_vsock_take_packets(d);
-    if (pv_vring_publish(pv_vsock_ring(d, RING_TX)))
-        d->signal_tx = true;
-    settle(d);
+    d->signal[RING_TX] |= pv_vring_publish(pv_vsock_ring(d, RING_TX));
+    call_owners(d);
     if (d->freed)
         return;
     pv_vsock_flush_all(d);
     if (more)
-        pv_vsock_later(d);
+        pv_vsock_schedule(d);
 }
 
 static void on_again(struct pv_timer *t)
@@ -179,7 +179,7 @@ static void on_again(struct pv_timer *t)
     struct vsock_dev *d = PV_CONTAINER_OF(t, struct vsock_dev, again);
 
     pv_vsock_enter(d);
-    work(d);
+    dev_turn(d);
     pv_vsock_leave(d);
 }
 
@@ -190,10 +190,10 @@ static void on_kick(struct pv_watch *w, uint32_t events)
 
     (void)events;
     pv_vsock_enter(d);
-    /* Whatever QEMU gave us instead of an eventfd must not spin. */
+    /* A descriptor that is no eventfd must not make the loop spin. */
     if (read(w->fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
         pv_vsock_break(d, EIO, "cannot read the eventfd of a ring: it is none");
-    work(d);
+    dev_turn(d);
     pv_vsock_leave(d);
 }
 
@@ -205,7 +205,7 @@ static void on_vu(struct pv_watch *w, uint32_t events)
     pv_vsock_enter(d);
     if (pv_vu_read(&d->vu) < 0)
         pv_vsock_break(d, EIO, d->vu.error);
-    work(d);
+    dev_turn(d);
     pv_vsock_leave(d);
 }
 
@@ -224,10 +224,10 @@ static void on_ring(struct pv_vu *vu, unsigned index, bool running)
     pv_loop_del(d->loop, &d->kick[index].w);
     d->driver_up = false;
     d->rx_empty = false;
-    d->n_rsts = 0;
+    d->rsts.n = 0;
     for (unsigned i = 0; i < d->n_conns; i++) {
         pv_vsock_conn_break(d->conn[i], ECONNRESET);
-        d->conn[i]->owed = 0; /* the guest that it was owed to is gone */
+        d->conn[i]->owed = 0; /* the guest has reset its device */
     }
 }
 
@@ -270,7 +270,7 @@ void pv_vsock_device_free(struct pv_vsock_device *v)
         return;
     pv_vsock_enter(d);
     d->freed = true;
-    disconnect(d);
+    dev_disconnect(d);
     pv_timer_cancel(d->loop, &d->again);
     pv_close(&v->qemu_fd);
     for (unsigned i = 0; i < d->n_conns; i++) {
@@ -282,7 +282,7 @@ void pv_vsock_device_free(struct pv_vsock_device *v)
             pv_vsock_conn_free(c);
     }
     d->n_conns = 0;
-    pv_timer_cancel(d->loop, &d->again); /* conn_break asked for it */
+    pv_timer_cancel(d->loop, &d->again); /* pv_vsock_conn_break has armed it */
     pv_vsock_leave(d);
 }
 
@@ -320,7 +320,7 @@ struct pv_vsock_device *pv_vsock_device_new(struct pv_loop *loop, unsigned cid, 
         d->kick[i].w = (struct pv_watch){.fd = -1, .fn = on_kick};
         d->kick[i].d = d;
     }
-    /* Ports from anywhere: a guest that outlives a connection must not meet its number again soon. */
+    /* A random first port: a restored guest may still know connections of an earlier device. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = (uint32_t)pv_now();
     d->next_port = 0x10000 + random % 0x7fff0000;
@@ -343,8 +343,8 @@ int pv_vsock_device_listen(struct pv_vsock_device *v, unsigned port,
 {
     struct vsock_dev *d = PV_CONTAINER_OF(v, struct vsock_dev, v);
 
-    if (d->n_listeners == PV_VSOCK_LISTENERS || pv_vsock_listener(d, port))
+    if (d->listeners.n == PV_VSOCK_LISTENERS || pv_vsock_listener(d, port))
         return -1;
-    d->listener[d->n_listeners++] = (struct vsock_listener){.port = port, .accept = accept, .arg = arg};
+    d->listeners.v[d->listeners.n++] = (struct vsock_listener){.port = port, .accept = accept, .arg = arg};
     return 0;
 }

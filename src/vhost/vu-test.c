@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* QEMU's messages, right and wrong. */
+/* Legal and illegal vhost-user messages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -21,8 +21,8 @@ static bool broken(void *arg)
     return ((struct front *)arg)->v->error != 0;
 }
 
-/* Waits for the end of the device, whose reason must hold `text`, and frees all. */
-static void dead(struct front *f, const char *text)
+/* Waits until the device breaks, checks that its error contains `text`, and frees all. */
+static void expect_broken(struct front *f, const char *text)
 {
     ssize_t r;
     char c;
@@ -54,7 +54,7 @@ static void questions(void **state)
     assert_int_equal(front_msg(&f, 3, NULL, 0, NULL, 0), 0);
     config[4] = 8;
     assert_int_equal(front_msg(&f, 24, config, sizeof(config), NULL, 0), FRONT_CID);
-    /* Past the end: an empty answer, which says no. */
+    /* A range beyond the configuration space: an empty reply. */
     assert_int_equal(front_msg(&f, 24, wrong, sizeof(wrong), NULL, 0), 0);
     assert_int_equal(f.v->error, 0);
     front_fini(&f);
@@ -67,8 +67,8 @@ static bool answered(void *arg)
     return recv(((struct front *)arg)->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* Bytes and messages come as they like: one by one, several at once. */
-static void piecemeal(void **state)
+/* Messages byte by byte, and several at once. */
+static void reads_partial_messages(void **state)
 {
     struct front f;
     uint32_t msg[2][5] = {{8, 1, 8, 0, 64}, {8, 9, 8, 1, 64}};
@@ -111,7 +111,7 @@ static void restarts(void **state)
     for (int i = 0; i < 3; i++) {
         front_init(&f, 128);
         front_start(&f);
-        /* Call descriptors come several times, and "none" is one. */
+        /* Call descriptors may change, also to none. */
         for (int j = 0; j < 3; j++)
             assert_int_equal(front_msg(&f, 13, &index, 8, &f.ring[0].call, 1), 0);
         index = 0x100;
@@ -129,58 +129,58 @@ static void restarts(void **state)
     assert_int_equal(before, after); /* no descriptor was left open */
 }
 
-/* Wrong in themselves, whatever came before. */
+/* Messages that are illegal in any state. */
+static const struct {
+    uint32_t header[3];
+    uint32_t body[12];
+    uint32_t n; /* bytes of body sent */
+    int fds;    /* eventfds sent along */
+    const char *text;
+} illegal[] = {
+    {{77, 1, 0}, {0}, 0, 0, "unknown vhost-user request 77"},
+    {{1, 0, 0}, {0}, 0, 0, "flags 0x0"},
+    {{1, 2, 0}, {0}, 0, 0, "flags 0x2"},
+    {{1, 5, 0}, {0}, 0, 0, "flags 0x5"},
+    {{1, 1, 0xffffffff}, {0}, 0, 0, "4294967295 bytes"},
+    {{1, 1, 513}, {0}, 0, 0, "513 bytes"},
+    {{1, 1, 8}, {0}, 8, 0, "GET_FEATURES with 8 bytes"},
+    {{1, 1, 0}, {0}, 0, 1, "GET_FEATURES with 1 descriptors"},
+    {{2, 1, 4}, {0}, 4, 0, "SET_FEATURES with 4 bytes"},
+    {{2, 1, 8}, {1, 0}, 8, 0, "features 0x1"},
+    {{16, 1, 8}, {1, 0}, 8, 0, "protocol features 0x1"},
+    {{8, 1, 8}, {2, 64}, 8, 0, "named ring 2"},
+    {{8, 1, 8}, {0xffffffff, 64}, 8, 0, "named ring 4294967295"},
+    {{8, 1, 8}, {0, 0}, 8, 0, "ring size of 0"},
+    {{8, 1, 8}, {0, 3}, 8, 0, "ring size of 3"},
+    {{8, 1, 8}, {0, 2048}, 8, 0, "ring size of 2048"},
+    {{10, 1, 8}, {0, 65536}, 8, 0, "ring base of 65536"},
+    {{9, 1, 40}, {2, 0}, 40, 0, "named ring 2"},
+    {{9, 1, 40}, {0, 1}, 40, 0, "log of ring writes"},
+    {{11, 1, 8}, {9, 0}, 8, 0, "named ring 9"},
+    {{12, 1, 8}, {2, 0}, 8, 1, "named ring 2"},
+    {{12, 1, 8}, {0, 0}, 8, 0, "0 descriptors for a ring event"},
+    {{12, 1, 8}, {0, 0}, 8, 2, "2 descriptors for a ring event"},
+    {{12, 1, 8}, {0x100, 0}, 8, 0, "polled"},
+    {{12, 1, 8}, {0x200, 0}, 8, 1, "unknown flags"},
+    {{13, 1, 8}, {0x100, 0}, 8, 1, "announced none"},
+    {{13, 1, 8}, {0, 0}, 8, 9, "more than 8"},
+    {{18, 1, 8}, {2, 1}, 8, 0, "named ring 2"},
+    {{18, 1, 8}, {0, 2}, 8, 0, "enabled a ring with 2"},
+    {{24, 1, 20}, {0, 9, 0}, 20, 0, "9 bytes of configuration"},
+    {{24, 1, 12}, {0, 0xfffffff4, 0}, 12, 0, "bytes of configuration"},
+    {{5, 1, 8}, {0, 0}, 8, 0, "memory table of 0 regions"},
+    {{5, 1, 40}, {2, 0}, 40, 1, "memory table of 2 regions"},
+    {{5, 1, 40}, {1, 0}, 40, 0, "with 0 descriptors"},
+    {{5, 1, 40}, {1, 0}, 40, 2, "with 2 descriptors"},
+    {{5, 1, 40}, {9, 0}, 40, 1, "memory table of 9 regions"},
+    {{5, 1, 40}, {0x08000001, 0}, 40, 1, "memory table of 134217729 regions"},
+    {{5, 1, 40}, {1, 0, 0, 0, 4096, 0, 0, 0, 0, 0}, 40, 1, "no file"},
+};
+
 static void wrong_messages(void **state)
 {
-    static const struct {
-        uint32_t header[3];
-        uint32_t body[12];
-        uint32_t n; /* bytes of body sent */
-        int fds;    /* eventfds sent along */
-        const char *text;
-    } cases[] = {
-        {{77, 1, 0}, {0}, 0, 0, "unknown vhost-user request 77"},
-        {{1, 0, 0}, {0}, 0, 0, "flags 0x0"},
-        {{1, 2, 0}, {0}, 0, 0, "flags 0x2"},
-        {{1, 5, 0}, {0}, 0, 0, "flags 0x5"},
-        {{1, 1, 0xffffffff}, {0}, 0, 0, "4294967295 bytes"},
-        {{1, 1, 513}, {0}, 0, 0, "513 bytes"},
-        {{1, 1, 8}, {0}, 8, 0, "GET_FEATURES with 8 bytes"},
-        {{1, 1, 0}, {0}, 0, 1, "GET_FEATURES with 1 descriptors"},
-        {{2, 1, 4}, {0}, 4, 0, "SET_FEATURES with 4 bytes"},
-        {{2, 1, 8}, {1, 0}, 8, 0, "features 0x1"},
-        {{16, 1, 8}, {1, 0}, 8, 0, "protocol features 0x1"},
-        {{8, 1, 8}, {2, 64}, 8, 0, "named ring 2"},
-        {{8, 1, 8}, {0xffffffff, 64}, 8, 0, "named ring 4294967295"},
-        {{8, 1, 8}, {0, 0}, 8, 0, "ring size of 0"},
-        {{8, 1, 8}, {0, 3}, 8, 0, "ring size of 3"},
-        {{8, 1, 8}, {0, 2048}, 8, 0, "ring size of 2048"},
-        {{10, 1, 8}, {0, 65536}, 8, 0, "ring base of 65536"},
-        {{9, 1, 40}, {2, 0}, 40, 0, "named ring 2"},
-        {{9, 1, 40}, {0, 1}, 40, 0, "log of ring writes"},
-        {{11, 1, 8}, {9, 0}, 8, 0, "named ring 9"},
-        {{12, 1, 8}, {2, 0}, 8, 1, "named ring 2"},
-        {{12, 1, 8}, {0, 0}, 8, 0, "0 descriptors for a ring event"},
-        {{12, 1, 8}, {0, 0}, 8, 2, "2 descriptors for a ring event"},
-        {{12, 1, 8}, {0x100, 0}, 8, 0, "polled"},
-        {{12, 1, 8}, {0x200, 0}, 8, 1, "unknown flags"},
-        {{13, 1, 8}, {0x100, 0}, 8, 1, "announced none"},
-        {{13, 1, 8}, {0, 0}, 8, 9, "more than 8"},
-        {{18, 1, 8}, {2, 1}, 8, 0, "named ring 2"},
-        {{18, 1, 8}, {0, 2}, 8, 0, "enabled a ring with 2"},
-        {{24, 1, 20}, {0, 9, 0}, 20, 0, "9 bytes of configuration"},
-        {{24, 1, 12}, {0, 0xfffffff4, 0}, 12, 0, "bytes of configuration"},
-        {{5, 1, 8}, {0, 0}, 8, 0, "memory table of 0 regions"},
-        {{5, 1, 40}, {2, 0}, 40, 1, "memory table of 2 regions"},
-        {{5, 1, 40}, {1, 0}, 40, 0, "with 0 descriptors"},
-        {{5, 1, 40}, {1, 0}, 40, 2, "with 2 descriptors"},
-        {{5, 1, 40}, {9, 0}, 40, 1, "memory table of 9 regions"},
-        {{5, 1, 40}, {0x08000001, 0}, 40, 1, "memory table of 134217729 regions"},
-        {{5, 1, 40}, {1, 0, 0, 0, 4096, 0, 0, 0, 0, 0}, 40, 1, "no file"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < PV_ARRAY_LEN(illegal); i++) {
         struct front f;
         uint8_t msg[128];
         int fds[9];
@@ -188,10 +188,10 @@ static void wrong_messages(void **state)
         front_init(&f, 128);
         for (int j = 0; j < 9; j++)
             fds[j] = f.ring[0].call;
-        memcpy(msg, cases[i].header, 12);
-        memcpy(msg + 12, cases[i].body, cases[i].n);
-        front_send_raw(&f, msg, 12 + cases[i].n, fds, (unsigned)cases[i].fds);
-        dead(&f, cases[i].text);
+        memcpy(msg, illegal[i].header, 12);
+        memcpy(msg + 12, illegal[i].body, illegal[i].n);
+        front_send_raw(&f, msg, 12 + illegal[i].n, fds, (unsigned)illegal[i].fds);
+        expect_broken(&f, illegal[i].text);
     }
 }
 
@@ -205,14 +205,14 @@ static void cut_short(void **state)
         front_init(&f, 128);
         front_send_raw(&f, msg, n, NULL, 0);
         shutdown(f.sock, SHUT_WR);
-        dead(&f, "amid a message");
+        expect_broken(&f, "amid a message");
     }
     /* Descriptors in the middle of a message. */
     front_init(&f, 128);
     front_send_raw(&f, msg, 12, NULL, 0);
     pv_loop_run(f.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_MSEC), NULL);
     front_send_raw(&f, msg + 3, 8, &f.memfd, 1);
-    dead(&f, "unexpected place");
+    expect_broken(&f, "unexpected place");
 }
 
 static void table(struct front *f, unsigned n, const uint64_t (*regions)[4], const int *fds)
@@ -250,15 +250,15 @@ static void wrong_memory(void **state)
         front_init(&f, 128);
         fds[0] = fds[1] = f.memfd;
         table(&f, cases[i].r[1][1] ? 2 : 1, cases[i].r, fds);
-        dead(&f, cases[i].text);
+        expect_broken(&f, cases[i].text);
     }
-    /* A file that could shrink under us. */
+    /* A file that is not sealed against shrinking. */
     front_init(&f, 128);
     fds[0] = memfd_create("loose", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(ftruncate(fds[0], 65536), 0);
     table(&f, 1, (const uint64_t[1][4]){{0, 65536, 0, 0}}, fds);
     close(fds[0]);
-    dead(&f, "sealed");
+    expect_broken(&f, "sealed");
 }
 
 static void wrong_rings(void **state)
@@ -285,16 +285,16 @@ static void wrong_rings(void **state)
         front_addr(&f, 0, cases[i][0], cases[i][1], cases[i][2]);
         front_msg(&f, 12, &index, 8, &f.ring[0].kick, 1);
         assert_int_equal(front_msg2(&f, 18, 0, 1), -1);
-        dead(&f, "outside guest memory");
+        expect_broken(&f, "outside guest memory");
     }
     front_init(&f, 128);
     front_mem_table(&f);
     front_msg2(&f, 18, 0, 1);
     assert_int_equal(front_msg(&f, 12, &index, 8, &f.ring[0].kick, 1), -1);
-    dead(&f, "without telling its size");
+    expect_broken(&f, "without telling its size");
 }
 
-/* Changing a ring under a running device, and pulling memory away under it. */
+/* Changing a running ring, and a memory table without the rings. */
 static void wrong_time(void **state)
 {
     struct front f;
@@ -306,16 +306,16 @@ static void wrong_time(void **state)
         front_start(&f);
         f.changes = 0;
         assert_int_equal(front_msg(&f, request, addr, request == 9 ? 40 : 8, NULL, 0), -1);
-        dead(&f, "while it runs");
+        expect_broken(&f, "while it runs");
     }
     front_init(&f, 128);
     front_start(&f);
     f.changes = 0;
     table(&f, 1, (const uint64_t[1][4]){{0, 4096, 0, 0}}, &f.memfd);
-    dead(&f, "after new memory regions");
+    expect_broken(&f, "after new memory regions");
 }
 
-/* Not eventfds: what could block, signal or spin. */
+/* Descriptors that are no eventfds and could block, raise a signal or spin. */
 static void wrong_descriptors(void **state)
 {
     struct front f;
@@ -329,16 +329,18 @@ static void wrong_descriptors(void **state)
         assert_int_equal(front_msg(&f, request, &index, 8, &p[1], 1), -1);
         close(p[0]);
         close(p[1]);
-        dead(&f, "no eventfd");
+        expect_broken(&f, "no eventfd");
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(questions),      cmocka_unit_test(piecemeal),  cmocka_unit_test(restarts),
-        cmocka_unit_test(wrong_messages), cmocka_unit_test(cut_short),  cmocka_unit_test(wrong_memory),
-        cmocka_unit_test(wrong_rings),    cmocka_unit_test(wrong_time), cmocka_unit_test(wrong_descriptors),
+        cmocka_unit_test(questions),         cmocka_unit_test(reads_partial_messages),
+        cmocka_unit_test(restarts),          cmocka_unit_test(wrong_messages),
+        cmocka_unit_test(cut_short),         cmocka_unit_test(wrong_memory),
+        cmocka_unit_test(wrong_rings),       cmocka_unit_test(wrong_time),
+        cmocka_unit_test(wrong_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

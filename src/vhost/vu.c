@@ -4,9 +4,9 @@
  *
  *     u32 request, u32 flags (version 1 in bits 0-1, 4: reply, 8: need reply), u32 size, payload[size]
  *
- * with descriptors attached to the first byte.  A row of `messages` says what each request must look like;
- * handlers run only on messages whose size and number of descriptors are right, and may read the payload
- * without looking at the size again.
+ * with descriptors attached to the first byte.  A row of `messages` has the legal sizes and number of
+ * descriptors of each request; a handler runs only on a legal message, so it reads the payload without
+ * checking the size again.
  */
 #include "vhost/vu.h"
 
@@ -50,7 +50,7 @@ enum request {
 struct message {
     uint32_t request, flags, size;
     const uint8_t *body;
-    /* What the handler answers, if it does. */
+    /* The handler's reply, if the request has one. */
     uint8_t reply[PV_VU_BODY_MAX];
     uint32_t reply_size;
 };
@@ -58,9 +58,9 @@ struct message {
 #define DEVICE_FEATURES (PV_VU_F_VERSION_1 | PV_VU_F_PROTOCOL_FEATURES)
 #define PROTOCOL_FEATURES (PV_VU_PROTOCOL_CONFIG | PV_VU_PROTOCOL_REPLY_ACK)
 
-static int fail(struct pv_vu *vu, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int vu_fail(struct pv_vu *vu, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-static int fail(struct pv_vu *vu, const char *fmt, ...)
+static int vu_fail(struct pv_vu *vu, const char *fmt, ...)
 {
     va_list ap;
 
@@ -92,7 +92,7 @@ static void reply_u64(struct message *m, uint64_t v)
     m->reply_size = sizeof(v);
 }
 
-static void drop_fds(struct pv_vu *vu)
+static void close_fds(struct pv_vu *vu)
 {
     for (unsigned i = 0; i < vu->n_fds; i++)
         pv_close(&vu->fds[i]);
@@ -120,17 +120,17 @@ static int start_ring(struct pv_vu *vu, unsigned i)
     if (q->running || !q->enabled || q->kick < 0)
         return 0;
     if (pv_vring_map(&q->ring, &vu->mem, &why) < 0)
-        return fail(vu, "%s (ring %u, %u entries)", why, i, q->ring.num);
+        return vu_fail(vu, "%s (ring %u, %u entries)", why, i, q->ring.num);
     q->running = true;
     vu->on_ring(vu, i, true);
     return 0;
 }
 
-/* The queue that a message is about, or NULL after fail. */
+/* The queue with this index, or NULL after vu_fail. */
 static struct pv_vu_queue *queue_at(struct pv_vu *vu, uint64_t index)
 {
     if (index >= PV_VU_QUEUES) {
-        fail(vu, "QEMU named ring %" PRIu64 "; there are %d", index, PV_VU_QUEUES);
+        vu_fail(vu, "QEMU named ring %" PRIu64 "; there are %d", index, PV_VU_QUEUES);
         return NULL;
     }
     return &vu->q[index];
@@ -141,13 +141,13 @@ static struct pv_vu_queue *stopped_queue_at(struct pv_vu *vu, uint64_t index)
     struct pv_vu_queue *q = queue_at(vu, index);
 
     if (q && q->running) {
-        fail(vu, "QEMU changed ring %" PRIu64 " while it runs", index);
+        vu_fail(vu, "QEMU changed ring %" PRIu64 " while it runs", index);
         return NULL;
     }
     return q;
 }
 
-/* ---- handlers: 0, or -1 after fail ---- */
+/* ---- handlers: 0, or -1 after vu_fail ---- */
 
 static int get_features(struct pv_vu *vu, struct message *m)
 {
@@ -161,8 +161,8 @@ static int set_features(struct pv_vu *vu, struct message *m)
     uint64_t features = u64_at(m->body);
 
     if (features & ~DEVICE_FEATURES)
-        return fail(vu, "QEMU set device features 0x%" PRIx64 ", offered were 0x%" PRIx64, features,
-                    DEVICE_FEATURES);
+        return vu_fail(vu, "QEMU set device features 0x%" PRIx64 ", offered were 0x%" PRIx64, features,
+                       DEVICE_FEATURES);
     return 0;
 }
 
@@ -178,8 +178,8 @@ static int set_protocol_features(struct pv_vu *vu, struct message *m)
     uint64_t features = u64_at(m->body);
 
     if (features & ~PROTOCOL_FEATURES)
-        return fail(vu, "QEMU set protocol features 0x%" PRIx64 ", offered were 0x%" PRIx64, features,
-                    PROTOCOL_FEATURES);
+        return vu_fail(vu, "QEMU set protocol features 0x%" PRIx64 ", offered were 0x%" PRIx64, features,
+                       PROTOCOL_FEATURES);
     return 0;
 }
 
@@ -198,20 +198,20 @@ static int map_table(struct pv_vu *vu, const struct message *m, uint32_t n, stru
         const uint8_t *p = m->body + TABLE_HEADER + i * REGION_SIZE;
 
         if (pv_vmem_add(mem, u64_at(p), u64_at(p + 8), u64_at(p + 16), u64_at(p + 24), vu->fds[i], &err) < 0)
-            return fail(vu, "%.*s", (int)sizeof(vu->error) - 1, err.text);
+            return vu_fail(vu, "%.*s", (int)sizeof(vu->error) - 1, err.text);
     }
     return 0;
 }
 
-/* The table may also come while rings run (memory hotplug): they are found anew in it. */
+/* Running rings are mapped again: a table also comes while they run (memory hotplug). */
 static int set_mem_table(struct pv_vu *vu, struct message *m)
 {
     uint32_t n = u32_at(m->body);
     struct pv_vmem mem = {.n = 0};
 
     if (n < 1 || n > PV_VMEM_REGIONS || m->size != TABLE_HEADER + n * REGION_SIZE || vu->n_fds != n)
-        return fail(vu, "QEMU sent a memory table of %u regions with %u descriptors in %u bytes", n,
-                    vu->n_fds, m->size);
+        return vu_fail(vu, "QEMU sent a memory table of %u regions with %u descriptors in %u bytes", n,
+                       vu->n_fds, m->size);
     if (map_table(vu, m, n, &mem) < 0) {
         pv_vmem_clear(&mem);
         return -1;
@@ -222,7 +222,7 @@ static int set_mem_table(struct pv_vu *vu, struct message *m)
         const char *why;
 
         if (vu->q[i].running && pv_vring_map(&vu->q[i].ring, &vu->mem, &why) < 0)
-            return fail(vu, "%s (ring %u, after new memory regions)", why, i);
+            return vu_fail(vu, "%s (ring %u, after new memory regions)", why, i);
     }
     return 0;
 }
@@ -235,8 +235,8 @@ static int set_vring_num(struct pv_vu *vu, struct message *m)
     if (!q)
         return -1;
     if (!pv_vring_num_ok(num))
-        return fail(vu, "QEMU sent a ring size of %u; expected a power of two, at most %d", num,
-                    PV_VRING_MAX);
+        return vu_fail(vu, "QEMU sent a ring size of %u; expected a power of two, at most %d", num,
+                       PV_VRING_MAX);
     q->ring.num = num;
     return 0;
 }
@@ -249,7 +249,7 @@ static int set_vring_base(struct pv_vu *vu, struct message *m)
     if (!q)
         return -1;
     if (base > UINT16_MAX)
-        return fail(vu, "QEMU sent a ring base of %u; it has 16 bits", base);
+        return vu_fail(vu, "QEMU sent a ring base of %u; it has 16 bits", base);
     q->ring.last_avail = (uint16_t)base;
     return 0;
 }
@@ -262,14 +262,14 @@ static int set_vring_addr(struct pv_vu *vu, struct message *m)
     if (!q)
         return -1;
     if (flags)
-        return fail(vu, "QEMU asked for a log of ring writes (flags 0x%x), which was not offered", flags);
+        return vu_fail(vu, "QEMU asked for a log of ring writes (flags 0x%x), which was not offered", flags);
     q->ring.desc_uva = u64_at(m->body + 8);
     q->ring.used_uva = u64_at(m->body + 16);
     q->ring.avail_uva = u64_at(m->body + 24);
     return 0;
 }
 
-/* Stops the ring; what the guest takes for a reset. */
+/* Stops the ring; QEMU sends this when the guest resets the device. */
 static int get_vring_base(struct pv_vu *vu, struct message *m)
 {
     uint32_t index = u32_at(m->body);
@@ -289,8 +289,8 @@ static int get_vring_base(struct pv_vu *vu, struct message *m)
 }
 
 /*
- * The descriptor of a KICK, CALL or ERR message into *fd (-1: none).  Only an anonymous inode is let in
- * (an eventfd): a pipe would raise SIGPIPE or block, a file could be anything.
+ * Moves the descriptor of a KICK, CALL or ERR message to *fd (-1: the message has none).  Only an anonymous
+ * inode (an eventfd) is accepted: writing to a pipe could raise SIGPIPE or block.
  */
 static int take_ring_fd(struct pv_vu *vu, const struct message *m, struct pv_vu_queue **q, int *fd)
 {
@@ -302,18 +302,19 @@ static int take_ring_fd(struct pv_vu *vu, const struct message *m, struct pv_vu_
     if (!*q)
         return -1;
     if (v & ~(uint64_t)(RING_INDEX_MASK | RING_NOFD))
-        return fail(vu, "QEMU sent a ring descriptor with unknown flags 0x%" PRIx64, v);
+        return vu_fail(vu, "QEMU sent a ring descriptor with unknown flags 0x%" PRIx64, v);
     *fd = -1;
     if (v & RING_NOFD)
-        return vu->n_fds == 0 ? 0 : fail(vu, "QEMU sent %u descriptors where it announced none", vu->n_fds);
+        return vu->n_fds == 0 ? 0
+                              : vu_fail(vu, "QEMU sent %u descriptors where it announced none", vu->n_fds);
     if (vu->n_fds != 1)
-        return fail(vu, "QEMU sent %u descriptors for a ring event; expected one", vu->n_fds);
+        return vu_fail(vu, "QEMU sent %u descriptors for a ring event; expected one", vu->n_fds);
     if (fstat(vu->fds[0], &st) < 0 || (st.st_mode & S_IFMT) != 0)
-        return fail(vu, "QEMU sent a ring descriptor that is no eventfd");
+        return vu_fail(vu, "QEMU sent a ring descriptor that is no eventfd");
     flags = fcntl(vu->fds[0], F_GETFL);
     if (flags < 0 || fcntl(vu->fds[0], F_SETFL, flags | O_NONBLOCK) < 0)
-        return fail(vu, "cannot make a ring's eventfd non-blocking: %s", strerror(errno));
-    *fd = vu->fds[0]; /* taken */
+        return vu_fail(vu, "cannot make a ring's eventfd non-blocking: %s", strerror(errno));
+    *fd = vu->fds[0]; /* the caller owns it now */
     vu->fds[0] = -1;
     return 0;
 }
@@ -331,7 +332,7 @@ static int set_vring_kick(struct pv_vu *vu, struct message *m)
     pv_close(&q->kick);
     q->kick = fd;
     if (fd < 0)
-        return fail(vu, "QEMU wants ring %u to be polled, which was not offered", index);
+        return vu_fail(vu, "QEMU wants ring %u to be polled, which was not offered", index);
     return start_ring(vu, index);
 }
 
@@ -347,7 +348,7 @@ static int set_vring_call(struct pv_vu *vu, struct message *m)
     return 0;
 }
 
-/* We say what is wrong in words, to our own user; QEMU does nothing with this descriptor. */
+/* The descriptor is not used: `error` reports errors to the user, and QEMU ignores this one. */
 static int set_vring_err(struct pv_vu *vu, struct message *m)
 {
     struct pv_vu_queue *q;
@@ -367,7 +368,7 @@ static int set_vring_enable(struct pv_vu *vu, struct message *m)
     if (!q)
         return -1;
     if (on > 1)
-        return fail(vu, "QEMU enabled a ring with %u; expected 0 or 1", on);
+        return vu_fail(vu, "QEMU enabled a ring with %u; expected 0 or 1", on);
     q->enabled = on;
     if (on)
         return start_ring(vu, index);
@@ -375,13 +376,13 @@ static int set_vring_enable(struct pv_vu *vu, struct message *m)
     return 0;
 }
 
-/* Same size back; an empty payload says no. */
+/* Replies with a message of the same size; an empty payload refuses the range. */
 static int get_config(struct pv_vu *vu, struct message *m)
 {
     uint32_t offset = u32_at(m->body), size = u32_at(m->body + 4);
 
     if (m->size != CONFIG_HEADER + size)
-        return fail(vu, "QEMU asked for %u bytes of configuration in a message of %u", size, m->size);
+        return vu_fail(vu, "QEMU asked for %u bytes of configuration in a message of %u", size, m->size);
     memcpy(m->reply, m->body, m->size);
     m->reply_size = m->size;
     if (offset > sizeof(vu->config) || size > sizeof(vu->config) - offset) {
@@ -392,7 +393,7 @@ static int get_config(struct pv_vu *vu, struct message *m)
     return 0;
 }
 
-/* The driver has nothing to write there. */
+/* Ignored: the configuration space of a vsock device has no writable field. */
 static int set_config(struct pv_vu *vu, struct message *m)
 {
     (void)vu;
@@ -400,9 +401,9 @@ static int set_config(struct pv_vu *vu, struct message *m)
     return 0;
 }
 
-enum { MANY_FDS = -1 }; /* the handler counts */
+enum { MANY_FDS = -1 }; /* the handler checks the number of descriptors */
 
-static const struct row {
+static const struct message_row {
     enum request request;
     const char *name;
     uint32_t size_min, size_max;
@@ -441,38 +442,38 @@ static int send_reply(struct pv_vu *vu, const struct message *m)
     r = send(vu->fd, out, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (r == (ssize_t)n)
         return 0;
-    /* QEMU waits for each answer before it asks again: a full socket means that it is not QEMU's way. */
-    return fail(vu, "cannot answer QEMU's vhost-user request %u: %s", m->request,
-                r < 0 ? strerror(errno) : "short write");
+    /* QEMU waits for each reply before its next request, so a full socket is an error. */
+    return vu_fail(vu, "cannot reply to QEMU's vhost-user request %u: %s", m->request,
+                   r < 0 ? strerror(errno) : "short write");
 }
 
-/* The message stands complete in `in`, its descriptors in `fds`. */
-static int obey(struct pv_vu *vu)
+/* Handles the complete message in `in`, with its descriptors in `fds`. */
+static int handle_message(struct pv_vu *vu)
 {
     struct message m = {.request = u32_at(vu->in),
                         .flags = u32_at(vu->in + 4),
                         .size = u32_at(vu->in + 8),
                         .body = vu->in + PV_VU_HEADER};
-    const struct row *row = NULL;
+    const struct message_row *row = NULL;
 
     for (size_t i = 0; i < PV_ARRAY_LEN(messages); i++)
         if (messages[i].request == m.request)
             row = &messages[i];
     if (!row)
-        return fail(vu, "QEMU sent the unknown vhost-user request %u", m.request);
+        return vu_fail(vu, "QEMU sent the unknown vhost-user request %u", m.request);
     if (m.size < row->size_min || m.size > row->size_max)
-        return fail(vu, "QEMU sent %s with %u bytes; expected %u to %u", row->name, m.size, row->size_min,
-                    row->size_max);
+        return vu_fail(vu, "QEMU sent %s with %u bytes; expected %u to %u", row->name, m.size, row->size_min,
+                       row->size_max);
     if (row->fds != MANY_FDS && vu->n_fds != (unsigned)row->fds)
-        return fail(vu, "QEMU sent %s with %u descriptors; expected %d", row->name, vu->n_fds, row->fds);
+        return vu_fail(vu, "QEMU sent %s with %u descriptors; expected %d", row->name, vu->n_fds, row->fds);
     pv_debug("vhost-user", "%s (%u bytes, %u descriptors)", row->name, m.size, vu->n_fds);
     if (row->handle(vu, &m) < 0)
         return -1;
-    drop_fds(vu);
+    close_fds(vu);
     if (!row->replies) {
         if (!(m.flags & FLAG_NEED_REPLY))
             return 0;
-        reply_u64(&m, 0); /* done */
+        reply_u64(&m, 0); /* success */
     }
     return send_reply(vu, &m);
 }
@@ -498,12 +499,12 @@ static int take_fds(struct pv_vu *vu, struct msghdr *msg)
         }
     }
     if (msg->msg_flags & MSG_CTRUNC)
-        return fail(vu, "QEMU sent descriptors in an unexpected place, or more than %d", PV_VMEM_REGIONS);
+        return vu_fail(vu, "QEMU sent descriptors in an unexpected place, or more than %d", PV_VMEM_REGIONS);
     return 0;
 }
 
-/* Reads up to `want` bytes in all of the current message: 1 there, 0 dry, -1. */
-static int fill(struct pv_vu *vu, size_t want)
+/* Reads until `in` has `want` bytes of the current message.  1: it has; 0: the socket is empty; -1: error. */
+static int read_to(struct pv_vu *vu, size_t want)
 {
     while (vu->in_len < want) {
         union {
@@ -514,7 +515,7 @@ static int fill(struct pv_vu *vu, size_t want)
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         ssize_t r;
 
-        /* Descriptors come with the first byte only; elsewhere the kernel drops them and says CTRUNC. */
+        /* Descriptors may come with the first byte only; others are dropped by the kernel (MSG_CTRUNC). */
         if (vu->in_len == 0) {
             msg.msg_control = control.space;
             msg.msg_controllen = sizeof(control.space);
@@ -525,10 +526,10 @@ static int fill(struct pv_vu *vu, size_t want)
         if (r < 0)
             return errno == EAGAIN
                        ? 0
-                       : fail(vu, "cannot read from QEMU's vhost-user socket: %s", strerror(errno));
+                       : vu_fail(vu, "cannot read from QEMU's vhost-user socket: %s", strerror(errno));
         if (r == 0)
-            return fail(vu, vu->in_len ? "QEMU closed the vhost-user connection amid a message"
-                                       : "QEMU closed the vhost-user connection");
+            return vu_fail(vu, vu->in_len ? "QEMU closed the vhost-user connection amid a message"
+                                          : "QEMU closed the vhost-user connection");
         if (take_fds(vu, &msg) < 0)
             return -1;
         vu->in_len += (size_t)r;
@@ -536,25 +537,25 @@ static int fill(struct pv_vu *vu, size_t want)
     return 1;
 }
 
-static int read_one(struct pv_vu *vu)
+static int read_message(struct pv_vu *vu)
 {
     uint32_t flags, size;
-    int r = fill(vu, PV_VU_HEADER);
+    int r = read_to(vu, PV_VU_HEADER);
 
     if (r <= 0)
         return r;
     flags = u32_at(vu->in + 4);
     size = u32_at(vu->in + 8);
     if ((flags & FLAG_VERSION_MASK) != FLAG_VERSION || (flags & FLAG_REPLY))
-        return fail(vu, "QEMU sent a vhost-user message with flags 0x%x; expected version 1", flags);
+        return vu_fail(vu, "QEMU sent a vhost-user message with flags 0x%x; expected version 1", flags);
     if (size > PV_VU_BODY_MAX)
-        return fail(vu, "QEMU sent a vhost-user message of %u bytes; the longest known has less than %d",
-                    size, PV_VU_BODY_MAX);
-    r = fill(vu, PV_VU_HEADER + size);
+        return vu_fail(vu, "QEMU sent a vhost-user message of %u bytes; the longest known has less than %d",
+                       size, PV_VU_BODY_MAX);
+    r = read_to(vu, PV_VU_HEADER + size);
     if (r <= 0)
         return r;
-    r = obey(vu);
-    drop_fds(vu);
+    r = handle_message(vu);
+    close_fds(vu);
     vu->in_len = 0;
     return r < 0 ? -1 : 1;
 }
@@ -562,7 +563,7 @@ static int read_one(struct pv_vu *vu)
 int pv_vu_read(struct pv_vu *vu)
 {
     for (int i = 0; i < MESSAGES_PER_CALL; i++) {
-        int r = read_one(vu);
+        int r = read_message(vu);
 
         if (r <= 0)
             return r;
@@ -583,7 +584,7 @@ void pv_vu_init(struct pv_vu *vu, int fd)
 void pv_vu_fini(struct pv_vu *vu)
 {
     pv_close(&vu->fd);
-    drop_fds(vu);
+    close_fds(vu);
     for (unsigned i = 0; i < PV_VU_QUEUES; i++) {
         vu->q[i].running = false;
         pv_vring_unmap(&vu->q[i].ring);
