@@ -17,7 +17,7 @@
 #include "util/err.h"
 #include "util/path.h"
 
-/* A project in a directory of its own: two kernels, images, a default guest. */
+/* A project in a temporary directory: two kernels, images, a default guest. */
 static char dir[] = "/tmp/provium-config-test-XXXXXX";
 
 static char *in_dir(const char *name)
@@ -87,7 +87,7 @@ static struct pv_config *load(const char *toml, bool with_guest, struct pv_err *
 
 #define MIN "[profile.a]\nkernel = \"bzImage\"\n"
 
-/* Each is refused with class usage; the text holds "provium.toml:LINE" and each of the words. */
+/* Each file is refused with class usage; the text has "provium.toml:LINE" and all words. */
 static const struct {
     const char *toml;
     int line;
@@ -177,7 +177,7 @@ static const struct {
     {MIN "boot_timeout = nan\n", 3, {"'boot_timeout'"}},
     {MIN "boot_timeout = true\n", 3, {"'boot_timeout'", "a boolean"}},
     {MIN "cpu = \"\"\n", 3, {"'cpu'", "is empty"}},
-    /* the first mistake in the text is the one that is told, whatever the alphabet says */
+    /* the first mistake in the text is reported, not the first by name */
     {MIN "zzz = 1\naaa = 1\n", 3, {"'zzz'"}},
 };
 
@@ -273,7 +273,7 @@ static void test_default(void **state)
     assert_int_equal(p->line, 0);
     pv_config_free(c);
 
-    /* the file's own `default` wins */
+    /* [profile.default] replaces the built-in one */
     c = load("[profile.default]\nkernel = \"bzImage\"\n", true, &err);
     assert_non_null(c);
     assert_int_equal(c->n_profiles, 1);
@@ -325,7 +325,7 @@ static void test_search(void **state)
     assert_non_null(strstr(c->path, "/provium.toml"));
     pv_config_free(c);
 
-    /* none anywhere above: fine */
+    /* no provium.toml up to the root: no error */
     assert_int_equal(chdir("/"), 0);
     if (access("/provium.toml", F_OK) != 0) {
         c = pv_config_load(NULL, NULL, &err);
@@ -337,7 +337,7 @@ static void test_search(void **state)
     }
     assert_int_equal(chdir(cwd), 0);
 
-    /* --config that is missing, or a directory */
+    /* a missing path, and a directory */
     assert_null(pv_config_load("/nonexistent/provium.toml", NULL, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "/nonexistent/provium.toml"));
@@ -362,7 +362,7 @@ static void test_guest_dir(void **state)
     unsetenv("PROVIUM_GUEST_DIR");
 }
 
-/* Deep nesting and a large file end as errors, not as a crash. */
+/* Deep nesting and a large file are errors, not a crash. */
 static void test_hostile_toml(void **state)
 {
     cleanup_buf struct pv_buf text = {0};

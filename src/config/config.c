@@ -71,7 +71,7 @@ char *pv_guest_dir(void)
     return found;
 }
 
-/* GUEST_DIR/name if it is there and readable, else NULL. */
+/* GUEST_DIR/name if it is readable, else NULL.  The caller frees. */
 static char *guest_file(const char *guest_dir, const char *name)
 {
     char *path = guest_dir ? pv_path_join(guest_dir, name) : NULL;
@@ -83,7 +83,7 @@ static char *guest_file(const char *guest_dir, const char *name)
     return path;
 }
 
-/* The guest's tree, if modules/ itself is one; else it is found beside the kernel by the kernel's version. */
+/* GUEST_DIR/modules if it is a modules tree; NULL: pv_modules_find searches by the kernel's version. */
 static char *guest_modules(const char *guest_dir)
 {
     cleanup_free char *dep = guest_file(guest_dir, "modules/modules.dep");
@@ -111,7 +111,7 @@ static const struct pv_profile *find_profile(const struct pv_config *c, const ch
     return NULL;
 }
 
-/* The built-in `default`, unless the file has one or the guest is not set up. */
+/* Adds the built-in `default`, unless the file has one or the guest is not set up. */
 static void add_default(struct pv_config *c, const char *guest_dir)
 {
     cleanup_free char *kernel = guest_file(guest_dir, "vmlinuz");
@@ -202,7 +202,7 @@ static int read_standby(struct pv_config *c, const struct pv_config_at *at, cons
     return 0;
 }
 
-/* [provium]: what is no profile's. */
+/* [provium]: settings outside of profiles. */
 static int read_provium(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
                         struct pv_err *err)
 {
@@ -262,7 +262,7 @@ static int read_config(struct pv_config *c, const char *guest_dir, struct pv_err
     int r;
 
     if (pv_read_file(c->path, FILE_MAX, &text, err) < 0) {
-        if (err && err->cls == PV_E_HOST) /* the user's file: the user's to mend */
+        if (err && err->cls == PV_E_HOST) /* an unreadable configuration is the user's mistake */
             err->cls = PV_E_USAGE;
         return pv_err_wrap(err, "configuration");
     }
@@ -293,7 +293,7 @@ static char *search_upward(const char *dir)
     }
 }
 
-static int locate(struct pv_config *c, const char *path, struct pv_err *err)
+static int locate_file(struct pv_config *c, const char *path, struct pv_err *err)
 {
     cleanup_free char *cwd = getcwd(NULL, 0);
     struct stat st;
@@ -323,7 +323,7 @@ struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct
 
     c->cache_size = PV_CACHE_SIZE;
     c->standby = true;
-    if (locate(c, path, err) < 0 || (c->path && read_config(c, guest_dir, err) < 0)) {
+    if (locate_file(c, path, err) < 0 || (c->path && read_config(c, guest_dir, err) < 0)) {
         pv_config_free(c);
         return NULL;
     }
@@ -345,7 +345,7 @@ void pv_config_free(struct pv_config *c)
 
 /* ---- looking up ---- */
 
-static void unknown_profile(const struct pv_config *c, const char *name, struct pv_err *err)
+static void refuse_profile(const struct pv_config *c, const char *name, struct pv_err *err)
 {
     cleanup_free const char **known = pv_xcalloc(c->n_profiles + 1, sizeof(*known));
     const char *near;
@@ -381,7 +381,7 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
         return NULL;
     }
     if (!p) {
-        unknown_profile(c, name, err);
+        refuse_profile(c, name, err);
         return NULL;
     }
     if (p->builtin_userland && !p->initrd) {

@@ -18,8 +18,8 @@
 #include "util/path.h"
 
 /*
- * The kernel's whole command line is 2048 bytes on x86 (COMMAND_LINE_SIZE); Provium's own options and boot's
- * `append` must fit beside the profile's.
+ * The kernel's command line has at most 2048 bytes on x86 (COMMAND_LINE_SIZE), for Provium's own options, the
+ * profile's `append` and the boot option `append`.
  */
 enum { APPEND_MAX = 1024, INIT_MAX = 255 };
 
@@ -39,11 +39,11 @@ struct key {
     const char *expected; /* ends "expected ..." */
 };
 
-/* "FILE:LINE: profile 'NAME': key 'KEY': TEXT" */
-static int bad(const struct value *v, struct pv_err *err, const char *fmt, ...)
+/* Sets "FILE:LINE: profile 'NAME': key 'KEY': TEXT", class usage.  Returns -1. */
+static int key_error(const struct value *v, struct pv_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-static int bad(const struct value *v, struct pv_err *err, const char *fmt, ...)
+static int key_error(const struct value *v, struct pv_err *err, const char *fmt, ...)
 {
     cleanup_free char *text = NULL;
     va_list ap;
@@ -66,27 +66,27 @@ static const char *type_name(enum pv_toml_type type)
     return names[type];
 }
 
-static int wrong_type(const struct value *v, struct pv_err *err)
+static int type_error(const struct value *v, struct pv_err *err)
 {
-    return bad(v, err, "is %s; expected %s", type_name(v->node->type), v->key->expected);
+    return key_error(v, err, "is %s; expected %s", type_name(v->node->type), v->key->expected);
 }
 
-/* A string's text, checked: a string at all, not empty (unless may_be_empty), no control bytes. */
+/* The text of a string node without control characters, not empty unless may_be_empty.  NULL with err set. */
 static const char *get_string(const struct value *v, const struct pv_toml *node, bool may_be_empty,
                               struct pv_err *err)
 {
     if (node->type != PV_TOML_STRING) {
-        wrong_type(v, err);
+        type_error(v, err);
         return NULL;
     }
     if (!node->str_len && !may_be_empty) {
-        bad(v, err, "is empty; expected %s", v->key->expected);
+        key_error(v, err, "is empty; expected %s", v->key->expected);
         return NULL;
     }
     for (size_t i = 0; i < node->str_len; i++)
         if (iscntrl((unsigned char)node->str[i])) {
-            bad(v, err, "holds a control character (byte 0x%02x, at %zu); expected %s",
-                (unsigned char)node->str[i], i, v->key->expected);
+            key_error(v, err, "holds a control character (byte 0x%02x, at %zu); expected %s",
+                      (unsigned char)node->str[i], i, v->key->expected);
             return NULL;
         }
     return node->str;
@@ -102,7 +102,7 @@ static int read_string(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
-/* What is at `path`, and whether it can be read, as people say it; NULL when it is as wanted. */
+/* NULL if `path` is a readable file (or directory); else its fault, a phrase behind the path in a message. */
 static const char *path_fault(const char *path, bool want_dir, bool device_too, int *errnum)
 {
     struct stat st;
@@ -137,8 +137,8 @@ static int read_path_of(const struct value *v, void *field, bool want_dir, bool 
     path = pv_path_join(v->at->dir, s);
     fault = path_fault(path, want_dir, device_too, &errnum);
     if (fault)
-        return bad(v, err, "'%s' %s%s%s; expected %s", path, fault, errnum ? ": " : "",
-                   errnum ? strerror(errnum) : "", v->key->expected);
+        return key_error(v, err, "'%s' %s%s%s; expected %s", path, fault, errnum ? ": " : "",
+                         errnum ? strerror(errnum) : "", v->key->expected);
     *(char **)field = pv_steal(&path);
     return 0;
 }
@@ -165,7 +165,7 @@ static int read_format(const struct value *v, void *field, struct pv_err *err)
     if (!s)
         return -1;
     if (strcmp(s, "raw") != 0 && strcmp(s, "qcow2") != 0)
-        return bad(v, err, "is '%.64s'; expected %s", s, v->key->expected);
+        return key_error(v, err, "is '%.64s'; expected %s", s, v->key->expected);
     *(char **)field = pv_xstrdup(s);
     return 0;
 }
@@ -181,12 +181,12 @@ static int read_root(const struct value *v, void *field, struct pv_err *err)
     if (!(n > 5 && !strncmp(s, "/dev/", 5) && !strpbrk(s, " \"'") && !strstr(s, "..")) &&
         !(n > 6 && !strncmp(s, "LABEL=", 6)) &&
         !(n > 5 && !strncmp(s, "UUID=", 5) && strspn(s + 5, "0123456789abcdefABCDEF-") == n - 5))
-        return bad(v, err, "is '%.128s'; expected %s", s, v->key->expected);
+        return key_error(v, err, "is '%.128s'; expected %s", s, v->key->expected);
     *(char **)field = pv_xstrdup(s);
     return 0;
 }
 
-/* It goes on the kernel command line, where a space ends it and a quote changes what follows. */
+/* init is a word of the kernel command line: blanks and quotes in it are refused. */
 static int read_init(const struct value *v, void *field, struct pv_err *err)
 {
     const char *s = get_string(v, v->node, false, err);
@@ -194,7 +194,7 @@ static int read_init(const struct value *v, void *field, struct pv_err *err)
     if (!s)
         return -1;
     if (s[0] != '/' || s[1] == '\0' || strpbrk(s, " \"'\\") || strlen(s) > INIT_MAX)
-        return bad(v, err, "is '%.128s'; expected %s", s, v->key->expected);
+        return key_error(v, err, "is '%.128s'; expected %s", s, v->key->expected);
     *(char **)field = pv_xstrdup(s);
     return 0;
 }
@@ -206,8 +206,8 @@ static int read_append(const struct value *v, void *field, struct pv_err *err)
     if (!s)
         return -1;
     if (v->node->str_len > APPEND_MAX)
-        return bad(v, err, "is %zu bytes long; expected at most %d (the whole line is 2048)",
-                   v->node->str_len, APPEND_MAX);
+        return key_error(v, err, "is %zu bytes long; expected at most %d (the whole line is 2048)",
+                         v->node->str_len, APPEND_MAX);
     *(char **)field = pv_xstrdup(s);
     return 0;
 }
@@ -219,7 +219,7 @@ static int read_accel(const struct value *v, void *field, struct pv_err *err)
     if (!s)
         return -1;
     if (!pv_accel_parse(s, field))
-        return bad(v, err, "is '%.64s'; expected %s", s, v->key->expected);
+        return key_error(v, err, "is '%.64s'; expected %s", s, v->key->expected);
     return 0;
 }
 
@@ -230,7 +230,7 @@ static int read_transport(const struct value *v, void *field, struct pv_err *err
     if (!s)
         return -1;
     if (!pv_transport_parse(s, field))
-        return bad(v, err, "is '%.64s'; expected %s", s, v->key->expected);
+        return key_error(v, err, "is '%.64s'; expected %s", s, v->key->expected);
     return 0;
 }
 
@@ -252,9 +252,9 @@ static int read_time(const struct value *v, void *field, struct pv_err *err)
         r = pv_parse_time(s, &ns, &why);
     }
     if (r < 0)
-        return bad(v, err, "%s", why.text);
+        return key_error(v, err, "%s", why.text);
     if (ns < PV_NSEC_PER_MSEC)
-        return bad(v, err, "is shorter than a millisecond; expected %s", v->key->expected);
+        return key_error(v, err, "is shorter than a millisecond; expected %s", v->key->expected);
     *(int64_t *)field = ns;
     return 0;
 }
@@ -262,7 +262,7 @@ static int read_time(const struct value *v, void *field, struct pv_err *err)
 static int read_list(const struct value *v, void *field, struct pv_err *err)
 {
     if (v->node->type != PV_TOML_ARRAY)
-        return wrong_type(v, err);
+        return type_error(v, err);
     for (size_t i = 0; i < v->node->n_items; i++) {
         const struct pv_toml *item = &v->node->items[i];
         struct value one = *v;
@@ -270,8 +270,8 @@ static int read_list(const struct value *v, void *field, struct pv_err *err)
 
         one.node = item;
         if (item->type != PV_TOML_STRING)
-            return bad(&one, err, "entry %zu is %s; expected %s", i + 1, type_name(item->type),
-                       v->key->expected);
+            return key_error(&one, err, "entry %zu is %s; expected %s", i + 1, type_name(item->type),
+                             v->key->expected);
         s = get_string(&one, item, false, err);
         if (!s)
             return -1;
@@ -293,22 +293,22 @@ static bool env_name_ok(const char *s, size_t n)
 static int read_env(const struct value *v, void *field, struct pv_err *err)
 {
     if (v->node->type != PV_TOML_TABLE)
-        return wrong_type(v, err);
+        return type_error(v, err);
     for (size_t i = 0; i < v->node->n_items; i++) {
         const struct pv_toml *item = &v->node->items[i];
         struct value one = *v;
 
         one.node = item;
         if (!env_name_ok(item->key, item->key_len))
-            return bad(&one, err,
-                       "'%.64s' is not a variable's name; expected letters, digits and '_', not "
-                       "beginning with a digit",
-                       item->key);
+            return key_error(&one, err,
+                             "'%.64s' is not a variable's name; expected letters, digits and '_', not "
+                             "beginning with a digit",
+                             item->key);
         if (item->type != PV_TOML_STRING)
-            return bad(&one, err, "%s is %s; expected a string (write it in quotes)", item->key,
-                       type_name(item->type));
+            return key_error(&one, err, "%s is %s; expected a string (write it in quotes)", item->key,
+                             type_name(item->type));
         if (strlen(item->str) != item->str_len)
-            return bad(&one, err, "%s holds a NUL byte, which no variable can", item->key);
+            return key_error(&one, err, "%s holds a NUL byte, which no variable can", item->key);
         pv_strv_addf(field, "%s=%s", item->key, item->str);
     }
     return 0;
@@ -361,9 +361,9 @@ static int unknown_key(const struct pv_config_at *at, const struct pv_toml *node
     return pv_err_append(err, ")");
 }
 
-/* The node of a key that is in the table. */
-static struct value value_of(const struct pv_config_at *at, const struct pv_toml *table,
-                             const struct pv_profile *p, const char *name)
+/* The value of key `name`; its node is the table itself if the table lacks the key. */
+static struct value key_value(const struct pv_config_at *at, const struct pv_toml *table,
+                              const struct pv_profile *p, const char *name)
 {
     struct value v = {.at = at, .node = table, .profile = p, .key = find_key(name)};
 
@@ -373,29 +373,29 @@ static struct value value_of(const struct pv_config_at *at, const struct pv_toml
     return v;
 }
 
-/* What the image really is, against what rootfs_format says. */
+/* Compares rootfs_format with the image's content, or sets it. */
 static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                         struct pv_err *err)
 {
-    struct value v = value_of(at, table, p, p->rootfs_format ? "rootfs_format" : "rootfs");
+    struct value v = key_value(at, table, p, p->rootfs_format ? "rootfs_format" : "rootfs");
     struct pv_err why = PV_ERR_INIT;
     const char *found = pv_disk_format(p->rootfs, &why);
 
     if (!found && p->rootfs_format && !strcmp(p->rootfs_format, "raw") && why.cls == PV_E_USAGE)
-        return 0; /* the user knows better than our list of magic numbers */
+        return 0; /* the user overrides the table of magic numbers */
     if (!found)
-        return bad(&v, err, "'%s' %s", p->rootfs, why.text);
+        return key_error(&v, err, "'%s' %s", p->rootfs, why.text);
     if (!p->rootfs_format) {
         p->rootfs_format = pv_xstrdup(found);
         return 0;
     }
     if (!strcmp(p->rootfs_format, found))
         return 0;
-    return bad(&v, err, "is '%s', but '%s' is a %s image; expected \"%s\", or leave the key out",
-               p->rootfs_format, p->rootfs, found, found);
+    return key_error(&v, err, "is '%s', but '%s' is a %s image; expected \"%s\", or leave the key out",
+                     p->rootfs_format, p->rootfs, found, found);
 }
 
-/* Keys that need each other. */
+/* Checks combinations of keys. */
 static int check_together(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                           struct pv_err *err)
 {
@@ -405,17 +405,18 @@ static int check_together(const struct pv_config_at *at, const struct pv_toml *t
         return pv_err_set(err, PV_E_USAGE, "%s:%d: profile '%s': key 'kernel' is missing; expected %s",
                           at->file, table->line, p->name, find_key("kernel")->expected);
     for (size_t i = 0; i < PV_ARRAY_LEN(need_rootfs); i++) {
-        struct value v = value_of(at, table, p, need_rootfs[i]);
+        struct value v = key_value(at, table, p, need_rootfs[i]);
 
         if (v.node != table && !p->rootfs)
-            return bad(&v, err, "has no effect without `rootfs`; add that key or take this one out");
+            return key_error(&v, err, "has no effect without `rootfs`; add that key or take this one out");
     }
     if (p->root && p->initrd) {
-        struct value v = value_of(at, table, p, "root");
+        struct value v = key_value(at, table, p, "root");
 
-        return bad(&v, err,
-                   "has no effect with `initrd`, whose own init mounts the root; take one of the two out, or "
-                   "tell that init with `append`");
+        return key_error(
+            &v, err,
+            "has no effect with `initrd`, whose own init mounts the root; take one of the two out, or "
+            "tell that init with `append`");
     }
     return p->rootfs ? check_rootfs(at, table, p, err) : 0;
 }

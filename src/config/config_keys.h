@@ -7,15 +7,15 @@ struct pv_err;
 struct pv_profile;
 struct pv_toml;
 
-/* Where in the configuration we are, for messages. */
+/* The file being read. */
 struct pv_config_at {
-    const char *file; /* path of provium.toml */
-    const char *dir;  /* what relative paths in it resolve against */
+    const char *file; /* path of provium.toml, for messages */
+    const char *dir;  /* the base of relative paths in it */
 };
 
 /*
- * Fills *p (name and line are set already, the rest is zero) from the table and checks it.  Class usage;
- * what was filled in before an error is the caller's to free with pv_profile_fini.
+ * Fills *p (the caller has set name and line and zeroed the rest) from the table and checks it.  -1: class
+ * usage.  The caller calls pv_profile_fini, also after an error.
  */
 int pv_profile_read(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                     struct pv_err *err);

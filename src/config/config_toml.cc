@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// toml++'s tables are sorted by key; the items are put back into the order of the text here, so that the
-// first mistake in the file is the one that is told.
+// toml++ sorts tables by key; this file restores the order of the text, so that the first mistake in the file
+// is the one that is reported.
 #include <algorithm>
 #include <exception>
 #include <string>
@@ -17,13 +17,13 @@ extern "C" {
 namespace
 {
 
+// strndup stops at a NUL byte; *len is the full length, so that readers can detect one.
 char *copy_string(const std::string_view s, size_t *len)
 {
     *len = s.size();
     return pv_xstrndup(s.data(), s.size());
 }
 
-// strndup stops at a NUL byte; len keeps the true length, so that the reader sees that there was one.
 void set_position(struct pv_toml *t, const toml::source_region &at)
 {
     t->line = static_cast<int>(at.begin.line);

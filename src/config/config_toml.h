@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TOML text to a plain tree, in the order of the text.  The only door to toml++ (config_toml.cc); no
- * exception passes it.  Knows nothing of profiles.
+ * TOML text to a tree of nodes in the order of the text.  Only config_toml.cc uses toml++, and it catches all
+ * exceptions.  Pure; does not know profiles.
  */
 #ifndef PV_CONFIG_CONFIG_TOML_H
 #define PV_CONFIG_CONFIG_TOML_H
@@ -25,12 +25,12 @@ enum pv_toml_type {
 struct pv_toml {
     enum pv_toml_type type;
     char *key;             /* "" in an array and at the root */
-    size_t key_len;        /* without the terminator; a key can hold NUL bytes */
+    size_t key_len;        /* without the terminator; a key may have NUL bytes, then it is truncated there */
     char *str;             /* PV_TOML_STRING; NULL otherwise */
-    size_t str_len;        /* likewise */
+    size_t str_len;        /* without the terminator, likewise */
     int64_t integer;       /* PV_TOML_INTEGER, PV_TOML_BOOL */
     double number;         /* PV_TOML_FLOAT */
-    int line;              /* of the key, of the value in an array; from 1 */
+    int line;              /* of the key; in an array, of the value; from 1 */
     struct pv_toml *items; /* of a table or an array */
     size_t n_items;
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Magic numbers, each from the format's own description or from QEMU's block driver of that name.  Byte
- * offsets are from the start of the file.
+ * The magic numbers are from the formats' specifications or from QEMU's block drivers.
  */
 #include "config/diskformat.h"
 
@@ -23,7 +22,7 @@ static const struct {
     unsigned offset, len;
     const char *magic;
     const char *name;
-    const char *advice; /* has one %s: the path */
+    const char *advice; /* a format with one %s, the path */
 } foreign[] = {
     {0, 4, "KDMV", "a VMDK image", CONVERT},
     {0, 4, "COWD", "a VMDK image", CONVERT},
@@ -50,7 +49,7 @@ static const struct {
     {257, 5, "ustar", "a tar archive", "make a disk image from it: %s is no block device's content"},
 };
 
-static bool holds(const char *head, size_t n, unsigned offset, const char *magic, unsigned len)
+static bool has_magic(const char *head, size_t n, unsigned offset, const char *magic, unsigned len)
 {
     return n >= (size_t)offset + len && !memcmp(head + offset, magic, len);
 }
@@ -83,7 +82,7 @@ const char *pv_disk_format(const char *path, struct pv_err *err)
         return NULL;
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(foreign); i++)
-        if (holds(head, n, foreign[i].offset, foreign[i].magic, foreign[i].len)) {
+        if (has_magic(head, n, foreign[i].offset, foreign[i].magic, foreign[i].len)) {
             pv_err_set(err, PV_E_USAGE, "is %s, which cannot be used as it is; ", foreign[i].name);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -91,5 +90,5 @@ const char *pv_disk_format(const char *path, struct pv_err *err)
 #pragma GCC diagnostic pop
             return NULL;
         }
-    return holds(head, n, 0, "QFI\xfb", 4) ? "qcow2" : "raw";
+    return has_magic(head, n, 0, "QFI\xfb", 4) ? "qcow2" : "raw";
 }
