@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Our own vsock device as the channel to a guest. */
+/* pv_vsock_device (vhost.h) as a channel for the sessions with an agent. */
 #include <stdio.h>
 
 #include "transport/channel.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A vhost-user front end for tests: plays QEMU (messages over the real socket) and the guest's driver (rings
- * in a real memfd, real eventfds) for a device of pv_vhost_vsock_new, all in one process and one loop.  Its
+ * in a real memfd, real eventfds) for a pv_vsock_device, all in one process and one loop.  Its
  * fields are public, so a test can make it misbehave.
  */
 #ifndef PV_VHOST_FRONT_H
