@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The builder keeps standard output, the supervisor's socket (notices and logs), the pool's and the link; every
- * other descriptor of its parent is closed before anything else is done.  The parent's Lua state and guests are
- * in its memory too; they are left as they are until the process ends by _exit.
- */
 #include "testfile/builder-main.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "guest/snapshot.h"
+#include "child/child.h"
 #include "childproto/lease.h"
 #include "testfile/builder.h"
 #include "testfile/error.h"
@@ -150,33 +143,12 @@ void pv_tf_builder_end(struct pv_testfile *tf, const struct tf_script_end *end)
         pv_tf_builder_say(b, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
 }
 
-/* Closes every descriptor but 0, 1, 2 and these. */
-static void close_other_fds(const int *keep, size_t n)
-{
-    unsigned from = 3;
-
-    for (;;) {
-        unsigned next = ~0U;
-
-        for (size_t i = 0; i < n; i++)
-            if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
-                next = (unsigned)keep[i];
-        if (next > from)
-            syscall(SYS_close_range, from, next - 1, 0);
-        if (next == ~0U)
-            return;
-        from = next + 1;
-    }
-}
-
 /* LOGS/fixture-NAME, NAME reduced to what needs no quoting; a directory of its own for each build. */
 static char *make_log_dir(const char *logs, const char *name)
 {
     cleanup_free char *leaf = pv_xasprintf("fixture-%.100s", name);
 
-    for (char *c = leaf; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *c))
-            *c = '_';
+    pv_child_plain_name(leaf);
     for (unsigned i = 1; logs && i <= 1000; i++) {
         char *dir = i == 1 ? pv_xasprintf("%s/%s", logs, leaf) : pv_xasprintf("%s/%s-%u", logs, leaf, i);
 
@@ -198,34 +170,27 @@ static char *shown_path(const char *script)
     return pv_xstrdup(n > 1 && !strncmp(script, cwd, n) && script[n] == '/' ? script + n + 1 : script);
 }
 
-void pv_tf_builder_main(const struct pv_testfile *asker, const struct tf_build_opts *o, int sock,
-                        struct pv_lease *lease, pid_t parent)
+void pv_tf_builder_main(void *arg)
 {
-    const int keep[] = {sock, pv_result_fd(asker->env->result), lease ? pv_lease_fd(lease) : -1};
+    const struct tf_builder_start *start = arg;
+    const struct pv_testfile *asker = start->asker;
     const char *logs = asker->builder ? asker->builder->logs : asker->env->log_dir;
-    struct tf_builder builder = {.name = o->name,
-                                 .script = o->script,
+    struct tf_builder builder = {.name = start->o->name,
+                                 .script = start->o->script,
                                  .outer = asker->builder,
                                  .logs = logs,
-                                 .sock = sock,
-                                 .deadline = o->deadline};
+                                 .sock = PV_CHILD_SOCK,
+                                 .deadline = start->o->deadline};
     struct tf_reads reads = {.err = PV_ERR_INIT};
     struct pv_testfile_env env = *asker->env;
-    cleanup_free char *path = shown_path(o->script);
+    cleanup_free char *path = shown_path(start->o->script);
     struct pv_testfile tf = {
         .env = &env, .path = path, .dir = pv_path_dirname(path), .builder = &builder, .reads = &reads};
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
-    signal(SIGTERM, SIG_DFL);
-    close_other_fds(keep, PV_ARRAY_LEN(keep));
-    env.result = pv_result_new(keep[1]); /* its own count of tests and steps, of which it tells none */
-    env.lease = lease;
-    env.log_dir = make_log_dir(logs, o->name);
+    env.result = pv_result_new(PV_CHILD_FDS); /* for notices and logs; it sends no tests and no steps */
+    env.lease = start->has_lease ? pv_lease_new(PV_CHILD_FDS + 1) : NULL;
+    env.log_dir = make_log_dir(logs, start->o->name);
     if (env.log_dir)
         pv_tf_builder_say(&builder, TF_MSG_LOGS, PV_CLASS_NONE, NULL, env.log_dir);
-    o->run_script(&tf);
-    fflush(stdout);
-    _exit(0);
+    start->o->run_script(&tf);
 }

@@ -3,21 +3,27 @@
 #ifndef PV_TESTFILE_BUILDER_MAIN_H
 #define PV_TESTFILE_BUILDER_MAIN_H
 
-#include <sys/types.h>
+#include <stdbool.h>
 
 #include "childproto/result.h"
 
 struct pv_err;
-struct pv_lease;
 struct pv_testfile;
 struct tf_build_opts;
+struct tf_guest;
+
+/* What the child needs of its parent's stack. */
+struct tf_builder_start {
+    const struct pv_testfile *asker; /* the parent's: read only */
+    const struct tf_build_opts *o;
+    bool has_lease;
+};
 
 /*
- * The forked child.  sock: its end of the link; lease: its handle on the pool, whose VMs count as the file's
- * (NULL: no pool).  Nothing of `asker`, which is the parent's, is changed or freed.
+ * pv_child_opts.main; arg is a tf_builder_start.  Descriptors: the result at PV_CHILD_FDS, the pool's behind it.
+ * The parent's Lua state and guests are in this process's memory too; they are left as they are.
  */
-_Noreturn void pv_tf_builder_main(const struct pv_testfile *asker, const struct tf_build_opts *o, int sock,
-                                  struct pv_lease *lease, pid_t parent);
+void pv_tf_builder_main(void *arg);
 
 /* How the script ended. */
 struct tf_script_end {

@@ -2,24 +2,14 @@
 #include "testfile/builder.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "child/tail.h"
 #include "childproto/lease.h"
 #include "testfile/builder-link.h"
 #include "testfile/builder-main.h"
 #include "testfile/testfile.h"
-#include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
 #include "util/spawn.h"
@@ -36,7 +26,7 @@ static void build_add_tail(struct tf_build *b, const char *vm, size_t vm_n, cons
     pv_tf_tails_add(&b->tails, pv_xasprintf("%.*s of fixture %s", (int)vm_n, vm, b->name), text, n);
 }
 
-static enum tf_build_outcome message_outcome(char kind)
+static enum tf_build_outcome message_outcome(enum tf_msg kind)
 {
     static const struct {
         enum tf_msg kind;
@@ -47,14 +37,15 @@ static enum tf_build_outcome message_outcome(char kind)
     };
 
     for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++)
-        if (ends[i].kind == (enum tf_msg)kind)
+        if (ends[i].kind == kind)
             return ends[i].outcome;
     return TF_BUILD_RUNNING;
 }
 
-static void build_on_message(struct tf_build *b, const char *msg, size_t n)
+static void build_on_message(struct pv_child *child, const unsigned char *msg, size_t n)
 {
-    const char *text = msg + 2;
+    struct tf_build *b = PV_CONTAINER_OF(child, struct tf_build, child);
+    const char *text = (const char *)msg + 2;
     enum tf_build_outcome outcome;
     size_t vm_n;
 
@@ -78,54 +69,20 @@ static void build_on_message(struct tf_build *b, const char *msg, size_t n)
     default:
         break;
     }
-    outcome = message_outcome(msg[0]);
+    outcome = message_outcome((enum tf_msg)msg[0]);
     if (outcome == TF_BUILD_RUNNING)
         return;
     b->outcome = outcome;
-    b->cls = (unsigned char)msg[1] < PV_CLASS_COUNT ? (enum pv_class)msg[1] : PV_CLASS_HARNESS;
+    b->cls = msg[1] < PV_CLASS_COUNT ? (enum pv_class)msg[1] : PV_CLASS_HARNESS;
     set_text(&b->text, text, n);
 }
 
-static void build_drain(struct tf_build *b)
-{
-    char msg[TF_MSG_MAX];
-
-    while (b->sock >= 0) {
-        ssize_t n = recv(b->sock, msg, sizeof(msg), MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n <= 0) {
-            pv_loop_del(b->loop, &b->sock_watch);
-            pv_close(&b->sock);
-            return;
-        }
-        build_on_message(b, msg, (size_t)n);
-    }
-}
-
-static void build_on_sock(struct pv_watch *w, uint32_t events)
-{
-    (void)events;
-    build_drain(PV_CONTAINER_OF(w, struct tf_build, sock_watch));
-}
-
 /* The build ends with its process, not with the message: then its VMs and leases are gone too. */
-static void build_on_exit(struct pv_watch *w, uint32_t events)
+static void build_on_exit(struct pv_child *child, int status)
 {
-    struct tf_build *b = PV_CONTAINER_OF(w, struct tf_build, proc_watch);
+    struct tf_build *b = PV_CONTAINER_OF(child, struct tf_build, child);
     char how[64];
-    int status = 0;
 
-    (void)events;
-    while (waitpid(b->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    b->pid = 0;
-    pv_loop_del(b->loop, &b->proc_watch);
-    pv_close(&b->pidfd);
-    build_drain(b);
     if (b->outcome != TF_BUILD_RUNNING)
         return;
     b->outcome = TF_BUILD_DIED;
@@ -137,87 +94,42 @@ static void build_on_exit(struct pv_watch *w, uint32_t events)
 int pv_tf_build_start(struct tf_build *b, struct pv_testfile *tf, const struct tf_build_opts *o,
                       struct pv_err *err)
 {
-    int sv[2], e;
-    struct pv_lease *lease = NULL;
-    pid_t parent = getpid();
+    static const struct pv_child_ops ops = {.message = build_on_message, .exit = build_on_exit};
+    struct pv_lease *lease = NULL; /* counts as the file's */
+    struct tf_builder_start start = {.asker = tf, .o = o};
+    int fds[2] = {pv_result_fd(tf->env->result), -1}, rc;
 
-    b->loop = tf->loop;
     b->name = o->name;
-    b->pidfd = b->sock = -1;
-    b->proc_watch = (struct pv_watch){.fd = -1, .fn = build_on_exit};
-    b->sock_watch = (struct pv_watch){.fd = -1, .fn = build_on_sock};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-        return pv_err_sys(err, errno, "cannot make a socket pair");
-    if (tf->env->lease && !(lease = pv_lease_fork(tf->env->lease, err))) {
-        close(sv[0]);
-        close(sv[1]);
+    b->child = (struct pv_child)PV_CHILD_INIT;
+    if (tf->env->lease && !(lease = pv_lease_fork(tf->env->lease, err)))
         return -1;
-    }
-    fflush(NULL);
-    b->pid = fork();
-    if (b->pid == 0)
-        pv_tf_builder_main(tf, o, sv[1], lease, parent);
-    e = errno;
-    pv_lease_free(lease); /* the builder's copy stays */
-    close(sv[1]);
-    b->sock = sv[0];
-    if (b->pid < 0) {
-        b->pid = 0;
-        pv_tf_build_fini(b);
-        return pv_err_sys(err, e, "cannot fork");
-    }
-    b->pidfd = (int)syscall(SYS_pidfd_open, b->pid, 0);
-    e = errno;
-    if (b->pidfd < 0) {
-        pv_tf_build_fini(b);
-        return pv_err_sys(err, e, "cannot open a pidfd (Linux 5.3 or newer is needed)");
-    }
-    if (pv_loop_add(b->loop, &b->proc_watch, b->pidfd, EPOLLIN, err) < 0 ||
-        pv_loop_add(b->loop, &b->sock_watch, b->sock, EPOLLIN, err) < 0) {
-        pv_tf_build_fini(b);
-        return -1;
-    }
-    return 0;
+    if (lease)
+        fds[1] = pv_lease_fd(lease);
+    start.has_lease = lease != NULL;
+    rc = pv_child_start(&b->child, tf->loop,
+                        &(struct pv_child_opts){
+                            .ops = &ops, .main = pv_tf_builder_main, .arg = &start, .fds = fds, .n_fds = 2},
+                        err);
+    pv_lease_free(lease); /* the builder has its own handle */
+    return rc;
 }
 
 /* Adds the last lines of a console log: its VM's process can send no tail any more. */
 static void build_add_log_tail(struct tf_build *b, const char *leaf)
 {
     cleanup_free char *path = pv_path_join(b->log_dir, leaf);
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    char buf[8192];
-    struct stat st;
-    size_t from, end;
-    unsigned lines = 0;
-    ssize_t n;
+    cleanup_buf struct pv_buf tail = {0};
 
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return;
-    n = pread(fd, buf, sizeof(buf), st.st_size > (off_t)sizeof(buf) ? st.st_size - (off_t)sizeof(buf) : 0);
-    if (n <= 0)
-        return;
-    for (end = (size_t)n; end > 0 && (buf[end - 1] == '\n' || buf[end - 1] == '\r');)
-        end--;
-    for (from = end; from > 0; from--)
-        if (buf[from - 1] == '\n' && ++lines == TF_TAIL_LINES)
-            break;
-    if (end > from)
-        build_add_tail(b, leaf, strcspn(leaf, "-."), buf + from, end - from);
+    if (pv_tail_of_log(path, TF_TAIL_LINES, &tail, NULL) == 0 && tail.len)
+        build_add_tail(b, leaf, strcspn(leaf, "-."), tail.data, tail.len);
 }
 
 void pv_tf_build_kill(struct tf_build *b)
 {
-    DIR *dir;
     struct dirent *e;
+    DIR *dir;
 
-    if (b->pid > 0) {
-        kill(b->pid, SIGKILL);
-        while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-        b->pid = 0;
-    }
-    pv_loop_del(b->loop, &b->proc_watch);
-    build_drain(b);
+    pv_child_end(&b->child);
     dir = b->log_dir && !b->tails.first ? opendir(b->log_dir) : NULL;
     while (dir && (e = readdir(dir)))
         build_add_log_tail(b, e->d_name);
@@ -227,14 +139,9 @@ void pv_tf_build_kill(struct tf_build *b)
 
 void pv_tf_build_fini(struct tf_build *b)
 {
-    if (!b->loop)
+    if (!b->name)
         return;
-    if (b->pid > 0)
-        pv_tf_build_kill(b);
-    pv_loop_del(b->loop, &b->proc_watch);
-    pv_loop_del(b->loop, &b->sock_watch);
-    pv_close(&b->pidfd);
-    pv_close(&b->sock);
+    pv_child_end(&b->child);
     pv_tf_tails_free(&b->tails);
     free(b->text);
     free(b->phase);

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fixture's builder as the process that asks for the fixture sees it: a forked child in which the script runs,
- * with a loop, a Lua state and VMs of its own, and which ends with the machine in the store.  It dies with its
- * parent, and its VMs with it.
+ * A fixture's builder as the process that asks for the fixture sees it: a supervised child (child/child.h) in
+ * which the script runs, with a loop, a Lua state and VMs of its own.  It ends with the machine in the store.
  */
 #ifndef PV_TESTFILE_BUILDER_H
 #define PV_TESTFILE_BUILDER_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
-#include "loop/loop.h"
+#include "child/child.h"
 #include "childproto/result.h"
 #include "testfile/tails.h"
 
@@ -28,11 +26,8 @@ enum tf_build_outcome {
 };
 
 struct tf_build {
-    struct pv_loop *loop;
     const char *name; /* of the fixture */
-    pid_t pid;        /* 0: none */
-    int pidfd, sock;
-    struct pv_watch proc_watch, sock_watch;
+    struct pv_child child;
     enum tf_build_outcome outcome;
     enum pv_class cls; /* of a failure */
     char *text;        /* of an outcome other than DONE */
