@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The assertions. Called with functions that raise with the position of the test's own line: raise(msg) for an
--- assertion that does not hold, raise_again(msg) for a message of the test's, which may be an error that it
--- caught, misused(msg) for a wrong call.
--- Everything is held in locals, because a test may change the globals.
+-- The assertions. The chunk's arguments are functions of assert.c that raise with the position of the test's line:
+-- raise(msg) for a failed assertion, raise_again(msg) for a message that may be an error which the test caught,
+-- misused(msg) for wrong arguments.
+-- Library functions are copied to locals, because a test may change the globals.
 local raise, touch, is_skip, raise_again, misused = ...
 local type, tostring, next, pairs, pcall, error = type, tostring, next, pairs, pcall, error
 local rawlen, rawequal, rawget, math_type, select = rawlen, rawequal, rawget, math.type, select
@@ -13,7 +13,7 @@ local concat, sort, min = table.concat, table.sort, math.min
 
 local SHOW_STRING, SHOW_TOTAL, SHOW_DEPTH, MAX_PATH = 200, 2000, 6, 300
 
--- What needs escaping in quotes; the report makes the rest harmless for terminals.
+-- Characters to be escaped in quotes; the report makes all others harmless for terminals.
 local escapes = {["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\0"] = "\\0", ['"'] = '\\"', ["\\"] = "\\\\",
     ["\27"] = "\\27"}
 
@@ -47,7 +47,7 @@ local function is_name(k)
     return type(k) == "string" and sfind(k, "^[%a_][%w_]*$") ~= nil
 end
 
--- Shows a value on one line, tables in depth; `seen` holds the tables on the way down.
+-- Shows a value on one line, with nested tables; `seen` has the tables around it.
 local function show_into(out, v, depth, seen)
     local t = type(v)
     if t == "string" then
@@ -103,7 +103,7 @@ end
 
 local difference
 
--- The value in b under the key that is k in a: a table as a key is the same key when an equal one exists.
+-- The value in b of a's key k. A table as a key matches an equal table.
 local function counterpart(a, b, k)
     local v = rawget(b, k)
     if v ~= nil or type(k) ~= "table" then return v end
@@ -113,8 +113,8 @@ local function counterpart(a, b, k)
     return nil
 end
 
--- Returns nil when equal, else the path of the first difference and both values there. Tables that are
--- being compared already count as equal: a cycle differs only if something else does.
+-- nil: equal; else the path of the first difference and both values there. Two tables whose comparison is going
+-- on count as equal, so that cycles end.
 function difference(a, b, path, seen)
     if rawequal(a, b) then return nil end
     if type(a) ~= "table" or type(b) ~= "table" then
@@ -166,7 +166,7 @@ end
 
 local DIFF_LINES, DIFF_CELLS = 60, 250000
 
--- The lines of the middle part as a longest common subsequence says; `put(mark, line)`.
+-- Puts the lines of the middle part by a longest common subsequence; `put(mark, line)`.
 local function diff_middle(a, a1, an, b, b1, bn, put)
     local rows, cols = an - a1 + 1, bn - b1 + 1
     if rows * cols > DIFF_CELLS then
@@ -212,7 +212,7 @@ local function diff_lines(expected, actual, put)
     for i = ea + 1, min(ea + 3, an) do put(" ", a[i]) end
 end
 
--- Runs fn with a function put(mark, line); the lines, not too many of them, joined.
+-- Runs fn(put) and returns the lines of put(mark, line), bounded, as one string.
 local function collect(fn)
     local out, dropped = {}, 0
     fn(function(mark, line)
@@ -240,7 +240,7 @@ local function first_byte(a, b)
     return hi
 end
 
--- What is longer than this in sum does not go on one line.
+-- A message is on one line up to this length.
 local SHORT = 80
 
 local function explain_strings(expected, actual)
@@ -256,7 +256,7 @@ local function explain_strings(expected, actual)
     local e, g = quote(expected, SHOW_STRING), quote(actual, SHOW_STRING)
     if #e + #g <= SHORT then return sformat("expected %s, got %s", e, g) end
     local at = first_byte(expected, actual)
-    -- where the quoted forms part; inside a character of several bytes, at its beginning
+    -- first difference of the quoted forms; of a multibyte character, its first byte
     local same = ssub(expected, 1, at - 1)
     same = sgsub(same, "[\xc0-\xff][\x80-\xbf]*$", "")
     local _, cols = sgsub(quote(same, SHOW_STRING), "[^\x80-\xbf]", "")
@@ -264,7 +264,7 @@ local function explain_strings(expected, actual)
         srep(" ", 9 + cols - 1))
 end
 
--- True for a table that is nothing but its entries.
+-- True for a table without a metatable.
 local function is_plain(v)
     if type(v) ~= "table" then return false end
     local mt = getmetatable(v)
@@ -277,7 +277,7 @@ local function is_list(t)
     return n == rawlen(t)
 end
 
--- For two lists of values: two lists of numbers in which equal values have equal numbers. nil: too many.
+-- Maps two lists of values to lists of numbers: equal values have equal numbers. nil: too many values.
 local LIST_CELLS = 10000
 local function classes(a, b)
     if #a * #b > LIST_CELLS then return nil end
@@ -300,9 +300,9 @@ local function classes(a, b)
     return ca, cb
 end
 
-local EQUAL_SHOWN = 2 -- a run of equal entries that is longer is only counted
+local EQUAL_SHOWN = 2 -- a longer run of equal entries is only counted
 
--- The entries of two plain tables that differ, the others left out; `put(mark, line)`.
+-- Puts the entries in which two plain tables differ; `put(mark, line)`.
 local function diff_tables(expected, actual, put)
     local on_way, walk = {}, nil
 
@@ -328,7 +328,7 @@ local function diff_tables(expected, actual, put)
         entry("+", indent, label, y)
     end
 
-    -- Collects equal entries until one differs.
+    -- the run of equal entries
     local function run(indent)
         local held = {}
         return {
@@ -344,7 +344,7 @@ local function diff_tables(expected, actual, put)
         }
     end
 
-    -- Lists of different lengths: what was put in or left out does not make all that follows differ.
+    -- Lists of different lengths: an inserted or missing element must not make all later ones differ.
     local function walk_lists(indent, a, b)
         local ca, cb = classes(a, b)
         if not ca then return false end

@@ -162,7 +162,7 @@ int pv_lua_exec(lua_State *L)
     return 1;
 }
 
-/* The last bytes of a stream for a message, pushed. */
+/* Pushes the last bytes of a stream, for a message. */
 static LJMP const char *push_tail(lua_State *L, const char *name, const struct pv_buf *b)
 {
     const size_t max = 1000;

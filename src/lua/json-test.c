@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON texts to Lua values and to complaints. */
+/* JSON texts to Lua values and to error messages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +31,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* `check` is a Lua expression over v, the value, that must be true. */
+/* `check` is a Lua expression over the value v; it must be true. */
 static void gives_n(const char *json, size_t n, const char *check)
 {
     cleanup_free char *script = pv_xasprintf("local v = ... return %s", check);
@@ -91,7 +91,7 @@ static void test_integers(void **state)
     refuses("1e999", "real number overflow");
 }
 
-/* Every 64-bit value that has an edge near it, through its unsigned and its signed text. */
+/* 64-bit values around powers of two, as unsigned and as signed text. */
 static void test_edges(void **state)
 {
     (void)state;
@@ -120,13 +120,13 @@ static void test_values(void **state)
     gives("{\"\":0}", "v[''] == 0");
 }
 
-static void test_complaints(void **state)
+static void test_errors(void **state)
 {
     (void)state;
     refuses("{\"a\":1,\"a\":2}", "duplicate object key");
     refuses("[1,\n 2,\n x]", "line 3, byte 2");
     refuses("[1,\n 2,\n x]", "the line:  x]");
-    /* the replaced number before it has moved the text */
+    /* the replacement of the number in front has moved the text */
     refuses("[9223372036854775808,9223372036854775808, x]", "line 1, byte 43");
     refuses("[18446744073709551615, x]", "line 1, byte 24");
     refuses("[1", "line 1, byte 2");
@@ -156,8 +156,8 @@ static void test_depth(void **state)
 }
 
 /*
- * Texts of JSON's own bytes, most of them wrong: what jansson takes is taken, and what it refuses is refused,
- * unless for an integer that is too large for it alone.
+ * Random texts of JSON's own bytes, most of them invalid: accepted and refused as by jansson, but for integers
+ * that only jansson refuses.
  */
 static void test_random(void **state)
 {
@@ -216,8 +216,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integers),   cmocka_unit_test(test_edges), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_complaints), cmocka_unit_test(test_depth), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_integers), cmocka_unit_test(test_edges), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),   cmocka_unit_test(test_depth), cmocka_unit_test(test_random),
     };
 
     return cmocka_run_group_tests_name("lua-json", tests, set_up, tear_down);

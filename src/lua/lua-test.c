@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Assertions, sub-tests, what a script finds, and how its failures are told. */
+/* Assertions, sub-tests, searching for scripts, and messages of failures. */
 #include "lua/script-test.h"
 
 #include <string.h>
@@ -53,7 +53,7 @@ static void test_diff(void **state)
           "...\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxbyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\"\n");
 }
 
-/* Values too large to show do not make a message that is. */
+/* The message about a huge value is bounded. */
 static void test_huge(void **state)
 {
     bool failed;
@@ -80,7 +80,7 @@ static void test_other_asserts(void **state)
     passes("assert_contains('abc', 'b') assert_contains('a.c', '.') assert_contains({1, {2}}, {2})\n"
            "assert_contains('x1', 1)\n"
            "assert(assert_error(function() error('boom 7') end, 'boom %d'):match('boom'))\n"
-           "assert_error(function() error('a[b') end, '[b')\n" /* no pattern, taken as it is */
+           "assert_error(function() error('a[b') end, '[b')\n" /* plain text, no pattern */
            "assert_eq('obj', assert_error(function() error({k = 'obj'}) end).k)\n"
            "local a, b = assert(1, 2) assert_eq(2, b)\n");
     fails("assert(false)", "    t.lua:1: assertion failed!\n");
@@ -175,7 +175,7 @@ static void test_helper(void **state)
     assert_string_equal(got, "");
 }
 
-/* The names of the sub-tests that ran, each followed by a blank; "(MESSAGE)" of a file that was skipped. */
+/* want: the names of the sub-tests that ran, each with a blank; "(MESSAGE)" of a skipped file. */
 static void selects(const char *tag, const char *no_tag, bool slow, const char *script, const char *want)
 {
     cleanup_free char *got = NULL;
@@ -224,7 +224,7 @@ static void test_tags(void **state)
     selects("zzz", NULL, false, script, "");
 }
 
-/* It fails, and `part` is told. */
+/* The script fails with `part` in its message. */
 static void tells(const char *script, const char *part)
 {
     bool failed;
@@ -251,7 +251,7 @@ static void test_bad_test_options(void **state)
     tells("test('x', 'slow', print)", "test(\"x\") needs a function as its second argument, got string");
 }
 
-/* Each script spins for ever if nothing stops it; the test of this program has a limit, too. */
+/* Each script loops for ever without its limit; meson's timeout ends this program then. */
 static void test_timeouts(void **state)
 {
     static const char *const late[] = {
@@ -289,17 +289,17 @@ static void test_timeouts(void **state)
     tells("test('t', {timeout = 0.05}, function() test('in', {timeout = 9}, function() while true do end "
           "end) end)",
           "in ... FAIL: the test around it, 't', timed out after 0.05 s");
-    /* What swallows it, and what was too late in C, has failed all the same. */
+    /* A test that catches the error fails, and so does one that was late in a C function. */
     tells("test('t', {timeout = 0.05}, function() pcall(provium.sleep, 60) end)",
           "t ... FAIL: timed out: it took 0.0");
     tells("test('t', {timeout = 0.05}, function() os.execute('sleep 0.2') end)", "its timeout is 0.05 s");
-    /* Clean-up has its second. */
+    /* __close and code after a pcall have one second. */
     tells(
         "local done test('t', {timeout = 0.05}, function()\n"
         "    local x <close> = setmetatable({}, {__close = function() for i = 1, 5000 do done = i end end})\n"
         "    while true do end end) error('done ' .. done)",
         "done 5000");
-    /* Afterwards there is no limit any more, not in a coroutine that a test has left behind either. */
+    /* The limit ends with its test, also in a coroutine that outlives it. */
     passes(
         "local co test('t', {timeout = 0.2}, function()\n"
         "    co = coroutine.wrap(function() coroutine.yield() for i = 1, 1e6 do end return 7 end) co() end)\n"

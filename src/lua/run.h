@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs test files and builds fixtures, each in a Lua state of its own: what src/cli calls of this room. */
+/* Runs test files and builds fixtures, each in a Lua state of its own. src/cli calls these. */
 #ifndef PV_LUA_RUN_H
 #define PV_LUA_RUN_H
 

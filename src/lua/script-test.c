@@ -47,7 +47,7 @@ char *script_run(const char *script, bool *failed)
 
     script_put("t.lua", script);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
-    setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* nobody reads meanwhile */
+    setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* it is read only after the run */
     env.result = pv_result_new(sv[1]);
     rc = pv_lua_run_file(&env, "t.lua");
     pv_result_free(env.result);

@@ -150,7 +150,7 @@ static LJMP void check_sys_bufs(lua_State *L, int idx, const char *what, struct 
                          what, pv_lua_describe(L, -2));
     for (unsigned slot = 0; slot < 6; slot++) {
         if (lua_rawgeti(L, idx, slot) != LUA_TNIL)
-            pv_lua_sys_buf(L, c, what, slot, -1); /* the table holds the string */
+            pv_lua_sys_buf(L, c, what, slot, -1); /* the table owns the string */
         lua_pop(L, 1);
     }
 }
@@ -202,13 +202,13 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
 
     memcpy(opts, ptr_opts, sizeof(opts));
     if (of_ioctl)
-        opts[4].name = NULL; /* there is one buffer only */
+        opts[4].name = NULL; /* an ioctl has one buffer */
     if (!lua_istable(L, idx))
         pv_lua_raise(L, "%s must be a table such as {ptr_offset = 0, %s = 16}, got %s", what, len_name,
                      pv_lua_describe(L, idx));
     pv_lua_check_opts(L, idx, what, opts);
     if (pv_lua_rawfield(L, idx, "data") == LUA_TSTRING)
-        p->data = lua_tolstring(L, -1, &p->n); /* the table holds the string */
+        p->data = lua_tolstring(L, -1, &p->n); /* the table owns the string */
     lua_pop(L, 1);
     p->buf = of_ioctl ? 0 : check_buf_idx(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
     p->offset = spec_integer(L, idx, what, "ptr_offset", -1);

@@ -55,7 +55,7 @@ static void test_sizes(void **state)
             lua_pop(L, 1);
         }
     lua_gc(L, LUA_GCCOLLECT);
-    /* what other strings are made of meanwhile does not matter */
+    /* other strings are made in between */
     for (int i = 0; i < 50; i++) {
         assert_true(push_in_pieces(L, &a, 5000, 1000));
         lua_setglobal(L, i % 2 ? "x" : "y");

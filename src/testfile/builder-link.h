@@ -14,7 +14,7 @@
 enum { TF_MSG_TEXT_MAX = 60000, TF_MSG_MAX = TF_MSG_TEXT_MAX + 4096 };
 
 enum tf_msg {
-    TF_MSG_PHASE = 'P', /* what the script is busy with */
+    TF_MSG_PHASE = 'P', /* the script's phase (timeline.h) */
     TF_MSG_LOGS = 'L',  /* the directory of its console logs */
     TF_MSG_TAIL = 'C',  /* a VM's last console lines */
     /* the rest ends the build */

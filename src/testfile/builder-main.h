@@ -12,7 +12,7 @@ struct pv_testfile;
 struct tf_build_opts;
 struct tf_guest;
 
-/* What the child needs of its parent's stack. */
+/* The child's argument, on its parent's stack. */
 struct tf_builder_start {
     const struct pv_testfile *asker; /* the parent's: read only */
     const struct tf_build_opts *o;
@@ -27,12 +27,11 @@ void pv_tf_builder_main(void *arg);
 
 /* How the script ended. */
 struct tf_script_end {
-    bool ok;           /* it returned, or left by skip() or todo() */
-    enum pv_class cls; /* of an error */
-    const char *text;  /* of an error */
-    /* what it returned: a VM of the file, or NULL; and then the word for it, NULL when it returned nothing */
-    struct tf_guest *vm;
-    const char *returned;
+    bool ok;              /* it returned, or left by skip() or todo() */
+    enum pv_class cls;    /* of an error */
+    const char *text;     /* of an error */
+    struct tf_guest *vm;  /* its result; NULL: no VM */
+    const char *returned; /* the type of a result that is no VM, for a message; NULL: no result */
 };
 
 /*

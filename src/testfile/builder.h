@@ -31,7 +31,7 @@ struct tf_build {
     enum tf_build_outcome outcome;
     enum pv_class cls; /* of a failure */
     char *text;        /* of an outcome other than DONE */
-    char *phase;       /* what the script is busy with */
+    char *phase;       /* of the script (timeline.h); NULL: none yet */
     char *log_dir;     /* of its console logs; NULL: none */
     struct tf_tails tails;
     void (*on_phase)(const char *phase, void *arg);
@@ -53,7 +53,7 @@ int pv_tf_build_start(struct tf_build *b, struct pv_testfile *tf, const struct t
                       struct pv_err *err);
 /* Kills it; b->tails gets the ends of its consoles. */
 void pv_tf_build_kill(struct tf_build *b);
-/* Kills the builder if it still runs, frees what b holds.  Idempotent; b may never have been started. */
+/* Kills the builder if it still runs, frees all members.  Idempotent; b may never have been started. */
 void pv_tf_build_fini(struct tf_build *b);
 
 #endif

@@ -11,7 +11,7 @@ struct pv_lease;
 struct pv_result;
 struct pv_strv;
 
-/* What a kernel report that no test expects does. */
+/* The effect of a kernel report that no test expects. */
 enum pv_guest_policy {
     PV_POLICY_FAIL,   /* fails the sub-test that was running, else the file */
     PV_POLICY_REPORT, /* is shown, and fails nothing */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VMs and workers of a test file.  The list owns them until the file ends, whatever becomes of the handles
- * that a script has: so all of them are ended, and their consoles can be shown with a failure.
+ * The VMs and workers of a test file.  The list owns them until the file ends, even when the script has lost its
+ * handles: so all of them are ended, and their consoles can be shown with a failure.
  */
 #ifndef PV_TESTFILE_GUESTS_H
 #define PV_TESTFILE_GUESTS_H

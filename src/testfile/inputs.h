@@ -22,7 +22,7 @@ struct pv_inputs;
 #define TF_INPUT_CWD "cwd"
 #define TF_INPUT_VERSION "provium"
 
-/* What the present values depend on; the first three are set by the caller. */
+/* The sources of present values; the caller sets the first three. */
 struct tf_inputs {
     const struct pv_config *config;
     const char *version;

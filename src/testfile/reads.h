@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a fixture's script reads of the host while it is built, recorded into the recipe of its cache entry.
+ * Records the host files, variables and fixtures that a fixture's script reads, in the recipe of its cache entry.
  * Each input is recorded before it is read, so that a change in between is seen.  All of these do nothing for
  * a test file (tf->reads NULL).  An input that cannot be recorded is an error of the build (reads->err).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the file is busy with: the phase that the supervisor shows, and steps of the timeline.  Every call that
- * may take time is bracketed:
+ * The phase, that is the activity that the supervisor shows, and the steps of the timeline.  Every call that may
+ * take time is bracketed:
  *
  *     pv_tf_call_begin(tf, vm->name, "reading '%s' in %s", path, vm->name);
  *     rc = pv_guest_read_file(...);
@@ -24,7 +24,7 @@ struct tf_timeline {
     size_t n_steps;    /* open ones; deeper ones than steps[] holds are only counted */
 };
 
-/* Tells the supervisor, or a builder's asker, what the file is busy with; "": its own code. */
+/* Sends the phase to the supervisor, or to a builder's asker; "": the script's own code. */
 void pv_tf_phase(struct pv_testfile *tf, const char *what);
 /* Opens a step on the track of a VM ("vm1"; NULL: the file's own) and makes its text the phase. */
 void pv_tf_step_begin(struct pv_testfile *tf, const char *track, enum pv_step kind, const char *fmt, ...)
