@@ -264,7 +264,7 @@ local function explain_strings(expected, actual)
         srep(" ", 9 + cols - 1))
 end
 
--- True for a table without a metatable.
+-- True for a table without the metamethods __eq and __tostring.
 local function is_plain(v)
     if type(v) ~= "table" then return false end
     local mt = getmetatable(v)
