@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The wrapper's pure parts: its orders, the kernel command line, superblocks, paths through links. */
+/* The pure parts of guest init: boot.conf, the kernel command line, superblocks, paths through links. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,7 +41,7 @@ static void test_conf(void **state)
 static void test_conf_bad(void **state)
 {
     static const char *const bad[][2] = {
-        {"modul a.ko\n", "line 1: 'modul' is no setting that this wrapper knows"},
+        {"modul a.ko\n", "line 1: 'modul' is no setting that this guest init knows"},
         {"\nmodule\n", "line 2: 'module' has no value"},
         {"module \n", "line 1: 'module' has no value"},
         {"module ../x\n", "line 1: 'module' wants a file name without '/'"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest init: the kernel's rdinit, which runs before the guest's own init.  It is on the path of every boot, so
- * it forks once and reads modules straight from the initramfs.  It leaves nothing behind: no mount that the kernel
- * would not have made, no file.
+ * Guest init: the kernel's rdinit, which runs before the guest's own init.  It is on the path of every
+ * boot, so it forks once and reads modules straight from the initramfs.  It leaves nothing behind: no mount
+ * that the kernel would not have made, no file.
  */
 #ifndef PV_AGENT_BOOT_H
 #define PV_AGENT_BOOT_H
@@ -39,20 +39,20 @@ struct ag_boot {
 void ag_module_load(struct ag_boot *b, const char *file);
 
 /*
- * Opens the virtio-serial port of this name, non-blocking (port.c).  Waits for the driver to find it; fatal after
- * 10 s.  The caller owns the descriptor.
+ * Opens the virtio-serial port of this name, non-blocking (port.c).  Waits for the driver to find it; fatal
+ * after 10 s.  The caller owns the descriptor.
  */
 int ag_port_open(const struct ag_boot *b, const char *name);
 
 /*
- * Moves everything below b->files_fd to its place in the current root (inject.c); fatal, naming the file, when a
- * file can not be placed.
+ * Moves everything below b->files_fd to its place in the current root (inject.c); fatal, naming the file,
+ * when a file cannot be placed.
  */
 void ag_inject(struct ag_boot *b);
 
 /*
- * Mounts the root file system that conf.rootfs and conf.root name, with an overlay in RAM on top and devtmpfs on
- * its /dev, and makes that the root of this process (rootfs.c).  Fatal on failure.
+ * Mounts the root file system that conf.rootfs and conf.root name, with an overlay in RAM on top and
+ * devtmpfs on its /dev, and makes that the root of this process (rootfs.c).  Fatal on failure.
  */
 void ag_rootfs_switch(struct ag_boot *b);
 

@@ -18,7 +18,7 @@ static const char *set_once(const char **slot, const char *value)
     return NULL;
 }
 
-static const char *do_module(struct ag_conf *c, char *value)
+static const char *set_module(struct ag_conf *c, char *value)
 {
     if (!plain_name(value))
         return "wants a file name without '/'";
@@ -28,7 +28,7 @@ static const char *do_module(struct ag_conf *c, char *value)
     return NULL;
 }
 
-static const char *do_fsmodule(struct ag_conf *c, char *value)
+static const char *set_fsmodule(struct ag_conf *c, char *value)
 {
     char *file = strchr(value, ' ');
 
@@ -44,22 +44,22 @@ static const char *do_fsmodule(struct ag_conf *c, char *value)
     return NULL;
 }
 
-static const char *do_rootfs(struct ag_conf *c, char *value)
+static const char *set_rootfs(struct ag_conf *c, char *value)
 {
     return plain_name(value) ? set_once(&c->rootfs, value) : "wants a device name like vda";
 }
 
-static const char *do_root(struct ag_conf *c, char *value)
+static const char *set_root(struct ag_conf *c, char *value)
 {
     return set_once(&c->root, value);
 }
 
-static const char *do_initfallback(struct ag_conf *c, char *value)
+static const char *set_initfallback(struct ag_conf *c, char *value)
 {
     return *value == '/' ? set_once(&c->init_fallback, value) : "wants an absolute path";
 }
 
-static const char *do_serial(struct ag_conf *c, char *value)
+static const char *set_serial(struct ag_conf *c, char *value)
 {
     return plain_name(value) ? set_once(&c->serial, value) : "wants the name of a port";
 }
@@ -68,8 +68,8 @@ static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", do_module}, {"fsmodule", do_fsmodule},         {"rootfs", do_rootfs},
-    {"root", do_root},     {"initfallback", do_initfallback}, {"serial", do_serial},
+    {"module", set_module}, {"fsmodule", set_fsmodule},         {"rootfs", set_rootfs},
+    {"root", set_root},     {"initfallback", set_initfallback}, {"serial", set_serial},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)
@@ -84,7 +84,7 @@ static const char *parse_line(struct ag_conf *c, char *line)
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (strcmp(line, keys[i].key) == 0)
             return keys[i].set(c, value);
-    return "is no setting that this wrapper knows";
+    return "is no setting that this guest init knows";
 }
 
 bool ag_conf_parse(char *text, struct ag_conf *c, char *why, size_t cap)

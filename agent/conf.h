@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The wrapper's orders: PV_BOOT_CONF of the shim archive (its format is in wire/proto.h). */
+/* The settings of guest init: PV_BOOT_CONF in the supplementary initramfs (format: wire/proto.h). */
 #ifndef PV_AGENT_CONF_H
 #define PV_AGENT_CONF_H
 
@@ -18,19 +18,19 @@ struct ag_conf {
     const char *rootfs;        /* "vda", or NULL */
     const char *root;          /* or NULL */
     const char *init_fallback; /* or NULL */
-    const char *serial;        /* name of the virtio-serial port in place of vsock, or NULL */
+    const char *serial;        /* name of the virtio-serial port that replaces vsock, or NULL */
 };
 
 /*
- * Parses the NUL-terminated text in place (the strings point into it).  False with a message that names
- * the line: an unknown key, a value that is missing, twice the same setting, too many modules, a file name
- * that leaves its directory.
+ * Parses the NUL-terminated text in place; the strings of c point into it.  False, and a message in `why`
+ * that names the line: an unknown key, a missing value, a repeated setting, too many modules, a file name
+ * with '/'.
  */
 bool ag_conf_parse(char *text, struct ag_conf *c, char *why, size_t cap);
 
 /*
- * The value of the last `key=` word on a kernel command line (double quotes as the kernel takes them);
- * false when there is none or it does not fit.
+ * Copies the value of the last `key=` word on a kernel command line, without the double quotes that the
+ * kernel accepts there; false when there is none or it does not fit.
  */
 bool ag_cmdline_get(const char *cmdline, const char *key, char *dst, size_t cap);
 

@@ -36,11 +36,11 @@ static void print_time(const struct ag_boot *b, const char *step)
 /* ---- steps ---- */
 
 /*
- * Mounts a file system that is reachable through the returned descriptor only (-1 with errno).  A mount at its usual
- * place would make init's own mount fail: the kernel says EBUSY to a second one of the same kind.
+ * Mounts a file system that is reachable through the returned descriptor only (-1 with errno).  A mount at
+ * its usual place would make init's own mount fail: the kernel says EBUSY to a second one of the same kind.
  *
- * Kernels since 5.2 create it unattached.  For an older one it is attached at dir and detached again, which waits
- * for all CPUs.
+ * Kernels since 5.2 create it unattached.  For an older one it is attached at dir and detached again, which
+ * waits for all CPUs.
  */
 static int private_mount(const char *type, const char *dir)
 {
@@ -78,8 +78,9 @@ static bool is_node_wanted(const char *name)
 }
 
 /*
- * The kernel mounts nothing on the /dev of an initramfs, and a devtmpfs left there would make init's own `mount -t
- * devtmpfs` fail with EBUSY.  Device nodes, as an archive may hold them, serve an init that mounts nothing.
+ * The kernel mounts nothing on the /dev of an initramfs, and a devtmpfs left there would make init's own
+ * `mount -t devtmpfs` fail with EBUSY.  Device nodes, as an archive may hold them, serve an init that
+ * mounts nothing.
  */
 static void make_nodes(const struct ag_boot *b)
 {

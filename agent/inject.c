@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Injected files come as a tree with their final paths.  Directories that exist already are merged into
- * (through symbolic links: /lib may be usr/lib), everything else is put in place by a rename, or copied
- * where the root is another file system.  A file replaces what has its name, a symbolic link included: to
- * write through the link would change the file that it points to (busybox, for a new /bin/sh).
+ * Injected files form a tree with their final paths.  A directory is merged into an existing one, through
+ * symbolic links (/lib may be usr/lib).  A file is renamed to its place, or copied if the root is on
+ * another file system.  It replaces an entry of its name, symbolic links included: a write through the link
+ * would change the link's target (busybox, for a new /bin/sh).
  */
 #include "boot.h"
 
@@ -20,7 +20,7 @@
 #include "util.h"
 
 struct place {
-    int src_dir; /* directory in the files tree */
+    int src_dir; /* directory in the tree of injected files */
     const char *name;
     const char *dst; /* absolute path in the root */
     struct stat st;
@@ -69,7 +69,7 @@ static int copy_link(const struct place *p, const char *tmp)
     return symlink(to, tmp);
 }
 
-/* Across file systems: under a temporary name beside its place, then renamed, so no half file is seen. */
+/* Copies under a temporary name and renames, so that the file appears complete. */
 static int copy_entry(const struct place *p)
 {
     char tmp[PV_PATH_MAX];
@@ -108,7 +108,7 @@ static int place_entry(const struct place *p)
     return copy_entry(p);
 }
 
-static void merge(const struct ag_boot *b, int src, const char *dst);
+static void merge_dir(const struct ag_boot *b, int src, const char *dst);
 
 static void place_dir(const struct ag_boot *b, const struct place *p)
 {
@@ -127,11 +127,11 @@ static void place_dir(const struct ag_boot *b, const struct place *p)
     int fd = openat(p->src_dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         ag_fatal(b, "cannot read injected directory '%s': %s", p->dst, strerror(errno));
-    merge(b, fd, p->dst);
+    merge_dir(b, fd, p->dst);
 }
 
-/* Takes src. The depth is bounded by the length of dst. */
-static void merge(const struct ag_boot *b, int src, const char *dst)
+/* Takes src.  The length of dst bounds the depth. */
+static void merge_dir(const struct ag_boot *b, int src, const char *dst)
 {
     DIR *d = fdopendir(src);
     char path[PV_PATH_MAX];
@@ -159,6 +159,6 @@ void ag_inject(struct ag_boot *b)
 {
     if (b->files_fd < 0)
         return;
-    merge(b, b->files_fd, "");
+    merge_dir(b, b->files_fd, "");
     b->files_fd = -1;
 }

@@ -12,7 +12,7 @@
 #include "console.h"
 #include "util.h"
 
-/* For kernels without finit_module (before 3.8, or built without CONFIG_MODULES' newer half). */
+/* For kernels without finit_module() (before 3.8). */
 static int init_from_memory(int fd)
 {
     struct stat st;
@@ -30,7 +30,8 @@ static int init_from_memory(int fd)
     return r;
 }
 
-static int load(const char *path)
+/* 0, or -1 with errno; EBADF: the archive has no such file. */
+static int load_module(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -48,8 +49,8 @@ static int load(const char *path)
     return r;
 }
 
-/* finit_module(2) says these two in words that mislead; EBADF stands for a file that is not there. */
-static const char *why(int e)
+/* strerror() misleads for these errors of finit_module(2). */
+static const char *load_error(int e)
 {
     return e == EBADF     ? "not in the archive"
            : e == ENOENT  ? "unknown symbol (a module that it needs is not loaded)"
@@ -63,11 +64,11 @@ void ag_module_load(struct ag_boot *b, const char *file)
 
     if (!ag_format(path, sizeof(path), PV_BOOT_MODULES "/%s", file))
         return;
-    if (load(path) == 0 || errno == EEXIST)
+    if (load_module(path) == 0 || errno == EEXIST)
         return;
     int e = errno;
     size_t n = strlen(b->trouble);
 
-    ag_say(b, "module %s: %s", file, why(e));
-    ag_format(b->trouble + n, sizeof(b->trouble) - n, "; module %s: %s", file, why(e));
+    ag_say(b, "module %s: %s", file, load_error(e));
+    ag_format(b->trouble + n, sizeof(b->trouble) - n, "; module %s: %s", file, load_error(e));
 }

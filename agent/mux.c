@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input is cut into packets in place; DATA goes to the session's socket at once, and what that does not take
- * waits in the channel's ring, for which the host has the credit.  Output is gathered in `out` and written in
- * large pieces: each write to a port costs an interrupt.  A packet is only worked on while there is room for
- * its answer, so nothing is ever dropped or grows.
+ * Packets are parsed in place in `in`.  DATA goes to the channel's socket at once; bytes that the socket
+ * does not take wait in the channel's ring, which holds all that the host has credit for.  Output is
+ * gathered in `out` and written in large pieces, because each write to a port costs an interrupt.  A packet
+ * is handled only while `out` has room for its reply, so nothing is dropped and nothing grows.
  */
 #include "mux.h"
 
@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_ROUNDS = 32, PORT_PIECE = 4096 /* a port gives at most a page at a time */ };
+enum { READ_ROUNDS = 32, PORT_PIECE = 4096 /* the most that a read from a port returns */ };
 
-static uint8_t *map(size_t n)
+static uint8_t *map_buffer(size_t n)
 {
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -29,9 +29,9 @@ bool ag_mux_init(struct ag_mux *m, int port_fd)
 {
     m->port_fd = port_fd;
     m->lost = true; /* until the first HELLO */
-    m->in = map(AG_MUX_IN);
-    m->out = map(AG_MUX_OUT);
-    m->ring = map((size_t)(PV_MUX_CHANNELS + 1) * PV_MUX_WINDOW);
+    m->in = map_buffer(AG_MUX_IN);
+    m->out = map_buffer(AG_MUX_OUT);
+    m->ring = map_buffer((size_t)(PV_MUX_CHANNELS + 1) * PV_MUX_WINDOW);
     for (size_t i = 0; i <= PV_MUX_CHANNELS; i++)
         m->ch[i].fd = -1;
     return m->in && m->out && m->ring;
@@ -47,8 +47,9 @@ static uint8_t *ring_of(struct ag_mux *m, const struct ag_channel *c)
     return m->ring + (size_t)(c - m->ch) * PV_MUX_WINDOW;
 }
 
-/* ---- out ---- */
+/* ---- output ---- */
 
+/* Bytes free at the tail of `out`. */
 static size_t out_room(struct ag_mux *m)
 {
     if (m->out_head == m->out_tail)
@@ -61,25 +62,27 @@ static size_t out_room(struct ag_mux *m)
     return AG_MUX_OUT - m->out_tail;
 }
 
-/* A packet with a payload of at most 28 bytes; there is room (see out_room's callers). */
-static void put(struct ag_mux *m, unsigned type, const struct ag_channel *c, const void *payload, size_t n)
+/* Queues a packet with a payload of at most 28 bytes; callers have checked out_room(). */
+static void put_packet(struct ag_mux *m, unsigned type, const struct ag_channel *c, const void *payload,
+                       size_t n)
 {
     uint8_t *p = m->out + m->out_tail;
 
     if (out_room(m) < PV_MUX_HEADER + n)
-        return; /* can not be */
+        return; /* never: see above */
     p = m->out + m->out_tail;
     pv_mux_put_header(p, type, c ? (uint16_t)(c - m->ch) : 0, (uint32_t)n);
     memcpy(p + PV_MUX_HEADER, payload, n);
     m->out_tail += PV_MUX_HEADER + n;
 }
 
+/* Queues a packet with a u32 as payload. */
 static void put_word(struct ag_mux *m, unsigned type, const struct ag_channel *c, uint32_t word)
 {
     uint8_t p[4];
 
     pv_mux_put_u32(p, word);
-    put(m, type, c, p, sizeof(p));
+    put_packet(m, type, c, p, sizeof(p));
 }
 
 static void write_out(struct ag_mux *m)
@@ -88,7 +91,7 @@ static void write_out(struct ag_mux *m)
     while (m->out_head < m->out_tail) {
         ssize_t n = write(m->port_fd, m->out + m->out_head, m->out_tail - m->out_head);
 
-        /* The kernel copies it into memory of its own, for which it may have less room than that. */
+        /* The kernel copies the data and may find memory for a page, but not for all of it. */
         if (n < 0 && (errno == ENOMEM || errno == ENOSPC) && m->out_tail - m->out_head > 4096)
             n = write(m->port_fd, m->out + m->out_head, 4096);
         if (n < 0 && errno == EINTR)
@@ -112,8 +115,8 @@ static void channel_close(struct ag_mux *m, struct ag_channel *c, int state)
     *c = (struct ag_channel){.fd = -1, .state = state, .granted = c->granted};
 }
 
-/* Grants, once it is worth a packet; there may be no room for it now, then later. */
-static void grant(struct ag_mux *m, struct ag_channel *c)
+/* Sends CREDIT once PV_MUX_GRANT bytes were taken and `out` has room; else a later turn does. */
+static void grant_credit(struct ag_mux *m, struct ag_channel *c)
 {
     if (c->state != AG_CH_OPEN || c->taken < PV_MUX_GRANT || m->resting ||
         out_room(m) < AG_MUX_SMALL + PV_MUX_HEADER + 4)
@@ -123,8 +126,8 @@ static void grant(struct ag_mux *m, struct ag_channel *c)
     c->taken = 0;
 }
 
-/* To the session's socket; bytes used up. One that is gone takes everything. */
-static size_t deliver(struct ag_channel *c, const uint8_t *p, size_t n)
+/* Sends to the channel's socket; returns the bytes that it took.  A socket that has failed takes all. */
+static size_t deliver_data(struct ag_channel *c, const uint8_t *p, size_t n)
 {
     size_t done = 0;
 
@@ -146,7 +149,7 @@ static void drain_ring(struct ag_mux *m, struct ag_channel *c)
 {
     while (c->fill) {
         uint32_t piece = PV_MUX_WINDOW - c->at < c->fill ? PV_MUX_WINDOW - c->at : c->fill;
-        size_t n = deliver(c, ring_of(m, c) + c->at, piece);
+        size_t n = deliver_data(c, ring_of(m, c) + c->at, piece);
 
         c->at = (uint32_t)(c->at + n) % PV_MUX_WINDOW;
         c->fill -= (uint32_t)n;
@@ -154,22 +157,22 @@ static void drain_ring(struct ag_mux *m, struct ag_channel *c)
         if (n < piece)
             break;
     }
-    grant(m, c);
+    grant_credit(m, c);
 }
 
 static bool take_data(struct ag_mux *m, struct ag_channel *c, const uint8_t *p, uint32_t n)
 {
     if (c->state == AG_CH_FREE)
-        return true; /* of one that was refused */
+        return true; /* the channel was refused */
     if (n > c->granted)
         return false;
     c->granted -= n;
     if (c->state == AG_CH_ENDED)
         return true;
-    size_t done = c->fill ? 0 : deliver(c, p, n);
+    size_t done = c->fill ? 0 : deliver_data(c, p, n);
 
     c->taken += (uint32_t)done;
-    for (; done < n;) { /* the rest into the ring: what was granted fits */
+    for (; done < n;) { /* the ring has room: n was granted */
         uint32_t tail = (c->at + c->fill) % PV_MUX_WINDOW;
         uint32_t piece = PV_MUX_WINDOW - tail < n - done ? PV_MUX_WINDOW - tail : (uint32_t)(n - done);
 
@@ -178,7 +181,7 @@ static bool take_data(struct ag_mux *m, struct ag_channel *c, const uint8_t *p, 
         c->fill += piece;
         done += piece;
     }
-    grant(m, c);
+    grant_credit(m, c);
     return true;
 }
 
@@ -196,19 +199,19 @@ static bool take_open(struct ag_mux *m, struct ag_channel *c, uint32_t port)
         m->top = (unsigned)(c - m->ch);
     *c =
         (struct ag_channel){.state = AG_CH_OPEN, .fd = fd, .credit = PV_MUX_WINDOW, .granted = PV_MUX_WINDOW};
-    put(m, PV_MUX_OPENED, c, NULL, 0);
+    put_packet(m, PV_MUX_OPENED, c, NULL, 0);
     return true;
 }
 
 static void take_close(struct ag_mux *m, struct ag_channel *c)
 {
     if (c->state == AG_CH_OPEN)
-        put(m, PV_MUX_CLOSE, c, NULL, 0);
+        put_packet(m, PV_MUX_CLOSE, c, NULL, 0);
     channel_close(m, c, AG_CH_FREE);
 }
 
-/* What the session says, at most one packet. */
-static void take_from(struct ag_mux *m, struct ag_channel *c)
+/* Queues output of the session, at most one packet. */
+static void take_output(struct ag_mux *m, struct ag_channel *c)
 {
     size_t room = out_room(m), want = c->credit < PV_MUX_MAX ? c->credit : PV_MUX_MAX;
 
@@ -222,7 +225,7 @@ static void take_from(struct ag_mux *m, struct ag_channel *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        put(m, PV_MUX_CLOSE, c, NULL, 0);
+        put_packet(m, PV_MUX_CLOSE, c, NULL, 0);
         channel_close(m, c, AG_CH_ENDED);
         return;
     }
@@ -231,11 +234,11 @@ static void take_from(struct ag_mux *m, struct ag_channel *c)
     c->credit -= (uint32_t)n;
 }
 
-/* ---- in ---- */
+/* ---- input ---- */
 
-static void hello(struct ag_mux *m, const uint8_t *payload)
+static void take_hello(struct ag_mux *m, const uint8_t *payload)
 {
-    uint8_t answer[PV_MUX_NONCE + 4];
+    uint8_t reply[PV_MUX_NONCE + 4];
 
     for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
         if (m->ch[i].state != AG_CH_FREE)
@@ -244,12 +247,13 @@ static void hello(struct ag_mux *m, const uint8_t *payload)
     m->lost = m->quiesce = m->resting = false;
     if (m->reset)
         m->reset(m->arg);
-    memcpy(answer, payload, PV_MUX_NONCE);
-    pv_mux_put_u32(answer + PV_MUX_NONCE, PV_MUX_VERSION);
-    put(m, PV_MUX_HELLO, NULL, answer, sizeof(answer));
+    memcpy(reply, payload, PV_MUX_NONCE);
+    pv_mux_put_u32(reply + PV_MUX_NONCE, PV_MUX_VERSION);
+    put_packet(m, PV_MUX_HELLO, NULL, reply, sizeof(reply));
 }
 
-static bool packet(struct ag_mux *m, const struct pv_mux_header *h, const uint8_t *payload)
+/* False: the packet is a fault. */
+static bool take_packet(struct ag_mux *m, const struct pv_mux_header *h, const uint8_t *payload)
 {
     struct ag_channel *c = &m->ch[h->channel];
     uint32_t word = h->length >= 4 ? pv_mux_u32(payload) : 0;
@@ -258,7 +262,7 @@ static bool packet(struct ag_mux *m, const struct pv_mux_header *h, const uint8_
         return false;
     switch (h->type) {
     case PV_MUX_HELLO:
-        hello(m, payload);
+        take_hello(m, payload);
         return true;
     case PV_MUX_OPEN:
         return take_open(m, c, word);
@@ -287,10 +291,13 @@ static bool packet(struct ag_mux *m, const struct pv_mux_header *h, const uint8_
     }
 }
 
-/* A host that talks nonsense, or whose machine was saved in the middle of a packet: only HELLO helps. */
-static void fault(struct ag_mux *m)
+/*
+ * After a malformed packet, or one cut off where the machine was saved: closes all channels, waits for
+ * HELLO.
+ */
+static void enter_fault(struct ag_mux *m)
 {
-    static const uint8_t nothing[PV_MUX_HEADER]; /* no packet at all: the host sees it */
+    static const uint8_t nothing[PV_MUX_HEADER]; /* not a packet: tells the host of the fault */
 
     for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
         channel_close(m, &m->ch[i], AG_CH_FREE);
@@ -301,8 +308,8 @@ static void fault(struct ag_mux *m)
     m->out_tail = sizeof(nothing);
 }
 
-/* Bytes to drop until a HELLO may begin. */
-static size_t skip(const struct ag_mux *m, size_t off)
+/* The next offset at which a HELLO may begin. */
+static size_t find_hello(const struct ag_mux *m, size_t off)
 {
     uint8_t want[PV_MUX_HEADER];
 
@@ -312,8 +319,8 @@ static size_t skip(const struct ag_mux *m, size_t off)
     return off;
 }
 
-/* Works on what is whole, as long as there is room for answers. True when that was lacking. */
-static bool cut_packets(struct ag_mux *m)
+/* Handles all complete packets while `out` has room for replies.  True when it had not. */
+static bool take_packets(struct ag_mux *m)
 {
     size_t off = 0;
     bool full = false;
@@ -322,7 +329,7 @@ static bool cut_packets(struct ag_mux *m)
         struct pv_mux_header h;
 
         if (m->lost)
-            off = skip(m, off);
+            off = find_hello(m, off);
         if (m->in_len - off < PV_MUX_HEADER)
             break;
         full = out_room(m) < AG_MUX_SMALL;
@@ -332,9 +339,9 @@ static bool cut_packets(struct ag_mux *m)
 
         if (!bad && m->in_len - off - PV_MUX_HEADER < h.length)
             break;
-        if (bad || !packet(m, &h, m->in + off + PV_MUX_HEADER)) {
-            fault(m);
-            off++; /* it was no HELLO */
+        if (bad || !take_packet(m, &h, m->in + off + PV_MUX_HEADER)) {
+            enter_fault(m);
+            off++; /* find_hello() must not find it again */
             continue;
         }
         off += PV_MUX_HEADER + h.length;
@@ -346,7 +353,7 @@ static bool cut_packets(struct ag_mux *m)
     return full;
 }
 
-static void read_in(struct ag_mux *m)
+static void read_port(struct ag_mux *m)
 {
     for (int i = 0; i < READ_ROUNDS && m->in_len < AG_MUX_IN; i++) {
         ssize_t n = read(m->port_fd, m->in + m->in_len, AG_MUX_IN - m->in_len);
@@ -357,15 +364,15 @@ static void read_in(struct ag_mux *m)
         if (n <= 0)
             break;
         m->in_len += (size_t)n;
-        if (n < PORT_PIECE) /* all that there was; if not, poll says so */
+        if (n < PORT_PIECE) /* probably all; poll() reports the rest */
             break;
     }
-    cut_packets(m);
+    take_packets(m);
 }
 
-/* ---- the turn ---- */
+/* ---- one turn ---- */
 
-size_t ag_mux_poll(struct ag_mux *m, struct pollfd *p, uint16_t *who)
+size_t ag_mux_poll(struct ag_mux *m, struct pollfd *p, uint16_t *channels)
 {
     bool out = !ag_mux_drained(m), room = out_room(m) >= 2 * AG_MUX_SMALL + PV_MUX_HEADER + 4096;
     size_t n = 1;
@@ -380,34 +387,34 @@ size_t ag_mux_poll(struct ag_mux *m, struct pollfd *p, uint16_t *who)
 
         if (c->state != AG_CH_OPEN || !events)
             continue;
-        who[n] = (uint16_t)i;
+        channels[n] = (uint16_t)i;
         p[n++] = (struct pollfd){.fd = c->fd, .events = (short)events};
     }
     return n;
 }
 
-void ag_mux_turn(struct ag_mux *m, const struct pollfd *p, const uint16_t *who, size_t n)
+void ag_mux_turn(struct ag_mux *m, const struct pollfd *p, const uint16_t *channels, size_t n)
 {
     size_t first = n > 1 ? m->turn++ % (n - 1) : 0;
 
     if (m->off || p[0].revents & ~POLLOUT)
-        read_in(m);
-    for (size_t i = 0; i + 1 < n; i++) { /* each is the first one in its turn */
+        read_port(m);
+    for (size_t i = 0; i + 1 < n; i++) { /* starts with another channel in each turn */
         size_t k = 1 + (first + i) % (n - 1);
-        struct ag_channel *c = &m->ch[who[k]];
+        struct ag_channel *c = &m->ch[channels[k]];
 
         if (!p[k].revents || c->state != AG_CH_OPEN || c->fd != p[k].fd)
             continue;
         if (c->fill)
             drain_ring(m, c);
         if (p[k].events & POLLIN && !m->quiesce)
-            take_from(m, c);
+            take_output(m, c);
     }
     write_out(m);
-    if (cut_packets(m)) /* there may be room again */
+    if (take_packets(m)) /* waited for room in `out` */
         return;
     for (size_t i = 1; i <= m->top; i++)
-        grant(m, &m->ch[i]);
+        grant_credit(m, &m->ch[i]);
     write_out(m);
 }
 

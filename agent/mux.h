@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent's end of wire/mux.h: takes the one byte stream apart into a socket for each session, and brings
- * theirs together.  It knows neither sessions nor how they are started; the supervisor tells it.
+ * The multiplexer: the agent's end of wire/mux.h.  It splits the one byte stream into a socket for each
+ * channel and merges their output.  Its callbacks, not the multiplexer, know what a session is.
  *
- * Everything is of fixed size and never blocks.  Sockets of channels are ends of socket pairs, non-blocking.
+ * Buffers are of fixed size, and nothing blocks.  A channel's socket is a non-blocking end of a socket
+ * pair.
  */
 #ifndef PV_AGENT_MUX_H
 #define PV_AGENT_MUX_H
@@ -16,61 +17,63 @@
 #include "wire/mux.h"
 
 enum {
-    AG_MUX_IN = 128 * 1024,  /* at least a packet; ports give 4 KiB at a time */
-    AG_MUX_OUT = 256 * 1024, /* written to the port in as large pieces as it takes (32 KiB) */
-    AG_MUX_SMALL = 64,       /* room that the answer to any packet needs */
+    AG_MUX_IN = 128 * 1024,  /* at least a packet; a read from a port returns up to 4 KiB */
+    AG_MUX_OUT = 256 * 1024, /* a write to a port takes up to 32 KiB */
+    AG_MUX_SMALL = 64,       /* room that the reply to any packet needs */
 };
 
 struct ag_channel {
-    enum { AG_CH_FREE, AG_CH_OPEN, AG_CH_ENDED } state; /* ENDED: we said CLOSE; the host's is awaited */
+    enum { AG_CH_FREE, AG_CH_OPEN, AG_CH_ENDED } state; /* ENDED: CLOSE was sent, the host's is due */
     int fd;
-    uint32_t credit;   /* DATA bytes that we may send */
-    uint32_t granted;  /* ... and that the host may */
-    uint32_t taken;    /* by the session, not granted again yet */
-    uint32_t at, fill; /* what the socket did not take yet, in `ring` */
-    bool touched;      /* the ring holds memory */
+    uint32_t credit;   /* DATA bytes that the agent may send */
+    uint32_t granted;  /* DATA bytes that the host may send */
+    uint32_t taken;    /* DATA bytes that the session took since the last CREDIT */
+    uint32_t at, fill; /* DATA bytes that wait in the channel's ring: offset and number */
+    bool touched;      /* the ring has used memory */
 };
 
 struct ag_mux {
     int port_fd;
-    /* A socket of a new connection to this port: -1 with errno. */
+    /* A socket connected to this port, owned by the multiplexer; -1 with errno. */
     int (*open)(void *arg, uint32_t port);
-    /* HELLO: whatever the old conversation began is over. May be NULL. */
+    /* HELLO has closed all channels.  May be NULL. */
     void (*reset)(void *arg);
     void *arg;
 
-    /* What the host wants; the supervisor sees to it and calls ag_mux_quiesced. */
-    bool quiesce, idle;
-    bool resting; /* ... which it did */
-    bool off;     /* nobody holds the other end: nothing is to be had for a while */
-    bool stuck;   /* the kernel has no memory for what we write: to be tried again soon */
+    bool quiesce, idle; /* the host's QUIESCE and its flag: the supervisor calls ag_mux_quiesced() in time */
+    bool resting;       /* ag_mux_quiesced() was called */
+    bool off;           /* the other end of the port is closed: poll() is of no use for a while */
+    bool stuck;         /* the kernel lacked memory for a write: try again soon */
 
     uint32_t quiesce_number;
-    bool lost;     /* a fault: everything up to the next HELLO is dropped */
-    unsigned turn; /* who is first */
-    unsigned top;  /* no channel above it */
+    bool lost;     /* after a fault: input up to the next HELLO is dropped */
+    unsigned turn; /* rotates the channel that is served first */
+    unsigned top;  /* the highest channel in use */
     struct ag_channel ch[PV_MUX_CHANNELS + 1];
-    uint8_t *ring; /* PV_MUX_CHANNELS + 1 times PV_MUX_WINDOW */
+    uint8_t *ring; /* PV_MUX_WINDOW bytes for each channel */
     size_t in_len, out_head, out_tail;
     uint8_t *in, *out;
 };
 
-/* Takes the descriptor, which must be non-blocking. False when there is no memory. Forks do not copy it. */
+/*
+ * Takes port_fd, which must be non-blocking; the callbacks are the caller's to set.  False when there is no
+ * memory. Forks do not copy the buffers.
+ */
 bool ag_mux_init(struct ag_mux *m, int port_fd);
 
 /*
- * What to wait for: fills p[0..n) and returns n, at most AG_MUX_POLL.  Then, once poll() has returned,
- * ag_mux_turn with the same array.
+ * One turn: ag_mux_poll() fills p[0..n) with the descriptors to wait for and returns n, at most
+ * AG_MUX_POLL; after poll(), ag_mux_turn() is called with the same arrays.
  */
 enum { AG_MUX_POLL = PV_MUX_CHANNELS + 1 };
-size_t ag_mux_poll(struct ag_mux *m, struct pollfd *p, uint16_t *who);
-void ag_mux_turn(struct ag_mux *m, const struct pollfd *p, const uint16_t *who, size_t n);
+size_t ag_mux_poll(struct ag_mux *m, struct pollfd *p, uint16_t *channels);
+void ag_mux_turn(struct ag_mux *m, const struct pollfd *p, const uint16_t *channels, size_t n);
 
-/* True when all that was to be sent is sent. */
+/* True when the port has taken all output. */
 bool ag_mux_drained(const struct ag_mux *m);
-/* Answers the QUIESCE. */
+/* Replies QUIESCED. */
 void ag_mux_quiesced(struct ag_mux *m);
-/* In a child: closes what is the multiplexer's. */
+/* Closes the multiplexer's descriptors in a child. */
 void ag_mux_forget(struct ag_mux *m);
 
 #endif

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "table.h"
+#include "process-table.h"
 
 enum { SOCKET_BUFFER = 1 << 20 };
 
@@ -36,7 +36,7 @@ int ag_offer_send(const struct ag_world *w, uint32_t *port)
 
     if (!w->table || !ag_socket_pair(SOCK_STREAM, pair))
         return -1;
-    /* Above every port that the kernel gives to a vsock listener, so that the two can not be confused. */
+    /* Above every port that the kernel gives to a vsock listener, so that the two cannot be confused. */
     *port = UINT32_C(0x80000000) + atomic_fetch_add(&w->table->ports, 1) % UINT32_C(0x40000000);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finding the agent's virtio-serial port: /dev/vportNpM, where a guest may have several devices and ports;
- * sysfs has their names.  Both are the wrapper's private mounts.
+ * Finding the agent's virtio-serial port: sysfs has the names of the ports /dev/vportNpM, and a guest may
+ * have several.  Both file systems are private mounts of guest init.
  */
 #include "boot.h"
 
@@ -27,8 +27,8 @@ static bool is_named(const struct ag_boot *b, const char *port, const char *name
     return strcmp(text, name) == 0;
 }
 
-/* Its descriptor; -1 with errno: ENOENT when it is not there yet. */
-static int look(const struct ag_boot *b, const char *name)
+/* The port's descriptor; -1 with errno: ENOENT while the driver has not found it. */
+static int open_named(const struct ag_boot *b, const char *name)
 {
     int dir_fd = openat(b->sys_fd, "class/virtio-ports", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     DIR *d = dir_fd < 0 ? NULL : fdopendir(dir_fd);
@@ -52,8 +52,8 @@ int ag_port_open(const struct ag_boot *b, const char *name)
 
     if (b->sys_fd < 0)
         ag_fatal(b, "cannot mount sysfs: %s", strerror(errno));
-    /* The driver asks the device for its ports, which takes it some exchanges after it was loaded. */
-    while ((fd = look(b, name)) < 0 && errno == ENOENT && ag_now() < due)
+    /* The driver is loaded, but exchanges messages with the device before it knows the ports. */
+    while ((fd = open_named(b, name)) < 0 && errno == ENOENT && ag_now() < due)
         ag_sleep_ms(1);
     if (fd < 0)
         ag_fatal(b, "the agent cannot open the virtio-serial port '%s': %s%s", name,

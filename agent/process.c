@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker is a child of the supervisor, whichever session asked for it, so that the supervisor learns how it
- * ended even when that session is gone: CLONE_PARENT.  A reaper must be invisible to a wait4() that a test
- * makes in the session: exit signal 0.  libc's fork() can do neither, so clone is called directly.  fork() also
- * keeps libc's locks consistent in the child; here that holds because threads enter libc's locks only when they
- * start and end.  `lock` keeps starts apart from forks, and every fork first joins the threads that end.
+ * A worker is a child of the supervisor, whichever session asked for it, so that the supervisor learns how
+ * it ended even when that session is gone: CLONE_PARENT.  A reaper must be invisible to a wait4() that a
+ * test makes in the session: exit signal 0.  libc's fork() can do neither, so clone is called directly.
+ * fork() also keeps libc's locks consistent in the child; here that holds because threads enter libc's
+ * locks only when they start and end.  `lock` keeps starts apart from forks, and every fork first joins the
+ * threads that end.
  */
 #include "process.h"
 
@@ -23,7 +24,7 @@
 #include <unistd.h>
 
 #include "request.h"
-#include "table.h"
+#include "process-table.h"
 #include "util.h"
 
 enum { CONNECT_MS = 10000, STACK = 256 * 1024, THREADS_MAX = 128, UNNUMBERED_TRIES = 64 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * As a subreaper it stays the ancestor of every process of the command, daemons included, so /proc shows all
- * of them when they are to be killed.  When the command ends by itself the reaper exits too, and processes that
- * the command left behind become init's children, as on any system.
+ * As a subreaper it stays the ancestor of every process of the command, daemons included, so /proc shows
+ * all of them when they are to be killed.  When the command ends by itself the reaper exits too, and
+ * processes that the command left behind become init's children, as on any system.
  */
 #include "reaper.h"
 
@@ -182,7 +182,7 @@ static void on_sigchld(int sig)
 
 /*
  * CLONE_VM | CLONE_VFORK: the child runs in the reaper's memory, on its own stack, until its execve.  That
- * saves the copy of the page tables.  Reports and exits when the command can not be started.
+ * saves the copy of the page tables.  Reports and exits when the command cannot be started.
  */
 static pid_t start_command(int ctl, const struct ag_command *c)
 {

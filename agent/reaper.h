@@ -38,9 +38,9 @@ struct ag_report {
 };
 
 /*
- * Forks a reaper that runs c.  *ctl is its control socket, owned by the caller: reports come from it; one byte
- * sent to it, or its end, makes the reaper kill the command's whole process tree.  Returns the reaper's pid,
- * for ag_reap_later(); -1 with errno.  c is not used after the return.
+ * Forks a reaper that runs c.  *ctl is its control socket, owned by the caller: reports come from it; one
+ * byte sent to it, or its end, makes the reaper kill the command's whole process tree.  Returns the
+ * reaper's pid, for ag_reap_later(); -1 with errno.  c is not used after the return.
  */
 pid_t ag_reaper_start(struct ag_session *s, const struct ag_command *c, int *ctl);
 

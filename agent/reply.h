@@ -30,9 +30,9 @@ void ag_frame_end(struct ag_session *s, struct pv_enc *e);
 /* True when the output buffer has room for a frame of data. */
 bool ag_data_room(const struct ag_session *s);
 /*
- * Reads up to `max` bytes from fd into a frame {s->id, bytes} of this type; `at`: the file offset, or negative
- * to use the descriptor's own.  Returns the bytes read, 0 at the end, -1 with errno.  Call only while
- * ag_data_room().
+ * Reads up to `max` bytes from fd into a frame {s->id, bytes} of this type; `at`: the file offset, or
+ * negative to use the descriptor's own.  Returns the bytes read, 0 at the end, -1 with errno.  Call only
+ * while ag_data_room().
  */
 ssize_t ag_reply_data(struct ag_session *s, unsigned type, int fd, int64_t at, size_t max);
 

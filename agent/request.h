@@ -21,8 +21,8 @@ struct ag_kept_kind {
 };
 
 /*
- * The session's block of this kind: the same one in each request, zeroed at first.  NULL with errno when there
- * is no memory.  At most AG_KEPT_MAX kinds.
+ * The session's block of this kind: the same one in each request, zeroed at first.  NULL with errno when
+ * there is no memory.  At most AG_KEPT_MAX kinds.
  */
 void *ag_keep(struct ag_session *s, const struct ag_kept_kind *kind);
 /* Closes all blocks; `release`: and frees their memory. */

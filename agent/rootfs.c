@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A `rootfs` profile: the image is mounted read-only, an overlay in RAM goes on top, and that becomes the
- * root.  The kernel has parsed the partition table; here it is only asked which of the block devices holds
- * a file system that could be a root.
+ * The root of a `rootfs` profile: the image, mounted read-only, under an overlay in RAM.  The kernel has
+ * parsed the partition table; this file chooses among its block devices by their superblocks.
  */
 #include "boot.h"
 
@@ -33,14 +32,11 @@ struct part {
 };
 
 struct disk {
-    struct part part[PARTS_MAX + 1]; /* [0] is the whole disk, the rest by falling size */
+    struct part part[PARTS_MAX + 1]; /* [0]: the whole disk; then its partitions, largest first */
     size_t n;
 };
 
-/*
- * Devices appear while their driver's module is loaded, so this seldom waits at all; a driver that probes
- * in the background is waited for.
- */
+/* Most drivers probe while their module is loaded; some do it in the background. */
 static void wait_device(const struct ag_boot *b, const char *name)
 {
     struct stat st;
@@ -55,7 +51,7 @@ static void wait_device(const struct ag_boot *b, const char *name)
     }
 }
 
-static void probe(const struct ag_boot *b, struct part *p)
+static void probe_part(const struct ag_boot *b, struct part *p)
 {
     int fd = openat(b->dev_fd, p->name, O_RDONLY | O_CLOEXEC);
 
@@ -101,11 +97,14 @@ static void list_disk(const struct ag_boot *b, struct disk *d)
     if (dir)
         closedir(dir);
     for (size_t i = 0; i < d->n; i++)
-        probe(b, &d->part[i]);
+        probe_part(b, &d->part[i]);
     qsort(d->part + 1, d->n - 1, sizeof(d->part[0]), by_size);
 }
 
-/* Ways to mount, first to last: an image that was not unmounted cleanly can not replay its journal. */
+/*
+ * Tried in this order: a read-only mount cannot replay the journal of an image that was not unmounted
+ * cleanly.
+ */
 static const struct {
     const char *type, *as, *options;
 } ways[] = {
@@ -133,12 +132,12 @@ static void load_fs_modules(struct ag_boot *b, const char *type)
             ag_module_load(b, b->conf.fs_modules[i].file);
 }
 
-/* 0, or the errno that tells most. */
+/* 0, or the most telling errno of all attempts. */
 static int mount_part(struct ag_boot *b, const struct part *p)
 {
     int e = ENODEV;
 
-    if (fchdir(b->dev_fd) < 0) /* devtmpfs has no path: the device is named relative to it */
+    if (fchdir(b->dev_fd) < 0) /* the private devtmpfs has no path */
         return errno;
     load_fs_modules(b, p->sb.type);
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
@@ -165,8 +164,8 @@ static _Noreturn void fatal_mount(const struct ag_boot *b, const struct part *p,
              b->trouble);
 }
 
-/* "vda: partition table or empty, vda1: vfat, ..." for the message that nothing fits. */
-static const char *describe(const struct disk *d, char *buf, size_t cap)
+/* "vda: nothing known, vda1: vfat, ..." */
+static const char *describe_disk(const struct disk *d, char *buf, size_t cap)
 {
     size_t n = 0;
 
@@ -189,7 +188,7 @@ static void mount_device(struct ag_boot *b, const char *name)
     if (!*name || strchr(name, '/') || !ag_format(p.name, sizeof(p.name), "%s", name))
         ag_fatal(b, "root '%s': expected /dev/NAME, LABEL=... or UUID=...", b->conf.root);
     wait_device(b, name);
-    probe(b, &p);
+    probe_part(b, &p);
     if (!p.known || !p.sb.root)
         ag_fatal(b, "root '%s': %s there, expected a root file system", b->conf.root,
                  p.known ? p.sb.type : "no known file system is");
@@ -216,12 +215,12 @@ static void mount_by_tag(struct ag_boot *b, bool label, const char *value)
         return;
     }
     ag_fatal(b, "root '%s' is not on /dev/%s (%s)", b->conf.root, b->conf.rootfs,
-             describe(&d, buf, sizeof(buf)));
+             describe_disk(&d, buf, sizeof(buf)));
 }
 
 /*
- * The whole disk if it is a bare file system, else the largest partition.  What only looks like a file
- * system (a stale superblock before the first partition) does not mount and is passed over.
+ * Mounts the whole disk if it is a bare file system, else the largest partition that mounts: a superblock
+ * may be stale, as in front of the first partition.
  */
 static void mount_found(struct ag_boot *b)
 {
@@ -245,7 +244,7 @@ static void mount_found(struct ag_boot *b)
     if (failed)
         fatal_mount(b, failed, e);
     ag_fatal(b, "root file system: none on /dev/%s, neither bare nor in a partition (%s)", b->conf.rootfs,
-             describe(&d, buf, sizeof(buf)));
+             describe_disk(&d, buf, sizeof(buf)));
 }
 
 static void mount_lower(struct ag_boot *b)
@@ -269,7 +268,7 @@ static void mount_overlay(struct ag_boot *b)
 
     if (stat(AG_LOWER_DIR, &st) < 0 || mount("tmpfs", AG_UPPER_DIR, "tmpfs", 0, "mode=0755") < 0)
         ag_fatal(b, "root file system: no tmpfs for its overlay: %s", strerror(errno));
-    /* The overlay's root has the owner and mode of the upper one: make them the image's. */
+    /* The overlay's root takes owner and mode from the upper directory. */
     if (mkdir(AG_UPPER_DIR "/up", 0755) < 0 || mkdir(AG_UPPER_DIR "/work", 0700) < 0 ||
         chown(AG_UPPER_DIR "/up", st.st_uid, st.st_gid) < 0 ||
         chmod(AG_UPPER_DIR "/up", st.st_mode & 07777) < 0)
@@ -279,7 +278,7 @@ static void mount_overlay(struct ag_boot *b)
               "lowerdir=" AG_LOWER_DIR ",upperdir=" AG_UPPER_DIR "/up,workdir=" AG_UPPER_DIR "/work") < 0)
         ag_fatal(b, "root file system: cannot mount the overlay: %s%s",
                  errno == ENODEV ? "this kernel has no overlay file system" : strerror(errno), b->trouble);
-    /* The overlay has mounts of its own for its layers. */
+    /* The overlay keeps its layers mounted by itself. */
     umount2(AG_LOWER_DIR, MNT_DETACH);
     umount2(AG_UPPER_DIR, MNT_DETACH);
 }

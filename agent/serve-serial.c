@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor of a guest without vsock is also the multiplexer of the agent's virtio-serial port: it alone
- * knows which processes a QUIESCE has to wait for, and a new session needs no message to another process.  It
- * never blocks.
+ * The supervisor of a guest without vsock is also the multiplexer of the agent's virtio-serial port: it
+ * alone knows which processes a QUIESCE has to wait for, and a new session needs no message to another
+ * process.  It never blocks.
  *
- * Everything that runs for a session (the session, its workers, the reapers of its commands and jobs) inherits the
- * writing end of that session's life pipe; the reading end shows when the last of these processes is gone.
+ * Everything that runs for a session (the session, its workers, the reapers of its commands and jobs)
+ * inherits the writing end of that session's life pipe; the reading end shows when the last of these
+ * processes is gone.
  */
 #include "serve.h"
 
@@ -23,7 +24,7 @@
 #include "offer.h"
 #include "session.h"
 #include "signals.h"
-#include "table.h"
+#include "process-table.h"
 #include "util.h"
 #include "world.h"
 
@@ -76,7 +77,7 @@ static void close_in_child(struct supervisor *s)
 
 static pid_t fork_session(struct supervisor *s, const int sock[2], const int life[2])
 {
-    struct ag_slot *slot = s->w->table ? ag_table_take(s->w->table) : NULL;
+    struct ag_slot *slot = s->w->table ? ag_process_table_take(s->w->table) : NULL;
 
     if (!slot) {
         errno = EAGAIN;
@@ -137,7 +138,7 @@ static void drop_spare(struct supervisor *s)
     s->spare.pid = 0;
 }
 
-/* Makes the spare session; true once it has sent READY, or when it can not be made. */
+/* Makes the spare session; true once it has sent READY, or when it cannot be made. */
 static bool spare_is_ready(struct supervisor *s)
 {
     if (!s->spare.pid && !s->spare.tried) {
@@ -223,7 +224,7 @@ static void reap_children(struct supervisor *s)
 
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
         if (s->w->table)
-            ag_table_gone(s->w->table, pid, status);
+            ag_process_table_gone(s->w->table, pid, status);
         if (pid == s->spare.pid)
             drop_spare(s);
     }
@@ -278,8 +279,8 @@ enum { POLL_MAX = AG_MUX_POLL + 2 + LIVES_MAX };
 static void run_turn(struct supervisor *s, const sigset_t *mask)
 {
     struct pollfd p[POLL_MAX];
-    uint16_t who[AG_MUX_POLL];
-    size_t n = ag_mux_poll(&s->mux, p, who), mux_n = n, life_n;
+    uint16_t channels[AG_MUX_POLL];
+    size_t n = ag_mux_poll(&s->mux, p, channels), mux_n = n, life_n;
     struct life *of[LIVES_MAX];
     int ms = timeout_ms(s);
     struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
@@ -309,7 +310,7 @@ static void run_turn(struct supervisor *s, const sigset_t *mask)
         ;
     if (ms >= 0)
         drop_pending(s, ag_now());
-    ag_mux_turn(&s->mux, p, who, mux_n);
+    ag_mux_turn(&s->mux, p, channels, mux_n);
     check_quiesce(s);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The supervisor holds nothing but the listening socket, so no request can take the guest's agent away.  It
- * survives in a guest that is out of memory, kills every process, or switches to another root: OOM score -1000,
- * signals ignored, no descriptor on a mount that anyone else sees.
+ * survives in a guest that is out of memory, kills every process, or switches to another root: OOM score
+ * -1000, signals ignored, no descriptor on a mount that anyone else sees.
  */
 #include "serve.h"
 
@@ -22,7 +22,7 @@
 
 #include "session.h"
 #include "signals.h"
-#include "table.h"
+#include "process-table.h"
 #include "util.h"
 #include "world.h"
 
@@ -70,7 +70,7 @@ static void accept_session(const struct ag_serve *s, const struct ag_world *w, i
             ag_sleep_ms(10); /* out of descriptors or memory: no busy loop */
         return;
     }
-    struct ag_slot *slot = *n_sessions < SESSIONS_MAX && w->table ? ag_table_take(w->table) : NULL;
+    struct ag_slot *slot = *n_sessions < SESSIONS_MAX && w->table ? ag_process_table_take(w->table) : NULL;
     pid_t pid = slot ? fork() : -1;
 
     if (slot && pid < 0)
@@ -94,14 +94,14 @@ static int reap_children(const struct ag_world *w)
     int n = 0, status;
 
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        n += w->table && ag_table_gone(w->table, pid, status);
+        n += w->table && ag_process_table_gone(w->table, pid, status);
     return n;
 }
 
 /*
- * The multiplexer carries all bytes, so it gets the largest share of the CPU whatever commands do.  Not real-time
- * priority: that would preempt at each wake-up, which costs two switches for each page of a large file and doubles
- * the time.  Children have the normal priority.
+ * The multiplexer carries all bytes, so it gets the largest share of the CPU whatever commands do.  Not
+ * real-time priority: that would preempt at each wake-up, which costs two switches for each page of a large
+ * file and doubles the time.  Children have the normal priority.
  */
 static void prefer_multiplexer(void)
 {
@@ -134,7 +134,7 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
         if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)
             close(i);
     ag_world_init(&w);
-    w.table = ag_table_new();
+    w.table = ag_process_table_new();
     if (s->port_fd >= 0) {
         prefer_multiplexer();
         ag_serve_serial(s->port_fd, &w);
@@ -159,7 +159,7 @@ static struct ag_world host_world(int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         _exit(2);
     umask(0);
-    w.table = ag_table_new();
+    w.table = ag_process_table_new();
     prctl(PR_SET_NAME, "provium-agent");
     ag_signals_ignore(true);
     return w;

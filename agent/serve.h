@@ -13,14 +13,14 @@ struct ag_serve {
 };
 
 /*
- * The supervisor, in a child of guest init.  argv is where /proc/PID/cmdline points: it becomes "@provium-agent",
- * because systemd spares processes whose name begins with '@' when it kills all others.
+ * The supervisor, in a child of guest init.  argv is where /proc/PID/cmdline points: it becomes
+ * "@provium-agent", because systemd spares processes whose name begins with '@' when it kills all others.
  */
 _Noreturn void ag_serve_main(const struct ag_serve *s, char **argv);
 
 /*
- * The supervisor on a virtio-serial port (serve-serial.c): makes a session for each channel that the host opens.
- * SIGCHLD must be caught (ag_signals_catch_children).  If port_fd is a socket, exits at its end.
+ * The supervisor on a virtio-serial port (serve-serial.c): makes a session for each channel that the host
+ * opens. SIGCHLD must be caught (ag_signals_catch_children).  If port_fd is a socket, exits at its end.
  */
 _Noreturn void ag_serve_serial(int port_fd, struct ag_world *w);
 

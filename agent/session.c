@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop of a session.  Received bytes wait in s->in, replies in s->out until the socket takes them.  While
- * s->out holds much, verbs read no more data, so a command blocks in its pipe and nothing grows.  A data frame
- * whose verb can not take it yet stays at the head of s->in, and the loop looks for a CANCEL behind it.
+ * The loop of a session.  Received bytes wait in s->in, replies in s->out until the socket takes them.
+ * While s->out holds much, verbs read no more data, so a command blocks in its pipe and nothing grows.  A
+ * data frame whose verb cannot take it yet stays at the head of s->in, and the loop looks for a CANCEL
+ * behind it.
  */
 #include "session.h"
 
@@ -156,7 +157,9 @@ static void begin_parts(struct ag_session *s)
     s->in.rest = len;
 }
 
-/* Hands over data of such a frame, or drops it once the request has ended.  False when the rest is missing. */
+/*
+ * Hands over data of such a frame, or drops it once the request has ended.  False when the rest is missing.
+ */
 static bool take_parts(struct ag_session *s)
 {
     size_t n = s->in.tail - s->in.head;
@@ -174,7 +177,7 @@ static bool take_parts(struct ag_session *s)
 /* Why work_input() returned. */
 enum stall {
     STALL_NONE, /* no complete frame is left */
-    STALL_FD,   /* the verb can not take the data frame at the head now */
+    STALL_FD,   /* the verb cannot take the data frame at the head now */
     STALL_ROOM, /* the reply to the frame at the head might not fit into s->out */
 };
 
@@ -270,7 +273,7 @@ static int poll_timeout(struct ag_session *s)
     return ms < 0 ? 0 : ms > 1000000 ? 1000000 : (int)ms;
 }
 
-/* The host has hung up, even if s->in is full and its last bytes can not be read. */
+/* The host has hung up, even if s->in is full and its last bytes cannot be read. */
 static bool is_peer_gone(short revents)
 {
     return revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);

@@ -17,7 +17,7 @@ struct areas {
     uint8_t head[HEAD], iso[BLOCK], btrfs[BLOCK];
 };
 
-static bool magic(const uint8_t *p, size_t off, const void *bytes, size_t n)
+static bool has_magic(const uint8_t *p, size_t off, const void *bytes, size_t n)
 {
     return memcmp(p + off, bytes, n) == 0;
 }
@@ -38,7 +38,7 @@ static void set_uuid(struct ag_super *sb, const uint8_t *u)
              u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
 }
 
-/* f2fs keeps its label in UTF-16LE; only what is ASCII in it is looked at. */
+/* For f2fs, whose label is UTF-16LE; characters that are not ASCII become '?'. */
 static void set_label_utf16(struct ag_super *sb, const uint8_t *p, size_t units)
 {
     size_t n = 0;
@@ -55,7 +55,7 @@ static bool is_ext(const struct areas *a, struct ag_super *sb)
 {
     const uint8_t *s = a->head + 1024;
 
-    if (!magic(s, 0x38, "\x53\xef", 2))
+    if (!has_magic(s, 0x38, "\x53\xef", 2))
         return false;
     set_uuid(sb, s + 0x68);
     set_label(sb, s + 0x78, 16);
@@ -64,7 +64,7 @@ static bool is_ext(const struct areas *a, struct ag_super *sb)
 
 static bool is_xfs(const struct areas *a, struct ag_super *sb)
 {
-    if (!magic(a->head, 0, "XFSB", 4))
+    if (!has_magic(a->head, 0, "XFSB", 4))
         return false;
     set_uuid(sb, a->head + 32);
     set_label(sb, a->head + 108, 12);
@@ -73,7 +73,7 @@ static bool is_xfs(const struct areas *a, struct ag_super *sb)
 
 static bool is_btrfs(const struct areas *a, struct ag_super *sb)
 {
-    if (!magic(a->btrfs, 0x40, "_BHRfS_M", 8))
+    if (!has_magic(a->btrfs, 0x40, "_BHRfS_M", 8))
         return false;
     set_uuid(sb, a->btrfs + 0x20);
     set_label(sb, a->btrfs + 0x12b, 256);
@@ -83,14 +83,14 @@ static bool is_btrfs(const struct areas *a, struct ag_super *sb)
 static bool is_squashfs(const struct areas *a, struct ag_super *sb)
 {
     (void)sb;
-    return magic(a->head, 0, "hsqs", 4) && a->head[28] == 4 && a->head[29] == 0;
+    return has_magic(a->head, 0, "hsqs", 4) && a->head[28] == 4 && a->head[29] == 0;
 }
 
 static bool is_erofs(const struct areas *a, struct ag_super *sb)
 {
     const uint8_t *s = a->head + 1024;
 
-    if (!magic(s, 0, "\xe2\xe1\xf5\xe0", 4))
+    if (!has_magic(s, 0, "\xe2\xe1\xf5\xe0", 4))
         return false;
     set_uuid(sb, s + 48);
     set_label(sb, s + 64, 16);
@@ -101,7 +101,7 @@ static bool is_f2fs(const struct areas *a, struct ag_super *sb)
 {
     const uint8_t *s = a->head + 1024;
 
-    if (!magic(s, 0, "\x10\x20\xf5\xf2", 4))
+    if (!has_magic(s, 0, "\x10\x20\xf5\xf2", 4))
         return false;
     set_uuid(sb, s + 108);
     set_label_utf16(sb, s + 124, 512);
@@ -110,7 +110,7 @@ static bool is_f2fs(const struct areas *a, struct ag_super *sb)
 
 static bool is_iso9660(const struct areas *a, struct ag_super *sb)
 {
-    if (!magic(a->iso, 1, "CD001", 5))
+    if (!has_magic(a->iso, 1, "CD001", 5))
         return false;
     set_label(sb, a->iso + 40, 32);
     return true;
@@ -119,9 +119,9 @@ static bool is_iso9660(const struct areas *a, struct ag_super *sb)
 static bool is_vfat(const struct areas *a, struct ag_super *sb)
 {
     const uint8_t *h = a->head;
-    bool fat32 = magic(h, 82, "FAT32   ", 8);
+    bool fat32 = has_magic(h, 82, "FAT32   ", 8);
 
-    if (!magic(h, 510, "\x55\xaa", 2) || (!fat32 && !magic(h, 54, "FAT1", 4)))
+    if (!has_magic(h, 510, "\x55\xaa", 2) || (!fat32 && !has_magic(h, 54, "FAT1", 4)))
         return false;
     const uint8_t *v = h + (fat32 ? 67 : 39); /* serial number, then the label */
     snprintf(sb->uuid, sizeof(sb->uuid), "%02x%02x-%02x%02x", v[3], v[2], v[1], v[0]);
@@ -132,7 +132,7 @@ static bool is_vfat(const struct areas *a, struct ag_super *sb)
 static bool is_swap(const struct areas *a, struct ag_super *sb)
 {
     (void)sb;
-    return magic(a->head, HEAD - 10, "SWAPSPACE2", 10);
+    return has_magic(a->head, HEAD - 10, "SWAPSPACE2", 10);
 }
 
 static const struct {
@@ -145,7 +145,7 @@ static const struct {
     {"swap", false, is_swap},        {"vfat", false, is_vfat},  {"iso9660", true, is_iso9660},
 };
 
-/* What can not be read (a short device) counts as zeros. */
+/* Bytes that cannot be read, as behind the end of a short device, become zeros. */
 static void read_at(int fd, uint8_t *buf, size_t n, off_t off)
 {
     memset(buf, 0, n);

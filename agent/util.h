@@ -44,8 +44,8 @@ void ag_close(int *fd);
 void ag_remove_tree(int dirfd, const char *name);
 
 /*
- * mkdir -p of an absolute path.  Follows symbolic links on the way; makes the target of a dangling one.  0, or
- * -1 with errno.
+ * mkdir -p of an absolute path.  Follows symbolic links on the way; makes the target of a dangling one.  0,
+ * or -1 with errno.
  */
 int ag_mkdir_p(const char *path, mode_t mode);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A verb works on one kind of request.  verbs/NAME.c defines it, verbs/verbs.def lists it; the session's loop
- * knows no verb by name.
+ * A verb works on one kind of request.  verbs/NAME.c defines it, verbs/verbs.def lists it; the session's
+ * loop knows no verb by name.
  *
- * The session sets s->verb and s->id, then calls start.  A verb without `more` and without input is over when
- * start returns.  Any other goes on until it calls ag_request_end(): `more` is called after every wait, and
- * `take` for each data frame of the request.  Nothing here may block for long: PING and CANCEL wait meanwhile.
+ * The session sets s->verb and s->id, then calls start.  A verb without `more` and without input is over
+ * when start returns.  Any other goes on until it calls ag_request_end(): `more` is called after every
+ * wait, and `take` for each data frame of the request.  Nothing here may block for long: PING and CANCEL
+ * wait meanwhile.
  *
  *     AG_STATE(uptime, uptime_state)          // struct uptime *uptime_state(struct ag_session *s)
  *     const struct ag_verb ag_verb_uptime = {

@@ -7,7 +7,10 @@
 
 #include <linux/vm_sockets.h>
 
-/* 1 MiB in place of 256 KiB before the host has to wait for credit.  The maximum caps the size: set it first. */
+/*
+ * 1 MiB in place of 256 KiB before the host has to wait for credit.  The maximum caps the size: set it
+ * first.
+ */
 static void set_buffers(int fd)
 {
     static const int options[] = {SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE};

@@ -6,18 +6,18 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-struct ag_table;
+struct ag_process_table;
 
 struct ag_world {
-    int proc_fd;            /* private procfs; -1: none */
-    int dev_fd;             /* private devtmpfs; -1: none */
-    int null_fd;            /* /dev/null */
-    int ctl_fd;             /* socket to the multiplexer; -1: the guest has vsock */
-    int life_fd;            /* pipe end that the session and its descendants hold open; -1: none */
-    struct ag_table *table; /* how sessions and workers ended; shared memory */
-    bool follow_init;       /* change to the root of PID 1 when it changes */
-    bool in_guest;          /* false in tests on the host: no shutdown, no mounts, no real-time priority */
-    dev_t root_dev;         /* the root of PID 1 that was last seen */
+    int proc_fd;                    /* private procfs; -1: none */
+    int dev_fd;                     /* private devtmpfs; -1: none */
+    int null_fd;                    /* /dev/null */
+    int ctl_fd;                     /* socket to the multiplexer; -1: the guest has vsock */
+    int life_fd;                    /* pipe end that the session and its descendants hold open; -1: none */
+    struct ag_process_table *table; /* how sessions and workers ended; shared memory */
+    bool follow_init;               /* change to the root of PID 1 when it changes */
+    bool in_guest;  /* false in tests on the host: no shutdown, no mounts, no real-time priority */
+    dev_t root_dev; /* the root of PID 1 that was last seen */
     ino_t root_ino;
 };
 

@@ -19,9 +19,9 @@ struct file_read {
 AG_STATE(file_read, file_read_state)
 
 /*
- * Reads while the output buffer has room; one call suffices for most files.  Each large piece is sent before the
- * next is read, so that all go through the same memory, which stays in the CPU's cache.  After READ_ROUNDS
- * pieces the loop gets its turn for PING and CANCEL.
+ * Reads while the output buffer has room; one call suffices for most files.  Each large piece is sent
+ * before the next is read, so that all go through the same memory, which stays in the CPU's cache.  After
+ * READ_ROUNDS pieces the loop gets its turn for PING and CANCEL.
  */
 static void read_chunks(struct ag_session *s)
 {

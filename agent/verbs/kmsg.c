@@ -42,8 +42,8 @@ static int hex(char c)
 }
 
 /*
- * Turns "6,339,5140900,-;text\n KEY=value\n" into "[    5.140900] text\n".  The kernel escapes unprintable bytes
- * as \xNN.  dst holds at least n + 64 bytes; returns how many were used.
+ * Turns "6,339,5140900,-;text\n KEY=value\n" into "[    5.140900] text\n".  The kernel escapes unprintable
+ * bytes as \xNN.  dst holds at least n + 64 bytes; returns how many were used.
  */
 static size_t format_record(char *dst, const char *p, size_t n)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* RESUME: sets the clock of a resumed machine and makes its random numbers differ from those of its copies. */
+/*
+ * RESUME: sets the clock of a resumed machine and makes its random numbers differ from those of its copies.
+ */
 #include "agent/verb.h"
 
 #include <errno.h>

@@ -40,7 +40,10 @@ static bool shutdown_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     }
     ag_reply_ok(s, id, 0);
     ag_reply_flush(s, 2000);
-    /* The reply still waits for a kernel thread of the vsock driver: give the host time to take it and hang up. */
+    /*
+     * The reply still waits for a kernel thread of the vsock driver: give the host time to take it and hang
+     * up.
+     */
     poll(&(struct pollfd){.fd = s->fd, .events = POLLRDHUP}, 1, 20);
     sync();
     remount_readonly(s->w.proc_fd);

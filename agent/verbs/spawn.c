@@ -7,7 +7,7 @@
 
 #include "agent/offer.h"
 #include "agent/process.h"
-#include "agent/table.h"
+#include "agent/process-table.h"
 #include "agent/vsock.h"
 
 static void reply_worker(struct ag_session *s, uint32_t id, uint32_t port, pid_t pid)
@@ -41,7 +41,7 @@ static bool spawn_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
         return true;
     }
     errno = EAGAIN;
-    if (s->w.table && (slot = ag_table_take(s->w.table)))
+    if (s->w.table && (slot = ag_process_table_take(s->w.table)))
         pid = thread ? ag_worker_thread(s, fd, slot) : ag_worker_fork(s, fd, slot);
     int e = errno;
 

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "agent/table.h"
+#include "agent/process-table.h"
 #include "agent/util.h"
 
 enum { STATUS_MS = 300 };
@@ -15,7 +15,7 @@ static bool status_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 
     if (!pv_dec_done(d))
         return false;
-    struct ag_slot *slot = s->w.table && pid > 0 ? ag_table_find(s->w.table, pid) : NULL;
+    struct ag_slot *slot = s->w.table && pid > 0 ? ag_process_table_find(s->w.table, pid) : NULL;
 
     if (!slot) {
         ag_reply_error(s, id, ESRCH, "status of process %d", (int)pid);

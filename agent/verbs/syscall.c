@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SYSCALL: made by the session's own process or thread with the bare instruction.  libc's wrappers would apply
- * new credentials to every thread, keep state of their own, and turn results into errno.
+ * SYSCALL: made by the session's own process or thread with the bare instruction.  libc's wrappers would
+ * apply new credentials to every thread, keep state of their own, and turn results into errno.
  *
- * Each buffer ends at the end of a page, and the page behind it is not mapped: a kernel that writes too much gets
- * EFAULT instead of overwriting another buffer.
+ * Each buffer ends at the end of a page, and the page behind it is not mapped: a kernel that writes too
+ * much gets EFAULT instead of overwriting another buffer.
  *
- * A timeout sends this thread a signal again and again, from the deadline until the call is back: the first one
- * may come just before the instruction, where it interrupts nothing.
+ * A timeout sends this thread a signal again and again, from the deadline until the call is back: the first
+ * one may come just before the instruction, where it interrupts nothing.
  */
 #include "agent/verb.h"
 
@@ -147,8 +147,8 @@ static int map_small(struct kept *k)
 }
 
 /*
- * Places up to SMALL_N areas of up to a page each in memory that is mapped once: mapping and unmapping take longer
- * than most calls.  1, 0 when the areas do not fit, -1 with errno.
+ * Places up to SMALL_N areas of up to a page each in memory that is mapped once: mapping and unmapping take
+ * longer than most calls.  1, 0 when the areas do not fit, -1 with errno.
  */
 static int lay_out_small(struct kept *k, struct call *c)
 {
@@ -218,8 +218,8 @@ static int lay_out(struct kept *k, struct call *c)
 /* ---- the call ---- */
 
 /*
- * Only the instruction, in a frame of its own: a child of vfork returns here on the stack that its parent will
- * go on with.
+ * Only the instruction, in a frame of its own: a child of vfork returns here on the stack that its parent
+ * will go on with.
  */
 static __attribute__((noinline)) int64_t enter_kernel(uint64_t nr, const uint64_t *a)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TREE_GET: depth first, in the order of the directories.  One path buffer serves all levels: on the way back up
- * a directory is read again from the entry behind the one that was descended into.
+ * TREE_GET: depth first, in the order of the directories.  One path buffer serves all levels: on the way
+ * back up a directory is read again from the entry behind the one that was descended into.
  */
 #include "agent/verb.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TREE_PUT.  Each name is walked anew from the tree's root, one component at a time and through no link, so that
- * nothing outside the tree is written, whatever the tree holds already.  A file or link replaces another file or
- * link by unlinking it first (a running program goes on); a directory replaces nothing, and nothing replaces a
- * directory.
+ * TREE_PUT.  Each name is walked anew from the tree's root, one component at a time and through no link, so
+ * that nothing outside the tree is written, whatever the tree holds already.  A file or link replaces
+ * another file or link by unlinking it first (a running program goes on); a directory replaces nothing, and
+ * nothing replaces a directory.
  *
  * A directory stays writable, and gets its mode when the first entry comes that does not lie below it.
  */
