@@ -125,7 +125,7 @@ struct test_cmd {
     const char *warnings_text, *oopses_text;
     bool slow_tests, list, verbose, quiet, help;
     enum color color;
-    struct pv_report_opts reports;
+    struct pv_output_opts reports;
     int argc;
     char **argv; /* as given, for the reports */
 };
@@ -348,17 +348,17 @@ static void run_file(const struct pv_run_file *file, struct pv_result *result, v
     const struct run_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
     struct pv_testfile_env env = {.config = a->config,
-                             .accel = a->cmd->accel,
-                             .tags = &a->cmd->tags,
-                             .no_tags = &a->cmd->no_tags,
-                             .slow_tests = a->cmd->slow_tests,
-                             .result = result,
-                             .lease = lease,
-                             .log_dir = file->log_dir,
-                             .root = file->root,
-                             .version = PV_VERSION,
-                             .warnings = a->cmd->warnings,
-                             .oopses = a->cmd->oopses};
+                                  .accel = a->cmd->accel,
+                                  .tags = &a->cmd->tags,
+                                  .no_tags = &a->cmd->no_tags,
+                                  .slow_tests = a->cmd->slow_tests,
+                                  .result = result,
+                                  .lease = lease,
+                                  .log_dir = file->log_dir,
+                                  .root = file->root,
+                                  .version = PV_VERSION,
+                                  .warnings = a->cmd->warnings,
+                                  .oopses = a->cmd->oopses};
 
     pv_lua_run_file(&env, file->path);
     pv_lease_free(lease);
@@ -460,7 +460,7 @@ static struct pv_run_info run_info(const struct test_cmd *c, const struct pv_sel
 static int run(const struct test_cmd *c, const struct pv_config *config, struct pv_history *history,
                struct pv_selection *s, struct pv_err *err)
 {
-    int fd = pv_reports_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
+    int fd = pv_outputs_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
     struct run_arg arg = {.config = config, .cmd = c};
     cleanup_buf struct pv_buf rerun = {0};
     cleanup_free const char **names = file_names(&s->files);

@@ -9,7 +9,7 @@
 
 #include "lua/run.h"
 #include "childproto/event.h"
-#include "report/report.h"
+#include "terminal/format.h"
 #include "childproto/result.h"
 #include "util/path.h"
 
@@ -33,7 +33,7 @@ char *script_run(const char *script, bool *failed)
         .name = (char *)"minimal", .init = (char *)"/sbin/init", .append = (char *)""};
     struct pv_config config = {.dir = dir, .profiles = &minimal, .n_profiles = 1};
     struct pv_file_report report = {.name = "t.lua", .ran = true};
-    struct pv_report_style style = {0};
+    struct pv_format_style style = {0};
     struct pv_buf out = {0};
     struct pv_testfile_env env = {.config = &config,
                                   .version = "9.9",

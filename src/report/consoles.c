@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report/outputs.h"
+#include "report/report.h"
 #include "util/text.h"
 
 /* Length of the escape sequence at s, which begins with ESC. It ends before a newline at the latest. */

@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "report/outputs.h"
+#include "report/writers.h"
 
 #include "report.html.h"
 

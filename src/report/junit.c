@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "report/outputs.h"
+#include "report/writers.h"
 #include "util/text.h"
 #include "util/clock.h"
 

@@ -73,11 +73,11 @@ static const struct pv_run_info info = {
 /* There is a whole report at every moment, and nothing else in the directory. */
 static void test_whole_at_any_time(void **state)
 {
-    struct pv_report_opts o = {.json = "r.json", .junit = "r.xml", .html = "r.html"};
+    struct pv_output_opts o = {.json = "r.json", .junit = "r.xml", .html = "r.html"};
     struct pv_file_report a = {.name = "a.lua", .ran = true}, b = {.name = "b.lua"};
     cleanup_buf struct pv_buf out = {0};
     struct pv_err err = PV_ERR_INIT;
-    struct pv_reports *rs;
+    struct pv_outputs *rs;
     struct stat st;
     mode_t mask = umask(027);
 
@@ -85,7 +85,7 @@ static void test_whole_at_any_time(void **state)
     put("r.xml", "old", 3);
     assert_int_equal(symlink("r.xml", "link.xml"), 0);
     o.junit = "link.xml";
-    rs = pv_reports_open(&o, &info, NULL, &err);
+    rs = pv_outputs_open(&o, &info, NULL, &err);
     assert_non_null(rs);
     umask(mask);
     only("link.xml r.html r.json r.xml ");
@@ -96,20 +96,20 @@ static void test_whole_at_any_time(void **state)
     assert_true(S_ISLNK(st.st_mode));
     assert_int_equal(stat("r.html", &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
-    pv_reports_begin(rs, &a);
+    pv_outputs_begin(rs, &a);
     get("r.json", &out);
     assert_int_equal(count(out.data, "\n"), 2);
     usleep(300000); /* longer than twenty times what so small a report takes */
-    pv_reports_file(rs, &a);
+    pv_outputs_file(rs, &a);
     get("r.xml", &out);
     assert_int_equal(count(out.data, "<testsuite "), 1);
     assert_int_equal(count(out.data, "</testsuites>\n"), 1);
     get("r.html", &out);
     assert_int_equal(count(out.data, "class=\"file\">"), 1);
     assert_non_null(strstr(out.data, "\"exit_code\":null"));
-    pv_reports_file(rs, &b); /* was not run */
-    assert_int_equal(pv_reports_end(rs, 130, "SIGINT", &err), 0);
-    pv_reports_free(rs);
+    pv_outputs_file(rs, &b); /* was not run */
+    assert_int_equal(pv_outputs_end(rs, 130, "SIGINT", &err), 0);
+    pv_outputs_free(rs);
     get("r.xml", &out);
     assert_int_equal(count(out.data, "<testsuite "), 2);
     get("r.html", &out);
@@ -123,11 +123,11 @@ static void test_whole_at_any_time(void **state)
     only("link.xml r.html r.json r.xml ");
 }
 
-static void refused(struct pv_report_opts o, const char *want)
+static void refused(struct pv_output_opts o, const char *want)
 {
     struct pv_err err = PV_ERR_INIT;
 
-    assert_null(pv_reports_open(&o, &info, NULL, &err));
+    assert_null(pv_outputs_open(&o, &info, NULL, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_string_equal(err.text, want);
 }
@@ -135,16 +135,16 @@ static void refused(struct pv_report_opts o, const char *want)
 static void test_bad_paths(void **state)
 {
     (void)state;
-    refused((struct pv_report_opts){.junit = "no/where.xml"},
+    refused((struct pv_output_opts){.junit = "no/where.xml"},
             "test: --junit 'no/where.xml': there is no directory 'no'; make it first");
-    refused((struct pv_report_opts){.json = "no/r.json"},
+    refused((struct pv_output_opts){.json = "no/r.json"},
             "test: --json 'no/r.json': there is no directory 'no'; make it first");
-    refused((struct pv_report_opts){.html = "."}, "test: --html '.': is a directory; expected a file");
-    refused((struct pv_report_opts){.json = "x", .html = "./x"},
+    refused((struct pv_output_opts){.html = "."}, "test: --html '.': is a directory; expected a file");
+    refused((struct pv_output_opts){.json = "x", .html = "./x"},
             "test: --html './x': is the file of another report too");
-    refused((struct pv_report_opts){.json = "-", .tap = true},
+    refused((struct pv_output_opts){.json = "-", .tap = true},
             "test: --tap and --json can not both have standard output; give one a file");
-    refused((struct pv_report_opts){.json = "-", .html = "-"},
+    refused((struct pv_output_opts){.json = "-", .html = "-"},
             "test: --json and --html can not both have standard output; give one a file");
 }
 
@@ -156,16 +156,16 @@ static void test_full(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct pv_report_opts o = {.json = i ? NULL : paths[0], .junit = i ? paths[1] : NULL};
+        struct pv_output_opts o = {.json = i ? NULL : paths[0], .junit = i ? paths[1] : NULL};
         struct pv_err err = PV_ERR_INIT;
-        struct pv_reports *rs = pv_reports_open(&o, &info, NULL, &err);
+        struct pv_outputs *rs = pv_outputs_open(&o, &info, NULL, &err);
 
         assert_non_null(rs);
-        pv_reports_file(rs, &a);
-        assert_int_equal(pv_reports_end(rs, 0, NULL, &err), -1);
+        pv_outputs_file(rs, &a);
+        assert_int_equal(pv_outputs_end(rs, 0, NULL, &err), -1);
         assert_non_null(strstr(err.text, "cannot write the report --j"));
         assert_non_null(strstr(err.text, "/dev/full"));
-        pv_reports_free(rs);
+        pv_outputs_free(rs);
     }
 }
 

@@ -46,9 +46,9 @@ struct whole {
     int error;
 };
 
-struct pv_reports {
+struct pv_outputs {
     const struct pv_run_info *info;
-    struct pv_report_opts o;
+    struct pv_output_opts o;
     struct stream json, tap;
     size_t tap_points;
     struct whole wholes[WHOLES];
@@ -82,7 +82,7 @@ void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f)
     t->tests += f->n_tests;
 }
 
-bool pv_reports_want_steps(const struct pv_report_opts *o)
+bool pv_outputs_want_steps(const struct pv_output_opts *o)
 {
     return o->json || o->html;
 }
@@ -92,7 +92,7 @@ static bool is_stdout(const char *path)
     return path && !strcmp(path, "-");
 }
 
-bool pv_reports_take_stdout(const struct pv_report_opts *o)
+bool pv_outputs_take_stdout(const struct pv_output_opts *o)
 {
     return o->tap || is_stdout(o->json) || is_stdout(o->junit) || is_stdout(o->html);
 }
@@ -259,7 +259,7 @@ static void whole_add(struct whole *w, struct pv_buf *part)
 }
 
 /* Head, parts and foot, a piece at a time. */
-static int whole_copy(struct pv_reports *rs, enum whole_kind k, const struct pv_run_end *end,
+static int whole_copy(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end,
                       int (*sink)(void *arg, struct pv_buf *piece), void *arg)
 {
     struct whole *w = &rs->wholes[k];
@@ -325,7 +325,7 @@ static int take_place(struct whole *w, int fd)
 }
 
 /* Where nameless files can not be given a name: a hidden one, which a crash may leave behind. */
-static int write_by_name(struct pv_reports *rs, enum whole_kind k, const struct pv_run_end *end)
+static int write_by_name(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
 {
     struct whole *w = &rs->wholes[k];
     cleanup_free char *name = pv_xasprintf(".%.180s.%d.new", w->base, (int)getpid());
@@ -341,7 +341,7 @@ static int write_by_name(struct pv_reports *rs, enum whole_kind k, const struct 
     return -1;
 }
 
-static void write_whole(struct pv_reports *rs, enum whole_kind k, const struct pv_run_end *end)
+static void write_whole(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
 {
     struct whole *w = &rs->wholes[k];
     int64_t start = pv_now();
@@ -365,7 +365,7 @@ static void write_whole(struct pv_reports *rs, enum whole_kind k, const struct p
     w->cost_ns = w->written_at - start;
 }
 
-static struct pv_run_end so_far(const struct pv_reports *rs)
+static struct pv_run_end so_far(const struct pv_outputs *rs)
 {
     size_t all = rs->info->n_selected * (rs->info->repeat ? rs->info->repeat : 1);
 
@@ -378,7 +378,7 @@ static struct pv_run_end so_far(const struct pv_reports *rs)
 
 /* ---- all of them ---- */
 
-static int check(struct pv_reports *rs, struct pv_err *err)
+static int check(struct pv_outputs *rs, struct pv_err *err)
 {
     const struct {
         const char *option, *path;
@@ -418,7 +418,7 @@ static int check(struct pv_reports *rs, struct pv_err *err)
     return 0;
 }
 
-static int open_all(struct pv_reports *rs, struct pv_loop *loop, struct pv_err *err)
+static int open_all(struct pv_outputs *rs, struct pv_loop *loop, struct pv_err *err)
 {
     const char *paths[WHOLES] = {[JUNIT] = rs->o.junit, [HTML] = rs->o.html};
     struct pv_run_end end = so_far(rs);
@@ -449,10 +449,10 @@ static int open_all(struct pv_reports *rs, struct pv_loop *loop, struct pv_err *
     return 0;
 }
 
-struct pv_reports *pv_reports_open(const struct pv_report_opts *o, const struct pv_run_info *info,
+struct pv_outputs *pv_outputs_open(const struct pv_output_opts *o, const struct pv_run_info *info,
                                    struct pv_loop *loop, struct pv_err *err)
 {
-    struct pv_reports *rs = pv_xcalloc(1, sizeof(*rs));
+    struct pv_outputs *rs = pv_xcalloc(1, sizeof(*rs));
 
     rs->info = info;
     rs->o = *o;
@@ -461,11 +461,11 @@ struct pv_reports *pv_reports_open(const struct pv_report_opts *o, const struct 
         rs->wholes[k].dirfd = rs->wholes[k].parts = -1;
     if (check(rs, err) == 0 && open_all(rs, loop, err) == 0)
         return rs;
-    pv_reports_free(rs);
+    pv_outputs_free(rs);
     return NULL;
 }
 
-void pv_reports_begin(struct pv_reports *rs, const struct pv_file_report *f)
+void pv_outputs_begin(struct pv_outputs *rs, const struct pv_file_report *f)
 {
     struct pv_buf b = {0};
 
@@ -475,7 +475,7 @@ void pv_reports_begin(struct pv_reports *rs, const struct pv_file_report *f)
     stream_put(&rs->json, &b);
 }
 
-void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f)
+void pv_outputs_file(struct pv_outputs *rs, const struct pv_file_report *f)
 {
     struct pv_buf b = {0};
     struct pv_run_end end;
@@ -507,7 +507,7 @@ void pv_reports_file(struct pv_reports *rs, const struct pv_file_report *f)
     }
 }
 
-int pv_reports_end(struct pv_reports *rs, int exit_code, const char *stopped_by, struct pv_err *err)
+int pv_outputs_end(struct pv_outputs *rs, int exit_code, const char *stopped_by, struct pv_err *err)
 {
     struct pv_run_end end = so_far(rs);
     int64_t deadline = pv_deadline((stopped_by ? 2 : 10) * PV_NSEC_PER_SEC);
@@ -543,7 +543,7 @@ int pv_reports_end(struct pv_reports *rs, int exit_code, const char *stopped_by,
     return pv_err_sys(err, error, "cannot write the report %s '%s'", option, path);
 }
 
-void pv_reports_free(struct pv_reports *rs)
+void pv_outputs_free(struct pv_outputs *rs)
 {
     if (!rs)
         return;

@@ -118,14 +118,6 @@ struct pv_file_report {
 
 enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 
-struct pv_report_style {
-    bool color, verbose;
-    bool quiet; /* only files that failed */
-    bool fail_on_flaky;
-    const char
-        *rerun; /* "provium test --config x": what runs a file again, its path is added; NULL: not shown */
-};
-
 /* Takes in what the file's process said, except notices. */
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
@@ -145,11 +137,11 @@ void pv_report_begin_again(struct pv_file_report *f);
 void pv_report_shed(struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);
 
-void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st);
-/* "Failed test logs:" and the last line. stopped_by: "SIGINT" and the like when the run was, else NULL. */
-void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
-                       const char *stopped_by, const struct pv_report_style *st);
-/* The slowest files, at most so many, and an empty line. */
-void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most);
+/*
+ * Reads the logs of f into f->texts, at most the last `max` bytes of each, and turns the offsets of its steps
+ * into offsets of these texts.
+ */
+void pv_report_load_consoles(struct pv_file_report *f, size_t max);
+enum { PV_CONSOLE_FAILED_MAX = 256 * 1024, PV_CONSOLE_PASSED_MAX = 32 * 1024, PV_CONSOLE_TEXTS_MAX = 32 };
 
 #endif

@@ -60,7 +60,7 @@ function ticks(span) {
 }
 
 function rulerOf(span) {
-    const ruler = el("div", "lane ruler");
+    const ruler = el("div", "track ruler");
     for (const [t, text] of ticks(span)) {
         const tick = el("span", "tick", text);
         tick.style.left = 100 * t / span + "%";
@@ -119,9 +119,9 @@ function outcomeClass(o) {
     return o === "fail" ? " failed" : o === "skip" || o === "todo" ? " skipped" : "";
 }
 
-// Lanes: sub-tests (nested ones below), the file, each VM. A bar is {kind, text, vm, begin, end, cls, what}.
-function lanesOf(f) {
-    const lanes = [], vms = new Map();
+// Tracks: sub-tests (nested ones below), the file, each VM. A bar is {kind, text, vm, begin, end, cls, what}.
+function tracksOf(f) {
+    const tracks = [], vms = new Map();
     const open = [];
     for (const t of f.tests) {
         const bar = {kind: "test", text: t.name, vm: null, begin: t.begin_ns, end: t.begin_ns + t.duration_ns,
@@ -129,8 +129,8 @@ function lanesOf(f) {
         while (open.length && open[open.length - 1].end <= bar.begin) open.pop();
         const depth = open.length;
         open.push(bar);
-        if (!lanes[depth]) lanes[depth] = {name: depth ? "" : "sub-tests", bars: []};
-        lanes[depth].bars.push(bar);
+        if (!tracks[depth]) tracks[depth] = {name: depth ? "" : "sub-tests", bars: []};
+        tracks[depth].bars.push(bar);
     }
     const own = {name: "file", bars: []};
     for (const s of f.steps) {
@@ -144,8 +144,8 @@ function lanesOf(f) {
         if (!vms.has(s.vm)) vms.set(s.vm, {name: s.vm, bars: []});
         vms.get(s.vm).bars.push(bar);
     }
-    if (own.bars.length) lanes.push(own);
-    return lanes.concat(Array.from(vms.values()));
+    if (own.bars.length) tracks.push(own);
+    return tracks.concat(Array.from(vms.values()));
 }
 
 function showMoment(f, into, bar, t) {
@@ -167,9 +167,9 @@ function showMoment(f, into, bar, t) {
 }
 
 function timeline(f) {
-    const box = el("section", "timeline"), lanes = lanesOf(f), begin = f.begin_ns, span = Math.max(1, f.duration_ns);
-    if (!lanes.length) return null;
-    const scroll = el("div", "scroll"), grid = el("div", "lanes"), detail = el("div", "detail");
+    const box = el("section", "timeline"), tracks = tracksOf(f), begin = f.begin_ns, span = Math.max(1, f.duration_ns);
+    if (!tracks.length) return null;
+    const scroll = el("div", "scroll"), grid = el("div", "tracks"), detail = el("div", "detail");
     let zoom = 1, chosen = null;
     const set = z => {
         const middle = (scroll.scrollLeft + scroll.clientWidth / 2) / Math.max(1, grid.clientWidth);
@@ -182,15 +182,15 @@ function timeline(f) {
     for (const k of KINDS) add(head, el("span", "kind " + k, k));
     if (f.steps_cut) add(head, el("span", "note", count(f.steps_cut, "step") + " more were not kept"));
     add(grid, rulerOf(span));
-    for (const lane of lanes) {
-        const track = el("div", "lane");
-        track.addEventListener("click", e => {
-            const r = track.getBoundingClientRect();
-            if (e.target !== track) return;
+    for (const track of tracks) {
+        const strip = el("div", "track");
+        strip.addEventListener("click", e => {
+            const r = strip.getBoundingClientRect();
+            if (e.target !== strip) return;
             if (chosen) chosen.classList.remove("chosen");
             showMoment(f, detail, null, begin + span * (e.clientX - r.left) / r.width);
         });
-        for (const bar of lane.bars) {
+        for (const bar of track.bars) {
             const b = button("step-bar " + bar.kind + bar.cls, bar.text, () => {
                 if (chosen) chosen.classList.remove("chosen");
                 chosen = b;
@@ -200,9 +200,9 @@ function timeline(f) {
             b.title = bar.kind + ": " + bar.text + " (" + seconds(bar.end - bar.begin) + ")";
             b.style.left = 100 * (bar.begin - begin) / span + "%";
             b.style.width = "max(3px, " + 100 * Math.max(0, bar.end - bar.begin) / span + "%)";
-            add(track, b);
+            add(strip, b);
         }
-        add(grid, add(el("div", "row"), el("div", "name", lane.name), track));
+        add(grid, add(el("div", "row"), el("div", "name", track.name), strip));
     }
     add(detail, el("p", "note", "Click a step to see it and the console at that moment."));
     add(scroll, grid);
@@ -324,7 +324,7 @@ function showOverview(all) {
         overview.replaceChildren();
         add(overview, rulerOf(span));
         for (const i of ran.slice(0, n)) {
-            const f = i.f, track = el("div", "lane");
+            const f = i.f, strip = el("div", "track");
             const bar = button("step-bar whole " + f.state, null, () => choose(i));
             bar.title = f.file + ": " + seconds(f.duration_ns);
             bar.style.left = 100 * f.begin_ns / span + "%";
@@ -336,8 +336,8 @@ function showOverview(all) {
                 part.style.width = 100 * (last - s.begin_ns) / Math.max(1, f.duration_ns) + "%";
                 add(bar, part);
             }
-            add(track, bar);
-            add(overview, add(el("div", "row"), el("div", "name", f.file), track));
+            add(strip, bar);
+            add(overview, add(el("div", "row"), el("div", "name", f.file), strip));
         }
         if (n < ran.length) add(overview, button("more", "show all " + ran.length, () => rows(ran.length)));
     };

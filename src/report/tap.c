@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "report/outputs.h"
+#include "report/writers.h"
 #include "util/text.h"
 #include "util/clock.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "childproto/event.h"
-#include "report/outputs.h"
+#include "report/writers.h"
 #include "util/text.h"
 
 static const char *const hostile[] = {

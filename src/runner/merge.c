@@ -307,13 +307,13 @@ static void put_text(struct merge *m)
 }
 
 /* Takes f, its name included. */
-static void put_report(struct merge *m, struct pv_reports *rs, const struct pv_file_report *f)
+static void put_report(struct merge *m, struct pv_outputs *rs, const struct pv_file_report *f)
 {
     struct pv_file_report *kept = &m->reports[m->n_reports++];
 
     *kept = *f;
     if (rs)
-        pv_reports_file(rs, kept);
+        pv_outputs_file(rs, kept);
     if (m->o->history && f->path && f->ran && !f->interrupted)
         pv_history_put(m->o->history, f->path, pv_report_failed(f), f->duration_ns);
     pv_format_file(&m->text, kept, &m->o->style);
@@ -342,7 +342,7 @@ static char *why_missing(const struct merge *m, const struct entry *e)
 }
 
 /* Files without a result fail; how many there are. */
-static size_t put_missing(struct merge *m, struct pv_reports *rs)
+static size_t put_missing(struct merge *m, struct pv_outputs *rs)
 {
     size_t n = 0;
 
@@ -360,7 +360,7 @@ static size_t put_missing(struct merge *m, struct pv_reports *rs)
     return n;
 }
 
-static int put_results(struct merge *m, struct pv_reports *rs, struct pv_err *err)
+static int put_results(struct merge *m, struct pv_outputs *rs, struct pv_err *err)
 {
     for (size_t i = 0; i < m->n_shards; i++) {
         struct pv_readback *r = pv_readback_open(m->shards[i].path, err);
@@ -480,16 +480,16 @@ static int write_all(struct merge *m, struct pv_err *err)
                                .n_selected = m->n_entries,
                                .repeat = m->repeat,
                                .duration_ns = duration(m)};
-    const struct pv_report_opts *w = &m->o->reports;
+    const struct pv_output_opts *w = &m->o->reports;
     struct pv_err note = PV_ERR_INIT;
-    struct pv_reports *rs = NULL;
+    struct pv_outputs *rs = NULL;
     size_t without = 0;
     int rc = 0, code;
 
     for (size_t i = 0; i < m->n_entries; i++)
         names[i] = m->entries[i].name;
     if (w->json || w->junit || w->html || w->tap) {
-        rs = pv_reports_open(w, &info, NULL, err);
+        rs = pv_outputs_open(w, &info, NULL, err);
         if (!rs)
             return -1;
     }
@@ -499,9 +499,9 @@ static int write_all(struct merge *m, struct pv_err *err)
     rc = put_results(m, rs, err);
     without = put_missing(m, rs);
     code = rc < 0 ? 2 : exit_code(m, without);
-    if (rs && pv_reports_end(rs, code, stopped_by(m), rc < 0 ? NULL : err) < 0)
+    if (rs && pv_outputs_end(rs, code, stopped_by(m), rc < 0 ? NULL : err) < 0)
         rc = -1;
-    pv_reports_free(rs);
+    pv_outputs_free(rs);
     if (rc < 0)
         return -1;
     if (m->o->history && pv_history_save(m->o->history, &note) < 0) {
@@ -540,7 +540,7 @@ static void fini(struct merge *m)
 
 int pv_merge(const struct pv_strv *paths, const struct pv_merge_opts *o, struct pv_err *err)
 {
-    struct merge m = {.o = o, .fd = pv_reports_take_stdout(&o->reports) ? STDERR_FILENO : STDOUT_FILENO};
+    struct merge m = {.o = o, .fd = pv_outputs_take_stdout(&o->reports) ? STDERR_FILENO : STDOUT_FILENO};
     int rc = collect(&m, paths, err);
 
     if (rc == 0)

@@ -7,6 +7,7 @@
 #define PV_RUNNER_MERGE_H
 
 #include "report/outputs.h"
+#include "terminal/format.h"
 #include "util/mem.h"
 
 struct pv_err;
@@ -15,8 +16,8 @@ struct pv_history;
 struct pv_merge_opts {
     const char *version; /* of Provium */
     struct pv_strv args; /* the command line */
-    struct pv_report_opts reports;
-    struct pv_report_style style;
+    struct pv_output_opts reports;
+    struct pv_format_style style;
     struct pv_history *history; /* told how files ended, and saved; NULL: none */
 };
 

@@ -25,7 +25,7 @@ enum { MAX_NOTICES = 64 };
 struct runner {
     const struct pv_test_list *files;
     const struct pv_run_opts *o;
-    struct pv_report_style style;
+    struct pv_format_style style;
     struct pv_loop *loop;
     struct pv_rundir dir;
     struct sched *sched;
@@ -33,7 +33,7 @@ struct runner {
     size_t n;
     struct pv_out out;
     struct pv_live *live;
-    struct pv_reports *machine; /* reports for machines and browsers; NULL: none was asked for */
+    struct pv_outputs *machine; /* reports for machines and browsers; NULL: none was asked for */
     int64_t started;
     struct pv_watch signals;
     int sigfd;
@@ -99,7 +99,7 @@ static void on_begin(struct pv_file_report *f, int64_t expected_ns, void *arg)
 
     pv_live_begin(r->live, f, expected_ns);
     if (r->machine)
-        pv_reports_begin(r->machine, f);
+        pv_outputs_begin(r->machine, f);
 }
 
 static void say_slow(struct pv_buf *out, const struct runner *r, const struct pv_file_report *f)
@@ -126,7 +126,7 @@ static void on_end(struct pv_file_report *f, bool last, void *arg)
     say_slow(&text, r, f);
     pv_live_put(r->live, &text);
     if (r->machine)
-        pv_reports_file(r->machine, f);
+        pv_outputs_file(r->machine, f);
     pv_report_shed(f); /* shown; thousands of files must not add up */
 }
 
@@ -201,7 +201,7 @@ static int set_up(struct runner *r, struct pv_err *err)
     r->loop = pv_loop_new(err);
     if (!r->loop || watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
         return -1;
-    pv_out_init(&r->out, r->loop, pv_reports_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
+    pv_out_init(&r->out, r->loop, pv_outputs_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
     r->out.on_error = on_out_error;
     r->sched = sched_new(&(struct sched_opts){.run = r->o,
                                               .files = r->files,
@@ -271,12 +271,12 @@ static int run_all(struct runner *r, struct pv_err *err)
 
 static int run_and_report(struct runner *r, struct pv_err *err)
 {
-    const struct pv_report_opts *w = &r->o->reports;
+    const struct pv_output_opts *w = &r->o->reports;
     struct pv_err report_err = PV_ERR_INIT;
     int rc;
 
     if (w->json || w->junit || w->html || w->tap) {
-        r->machine = pv_reports_open(w, r->o->info, r->loop, err);
+        r->machine = pv_outputs_open(w, r->o->info, r->loop, err);
         if (!r->machine)
             return -1;
     }
@@ -285,8 +285,8 @@ static int run_and_report(struct runner *r, struct pv_err *err)
         return rc;
     for (size_t i = 0; i < r->n; i++)
         if (!r->reports[i].ran)
-            pv_reports_file(r->machine, &r->reports[i]);
-    if (pv_reports_end(r->machine, rc < 0 ? 2 : rc, stopped_by(r), &report_err) == 0 || rc < 0)
+            pv_outputs_file(r->machine, &r->reports[i]);
+    if (pv_outputs_end(r->machine, rc < 0 ? 2 : rc, stopped_by(r), &report_err) == 0 || rc < 0)
         return rc;
     *err = report_err;
     return -1;
@@ -313,7 +313,7 @@ static void tear_down(struct runner *r)
     if (r->sched && sched_running(r->sched))
         pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
     pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
-    pv_reports_free(r->machine);
+    pv_outputs_free(r->machine);
     pv_live_free(r->live);
     if (r->out.loop)
         pv_out_fini(&r->out);

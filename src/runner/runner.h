@@ -39,11 +39,11 @@ struct pv_run_opts {
     unsigned durations;             /* how many of the slowest files are listed at the end */
     bool fail_fast;                 /* the first failure ends the run */
     bool fail_on_flaky;             /* a pass after a failed attempt counts as a failure of the run */
-    struct pv_report_opts reports;  /* files for machines and browsers */
+    struct pv_output_opts reports;  /* files for machines and browsers */
     const struct pv_run_info *info; /* what they say of the run */
     bool color, verbose, quiet;
     const char *title;           /* the first line; NULL: "provium test" */
-    const char *rerun;           /* see pv_report_style */
+    const char *rerun;           /* see pv_format_style */
     struct pv_history *history;  /* longest files first by it; told how files ended, and saved; NULL: none */
     bool keep_order;             /* files start in the order of the list, not the longest first */
     const struct pv_strv *notes; /* lines that are shown before anything runs; NULL: none */

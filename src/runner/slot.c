@@ -283,7 +283,7 @@ static char *slot_make_log_dir(const struct slot *s, const struct slot_file *f, 
 int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err)
 {
     int fds[] = {s->dir->fd, f->lease};
-    struct slot_job job = {.file = f->file, .run = o, .want_steps = pv_reports_want_steps(&o->reports)};
+    struct slot_job job = {.file = f->file, .run = o, .want_steps = pv_outputs_want_steps(&o->reports)};
     const struct pv_child_opts child = {.ops = &slot_child_ops,
                                         .main = slot_child_main,
                                         .arg = &job,

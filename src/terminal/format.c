@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "report/report.h"
+#include "terminal/format.h"
 #include "util/text.h"
 #include "util/clock.h"
 #include "util/path.h"
@@ -15,7 +15,7 @@
 #define DIM "2"
 #define BOLD "1"
 
-static void paint(struct pv_buf *out, const struct pv_report_style *st, const char *color, const char *text)
+static void paint(struct pv_buf *out, const struct pv_format_style *st, const char *color, const char *text)
 {
     if (st->color)
         pv_buf_addf(out, "\033[%sm%s\033[0m", color, text);
@@ -94,7 +94,7 @@ static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_
         pv_buf_addf(out, "    (%zu more kernel reports)\n", shown - most);
 }
 
-static void outcome(struct pv_buf *out, const struct pv_report_style *st, enum pv_outcome o)
+static void outcome(struct pv_buf *out, const struct pv_format_style *st, enum pv_outcome o)
 {
     static const struct {
         const char *word, *color;
@@ -132,7 +132,7 @@ static const char *line_color(const char *line)
 }
 
 /* A message of several lines, its first where `out` stands and the others behind `indent`. */
-static void message(struct pv_buf *out, const char *msg, const char *indent, const struct pv_report_style *st)
+static void message(struct pv_buf *out, const char *msg, const char *indent, const struct pv_format_style *st)
 {
     cleanup_buf struct pv_buf text = {0};
     bool first = true;
@@ -154,7 +154,7 @@ static void message(struct pv_buf *out, const char *msg, const char *indent, con
 }
 
 static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
-                     const struct pv_report_style *st)
+                     const struct pv_format_style *st)
 {
     pv_buf_adds(out, "    \xc2\xb7 ");
     clean(out, t->name, NULL);
@@ -176,7 +176,7 @@ static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv
 }
 
 /* Why the ones before the last failed. */
-static void attempts(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+static void attempts(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
 {
     for (size_t i = 0; i < f->n_attempts; i++) {
         const struct pv_attempt_report *a = &f->attempts[i];
@@ -196,7 +196,7 @@ static void attempts(struct pv_buf *out, const struct pv_file_report *f, const s
     }
 }
 
-static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
 {
     /* Waiting for others to give back memory is not its own doing. */
     double seconds = (double)(f->duration_ns - f->waited_ns) / PV_NSEC_PER_SEC;
@@ -261,7 +261,7 @@ static const char *below_root(const struct pv_file_report *f)
 }
 
 /* The command that runs just this file again, below the same root, because fixtures are found from there. */
-static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
 {
     cleanup_buf struct pv_buf command = {0};
 
@@ -281,7 +281,7 @@ static void rerun(struct pv_buf *out, const struct pv_file_report *f, const stru
     pv_buf_addc(out, '\n');
 }
 
-void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_report_style *st)
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
 {
     bool failed = pv_report_failed(f);
 
@@ -357,7 +357,7 @@ static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, 
 }
 
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
-                       const char *stopped_by, const struct pv_report_style *st)
+                       const char *stopped_by, const struct pv_format_style *st)
 {
     size_t passed = 0, failed = 0, flaky = 0, skipped = 0, not_run = 0;
 

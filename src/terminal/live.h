@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "report/report.h"
+#include "terminal/format.h"
 
 struct pv_err;
 struct pv_live;
@@ -37,7 +38,7 @@ struct pv_out;
 struct pv_live_opts {
     bool terminal; /* draw; standard output is a terminal that can move its cursor */
     unsigned jobs; /* files side by side, for the estimate */
-    struct pv_report_style style;
+    struct pv_format_style style;
 };
 
 /* NULL with *err when the signals cannot be watched. */

@@ -18,7 +18,7 @@
 
 #define S PV_NSEC_PER_SEC
 
-static const struct pv_report_style plain = {0}, colored = {.color = true};
+static const struct pv_format_style plain = {0}, colored = {.color = true};
 static char dir[] = "/tmp/pv-status-test.XXXXXX";
 
 static void say(struct pv_file_report *f, enum pv_event_type type, uint32_t id, const char *name,

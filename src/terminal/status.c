@@ -55,7 +55,7 @@ static void spaces(struct pv_buf *out, unsigned n)
 struct line {
     struct pv_buf *out;
     unsigned left; /* columns */
-    const struct pv_report_style *st;
+    const struct pv_format_style *st;
 };
 
 static void piece(struct line *l, const char *color, const char *s, unsigned most)
@@ -71,7 +71,7 @@ static void piece(struct line *l, const char *color, const char *s, unsigned mos
 }
 
 void pv_status_line(struct pv_buf *out, const struct pv_doing *d, int64_t now, unsigned cols,
-                    unsigned name_cols, const struct pv_report_style *st)
+                    unsigned name_cols, const struct pv_format_style *st)
 {
     struct line l = {.out = out, .left = cols, .st = st};
     cleanup_buf struct pv_buf doing = {0};
@@ -110,7 +110,7 @@ static size_t ended(const struct pv_progress *p)
 }
 
 void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned cols,
-                   const struct pv_report_style *st)
+                   const struct pv_format_style *st)
 {
     struct line l = {.out = out, .left = cols, .st = st};
     size_t filled = p->total ? ended(p) * BAR_COLS / p->total : 0;
@@ -139,7 +139,7 @@ void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned col
 
 void pv_status_screen(struct pv_buf *out, const struct pv_doing *running, size_t n,
                       const struct pv_progress *p, int64_t now, unsigned cols, unsigned rows,
-                      const struct pv_report_style *st)
+                      const struct pv_format_style *st)
 {
     size_t room = rows > 2 ? rows - 2 : 0, show = n; /* the bar, and the line that the cursor stands on */
     unsigned name_cols = 0;

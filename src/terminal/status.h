@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "report/report.h"
+#include "terminal/format.h"
 
 /* A file that runs. */
 struct pv_doing {
@@ -38,14 +39,14 @@ struct pv_backlog {
 void pv_status_doing(struct pv_buf *out, const struct pv_file_report *f);
 /* One line of at most `cols` columns, with newline; names are padded to name_cols. */
 void pv_status_line(struct pv_buf *out, const struct pv_doing *d, int64_t now, unsigned cols,
-                    unsigned name_cols, const struct pv_report_style *st);
+                    unsigned name_cols, const struct pv_format_style *st);
 /* One line of at most `cols` columns, with newline. */
 void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned cols,
-                   const struct pv_report_style *st);
+                   const struct pv_format_style *st);
 /* All of a live display: as many files as fit (the oldest), and the bar. At most rows - 1 lines. */
 void pv_status_screen(struct pv_buf *out, const struct pv_doing *running, size_t n,
                       const struct pv_progress *p, int64_t now, unsigned cols, unsigned rows,
-                      const struct pv_report_style *st);
+                      const struct pv_format_style *st);
 /*
  * Every file and each of its VMs.  tail: pv_tail_of_log or a stand-in.  Bounded: 16 VMs a file.
  */

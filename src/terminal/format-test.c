@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "childproto/event.h"
-#include "report/report.h"
+#include "terminal/format.h"
 #include "util/clock.h"
 
-static const struct pv_report_style plain = {0};
+static const struct pv_format_style plain = {0};
 
 static void say(struct pv_file_report *f, struct pv_event ev)
 {
@@ -117,7 +117,7 @@ static void test_broken(void **state)
 /* Colours are put around lines whose text is clean by then. */
 static void test_colors(void **state)
 {
-    const struct pv_report_style colored = {.color = true, .verbose = true, .rerun = "provium test"};
+    const struct pv_format_style colored = {.color = true, .verbose = true, .rerun = "provium test"};
     struct pv_file_report f = {.name = "a.lua", .path = "t/a b.lua", .ran = true, .verdict = true};
     cleanup_buf struct pv_buf out = {0};
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run's report as text for people (docs/running.md).  Pure: bytes into a buffer.  Strings of tests and
+ * guests are made harmless for a terminal here.
+ */
+#ifndef PV_TERMINAL_FORMAT_H
+#define PV_TERMINAL_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "report/report.h"
+#include "util/mem.h"
+
+struct pv_format_style {
+    bool color, verbose;
+    bool quiet; /* only files that failed */
+    bool fail_on_flaky;
+    /* "provium test --config x": the command that runs a file again when its path is added; NULL: not shown */
+    const char *rerun;
+};
+
+/* The block of a file that has ended. */
+void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st);
+/* "Failed test logs:" and the last line. stopped_by: "SIGINT" or another signal; NULL: the run was not stopped. */
+void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
+                       const char *stopped_by, const struct pv_format_style *st);
+/* The slowest files, at most `most`, and an empty line. */
+void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files, size_t n, size_t most);
+
+#endif
