@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Encoding and decoding of frame payloads: pure, no allocation, no descriptor; the one door for bytes of
- * the other side.  An encoder that runs out of room, or a decoder that runs past the end, becomes `bad` and
- * stays so; check once at the end.
+ * Encoding and decoding of frame payloads: no allocation, no descriptor.  All bytes of the peer are decoded
+ * here.  An encoder that runs out of room, or a decoder that runs past the end, becomes `bad` and stays so;
+ * check once at the end.
  *
  *     struct pv_enc e = {.p = buf, .cap = sizeof(buf)};
  *     pv_enc_begin(&e, PV_MSG_READ_FILE);
@@ -32,7 +32,7 @@ void pv_enc_begin(struct pv_enc *e, unsigned type); /* len is set to the header'
 void pv_enc_u32(struct pv_enc *e, uint32_t v);
 void pv_enc_u64(struct pv_enc *e, uint64_t v);
 void pv_enc_bytes(struct pv_enc *e, const void *data, size_t n);
-/* Fills in the header; returns the whole frame's length, or 0 if it did not fit or is over PV_FRAME_MAX. */
+/* Completes the header; returns the length of the frame, or 0 if it did not fit or exceeds PV_FRAME_MAX. */
 size_t pv_enc_end(struct pv_enc *e);
 
 struct pv_dec {
@@ -45,14 +45,12 @@ uint32_t pv_dec_u32(struct pv_dec *d); /* 0 when bad */
 uint64_t pv_dec_u64(struct pv_dec *d);
 /* Borrowed pointer into the payload, *n its length; "" and 0 when bad. */
 const void *pv_dec_bytes(struct pv_dec *d, size_t *n);
-/*
- * A `str` into dst (size cap), NUL-terminated; bad when it holds a NUL byte or is cap or longer.
- */
+/* Copies a `str` to dst, NUL-terminated; bad when it holds a NUL byte or has cap bytes or more. */
 void pv_dec_str(struct pv_dec *d, char *dst, size_t cap);
-/* True when nothing was bad and nothing is left over. */
+/* True when the whole payload was decoded and none of it was bad. */
 bool pv_dec_done(const struct pv_dec *d);
 
-/* Header of a frame: false when the length is over PV_FRAME_MAX or the type is not one of ours. */
+/* Decodes the header of a frame: false when the length exceeds PV_FRAME_MAX or the type is unknown. */
 bool pv_frame_header(const uint8_t header[static 5], unsigned *type, uint32_t *length);
 void pv_frame_put_header(uint8_t header[static 5], unsigned type, uint32_t length);
 

@@ -32,8 +32,8 @@ void pv_mux_put_u32(uint8_t *p, uint32_t v)
         p[i] = (uint8_t)(v >> 8 * i);
 }
 
-/* Those that concern no channel. */
-static bool of_stream(unsigned type)
+/* Packets that concern the stream, not a channel. */
+static bool is_stream_type(unsigned type)
 {
     return type == PV_MUX_HELLO || type == PV_MUX_QUIESCE || type == PV_MUX_QUIESCED || type == PV_MUX_WAKE;
 }
@@ -49,7 +49,7 @@ const char *pv_mux_header(const uint8_t bytes[static PV_MUX_HEADER], struct pv_m
             return "a header whose second byte is not 0";
         if (h->length < packets[i].min || h->length > packets[i].max)
             return "a packet whose length does not fit its type";
-        if (of_stream(h->type) != (h->channel == 0) || h->channel > PV_MUX_CHANNELS)
+        if (is_stream_type(h->type) != (h->channel == 0) || h->channel > PV_MUX_CHANNELS)
             return "a packet whose channel does not fit its type";
         return NULL;
     }

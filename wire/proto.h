@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host and the guest's agent say to each other.  This file is the specification; docs/protocol.md
- * tells the same in prose and changes with it.
+ * The protocol between the host and the agent in a guest.  This file is its specification; docs/protocol.md
+ * says the same in prose and changes with it.
  *
  * A connection carries frames, in both directions:
  *
  *     [type: u8][length: u32 little-endian][payload: length bytes]
  *
- * length is at most PV_FRAME_MAX; a longer one, or a type that is unknown or goes the other way, ends the
- * connection.  All integers are little-endian.  In the tables below `str` and `bytes` are a u32 length and
- * that many bytes (no terminator).  A `str` that names a path or an argument holds no NUL byte.
+ * length is at most PV_FRAME_MAX.  A longer frame, an unknown type, or a type that goes the other way ends
+ * the connection.  All integers are little-endian.  In the tables below `str` and `bytes` are a u32 length
+ * and that many bytes (no terminator).  A `str` that is a path or an argument holds no NUL byte.
  *
- * The agent greets with READY as soon as a connection stands.  Then the host sends requests; each begins
- * with a u32 id that the host chose, and everything that answers it carries that id.  One request is worked
- * on at a time per connection; PING and CANCEL may come at any time.  An answer whose id is not the current
- * request's is stale and is dropped by the host.
+ * The agent sends READY when the connection is made.  Then the host sends requests.  Each begins with a u32
+ * id that the host chooses, and all frames that belong to the request carry that id.  The agent works on
+ * one request at a time per connection; PING and CANCEL may come at any time.  The host drops replies that
+ * carry another id than the current request's.
  *
- * A request is answered by exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE or WORKER, with DATA,
- * STDOUT, STDERR, ENTRY and HOLE frames before it.
+ * The reply to a request ends with exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE or WORKER.
+ * DATA, STDOUT, STDERR, ENTRY and HOLE frames come before it.
  */
 #ifndef PV_WIRE_PROTO_H
 #define PV_WIRE_PROTO_H
@@ -26,10 +26,10 @@
 
 enum {
     PV_WIRE_VERSION = 1,
-    PV_AGENT_PORT = 5123,       /* vsock port that the agent listens on */
+    PV_AGENT_PORT = 5123,       /* vsock port on which the agent listens */
     PV_FRAME_HEADER = 5,        /* bytes before the payload */
     PV_FRAME_MAX = 1024 * 1024, /* largest payload */
-    PV_CHUNK = 256 * 1024,      /* most data bytes that senders put in one DATA/STDOUT/STDIN frame */
+    PV_CHUNK = 256 * 1024,      /* most data bytes that a sender puts into one frame */
     PV_PATH_MAX = 4096,         /* longest path in a request */
     PV_BUFS_MAX = 64,           /* most buffers, and most pointers, of one SYSCALL */
     PV_ARGS_MAX = 65536,        /* most arguments, and most environment entries, of one EXEC */
@@ -37,75 +37,74 @@ enum {
 
 #define PV_WIRE_MAGIC UINT32_C(0x314d5650) /* "PVM1" */
 
-/* WRITE_FILE mode that means: 0644 for a new file (no umask), the mode stays for one that exists. */
+/* As the mode of WRITE_FILE: a new file gets 0644 (no umask), an existing one keeps its mode. */
 #define PV_MODE_KEEP UINT32_C(0xffffffff)
 
-/* name, number, direction.  X-macro so that the name table can not drift. */
+/* Name and number of each message.  An X-macro, so that the table of names cannot drift. */
 #define PV_MESSAGES(X) \
     /* ---- host to guest ---- */ \
-    /* PING: u32 id, bytes data.  Answer: PONG with the same data. */ \
+    /* PING: u32 id, bytes data.  Reply: PONG with the same data. */ \
     X(PING, 0x01) \
     /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), str cwd ("": /), \
      * u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the whole environment). \
-     * Answer: STDOUT and STDERR frames, then EXIT; or ERROR when it could not be started. */ \
+     * Reply: STDOUT and STDERR frames, then EXIT; or ERROR when the command could not be started. */ \
     X(EXEC, 0x02) \
-    /* STDIN: u32 id, bytes data.  An empty one is the end of stdin. Only with PV_EXEC_STDIN. */ \
+    /* STDIN: u32 id, bytes data.  Empty data ends stdin.  Only with PV_EXEC_STDIN. */ \
     X(STDIN, 0x03) \
-    /* READ_FILE: u32 id, str path.  Answer: DATA frames, then OK with the number of bytes. */ \
+    /* READ_FILE: u32 id, str path.  Reply: DATA frames, then OK with the number of bytes. */ \
     X(READ_FILE, 0x04) \
-    /* WRITE_FILE: u32 id, u32 mode or PV_MODE_KEEP, str path.  Then WDATA frames, the last of them \
-     * empty.  Answer: OK with the number of bytes, or ERROR as soon as it fails; after an ERROR the \
+    /* WRITE_FILE: u32 id, u32 mode or PV_MODE_KEEP, str path.  Then WDATA frames, of which the last is \
+     * empty.  Reply: OK with the number of bytes, or ERROR as soon as it fails; after an ERROR the \
      * agent drops WDATA up to and including the empty one. */ \
     X(WRITE_FILE, 0x05) \
     /* WDATA: u32 id, bytes data. */ \
     X(WDATA, 0x06) \
-    /* MOUNT_VFS: u32 id.  proc, sysfs, securityfs, devtmpfs at their places.  Answer: OK or ERROR. */ \
+    /* MOUNT_VFS: u32 id.  Mounts proc, sysfs, securityfs and devtmpfs.  Reply: OK or ERROR. */ \
     X(MOUNT_VFS, 0x07) \
-    /* SHUTDOWN: u32 id, u32 how (PV_SHUTDOWN_*).  Answer: OK, then the machine goes down. */ \
+    /* SHUTDOWN: u32 id, u32 how (PV_SHUTDOWN_*).  Reply: OK, then the machine goes down. */ \
     X(SHUTDOWN, 0x08) \
-    /* CANCEL: u32 id.  Ends the request at once if it is still being worked on (an EXEC's whole \
-     * process tree is killed); its answer still comes.  No answer of its own. */ \
+    /* CANCEL: u32 id.  Ends the request if the agent still works on it (of an EXEC, kills the whole \
+     * process tree); the request's reply still comes.  CANCEL itself has none. */ \
     X(CANCEL, 0x09) \
     /* SYSCALL: u32 id, u64 timeout in ms (0: none), u64 number, 6 x u64 argument, u32 n, n x {u32 slot \
      * (0..5), bytes data}: the argument becomes the address of a copy of data; u32 m, m x {u32 buffer \
      * (0..n-1), u32 offset, u32 length, u32 flags (PV_PTR_*), bytes data}: the address of `length` bytes of \
-     * memory that begin with data (then zeros) is stored in that buffer at offset.  Answer: SYSRET; or \
+     * memory that begin with data (then zeros) is stored in that buffer at offset.  Reply: SYSRET; or \
      * ERROR: ETIMEDOUT when the timeout interrupted it, EPROTO when slots, buffers or offsets are wrong. \
-     * While it blocks, nothing else is heard, CANCEL neither. */ \
+     * While the call blocks, the agent reads no other frame, not even CANCEL. */ \
     X(SYSCALL, 0x0a) \
-    /* JOB_START: u32 id, str cwd, u32 argc, argc x str, u32 envc, envc x str (as in EXEC).  Answer: JOB or \
+    /* JOB_START: u32 id, str cwd, u32 argc, argc x str, u32 envc, envc x str (as in EXEC).  Reply: JOB or \
      * ERROR. */ \
     X(JOB_START, 0x0b) \
-    /* JOB_WAIT: u32 id, u32 job, u64 longest wait in ms (0: only look).  Answer: all output so far as \
-     * STDOUT and STDERR frames, then JOB_STATE; ERROR ENOENT for a job that is unknown. */ \
+    /* JOB_WAIT: u32 id, u32 job, u64 longest wait in ms (0: none).  Reply: all output so far as \
+     * STDOUT and STDERR frames, then JOB_STATE; ERROR ENOENT for an unknown job. */ \
     X(JOB_WAIT, 0x0c) \
-    /* JOB_KILL: u32 id, u32 job.  Kills it with all its descendants.  Answer: as to JOB_WAIT. */ \
+    /* JOB_KILL: u32 id, u32 job.  Kills it with all its descendants.  Reply: as to JOB_WAIT. */ \
     X(JOB_KILL, 0x0d) \
-    /* SPAWN: u32 id, u32 flags (PV_SPAWN_*).  A worker that waits 10 s for a connection to its own port, \
-     * where it greets with READY.  Answer: WORKER or ERROR. */ \
+    /* SPAWN: u32 id, u32 flags (PV_SPAWN_*).  Starts a worker, which waits 10 s for a connection to its \
+     * own port and sends READY there.  Reply: WORKER or ERROR. */ \
     X(SPAWN, 0x0e) \
-    /* STATUS: u32 id, u32 pid of a session (READY) or worker (WORKER).  Answer: JOB_STATE, or ERROR ESRCH. \
-     */ \
+    /* STATUS: u32 id, u32 pid of a session (READY) or worker (WORKER).  Reply: JOB_STATE; or ERROR. */ \
     X(STATUS, 0x0f) \
-    /* DMESG: u32 id.  The kernel log as text.  Answer: DATA frames, then OK with the number of bytes. */ \
+    /* DMESG: u32 id.  The kernel log as text.  Reply: DATA frames, then OK with the number of bytes. */ \
     X(DMESG, 0x10) \
-    /* TREE_PUT: u32 id, str path.  Then WENTRY frames; after one of a file its WDATA (none empty) and WHOLE \
-     * frames; the last WENTRY is PV_ENTRY_END.  Answer: OK with the number of entries, or ERROR as soon as \
+    /* TREE_PUT: u32 id, str path.  Then WENTRY frames; behind that of a file its WDATA (none empty) and \
+     * WHOLE frames; the last WENTRY is PV_ENTRY_END.  Reply: OK with the number of entries, or ERROR as soon as \
      * it fails; after an ERROR the agent drops the rest up to and including PV_ENTRY_END. */ \
     X(TREE_PUT, 0x11) \
-    /* WENTRY: u32 id, u32 kind (PV_ENTRY_*), u32 mode (07777), u64 size (of a file: a hint, what comes \
-     * counts), str name (below path; "" is path itself, which comes first), str target (of a link).  A name \
-     * has no empty component, no "." and no ".."; directories come before what is in them. */ \
+    /* WENTRY: u32 id, u32 kind (PV_ENTRY_*), u32 mode (07777), u64 size (of a file; a hint only), \
+     * str name (below path; "" is path itself, which comes first), str target (of a link).  A name \
+     * has no empty component, no "." and no ".."; a directory comes before its entries. */ \
     X(WENTRY, 0x12) \
     /* WHOLE: u32 id, u64 length of a hole in the file. */ \
     X(WHOLE, 0x13) \
-    /* TREE_GET: u32 id, str path.  Answer: ENTRY frames, each file's followed by its DATA and HOLE frames, \
+    /* TREE_GET: u32 id, str path.  Reply: ENTRY frames, each file's followed by its DATA and HOLE frames, \
      * then OK with the number of entries (no PV_ENTRY_END); or ERROR, also in the middle. */ \
     X(TREE_GET, 0x14) \
     /* RESUME: u32 id, u64 wall clock of the host in ns since 1970 (UTC), bytes entropy (16 to 512 bytes). \
-     * For a machine that was just resumed from a saved state: sets CLOCK_REALTIME, credits the entropy to \
-     * the random pool and has the kernel reseed from it.  Answer: OK with the guest's CLOCK_REALTIME in ns, \
-     * read when all is done; or ERROR. */ \
+     * First request to a machine resumed from a saved state: sets CLOCK_REALTIME, credits the entropy to \
+     * the random pool and reseeds the kernel's generator.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
+     * read after that; or ERROR. */ \
     X(RESUME, 0x15) \
     /* ---- guest to host ---- */ \
     /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
@@ -114,7 +113,7 @@ enum {
     X(PONG, 0x81) \
     /* OK: u32 id, u64 value. */ \
     X(OK, 0x82) \
-    /* ERROR: u32 id, u32 errno (Linux x86-64), str what was being done ("open '/x'"). */ \
+    /* ERROR: u32 id, u32 errno (Linux x86-64), str action that failed ("open '/x'"). */ \
     X(ERROR, 0x83) \
     /* DATA: u32 id, bytes data. */ \
     X(DATA, 0x84) \
@@ -125,16 +124,16 @@ enum {
      * u32 flags (PV_EXIT_*), u64 duration in ns. */ \
     X(EXIT, 0x87) \
     /* SYSRET: u32 id, u64 return value (two's complement; -errno on failure), u32 n, n x bytes: every \
-     * buffer of the request in its order as the kernel left it, then the pointers' memory that was \
-     * asked for with PV_PTR_OUTPUT, in their order. */ \
+     * buffer of the request in order, as the kernel left it, then the memory of the pointers with \
+     * PV_PTR_OUTPUT, in order. */ \
     X(SYSRET, 0x88) \
     /* JOB: u32 id, u32 job, u32 pid. */ \
     X(JOB, 0x89) \
-    /* JOB_STATE: u32 id, u32 running (0 or 1), u32 exit code, u32 signal (both 0 while it runs). */ \
+    /* JOB_STATE: u32 id, u32 running (0 or 1), u32 exit code, u32 signal (both 0 while running). */ \
     X(JOB_STATE, 0x8a) \
     /* WORKER: u32 id, u32 vsock port, u32 pid (of a thread: its thread id). */ \
     X(WORKER, 0x8b) \
-    /* ENTRY, HOLE: as WENTRY and WHOLE. */ \
+    /* ENTRY, HOLE: like WENTRY and WHOLE. */ \
     X(ENTRY, 0x8c) \
     X(HOLE, 0x8d)
 
@@ -147,33 +146,33 @@ enum pv_msg {
 enum {
     PV_EXEC_STDIN = 1, /* STDIN frames follow; else stdin is /dev/null */
     /*
-     * Its processes get numbers from the top of the range (clone3's set_tid), so that those which come after
-     * it have the numbers that they would have without it.  ERROR where the kernel can not (before 5.5).
+     * The reaper and the command get pids from the top of the range (clone3's set_tid), so that later
+     * processes have the pids that they would have had without it.  ERROR before Linux 5.5.
      */
     PV_EXEC_UNNUMBERED = 2,
 };
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
-enum { PV_PTR_OUTPUT = 1 };   /* its memory is wanted back in SYSRET */
+enum { PV_PTR_OUTPUT = 1 };   /* SYSRET returns the pointer's memory */
 enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */
 enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3 };
 enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 
 /*
- * What the wrapper (rdinit) is told, besides provium.init= on the kernel command line, in the text file
- * PV_BOOT_CONF of the shim archive: one setting a line, "KEY VALUE", in this order of keys:
+ * Guest init (rdinit) takes its settings from the kernel command line (provium.init=) and from the text
+ * file PV_BOOT_CONF of the supplementary initramfs: one setting a line, "KEY VALUE", in this order of keys:
  *
  *     module FILE         load PV_BOOT_DIR/modules/FILE, in the order of the lines
  *     fsmodule TYPE FILE  the same, but only when the root file system is of this type (ext4, xfs, ...)
  *     rootfs DEVICE       mount /dev/DEVICE ("vda") read-only, overlay in RAM on top, switch root
- *     root SPEC           which part of it: /dev/vda2, LABEL=..., UUID=...
+ *     root SPEC           the root's partition: /dev/vda2, LABEL=..., UUID=...
  *     initfallback PATH   tried when provium.init does not exist
- *     serial NAME         the agent talks over the virtio-serial port of this name (wire/mux.h), not vsock
+ *     serial NAME         the agent uses the virtio-serial port of this name (wire/mux.h), not vsock
  *
- * Injected files lie below PV_BOOT_FILES with their final path; the wrapper moves them into the root that
- * init will see, through whatever symbolic links that root has.  Then everything below PV_BOOT_DIR goes.
+ * Injected files lie below PV_BOOT_FILES with their final path.  Guest init moves them into the root of the
+ * guest's init, through the symbolic links of that root, and then removes PV_BOOT_DIR.
  *
- * When the wrapper can not go on it writes one line "provium: fatal: TEXT" to the console and reboots
- * (QEMU runs with -no-reboot, so it exits).
+ * Guest init reports a failure as one line "provium: fatal: TEXT" on the console and reboots; QEMU, which
+ * runs with -no-reboot, exits.
  */
 #define PV_BOOT_DIR "/.provium"
 #define PV_BOOT_CONF PV_BOOT_DIR "/boot.conf"
