@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest API against the bare transport: in the same VM, beside the agent, runs a program of a few lines
- * that echoes, swallows and sends bytes (tests/vsock-guest/guest.c), and we speak to it over the same device
- * with nothing of ours between.  Raw and ours take turns.
+ * The guest API against the bare transport ("raw"): a small program in the same VM echoes, discards and sends
+ * bytes (tests/vsock-guest/guest.c), and the benchmark connects to it over the same device.  Both alternate.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +12,7 @@
 
 #include "../tests/vsock-guest/ports.h"
 #include "bench.h"
-#include "guest/internal.h" /* the channel: nobody but a benchmark has a use for it */
+#include "guest/internal.h" /* the guest's channel has no public accessor */
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "transport/stream.h"
@@ -33,7 +32,7 @@ struct raw {
     bool event;
 };
 
-static void die(const char *what, int errnum)
+static void raw_die(const char *what, int errnum)
 {
     fprintf(stderr, "bench: raw vsock: %s: %s\n", what, strerror(errnum));
     exit(1);
@@ -53,11 +52,11 @@ static bool has_event(void *arg)
 static void wait_event(struct raw *r)
 {
     if (pv_loop_run(r->loop, has_event, r, pv_deadline(limit), NULL) != 0)
-        die("nothing happens", ETIMEDOUT);
+        raw_die("nothing happens", ETIMEDOUT);
     r->event = false;
 }
 
-/* The program in the guest has just been started: tries until it listens. */
+/* Connects to the program in the guest; retries until it listens. */
 static void dial(struct raw *r, struct pv_guest *g, unsigned port)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -78,7 +77,7 @@ static void dial(struct raw *r, struct pv_guest *g, unsigned port)
             return;
         pv_stream_close(r->s);
         if (pv_now() > end)
-            die("connect", error);
+            raw_die("connect", error);
         exec_true(g);
     }
 }
@@ -96,7 +95,7 @@ static void send_all(struct raw *r, const char *data, size_t n)
             continue;
         }
         if (k != -EAGAIN)
-            die("write", (int)-k);
+            raw_die("write", (int)-k);
         pv_stream_want_write(r->s, true);
         wait_event(r);
         pv_stream_want_write(r->s, false);
@@ -116,7 +115,7 @@ static void recv_all(struct raw *r, char *data, size_t n)
         } else if (k == -EAGAIN) {
             wait_event(r);
         } else {
-            die("read", k ? (int)-k : ECONNRESET);
+            raw_die("read", k ? (int)-k : ECONNRESET);
         }
     }
 }
@@ -133,7 +132,7 @@ static void syscall_getppid(struct pv_guest *g)
     pv_sysret_fini(&r);
 }
 
-static void line(const char *what, double *v, size_t n, double raw)
+static void print_latency(const char *what, double *v, size_t n, double raw)
 {
     double p50 = quantile(v, n, 0.5);
 
@@ -141,7 +140,7 @@ static void line(const char *what, double *v, size_t n, double raw)
            p50 / raw);
 }
 
-static void trips(struct pv_guest *g, struct raw *echo)
+static void bench_trips(struct pv_guest *g, struct raw *echo)
 {
     static double raw[TRIPS], ping[TRIPS], sys[TRIPS], run[EXECS];
     char small[64] = "";
@@ -160,7 +159,7 @@ static void trips(struct pv_guest *g, struct raw *echo)
         start = pv_now();
         syscall_getppid(g);
         t[2] = ms_since(start);
-        if (i >= 0) /* else it was to get warm */
+        if (i >= 0) /* negative: warm-up */
             raw[i] = t[0], ping[i] = t[1], sys[i] = t[2];
     }
     for (int i = -5; i < EXECS; i++) {
@@ -172,10 +171,10 @@ static void trips(struct pv_guest *g, struct raw *echo)
     }
     double r = quantile(raw, TRIPS, 0.5);
 
-    line("raw round trip, 64 bytes", raw, TRIPS, r);
-    line("ping of the agent, 64 bytes", ping, TRIPS, r);
-    line("syscall(\"getppid\") (goal: 1.30)", sys, TRIPS, r);
-    line("exec {\"/bin/true\"}", run, EXECS, r);
+    print_latency("raw round trip, 64 bytes", raw, TRIPS, r);
+    print_latency("ping of the agent, 64 bytes", ping, TRIPS, r);
+    print_latency("syscall(\"getppid\") (goal: 1.30)", sys, TRIPS, r);
+    print_latency("exec {\"/bin/true\"}", run, EXECS, r);
 }
 
 /* ---- files ---- */
@@ -228,7 +227,7 @@ static double sink_ms(struct raw *sink, const char *data, size_t n)
     return ms_since(start);
 }
 
-/* Into fresh memory, as read_file does. */
+/* Receives into newly allocated memory, as read_file does. */
 static double source_ms(struct raw *source, size_t n)
 {
     uint64_t size = n;
@@ -243,7 +242,7 @@ static double source_ms(struct raw *source, size_t n)
     return ms;
 }
 
-static void compare(const char *what, double *ours, double *raw)
+static void print_throughput(const char *what, double *ours, double *raw)
 {
     double mb = (double)big / 1e3, o = quantile(ours, MOVES, 0.5), r = quantile(raw, MOVES, 0.5);
 
@@ -251,7 +250,7 @@ static void compare(const char *what, double *ours, double *raw)
            mb / o, mb / quantile(ours, MOVES, 0.99), mb / r, r / o);
 }
 
-static void files(struct pv_guest *g, struct raw *sink, struct raw *source, double raw_trip)
+static void bench_files(struct pv_guest *g, struct raw *sink, struct raw *source, double raw_trip)
 {
     static double w[FILES], r[FILES];
     double to[MOVES], over[MOVES], null[MOVES], from[MOVES], raw_to[MOVES], raw_from[MOVES];
@@ -264,10 +263,10 @@ static void files(struct pv_guest *g, struct raw *sink, struct raw *source, doub
         if (i >= 0)
             w[i] = a, r[i] = b;
     }
-    line("write_file, 1 KiB", w, FILES, raw_trip);
-    line("read_file, 1 KiB", r, FILES, raw_trip);
+    print_latency("write_file, 1 KiB", w, FILES, raw_trip);
+    print_latency("read_file, 1 KiB", r, FILES, raw_trip);
     for (int i = 0; i < MOVES; i++) {
-        remove_file(g, "/tmp/bench"); /* raw has none either: a file is moved, no other one taken away */
+        remove_file(g, "/tmp/bench"); /* so that write_file does not truncate 64 MiB */
         raw_to[i] = sink_ms(sink, data, big);
         to[i] = write_ms(g, "/tmp/bench", data, big);
         over[i] = write_ms(g, "/tmp/bench", data, big);
@@ -275,11 +274,11 @@ static void files(struct pv_guest *g, struct raw *sink, struct raw *source, doub
         raw_from[i] = source_ms(source, big);
         from[i] = read_ms(g, big);
     }
-    compare("write_file, 64 MiB", to, raw_to);
-    compare("the same over one that is there", over, raw_to);
-    /* As raw does: what the guest's file system takes for pages is not in it. */
-    compare("write_file, 64 MiB, to /dev/null", null, raw_to);
-    compare("read_file, 64 MiB", from, raw_from);
+    print_throughput("write_file, 64 MiB", to, raw_to);
+    print_throughput("the same over one that is there", over, raw_to);
+    /* Like raw, without the guest's page allocation for a file. */
+    print_throughput("write_file, 64 MiB, to /dev/null", null, raw_to);
+    print_throughput("read_file, 64 MiB", from, raw_from);
     free(data);
 }
 
@@ -304,7 +303,7 @@ void bench_api(const struct pv_guest_env *env, const struct pv_profile *p)
     dial(&source, g, SOURCE_PORT);
     printf(
         "guest API, Debian cloud kernel, 512M, 1 CPU; raw: a bare program on the same vsock, taking turns\n");
-    trips(g, &echo);
+    bench_trips(g, &echo);
     for (size_t i = 0; i < PV_ARRAY_LEN(raw); i++) {
         char small[64] = "";
         int64_t start = pv_now();
@@ -313,7 +312,7 @@ void bench_api(const struct pv_guest_env *env, const struct pv_profile *p)
         recv_all(&echo, small, sizeof(small));
         raw[i] = ms_since(start);
     }
-    files(g, &sink, &source, quantile(raw, PV_ARRAY_LEN(raw), 0.5));
+    bench_files(g, &sink, &source, quantile(raw, PV_ARRAY_LEN(raw), 0.5));
     pv_stream_close(echo.s);
     pv_stream_close(sink.s);
     pv_stream_close(source.s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Provium costs, as ratios to the raw thing, measured in one run on one machine: these machines are
- * noisy, so raw and ours take turns and medians are compared.
+ * The cost of Provium as ratios to a bare equivalent.  Machines are noisy, so both alternate within one run,
+ * and medians are compared.
  *
  *     bench [boot] [channel] [api] [resume] [cache] [-n RUNS]
  */
@@ -39,7 +39,7 @@ void must(int r, const struct pv_err *err)
     }
 }
 
-static int by_value(const void *a, const void *b)
+static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
 
@@ -51,7 +51,7 @@ double quantile(double *v, size_t n, double p)
     size_t i = (size_t)(p * (double)(n - 1) + 0.5);
 
     /* cppcheck-suppress uninitvar ; callers fill their arrays in loops */
-    qsort(v, n, sizeof(*v), by_value);
+    qsort(v, n, sizeof(*v), compare_doubles);
     return v[i];
 }
 
@@ -69,7 +69,28 @@ static double cpu_ms(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
 }
 
-/* Plain QEMU, from its start until the userland's first line is on the serial console. */
+/* Waits for plain_mark on the console fd of plain QEMU.  Returns ms since start, or ends the program. */
+static double wait_for_mark(int fd, int64_t start)
+{
+    cleanup_buf struct pv_buf seen = {0};
+
+    for (;;) {
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        ssize_t n;
+
+        if (poll(&pfd, 1, 60000) <= 0 || (n = read(fd, pv_buf_reserve(&seen, 4096), 4096)) <= 0)
+            break;
+        seen.len += (size_t)n;
+        seen.data[seen.len] = '\0';
+        /* The kernel's log has the mark too, in the command line, there followed by a semicolon. */
+        if (strstr(seen.data, "first-line-of-userland\r\n") || strstr(seen.data, "first-line-of-userland\n"))
+            return ms_since(start);
+    }
+    fprintf(stderr, "bench: plain QEMU did not get to the userland:\n%s\n", seen.data ? seen.data : "");
+    exit(1);
+}
+
+/* Plain QEMU, from its start to the userland's first line on the serial console; ms. */
 static double plain_boot(const struct pv_profile *p)
 {
     char append[256];
@@ -90,10 +111,9 @@ static double plain_boot(const struct pv_profile *p)
                     append,
                     NULL};
     struct pv_err err = PV_ERR_INIT;
-    struct pv_buf seen = {0};
     int out[2];
     int64_t start = pv_now();
-    double ms = -1;
+    double ms;
     pid_t pid;
 
     snprintf(append, sizeof(append), "console=ttyS0 rdinit=/bin/sh -- -c \"echo %s; sleep 1000\"",
@@ -107,29 +127,10 @@ static double plain_boot(const struct pv_profile *p)
                    NULL, &err);
     must(pid, &err);
     close(out[1]);
-    for (;;) {
-        struct pollfd pfd = {.fd = out[0], .events = POLLIN};
-        ssize_t n;
-
-        if (poll(&pfd, 1, 60000) <= 0 || (n = read(out[0], pv_buf_reserve(&seen, 4096), 4096)) <= 0)
-            break;
-        seen.len += (size_t)n;
-        seen.data[seen.len] = '\0';
-        /* Not the echo of the command line in the kernel's log, which is followed by a semicolon. */
-        if (strstr(seen.data, "first-line-of-userland\r\n") ||
-            strstr(seen.data, "first-line-of-userland\n")) {
-            ms = ms_since(start);
-            break;
-        }
-    }
+    ms = wait_for_mark(out[0], start);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     close(out[0]);
-    if (ms < 0) {
-        fprintf(stderr, "bench: plain QEMU did not get to the userland:\n%s\n", seen.data ? seen.data : "");
-        exit(1);
-    }
-    pv_buf_free(&seen);
     return ms;
 }
 
@@ -144,7 +145,7 @@ static struct pv_guest *boot_over(const struct pv_guest_env *env, const struct p
     return g;
 }
 
-static struct pv_guest *boot(const struct pv_guest_env *env, const struct pv_profile *p)
+static struct pv_guest *boot_auto(const struct pv_guest_env *env, const struct pv_profile *p)
 {
     return boot_over(env, p, PV_TRANSPORT_AUTO);
 }
@@ -163,7 +164,7 @@ void exec_true(struct pv_guest *g)
 
 static int64_t qemu_started;
 
-static void phase(const char *vm, const char *what, void *arg)
+static void on_phase(const char *vm, const char *what, void *arg)
 {
     (void)vm;
     (void)arg;
@@ -175,7 +176,7 @@ static void bench_boot(struct pv_guest_env *env, const struct pv_profile *p, siz
 {
     double plain[64], ours[64], before[64], cpu[64];
 
-    pv_guest_free(boot(env, p)); /* the first unpacks the kernel into the cache */
+    pv_guest_free(boot_auto(env, p)); /* fills the kernel cache */
     for (size_t i = 0; i < runs; i++) {
         int64_t start;
         double c;
@@ -184,7 +185,7 @@ static void bench_boot(struct pv_guest_env *env, const struct pv_profile *p, siz
         plain[i] = plain_boot(p);
         start = pv_now();
         c = cpu_ms();
-        g = boot(env, p);
+        g = boot_auto(env, p);
         exec_true(g);
         ours[i] = ms_since(start);
         before[i] = (double)(qemu_started - start) / 1e6;
@@ -210,7 +211,7 @@ static const size_t move_sizes[] = {(size_t)1 << 20, (size_t)16 << 20};
 struct channel {
     struct pv_guest *g;
     double trip[CHANNEL_TRIPS], to[2][CHANNEL_MOVES], from[2][CHANNEL_MOVES];
-    double cpu_trip, cpu_to, cpu_from; /* QEMU's, ms: says more than times where others are at work, too */
+    double cpu_trip, cpu_to, cpu_from; /* QEMU's CPU time, ms: less noisy than times on a busy machine */
 };
 
 static double qemu_cpu_ms(const struct pv_guest *g)
@@ -244,7 +245,7 @@ static void trip_once(struct channel *c, int i)
     char small[64] = "";
 
     must(pv_agent_ping(pv_guest_agent(c->g), small, sizeof(small), 10 * PV_NSEC_PER_SEC, &err), &err);
-    if (i >= 0) /* else it was to get warm */
+    if (i >= 0) /* negative: warm-up */
         c->trip[i] = (double)(pv_now() - start) / 1e6, c->cpu_trip += qemu_cpu_ms(c->g) - cpu;
 }
 
@@ -268,7 +269,7 @@ static void move_once(struct channel *c, size_t s, int i, const char *data)
     pv_buf_free(&back);
 }
 
-/* The same calls over both transports, taking turns. */
+/* The same calls over both transports, alternating. */
 static void bench_channel(struct pv_guest_env *env, const struct pv_profile *p)
 {
     static const char *const names[] = {"vsock", "virtio-serial"};
@@ -304,7 +305,7 @@ int main(int argc, char **argv)
     struct pv_err err = PV_ERR_INIT;
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
-    struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = phase}};
+    struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = on_phase}};
     bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
          want_resume = false;
     size_t runs = 15;

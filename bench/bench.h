@@ -13,15 +13,17 @@ struct pv_err;
 
 /* Ends the program with the error when r < 0. */
 void must(int r, const struct pv_err *err);
-/* The p-th fraction of n values, which it sorts. */
+/* The p-quantile (0..1) of n values; sorts them. */
 double quantile(double *v, size_t n, double p);
+/* Milliseconds since a pv_now() time. */
 double ms_since(int64_t start);
+/* Executes /bin/true in the guest. */
 void exec_true(struct pv_guest *g);
 
-/* What the guest API costs over a bare vsock in the same VM. */
+/* The guest API against a bare vsock in the same VM. */
 void bench_api(const struct pv_guest_env *env, const struct pv_profile *p);
 
-/* Resuming a machine that stands still, against booting it and against QEMU by hand. */
+/* Resuming a snapshot, against booting and against QEMU by hand. */
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p);
 
 /* Writing, finding and verifying an entry of the fixture cache; no VM. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the fixture cache costs: writing an entry of 100 MiB in 512 MiB of memory, finding it, verifying it.
- */
+/* The fixture cache: writing, finding and verifying an entry with 100 MiB of data in 512 MiB of memory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,7 +39,7 @@ struct times {
     double add[RUNS], commit[RUNS], find[RUNS], verify[RUNS];
 };
 
-static void one(struct pv_store *s, int i, int memory, struct times *t)
+static void bench_entry(struct pv_store *s, int i, int memory, struct times *t)
 {
     struct pv_fixture_id id = {.name = "bench", .project = "/", .script = "/bench", .variant = NULL};
     struct pv_recipe *r = pv_recipe_new(s, &id);
@@ -84,7 +83,7 @@ void bench_cache(void)
         s = pv_store_open(PV_STORE_SIZE, &err);
     must(s ? 0 : -1, &err);
     for (int i = 0; i < RUNS; i++)
-        one(s, i, memory, &t);
+        bench_entry(s, i, memory, &t);
     verify = quantile(t.verify, RUNS, 0.5);
     printf("fixture cache, %d MiB used of %d MiB of memory, %d runs, in /tmp\n", USED_MIB, ALL_MIB, RUNS);
     printf("  copying in with digests     median %7.1f ms (%.1f GB/s)\n", quantile(t.add, RUNS, 0.5),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a resume costs: against a cold boot, and against the bare minimum, the same QEMU started by hand on
- * the same memory and device state, until the guest's terminal has echoed a byte; and against the usual way,
- * which reads all memory back.
+ * The cost of a resume, against a cold boot; against the minimum, which is the same QEMU started by hand on
+ * the same memory and vmstate, until the guest's terminal has echoed a byte; and against QEMU's usual
+ * migration from a file, which reads all memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,13 +30,13 @@
 
 enum { RUNS = 20, BOOTS = 5, CLONES = 20 };
 
-static void die(const char *what)
+static void resume_die(const char *what)
 {
     fprintf(stderr, "bench: resume: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-static void run(struct pv_guest *g, const char *command)
+static void run_shell(struct pv_guest *g, const char *command)
 {
     struct pv_exec x = {0};
     struct pv_exec_result r = {0};
@@ -50,7 +50,7 @@ static void run(struct pv_guest *g, const char *command)
     pv_exec_result_fini(&r);
 }
 
-static struct pv_guest *cold(const struct pv_guest_env *env, const struct pv_profile *p, bool vsock)
+static struct pv_guest *boot_cold(const struct pv_guest_env *env, const struct pv_profile *p, bool vsock)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .vsock = vsock};
     struct pv_err err = PV_ERR_INIT;
@@ -60,7 +60,7 @@ static struct pv_guest *cold(const struct pv_guest_env *env, const struct pv_pro
     return g;
 }
 
-static struct pv_guest *resume(const struct pv_guest_env *env, struct pv_snapshot *s)
+static struct pv_guest *resume_guest(const struct pv_guest_env *env, struct pv_snapshot *s)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = pv_guest_resume(env, s, NULL, &err);
@@ -72,7 +72,7 @@ static struct pv_guest *resume(const struct pv_guest_env *env, struct pv_snapsho
 
 /* ---- by hand ---- */
 
-/* The command line of this process's only QEMU. */
+/* The command line of this process's only child, a QEMU. */
 static void read_argv(struct pv_strv *argv)
 {
     char path[96];
@@ -87,7 +87,7 @@ static void read_argv(struct pv_strv *argv)
         pv_strv_add(argv, line.data + at);
 }
 
-static void expect(int fd, const char *text)
+static void wait_for_text(int fd, const char *text)
 {
     char got[65536];
     size_t n = 0;
@@ -99,7 +99,7 @@ static void expect(int fd, const char *text)
         r = poll(&pfd, 1, 20000) > 0 ? read(fd, got + n, sizeof(got) - 1 - n) : -1;
         if (r <= 0) {
             fprintf(stderr, "bench: resume: after: %.*s\n", (int)n, got);
-            die(text);
+            resume_die(text);
         }
         n += (size_t)r;
         got[n] = '\0';
@@ -108,23 +108,23 @@ static void expect(int fd, const char *text)
     }
 }
 
-static void put(int fd, const char *text)
+static void write_text(int fd, const char *text)
 {
     if (pv_write_all(fd, text, strlen(text)) < 0)
-        die("write");
+        resume_die("write");
 }
 
-static int blob(const struct pv_snapshot_blob *blobs, size_t n, const char *name)
+static int saved_fd(const struct pv_snapshot_blob *blobs, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(blobs[i].name, name))
             return blobs[i].fd;
     errno = ENOENT;
-    die(name);
+    resume_die(name);
     return -1;
 }
 
-/* A QEMU without us in front of it. */
+/* A QEMU that the benchmark controls itself. */
 struct hand {
     int qmp, console, port;
     pid_t pid;
@@ -138,7 +138,7 @@ static int reopen(int fd)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     r = open(path, O_RDONLY | O_CLOEXEC);
     if (r < 0)
-        die("open again");
+        resume_die("open again");
     return r;
 }
 
@@ -151,7 +151,7 @@ static struct hand hand_start(const struct pv_strv *argv, int memory, int save, 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port) < 0)
-        die("descriptors");
+        resume_die("descriptors");
     h = (struct hand){.qmp = qmp[0], .console = console[0], .port = port[0]};
     h.pid = pv_spawn(&(struct pv_spawn){.file = argv->v[0],
                                         .argv = argv->v,
@@ -170,19 +170,20 @@ static struct hand hand_start(const struct pv_strv *argv, int memory, int save, 
     return h;
 }
 
-/* Loads what it was started with, all memory or none of it, and goes on until the terminal echoes. */
+/* Loads the saved state, with all memory or none of it, and continues until the terminal echoes. */
 static void hand_resume(const struct hand *h, bool all_memory)
 {
-    put(h->qmp, "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-                "{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}}");
+    write_text(h->qmp,
+               "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+               "{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}}");
     if (!all_memory)
-        put(h->qmp, "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-                    "{\"capabilities\":[{\"capability\":\"x-ignore-shared\",\"state\":true}]}}");
-    put(h->qmp, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:34\"}}");
-    expect(h->qmp, "\"completed\"");
-    put(h->qmp, "{\"execute\":\"cont\"}");
-    put(h->console, "x");
-    expect(h->console, "x");
+        write_text(h->qmp, "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+                           "{\"capabilities\":[{\"capability\":\"x-ignore-shared\",\"state\":true}]}}");
+    write_text(h->qmp, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:34\"}}");
+    wait_for_text(h->qmp, "\"completed\"");
+    write_text(h->qmp, "{\"execute\":\"cont\"}");
+    write_text(h->console, "x");
+    wait_for_text(h->console, "x");
 }
 
 static void hand_end(const struct hand *h)
@@ -212,8 +213,8 @@ static double by_hand(const struct pv_strv *argv, int memory, int state)
 
 /* ---- the usual way: `migrate` to and from a file, with all memory ---- */
 
-/* With the first byte of the text goes the descriptor. */
-static void put_fd(int sock, const char *text, int fd)
+/* Sends the text, with the descriptor at its first byte. */
+static void write_text_fd(int sock, const char *text, int fd)
 {
     union {
         struct cmsghdr align;
@@ -229,8 +230,8 @@ static void put_fd(int sock, const char *text, int fd)
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &fd, sizeof(fd));
     if (sendmsg(sock, &m, 0) != 1)
-        die("sendmsg");
-    put(sock, text + 1);
+        resume_die("sendmsg");
+    write_text(sock, text + 1);
 }
 
 static double usual_save(const struct pv_strv *argv, int memory, int state, int file)
@@ -242,12 +243,13 @@ static double usual_save(const struct pv_strv *argv, int memory, int state, int 
 
     hand_resume(&h, false);
     start = pv_now();
-    put_fd(h.qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"file\"}}", file);
-    put(h.qmp, "{\"execute\":\"stop\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+    write_text_fd(h.qmp, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"file\"}}", file);
+    write_text(h.qmp,
+               "{\"execute\":\"stop\"}{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
                "{\"capabilities\":[{\"capability\":\"x-ignore-shared\",\"state\":false}]}}"
                "{\"execute\":\"migrate-set-parameters\",\"arguments\":{\"max-bandwidth\":100000000000}}"
                "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:file\"}}");
-    expect(h.qmp, "\"completed\"");
+    wait_for_text(h.qmp, "\"completed\"");
     ms = ms_since(start);
     hand_end(&h);
     close(save);
@@ -264,7 +266,7 @@ static double usual_resume(const struct pv_strv *argv, int64_t memory_size, int 
     double ms;
 
     if (memory < 0 || ftruncate(memory, memory_size) < 0)
-        die("memory");
+        resume_die("memory");
     h = hand_start(argv, memory, save, load);
     hand_resume(&h, true);
     ms = ms_since(start);
@@ -283,7 +285,7 @@ static void bench_usual(const struct pv_strv *argv, int memory, int state, doubl
     struct stat st, saved;
 
     if (file < 0 || fstat(memory, &st) < 0)
-        die(dir);
+        resume_die(dir);
     saving = usual_save(argv, memory, state, file);
     for (int i = 0; i < BOOTS; i++)
         ms[i] = usual_resume(argv, st.st_size, file);
@@ -297,7 +299,7 @@ static void bench_usual(const struct pv_strv *argv, int memory, int state, doubl
 
 /* ---- memory ---- */
 
-/* PSS of this process and its children, MiB. */
+/* The PSS of this process and its children in MiB. */
 static double pss_mib(void)
 {
     char path[96];
@@ -327,7 +329,7 @@ static void bench_memory(const struct pv_guest_env *env, struct pv_snapshot *s)
     struct pv_guest *clones[CLONES];
 
     for (int i = 0; i < CLONES; i++) {
-        clones[i] = resume(env, s);
+        clones[i] = resume_guest(env, s);
         exec_true(clones[i]);
     }
     printf("  PSS per idle clone with %d running, this process with it (goal: at most 40)  %5.1f MiB\n",
@@ -336,21 +338,21 @@ static void bench_memory(const struct pv_guest_env *env, struct pv_snapshot *s)
         pv_guest_free(clones[i]);
 }
 
-/* ---- with the next one standing by ---- */
+/* ---- with a standby pool ---- */
 
 struct standing {
-    struct pv_standby_pool *all;
+    struct pv_standby_pool *pool;
     const struct pv_snapshot *s;
 };
 
-static bool stands_by(void *arg)
+static bool standby_is_ready(void *arg)
 {
     const struct standing *st = arg;
 
-    return pv_standby_ready(st->all, st->s);
+    return pv_standby_ready(st->pool, st->s);
 }
 
-/* met and ours: as of resumes without; between two of them a test has as much time as it takes. */
+/* Resumes a ready standby VM: `met` to the agent's READY, `ours` to the first exec's result. */
 static void bench_standby(const struct pv_guest_env *env, struct pv_snapshot *s, double bare, double boot)
 {
     struct pv_guest_env with = *env;
@@ -358,50 +360,51 @@ static void bench_standby(const struct pv_guest_env *env, struct pv_snapshot *s,
     struct standing st = {.s = s};
     struct pv_err err = PV_ERR_INIT;
 
-    with.standby_pool = st.all = pv_standby_pool_new(&with);
+    with.standby_pool = st.pool = pv_standby_pool_new(&with);
     for (int i = 0; i < RUNS; i++) {
         struct pv_guest *g;
         int64_t start;
 
-        if (!pv_standby_name(st.all, s))
-            pv_standby_prepare(st.all, s);
-        must(pv_loop_run(env->host.loop, stands_by, &st, pv_deadline(20 * PV_NSEC_PER_SEC), &err) ? -1 : 0,
+        if (!pv_standby_name(st.pool, s))
+            pv_standby_prepare(st.pool, s);
+        must(pv_loop_run(env->host.loop, standby_is_ready, &st, pv_deadline(20 * PV_NSEC_PER_SEC), &err) ? -1
+                                                                                                         : 0,
              &err);
         start = pv_now();
-        g = resume(&with, s);
+        g = resume_guest(&with, s);
         met[i] = ms_since(start);
         exec_true(g);
         ours[i] = ms_since(start);
         pv_guest_free(g);
     }
-    for (int i = 0; i < RUNS; i++) { /* one behind the other, with no time in between */
+    for (int i = 0; i < RUNS; i++) { /* back to back, without waiting for a standby VM */
         int64_t start = pv_now();
-        struct pv_guest *g = resume(&with, s);
+        struct pv_guest *g = resume_guest(&with, s);
 
         exec_true(g);
         busy[i] = ms_since(start);
         pv_guest_free(g);
     }
-    pv_standby_pool_free(st.all);
-    printf("  the same with the next one standing by                    median %7.1f ms, agent met %.1f ms\n",
+    pv_standby_pool_free(st.pool);
+    printf("  the same with a standby VM ready                          median %7.1f ms, agent met %.1f ms\n",
            quantile(ours, RUNS, 0.5), quantile(met, RUNS, 0.5));
     printf("    boot to resume (goal: at least 15)                             %7.1f\n",
            boot / quantile(ours, RUNS, 0.5));
     printf("    resume to QEMU by hand (goal: at most 1.25)                    %7.2f\n",
            quantile(ours, RUNS, 0.5) / bare);
-    printf("    asked for one behind the other, with nothing in between median %7.1f ms\n",
+    printf("    back to back, without waiting for a standby VM            median %7.1f ms\n",
            quantile(busy, RUNS, 0.5));
 }
 
 /* ---- with a vsock device of its own ---- */
 
-/* In turns with `without`, which has none. */
+/* Resumes a snapshot with a vsock device, alternating with `without`, which has none. */
 static void bench_vsock(const struct pv_guest_env *env, const struct pv_profile *p,
                         struct pv_snapshot *without)
 {
     double ms[2][RUNS], saving[RUNS];
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = cold(env, p, true);
+    struct pv_guest *g = boot_cold(env, p, true);
     struct pv_snapshot *s = pv_guest_freeze(g, 0, &err), *from[] = {without, s};
 
     must(s ? 0 : -1, &err);
@@ -410,7 +413,7 @@ static void bench_vsock(const struct pv_guest_env *env, const struct pv_profile 
         for (int with = 0; with < 2; with++) {
             int64_t start = pv_now();
 
-            g = resume(env, from[with]);
+            g = resume_guest(env, from[with]);
             exec_true(g);
             ms[with][i] = ms_since(start);
             if (with) {
@@ -430,26 +433,39 @@ static void bench_vsock(const struct pv_guest_env *env, const struct pv_profile 
     pv_snapshot_unref(s);
 }
 
+/* Measures BOOTS cold boots, create to the first exec's result.  Returns the last guest. */
+static struct pv_guest *bench_boots(const struct pv_guest_env *env, const struct pv_profile *p,
+                                    double ms[static BOOTS])
+{
+    struct pv_guest *g = NULL;
+
+    for (int i = 0; i < BOOTS; i++) {
+        int64_t start = pv_now();
+
+        pv_guest_free(g);
+        start = pv_now();
+        g = boot_cold(env, p, false);
+        exec_true(g);
+        ms[i] = ms_since(start);
+    }
+    return g;
+}
+
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
 {
     double ours[RUNS], met[RUNS], bare[RUNS], boots[BOOTS], save;
     struct pv_snapshot_blob *blobs;
     struct pv_err err = PV_ERR_INIT;
     struct pv_strv argv = {0};
-    struct pv_guest *g = NULL;
+    struct pv_guest *g;
     struct pv_snapshot *s;
     int64_t start;
     struct stat st;
     size_t n;
 
-    for (int i = 0; i < BOOTS; i++) {
-        pv_guest_free(g);
-        start = pv_now();
-        g = cold(env, p, false);
-        exec_true(g);
-        boots[i] = ms_since(start);
-    }
-    run(g, "sleep 100000 </dev/ttyS0 >/dev/null 2>&1 &"); /* whose terminal echoes */
+    g = bench_boots(env, p, boots);
+    run_shell(
+        g, "sleep 100000 </dev/ttyS0 >/dev/null 2>&1 &"); /* keeps ttyS0 open: its line discipline echoes */
     start = pv_now();
     s = pv_guest_freeze(g, 0, &err);
     if (!s)
@@ -457,19 +473,19 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     pv_snapshot_blobs(s, &blobs, &n);
     save = ms_since(start);
     pv_guest_free(g);
-    g = resume(env, s);
+    g = resume_guest(env, s);
     read_argv(&argv);
     pv_guest_free(g);
     for (int i = 0; i < RUNS; i++) {
-        bare[i] = by_hand(&argv, blob(blobs, n, "memory"), blob(blobs, n, "state"));
+        bare[i] = by_hand(&argv, saved_fd(blobs, n, "memory"), saved_fd(blobs, n, "state"));
         start = pv_now();
-        g = resume(env, s);
+        g = resume_guest(env, s);
         met[i] = ms_since(start);
         exec_true(g);
         ours[i] = ms_since(start);
         pv_guest_free(g);
     }
-    fstat(blob(blobs, n, "memory"), &st);
+    fstat(saved_fd(blobs, n, "memory"), &st);
     printf("resume, %d each in turns, Debian cloud kernel, 512M, 1 CPU\n", RUNS);
     printf("  cold boot, create to the first exec's result (%d)         median %7.0f ms\n", BOOTS,
            quantile(boots, BOOTS, 0.5));
@@ -486,7 +502,7 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     bench_standby(env, s, quantile(bare, RUNS, 0.5), quantile(boots, BOOTS, 0.5));
     printf("  saving it %.0f ms; memory %.0f MiB on disk of %.0f MiB\n", save, (double)st.st_blocks / 2048,
            (double)st.st_size / (1 << 20));
-    bench_usual(&argv, blob(blobs, n, "memory"), blob(blobs, n, "state"), quantile(ours, RUNS, 0.5));
+    bench_usual(&argv, saved_fd(blobs, n, "memory"), saved_fd(blobs, n, "state"), quantile(ours, RUNS, 0.5));
     bench_memory(env, s);
     bench_vsock(env, p, s);
     free(blobs);

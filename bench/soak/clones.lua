@@ -1,4 +1,4 @@
--- PV_SOAK_CLONES resumed VMs that run side by side: each is itself, and what they need of the host's memory.
+-- PV_SOAK_CLONES resumed VMs at once: each has its own files and random numbers. Prints their use of host memory.
 
 local N = tonumber(os.getenv("PV_SOAK_CLONES"))
 
@@ -19,7 +19,7 @@ test("clones side by side", function()
         assert(not seen[bytes], "two clones with the same random bytes")
         seen[bytes] = true
     end
-    -- of this process ($PPID of the shell) and of its QEMUs
+    -- PSS of this process ($PPID of the shell) and of its QEMUs
     local kib = tonumber(read([[for p in $PPID $(cat /proc/$PPID/task/*/children); do cat /proc/$p/smaps_rollup; done 2>/dev/null |
         awk '/^Pss:/ { s += $2 } END { print s }']]))
     print(("%d clones at once: PSS %.0f MiB in all, %.1f MiB each"):format(N, kib / 1024, kib / 1024 / N))

@@ -1,4 +1,4 @@
--- PV_SOAK_RESTORES times: snapshot, change memory, disk and mounts, restore, compare.
+-- PV_SOAK_RESTORES rounds: snapshot, change memory, disk and mounts, restore, compare.
 
 local N = tonumber(os.getenv("PV_SOAK_RESTORES"))
 

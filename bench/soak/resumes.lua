@@ -1,5 +1,5 @@
--- PV_SOAK_N resumes of one fixture, one after the other: none fails, the slowest hundredth is not much slower than the
--- median, clocks and random bytes are right, and neither the process of this file nor its directories grow.
+-- PV_SOAK_N resumes of one fixture, one after the other: none fails, the 99th percentile is at most 3 times the median,
+-- clocks are right, random bytes differ, and neither the process of this file nor its directories grow.
 
 local N = tonumber(os.getenv("PV_SOAK_N"))
 
@@ -8,7 +8,7 @@ local function read(command)
     return p:read("a")
 end
 
--- Seconds. The process that tells them costs some ms, which only widens what is measured.
+-- Seconds. Starting date(1) takes some ms, which only widens the measured interval.
 local function host_time() return tonumber(read("date +%s%N")) / 1e9 end
 
 local function guest_time(vm)
@@ -29,11 +29,11 @@ local function status(pid, key)
     return tonumber(f:read("a"):match(key .. ":%s*(%d+)"))
 end
 
--- Of this process, of the runner, and of the files that both have made.
+-- Memory and descriptors of this process, memory of the runner, and the number of their files.
 local function size()
     collectgarbage()
-    collectgarbage() -- what had a finalizer
-    local own = collectgarbage("count") // 1 -- what this test has collected: times, random bytes
+    collectgarbage() -- again, for objects with a finalizer
+    local own = collectgarbage("count") // 1 -- this test's own data: times, random bytes
     return {
         kib = status("self", "VmRSS") - own,
         own = own,
@@ -62,8 +62,8 @@ test("resumes", function()
         assert(not seen[bytes], "two clones with the same random bytes")
         seen[bytes] = true
         vm:kill()
-        if i % 50 == 0 then collectgarbage() end -- what this test makes is not what is measured
-        -- what is kept of VMs that have ended is bounded: from 200 on it does not grow any more
+        if i % 50 == 0 then collectgarbage() end -- this test's own garbage must not count
+        -- end records of VMs are bounded: they do not grow any more after 200
         if i == math.max(N // 10, math.min(250, N // 2)) then early = { i, size() } end
     end
     last = size()
