@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's console bytes: whatever comes, the last lines are harmless for a terminal and bounded.  The
- * first byte chooses the size of the pieces that the rest is fed in.
+ * The guest's console bytes: the tail is harmless for a terminal and bounded.  Input: u8 size of the pieces
+ * minus 1, then console bytes.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is found on a console: whatever comes, what is told is one harmless line and a bounded excerpt, and it
- * is the same in whatever pieces it comes.  The first byte chooses the size of the pieces.
+ * Findings in console bytes: each has a harmless headline of one line and a bounded excerpt, and they do not
+ * depend on how the bytes are cut into pieces.  Input: u8 size of the pieces minus 1, then console bytes.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void harmless(const char *s, const char *also)
+static void check_harmless(const char *s, const char *also)
 {
     for (; *s; s++)
         if (((unsigned char)*s < 0x20 && !strchr(also, *s)) || *s == 0x7f)
@@ -31,12 +31,12 @@ static void on_finding(const struct pv_finding *f, void *arg)
         abort();
     if (f->follows && f->kind != PV_FINDING_PANIC)
         abort();
-    harmless(f->headline, "");
-    harmless(f->excerpt, "\n");
+    check_harmless(f->headline, "");
+    check_harmless(f->excerpt, "\n");
     pv_buf_addf(out, "%d %d %s\n%s\n", f->kind, f->follows, f->headline, f->excerpt);
 }
 
-static void feed(const uint8_t *data, size_t size, size_t piece, struct pv_buf *out)
+static void feed_console(const uint8_t *data, size_t size, size_t piece, struct pv_buf *out)
 {
     struct pv_console *c = pv_console_new(NULL, NULL, NULL);
 
@@ -53,8 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 1)
         return 0;
-    feed(data + 1, size - 1, SIZE_MAX / 2, &whole);
-    feed(data + 1, size - 1, (size_t)*data + 1, &pieces);
+    feed_console(data + 1, size - 1, SIZE_MAX / 2, &whole);
+    feed_console(data + 1, size - 1, (size_t)*data + 1, &pieces);
     if (whole.len != pieces.len || (whole.len && memcmp(whole.data, pieces.data, whole.len) != 0))
         abort();
     return 0;

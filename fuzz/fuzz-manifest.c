@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A fixture's manifest that says anything, with a right checksum or without one. */
+/* A fixture's manifest with any content, with and without a correct checksum. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What is written from it reads as the same again, and is still the same when written once more. */
+/* Writing, reading and writing again gives the same text; a flipped bit is found. */
 static void round_trip(const struct pv_manifest *m)
 {
     size_t len, again_len;
@@ -26,7 +26,7 @@ static void round_trip(const struct pv_manifest *m)
     pv_manifest_free(second);
     text[len / 2] = (char)(text[len / 2] ^ 1);
     if (pv_manifest_read(text, len, NULL))
-        abort(); /* every bit counts */
+        abort(); /* the checksum missed a flipped bit */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* QEMU's monitor with a peer that says anything, in one piece or in two (the first byte says where to cut).
- */
+/* The QMP client against any bytes, in one or two pieces.  Input: u8 offset of the cut, then the bytes. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -57,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(fds[1]);
     pv_qmp_drain(p.qmp);
     if (!pv_qmp_fault(p.qmp))
-        abort(); /* its end has come, and it must know */
+        abort(); /* EOF must be a fault */
     pv_qmp_free(p.qmp);
     pv_loop_free(loop);
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's side of a virtio-serial port: after the greeting, whatever the input says, with a channel that
- * is open, one that waits for its answer, and one that its owner has closed.
+ * The guest's side of a virtio-serial port: any bytes after the greeting, while one stream is open, one waits
+ * for its OPENED, and one was closed by its owner.
  */
 #include <stdint.h>
 #include <stdlib.h>

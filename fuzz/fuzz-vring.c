@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ring whose every byte the guest chose.  Input: u8 log2 of the size, u8 ring kind (bit 0: receive),
- * u16 avail.idx, 8 x u16 avail.ring, then descriptors.  Memory is two heap blocks, so that a sanitizer sees
- * any step outside.
+ * A ring with any bytes.  Input: u8 log2 of the size, u8 ring kind (bit 0: receive), u16 avail.idx, 8 x u16
+ * avail.ring, then descriptors.  Memory is two heap blocks, so that a sanitizer detects accesses outside.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { REGION = 0x8000, GPA = 0x1000, AVAIL = 0x4000, USED = 0x5000 };
 #define UVA UINT64_C(0x7f0000000000)
 
-static void walk(struct pv_vring *r, struct pv_vmem *m, bool writable)
+static void pop_all(struct pv_vring *r, struct pv_vmem *m, bool writable)
 {
     static struct pv_vchain c;
     static uint8_t buf[65536];
@@ -38,7 +37,7 @@ static void walk(struct pv_vring *r, struct pv_vmem *m, bool writable)
         if (pv_vchain_read(&c, 0, buf, sizeof(buf)) != (len < sizeof(buf) ? len : sizeof(buf)))
             abort();
         if (writable)
-            pv_vchain_write(&c, 44, buf, 5000); /* may well hit the ring itself */
+            pv_vchain_write(&c, 44, buf, 5000); /* may overwrite the ring itself */
         pv_vring_push(r, c.head, 44);
         if (!pv_vring_publish(r))
             abort();
@@ -62,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(m.r[0].at + AVAIL + 2, data + 2, 18);
     r.num = 1U << (data[0] % 11);
     if (pv_vring_map(&r, &m, &why) == 0)
-        walk(&r, &m, data[1] & 1);
+        pop_all(&r, &m, data[1] & 1);
     free(m.r[0].at);
     free(m.r[1].at);
     return 0;

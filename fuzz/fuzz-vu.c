@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * QEMU's side of the vhost-user socket.  Input: pieces, each u8 descriptors (low 4 bits: how many, bit 4:
- * guest memory, else eventfds), u16 little-endian length, bytes; sent one by one, the back end reading after
- * each.
+ * QEMU's side of the vhost-user socket.  Input: pieces, each u8 descriptors (low 4 bits: number; bit 4: guest
+ * memory, else eventfds), u16 little-endian length, bytes.  The back end reads after each piece.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -44,7 +43,7 @@ static void send_piece(int sock, int fd, unsigned n_fds, const uint8_t *p, size_
     sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Whatever was set up: take from the rings, as the device would. */
+/* Pops and pushes chains of the running rings, as the device does. */
 static void use_rings(struct pv_vu *vu)
 {
     static struct pv_vchain c;
@@ -97,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     close(sv[1]);
     if (r >= 0 && pv_vu_read(&vu) >= 0)
-        abort(); /* the end of the connection is an end */
+        abort(); /* EOF must be an error */
     pv_vu_fini(&vu);
     return 0;
 }

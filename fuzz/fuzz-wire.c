@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames of any bytes through the decoders.  Input: one frame after the other as they come over a socket.
- * What decodes must encode to the same bytes again; nothing is read behind a payload's end.
+ * The decoders on any bytes.  Input: frames, as on a socket.  A decoded payload must encode to the same
+ * bytes, and nothing is read behind a payload's end.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Takes the payload apart by its first bytes' orders, and puts it together again. */
-static void payload(unsigned type, const uint8_t *p, size_t n)
+/* Decodes the payload as a sequence of types that depends on the frame's type, and encodes it again. */
+static void check_payload(unsigned type, const uint8_t *p, size_t n)
 {
     static uint8_t out[PV_FRAME_HEADER + PV_FRAME_MAX];
     struct pv_dec d = {.p = p, .n = n};
@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint8_t *copy = malloc(n ? n : 1); /* of its own, for a sanitizer to see the end of */
 
         memcpy(copy, data, n);
-        payload(type, copy, n);
+        check_payload(type, copy, n);
         free(copy);
         data += n;
         size -= n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a fuzz target once for each file of the directories given: the corpus as a regression test.
+ * Runs a fuzz target on each file of the given directories: the corpus is a regression test.
  *
  * To fuzz (from the top of the tree; the target and the room's sources, without this file):
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. -Isrc fuzz/fuzz-vring.c \
