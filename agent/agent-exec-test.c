@@ -18,18 +18,18 @@
 
 #include "client.h"
 
-static void answer(struct client *c, uint32_t id, struct cl_answer *a)
+static void get_reply(struct client *c, uint32_t id, struct cl_reply *a)
 {
-    cl_answer(c, id, NULL, 0, CL_SOON, a);
+    cl_reply(c, id, NULL, 0, CL_SOON, a);
 }
 
-/* A process with this mark in its command line (a zombie has none). */
+/* Whether a process has this mark in its command line; a zombie has no command line. */
 static bool alive(const char *mark)
 {
     char cmd[256];
 
     snprintf(cmd, sizeof(cmd), "grep -qsa -- '%s' /proc/[0-9]*/cmdline", mark);
-    /* grep's own command line and sh's hold the mark as well: look for it with one letter in brackets. */
+    /* The command lines of grep and sh must not match: put one letter of the mark in brackets. */
     char *m = strstr(cmd, mark);
     char rest[256];
     snprintf(rest, sizeof(rest), "%s", m + 1);
@@ -46,7 +46,7 @@ static void gone_soon(const char *mark)
     assert_false(alive(mark));
 }
 
-static bool out_is(const struct cl_answer *a, const char *s)
+static bool out_is(const struct cl_reply *a, const char *s)
 {
     return a->data[1].n == strlen(s) && memcmp(a->data[1].p, s, a->data[1].n) == 0;
 }
@@ -72,10 +72,10 @@ static void test_ping(void **state)
 static void test_exec(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 7, 0, 0, "echo out; echo err >&2; exit 42");
-    answer(c, 7, &a);
+    get_reply(c, 7, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.code, 42);
     assert_int_equal(a.signal, 0);
@@ -83,39 +83,39 @@ static void test_exec(void **state)
     assert_true(a.duration > 0 && a.duration < UINT64_C(20000000000));
     assert_true(out_is(&a, "out\n"));
     assert_int_equal(a.data[2].n, 4);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     cl_sh(c, 8, 0, 0, "kill -SEGV $$");
-    answer(c, 8, &a);
+    get_reply(c, 8, &a);
     assert_int_equal(a.code, 128 + SIGSEGV);
     assert_int_equal(a.signal, SIGSEGV);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* What a command starts with: its directory, environment, session, signals, descriptors, umask, OOM score. */
+/* A command's initial state: directory, environment, session, signals, descriptors, umask, OOM score. */
 static void test_exec_world(void **state)
 {
     static const char *const env[] = {"A=1", "B=two words", "PATH=/bin", NULL};
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_exec(c, 1, 0, 0, "/usr", (const char *const[]){"env", NULL}, env);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_true(out_is(&a, "A=1\nB=two words\nPATH=/bin\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     cl_exec(c, 2, 0, 0, "/usr", (const char *const[]){"/bin/pwd", NULL}, NULL);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_true(out_is(&a, "/usr\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     cl_sh(c, 3, 0, 0,
           "umask; cat /proc/self/oom_score_adj; read p c s pp pg sid rest </proc/self/stat; "
           "test $$ = $sid && echo leader; cat; ls /proc/self/fd | wc -l; "
           "grep -E 'Sig(Blk|Ign)' /proc/self/status");
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_true(out_is(&a, "0022\n0\nleader\n4\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_exec_cannot(void **state)
@@ -134,25 +134,25 @@ static void test_exec_cannot(void **state)
     struct client *c = *state;
 
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct cl_answer a;
+        struct cl_reply a;
 
         cl_exec(c, i, 0, 0, cases[i].cwd, (const char *const[]){cases[i].prog, NULL}, NULL);
-        answer(c, i, &a);
+        get_reply(c, i, &a);
         assert_int_equal(a.type, PV_MSG_ERROR);
         assert_string_equal(a.text, cases[i].text);
         assert_int_equal(a.errnum, cases[i].errnum);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
 }
 
-/* 20 MB on each stream at once, more than any buffer between; byte for byte. */
+/* 20 MB on each stream at once, more than any buffer holds, arrive byte for byte. */
 static void test_exec_big(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 1, 0, 0, "(yes errors | head -c 20000000 >&2) & yes output | head -c 20000000; wait");
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.code, 0);
     for (int k = 1; k < 3; k++) {
@@ -161,7 +161,7 @@ static void test_exec_big(void **state)
             if (a.data[k].p[i] != (uint8_t)(k == 1 ? "output\n" : "errors\n")[i % 7])
                 fail_msg("stream %d differs at %zu", k, i);
     }
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_stdin(void **state)
@@ -169,38 +169,38 @@ static void test_stdin(void **state)
     struct client *c = *state;
     size_t n = 20000000;
     uint8_t *in = malloc(n);
-    struct cl_answer a;
+    struct cl_reply a;
 
     for (size_t i = 0; i < n; i++)
         in[i] = (uint8_t)(i * 7 + i / 251);
     cl_sh(c, 1, PV_EXEC_STDIN, 0, "cat");
-    cl_answer(c, 1, in, n, CL_SOON, &a);
+    cl_reply(c, 1, in, n, CL_SOON, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.data[1].n, n);
     assert_memory_equal(a.data[1].p, in, n);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* A command that reads none of it, or only the beginning: no hang, no error, and the next one works. */
+    /* A command that reads none of its stdin, or only the beginning, neither hangs nor fails. */
     cl_sh(c, 2, PV_EXEC_STDIN, 0, "exit 3");
-    cl_answer(c, 2, in, n, CL_SOON, &a);
+    cl_reply(c, 2, in, n, CL_SOON, &a);
     assert_int_equal(a.code, 3);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     free(in);
     cl_stop(c);
     assert_true(cl_start(c, cl_agent));
     cl_sh(c, 3, PV_EXEC_STDIN, 0, "head -c 3");
-    cl_answer(c, 3, "abcdef", 6, CL_SOON, &a);
+    cl_reply(c, 3, "abcdef", 6, CL_SOON, &a);
     assert_true(out_is(&a, "abc"));
-    cl_answer_free(&a);
-    cl_data(c, PV_MSG_STDIN, 3, "late", 4); /* stale: dropped */
+    cl_reply_free(&a);
+    cl_data(c, PV_MSG_STDIN, 3, "late", 4); /* after EXIT: dropped */
     cl_data(c, PV_MSG_WDATA, 3, "late", 4);
     cl_sh(c, 4, 0, 0, "echo next");
-    answer(c, 4, &a);
+    get_reply(c, 4, &a);
     assert_true(out_is(&a, "next\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* The tree: a child, a grandchild in a session of its own, a daemon that forked twice. */
+/* The process tree: a child, a grandchild in a session of its own, a daemon that forked twice. */
 #define TREE(mark) \
     "sh -c 'sleep 1000." mark "' & setsid sh -c 'sleep 1001." mark "; :' & " \
     "(setsid sh -c '(sleep 1002." mark "; :) & exit' &) ; echo up; sleep 1003." mark "; :"
@@ -215,11 +215,11 @@ static void expect_up(struct client *c, uint32_t id)
 static void test_timeout(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     int64_t begin = cl_now_ms();
 
     cl_sh(c, 1, 0, 700, TREE("5551"));
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.flags, PV_EXIT_TIMED_OUT);
     assert_int_equal(a.signal, SIGKILL);
@@ -227,112 +227,112 @@ static void test_timeout(void **state)
     assert_true(out_is(&a, "up\n"));
     assert_true(cl_now_ms() - begin >= 700 && cl_now_ms() - begin < 6000);
     assert_false(alive("00.5551") || alive("01.5551") || alive("02.5551") || alive("03.5551"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* A family that grows while it is being killed: 255 processes at most, since this is not a guest. */
+/* A process tree that grows while it is killed; limited to 255 processes, because this is no guest. */
 static void test_growing(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 1, 0, 150,
           "b() { [ $1 = 7 ] && exec sleep 20.5552; sleep 0.03; b $(($1 + 1)) & b $(($1 + 1)) & wait; }; b 0");
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.flags, PV_EXIT_TIMED_OUT);
     assert_false(alive("20.5552"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_cancel(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 5, 0, 0, TREE("5553"));
     expect_up(c, 5);
-    cl_data(c, PV_MSG_PING, 99, "x", 1); /* answered while the command runs */
+    cl_data(c, PV_MSG_PING, 99, "x", 1); /* replied to while the command runs */
     assert_int_equal(cl_recv(c, CL_SOON), 1);
     assert_int_equal(c->type, PV_MSG_PONG);
-    cl_sh(c, 6, 0, 0, "true"); /* one request at a time */
-    answer(c, 6, &a);
+    cl_sh(c, 6, 0, 0, "true"); /* EBUSY */
+    get_reply(c, 6, &a);
     assert_int_equal(a.errnum, EBUSY);
-    cl_answer_free(&a);
-    cl_id(c, PV_MSG_CANCEL, 4); /* not this one */
+    cl_reply_free(&a);
+    cl_id(c, PV_MSG_CANCEL, 4); /* no request has this id */
     cl_id(c, PV_MSG_CANCEL, 5);
-    answer(c, 5, &a);
+    get_reply(c, 5, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.flags, PV_EXIT_CANCELLED);
     assert_int_equal(a.signal, SIGKILL);
     assert_false(alive("00.5553") || alive("01.5553") || alive("02.5553") || alive("03.5553"));
-    cl_answer_free(&a);
-    cl_id(c, PV_MSG_CANCEL, 5); /* over already: nothing */
+    cl_reply_free(&a);
+    cl_id(c, PV_MSG_CANCEL, 5); /* the request is over */
 }
 
-/* A CANCEL that is behind input which nobody reads. */
+/* A CANCEL behind STDIN that the command does not read. */
 static void test_cancel_behind_stdin(void **state)
 {
     static uint8_t junk[600000];
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 1, PV_EXEC_STDIN, 0, "sleep 1000.5554");
     cl_data(c, PV_MSG_STDIN, 1, junk, sizeof(junk));
     cl_id(c, PV_MSG_CANCEL, 1);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.flags, PV_EXIT_CANCELLED);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_sh(c, 2, 0, 0, "echo next");
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_true(out_is(&a, "next\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* Output that nobody takes: the agent stops reading it, PING still works, CANCEL gets through. */
+/* The host reads no output: the agent stops reading it too; PING and CANCEL still work. */
 static void test_cancel_flood(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 1, 0, 0, "yes 5555-flood");
     usleep(300000);
     cl_id(c, PV_MSG_CANCEL, 1);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.flags, PV_EXIT_CANCELLED);
     assert_true(a.data[1].n > 100000 && a.data[1].n < 10000000);
     gone_soon("5555-flood");
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* A process left behind, with stdout held open, or even written to for ever, does not hold up EXIT. */
+/* A daemon that holds stdout open, or writes to it for ever, does not delay EXIT. */
 static void test_background(void **state)
 {
     struct client *c = *state;
     int64_t begin = cl_now_ms();
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_sh(c, 1, 0, 0, "sleep 8.5556 & echo started");
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
     assert_int_equal(a.code, 0);
     assert_true(out_is(&a, "started\n"));
     assert_true(cl_now_ms() - begin < 5000);
     assert_true(alive("8.5556"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* It is not part of a later command: that one's timeout leaves it alone. */
+    /* The timeout of a later command does not kill the daemon. */
     cl_sh(c, 2, 0, 300, "sleep 1000.5557");
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.flags, PV_EXIT_TIMED_OUT);
     assert_true(alive("8.5556"));
     assert_false(alive("1000.5557"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     cl_sh(c, 3, 0, 0, "yes 5558 & sleep 0.1");
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.type, PV_MSG_EXIT);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     gone_soon("yes.5558"); /* SIGPIPE */
     assert_true(cl_now_ms() - begin < 8000);
 }
@@ -351,7 +351,7 @@ static void test_peer_gone(void **state)
     gone_soon("03.5559");
     assert_true(cl_start(c, cl_agent));
 
-    /* The same with the agent held up by stdin that the command does not take. */
+    /* The same while STDIN waits that the command does not take. */
     static uint8_t junk[900000];
     cl_sh(c, 1, PV_EXEC_STDIN, 0, "sleep 1000.5560");
     cl_data(c, PV_MSG_STDIN, 1, junk, sizeof(junk));
@@ -360,7 +360,7 @@ static void test_peer_gone(void **state)
     assert_true(cl_start(c, cl_agent));
 }
 
-/* The agent itself dies by force: the command does not outlive it. */
+/* A SIGKILL of the session ends the command too. */
 static void test_session_killed(void **state)
 {
     struct client *c = *state;
@@ -382,7 +382,7 @@ static void test_session_killed(void **state)
 static void test_not_in_a_guest(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     uint8_t buf[64];
     struct pv_enc e = {.p = buf, .cap = sizeof(buf)};
 
@@ -390,13 +390,13 @@ static void test_not_in_a_guest(void **state)
     pv_enc_u32(&e, 1);
     pv_enc_u32(&e, PV_SHUTDOWN_POWEROFF);
     cl_send(c, &e);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.errnum, EPERM);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_id(c, PV_MSG_MOUNT_VFS, 2);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.errnum, EPERM);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The real agent binary, driven over a socketpair: files, and a peer that talks nonsense. */
+/* The real agent binary, driven over a socketpair: files, and a host that violates the protocol. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,19 +28,19 @@ static const char *in_dir(const char *name)
     return path;
 }
 
-static void answer(struct client *c, uint32_t id, struct cl_answer *a)
+static void get_reply(struct client *c, uint32_t id, struct cl_reply *a)
 {
-    cl_answer(c, id, NULL, 0, CL_SOON, a);
+    cl_reply(c, id, NULL, 0, CL_SOON, a);
 }
 
 static void write_file(struct client *c, uint32_t id, uint32_t mode, const char *path, const uint8_t *p,
-                       size_t n, struct cl_answer *a)
+                       size_t n, struct cl_reply *a)
 {
     cl_write_begin(c, id, mode, path);
     for (size_t i = 0; i < n; i += PV_CHUNK)
         cl_data(c, PV_MSG_WDATA, id, p + i, n - i < PV_CHUNK ? n - i : PV_CHUNK);
     cl_data(c, PV_MSG_WDATA, id, "", 0);
-    answer(c, id, a);
+    get_reply(c, id, a);
 }
 
 static mode_t mode_of(const char *path)
@@ -56,7 +56,7 @@ static void test_round_trip(void **state)
         0, 1, 256, 4095, 4096, 4097, PV_CHUNK - 1, PV_CHUNK, PV_CHUNK + 1, (4 << 20) + 1, 5000000};
     struct client *c = *state;
     uint8_t *data = malloc(5000000);
-    struct cl_answer a;
+    struct cl_reply a;
 
     for (size_t i = 0; i < 5000000; i++)
         data[i] = (uint8_t)(i ^ (i >> 8) * 31);
@@ -64,15 +64,15 @@ static void test_round_trip(void **state)
         write_file(c, 100 + i, PV_MODE_KEEP, in_dir("round"), data, sizes[i], &a);
         assert_int_equal(a.type, PV_MSG_OK);
         assert_int_equal(a.value, sizes[i]);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
         cl_path(c, PV_MSG_READ_FILE, 200 + i, in_dir("round"));
-        answer(c, 200 + i, &a);
+        get_reply(c, 200 + i, &a);
         assert_int_equal(a.type, PV_MSG_OK);
         assert_int_equal(a.value, sizes[i]);
         assert_int_equal(a.data[0].n, sizes[i]);
         if (sizes[i])
             assert_memory_equal(a.data[0].p, data, sizes[i]);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
     free(data);
 }
@@ -80,35 +80,35 @@ static void test_round_trip(void **state)
 static void test_modes(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     static const uint32_t modes[] = {0644, 0600, 0777, 04755, 06711, 01777, 0, PV_MODE_KEEP};
 
-    umask(077); /* the agent's own is 0, whatever it was started with */
+    umask(077); /* the agent sets its own to 0 */
     for (uint32_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         write_file(c, i, modes[i], in_dir("mode"), (const uint8_t *)"x", 1, &a);
         assert_int_equal(a.type, PV_MSG_OK);
         assert_int_equal(mode_of(in_dir("mode")), modes[i] == PV_MODE_KEEP ? 0 : modes[i]);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
     write_file(c, 50, PV_MODE_KEEP, in_dir("mode2"), NULL, 0, &a);
     assert_int_equal(mode_of(in_dir("mode2")), 0644);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     umask(022);
 }
 
 static void test_special(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
-    cl_path(c, PV_MSG_READ_FILE, 1, "/proc/self/status"); /* says that it has size 0 */
-    answer(c, 1, &a);
+    cl_path(c, PV_MSG_READ_FILE, 1, "/proc/self/status"); /* has size 0 */
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_OK);
     assert_true(a.data[0].n > 100 && a.value == a.data[0].n);
     assert_memory_equal(a.data[0].p, "Name:\tprovium-agent\n", 20);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* A FIFO waits for its writer, and can be given up; written to without a reader: no hang either. */
+    /* Reading a FIFO waits for a writer until CANCEL; writing to one without a reader does not hang. */
     mkfifo(in_dir("fifo"), 0600);
     cl_path(c, PV_MSG_READ_FILE, 2, in_dir("fifo"));
     assert_int_equal(cl_recv(c, 200), -1);
@@ -117,35 +117,35 @@ static void test_special(void **state)
     usleep(50000);
     assert_int_equal(write(w, "r", 1), 1);
     close(w);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.data[0].n, 5);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_path(c, PV_MSG_READ_FILE, 6, in_dir("fifo"));
     assert_int_equal(cl_recv(c, 100), -1);
     cl_id(c, PV_MSG_CANCEL, 6);
-    answer(c, 6, &a);
+    get_reply(c, 6, &a);
     assert_int_equal(a.errnum, ECANCELED);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     write_file(c, 3, PV_MODE_KEEP, in_dir("fifo"), NULL, 0, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, ENXIO);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* A file without end: what nobody takes up is not read; CANCEL ends it. */
+    /* An endless file is not read while the host reads nothing; CANCEL ends the request. */
     cl_path(c, PV_MSG_READ_FILE, 4, "/dev/zero");
     usleep(200000);
     cl_id(c, PV_MSG_CANCEL, 4);
-    answer(c, 4, &a);
+    get_reply(c, 4, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, ECANCELED);
     assert_true(a.data[0].n > 100000 && a.data[0].n < 10000000);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     write_file(c, 5, PV_MODE_KEEP, "/dev/full", (const uint8_t *)"x", 1, &a);
     assert_int_equal(a.errnum, ENOSPC);
     assert_string_equal(a.text, "write '/dev/full'");
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_errors(void **state)
@@ -165,40 +165,40 @@ static void test_errors(void **state)
 
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[256];
-        struct cl_answer a;
+        struct cl_reply a;
 
-        /* The rest of a write that failed is dropped, and the next request works. */
+        /* WDATA behind a failed write is dropped, and the next request works. */
         if (cases[i].write)
             write_file(c, i, PV_MODE_KEEP, cases[i].path, junk, sizeof(junk), &a);
         else {
             cl_path(c, PV_MSG_READ_FILE, i, cases[i].path);
-            answer(c, i, &a);
+            get_reply(c, i, &a);
         }
         snprintf(text, sizeof(text), "open '%s'", cases[i].path);
         assert_int_equal(a.type, PV_MSG_ERROR);
         assert_int_equal(a.errnum, cases[i].errnum);
         assert_string_equal(a.text, text);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
 }
 
 static void test_write_cancel(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_write_begin(c, 1, 0600, in_dir("half"));
     cl_data(c, PV_MSG_WDATA, 1, "half", 4);
     cl_id(c, PV_MSG_CANCEL, 1);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.errnum, ECANCELED);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_data(c, PV_MSG_WDATA, 1, "late", 4);
     cl_data(c, PV_MSG_WDATA, 1, "", 0);
     cl_path(c, PV_MSG_READ_FILE, 2, in_dir("half"));
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.data[0].n, 4);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static uint8_t *pattern(size_t n)
@@ -225,14 +225,14 @@ static void expect_file(const char *path, const uint8_t *want, size_t n)
     free(got);
 }
 
-/* What has come of a frame is written, in whatever pieces it comes, and what follows the frame is heard. */
+/* A WDATA frame is written as its pieces arrive, and the frame behind it is handled. */
 static void test_write_pieces(void **state)
 {
     static const size_t pieces[] = {1, 12, 13, 14, 4095, 4096, 4097, 65536, 300000, 500000};
     struct client *c = *state;
     enum { LEN = 1000000 };
     uint8_t *data = pattern(LEN), *frame = malloc(LEN + 64);
-    struct cl_answer a;
+    struct cl_reply a;
 
     for (uint32_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
         struct pv_enc e = {.p = frame, .cap = LEN + 64};
@@ -253,10 +253,10 @@ static void test_write_pieces(void **state)
         }
         cl_data(c, PV_MSG_WDATA, i, "end", 3);
         cl_data(c, PV_MSG_WDATA, i, "", 0);
-        answer(c, i, &a);
+        get_reply(c, i, &a);
         assert_int_equal(a.type, PV_MSG_OK);
         assert_int_equal(a.value, LEN + 3);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
         assert_int_equal(truncate(in_dir("pieces"), LEN), 0);
         expect_file(in_dir("pieces"), data, LEN);
     }
@@ -264,7 +264,7 @@ static void test_write_pieces(void **state)
     free(data);
 }
 
-/* A frame that never comes to its end: the file holds whole pages of it, and the session ends. */
+/* After an incomplete WDATA frame the file holds whole pages of it. */
 static void test_write_cut_off(void **state)
 {
     struct client *c = *state;
@@ -288,47 +288,47 @@ static void test_write_cut_off(void **state)
     free(data);
 }
 
-/* No room for the rest: its error comes, what did fit stays, and the next request works. */
+/* ENOSPC in a WDATA frame: ERROR comes, the file keeps the part that fitted, the next request works. */
 static void test_write_limit(void **state)
 {
     struct client *c = *state;
     struct rlimit limit = {.rlim_cur = 300000, .rlim_max = 300000};
     uint8_t *data = pattern(2000000);
-    struct cl_answer a;
+    struct cl_reply a;
 
     assert_int_equal(prlimit(c->pid, RLIMIT_FSIZE, &limit, NULL), 0);
     write_file(c, 1, 0600, in_dir("limit"), data, 2000000, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, EFBIG);
     assert_non_null(strstr(a.text, "write '"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     expect_file(in_dir("limit"), data, 300000);
     write_file(c, 2, 0600, in_dir("limit"), data, 100000, &a);
     assert_int_equal(a.type, PV_MSG_OK);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     expect_file(in_dir("limit"), data, 100000);
     free(data);
 }
 
-/* Cut while it is read, and grown: what was read then, to the end that it has then. */
+/* A file that is truncated and grown during READ_FILE is read to its new end. */
 static void test_read_changing(void **state)
 {
     struct client *c = *state;
     enum { LEN = 8 << 20 };
     uint8_t *data = pattern(LEN);
-    struct cl_answer a;
+    struct cl_reply a;
 
     write_file(c, 1, 0600, in_dir("changing"), data, LEN, &a);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_path(c, PV_MSG_READ_FILE, 2, in_dir("changing"));
-    usleep(200000); /* nobody takes up what it sends: it stops */
+    usleep(200000); /* the output buffer is full by now */
     assert_int_equal(truncate(in_dir("changing"), 10000), 0);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.value, a.data[0].n);
     assert_in_range(a.data[0].n, 10000, LEN - 1);
     assert_memory_equal(a.data[0].p, data, a.data[0].n);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     assert_int_equal(truncate(in_dir("changing"), 4 << 20), 0); /* all but 10000 bytes are a hole */
     cl_path(c, PV_MSG_READ_FILE, 3, in_dir("changing"));
@@ -336,16 +336,16 @@ static void test_read_changing(void **state)
     int fd = open(in_dir("changing"), O_WRONLY | O_APPEND | O_CLOEXEC);
     assert_int_equal(write(fd, "more", 4), 4);
     close(fd);
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.data[0].n, (4 << 20) + 4);
     assert_memory_equal(a.data[0].p, data, 10000);
     assert_int_equal(a.data[0].p[10000] | a.data[0].p[(4 << 20) - 1], 0);
     assert_memory_equal(a.data[0].p + (4 << 20), "more", 4);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     free(data);
 }
 
-/* ---- nonsense ---- */
+/* ---- violations of the protocol ---- */
 
 static void expect_closed(struct client *c)
 {
@@ -354,7 +354,7 @@ static void expect_closed(struct client *c)
     while ((r = cl_recv(c, CL_SOON)) == 1)
         ;
     assert_int_equal(r, 0);
-    assert_int_equal(cl_stop(c), 0); /* an orderly end, no crash */
+    assert_int_equal(cl_stop(c), 0); /* exits, does not crash */
     assert_true(cl_start(c, cl_agent));
 }
 
@@ -389,7 +389,7 @@ static void test_bad_payloads(void **state)
     for (unsigned type = PV_MSG_PING; type <= PV_MSG_CANCEL; type++)
         for (uint8_t n = 0; n < 40; n++) {
             uint8_t frame[5 + 40];
-            struct cl_answer a;
+            struct cl_reply a;
 
             if (type == PV_MSG_SHUTDOWN && n == 8) /* that one is well formed, but for its 0xff */
                 continue;
@@ -398,14 +398,14 @@ static void test_bad_payloads(void **state)
             memset(frame, 0xff, sizeof(frame));
             pv_frame_put_header(frame, type, n);
             cl_send_raw(c, frame, 5 + (size_t)n);
-            answer(c, n < 4 ? 0 : UINT32_MAX, &a);
+            get_reply(c, n < 4 ? 0 : UINT32_MAX, &a);
             assert_int_equal(a.type, PV_MSG_ERROR);
             assert_int_equal(a.errnum, EPROTO);
-            cl_answer_free(&a);
+            cl_reply_free(&a);
         }
 }
 
-/* A frame that comes byte by byte; half of one, and then nothing more. */
+/* A frame that arrives byte by byte, and half a frame before the end. */
 static void test_pieces(void **state)
 {
     struct client *c = *state;
@@ -430,7 +430,7 @@ static void test_pieces(void **state)
     }
 }
 
-/* Any bytes at all: it answers, or it closes; it never crashes, hangs or grows. SHUTDOWN is refused here. */
+/* Random bytes: the agent replies or closes; it does not crash, hang or grow. SHUTDOWN fails on a host. */
 static void test_garbage(void **state)
 {
     struct client *c = *state;
@@ -452,7 +452,7 @@ static void test_garbage(void **state)
     }
 }
 
-/* Requests without end from a host that reads no answer: the agent stops taking them, and stays small. */
+/* Endless requests from a host that reads no reply: the agent stops reading them and does not grow. */
 static void deaf(struct client *c, size_t size)
 {
     static uint8_t big[200000];
@@ -476,7 +476,7 @@ static void deaf(struct client *c, size_t size)
         idle = 0;
         total += (size_t)r;
         sent = (sent + (size_t)r) % n;
-        assert_true(total < 20000000); /* it must stop taking */
+        assert_true(total < 20000000); /* the agent has stopped reading */
     }
     snprintf(path, sizeof(path), "/proc/%d/statm", (int)c->pid);
     FILE *f = fopen(path, "r");
@@ -485,9 +485,9 @@ static void deaf(struct client *c, size_t size)
     fclose(f);
     assert_int_equal(sscanf(text, "%*d %ld", &rss), 1);
     assert_true(rss * 4096 < 8000000);
-    for (size_t got = 0; got < total / n; got++) /* and all that was taken is answered */
+    for (size_t got = 0; got < total / n; got++) /* every request that was taken gets its reply */
         assert_int_equal(cl_recv(c, CL_SOON), 1);
-    cl_send_raw(c, frame + sent, (n - sent) % n); /* the rest of the last one */
+    cl_send_raw(c, frame + sent, (n - sent) % n); /* the rest of the last frame */
     if (sent)
         assert_int_equal(cl_recv(c, CL_SOON), 1);
 }

@@ -22,22 +22,22 @@
 
 #include "client.h"
 
-static void answer(struct client *c, uint32_t id, struct cl_answer *a)
+static void get_reply(struct client *c, uint32_t id, struct cl_reply *a)
 {
-    cl_answer(c, id, NULL, 0, CL_SOON, a);
+    cl_reply(c, id, NULL, 0, CL_SOON, a);
 }
 
-/* A call without buffers; its value. */
+/* Makes a call without buffers and returns its value. */
 static int64_t sys(struct client *c, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_syscall(c, 9, 0, nr, (const uint64_t[6]){a0, a1, a2, a3}, NULL, 0, NULL, 0);
-    answer(c, 9, &a);
+    get_reply(c, 9, &a);
     assert_int_equal(a.type, PV_MSG_SYSRET);
     assert_int_equal(a.n_bufs, 0);
     int64_t value = (int64_t)a.value;
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     return value;
 }
 
@@ -57,16 +57,16 @@ static void test_values(void **state)
 static void test_mmap64(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_syscall(c, 1, 0, SYS_mmap,
                (const uint64_t[6]){UINT64_C(0x123456789000), 4096, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINT64_MAX, 0},
                NULL, 0, NULL, 0);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_true(a.value == UINT64_C(0x123456789000));
-    cl_answer_free(&a);
-    /* What lies in the agent lives on: munmap of it works once. */
+    cl_reply_free(&a);
+    /* A mapping lives on in the session: munmap works once. */
     assert_int_equal(sys(c, SYS_mincore, UINT64_C(0x123456789000), 4096, 0, 0), -EFAULT);
     assert_int_equal(sys(c, SYS_munmap, UINT64_C(0x123456789000), 4096, 0, 0), 0);
     assert_int_equal(sys(c, SYS_mincore, UINT64_C(0x123456789000), 4096, 0, 0), -ENOMEM);
@@ -75,45 +75,45 @@ static void test_mmap64(void **state)
 static void test_buffers(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     char buf[64] = "nothing";
     struct cl_buf path = {.slot = 1, .data = "/proc/self/comm", .n = 16};
 
     cl_syscall(c, 1, 0, SYS_openat, (const uint64_t[6]){(uint64_t)AT_FDCWD, 77, O_RDONLY}, &path, 1, NULL, 0);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_true((int64_t)a.value >= 3);
     assert_int_equal(a.n_bufs, 1);
     assert_int_equal(a.bufs[0].n, 16);
     assert_memory_equal(a.bufs[0].p, "/proc/self/comm", 16);
     uint64_t fd = a.value;
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     struct cl_buf in = {.slot = 1, .data = buf, .n = sizeof(buf)};
     cl_syscall(c, 2, 0, SYS_read, (const uint64_t[6]){fd, 0, sizeof(buf)}, &in, 1, NULL, 0);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.value, 14);
     assert_memory_equal(a.bufs[0].p, "provium-agent\n", 14);
     assert_memory_equal((char *)a.bufs[0].p + 14, buf + 14, 50); /* the rest as it was sent */
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* One byte too many for the buffer: the kernel's own error, and not its neighbour's bytes. */
+    /* A buffer that is one byte too small: EFAULT, and the next buffer is not overwritten. */
     assert_int_equal(sys(c, SYS_lseek, fd, 0, SEEK_SET, 0), 0);
     struct cl_buf two[2] = {{.slot = 1, .data = "12345678", .n = 8},
                             {.slot = 3, .data = "neighbour", .n = 9}};
     cl_syscall(c, 3, 0, SYS_getcwd, (const uint64_t[6]){0}, NULL, 0, NULL, 0);
-    answer(c, 3, &a);
-    cl_answer_free(&a);
+    get_reply(c, 3, &a);
+    cl_reply_free(&a);
     cl_syscall(c, 4, 0, SYS_getrandom, (const uint64_t[6]){0, 9, 0}, (struct cl_buf[]){{0, "12345678", 8}}, 1,
                NULL, 0);
-    answer(c, 4, &a);
+    get_reply(c, 4, &a);
     assert_true((int64_t)a.value == 8 || (int64_t)a.value == -EFAULT);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_syscall(c, 5, 0, SYS_read, (const uint64_t[6]){fd, 0, 8, 0}, two, 2, NULL, 0);
-    answer(c, 5, &a);
+    get_reply(c, 5, &a);
     assert_int_equal(a.value, 8);
     assert_int_equal(a.n_bufs, 2);
     assert_memory_equal(a.bufs[1].p, "neighbour", 9);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     assert_int_equal(sys(c, SYS_close, fd, 0, 0, 0), 0);
 }
 
@@ -121,46 +121,46 @@ static void test_buffers(void **state)
 static void test_pointers(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     int fds[2];
     struct cl_buf out = {.slot = 0, .data = "\0\0\0\0\0\0\0\0", .n = 8};
 
     cl_syscall(c, 1, 0, SYS_pipe2, (const uint64_t[6]){0, 0}, &out, 1, NULL, 0);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.value, 0);
     memcpy(fds, a.bufs[0].p, sizeof(fds));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     struct iovec iov[2] = {{NULL, 6}, {NULL, 5}};
     struct cl_buf v = {.slot = 1, .data = iov, .n = sizeof(iov)};
     struct cl_ptr w[2] = {{.buf = 0, .offset = 0, .len = 6, .data = "hello ", .n = 6},
                           {.buf = 0, .offset = 16, .len = 5, .data = "world", .n = 5}};
     cl_syscall(c, 2, 0, SYS_writev, (const uint64_t[6]){(uint64_t)fds[1], 0, 2}, &v, 1, w, 2);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.value, 11);
     assert_int_equal(a.n_bufs, 1);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     struct cl_ptr r[2] = {{.buf = 0, .offset = 0, .len = 6, .flags = PV_PTR_OUTPUT, .data = "", .n = 0},
                           {.buf = 0, .offset = 16, .len = 5, .flags = PV_PTR_OUTPUT, .data = "abc", .n = 3}};
     cl_syscall(c, 3, 0, SYS_readv, (const uint64_t[6]){(uint64_t)fds[0], 0, 2}, &v, 1, r, 2);
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.value, 11);
     assert_int_equal(a.n_bufs, 3);
     assert_memory_equal(a.bufs[1].p, "hello ", 6);
     assert_memory_equal(a.bufs[2].p, "world", 5);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void refused(struct client *c, struct cl_buf b, struct cl_ptr p, uint32_t n_ptrs)
 {
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_syscall(c, 8, 0, SYS_getpid, NULL, &b, 1, &p, n_ptrs);
-    answer(c, 8, &a);
+    get_reply(c, 8, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, EPROTO);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_bad_requests(void **state)
@@ -180,37 +180,37 @@ static void test_bad_requests(void **state)
     assert_int_equal(sys(c, SYS_getpid, 0, 0, 0, 0), c->pid);
 }
 
-/* The largest that goes: nearly a whole frame, with the kernel's bytes back. */
+/* The largest buffer: nearly a whole frame, filled by the kernel. */
 static void test_big(void **state)
 {
     static uint8_t big[1000000];
     struct client *c = *state;
     struct cl_buf b = {.slot = 0, .data = big, .n = sizeof(big)};
-    struct cl_answer a;
+    struct cl_reply a;
     size_t zero = 0;
 
     cl_syscall(c, 1, 0, SYS_getrandom, (const uint64_t[6]){0, sizeof(big)}, &b, 1, NULL, 0);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.value, sizeof(big));
     assert_int_equal(a.bufs[0].n, sizeof(big));
     for (size_t i = 0; i < sizeof(big); i++)
         zero += a.bufs[0].p[i] == 0;
-    assert_true(zero > 2000 && zero < 8000); /* 3906 are to be expected */
-    cl_answer_free(&a);
+    assert_true(zero > 2000 && zero < 8000); /* 3906 on average */
+    cl_reply_free(&a);
 }
 
 static void timed_out(struct client *c, uint64_t nr, const uint64_t args[6], const struct cl_buf *b,
                       uint32_t n)
 {
-    struct cl_answer a;
+    struct cl_reply a;
     int64_t begin = cl_now_ms();
 
     cl_syscall(c, 3, 200, nr, args, b, n, NULL, 0);
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.type, PV_MSG_ERROR);
     assert_int_equal(a.errnum, ETIMEDOUT);
     assert_true(cl_now_ms() - begin >= 190 && cl_now_ms() - begin < 5000);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_timeout(void **state)
@@ -219,58 +219,58 @@ static void test_timeout(void **state)
     struct timespec hour = {.tv_sec = 3600};
     struct cl_buf ts = {.slot = 0, .data = &hour, .n = sizeof(hour)},
                   fds = {.slot = 0, .data = "\0\0\0\0\0\0\0\0", .n = 8};
-    struct cl_answer a;
+    struct cl_reply a;
     int fd[2];
 
     timed_out(c, SYS_pause, NULL, NULL, 0);
     timed_out(c, SYS_nanosleep, (const uint64_t[6]){0}, &ts, 1);
     cl_syscall(c, 1, 0, SYS_pipe2, (const uint64_t[6]){0, 0}, &fds, 1, NULL, 0);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     memcpy(fd, a.bufs[0].p, sizeof(fd));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     fds.slot = 1;
     timed_out(c, SYS_read, (const uint64_t[6]){(uint64_t)fd[0], 0, 8}, &fds, 1);
     timed_out(c, SYS_poll, (const uint64_t[6]){0, 0, UINT64_MAX}, NULL, 0);
-    /* Blocking the signal does not help. */
+    /* A thread that has blocked the signal is interrupted all the same. */
     uint64_t all = UINT64_MAX;
     struct cl_buf set = {.slot = 1, .data = &all, .n = 8};
     cl_syscall(c, 4, 0, SYS_rt_sigprocmask, (const uint64_t[6]){SIG_SETMASK, 0, 0, 8}, &set, 1, NULL, 0);
-    answer(c, 4, &a);
+    get_reply(c, 4, &a);
     assert_int_equal(a.value, 0);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     timed_out(c, SYS_pause, NULL, NULL, 0);
-    /* And one that is over in time: no interruption later. */
+    /* A call that returns in time: no interruption later. */
     cl_syscall(c, 5, 300, SYS_getppid, NULL, NULL, 0, NULL, 0);
-    answer(c, 5, &a);
+    get_reply(c, 5, &a);
     assert_int_equal(a.value, getpid());
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     hour = (struct timespec){.tv_nsec = 600000000};
     cl_syscall(c, 6, 0, SYS_nanosleep, (const uint64_t[6]){0}, &ts, 1, NULL, 0);
-    answer(c, 6, &a);
+    get_reply(c, 6, &a);
     assert_int_equal(a.value, 0);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* Forks in every way: the child says nothing, the parent gets its number and can wait for it. */
+/* Every kind of fork: the child sends nothing, the parent gets its pid and can wait for it. */
 static void test_forks(void **state)
 {
     struct client *c = *state;
     int64_t pid = sys(c, SYS_fork, 0, 0, 0, 0);
     int status = -1;
     struct cl_buf out = {.slot = 1, .data = &status, .n = sizeof(status)};
-    struct cl_answer a;
+    struct cl_reply a;
 
     assert_true(pid > 0);
-    cl_sh(c, 2, 0, 0, "exit 3"); /* the keeper is no child that wait4 sees */
-    answer(c, 2, &a);
+    cl_sh(c, 2, 0, 0, "exit 3"); /* wait4 does not see the reaper */
+    get_reply(c, 2, &a);
     assert_int_equal(a.code, 3);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_syscall(c, 3, 0, SYS_wait4, (const uint64_t[6]){UINT64_MAX, 0, 0, 0}, &out, 1, NULL, 0);
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.value, pid);
     memcpy(&status, a.bufs[0].p, sizeof(status));
     assert_int_equal(status, 0);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     assert_int_equal(sys(c, SYS_wait4, UINT64_MAX, 0, 0, 0), -ECHILD);
     assert_true(sys(c, SYS_vfork, 0, 0, 0, 0) > 0);
     assert_true(sys(c, SYS_wait4, UINT64_MAX, 0, 0, 0) > 0);
@@ -279,7 +279,7 @@ static void test_forks(void **state)
     assert_int_equal(sys(c, SYS_getpid, 0, 0, 0, 0), c->pid);
 }
 
-/* What ends the process, and in what way, can be seen by whoever waits for it. */
+/* The wait status of the session shows how a system call ended it. */
 static void test_ends(void **state)
 {
     struct client *c = *state;
@@ -296,7 +296,7 @@ static void test_ends(void **state)
     assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WTERMSIG(cl_stop(c)), SIGKILL);
     assert_true(cl_start(c, cl_agent));
-    /* A wild pointer: the code that runs is gone. */
+    /* The code of the session itself is unmapped. */
     cl_syscall(c, 1, 0, SYS_munmap, (const uint64_t[6]){0, UINT64_C(0x7ffffffff000)}, NULL, 0, NULL, 0);
     assert_int_equal(cl_recv(c, CL_SOON), 0);
     assert_int_equal(WTERMSIG(cl_stop(c)), SIGSEGV);
@@ -312,121 +312,121 @@ static bool bytes_are(const struct cl_bytes *b, const char *s)
 
 static uint32_t start_job(struct client *c, const char *cmd)
 {
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_job_start(c, 20, cmd);
-    answer(c, 20, &a);
+    get_reply(c, 20, &a);
     assert_int_equal(a.type, PV_MSG_JOB);
     assert_true(a.job > 0 && a.pid > 1);
     uint32_t job = a.job;
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     return job;
 }
 
 static void test_job(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     uint32_t job =
         start_job(c, "echo one; echo bad >&2; read x </dev/null; sleep 0.3; echo two >/dev/stderr; exit 5");
 
     cl_job_wait(c, 21, job, 100);
-    answer(c, 21, &a);
+    get_reply(c, 21, &a);
     assert_int_equal(a.type, PV_MSG_JOB_STATE);
     assert_int_equal(a.running, 1);
     assert_true(bytes_are(&a.data[1], "one\n") && bytes_are(&a.data[2], "bad\n"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     for (uint32_t again = 0; again < 2; again++) { /* may be asked as often as one likes */
         cl_job_wait(c, 22 + again, job, 10000);
-        answer(c, 22 + again, &a);
+        get_reply(c, 22 + again, &a);
         assert_int_equal(a.running, 0);
         assert_int_equal(a.code, 5);
         assert_true(bytes_are(&a.data[1], "one\n") && bytes_are(&a.data[2], "bad\ntwo\n"));
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
     cl_job_wait(c, 25, job + 1, 0);
-    answer(c, 25, &a);
+    get_reply(c, 25, &a);
     assert_int_equal(a.errnum, ENOENT);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_job_kill(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     int64_t begin = cl_now_ms();
     uint32_t job = start_job(c, "trap '' TERM; setsid sleep 7077 & sleep 7077");
 
     cl_u32(c, PV_MSG_JOB_KILL, 30, job);
-    answer(c, 30, &a);
+    get_reply(c, 30, &a);
     assert_int_equal(a.type, PV_MSG_JOB_STATE);
     assert_int_equal(a.running, 0);
     assert_int_equal(a.signal, SIGKILL);
     assert_int_equal(a.code, 128 + SIGKILL);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     assert_true(cl_now_ms() - begin < 5000);
     assert_int_not_equal(system("pgrep -fx 'sleep 7077' >/dev/null"), 0);
-    cl_u32(c, PV_MSG_JOB_KILL, 31, job); /* dead already: the same again */
-    answer(c, 31, &a);
+    cl_u32(c, PV_MSG_JOB_KILL, 31, job); /* a second kill replies the same */
+    get_reply(c, 31, &a);
     assert_int_equal(a.code, 128 + SIGKILL);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_job_start(c, 32, "x");
-    answer(c, 32, &a);
-    cl_answer_free(&a);
+    get_reply(c, 32, &a);
+    cl_reply_free(&a);
 }
 
 static void test_job_big(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     uint32_t job = start_job(c, "head -c 5000000 /dev/zero; head -c 3000000 /dev/zero >&2");
 
     cl_job_wait(c, 40, job, 20000);
-    answer(c, 40, &a);
+    get_reply(c, 40, &a);
     assert_int_equal(a.running, 0);
     assert_int_equal(a.data[1].n, 5000000);
     assert_int_equal(a.data[2].n, 3000000);
-    cl_answer_free(&a);
-    /* Without end, and more than is kept: it runs on, and can be killed. */
+    cl_reply_free(&a);
+    /* Endless output, beyond the limit: the job runs on, and can be killed. */
     job = start_job(c, "yes");
     cl_job_wait(c, 41, job, 300);
-    answer(c, 41, &a);
+    get_reply(c, 41, &a);
     assert_int_equal(a.running, 1);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_u32(c, PV_MSG_JOB_KILL, 42, job);
-    answer(c, 42, &a);
+    get_reply(c, 42, &a);
     assert_int_equal(a.running, 0);
     assert_true(a.data[1].n <= (64 << 20) + 100);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_job_many(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     uint32_t first = start_job(c, "exit 1"), job = 0;
 
     cl_job_wait(c, 50, first, 5000);
-    answer(c, 50, &a);
+    get_reply(c, 50, &a);
     assert_int_equal(a.running, 0);
-    cl_answer_free(&a);
-    /* The next 255 fill the table, one more takes the place of the one that has ended, then it is full. */
+    cl_reply_free(&a);
+    /* 255 more fill the table, the next replaces the job that has ended, and then it is full. */
     for (int i = 0; i < 256; i++)
         job = start_job(c, "exec sleep 7078");
     cl_job_wait(c, 51, first, 0);
-    answer(c, 51, &a);
+    get_reply(c, 51, &a);
     assert_int_equal(a.errnum, ENOENT);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_job_start(c, 52, "true");
-    answer(c, 52, &a);
+    get_reply(c, 52, &a);
     assert_int_equal(a.errnum, EAGAIN);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_u32(c, PV_MSG_JOB_KILL, 53, job);
-    answer(c, 53, &a);
+    get_reply(c, 53, &a);
     assert_int_equal(a.signal, SIGKILL);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     start_job(c, "true");
-    /* The end of the session ends them all. */
+    /* The end of the session ends all jobs. */
     assert_int_equal(cl_stop(c), 0);
     int64_t due = cl_now_ms() + 15000;
     while (system("pgrep -fx 'sleep 7078' >/dev/null") == 0 && cl_now_ms() < due)
@@ -438,7 +438,7 @@ static void test_job_many(void **state)
 static void test_job_cannot(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     uint8_t buf[256];
     struct pv_enc e = {.p = buf, .cap = sizeof(buf)};
 
@@ -449,54 +449,54 @@ static void test_job_cannot(void **state)
     pv_enc_bytes(&e, "/none/such", 10);
     pv_enc_u32(&e, 0);
     cl_send(c, &e);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.errnum, ENOENT);
     assert_string_equal(a.text, "exec '/none/such'");
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     uint32_t job = start_job(c, "sleep 7079");
     cl_job_wait(c, 2, job, 60000);
     cl_id(c, PV_MSG_CANCEL, 2);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.errnum, ECANCELED);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_job_wait(c, 3, job, 0);
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.running, 1);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_dmesg(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_id(c, PV_MSG_DMESG, 1);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     if (a.type == PV_MSG_ERROR) {
         assert_true(a.errnum == EPERM);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
         skip();
     }
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.value, a.data[0].n);
     if (a.data[0].n)
         assert_true(a.data[0].p[0] == '[' && a.data[0].p[a.data[0].n - 1] == '\n');
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_no_status(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
 
     cl_u32(c, PV_MSG_STATUS, 1, 999999);
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.errnum, ESRCH);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_u32(c, PV_MSG_SPAWN, 2, 2);
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.errnum, EPROTO);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)

@@ -28,9 +28,9 @@ static const char *in_dir(const char *name)
     return path[i];
 }
 
-static void answer(struct client *c, uint32_t id, struct cl_answer *a)
+static void get_reply(struct client *c, uint32_t id, struct cl_reply *a)
 {
-    cl_answer(c, id, NULL, 0, CL_SOON, a);
+    cl_reply(c, id, NULL, 0, CL_SOON, a);
 }
 
 static void put_begin(struct client *c, uint32_t id, const char *name)
@@ -38,10 +38,10 @@ static void put_begin(struct client *c, uint32_t id, const char *name)
     cl_path(c, PV_MSG_TREE_PUT, id, in_dir(name));
 }
 
-static void put_end(struct client *c, uint32_t id, struct cl_answer *a)
+static void put_end(struct client *c, uint32_t id, struct cl_reply *a)
 {
     cl_entry(c, id, PV_ENTRY_END, 0, "", "");
-    answer(c, id, a);
+    get_reply(c, id, a);
 }
 
 static mode_t mode_of(const char *name)
@@ -66,7 +66,7 @@ static const char odd[] = "\x01\n\x7f\xff \\*'\"";
 
 static void put_sample(struct client *c, uint32_t id, const char *name)
 {
-    struct cl_answer a;
+    struct cl_reply a;
     char path[64];
 
     put_begin(c, id, name);
@@ -89,7 +89,7 @@ static void put_sample(struct client *c, uint32_t id, const char *name)
     assert_string_equal(a.text, "");
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.value, 9);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     snprintf(path, sizeof(path), "%s/%s", name, odd);
     content_is(path, "odd");
 }
@@ -123,7 +123,7 @@ struct entry {
     char name[256], target[256];
 };
 
-static bool find_entry(const struct cl_answer *a, const char *name, struct entry *e)
+static bool find_entry(const struct cl_reply *a, const char *name, struct entry *e)
 {
     struct pv_dec d = {.p = a->entries.p, .n = a->entries.n};
 
@@ -139,7 +139,7 @@ static bool find_entry(const struct cl_answer *a, const char *name, struct entry
     return false;
 }
 
-static void has(const struct cl_answer *a, const char *name, uint32_t kind, uint32_t mode, uint64_t size)
+static void has(const struct cl_reply *a, const char *name, uint32_t kind, uint32_t mode, uint64_t size)
 {
     struct entry e;
 
@@ -152,12 +152,12 @@ static void has(const struct cl_answer *a, const char *name, uint32_t kind, uint
 static void test_get(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     struct entry e;
 
     put_sample(c, 1, "g");
     cl_path(c, PV_MSG_TREE_GET, 2, in_dir("g"));
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.value, 9);
     has(&a, "", PV_ENTRY_DIR, 0750, 0);
@@ -170,29 +170,29 @@ static void test_get(void **state)
     has(&a, "sparse", PV_ENTRY_FILE, 0644, 2 << 20);
     assert_true(find_entry(&a, "link", &e));
     assert_string_equal(e.target, "../no/where");
-    /* All of the sparse file is there, and most of it as holes. */
+    /* The sparse file is complete, and most of it came as holes. */
     assert_int_equal(a.data[0].n + a.holes, (2 << 20) + 9);
     assert_true(a.data[0].n < 20000);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
-    /* One file; one whose size says 0; a link to it. */
+    /* A file; a file with size 0 and content; a link to it. */
     cl_path(c, PV_MSG_TREE_GET, 3, "/proc/self/status");
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.value, 1);
     assert_true(a.data[0].n > 100);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     cl_path(c, PV_MSG_TREE_GET, 4, in_dir("nothing"));
-    answer(c, 4, &a);
+    get_reply(c, 4, &a);
     assert_int_equal(a.errnum, ENOENT);
     assert_non_null(strstr(a.text, "/nothing'"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* More entries and deeper than any buffer: all of them, each once. */
+/* More entries, and deeper, than any buffer holds: each arrives once. */
 static void test_get_many(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     char cmd[512];
 
     snprintf(cmd, sizeof(cmd),
@@ -201,7 +201,7 @@ static void test_get_many(void **state)
              dir, dir);
     assert_int_equal(system(cmd), 0);
     cl_path(c, PV_MSG_TREE_GET, 1, in_dir("m"));
-    answer(c, 1, &a);
+    get_reply(c, 1, &a);
     assert_int_equal(a.type, PV_MSG_OK);
     assert_int_equal(a.value, 1 + 40 * 54 + 1);
     assert_int_equal(a.data[0].n, 3000000);
@@ -210,28 +210,28 @@ static void test_get_many(void **state)
             snprintf(cmd, sizeof(cmd), "d%d/file-number-%d", i, k);
             has(&a, cmd, PV_ENTRY_FILE, 0644, 0);
         }
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 
     snprintf(cmd, sizeof(cmd), "d=%s/deep; mkdir $d; for i in $(seq 300); do d=$d/x; mkdir $d; done", dir);
     assert_int_equal(system(cmd), 0);
     cl_path(c, PV_MSG_TREE_GET, 2, in_dir("deep"));
-    answer(c, 2, &a);
+    get_reply(c, 2, &a);
     assert_int_equal(a.errnum, ENAMETOOLONG);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     snprintf(cmd, sizeof(cmd), "mkfifo %s/m/pipe", dir);
     assert_int_equal(system(cmd), 0);
     cl_path(c, PV_MSG_TREE_GET, 3, in_dir("m"));
-    answer(c, 3, &a);
+    get_reply(c, 3, &a);
     assert_int_equal(a.errnum, EOPNOTSUPP);
     assert_non_null(strstr(a.text, "/m/pipe'"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
-/* Nothing is written through what lies in the tree already. */
+/* TREE_PUT writes through no link that the tree holds already. */
 static void test_put_links(void **state)
 {
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     char cmd[512];
 
     snprintf(cmd, sizeof(cmd),
@@ -248,7 +248,7 @@ static void test_put_links(void **state)
     put_end(c, 1, &a);
     assert_int_equal(a.errnum, ENOTDIR);
     assert_non_null(strstr(a.text, "/l/d/f'"));
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     content_is("outside/f", "old\n");
     content_is("l/f", "new");
     put_begin(c, 2, "l");
@@ -256,21 +256,21 @@ static void test_put_links(void **state)
     cl_entry(c, 2, PV_ENTRY_DIR, 0755, "d", "");
     put_end(c, 2, &a);
     assert_int_equal(a.errnum, ENOTDIR);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     put_begin(c, 3, "l");
     cl_entry(c, 3, PV_ENTRY_DIR, 0755, "", "");
     cl_entry(c, 3, PV_ENTRY_DIR, 0755, "x", "");
     cl_entry(c, 3, PV_ENTRY_FILE, 0755, "x", "");
     put_end(c, 3, &a);
     assert_int_equal(a.errnum, EISDIR);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 static void test_put_bad(void **state)
 {
     static const char *const names[] = {"..", ".", "a/../b", "/x", "a//b", "a/", "x/..", ""};
     struct client *c = *state;
-    struct cl_answer a;
+    struct cl_reply a;
     char longest[300];
 
     for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]) + 1; i++) {
@@ -284,32 +284,32 @@ static void test_put_bad(void **state)
         cl_data(c, PV_MSG_WDATA, i, "bad", 3);
         put_end(c, i, &a);
         assert_int_equal(a.errnum, EPROTO);
-        cl_answer_free(&a);
+        cl_reply_free(&a);
     }
-    /* Data and holes without a file, a hole beyond the end of the world, a first entry with a name. */
+    /* Data and holes without a file, a hole beyond the largest offset, a first entry with a name. */
     put_begin(c, 100, "b");
     cl_data(c, PV_MSG_WDATA, 100, "bad", 3);
     put_end(c, 100, &a);
     assert_int_equal(a.errnum, EPROTO);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     put_begin(c, 101, "hole");
     cl_entry(c, 101, PV_ENTRY_FILE, 0644, "", "");
     cl_hole(c, 101, UINT64_MAX);
     put_end(c, 101, &a);
     assert_int_equal(a.errnum, EFBIG);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     put_begin(c, 102, "b");
     cl_entry(c, 102, PV_ENTRY_FILE, 0644, "x", "");
     put_end(c, 102, &a);
     assert_int_equal(a.errnum, EPROTO);
-    cl_answer_free(&a);
-    /* A file alone, then one below it; a full device: which file. */
+    cl_reply_free(&a);
+    /* An entry below a root that is a file; a full device: the error names the file. */
     put_begin(c, 103, "file");
     cl_entry(c, 103, PV_ENTRY_FILE, 0640, "", "");
     cl_data(c, PV_MSG_WDATA, 103, "alone", 5);
     put_end(c, 103, &a);
     assert_int_equal(a.value, 1);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     assert_int_equal(mode_of("file"), S_IFREG | 0640);
     content_is("file", "alone");
     cl_path(c, PV_MSG_TREE_PUT, 104, "/dev/full");
@@ -318,12 +318,12 @@ static void test_put_bad(void **state)
     put_end(c, 104, &a);
     assert_int_equal(a.errnum, ENOSPC);
     assert_string_equal(a.text, "write '/dev/full'");
-    cl_answer_free(&a);
+    cl_reply_free(&a);
     put_begin(c, 105, "file");
     cl_id(c, PV_MSG_CANCEL, 105);
-    answer(c, 105, &a);
+    get_reply(c, 105, &a);
     assert_int_equal(a.errnum, ECANCELED);
-    cl_answer_free(&a);
+    cl_reply_free(&a);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)

@@ -167,7 +167,7 @@ static void test_superblocks(void **state)
     assert_false(probe(mbr, 1, 1 << 20, &sb));
 }
 
-/* Anything at all in the superblock: the strings stay within their bounds. */
+/* Random superblocks: the strings stay within their bounds. */
 static void test_super_garbage(void **state)
 {
     static char junk[70000];

@@ -157,7 +157,7 @@ int cl_recv(struct client *c, int ms)
     return 1;
 }
 
-static struct pv_enc begin(unsigned type, uint32_t id)
+static struct pv_enc begin_request(unsigned type, uint32_t id)
 {
     struct pv_enc e = {.p = frame, .cap = sizeof(frame)};
 
@@ -186,7 +186,7 @@ void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms,
              const char *const *argv, const char *const *env)
 {
     static const char *const path[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    struct pv_enc e = begin(PV_MSG_EXEC, id);
+    struct pv_enc e = begin_request(PV_MSG_EXEC, id);
 
     pv_enc_u32(&e, flags);
     pv_enc_u64(&e, timeout_ms);
@@ -203,7 +203,7 @@ void cl_sh(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, c
 
 void cl_path(struct client *c, unsigned type, uint32_t id, const char *path)
 {
-    struct pv_enc e = begin(type, id);
+    struct pv_enc e = begin_request(type, id);
 
     put_str(&e, path);
     cl_send(c, &e);
@@ -211,7 +211,7 @@ void cl_path(struct client *c, unsigned type, uint32_t id, const char *path)
 
 void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path)
 {
-    struct pv_enc e = begin(PV_MSG_WRITE_FILE, id);
+    struct pv_enc e = begin_request(PV_MSG_WRITE_FILE, id);
 
     pv_enc_u32(&e, mode);
     put_str(&e, path);
@@ -220,7 +220,7 @@ void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *pa
 
 void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, size_t n)
 {
-    struct pv_enc e = begin(type, id);
+    struct pv_enc e = begin_request(type, id);
 
     pv_enc_bytes(&e, data, n);
     cl_send(c, &e);
@@ -228,14 +228,14 @@ void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, siz
 
 void cl_id(struct client *c, unsigned type, uint32_t id)
 {
-    struct pv_enc e = begin(type, id);
+    struct pv_enc e = begin_request(type, id);
 
     cl_send(c, &e);
 }
 
 void cl_u32(struct client *c, unsigned type, uint32_t id, uint32_t v)
 {
-    struct pv_enc e = begin(type, id);
+    struct pv_enc e = begin_request(type, id);
 
     pv_enc_u32(&e, v);
     cl_send(c, &e);
@@ -244,7 +244,7 @@ void cl_u32(struct client *c, unsigned type, uint32_t id, uint32_t v)
 void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr, const uint64_t arg[6],
                 const struct cl_buf *bufs, uint32_t n_bufs, const struct cl_ptr *ptrs, uint32_t n_ptrs)
 {
-    struct pv_enc e = begin(PV_MSG_SYSCALL, id);
+    struct pv_enc e = begin_request(PV_MSG_SYSCALL, id);
 
     pv_enc_u64(&e, timeout_ms);
     pv_enc_u64(&e, nr);
@@ -268,7 +268,7 @@ void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr,
 
 void cl_job_start(struct client *c, uint32_t id, const char *cmd)
 {
-    struct pv_enc e = begin(PV_MSG_JOB_START, id);
+    struct pv_enc e = begin_request(PV_MSG_JOB_START, id);
 
     put_str(&e, "");
     put_list(&e, (const char *const[]){"/bin/sh", "-c", cmd, NULL});
@@ -278,7 +278,7 @@ void cl_job_start(struct client *c, uint32_t id, const char *cmd)
 
 void cl_job_wait(struct client *c, uint32_t id, uint32_t job, uint64_t ms)
 {
-    struct pv_enc e = begin(PV_MSG_JOB_WAIT, id);
+    struct pv_enc e = begin_request(PV_MSG_JOB_WAIT, id);
 
     pv_enc_u32(&e, job);
     pv_enc_u64(&e, ms);
@@ -288,7 +288,7 @@ void cl_job_wait(struct client *c, uint32_t id, uint32_t job, uint64_t ms)
 void cl_entry(struct client *c, uint32_t id, uint32_t kind, uint32_t mode, const char *name,
               const char *target)
 {
-    struct pv_enc e = begin(PV_MSG_WENTRY, id);
+    struct pv_enc e = begin_request(PV_MSG_WENTRY, id);
 
     pv_enc_u32(&e, kind);
     pv_enc_u32(&e, mode);
@@ -300,15 +300,15 @@ void cl_entry(struct client *c, uint32_t id, uint32_t kind, uint32_t mode, const
 
 void cl_hole(struct client *c, uint32_t id, uint64_t n)
 {
-    struct pv_enc e = begin(PV_MSG_WHOLE, id);
+    struct pv_enc e = begin_request(PV_MSG_WHOLE, id);
 
     pv_enc_u64(&e, n);
     cl_send(c, &e);
 }
 
-/* ---- answers ---- */
+/* ---- replies ---- */
 
-static void append(struct cl_bytes *b, const void *p, size_t n)
+static void append_bytes(struct cl_bytes *b, const void *p, size_t n)
 {
     while (b->n + n > b->cap)
         b->p = realloc(b->p, b->cap = b->cap ? 2 * b->cap : 65536);
@@ -317,8 +317,8 @@ static void append(struct cl_bytes *b, const void *p, size_t n)
     b->n += n;
 }
 
-/* True when the frame ends the request. */
-static bool take_answer(struct client *c, struct cl_answer *a)
+/* A frame that does not end the reply; false when it is another one. */
+static bool take_part(struct client *c, struct cl_reply *a)
 {
     size_t n;
     const void *p;
@@ -328,8 +328,37 @@ static bool take_answer(struct client *c, struct cl_answer *a)
     case PV_MSG_STDOUT:
     case PV_MSG_STDERR:
         p = pv_dec_bytes(&c->d, &n);
-        append(&a->data[c->type - PV_MSG_DATA], p, n);
+        append_bytes(&a->data[c->type - PV_MSG_DATA], p, n);
+        return true;
+    case PV_MSG_ENTRY:
+        append_bytes(&a->entries, c->d.p, c->d.n);
+        return true;
+    case PV_MSG_HOLE:
+        a->holes += pv_dec_u64(&c->d);
+        return true;
+    default:
         return false;
+    }
+}
+
+static void take_sysret(struct client *c, struct cl_reply *a)
+{
+    a->value = pv_dec_u64(&c->d);
+    a->n_bufs = pv_dec_u32(&c->d);
+    for (uint32_t i = 0; i < a->n_bufs && i < 4; i++) {
+        size_t n;
+        const void *p = pv_dec_bytes(&c->d, &n);
+
+        append_bytes(&a->bufs[i], p, n);
+    }
+}
+
+/* True when the frame ends the reply. */
+static bool take_reply(struct client *c, struct cl_reply *a)
+{
+    if (take_part(c, a))
+        return false;
+    switch (c->type) {
     case PV_MSG_OK:
         a->value = pv_dec_u64(&c->d);
         break;
@@ -343,19 +372,8 @@ static bool take_answer(struct client *c, struct cl_answer *a)
         a->flags = pv_dec_u32(&c->d);
         a->duration = pv_dec_u64(&c->d);
         break;
-    case PV_MSG_ENTRY:
-        append(&a->entries, c->d.p, c->d.n);
-        return false;
-    case PV_MSG_HOLE:
-        a->holes += pv_dec_u64(&c->d);
-        return false;
     case PV_MSG_SYSRET:
-        a->value = pv_dec_u64(&c->d);
-        a->n_bufs = pv_dec_u32(&c->d);
-        for (uint32_t i = 0; i < a->n_bufs && i < 4; i++) {
-            p = pv_dec_bytes(&c->d, &n);
-            append(&a->bufs[i], p, n);
-        }
+        take_sysret(c, a);
         break;
     case PV_MSG_JOB:
         a->job = pv_dec_u32(&c->d);
@@ -377,6 +395,7 @@ static bool take_answer(struct client *c, struct cl_answer *a)
     return true;
 }
 
+/* STDIN that is being sent. */
 struct feed {
     const uint8_t *p;
     size_t left;
@@ -410,7 +429,7 @@ static void feed_more(struct client *c, uint32_t id, struct feed *f)
     }
 }
 
-void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a)
+void cl_reply(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_reply *a)
 {
     struct feed *f = calloc(1, sizeof(*f));
     int64_t due = cl_now_ms() + ms;
@@ -427,13 +446,13 @@ void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, 
 
         if (r == 0)
             a->type = 1;
-        if (r == 0 || (r < 0 && cl_now_ms() >= due) || (r == 1 && c->id == id && take_answer(c, a)))
+        if (r == 0 || (r < 0 && cl_now_ms() >= due) || (r == 1 && c->id == id && take_reply(c, a)))
             break;
     }
     free(f);
 }
 
-void cl_answer_free(struct cl_answer *a)
+void cl_reply_free(struct cl_reply *a)
 {
     for (int i = 0; i < 3; i++)
         free(a->data[i].p);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host's side of the protocol for the agent's own tests: blocking, with deadlines, on any socket.  Not
- * part of the agent; linked into its tests only.
+ * A client for the agent's own tests: the host's side of the protocol, blocking, with deadlines, on any
+ * socket.
  */
 #ifndef PV_AGENT_CLIENT_H
 #define PV_AGENT_CLIENT_H
@@ -22,16 +22,16 @@ struct cl_bytes {
 struct client {
     int fd;
     pid_t pid;         /* of the agent, 0 when it was not started here */
-    size_t head, tail; /* of what was received and not looked at */
+    size_t head, tail; /* received bytes that no frame was taken from yet */
     uint8_t *in;
     unsigned type; /* the last frame */
     struct pv_dec d;
-    uint32_t id; /* its id (not of READY) */
+    uint32_t id; /* of that frame; not of READY */
 };
 
-/* What answered a request. */
-struct cl_answer {
-    unsigned type; /* PV_MSG_OK, ERROR, EXIT, SYSRET, JOB, JOB_STATE, WORKER; 0: none came in time; 1: the
+/* All frames that replied to a request. */
+struct cl_reply {
+    unsigned type; /* PV_MSG_OK, ERROR, EXIT, SYSRET, JOB, JOB_STATE, WORKER; 0: none in time; 1: the
                       connection ended */
     uint64_t value, duration;
     uint32_t errnum, code, signal, flags;
@@ -39,24 +39,24 @@ struct cl_answer {
     char text[8192];
     struct cl_bytes bufs[4]; /* of SYSRET */
     uint32_t n_bufs;
-    struct cl_bytes entries; /* ENTRY frames: their payload behind the id; DATA is in data[0] */
+    struct cl_bytes entries; /* payloads of ENTRY frames, without the id; their DATA is in data[0] */
     uint64_t holes;          /* bytes in HOLE frames */
     struct cl_bytes data[3]; /* DATA, STDOUT, STDERR */
 };
 
-/* Starts `agent --fd N` on one end of a socketpair and takes its READY. */
+/* Starts `agent --fd N` on one end of a socket pair and checks its READY; false on failure. */
 bool cl_start(struct client *c, const char *agent);
 void cl_adopt(struct client *c, int fd);
-/* Closes, and waits for the agent to end: its exit status, or -1 when it was still there after 5 s. */
+/* Closes the socket and waits for the agent: its wait status, or -1 if it was killed after 5 s. */
 int cl_stop(struct client *c);
 
 void cl_send_raw(struct client *c, const void *data, size_t n);
 void cl_send(struct client *c, struct pv_enc *e); /* ends the frame first */
 
-/* 1: a frame (c->type, c->id, c->d behind the id); 0: the end; -1: nothing within ms. */
+/* 1: a frame (c->type, c->id, and c->d behind the id); 0: the end; -1: no frame within ms. */
 int cl_recv(struct client *c, int ms);
 
-/* Requests, without their answer. argv and env are NULL-terminated; env NULL: PATH alone. */
+/* Send requests.  argv and env are NULL-terminated; env NULL: PATH only. */
 void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,
              const char *const *argv, const char *const *env);
 void cl_sh(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cmd);
@@ -86,22 +86,22 @@ void cl_entry(struct client *c, uint32_t id, uint32_t kind, uint32_t mode, const
 void cl_hole(struct client *c, uint32_t id, uint64_t n);
 
 /*
- * Waits for the answer to `id`; meanwhile feeds `in` as STDIN frames as fast as they are taken (NULL: none;
- * with n bytes and then the end).
+ * Waits up to ms for the reply to `id`.  Unless `in` is NULL, sends its n bytes as STDIN frames meanwhile,
+ * and then the end.
  */
-void cl_answer(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_answer *a);
-void cl_answer_free(struct cl_answer *a);
+void cl_reply(struct client *c, uint32_t id, const void *in, size_t n, int ms, struct cl_reply *a);
+void cl_reply_free(struct cl_reply *a);
 
-/* ---- what every test of the agent on the host begins and ends with ---- */
+/* ---- setup and teardown of tests on the host ---- */
 
-enum { CL_SOON = 20000 }; /* ms: an answer that comes at all has come by then */
+enum { CL_SOON = 20000 }; /* ms: any reply has come by then */
 
 /* Path of the agent's binary: set by main from argv[1]. */
 extern const char *cl_agent;
 
 /* Monotonic milliseconds. */
 int64_t cl_now_ms(void);
-/* cmocka fixtures: *state is a started client; the agent must end by itself, with 0, when its peer goes. */
+/* For cmocka: *state is a started client.  Teardown fails unless the agent exits with 0 by itself. */
 int cl_setup(void **state);
 int cl_teardown(void **state);
 

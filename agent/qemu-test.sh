@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The wrapper and the agent in real QEMU (software emulation), on a Debian kernel with a busybox userland that
-# is put together here; the agent is driven from inside the guest, over vsock_loopback.
+# Guest init and the agent in real QEMU (software emulation), on a Debian kernel with a busybox userland that this
+# script makes; guest-check drives the agent from inside the guest, over vsock_loopback.
 #
 #     qemu-test.sh AGENT GUEST_CHECK     the kernel: vmlinuz and modules/ in $PROVIUM_GUEST_DIR,
 #                                      else in `guest` of the build directory; exit 77 without
@@ -36,8 +36,8 @@ userland() {
 
 archive() { (cd "$1" && find . -mindepth 1 | sort | cpio -o -H newc -R 0:0 --quiet); }
 
-# shim DIR MODULE...: the wrapper's archive; more lines of boot.conf from stdin
-shim() {
+# suppl DIR MODULE...: makes the supplementary initramfs; more lines of boot.conf from stdin
+suppl() {
     local to=$1 m file
     shift
     rm -rf "$to"
@@ -102,7 +102,7 @@ done
 guest-check 'echo from $((6 * 7)); cat /proc/self/oom_score_adj' -vfs 'cat /proc/mounts' 'T:sleep 100 & setsid sleep 101 & wait' \
     'T:b() { b | b & }; exec 2>/dev/null; b; sleep 100' 'echo "$(cat /proc/[0-9]*/comm | grep -c sleep) sleep"' -off
 I
-shim s1 </dev/null
+suppl s1 </dev/null
 (archive r1; archive s1) >initrd.cpio
 expect initramfs "$(boot 'foo=bar word')" 'INIT 1 word foo=bar HOME=/ TERM=linux' '!provium-wrapper' '!\.provium' \
     '^injected' '/bin/tool 4711' 'lib -> usr/lib' '^null$' proc-fresh dev-fresh 'AGENT @provium-agent +-1000' \
@@ -153,17 +153,17 @@ expect init-no-program "$(boot provium.init=/etc/hosts)" \
 userland r3 <<<'#!/none/sh'
 (archive r3; archive s1) >initrd.cpio
 expect no-interpreter "$(boot '')" "fatal: cannot run init '/sbin/init': its interpreter '/none/sh': No such file"
-shim s2 <<<'initfallback /bin/last'
+suppl s2 <<<'initfallback /bin/last'
 userland r4 <<<'#!/bin/sh'
 mv r4/sbin/init r4/bin/last
 echo 'echo LAST $$; reboot -f' >>r4/bin/last
 (archive r4; archive s2) >initrd.cpio
 expect fallback "$(boot '')" 'LAST 1'
-shim s3 <<<'wrong thing'
+suppl s3 <<<'wrong thing'
 (archive r1; archive s3) >initrd.cpio
 expect bad-orders "$(boot '')" "fatal: /.provium/boot.conf line [0-9]+: 'wrong' is no setting"
 mods_all=$mods mods=''
-shim s4 <<<''
+suppl s4 <<<''
 mods=$mods_all
 (archive r1; archive s4) >initrd.cpio
 expect no-vsock "$(boot '')" 'fatal: the agent cannot listen on vsock port 5123: Address family not supported'
@@ -183,7 +183,7 @@ debugfs -w -R 'set_inode_field / mode 040750' bare.img >/dev/null 2>&1
 good=('INIT 1' '^overlay / overlay' '^devtmpfs /dev' '^written' '^injected' '^hosts' '^/ 750' '/bin/tool 4711'
     'CHECK exec \[ls /\]' 'Power down')
 root() { # its setting, then the image
-    printf 'fsmodule overlay overlay.ko\nrootfs vda\n%s\n' "$1" | shim s5 virtio_blk overlay
+    printf 'fsmodule overlay overlay.ko\nrootfs vda\n%s\n' "$1" | suppl s5 virtio_blk overlay
     archive s5 >initrd.cpio
     boot '' $(disk "$2")
 }
