@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runner/shard.h"
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -267,9 +268,27 @@ static void test_unknown(void **state)
     assert_int_not_equal(shard_of[0], shard_of[1]);
 }
 
+/* Every shard of a balanced division has about the same load: many files, none of them long. */
+static void check_load(const struct pv_shard_file *files, const unsigned *shard_of, size_t n, unsigned count)
+{
+    cleanup_free double *load = pv_xcalloc(count, sizeof(*load));
+    double total = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        assert_true(shard_of[i] < count);
+        load[shard_of[i]] += (double)files[i].duration_ns;
+        total += (double)files[i].duration_ns;
+    }
+    for (unsigned k = 0; k < count; k++)
+        if (load[k] > 1.1 * total / count || load[k] < 0.9 * total / count)
+            fail_msg("shard %u of %u has %.3f of the mean load", k, count, load[k] / (total / count));
+}
+
+/* The work of a division is bounded, however many files there are. */
 static void test_large(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 20000, SHARDS = 100 };
+    int64_t start;
     struct pv_shard_file *files = pv_xcalloc(N, sizeof(*files));
     unsigned *shard_of = pv_xcalloc(N, sizeof(*shard_of));
     char(*names)[16] = pv_xcalloc(N, sizeof(*names));
@@ -279,8 +298,15 @@ static void test_large(void **state)
         snprintf(names[i], sizeof(names[i]), "%zu", i);
         files[i] = (struct pv_shard_file){names[i], (int64_t)rnd(1000000000)};
     }
-    pv_shard_divide(files, N, 2, shard_of); /* ends soon: the work is bounded */
+    start = pv_now();
+    pv_shard_divide(files, N, 2, shard_of);
+    check_load(files, shard_of, N, 2);
+    pv_shard_divide(files, N, SHARDS, shard_of);
+    check_load(files, shard_of, N, SHARDS);
     pv_shard_divide(files, N, PV_SHARDS_MAX, shard_of);
+    for (size_t i = 0; i < N; i++)
+        assert_true(shard_of[i] < PV_SHARDS_MAX);
+    assert_true(pv_now() - start < 20 * PV_NSEC_PER_SEC);
     free(files);
     free(shard_of);
     free(names);

@@ -51,8 +51,8 @@ static void test_probe_now(void **state)
     sigaction(SIGRTMAX - 2, NULL, &after);
     sigprocmask(SIG_SETMASK, NULL, &mask_after);
     print_message("kvm %d, \"%s\", tsc %u kHz, took %.1f ms\n", p.kvm, p.why, p.tsc_khz, (double)took / 1e6);
-    assert_true(strlen(p.why) > 5);
     assert_true(p.kvm == !strcmp(p.why, "KVM works"));
+    assert_true(p.kvm || strstr(p.why, "/dev/kvm"));
     assert_true(took < 500 * PV_NSEC_PER_MSEC);
     assert_true(before.sa_handler == after.sa_handler);
     assert_memory_equal(&mask_before, &mask_after, sizeof(mask_before));
@@ -102,6 +102,20 @@ static char *read_memory(void)
     return text.data;
 }
 
+/* Two probes of one machine agree, except in the numbers that they measured. */
+static void assert_same_result(const struct pv_accel_probe *p, const struct pv_accel_probe *first)
+{
+    const char *a = p->why, *b = first->why;
+
+    assert_int_equal(p->kvm, first->kvm);
+    do {
+        a += strspn(a, "0123456789");
+        b += strspn(b, "0123456789");
+        if (*a != *b)
+            fail_msg("\"%s\", the first probe said \"%s\"", p->why, first->why);
+    } while (*a++ && *b++);
+}
+
 static void test_memory(void **state)
 {
     struct pv_accel_probe first, p;
@@ -132,9 +146,10 @@ static void test_memory(void **state)
     good[strlen(good) - 3] = '\0';
     write_memory(good);
     pv_accel_probe(&p);
-    assert_string_equal(p.why + strlen(p.why) - 2, first.why + strlen(first.why) - 2);
+    assert_same_result(&p, &first);
     write_memory("\033]0;x\nnonsense");
     pv_accel_probe(&p);
+    assert_same_result(&p, &first);
     again = read_memory();
     assert_non_null(strstr(again, "provium-accel 1\nboot "));
 }
@@ -142,12 +157,13 @@ static void test_memory(void **state)
 /* A cache directory that cannot be: no memory, the same answer. */
 static void test_no_cache(void **state)
 {
-    struct pv_accel_probe p;
+    struct pv_accel_probe first, p;
 
     (void)state;
+    pv_accel_probe(&first);
     setenv("XDG_CACHE_HOME", "/proc/nowhere", 1);
     pv_accel_probe(&p);
-    assert_true(strlen(p.why) > 5);
+    assert_same_result(&p, &first);
     setenv("XDG_CACHE_HOME", dir, 1);
 }
 

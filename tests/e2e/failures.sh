@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # What is told of a failure where VMs are concerned: exit codes in words, every console, and what all of them
 # are doing when somebody asks.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 
-cat >"$work/files/words.lua" <<'LUA'
+cat >"$work/t/words.lua" <<'LUA'
 local a, b = provium.create("minimal"), provium.create("minimal")
 a:boot({memory = "128M"})
 b:boot({memory = "128M"})
@@ -25,15 +26,15 @@ test("stuck", function() while true do end end)
 LUA
 cat >"$work/provium.toml" <<TOML
 [profile.minimal]
-kernel = "$PWD/build/guest/vmlinuz"
-modules = "$PWD/build/guest/modules"
+kernel = "$guest/vmlinuz"
+modules = "$guest/modules"
 TOML
 export READY=$work/ready
-"$PROVIUM" test --config "$work/provium.toml" "$work/files/words.lua" >"$work/out" 2>&1 &
+"$PROVIUM" test --config "$work/provium.toml" "$work/t/words.lua" >"$work/out" 2>&1 &
 top=$!
 stuck() { grep -qF 'in test "stuck" for ' "$work/out"; }
 ask() { kill -USR1 $top && sleep 0.2 && stuck; }
-if wait_for 60 test -e "$READY" && wait_for 10 ask; then good "SIGUSR1"; else bad "it did not come that far"; fi
+if wait_for 60 test -e "$READY" && wait_for 10 ask; then ok "SIGUSR1"; else not_ok "it did not come that far"; fi
 kill -KILL $(cat /proc/$top/task/$top/children) # the file's process can say nothing more
 wait $top
 is "exit code" $? 1
@@ -66,12 +67,12 @@ block "killed by SIGKILL in test 'stuck'" "Failed test logs" >"$work/end"
 contains "killed: what is new on a console" "$work/end" "    b once more"
 is "killed: nothing twice" "$(grep -c 'console of vm1' "$work/end")" 0
 contains "the command that runs it again" "$work/end" \
-    "    rerun: $PROVIUM test --config $work/provium.toml $work/files/words.lua"
+    "    rerun: $PROVIUM test --config $work/provium.toml $work/t/words.lua"
 is "the logs are named" "$(sed -n 's/^  .*words.lua *→ //p' "$work/out" | xargs ls | wc -l)" 2
 if grep -qP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' "$work/out"; then
-    bad "control bytes of a guest are in the output"
+    not_ok "control bytes of a guest are in the output"
 else
-    good "nothing of the guest acts on the terminal"
+    ok "nothing of the guest acts on the terminal"
 fi
-check_only_logs_left "failures"
-exit $status
+only_logs_left "failures"
+finish

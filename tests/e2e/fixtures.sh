@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Fixtures and their cache: what makes one be built again and what does not, one build for many files, builders
 # that are killed, scripts that fail, entries that are damaged, a full disk. A cache and a project of its own.
-. "$(dirname "$0")/lib.sh"
-export XDG_CACHE_HOME=$work/cache
-guest=$PWD/build/guest
-p=$work/files
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
+p=$work/project
 mkdir -p "$XDG_CACHE_HOME" "$p/t/fixtures" "$p/tree" "$p/bin" "$p/lib"
 cd "$p" || exit 1
 cp "$guest/userland.cpio" initrd.cpio
@@ -67,13 +66,13 @@ builds() {
 # stale NAME: the entry would be built again, as `provium fixture stale` says; not so before.
 stale() {
     run fixture stale base
-    if [ "$code" = 0 ] && ! grep -q "nothing would be rebuilt" out; then good "stale: $1"; else
-        bad "stale: $1: $(cat out)"
+    if [ "$code" = 0 ] && ! grep -q "nothing would be rebuilt" out; then ok "stale: $1"; else
+        not_ok "stale: $1: $(cat out)"
     fi
 }
 fits() {
     run fixture stale base
-    if grep -q "nothing would be rebuilt" out; then good "fits: $1"; else bad "fits: $1: $(cat out)"; fi
+    if grep -q "nothing would be rebuilt" out; then ok "fits: $1"; else not_ok "fits: $1: $(cat out)"; fi
 }
 
 : >built
@@ -275,6 +274,5 @@ fi
 
 # Nothing is left of builds that failed, nor of anything else.
 is "no temporary directory is left in the cache" "$(find "$XDG_CACHE_HOME"/provium/fixtures -name 'tmp*' -mindepth 2 | wc -l)" 0
-find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'provium-*' -exec test -e {}/kept \; -exec rm -rf {} +
-check_nothing_left "fixtures"
-exit $status
+logs_at_most "fixtures"
+finish

@@ -1,28 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # As an ordinary user without capabilities, /dev/kvm and /dev/vhost-vsock, as in most CI containers.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 
-[ "$(id -u)" = 0 ] || { echo "needs root to become somebody else"; exit 77; }
-# Copies, because nobody else may be able to read where the checkout lies.
+[ "$(id -u)" = 0 ] || skip "needs root to become another user"
+# Copies: the other user may not be allowed to read the checkout.
 cp "$PROVIUM" "$work/provium"
 mkdir "$work/guest"
-cp -a build/guest/vmlinuz build/guest/userland.cpio build/guest/modules "$work/guest/"
-sed 's/provium.create("minimal")/provium.create()/' examples/01-first.lua >"$work/files/01-first.lua"
+cp -a "$guest/vmlinuz" "$guest/userland.cpio" "$guest/modules" "$work/guest/"
+sed 's/provium.create("minimal")/provium.create()/' "$repo/examples/01-first.lua" >"$work/t/01-first.lua"
 chmod -R a+rX "$work"
 mkdir "$work/home"
 chown -R 65534:65534 "$work/home" "$work/tmp"
 cat >"$work/run" <<EOF
 grep CapEff /proc/self/status
 test ! -e /dev/kvm && test ! -e /dev/vhost-vsock || exit 9
-cd "$work" && ./provium doctor && ./provium test files/01-first.lua
+cd "$work" && ./provium doctor && ./provium test t/01-first.lua
 EOF
 as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs
     env HOME="$work/home" XDG_CACHE_HOME= bash "$work/run")
 if [ ! -e /dev/kvm ] && [ ! -e /dev/vhost-vsock ]; then
     "${as_nobody[@]}" >"$work/out" 2>&1
 elif unshare --mount true 2>/dev/null; then
-    # A mount namespace of its own, with nothing in /dev but what every container has.
+    # A mount namespace with a /dev of its own, which has the devices that every container has.
     unshare --mount bash -c '
         set -e
         work=$1
@@ -39,8 +40,7 @@ elif unshare --mount true 2>/dev/null; then
         mount --move "$work/dev" /dev
         exec "$@"' bash "$work" "${as_nobody[@]}" >"$work/out" 2>&1
 else
-    echo "cannot hide /dev/kvm: unshare --mount is not permitted here"
-    exit 77
+    skip "cannot hide /dev/kvm: unshare --mount is not permitted here"
 fi
 is "exit code" $? 0
 contains "no capabilities" "$work/out" "CapEff:	0000000000000000"
@@ -48,4 +48,4 @@ contains "our own vsock device" "$work/out" "vhost-user-vsock"
 contains "says why not KVM" "$work/out" "/dev/kvm"
 contains "passes" "$work/out" "1 passed, 0 failed"
 [ $status = 0 ] || cat "$work/out"
-exit $status
+finish

@@ -3,11 +3,10 @@
 # The pool with real VMs: many files that boot one each under --mem never use more together (looked at from
 # outside, by what every QEMU was started with); files that wait for each other all pass; a VM that is too large
 # is refused at once; without --mem the host keeps its spare.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 files=${FILES:-8}
-export XDG_CACHE_HOME=$work/cache
 mkdir "$work/one" "$work/two"
-: >"$work/provium.toml" # the default guest needs nothing of it
 for i in $(seq "$files"); do
     cat >"$work/one/f$i.lua" <<'LUA'
 local vm = provium.create()
@@ -22,17 +21,17 @@ limited() {
     shift 3
     "$PROVIUM" test --config "$work/provium.toml" "$@" >"$work/out" 2>&1 &
     top=$!
-    read -r most samples < <(python3 tests/e2e/vm-memory.py "$top" "PROVIUM_E2E_MARK=$work")
+    read -r most samples < <(python3 "$here/vm-memory.py" "$top" "PROVIUM_TEST_MARK=$work")
     wait "$top"
     code=$?
     is "$name: exit code" $code 0
     [ $code = 0 ] || cat "$work/out"
     if [ "$most" -le "$limit" ] && [ "$most" -ge "$least" ]; then
-        good "$name: at most $most MiB of $limit in use, $samples samples"
+        ok "$name: at most $most MiB of $limit in use, $samples samples"
     else
-        bad "$name: $most MiB in use, expected $least to $limit"
+        not_ok "$name: $most MiB in use, expected $least to $limit"
     fi
-    check_nothing_left "$name"
+    nothing_left "$name"
 }
 
 limited "one VM each" 384 256 --mem 384M "$work/one"
@@ -56,5 +55,5 @@ echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
 "$PROVIUM" test --config "$work/provium.toml" --mem 256M "$work/two/large.lua" >"$work/out" 2>&1
 is "too large: exit code" $? 1
 contains "too large: the numbers" "$work/out" "300M of memory are wanted, more than --mem gives to all VMs together: 256M"
-rm -rf "${TMPDIR:?}"/provium-*
-exit $status
+logs_at_most "too large"
+finish

@@ -1,87 +1,153 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The top process, a file's process or a QEMU is killed at a random moment, from before the first boot to after the
-# last shutdown, with two files side by side that wait for each other's memory at times: nothing is left, the exit
-# code says what happened, and the reports can be read.
-# ROUNDS: how often (default 9); SEED: of the moments, printed.
-. "$(dirname "$0")/lib.sh"
-export XDG_CACHE_HOME=$work/cache
+#
+# ROUNDS=9 SEED=N tests/e2e/random-kills.sh
+#
+# The supervisor, a file's process or a QEMU is killed at a random moment, from before the first boot to after the last
+# shutdown, while two files with VMs wait for each other's memory at times. Each time the exit code and the reports name
+# the kill, unless it came too late to matter, and nothing is left. SEED sets the moments; it is printed.
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 
-: >"$work/provium.toml" # the default guest needs nothing of it
+# begun-PID and ending-PID are the progress of a file's process. Both VMs are used once more after ending-PID was
+# looked for, so a VM that is killed before that file exists cannot be missed.
+progress='
+local pid = assert(io.open("/proc/self/stat")):read("n")
+local function mark(name) assert(io.open(os.getenv("PROVIUM_TEST_MARK") .. "/" .. name .. "-" .. pid, "w")):close() end
+mark("begun")'
 for f in a b; do
-    cat >"$work/files/$f.lua" <<'LUA'
+    cat >"t/$f.lua" <<LUA
+$progress
 local a, b = provium.create(), provium.create()
 a:boot{memory = "128M"}
 test("first", function() assert(a:exec("true").ok) end)
 b:boot{memory = "128M"}
 test("second", function() assert(b:exec("sleep 0.2").ok) end)
+mark("ending")
+test("both", function() assert(a:exec("true").ok) assert(b:exec("true").ok) end)
 a:shutdown()
 b:kill()
 LUA
 done
-echo 'test("no VM", function() provium.sleep(0.3) end)' >"$work/files/c.lua"
-run=("$PROVIUM" test --config "$work/provium.toml" -p 2 --mem 384M --json "$work/r.json" --junit "$work/r.xml"
-    --html "$work/r.html" "$work/files")
+cat >t/c.lua <<LUA
+$progress
+test("no VM", function() provium.sleep(0.3) end)
+mark("ending")
+LUA
+run=("$PROVIUM" test --config provium.toml -p 2 --mem 384M --json r.json --junit r.xml --html r.html t)
 
-# reports EXIT-CODE: they parse, and the JSON one says how the run ended (137: it could not).
+# reports EXIT-CODE TOLD: the reports are whole, and the JSON report has the exit code and, where TOLD is yes, exactly one
+# file that failed, with SIGKILL in its message or its test's. After exit code 137 the reports end anywhere.
 reports() {
-    python3 - "$work" "$1" <<'PY'
+    python3 - "$1" "$2" <<'PY'
 import json, sys, xml.etree.ElementTree as xml
-work, code = sys.argv[1], int(sys.argv[2])
-lines = open(work + "/r.json", "rb").read().split(b"\n")
+code, told = int(sys.argv[1]), sys.argv[2] == "yes"
+lines = open("r.json", "rb").read().split(b"\n")
 rest = lines.pop()
-events = [json.loads(l) for l in lines]
-assert events and events[0]["type"] == "run", "no first line"
+rows = [json.loads(l) for l in lines]
+assert rows and rows[0]["type"] == "run", "no first line"
 if code != 137:
-    assert not rest and events[-1]["type"] == "end", "no last line"
-    assert events[-1]["exit_code"] == code, events[-1]
-root = xml.parse(work + "/r.xml").getroot()
+    assert not rest and rows[-1]["type"] == "end", "no last line"
+    assert rows[-1]["exit_code"] == code, rows[-1]
+    failed = [r for r in rows if r["type"] == "file" and r["verdict"] == "fail"]
+    assert len(failed) == (1 if code else 0), [r["file"] for r in failed]
+    if told:
+        messages = [failed[0]["message"]] + [t["message"] for t in failed[0]["tests"]]
+        assert any("SIGKILL" in (m or "") for m in messages), messages
+root = xml.parse("r.xml").getroot()
 assert root.tag == "testsuites", root.tag
-assert b"</html>" in open(work + "/r.html", "rb").read()
+assert b"</html>" in open("r.html", "rb").read()
 PY
+}
+
+# freeze PID: stops it; fails when it has ended.
+freeze() {
+    kill -STOP "$1" 2>/dev/null && wait_for 2 stopped_or_ended "$1"
+    if stopped "$1"; then return 0; fi
+    kill -CONT "$1" 2>/dev/null
+    return 1
+}
+state_of() { sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null; }
+stopped() { [ "$(state_of "$1")" = T ]; }
+ended() { case $(state_of "$1") in "" | Z | X) return 0 ;; *) return 1 ;; esac; }
+stopped_or_ended() { stopped "$1" || ended "$1"; }
+children() { cat "/proc/$1/task/$1/children" 2>/dev/null; }
+
+# Both print the pid of a victim at random, or nothing. Probes of QEMU have no name.
+a_file() { children "$1" | tr ' ' '\n' | grep . | shuf -n 1; }
+a_vm() {
+    local p
+    for p in $(qemus); do
+        grep -aq 'guest=vm' "/proc/$p/cmdline" && echo "$p"
+    done | shuf -n 1
+}
+parent() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f2; }
+
+# kill_one KIND SUPERVISOR: kills one of that kind, all of its side frozen meanwhile. Prints "no" when there was none,
+# "yes" when the run must tell of it, "late" when the file had come to its end.
+kill_one() {
+    local victim file told=yes
+    case $1 in
+    supervisor)
+        freeze "$2" || { echo no; return; }
+        kill -KILL "$2"
+        echo yes
+        return
+        ;;
+    file) victim=$(a_file "$2") file=$victim ;;
+    vm) victim=$(a_vm) file=$([ -z "$victim" ] || parent "$victim") ;;
+    esac
+    [ -n "$file" ] && freeze "$file" || { echo no; return; }
+    if [ "$victim" != "$file" ] && ! freeze "$victim"; then
+        kill -CONT "$file"
+        echo no
+        return
+    fi
+    [ ! -e "ending-$file" ] || told=late
+    kill -KILL "$victim"
+    [ "$victim" = "$file" ] || kill -CONT "$file"
+    echo "$told"
 }
 
 RANDOM=${SEED:=$RANDOM}
 echo "seed $SEED"
 begin=$(date +%s%N)
-"${run[@]}" >"$work/out" 2>&1
+"${run[@]}" >out 2>&1
 is "undisturbed" $? 0
 span=$((($(date +%s%N) - begin) / 1000000 + 300))
-check_nothing_left undisturbed
+nothing_left undisturbed
 
-for i in $(seq 1 "${ROUNDS:-9}"); do
-    whom=$((i % 3))
-    rm -f "$work"/r.*
-    "${run[@]}" >"$work/out" 2>&1 &
-    top=$!
+kinds=(supervisor file vm)
+hits=0
+rounds=${ROUNDS:-9}
+for i in $(seq "$rounds"); do
+    kind=${kinds[i % 3]}
+    rm -f r.* begun-* ending-*
+    "${run[@]}" >out 2>&1 &
+    supervisor=$!
     ms=$(((RANDOM * 32768 + RANDOM) % span))
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
-    victim=
-    case $whom in
-    0) victim=$top ;;
-    1) victim=$(cat /proc/$top/task/*/children 2>/dev/null | tr ' ' '\n' | grep . | shuf -n 1) ;;
-    2) victim=$(qemus | shuf -n 1) ;;
-    esac
-    hit=no
-    [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null && hit=yes
-    wait $top
+    # The first moment from then on at which there is such a process.
+    told=no
+    while [ "$told" = no ] && ! ended $supervisor; do
+        told=$(kill_one "$kind" $supervisor)
+    done
+    wait $supervisor
     code=$?
-    round="round $i (after $ms ms, exit code $code)"
-    case $whom,$hit,$code in
-    0,yes,137 | 1,yes,1 | 2,yes,1 | *,no,0) good "$round" ;;
-    *,yes,0) good "$round: it was too late to matter" ;;
+    round="round $i, $kind after $ms ms, told: $told, exit code $code"
+    [ "$told" = no ] || hits=$((hits + 1))
+    case $kind,$told,$code in
+    supervisor,yes,137 | file,yes,1 | vm,yes,1 | file,late,[01] | vm,late,[01] | *,no,0) ok "$round" ;;
     *)
-        bad "$round: whom $whom, hit $hit"
-        cat "$work/out"
+        not_ok "$round"
+        cat out
         ;;
     esac
-    # Killed before it had opened them all: then there are none.
-    if [ $code != 137 ] || [ -s "$work/r.html" ]; then
-        reports $code 2>"$work/why" || bad "$round: reports: $(tail -n 1 "$work/why")"
+    # Killed before it had opened them, the supervisor leaves no reports.
+    if [ $code != 137 ] || [ -s r.html ]; then
+        reports $code "$told" 2>why || not_ok "$round: reports: $(tail -n 1 why)"
     fi
-    if [ $code = 1 ]; then
-        find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'provium-*' -exec rm -rf {} + # the logs of the failed file
-    fi
-    check_nothing_left "$round"
+    if [ $code = 1 ]; then logs_at_most "$round"; else nothing_left "$round"; fi
 done
-exit $status
+if [ "$hits" -ge $((rounds / 3)) ]; then ok "$hits of $rounds kills hit"; else not_ok "only $hits of $rounds kills hit"; fi
+finish

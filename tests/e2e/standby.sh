@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: MIT
 # VMs that stand by, seen from outside: they are made and taken, they never use more than the budget or keep anybody
 # waiting, `standby = false` means none, and no end of a run leaves one. (What is handed out: src/guest/standby-test.c.)
-. "$(dirname "$0")/lib.sh"
-export XDG_CACHE_HOME=$work/cache
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 mkdir "$work/fixtures" "$work/set"
-: >"$work/provium.toml" # the default guest needs nothing of it
 cat >"$work/fixtures/small.lua" <<'LUA'
 local vm = provium.create()
 vm:boot{memory = "128M"}
@@ -33,8 +32,8 @@ run() { PROVIUM_DEBUG=1 "$PROVIUM" test -v --config "$work/provium.toml" "$@" >"
 run "$work/loop.lua"
 is "a loop of five: exit code" $? 0
 n=$(taken "$work/out")
-if [ "$n" -ge 2 ]; then good "a loop of five: $n stood by"; else bad "a loop of five: $n stood by"; tail -n 50 "$work/out"; fi
-check_nothing_left "a loop of five"
+if [ "$n" -ge 2 ]; then ok "a loop of five: $n stood by"; else not_ok "a loop of five: $n stood by"; tail -n 50 "$work/out"; fi
+nothing_left "a loop of five"
 
 cat >"$work/reset.lua" <<'LUA'
 provium.reset_between_tests = true
@@ -51,7 +50,7 @@ LUA
 run "$work/reset.lua"
 is "reset between tests: exit code" $? 0
 n=$(taken "$work/out")
-if [ "$n" -ge 1 ]; then good "reset between tests: $n stood by"; else bad "reset between tests: $n stood by"; fi
+if [ "$n" -ge 1 ]; then ok "reset between tests: $n stood by"; else not_ok "reset between tests: $n stood by"; fi
 
 printf '[provium]\nstandby = false\n' >"$work/provium.toml"
 run "$work/loop.lua"
@@ -69,13 +68,13 @@ loop 4 >"$work/set/a.lua"
 sed 's/^for/provium.sleep(1.2)\nfor/' "$work/set/a.lua" >"$work/set/b.lua"
 run --mem 256M -p 2 "$work/set" &
 top=$!
-read -r most samples < <(python3 tests/e2e/vm-memory.py "$top" "PROVIUM_E2E_MARK=$work")
+read -r most samples < <(python3 "$here/vm-memory.py" "$top" "PROVIUM_TEST_MARK=$work")
 wait "$top"
 is "two files, room for two: exit code" $? 0
 if [ "$most" -le 256 ]; then
-    good "two files, room for two: at most $most MiB, $samples samples"
+    ok "two files, room for two: at most $most MiB, $samples samples"
 else
-    bad "two files, room for two: $most MiB"
+    not_ok "two files, room for two: $most MiB"
 fi
 
 # The supervisor is killed while one stands by.
@@ -89,11 +88,10 @@ stands_by() {
 loop 50 >"$work/long.lua"
 "$PROVIUM" test --config "$work/provium.toml" "$work/long.lua" >"$work/out" 2>&1 &
 top=$!
-wait_for 30 stands_by || bad "killed: none stood by"
+wait_for 30 stands_by || not_ok "killed: none stood by"
 kill -KILL "$top"
 wait "$top" 2>/dev/null
-if wait_for 2 nothing_runs; then good "killed: nothing runs"; else bad "killed: left: $(marked | tr '\n' ' ')"; fi
-rm -rf "${TMPDIR:?}"/*
+nothing_left "killed"
 
 # Of a file that failed the logs of its VMs are kept, and none of one that stood by.
 { loop 3; echo 'provium.fixture("small"); provium.sleep(0.5); error("on purpose")'; } >"$work/fails.lua"
@@ -101,5 +99,5 @@ run "$work/fails.lua"
 is "a file that fails: exit code" $? 1
 is "a file that fails: logs of standbys" "$(find "$TMPDIR" -name 'standby*' | wc -l)" 0
 is "a file that fails: logs of VMs" "$(find "$TMPDIR" -name 'vm*.log' | wc -l)" 4
-check_only_logs_left "a file that fails"
-exit $status
+only_logs_left "a file that fails"
+finish

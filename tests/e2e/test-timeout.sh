@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The timeout of a sub-test ends what it asks of a real guest, and the guest serves the next one.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 
-cat >"$work/files/t.lua" <<'LUA'
+cat >"$work/t/t.lua" <<'LUA'
 local vm = provium.create()
 vm:boot({timeout = 60})
 local pid = vm:syscall("getpid")
@@ -27,7 +28,7 @@ test("boot", {timeout = "10ms"}, function()
 end)
 LUA
 start=$(date +%s)
-timeout 150 "$PROVIUM" test "$work/files/t.lua" >"$work/out" 2>&1
+timeout 150 "$PROVIUM" test "$work/t/t.lua" >"$work/out" 2>&1
 is "exit code" $? 1
 contains "exec" "$work/out" "exec ... FAIL: timed out after 1 s, running 'sleep 600' in vm1"
 contains "caught" "$work/out" "caught ... FAIL: timed out after 1 s"
@@ -37,7 +38,7 @@ contains "job" "$work/out" "job ... FAIL: timed out after 1 s, waiting for job"
 contains "the guest goes on" "$work/out" "goes on ... ok"
 contains "its agent is the same" "$work/out" "same process ... ok"
 contains "boot" "$work/out" "boot ... FAIL: timed out after 0.01 s, booting vm2"
-if [ $(($(date +%s) - start)) -lt 100 ]; then good "ends early"; else bad "took $(($(date +%s) - start)) s"; fi
-check_only_logs_left "timeouts"
+if [ $(($(date +%s) - start)) -lt 100 ]; then ok "ends early"; else not_ok "took $(($(date +%s) - start)) s"; fi
+only_logs_left "timeouts"
 [ $status = 0 ] || cat "$work/out"
-exit $status
+finish

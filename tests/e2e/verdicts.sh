@@ -3,14 +3,11 @@
 #
 # tests/e2e/verdicts.sh [--update] [NAME...]
 #
-# What is made of the mean files in verdicts/: the verdict, its class and its headline, for each way to end, against
-# verdicts/golden; and the text on the terminal against verdicts/golden.text.  Boots VMs.  --update writes both anew.
-# A first line "-- options: ..." of a file is for its run.
-here=$(cd "$(dirname "$0")" && pwd)
-: "${PROVIUM:=$here/../../build/provium}"
-. "$here/../self/lib.sh"
-guest=$here/../../build/guest
-[ -s "$guest/vmlinuz" ] || { echo "there is no default guest: make setup"; exit 77; }
+# Runs the misbehaving tests in verdicts/, one way to fail each, and compares verdict, class and headline of the JSON
+# report with verdicts/golden, and the text on the terminal with verdicts/golden.text. --update writes both anew; NAME...
+# are the tests to run. Options for `provium test` are in a first line "-- options: ..." of a test.
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
 update=
 [ "${1:-}" != --update ] || { update=1; shift; }
 
@@ -36,7 +33,7 @@ modules = "$guest/modules"
 qemu_args = ["-no-such-option"]
 TOML
 
-# normal: what differs from run to run taken out of the text: times, addresses, paths, the consoles.
+# normal: standard input without times, addresses, paths and consoles, which differ from run to run.
 normal() {
     sed -E -e "s#$work#WORK#g" -e "s#$PROVIUM#provium#g" -e 's/[0-9]+\.[0-9]+s\)/T)/' \
         -e 's#WORK/tmp/provium-[A-Za-z0-9]+#RUN#g' -e 's/^( *)\[ *[0-9]+\.[0-9]{6}\].*/\1[STAMP] .../' \
@@ -48,13 +45,12 @@ normal() {
 : >got
 : >got.text
 
-# take NAME: what the run that has just ended left in report.json and out.
-take() {
+# record NAME: adds the report and the output of the last run to what is compared.
+record() {
     echo "== $1" | tee -a got.text >>got
     "$here/verdicts.py" report.json >>got
     normal <out >>got.text
-    rm -rf "$TMPDIR"/provium-* # logs that were kept
-    clean "$1"
+    logs_at_most "$1"
 }
 
 for file in "$here"/verdicts/*.lua; do
@@ -64,10 +60,10 @@ for file in "$here"/verdicts/*.lua; do
     # shellcheck disable=SC2046 # words
     PROVIUM_GUEST_DIR=$guest provium test --color never --json report.json \
         $(sed -n '1s/^-- options: //p' "$file") "$name.lua"
-    take "$name"
+    record "$name"
 done
 
-# The harness is stopped while a VM runs.
+# SIGINT for the supervisor while a VM runs.
 if [ $# = 0 ] || [[ " $* " = *" stopped "* ]]; then
     cat >stopped.lua <<'LUA'
 local vm = provium.create("small")
@@ -80,11 +76,11 @@ LUA
     timeout -k 5 60 "$PROVIUM" test --color never --json report.json stopped.lua >out 2>err &
     run=$!
     wait_for 40 test -e ready || not_ok "stopped: did not start"
-    pkill -INT -P $run # the program below timeout
+    pkill -INT -P $run # the child of timeout
     wait $run
     code=$?
-    exits 130 stopped
-    take stopped
+    exits stopped 130
+    record stopped
 fi
 
 if [ -n "$update" ]; then
@@ -95,7 +91,7 @@ if [ -n "$update" ]; then
     finish
 fi
 
-# parts FILE: only the parts named on the command line.
+# parts FILE: the parts of the tests named on the command line, or all.
 parts() { awk -v names=" $names " '/^== / { on = names == "  " || index(names, " " $2 " ") } on' "$1"; }
 names=$*
 for kind in golden golden.text; do

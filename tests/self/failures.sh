@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What is told of a failure: message, source, callers, diffs, the command that reruns it. No VM is started.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
 
 cat >trace.lua <<'LUA'
 local function check(x)
@@ -29,7 +29,7 @@ printf 'local s = "%s"\nfail("long")\n' "$(printf 'x%.0s' $(seq 300))" >long.lua
 printf 'local s = "%s" fail("long")\n' "$(printf 'x%.0s' $(seq 300))" >longer.lua
 echo 'io.open("gone.lua", "w"):close() fail("gone")' >gone.lua
 provium test gone.lua long.lua longer.lua syntax.lua trace.lua
-exits 1 trace
+exits trace 1
 same "trace: the report" <<'WANT'
 provium test
 
@@ -94,7 +94,7 @@ test("strings", function() assert_eq("the quick brown fox jumps over the lazy do
 test("lines", function() assert_eq(("same\n"):rep(50) .. "old\n", ("same\n"):rep(50) .. "new\n") end)
 LUA
 provium test diff.lua
-exits 1 diff
+exits diff 1
 grep -v ' > [0-9]* | ' out >out.short && mv out.short out
 same "diff: the report" <<'WANT'
 provium test
@@ -182,7 +182,7 @@ echo 'fail("x")' >"it's here/sub/c.lua"
 echo 'fail("x")' >-dash.lua
 : >"other project.toml"
 provium test --config "other project.toml" --timeout 90s --accel tcg "it's here" -- -dash.lua
-exits 1 rerun
+exits rerun 1
 grep -o 'rerun: .*' out | sed "s|$PROVIUM|provium|" >commands
 if diff -u - commands <<'WANT'; then ok "rerun: the commands"; else not_ok "rerun: the commands"; fi
 rerun: provium test --config 'other project.toml' --accel tcg --timeout 90s ./-dash.lua
@@ -205,8 +205,8 @@ test("lines", function() assert_eq(table.concat(s, "\n"), table.concat(t, "\n"))
 LUA
 start=$(date +%s)
 provium test many.lua
-exits 1 many
+exits many 1
 if [ $(($(date +%s) - start)) -lt 20 ]; then ok "many: in time"; else not_ok "many: $(($(date +%s) - start)) s"; fi
 if [ "$(wc -l <out)" -lt 230 ]; then ok "many: bounded"; else not_ok "many: $(wc -l <out) lines"; fi
-shows "more lines" "many: says what was left out"
+shows "many: says what was left out" "more lines"
 finish

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What the runner makes of files that pass, fail, skip, break and end in odd ways. No VM is started.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
 
 cat >t/a-good.lua <<'LUA'
 test("one", function() assert_eq(1, 1) end)
@@ -25,7 +25,7 @@ echo 'fail("a fixture was run")' >t/fixtures/x.lua
 echo 'local h = require("f-helper") assert_eq(true, h.helper) assert_eq(true, dofile("t/f-helper.lua").helper)' >t/i-uses.lua
 printf '#!/usr/bin/env provium\nassert_eq(1, 1)\n' >t/sub/j-shebang.lua
 provium test t
-exits 1 outcomes
+exits outcomes 1
 same "outcomes: the report" <<'WANT'
 provium test
 
@@ -65,10 +65,10 @@ provium test
 
 FAIL: 4 passed, 5 failed, 1 skipped
 WANT
-clean outcomes
+nothing_left outcomes
 
 provium test t/a-good.lua t/f-helper.lua
-exits 0 "all pass"
+exits "all pass" 0
 same "all pass: the report" <<'WANT'
 provium test
 
@@ -78,12 +78,12 @@ provium test
 
 OK: 2 passed, 0 failed
 WANT
-clean "all pass"
+nothing_left "all pass"
 
 provium test -f good -f shebang t
-exits 0 "-f"
-shows "sub/j-shebang.lua ... ok (" "-f: any match"
-shows "OK: 2 passed, 0 failed" "-f: nothing else ran"
+exits "-f" 0
+shows "-f: any match" "sub/j-shebang.lua ... ok ("
+shows "-f: nothing else ran" "OK: 2 passed, 0 failed"
 
 # Ends that no Lua can speak of.
 cat >segv.lua <<'LUA'
@@ -112,7 +112,7 @@ assert_eq(1, 1)
 LUA
 echo 'assert_eq(1, 1)' >last.lua
 provium test --timeout 1 segv.lua kill.lua loop.lua stopped.lua last.lua
-exits 1 crashes
+exits crashes 1
 same "crashes: the report" <<'WANT'
 provium test
 
@@ -134,7 +134,7 @@ provium test
 
 FAIL: 1 passed, 4 failed
 WANT
-clean crashes
+nothing_left crashes
 
 # Hostile text and much of it.
 cat >hostile.lua <<'LUA'
@@ -143,7 +143,7 @@ test("name \27[31m\nwith a line", function() fail("message \27[1m\nsecond line\2
 LUA
 mkdir "$(printf 'n\033[31m')" && echo 'assert_eq(1, 1)' >"$(printf 'n\033[31m/a.lua')"
 provium test hostile.lua "$(printf 'n\033[31m/a.lua')"
-exits 1 hostile
+exits hostile 1
 same "hostile: the report" <<'WANT'
 provium test
 
@@ -167,53 +167,53 @@ for i = 1, 20000 do test("t" .. i, function() end) end
 fail(("z"):rep(1 << 20))
 LUA
 provium test much.lua
-exits 1 "huge output"
-shows "the end" "huge output: the last of it is shown"
-shows "--- output (without the first " "huge output: the first of it is not"
+exits "huge output" 1
+shows "huge output: the last of it is shown" "the end"
+shows "huge output: the first of it is not" "--- output (without the first "
 if [ "$(stat -c %s out)" -lt 2000000 ]; then ok "huge output: bounded"; else not_ok "huge output: $(stat -c %s out) bytes"; fi
-clean "huge output"
+nothing_left "huge output"
 
 provium test -v t/a-good.lua
-exits 0 "-v"
+exits "-v" 0
 provium test t/none.lua
-exits 2 "missing file"
-complains "provium: 't/none.lua' does not exist; expected a test file or a directory" "missing file: says so"
+exits "missing file" 2
+warns "missing file: says so" "provium: 't/none.lua' does not exist; expected a test file or a directory"
 mkdir void
 provium test void
-exits 2 "no test files"
-complains "provium: no test files in 'void'" "no test files: says so"
+exits "no test files" 2
+warns "no test files: says so" "provium: no test files in 'void'"
 provium test -f zzz t
-exits 2 "-f without a match"
-complains "has a name that contains 'zzz'" "-f without a match: says so"
+exits "-f without a match" 2
+warns "-f without a match: says so" "has a name that contains 'zzz'"
 provium test
-exits 2 "no path"
-complains "no path given" "no path: says so"
+exits "no path" 2
+warns "no path: says so" "no path given"
 mkdir tests && cp t/a-good.lua tests/
 provium test
-exits 0 "no path, but a directory 'tests'"
-shows "a-good.lua ... ok (2 tests" "no path: 'tests' is run"
+exits "no path, but a directory 'tests'" 0
+shows "no path: 'tests' is run" "a-good.lua ... ok (2 tests"
 provium test --tiemout 3 t
-exits 2 "unknown option"
-complains "unknown option '--tiemout' (did you mean '--timeout'?)" "unknown option: says so"
+exits "unknown option" 2
+warns "unknown option: says so" "unknown option '--tiemout' (did you mean '--timeout'?)"
 provium test --timeout soon t
-exits 2 "bad --timeout"
-complains "'soon' is not a time" "bad --timeout: says so"
+exits "bad --timeout" 2
+warns "bad --timeout: says so" "'soon' is not a time"
 provium test --accel xen t
-exits 2 "bad --accel"
+exits "bad --accel" 2
 provium test --config none.toml t
-exits 2 "bad --config"
-complains "none.toml" "bad --config: says so"
+exits "bad --config" 2
+warns "bad --config: says so" "none.toml"
 provium tset
-exits 2 "unknown command"
-complains "did you mean 'test'?" "unknown command: says so"
+exits "unknown command" 2
+warns "unknown command: says so" "did you mean 'test'?"
 provium test --help
-exits 0 "test --help"
-shows "--timeout TIME" "test --help: shows the options"
+exits "test --help" 0
+shows "test --help: shows the options" "--timeout TIME"
 provium --version
-exits 0 "--version"
-shows "provium " "--version: says it"
+exits "--version" 0
+shows "--version: says it" "provium "
 provium
-exits 2 "no command"
-complains "usage: provium COMMAND" "no command: says how"
-clean "errors of usage"
+exits "no command" 2
+warns "no command: says how" "usage: provium COMMAND"
+nothing_left "errors of usage"
 finish

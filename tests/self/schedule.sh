@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: MIT
 # How often, in which order and how many at once: retries, repetitions, the first failure, deadlines, slow files.
 # No VM is started.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
 export XDG_CACHE_HOME=$work/cache
 
 # Fails as often as there are lines in $work/luck to take away.
 cat >t/a-unlucky.lua <<'LUA'
 test("needs luck", function()
-    local f = io.open(os.getenv("PV_SELF_MARK") .. "/luck")
+    local f = io.open(os.getenv("PROVIUM_TEST_MARK") .. "/luck")
     local rest, line = {}, f:read()
     for l in f:lines() do rest[#rest + 1] = l .. "\n" end
     f:close()
-    f = io.open(os.getenv("PV_SELF_MARK") .. "/luck", "w")
+    f = io.open(os.getenv("PROVIUM_TEST_MARK") .. "/luck", "w")
     f:write(table.concat(rest)) f:close()
     assert_eq(nil, line)
 end)
@@ -21,7 +21,7 @@ echo 'test("fine", function() end)' >t/b-fine.lua
 
 printf 'bad\nworse\n' >luck
 provium test --retries 2 t
-exits 0 "retries"
+exits "retries" 0
 same "retries: a pass after failures is flaky" <<'OUT'
 provium test
 
@@ -38,31 +38,31 @@ provium test
 
 OK: 1 passed, 0 failed, 1 flaky
 OUT
-clean "retries"
+nothing_left "retries"
 echo bad >luck
 provium test --retries 2 --fail-on-flaky t
-exits 1 "--fail-on-flaky"
-shows "FAIL: 1 passed, 0 failed, 1 flaky" "--fail-on-flaky: the last line"
+exits "--fail-on-flaky" 1
+shows "--fail-on-flaky: the last line" "FAIL: 1 passed, 0 failed, 1 flaky"
 printf 'bad\nworse\nworst\n' >luck
 provium test --retries 1 t/a-unlucky.lua
-exits 1 "retries, none left"
-shows "a-unlucky.lua ... FAIL (2 attempts, " "retries, none left: says how many"
+exits "retries, none left" 1
+shows "retries, none left: says how many" "a-unlucky.lua ... FAIL (2 attempts, "
 printf 'bad\n' >luck
 provium test t/a-unlucky.lua
-exits 1 "no retries"
+exits "no retries" 1
 
 : >luck
 provium test --repeat 3 t/b-fine.lua
-exits 0 "--repeat"
-shows "b-fine.lua (1 of 3) ... ok" "--repeat: the first"
-shows "b-fine.lua (3 of 3) ... ok" "--repeat: the last"
-shows "OK: 3 passed, 0 failed" "--repeat: the last line"
+exits "--repeat" 0
+shows "--repeat: the first" "b-fine.lua (1 of 3) ... ok"
+shows "--repeat: the last" "b-fine.lua (3 of 3) ... ok"
+shows "--repeat: the last line" "OK: 3 passed, 0 failed"
 
 echo 'test("bad", function() fail("no") end)' >t/c-bad.lua
 echo 'test("never", function() end)' >t/d-never.lua
 provium test --fail-fast t
-exits 1 "--fail-fast"
-shows "FAIL: 2 passed, 1 failed, 1 not run to the end" "--fail-fast: the rest does not run"
+exits "--fail-fast" 1
+shows "--fail-fast: the rest does not run" "FAIL: 2 passed, 1 failed, 1 not run to the end"
 rm t/*
 
 # A deadline: what the file was busy with is told, and the next one runs.
@@ -70,14 +70,14 @@ echo 'test("stuck", function() provium.sleep(50) end)' >t/a-stuck.lua
 echo 'test("stuck", function() while true do pcall(function() end) end end)' >t/b-spins.lua
 echo 'test("slow", function() provium.sleep(1.3) end)' >t/c-slow.lua
 provium test --timeout 1500ms --slow 1 --durations 2 t
-exits 1 "--timeout"
-shows "timed out after 1.5 s while sleeping" "--timeout: what a sleeping file was busy with"
-shows "timed out after 1.5 s in test 'stuck'" "--timeout: what a spinning file was busy with"
-shows "c-slow.lua ... ok" "--timeout: the next file runs"
-shows "  slow: c-slow.lua took 1." "--slow: names the file"
-shows "Slowest files:" "--durations: a list"
+exits "--timeout" 1
+shows "--timeout: what a sleeping file was busy with" "timed out after 1.5 s while sleeping"
+shows "--timeout: what a spinning file was busy with" "timed out after 1.5 s in test 'stuck'"
+shows "--timeout: the next file runs" "c-slow.lua ... ok"
+shows "--slow: names the file" "  slow: c-slow.lua took 1."
+shows "--durations: a list" "Slowest files:"
 if [ "$(grep -cE '^  +1\.[0-9]+s  [ab]-' out)" = 2 ]; then ok "--durations: so many"; else not_ok "--durations: $(cat out)"; fi
-clean "--timeout"
+nothing_left "--timeout"
 rm t/*
 
 # Side by side, and the longest first by the durations of the run before.
@@ -88,7 +88,7 @@ provium test -p 4 --json r.json t
 if [ $(($(date +%s%N) - begin)) -lt 1400000000 ]; then ok "-p 4: takes no longer than one after the other"; else
     not_ok "-p 4: took $((($(date +%s%N) - begin) / 1000000)) ms"
 fi
-exits 0 "-p 4"
+exits "-p 4" 0
 started=$(sed -n 's/^{"type":"file-begin","file":"\(f[0-9]\).*/\1/p' r.json | tr -d '\n')
 if [ "$started" = f4f3f2f1 ]; then ok "longest first"; else not_ok "longest first: '$started' in $(head -c 1500 r.json)"; fi
 
@@ -96,12 +96,12 @@ if [ "$started" = f4f3f2f1 ]; then ok "longest first"; else not_ok "longest firs
 for bad in "--retries -1" "--repeat 0" "-p 0" "-p two" "--mem 0" "--mem lots" "--cpus 0" "--slow never" "--durations 1e3"; do
     # shellcheck disable=SC2086
     provium test $bad t
-    exits 2 "$bad"
-    complains "test: --" "$bad: names the option"
+    exits "$bad" 2
+    warns "$bad: names the option" "test: --"
 done
 
 # Twice: at once, also when nothing heeds SIGTERM.
-echo 'io.open(os.getenv("PV_SELF_MARK") .. "/ready", "w"):close() os.execute("kill -STOP $PPID; sleep 730")' >t/f0.lua
+echo 'io.open(os.getenv("PROVIUM_TEST_MARK") .. "/ready", "w"):close() os.execute("kill -STOP $PPID; sleep 730")' >t/f0.lua
 rm -f ready
 "$PROVIUM" test -p 3 t >out 2>err &
 top=$!
@@ -112,9 +112,9 @@ sleep 0.2
 kill -INT $top
 wait $top
 code=$?
-exits 130 "SIGINT twice"
+exits "SIGINT twice" 130
 if [ $(($(date +%s%N) - begin)) -lt 1500000000 ]; then ok "SIGINT twice: at once"; else
     not_ok "SIGINT twice: took $((($(date +%s%N) - begin) / 1000000)) ms"
 fi
-clean "SIGINT twice"
+nothing_left "SIGINT twice"
 finish

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Selection, shards and merge on generated files. No VM is started.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
 
 for i in 1 2 3 4 5 6 7; do
     echo "io.open(os.getenv('LOG'), 'a'):write('f$i\n') test('t', function() assert_eq(1, 1) end)" >t/f$i.lua
@@ -18,23 +18,23 @@ did() {
 
 # --rerun-failed
 provium test --rerun-failed t
-exits 2 "--rerun-failed without a run"
-complains "no earlier run of this project is recorded here" "--rerun-failed without a run: says so"
+exits "--rerun-failed without a run" 2
+warns "--rerun-failed without a run: says so" "no earlier run of this project is recorded here"
 did "" "--rerun-failed without a run: runs nothing"
 provium test t
-exits 1 "first run"
+exits "first run" 1
 : >"$LOG"
 provium test --rerun-failed t
-exits 1 "--rerun-failed"
+exits "--rerun-failed" 1
 did "bad " "--rerun-failed: only what failed"
-shows "note: --rerun-failed: 1 of 8 files" "--rerun-failed: says so"
+shows "--rerun-failed: says so" "note: --rerun-failed: 1 of 8 files"
 GOOD=1 provium test --rerun-failed t
-exits 0 "--rerun-failed, mended"
+exits "--rerun-failed, mended" 0
 did "bad " "--rerun-failed, mended: still what failed"
 provium test --rerun-failed t
-exits 0 "--rerun-failed, nothing failed"
+exits "--rerun-failed, nothing failed" 0
 did "" "--rerun-failed, nothing failed: runs nothing"
-shows "none of the 8 files failed when it last ran" "--rerun-failed, nothing failed: says so"
+shows "--rerun-failed, nothing failed: says so" "none of the 8 files failed when it last ran"
 provium test -f bad t
 (cd t && timeout 20 "$PROVIUM" test --rerun-failed f1.lua bad.lua >"$work/out" 2>&1)
 did "bad bad " "--rerun-failed: by another way to the same files"
@@ -45,18 +45,18 @@ did "bad " "--rerun-failed: remembers what did not run in between"
 hist=$(find "$XDG_CACHE_HOME/provium/history" -name '*.json')
 echo '{' >"$hist"
 provium test -f f1 t
-exits 0 "damaged history"
-shows "is ignored: line " "damaged history: a notice"
+exits "damaged history" 0
+shows "damaged history: a notice" "is ignored: line "
 : >"$LOG"
 provium test --history t/f1.lua -f f2 t
-exits 0 "--history that is something else"
-shows "is not overwritten" "--history that is something else: says so"
+exits "--history that is something else" 0
+shows "--history that is something else: says so" "is not overwritten"
 did "f2 " "--history that is something else: is left alone"
 grep -q LOG t/f1.lua && ok "--history that is something else: really"
 
 # --list, --shuffle
 provium test --list -f f t --shard 1/2
-exits 0 "--list"
+exits "--list" 0
 did "" "--list: runs nothing"
 same "--list: names" <<'WANT'
 f1.lua
@@ -81,20 +81,20 @@ provium test --list "--shuffle=$seed" t
 : >"$LOG"
 for bad in x -1 1x 99999999999999999999; do
     provium test "--shuffle=$bad" t
-    exits 2 "--shuffle=$bad"
+    exits "--shuffle=$bad" 2
 done
 
 # nothing to run
 mkdir void
 provium test void
-exits 2 "no files"
+exits "no files" 2
 provium test --allow-none void
-exits 0 "--allow-none"
-shows "OK: 0 passed, 0 failed" "--allow-none: the last line"
+exits "--allow-none" 0
+shows "--allow-none: the last line" "OK: 0 passed, 0 failed"
 provium test --allow-none -f zzz t
-exits 0 "--allow-none -f"
+exits "--allow-none -f" 0
 provium test --allow-none nowhere
-exits 2 "--allow-none is not for paths that do not exist"
+exits "--allow-none is not for paths that do not exist" 2
 
 # --tag: a file without a test that is selected
 cat >tags.lua <<'LUA'
@@ -103,7 +103,7 @@ test("net", {tags = {"net"}}, function() end)
 LUA
 echo 'test("plain", function() end) test("more", function() end)' >plain.lua
 provium test --tag net tags.lua plain.lua
-exits 0 "--tag"
+exits "--tag" 0
 same "--tag: the report" <<'WANT'
 provium test
 
@@ -117,19 +117,19 @@ WANT
 # --shard and merge
 for bad in 0/3 4/3 x 1 1/0 auto; do
     provium test --shard $bad t
-    exits 2 "--shard $bad"
+    exits "--shard $bad" 2
 done
-complains "CI_NODE_INDEX and CI_NODE_TOTAL (GitLab)" "--shard auto: names the variables"
+warns "--shard auto: names the variables" "CI_NODE_INDEX and CI_NODE_TOTAL (GitLab)"
 mkdir r
 : >"$LOG"
 for k in 1 2 3; do
     CI_NODE_INDEX=$k CI_NODE_TOTAL=3 GOOD=1 provium test --shard auto --json r/$k.json t
-    exits 0 "shard $k"
-    shows "note: shard $k/3: " "shard $k: says so"
+    exits "shard $k" 0
+    shows "shard $k: says so" "note: shard $k/3: "
 done
 did "bad f1 f2 f3 f4 f5 f6 f7 " "shards: each file once"
 provium merge --json all.json --junit all.xml --html all.html r
-exits 0 "merge"
+exits "merge" 0
 same "merge: the report" <<'WANT'
 provium merge
 
@@ -149,7 +149,7 @@ assert {l["file"]: l["tests"][0]["duration_ns"] for l in each if l["type"] == "f
     l["file"]: l["tests"][0]["duration_ns"] for l in lines if l["type"] == "file"}
 PY
 provium merge all.json --json again.json
-exits 0 "merge of a merge"
+exits "merge of a merge" 0
 python3 - <<'PY' && ok "merge of a merge: the same" || not_ok "merge of a merge: the same"
 import json
 def files(p): return [l for l in open(p) if json.loads(l)["type"] == "file"]
@@ -161,40 +161,40 @@ provium test --list --json -f f3 t
 if grep -qF '"duration_ns": null' out; then not_ok "merge: durations are kept"; else ok "merge: durations are kept"; fi
 mv r/2.json 2.json
 provium merge --junit part.xml r
-exits 1 "a shard is missing"
-shows "missing: shard 2/3" "a shard is missing: named"
+exits "a shard is missing" 1
+shows "a shard is missing: named" "missing: shard 2/3"
 grep -qF "no result: shard 2/3 is missing" part.xml && ok "a shard is missing: its files fail in the reports" ||
     not_ok "a shard is missing: its files fail in the reports"
 cp r/1.json r/copy.json
 cp 2.json r/2.json
 provium merge r
-exits 2 "a shard is there twice"
-complains "shard 1/3 is there twice: 'r/1.json' and 'r/copy.json'" "a shard is there twice: named"
+exits "a shard is there twice" 2
+warns "a shard is there twice: named" "shard 1/3 is there twice: 'r/1.json' and 'r/copy.json'"
 rm r/copy.json
 
 # what a killed run leaves: no end, a line that was cut
 victim=$(sed -n 's/.*"type":"file","file":"\([^"]*\)".*/\1/p' 2.json | tail -n 1)
 grep -v '"type":"end"' 2.json | head -c -20 >r/2.json
 provium merge r
-exits 1 "a killed shard"
-shows "killed: the run of r/2.json" "a killed shard: named"
-shows "$victim ... FAIL" "a killed shard: its file fails"
-shows "no result: the run that 'r/2.json' tells of was killed" "a killed shard: says why"
+exits "a killed shard" 1
+shows "a killed shard: named" "killed: the run of r/2.json"
+shows "a killed shard: its file fails" "$victim ... FAIL"
+shows "a killed shard: says why" "no result: the run that 'r/2.json' tells of was killed"
 
 # files that are missing, twice, or of another run
 grep -v "\"type\":\"file\",\"file\":\"$victim\"" 2.json >r/2.json
 provium merge r
-exits 1 "a file's result is missing"
-shows "no result: 'r/2.json' should have it" "a file's result is missing: named"
+exits "a file's result is missing" 1
+shows "a file's result is missing: named" "no result: 'r/2.json' should have it"
 { cat 2.json; grep "\"type\":\"file\",\"file\":\"$victim\"" 2.json; } >r/2.json
 provium merge r
-exits 2 "a file's result is there twice"
-complains "has the result of '$victim' twice" "a file's result is there twice: named"
+exits "a file's result is there twice" 2
+warns "a file's result is there twice: named" "has the result of '$victim' twice"
 cp t/f1.lua t/f8.lua
 provium test --shard 2/3 --json r/2.json t
 provium merge r
-exits 2 "another set of files"
-complains "only one of them has the file 'f8.lua'" "another set of files: named"
+exits "another set of files" 2
+warns "another set of files: named" "only one of them has the file 'f8.lua'"
 rm t/f8.lua
 echo '{"schema": "provium-history/1", "files": {"t/f1.lua": {"duration_ns": 60000000000, "failed": false}}}' >h.json
 provium test --shard 2/3 --history h.json --json r/2.json t
@@ -203,21 +203,21 @@ case $code in 1 | 2) ok "another history: noticed" ;; *) not_ok "another history
 cat out err | grep -q "same history" && ok "another history: says what shards need" || not_ok "another history: $(cat out err)"
 provium test --shard 2/4 --json r/2.json t
 provium merge r
-exits 2 "another number of shards"
+exits "another number of shards" 2
 echo '{"version": 1}' >r/2.json
 provium merge r
-exits 2 "no report"
-complains "r/2.json: no report of provium test --json" "no report: named"
+exits "no report" 2
+warns "no report: named" "r/2.json: no report of provium test --json"
 printf '{"type":"run","schema":"provium-report/1","files":["a"],"selected":["a"]}\n{"type":"file","file":"a","verdict":"ok","tests":[5]}\n' >x.json
 provium merge x.json
-exits 2 "a malformed report"
-complains "x.json:2: 'tests' is not a list of objects" "a malformed report: line and key"
+exits "a malformed report" 2
+warns "a malformed report: line and key" "x.json:2: 'tests' is not a list of objects"
 provium merge void
-exits 2 "no reports"
+exits "no reports" 2
 provium merge
-exits 2 "nothing to merge"
+exits "nothing to merge" 2
 provium merge r nowhere
-exits 2 "no such directory"
+exits "no such directory" 2
 cp 2.json r/2.json
 
 # failures, a shard without files, repetitions, a run that was stopped
@@ -225,26 +225,26 @@ rm r/*.json
 for k in 1 2 3 4 5 6 7 8 9; do
     provium test --shard $k/9 --repeat 2 --json r/$k.json t
 done
-exits 0 "a shard without files"
-shows "note: shard 9/9: 0 of 8 files" "a shard without files: says so"
+exits "a shard without files" 0
+shows "a shard without files: says so" "note: shard 9/9: 0 of 8 files"
 provium merge r
-exits 1 "merge of failures"
-shows "FAIL: 14 passed, 2 failed" "merge of failures: counts"
-shows "deny ... FAIL: " "merge of failures: shows them"
+exits "merge of failures" 1
+shows "merge of failures: counts" "FAIL: 14 passed, 2 failed"
+shows "merge of failures: shows them" "deny ... FAIL: "
 rm r/*.json
 echo 'os.execute("kill -INT $(cut -d\\  -f4 /proc/$PPID/stat)") provium.sleep(20)' >t/zz.lua
 provium test -p 1 --json r/1.json t
-exits 130 "a stopped run"
+exits "a stopped run" 130
 provium merge r
-exits 130 "merge of a stopped run"
-shows "stopped by SIGINT" "merge of a stopped run: says so"
+exits "merge of a stopped run" 130
+shows "merge of a stopped run: says so" "stopped by SIGINT"
 # as an indexed Job of Kubernetes says it
 rm -r r t/zz.lua t/bad.lua && mkdir r
 for i in 0 1 2 3; do
     JOB_COMPLETION_INDEX=$i PROVIUM_SHARDS=4 provium test --shard auto --json r/$i.json t
 done
 provium merge r
-exits 0 "Kubernetes"
-shows "OK: 7 passed, 0 failed" "Kubernetes: all files"
-clean "shards"
+exits "Kubernetes" 0
+shows "Kubernetes: all files" "OK: 7 passed, 0 failed"
+nothing_left "shards"
 finish

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # However the run is stopped: the right exit code, and nothing left within 2 s. No VM is started.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/shell.sh"
 
 cat >a-first.lua <<'LUA'
 test("runs", function() end)
@@ -34,17 +34,17 @@ stop() {
     kill "-$1" $top
     wait $top 2>/dev/null
     code=$?
-    exits "$3" "$4"
-    clean "$4"
+    exits "$4" "$3"
+    nothing_left "$4"
 }
 
 for file in b-spins.lua b-waits.lua b-ignores.lua; do
     for how in INT:130 TERM:143 HUP:129; do
         name="SIG${how%:*}, $file"
         stop "${how%:*}" "$file" "${how#*:}" "$name"
-        shows "a-first.lua ... ok" "$name: what ran is reported"
-        shows "$file ... interrupted" "$name: what was stopped is reported"
-        shows "FAIL: 1 passed, 0 failed, 2 not run to the end (stopped by SIG${how%:*})" "$name: the last line"
+        shows "$name: what ran is reported" "a-first.lua ... ok"
+        shows "$name: what was stopped is reported" "$file ... interrupted"
+        shows "$name: the last line" "FAIL: 1 passed, 0 failed, 2 not run to the end (stopped by SIG${how%:*})"
     done
     [ $file = b-ignores.lua ] || stop KILL "$file" 137 "SIGKILL of the top process, $file"
 done
@@ -71,18 +71,18 @@ for i in $(seq 40); do echo 'test("t", function() provium.sleep(0.1) end)' >"man
 start=$(date +%s)
 timeout 30 "$PROVIUM" test -p 1 many*.lua 2>err | head -n 1 >out
 code=${PIPESTATUS[0]}
-exits 2 "| head"
-complains "cannot write the report" "| head: says so"
+exits "| head" 2
+warns "| head: says so" "cannot write the report"
 if [ $(($(date +%s) - start)) -lt 4 ]; then ok "| head: ends early"; else not_ok "| head: ran on"; fi
-clean "| head"
+nothing_left "| head"
 timeout 30 "$PROVIUM" test -p 1 a-first.lua >/dev/full 2>err
 code=$?
-exits 2 "/dev/full"
-clean "/dev/full"
+exits "/dev/full" 2
+nothing_left "/dev/full"
 timeout 30 "$PROVIUM" test -p 1 a-first.lua >&- 2>&- <&-
 code=$?
-exits 0 "closed descriptors"
-clean "closed descriptors"
+exits "closed descriptors" 0
+nothing_left "closed descriptors"
 
 # A reader that stalls holds up neither the deadline of a file nor a signal.
 cat >flood.lua <<'LUA'
@@ -100,8 +100,8 @@ kill -INT $top
 wait $top
 code=$?
 exec 8<&-
-exits 130 "stalled reader: SIGINT"
-clean "stalled reader"
+exits "stalled reader: SIGINT" 130
+nothing_left "stalled reader"
 
 # nohup: a signal that was ignored when we were started stays ignored.
 (trap '' HUP; exec "$PROVIUM" test -p 1 many1.lua many2.lua many3.lua many4.lua >out 2>err) &
@@ -110,11 +110,11 @@ wait_for 5 grep -q many1.lua out
 kill -HUP $top
 wait $top
 code=$?
-exits 0 "ignored SIGHUP"
-clean "ignored SIGHUP"
+exits "ignored SIGHUP" 0
+nothing_left "ignored SIGHUP"
 
 # Commands that a test starts die of SIGPIPE like anywhere else.
 echo 'local f = io.popen("{ yes; echo $? >&2; } 2>&1 | head -n 1") assert_eq("y", f:read()) f:close()' >pipe.lua
 provium test pipe.lua
-exits 0 "SIGPIPE in commands"
+exits "SIGPIPE in commands" 0
 finish

@@ -498,7 +498,7 @@ def main():
         os.chdir(work)
         os.mkdir("tmp")
         os.environ["TMPDIR"] = work + "/tmp"
-        os.environ["PV_SELF_MARK"] = work
+        os.environ["PROVIUM_TEST_MARK"] = work
         write("provium.toml", "")
         write("a.lua", 'test("one", function() provium.sleep(0.5) end)\ntest("two", function() provium.sleep(0.4) fail("no") end)\n')
         write("b.lua", "assert_eq(1, 1)\n")
@@ -512,9 +512,9 @@ def main():
                 test()
                 print("# %s: %.1f s" % (name, time.monotonic() - start))
         end = time.monotonic() + 3
-        while (os.listdir("tmp") or left_running(b"PV_SELF_MARK=" + work.encode())) and time.monotonic() < end:
+        while (os.listdir("tmp") or left_running(b"PROVIUM_TEST_MARK=" + work.encode())) and time.monotonic() < end:
             time.sleep(0.1)
-        left = os.listdir("tmp"), left_running(b"PV_SELF_MARK=" + work.encode())
+        left = os.listdir("tmp"), left_running(b"PROVIUM_TEST_MARK=" + work.encode())
         check(not left[0] and not left[1], "nothing is left", left)
     finally:
         os.chdir("/")

@@ -39,9 +39,12 @@ test("1 GiB through push and pull", function()
     assert_eq(sum(dir .. "/up"), sum(dir .. "/down"))
     -- The agent's own peak, of all its processes.
     local agent = vm:exec("cat /proc/[0-9]*/status 2>/dev/null | grep -A 20 '^Name:.provium-agent' | grep VmHWM").stdout.value
+    local processes = 0
     for kb in agent:gmatch("(%d+) kB") do
         assert(tonumber(kb) < 64 * 1024, "an agent process had " .. kb .. " KiB")
+        processes = processes + 1
     end
+    assert(processes >= 2, "of the agent's processes " .. processes .. " were found, expected its supervisor and a session")
     vm:shutdown()
 end)
 
