@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Console logs into a report: the last bytes of each, made printable, and the places in it at which steps
- * began and ended.  The bytes are a guest's: escape sequences are dropped, the rest of what a terminal would
- * act on is shown as text.
+ * began and ended.  The bytes are a guest's: escape sequences are dropped, other control characters
+ * are shown as text.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ static size_t escape_len(const unsigned char *s, size_t n)
     return 2;
 }
 
-/* A place in the log that becomes a place in the text. */
+/* A step's place in the log, to be turned into a place in the text. */
 struct place {
     int64_t at;
     int64_t *where;
@@ -50,8 +50,8 @@ static int by_place(const void *a, const void *b)
 }
 
 /* `from` is the place in the log of the first byte of s. */
-static void clean(struct pv_buf *out, const unsigned char *s, size_t n, int64_t from, struct place *places,
-                  size_t n_places)
+static void console_clean(struct pv_buf *out, const unsigned char *s, size_t n, int64_t from,
+                          struct place *places, size_t n_places)
 {
     size_t next = 0;
 
@@ -79,11 +79,11 @@ static void clean(struct pv_buf *out, const unsigned char *s, size_t n, int64_t 
         }
         i += len;
     }
-    while (next < n_places) /* told by a log that went on behind what could be read */
+    while (next < n_places) /* a step beyond the end of the log that was read */
         *places[next++].where = (int64_t)out->len;
 }
 
-static bool read_end(const char *path, size_t max, struct pv_buf *out, uint64_t *cut)
+static bool log_read_end(const char *path, size_t max, struct pv_buf *out, uint64_t *cut)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat st;
@@ -106,14 +106,14 @@ static bool read_end(const char *path, size_t max, struct pv_buf *out, uint64_t 
     return true;
 }
 
-static void load(struct pv_file_report *f, const struct pv_console_log *log, size_t max)
+static void console_load(struct pv_file_report *f, const struct pv_console_log *log, size_t max)
 {
     cleanup_free struct place *places = pv_xcalloc(2 * f->n_steps + 1, sizeof(*places));
     cleanup_buf struct pv_buf raw = {0}, text = {0};
     uint64_t cut = 0;
     size_t n = 0;
 
-    if (!read_end(log->path, max, &raw, &cut))
+    if (!log_read_end(log->path, max, &raw, &cut))
         return;
     for (size_t i = 0; i < f->n_steps; i++) {
         struct pv_step_report *s = &f->steps[i];
@@ -126,7 +126,7 @@ static void load(struct pv_file_report *f, const struct pv_console_log *log, siz
             places[n++] = (struct place){s->console_end, &s->console_end};
     }
     qsort(places, n, sizeof(*places), by_place);
-    clean(&text, (const unsigned char *)raw.data, raw.len, (int64_t)cut, places, n);
+    console_clean(&text, (const unsigned char *)raw.data, raw.len, (int64_t)cut, places, n);
     f->texts = pv_xrealloc(f->texts, (f->n_texts + 1) * sizeof(*f->texts));
     f->texts[f->n_texts++] = (struct pv_console_text){
         .vm = pv_xstrdup(log->vm), .text = pv_xstrdup(text.data ? text.data : ""), .cut = cut};
@@ -135,7 +135,7 @@ static void load(struct pv_file_report *f, const struct pv_console_log *log, siz
 void pv_report_load_consoles(struct pv_file_report *f, size_t max)
 {
     for (size_t i = 0; i < f->n_logs && f->n_texts < PV_CONSOLE_TEXTS_MAX; i++)
-        load(f, &f->logs[i], max);
+        console_load(f, &f->logs[i], max);
     for (size_t i = 0; i < f->n_steps; i++) {
         struct pv_step_report *s = &f->steps[i];
         bool there = false;

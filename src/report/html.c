@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page is report.html, in which the build has put the hashes of its one script and its one style sheet:
- * the browser runs and applies nothing else.  What tests and guests said is in <script
+ * the browser runs and applies nothing else.  Text of tests and guests is in <script
  * type="application/json"> elements, the lines of the JSON report, in which no character is left that could
  * end such an element; the script shows it as text, never as markup.
  */
@@ -11,17 +11,17 @@
 
 #include "report.html.h"
 
-/* Where the data goes; the page is cut in two there. */
+/* The place of the data: the page is cut in two there. */
 static const char mark[] = "<!--DATA-->";
 
-static const char *cut(void)
+static const char *page_cut(void)
 {
     return memmem(pv_report_html, sizeof(pv_report_html), mark, sizeof(mark) - 1);
 }
 
 /* One line of JSON as an element. In JSON these characters stand in strings alone, where \u003c is the same.
  */
-static void element(struct pv_buf *out, const char *class, const struct pv_buf *line)
+static void html_element(struct pv_buf *out, const char *class, const struct pv_buf *line)
 {
     pv_buf_addf(out, "<script type=\"application/json\" class=\"%s\">", class);
     for (size_t i = 0; i < line->len; i++) {
@@ -39,11 +39,11 @@ void pv_html_head(struct pv_buf *out, const struct pv_run_info *info, const stru
 {
     cleanup_buf struct pv_buf line = {0}, last = {0};
 
-    pv_buf_add(out, pv_report_html, (size_t)(cut() - (const char *)pv_report_html));
+    pv_buf_add(out, pv_report_html, (size_t)(page_cut() - (const char *)pv_report_html));
     pv_json_run(&line, info);
-    element(out, "run", &line);
+    html_element(out, "run", &line);
     pv_json_end(&last, end);
-    element(out, "end", &last);
+    html_element(out, "end", &last);
 }
 
 void pv_html_file(struct pv_buf *out, const struct pv_file_report *f, bool brief)
@@ -51,12 +51,12 @@ void pv_html_file(struct pv_buf *out, const struct pv_file_report *f, bool brief
     cleanup_buf struct pv_buf line = {0};
 
     pv_json_file(&line, f, brief);
-    element(out, "file", &line);
+    html_element(out, "file", &line);
 }
 
 void pv_html_foot(struct pv_buf *out)
 {
-    const char *rest = cut() + sizeof(mark) - 1;
+    const char *rest = page_cut() + sizeof(mark) - 1;
 
     pv_buf_add(out, rest, sizeof(pv_report_html) - (size_t)(rest - (const char *)pv_report_html));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The JSON lines of docs/report-format.md.  Written straight into the buffer: there is no tree to hold. */
+/* The JSON lines of docs/report-format.md.  Written straight into the buffer, without a tree. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -46,7 +46,7 @@ void pv_json_str(struct pv_buf *out, const char *s, size_t n)
             pv_buf_adds(out, "\\t");
         } else if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 || cp == 0x2029 || cp == 0xfeff ||
                    cp == 0xfffe || cp == 0xffff) {
-            pv_buf_addf(out, "\\u%04x", cp); /* what some reader, YAML's and a browser's too, may not take */
+            pv_buf_addf(out, "\\u%04x", cp); /* YAML and browsers reject some of these characters */
         } else {
             pv_buf_add(out, p + i, len);
         }
@@ -57,7 +57,7 @@ void pv_json_str(struct pv_buf *out, const char *s, size_t n)
 
 /* ---- members: each begins with a comma unless it is the first of its object ---- */
 
-static void key(struct pv_buf *out, const char *name)
+static void json_key(struct pv_buf *out, const char *name)
 {
     if (out->len && !strchr("{[", out->data[out->len - 1]))
         pv_buf_addc(out, ',');
@@ -65,69 +65,69 @@ static void key(struct pv_buf *out, const char *name)
 }
 
 /* Between the elements of a list. */
-static void next(struct pv_buf *out)
+static void json_next(struct pv_buf *out)
 {
     if (out->data[out->len - 1] != '[')
         pv_buf_addc(out, ',');
 }
 
-static void add_str(struct pv_buf *out, const char *name, const char *s)
+static void json_str_member(struct pv_buf *out, const char *name, const char *s)
 {
-    key(out, name);
+    json_key(out, name);
     if (s)
         pv_json_str(out, s, strlen(s));
     else
         pv_buf_adds(out, "null");
 }
 
-/* "" is nothing said. */
-static void add_text(struct pv_buf *out, const char *name, const char *s)
+/* "" becomes null. */
+static void json_text_member(struct pv_buf *out, const char *name, const char *s)
 {
-    add_str(out, name, s && *s ? s : NULL);
+    json_str_member(out, name, s && *s ? s : NULL);
 }
 
-static void add_int(struct pv_buf *out, const char *name, int64_t v)
+static void json_int_member(struct pv_buf *out, const char *name, int64_t v)
 {
-    key(out, name);
+    json_key(out, name);
     pv_buf_addf(out, "%" PRId64, v);
 }
 
-static void add_int_or_null(struct pv_buf *out, const char *name, bool there, int64_t v)
+static void json_int_or_null_member(struct pv_buf *out, const char *name, bool there, int64_t v)
 {
     if (there) {
-        add_int(out, name, v);
+        json_int_member(out, name, v);
         return;
     }
-    key(out, name);
+    json_key(out, name);
     pv_buf_adds(out, "null");
 }
 
-static void add_bool(struct pv_buf *out, const char *name, bool v)
+static void json_bool_member(struct pv_buf *out, const char *name, bool v)
 {
-    key(out, name);
+    json_key(out, name);
     pv_buf_adds(out, v ? "true" : "false");
 }
 
-static void open_list(struct pv_buf *out, const char *name)
+static void json_open_list(struct pv_buf *out, const char *name)
 {
-    key(out, name);
+    json_key(out, name);
     pv_buf_addc(out, '[');
 }
 
-static void add_strings(struct pv_buf *out, const char *name, const char *const *v, size_t n)
+static void json_strings_member(struct pv_buf *out, const char *name, const char *const *v, size_t n)
 {
-    open_list(out, name);
+    json_open_list(out, name);
     for (size_t i = 0; i < n; i++) {
-        next(out);
+        json_next(out);
         pv_json_str(out, v[i], strlen(v[i]));
     }
     pv_buf_addc(out, ']');
 }
 
-static void open_line(struct pv_buf *out, const char *type)
+static void json_open_line(struct pv_buf *out, const char *type)
 {
     pv_buf_addc(out, '{');
-    add_str(out, "type", type);
+    json_str_member(out, "type", type);
 }
 
 /* ---- lines ---- */
@@ -138,137 +138,137 @@ void pv_json_run(struct pv_buf *out, const struct pv_run_info *info)
     char text[40] = "";
     struct tm tm;
 
-    open_line(out, "run");
-    add_str(out, "schema", PV_REPORT_SCHEMA);
-    add_str(out, "version", info->version);
-    add_int(out, "started_ns", info->started_ns);
+    json_open_line(out, "run");
+    json_str_member(out, "schema", PV_REPORT_SCHEMA);
+    json_str_member(out, "version", info->version);
+    json_int_member(out, "started_ns", info->started_ns);
     if (gmtime_r(&t, &tm))
         strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    add_str(out, "started", text);
-    add_str(out, "host", info->host);
-    add_str(out, "directory", info->directory);
-    add_strings(out, "args", info->args, info->n_args);
-    key(out, "shard");
+    json_str_member(out, "started", text);
+    json_str_member(out, "host", info->host);
+    json_str_member(out, "directory", info->directory);
+    json_strings_member(out, "args", info->args, info->n_args);
+    json_key(out, "shard");
     if (info->shards)
         pv_buf_addf(out, "{\"index\":%u,\"count\":%u}", info->shard, info->shards);
     else
         pv_buf_adds(out, "null");
-    add_strings(out, "files", info->files, info->n_files);
+    json_strings_member(out, "files", info->files, info->n_files);
     if (info->selected)
-        add_strings(out, "selected", info->selected, info->n_selected);
+        json_strings_member(out, "selected", info->selected, info->n_selected);
     else
-        add_str(out, "selected", NULL);
-    add_int(out, "repeat", info->repeat ? info->repeat : 1);
+        json_str_member(out, "selected", NULL);
+    json_int_member(out, "repeat", info->repeat ? info->repeat : 1);
     pv_buf_adds(out, "}\n");
 }
 
 void pv_json_begin(struct pv_buf *out, const struct pv_file_report *f)
 {
-    open_line(out, "file-begin");
-    add_str(out, "file", f->name);
-    add_int(out, "attempt", (int64_t)f->n_attempts + 1);
-    add_int(out, "begin_ns", f->begin_ns);
+    json_open_line(out, "file-begin");
+    json_str_member(out, "file", f->name);
+    json_int_member(out, "attempt", (int64_t)f->n_attempts + 1);
+    json_int_member(out, "begin_ns", f->begin_ns);
     pv_buf_adds(out, "}\n");
 }
 
-static void add_attempts(struct pv_buf *out, const struct pv_file_report *f)
+static void json_attempts(struct pv_buf *out, const struct pv_file_report *f)
 {
-    open_list(out, "attempts");
+    json_open_list(out, "attempts");
     for (size_t i = 0; i < f->n_attempts; i++) {
         const struct pv_attempt_report *a = &f->attempts[i];
 
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_str(out, "verdict", pv_outcome_name(a->outcome));
-        add_text(out, "class", pv_class_name(a->cls));
-        add_text(out, "message", a->msg);
-        add_int(out, "begin_ns", a->begin_ns);
-        add_int(out, "duration_ns", a->duration_ns);
+        json_str_member(out, "verdict", pv_outcome_name(a->outcome));
+        json_text_member(out, "class", pv_class_name(a->cls));
+        json_text_member(out, "message", a->msg);
+        json_int_member(out, "begin_ns", a->begin_ns);
+        json_int_member(out, "duration_ns", a->duration_ns);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
 }
 
-static void add_tests(struct pv_buf *out, const struct pv_file_report *f)
+static void json_tests(struct pv_buf *out, const struct pv_file_report *f)
 {
-    open_list(out, "tests");
+    json_open_list(out, "tests");
     for (size_t i = 0; i < f->n_tests; i++) {
         const struct pv_test_report *t = &f->tests[i];
 
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_str(out, "name", t->name);
-        add_str(out, "outcome", pv_outcome_name(t->outcome));
-        add_text(out, "class", pv_class_name(t->cls));
-        add_text(out, "message", t->msg);
-        add_int(out, "begin_ns", t->begin_ns);
-        add_int(out, "duration_ns", t->duration_ns);
+        json_str_member(out, "name", t->name);
+        json_str_member(out, "outcome", pv_outcome_name(t->outcome));
+        json_text_member(out, "class", pv_class_name(t->cls));
+        json_text_member(out, "message", t->msg);
+        json_int_member(out, "begin_ns", t->begin_ns);
+        json_int_member(out, "duration_ns", t->duration_ns);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
 }
 
-static void add_findings(struct pv_buf *out, const struct pv_file_report *f)
+static void json_findings(struct pv_buf *out, const struct pv_file_report *f)
 {
-    open_list(out, "findings");
+    json_open_list(out, "findings");
     for (size_t i = 0; i < f->n_findings; i++) {
         const struct pv_finding_report *d = &f->findings[i];
 
         if (d->handled)
             continue;
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_int_or_null(out, "test", d->test_id < f->n_tests, d->test_id);
-        add_str(out, "vm", d->vm);
-        add_text(out, "class", pv_class_name(d->cls));
-        add_bool(out, "fails", d->outcome == PV_FAIL);
-        add_str(out, "headline", d->headline);
-        add_str(out, "excerpt", d->excerpt);
+        json_int_or_null_member(out, "test", d->test_id < f->n_tests, d->test_id);
+        json_str_member(out, "vm", d->vm);
+        json_text_member(out, "class", pv_class_name(d->cls));
+        json_bool_member(out, "fails", d->outcome == PV_FAIL);
+        json_str_member(out, "headline", d->headline);
+        json_str_member(out, "excerpt", d->excerpt);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
 }
 
-static void add_consoles(struct pv_buf *out, const struct pv_file_report *f, bool brief)
+static void json_consoles(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
-    open_list(out, "tails");
+    json_open_list(out, "tails");
     for (size_t i = 0; i < f->n_consoles; i++) {
         const struct pv_console *c = &f->consoles[i];
 
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_int_or_null(out, "test", c->id < f->n_tests, c->id);
-        add_str(out, "vm", c->vm);
-        add_str(out, "text", c->tail);
+        json_int_or_null_member(out, "test", c->id < f->n_tests, c->id);
+        json_str_member(out, "vm", c->vm);
+        json_str_member(out, "text", c->tail);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
-    open_list(out, "logs");
+    json_open_list(out, "logs");
     for (size_t i = 0; i < f->n_logs; i++) {
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_str(out, "vm", f->logs[i].vm);
-        add_str(out, "path", f->logs[i].path);
+        json_str_member(out, "vm", f->logs[i].vm);
+        json_str_member(out, "path", f->logs[i].path);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
-    open_list(out, "consoles");
+    json_open_list(out, "consoles");
     for (size_t i = 0; i < f->n_texts && !brief; i++) {
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_str(out, "vm", f->texts[i].vm);
-        add_int(out, "cut", (int64_t)f->texts[i].cut);
-        add_str(out, "text", f->texts[i].text);
+        json_str_member(out, "vm", f->texts[i].vm);
+        json_int_member(out, "cut", (int64_t)f->texts[i].cut);
+        json_str_member(out, "text", f->texts[i].text);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
 }
 
-static void add_steps(struct pv_buf *out, const struct pv_file_report *f, bool brief)
+static void json_steps(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
     size_t cut = f->steps_cut;
 
-    open_list(out, "steps");
+    json_open_list(out, "steps");
     for (size_t i = 0; i < f->n_steps; i++) {
         const struct pv_step_report *s = &f->steps[i];
 
@@ -276,47 +276,47 @@ static void add_steps(struct pv_buf *out, const struct pv_file_report *f, bool b
             cut++;
             continue;
         }
-        next(out);
+        json_next(out);
         pv_buf_addc(out, '{');
-        add_str(out, "kind", pv_step_name(s->kind));
-        add_text(out, "vm", s->vm);
-        add_str(out, "text", s->text);
-        add_int(out, "begin_ns", s->begin_ns);
-        add_int_or_null(out, "end_ns", s->ended, s->end_ns);
+        json_str_member(out, "kind", pv_step_name(s->kind));
+        json_text_member(out, "vm", s->vm);
+        json_str_member(out, "text", s->text);
+        json_int_member(out, "begin_ns", s->begin_ns);
+        json_int_or_null_member(out, "end_ns", s->ended, s->end_ns);
         if (s->ended)
-            add_bool(out, "ok", s->ok);
+            json_bool_member(out, "ok", s->ok);
         else
-            add_str(out, "ok", NULL);
-        add_int_or_null(out, "console_begin", s->console_begin >= 0, s->console_begin);
-        add_int_or_null(out, "console_end", s->console_end >= 0, s->console_end);
+            json_str_member(out, "ok", NULL);
+        json_int_or_null_member(out, "console_begin", s->console_begin >= 0, s->console_begin);
+        json_int_or_null_member(out, "console_end", s->console_end >= 0, s->console_end);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
-    add_int(out, "steps_cut", (int64_t)cut);
+    json_int_member(out, "steps_cut", (int64_t)cut);
 }
 
 void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief)
 {
     size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
 
-    open_line(out, "file");
-    add_str(out, "file", f->name);
-    add_text(out, "path", f->path);
-    add_str(out, "verdict", pv_verdict_name(f));
-    add_text(out, "class", pv_class_name(f->cls));
-    add_text(out, "message", f->msg);
-    add_int(out, "begin_ns", f->begin_ns);
-    add_int(out, "duration_ns", f->duration_ns);
-    add_bool(out, "flaky", f->flaky);
-    add_attempts(out, f);
-    add_tests(out, f);
-    add_findings(out, f);
-    add_consoles(out, f, brief);
-    add_steps(out, f, brief);
-    key(out, "output");
+    json_open_line(out, "file");
+    json_str_member(out, "file", f->name);
+    json_text_member(out, "path", f->path);
+    json_str_member(out, "verdict", pv_verdict_name(f));
+    json_text_member(out, "class", pv_class_name(f->cls));
+    json_text_member(out, "message", f->msg);
+    json_int_member(out, "begin_ns", f->begin_ns);
+    json_int_member(out, "duration_ns", f->duration_ns);
+    json_bool_member(out, "flaky", f->flaky);
+    json_attempts(out, f);
+    json_tests(out, f);
+    json_findings(out, f);
+    json_consoles(out, f, brief);
+    json_steps(out, f, brief);
+    json_key(out, "output");
     pv_json_str(out, n ? f->output.data + f->output.len - n : "", n);
-    add_int(out, "output_cut", (int64_t)(f->output_cut + f->output.len - n));
-    add_bool(out, "incomplete", f->cut);
+    json_int_member(out, "output_cut", (int64_t)(f->output_cut + f->output.len - n));
+    json_bool_member(out, "incomplete", f->cut);
     pv_buf_adds(out, "}\n");
 }
 
@@ -324,23 +324,23 @@ void pv_json_end(struct pv_buf *out, const struct pv_run_end *end)
 {
     const struct pv_totals *t = &end->totals;
 
-    open_line(out, "end");
-    add_int_or_null(out, "exit_code", end->exit_code >= 0, end->exit_code);
-    add_str(out, "stopped_by", end->stopped_by);
-    add_int(out, "duration_ns", end->duration_ns);
-    key(out, "totals");
+    json_open_line(out, "end");
+    json_int_or_null_member(out, "exit_code", end->exit_code >= 0, end->exit_code);
+    json_str_member(out, "stopped_by", end->stopped_by);
+    json_int_member(out, "duration_ns", end->duration_ns);
+    json_key(out, "totals");
     pv_buf_addc(out, '{');
-    add_int(out, "files", (int64_t)t->files);
-    add_int(out, "passed", (int64_t)t->passed);
-    add_int(out, "failed", (int64_t)t->failed);
-    add_int(out, "skipped", (int64_t)t->skipped);
-    add_int(out, "flaky", (int64_t)t->flaky);
-    add_int(out, "interrupted", (int64_t)t->interrupted);
-    add_int(out, "helpers", (int64_t)t->helpers);
-    add_int(out, "not_run", (int64_t)end->not_run);
-    add_int(out, "tests", (int64_t)t->tests);
-    add_int(out, "tests_passed", (int64_t)t->tests_passed);
-    add_int(out, "tests_failed", (int64_t)t->tests_failed);
-    add_int(out, "tests_skipped", (int64_t)t->tests_skipped);
+    json_int_member(out, "files", (int64_t)t->files);
+    json_int_member(out, "passed", (int64_t)t->passed);
+    json_int_member(out, "failed", (int64_t)t->failed);
+    json_int_member(out, "skipped", (int64_t)t->skipped);
+    json_int_member(out, "flaky", (int64_t)t->flaky);
+    json_int_member(out, "interrupted", (int64_t)t->interrupted);
+    json_int_member(out, "helpers", (int64_t)t->helpers);
+    json_int_member(out, "not_run", (int64_t)end->not_run);
+    json_int_member(out, "tests", (int64_t)t->tests);
+    json_int_member(out, "tests_passed", (int64_t)t->tests_passed);
+    json_int_member(out, "tests_failed", (int64_t)t->tests_failed);
+    json_int_member(out, "tests_skipped", (int64_t)t->tests_skipped);
     pv_buf_adds(out, "}}\n");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * JUnit's XML as Jenkins defines it: a testsuite for each file, a testcase for each sub-test, and one called
- * "(file)" for what no sub-test says.  XML 1.0 has no way to write most control characters: they stand as
+ * "(file)" for the verdict of the file itself.  XML 1.0 has no way to write most control characters: they stand as
  * \xNN, like bytes that are no UTF-8.
  */
 #include <inttypes.h>
@@ -21,7 +21,7 @@ static bool xml_char(uint32_t cp)
 }
 
 /* Text between tags; in an attribute, newlines and tabs would otherwise be read as spaces. */
-static void xml(struct pv_buf *out, const char *s, size_t n, bool attribute)
+static void xml_escape(struct pv_buf *out, const char *s, size_t n, bool attribute)
 {
     const unsigned char *p = (const unsigned char *)s;
 
@@ -51,24 +51,24 @@ static void xml(struct pv_buf *out, const char *s, size_t n, bool attribute)
     }
 }
 
-static void text(struct pv_buf *out, const char *s)
+static void xml_text(struct pv_buf *out, const char *s)
 {
-    xml(out, s, strlen(s), false);
+    xml_escape(out, s, strlen(s), false);
 }
 
-static void attr(struct pv_buf *out, const char *name, const char *s)
+static void xml_attr(struct pv_buf *out, const char *name, const char *s)
 {
     pv_buf_addf(out, " %s=\"", name);
-    xml(out, s, strlen(s), true);
+    xml_escape(out, s, strlen(s), true);
     pv_buf_addc(out, '"');
 }
 
-static void attr_n(struct pv_buf *out, const char *name, size_t n)
+static void xml_attr_n(struct pv_buf *out, const char *name, size_t n)
 {
     pv_buf_addf(out, " %s=\"%zu\"", name, n);
 }
 
-static void attr_time(struct pv_buf *out, int64_t ns)
+static void xml_attr_time(struct pv_buf *out, int64_t ns)
 {
     pv_buf_addf(out, " time=\"%.3f\"", (double)(ns > 0 ? ns : 0) / PV_NSEC_PER_SEC);
 }
@@ -86,18 +86,18 @@ static char *class_name(const char *file)
     return name;
 }
 
-/* The first line, for lists; the element's text has it all. */
-static void attr_message(struct pv_buf *out, const char *msg)
+/* The first line of a message, for lists; the element's text has the whole message. */
+static void xml_attr_message(struct pv_buf *out, const char *msg)
 {
     size_t n = strcspn(msg, "\n");
 
     pv_buf_adds(out, " message=\"");
-    xml(out, msg, pv_text_clip(msg, n, 1000), true);
+    xml_escape(out, msg, pv_text_clip(msg, n, 1000), true);
     pv_buf_addc(out, '"');
 }
 
-/* What kernels complained of, during a sub-test or outside of all; fails: what made it fail, or the rest. */
-static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, bool fails)
+/* The findings of sub-test `id`, or of none (PV_NO_TEST); fails: those that failed it, else the others. */
+static void junit_findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, bool fails)
 {
     for (size_t i = 0; i < f->n_findings; i++) {
         const struct pv_finding_report *d = &f->findings[i];
@@ -105,20 +105,20 @@ static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_
         if (d->handled || d->test_id != id || (d->outcome == PV_FAIL) != fails || !d->headline)
             continue;
         pv_buf_addf(out, "\n--- %s in ", pv_class_name(d->cls));
-        text(out, d->vm ? d->vm : "?");
+        xml_text(out, d->vm ? d->vm : "?");
         pv_buf_adds(out, ": ");
-        text(out, d->headline);
+        xml_text(out, d->headline);
         pv_buf_adds(out, " ---\n");
         if (d->excerpt)
-            text(out, d->excerpt);
+            xml_text(out, d->excerpt);
     }
 }
 
-static void remarks(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+static void junit_remarks(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
 {
     cleanup_buf struct pv_buf all = {0};
 
-    findings(&all, f, id, false);
+    junit_findings(&all, f, id, false);
     if (!all.len)
         return;
     pv_buf_adds(out, "<system-err>");
@@ -126,57 +126,57 @@ static void remarks(struct pv_buf *out, const struct pv_file_report *f, uint32_t
     pv_buf_adds(out, "</system-err>\n");
 }
 
-/* An error is what kept a test from being one; a failure is its answer. */
+/* JUnit's error: the test could not be carried out; its failure: an assertion did not hold. */
 static bool is_error(enum pv_class cls)
 {
     return cls != PV_CLASS_NONE && cls != PV_CLASS_ASSERTION && cls != PV_CLASS_PANIC &&
            cls != PV_CLASS_OOPS && cls != PV_CLASS_WARNING;
 }
 
-static void failed(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, enum pv_class cls,
-                   const char *msg)
+static void junit_failed(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, enum pv_class cls,
+                         const char *msg)
 {
     const char *element = is_error(cls) ? "error" : "failure", *type = pv_class_name(cls);
 
     pv_buf_addf(out, "<%s", element);
-    attr(out, "type", *type ? type : "failure");
-    attr_message(out, msg);
+    xml_attr(out, "type", *type ? type : "failure");
+    xml_attr_message(out, msg);
     pv_buf_addc(out, '>');
-    text(out, msg);
-    findings(out, f, id, true);
+    xml_text(out, msg);
+    junit_findings(out, f, id, true);
     for (size_t i = 0; i < f->n_consoles; i++) {
         const struct pv_console *c = &f->consoles[i];
 
         if (c->id != id || !c->tail || !*c->tail)
             continue;
         pv_buf_adds(out, "\n--- console of ");
-        text(out, c->vm ? c->vm : "?");
+        xml_text(out, c->vm ? c->vm : "?");
         pv_buf_adds(out, " ---\n");
-        text(out, c->tail);
+        xml_text(out, c->tail);
     }
     pv_buf_addf(out, "</%s>", element);
 }
 
-static void skipped(struct pv_buf *out, const char *type, const char *reason)
+static void junit_skipped(struct pv_buf *out, const char *type, const char *reason)
 {
     pv_buf_adds(out, "<skipped");
-    attr(out, "type", type);
+    xml_attr(out, "type", type);
     if (reason && *reason)
-        attr_message(out, reason);
+        xml_attr_message(out, reason);
     pv_buf_adds(out, "/>");
 }
 
-static void open_case(struct pv_buf *out, const char *class, const char *name, int64_t ns)
+static void junit_open_case(struct pv_buf *out, const char *class, const char *name, int64_t ns)
 {
     pv_buf_adds(out, "<testcase");
-    attr(out, "classname", class);
-    attr(out, "name", name);
-    attr_time(out, ns);
+    xml_attr(out, "classname", class);
+    xml_attr(out, "name", name);
+    xml_attr_time(out, ns);
     pv_buf_addc(out, '>');
 }
 
-/* Is there a case for the file itself? */
-static bool file_case(const struct pv_file_report *f)
+/* True when the file itself gets a testcase. */
+static bool junit_has_file_case(const struct pv_file_report *f)
 {
     bool told = false;
 
@@ -191,7 +191,7 @@ static bool file_case(const struct pv_file_report *f)
 
 /* Earlier attempts, as Surefire has them: kind is "flaky" when the last one passed, "rerun" when it did not.
  */
-static void attempts(struct pv_buf *out, const struct pv_file_report *f, const char *kind)
+static void junit_attempts(struct pv_buf *out, const struct pv_file_report *f, const char *kind)
 {
     for (size_t i = 0; i < f->n_attempts; i++) {
         const struct pv_attempt_report *a = &f->attempts[i];
@@ -201,33 +201,33 @@ static void attempts(struct pv_buf *out, const struct pv_file_report *f, const c
         if (a->outcome != PV_FAIL)
             continue;
         pv_buf_addf(out, "<%s%s", kind, what);
-        attr(out, "type", *pv_class_name(a->cls) ? pv_class_name(a->cls) : "failure");
-        attr_message(out, msg);
+        xml_attr(out, "type", *pv_class_name(a->cls) ? pv_class_name(a->cls) : "failure");
+        xml_attr_message(out, msg);
         pv_buf_addc(out, '>');
-        text(out, msg);
+        xml_text(out, msg);
         pv_buf_addf(out, "</%s%s>", kind, what);
     }
 }
 
-static void add_file_case(struct pv_buf *out, const struct pv_file_report *f, const char *class)
+static void junit_file_case(struct pv_buf *out, const struct pv_file_report *f, const char *class)
 {
-    open_case(out, class, "(file)", f->ran ? f->duration_ns : 0);
+    junit_open_case(out, class, "(file)", f->ran ? f->duration_ns : 0);
     if (!f->ran) {
-        skipped(out, "not-run", "the run was stopped before this file");
+        junit_skipped(out, "not-run", "the run was stopped before this file");
     } else if (f->interrupted) {
-        skipped(out, "interrupted", "the run was stopped during this file");
+        junit_skipped(out, "interrupted", "the run was stopped during this file");
     } else if (f->outcome == PV_FAIL) {
-        failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "a sub-test failed");
-        attempts(out, f, "rerun");
+        junit_failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "a sub-test failed");
+        junit_attempts(out, f, "rerun");
     } else if (f->flaky) {
-        attempts(out, f, "flaky");
+        junit_attempts(out, f, "flaky");
     } else if (f->outcome != PV_OK) {
-        skipped(out, pv_outcome_name(f->outcome), f->msg);
+        junit_skipped(out, pv_outcome_name(f->outcome), f->msg);
     }
     pv_buf_adds(out, "</testcase>\n");
 }
 
-static void output(struct pv_buf *out, const struct pv_file_report *f)
+static void junit_output(struct pv_buf *out, const struct pv_file_report *f)
 {
     size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
     uint64_t cut = f->output_cut + f->output.len - n;
@@ -237,13 +237,13 @@ static void output(struct pv_buf *out, const struct pv_file_report *f)
     pv_buf_adds(out, "<system-out>");
     if (cut)
         pv_buf_addf(out, "[%" PRIu64 " bytes before this are not kept]\n", cut);
-    xml(out, f->output.data + f->output.len - n, n, false);
+    xml_escape(out, f->output.data + f->output.len - n, n, false);
     pv_buf_adds(out, "</system-out>\n");
 }
 
 void pv_junit_count(const struct pv_file_report *f, struct pv_junit_counts *c)
 {
-    bool own = file_case(f);
+    bool own = junit_has_file_case(f);
 
     c->cases += f->n_tests + own;
     for (size_t i = 0; i < f->n_tests; i++) {
@@ -273,31 +273,31 @@ void pv_junit_file(struct pv_buf *out, const struct pv_file_report *f, const str
     if (gmtime_r(&t, &tm))
         strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
     pv_buf_adds(out, "<testsuite");
-    attr(out, "name", f->name);
-    attr_n(out, "tests", c.cases);
-    attr_n(out, "failures", c.failures);
-    attr_n(out, "errors", c.errors);
-    attr_n(out, "skipped", c.skipped);
-    attr_time(out, f->duration_ns);
-    attr(out, "timestamp", when);
+    xml_attr(out, "name", f->name);
+    xml_attr_n(out, "tests", c.cases);
+    xml_attr_n(out, "failures", c.failures);
+    xml_attr_n(out, "errors", c.errors);
+    xml_attr_n(out, "skipped", c.skipped);
+    xml_attr_time(out, f->duration_ns);
+    xml_attr(out, "timestamp", when);
     if (info->host && *info->host)
-        attr(out, "hostname", info->host);
+        xml_attr(out, "hostname", info->host);
     pv_buf_adds(out, ">\n");
     for (size_t i = 0; i < f->n_tests; i++) {
         const struct pv_test_report *test = &f->tests[i];
 
-        open_case(out, class, test->name, test->duration_ns);
+        junit_open_case(out, class, test->name, test->duration_ns);
         if (test->outcome == PV_FAIL)
-            failed(out, f, (uint32_t)i, test->cls, test->msg && *test->msg ? test->msg : "failed");
+            junit_failed(out, f, (uint32_t)i, test->cls, test->msg && *test->msg ? test->msg : "failed");
         else if (test->outcome != PV_OK)
-            skipped(out, pv_outcome_name(test->outcome), test->msg);
-        remarks(out, f, (uint32_t)i);
+            junit_skipped(out, pv_outcome_name(test->outcome), test->msg);
+        junit_remarks(out, f, (uint32_t)i);
         pv_buf_adds(out, "</testcase>\n");
     }
-    if (file_case(f))
-        add_file_case(out, f, class);
-    output(out, f);
-    remarks(out, f, PV_NO_TEST);
+    if (junit_has_file_case(f))
+        junit_file_case(out, f, class);
+    junit_output(out, f);
+    junit_remarks(out, f, PV_NO_TEST);
     pv_buf_adds(out, "</testsuite>\n");
 }
 
@@ -306,10 +306,10 @@ void pv_junit_head(struct pv_buf *out, const struct pv_run_end *end)
     const struct pv_junit_counts *c = &end->totals.junit;
 
     pv_buf_adds(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"provium\"");
-    attr_n(out, "tests", c->cases);
-    attr_n(out, "failures", c->failures);
-    attr_n(out, "errors", c->errors);
-    attr_time(out, end->duration_ns);
+    xml_attr_n(out, "tests", c->cases);
+    xml_attr_n(out, "failures", c->failures);
+    xml_attr_n(out, "errors", c->errors);
+    xml_attr_time(out, end->duration_ns);
     pv_buf_adds(out, ">\n");
 }
 

@@ -20,10 +20,10 @@
 #include "util/err.h"
 #include "util/path.h"
 
-/* Putting a whole together again may take this part of the time. */
+/* Rewriting a whole report may take one part in this many of the run's time. */
 enum { REWRITE_SHARE = 20 };
 
-/* A page that is larger has only the main steps of files, and no consoles: a browser has to hold it. */
+/* Beyond this size a page gets no consoles and no calls, because a browser has to hold all of it. */
 enum { HTML_BRIEF_PASSED = 32 << 20, HTML_BRIEF_FAILED = 96 << 20 };
 
 struct stream {
@@ -38,7 +38,7 @@ enum whole_kind { JUNIT, HTML, WHOLES };
 
 struct whole {
     bool wanted;
-    char *dir, *base; /* NULL: the target is no regular file and gets it at the end, through `stream` */
+    char *dir, *base; /* NULL: the target is no regular file, and is written once at the end, by `stream` */
     int dirfd, parts;
     struct stream stream;
     size_t n_bytes; /* of parts */
@@ -148,10 +148,10 @@ static void stream_close(struct stream *s)
     s->open = false;
 }
 
-/* ---- where reports go ---- */
+/* ---- paths ---- */
 
-/* A file in dir that has no name. */
-static int nameless(int dirfd, const char *base)
+/* Opens a file without a name in the directory. */
+static int open_nameless(int dirfd, const char *base)
 {
     cleanup_free char *name = NULL;
     int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
@@ -165,32 +165,32 @@ static int nameless(int dirfd, const char *base)
     return fd;
 }
 
-static int bad_path(const char *option, const char *path, const char *why, struct pv_err *err)
+static int output_bad_path(const char *option, const char *path, const char *why, struct pv_err *err)
 {
     return pv_err_set(err, PV_E_USAGE, "test: %s '%s': %s", option, path, why);
 }
 
 /*
- * The real directory and name of a report in *dir and *base; for what is no regular file (a pipe, /dev/null)
- * both stay NULL.  Links are followed, so that renaming replaces what they lead to.
+ * The real directory and name of a report in *dir and *base; for a target that is no regular file (a
+ * pipe, /dev/null) both stay NULL.  Links are followed, so that the rename replaces their target.
  */
-static int resolve(const char *option, const char *path, char **dir, char **base, struct pv_err *err)
+static int output_resolve(const char *option, const char *path, char **dir, char **base, struct pv_err *err)
 {
     cleanup_free char *real = realpath(path, NULL), *above = NULL, *real_above = NULL;
     struct stat st;
 
     if (real) {
         if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
-            return bad_path(option, path, "is a directory; expected a file", err);
+            return output_bad_path(option, path, "is a directory; expected a file", err);
         if (access(path, W_OK) < 0)
-            return bad_path(option, path, strerror(errno), err);
+            return output_bad_path(option, path, strerror(errno), err);
         if (stat(real, &st) == 0 && !S_ISREG(st.st_mode))
             return 0;
         *dir = pv_path_dirname(real);
         *base = pv_xstrdup(pv_path_basename(real));
         return 0;
     }
-    if (stat(path, &st) == 0) /* /dev/fd/63: has no path of its own */
+    if (stat(path, &st) == 0) /* /dev/fd/63 has no real path */
         return 0;
     above = pv_path_dirname(path);
     real_above = realpath(above, NULL);
@@ -215,7 +215,7 @@ static int open_stream(struct stream *s, const char *option, const char *path, s
     }
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
-        return bad_path(option, path, strerror(errno), err);
+        return output_bad_path(option, path, strerror(errno), err);
     stream_init(s, loop, fd, true);
     return 0;
 }
@@ -229,9 +229,9 @@ static int open_whole(struct whole *w, const char *option, const char *path, str
     if (!w->dir && open_stream(&w->stream, option, path, loop, err) < 0)
         return -1;
     w->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    w->parts = w->dirfd < 0 ? -1 : nameless(w->dirfd, w->base ? w->base : "provium");
+    w->parts = w->dirfd < 0 ? -1 : open_nameless(w->dirfd, w->base ? w->base : "provium");
     if (w->parts < 0)
-        return bad_path(option, path, strerror(errno), err);
+        return output_bad_path(option, path, strerror(errno), err);
     return 0;
 }
 
@@ -258,7 +258,7 @@ static void whole_add(struct whole *w, struct pv_buf *part)
     pv_buf_free(part);
 }
 
-/* Head, parts and foot, a piece at a time. */
+/* Passes head, parts and foot to `sink`, a piece at a time. */
 static int whole_copy(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end,
                       int (*sink)(void *arg, struct pv_buf *piece), void *arg)
 {
@@ -290,7 +290,7 @@ static int whole_copy(struct pv_outputs *rs, enum whole_kind k, const struct pv_
     return sink(arg, &piece);
 }
 
-static int to_fd(void *arg, struct pv_buf *piece)
+static int piece_to_fd(void *arg, struct pv_buf *piece)
 {
     int rc = pv_write_all(*(int *)arg, piece->data, piece->len);
 
@@ -298,7 +298,7 @@ static int to_fd(void *arg, struct pv_buf *piece)
     return rc;
 }
 
-static int to_stream(void *arg, struct pv_buf *piece)
+static int piece_to_stream(void *arg, struct pv_buf *piece)
 {
     struct stream *s = arg;
 
@@ -308,8 +308,8 @@ static int to_stream(void *arg, struct pv_buf *piece)
     return s->error ? -1 : 0;
 }
 
-/* Gives the nameless file the report's name, in the place of the one before. */
-static int take_place(struct whole *w, int fd)
+/* Links the nameless file, then renames it over the old report. */
+static int whole_replace(struct whole *w, int fd)
 {
     cleanup_free char *name = pv_xasprintf(".%.180s.%d.new", w->base, (int)getpid());
     char self[40];
@@ -324,8 +324,8 @@ static int take_place(struct whole *w, int fd)
     return -1;
 }
 
-/* Where nameless files can not be given a name: a hidden one, which a crash may leave behind. */
-static int write_by_name(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
+/* For file systems without O_TMPFILE or linkat: a hidden file, which a crash may leave behind. */
+static int whole_write_by_name(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
 {
     struct whole *w = &rs->wholes[k];
     cleanup_free char *name = pv_xasprintf(".%.180s.%d.new", w->base, (int)getpid());
@@ -333,7 +333,7 @@ static int write_by_name(struct pv_outputs *rs, enum whole_kind k, const struct 
 
     unlinkat(w->dirfd, name, 0);
     fd = openat(w->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd >= 0 && whole_copy(rs, k, end, to_fd, &fd) == 0 &&
+    if (fd >= 0 && whole_copy(rs, k, end, piece_to_fd, &fd) == 0 &&
         renameat(w->dirfd, name, w->dirfd, w->base) == 0)
         return 0;
     if (fd >= 0)
@@ -341,7 +341,7 @@ static int write_by_name(struct pv_outputs *rs, enum whole_kind k, const struct 
     return -1;
 }
 
-static void write_whole(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
+static void whole_write(struct pv_outputs *rs, enum whole_kind k, const struct pv_run_end *end)
 {
     struct whole *w = &rs->wholes[k];
     int64_t start = pv_now();
@@ -350,22 +350,22 @@ static void write_whole(struct pv_outputs *rs, enum whole_kind k, const struct p
     if (w->error)
         return;
     if (!w->base) {
-        if (end->exit_code >= 0 && whole_copy(rs, k, end, to_stream, &w->stream) < 0)
+        if (end->exit_code >= 0 && whole_copy(rs, k, end, piece_to_stream, &w->stream) < 0)
             w->error = errno;
         return;
     }
     fd = openat(w->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    if (fd < 0 || whole_copy(rs, k, end, to_fd, &fd) < 0 || take_place(w, fd) < 0) {
+    if (fd < 0 || whole_copy(rs, k, end, piece_to_fd, &fd) < 0 || whole_replace(w, fd) < 0) {
         int e = errno;
 
-        if (e == ENOSPC || e == EDQUOT || e == EFBIG || write_by_name(rs, k, end) < 0)
+        if (e == ENOSPC || e == EDQUOT || e == EFBIG || whole_write_by_name(rs, k, end) < 0)
             w->error = e == ENOSPC || e == EDQUOT || e == EFBIG ? e : errno;
     }
     w->written_at = pv_now();
     w->cost_ns = w->written_at - start;
 }
 
-static struct pv_run_end so_far(const struct pv_outputs *rs)
+static struct pv_run_end outputs_end_so_far(const struct pv_outputs *rs)
 {
     size_t all = rs->info->n_selected * (rs->info->repeat ? rs->info->repeat : 1);
 
@@ -376,9 +376,9 @@ static struct pv_run_end so_far(const struct pv_outputs *rs)
                                    rs->info->duration_ns ? rs->info->duration_ns : pv_now() - rs->started};
 }
 
-/* ---- all of them ---- */
+/* ---- all outputs ---- */
 
-static int check(struct pv_outputs *rs, struct pv_err *err)
+static int outputs_check_paths(struct pv_outputs *rs, struct pv_err *err)
 {
     const struct {
         const char *option, *path;
@@ -402,14 +402,14 @@ static int check(struct pv_outputs *rs, struct pv_err *err)
             has_stdout = all[i].option;
             continue;
         }
-        if (resolve(all[i].option, all[i].path, &dir, &base, err) < 0)
+        if (output_resolve(all[i].option, all[i].path, &dir, &base, err) < 0)
             return -1;
         if (!dir)
             continue;
         pv_strv_addf(&taken, "%s/%s", dir, base);
         for (size_t j = 0; j + 1 < taken.n; j++)
             if (!strcmp(taken.v[j], taken.v[taken.n - 1]))
-                return bad_path(all[i].option, all[i].path, "is the file of another report too", err);
+                return output_bad_path(all[i].option, all[i].path, "is the file of another report too", err);
         if (all[i].dir) {
             *all[i].dir = pv_steal(&dir);
             *all[i].base = pv_steal(&base);
@@ -418,10 +418,10 @@ static int check(struct pv_outputs *rs, struct pv_err *err)
     return 0;
 }
 
-static int open_all(struct pv_outputs *rs, struct pv_loop *loop, struct pv_err *err)
+static int outputs_open_all(struct pv_outputs *rs, struct pv_loop *loop, struct pv_err *err)
 {
     const char *paths[WHOLES] = {[JUNIT] = rs->o.junit, [HTML] = rs->o.html};
-    struct pv_run_end end = so_far(rs);
+    struct pv_run_end end = outputs_end_so_far(rs);
     struct pv_buf b = {0};
 
     if (rs->o.json && open_stream(&rs->json, "--json", rs->o.json, loop, err) < 0)
@@ -442,9 +442,9 @@ static int open_all(struct pv_outputs *rs, struct pv_loop *loop, struct pv_err *
     for (enum whole_kind k = 0; k < WHOLES; k++) {
         if (!rs->wholes[k].wanted)
             continue;
-        write_whole(rs, k, &end);
+        whole_write(rs, k, &end);
         if (rs->wholes[k].error)
-            return bad_path(whole_kinds[k].option, paths[k], strerror(rs->wholes[k].error), err);
+            return output_bad_path(whole_kinds[k].option, paths[k], strerror(rs->wholes[k].error), err);
     }
     return 0;
 }
@@ -459,7 +459,7 @@ struct pv_outputs *pv_outputs_open(const struct pv_output_opts *o, const struct 
     rs->started = pv_now();
     for (int k = 0; k < WHOLES; k++)
         rs->wholes[k].dirfd = rs->wholes[k].parts = -1;
-    if (check(rs, err) == 0 && open_all(rs, loop, err) == 0)
+    if (outputs_check_paths(rs, err) == 0 && outputs_open_all(rs, loop, err) == 0)
         return rs;
     pv_outputs_free(rs);
     return NULL;
@@ -498,18 +498,18 @@ void pv_outputs_file(struct pv_outputs *rs, const struct pv_file_report *f)
             &b, f, rs->wholes[HTML].n_bytes > (pv_report_failed(f) ? HTML_BRIEF_FAILED : HTML_BRIEF_PASSED));
         whole_add(&rs->wholes[HTML], &b);
     }
-    end = so_far(rs);
+    end = outputs_end_so_far(rs);
     for (enum whole_kind k = 0; k < WHOLES; k++) {
         const struct whole *w = &rs->wholes[k];
 
         if (w->wanted && w->base && pv_now() - w->written_at >= REWRITE_SHARE * w->cost_ns)
-            write_whole(rs, k, &end);
+            whole_write(rs, k, &end);
     }
 }
 
 int pv_outputs_end(struct pv_outputs *rs, int exit_code, const char *stopped_by, struct pv_err *err)
 {
-    struct pv_run_end end = so_far(rs);
+    struct pv_run_end end = outputs_end_so_far(rs);
     int64_t deadline = pv_deadline((stopped_by ? 2 : 10) * PV_NSEC_PER_SEC);
     const char *paths[WHOLES] = {[JUNIT] = rs->o.junit, [HTML] = rs->o.html};
     const char *option = NULL, *path = NULL;
@@ -534,7 +534,7 @@ int pv_outputs_end(struct pv_outputs *rs, int exit_code, const char *stopped_by,
     for (enum whole_kind k = 0; k < WHOLES; k++) {
         if (!rs->wholes[k].wanted)
             continue;
-        write_whole(rs, k, &end);
+        whole_write(rs, k, &end);
         if (!error)
             option = whole_kinds[k].option, path = paths[k], error = rs->wholes[k].error;
     }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reports for machines and browsers: --json, --junit, --tap, --html.  The writers (json.c, junit.c,
- * tap.c, html.c) are pure: report model in, bytes out, so that `provium merge` makes the same reports out of
- * what it read.  This file is where they go:
+ * The outputs of a run's report for machines and browsers: the files and streams of --json, --junit, --tap
+ * and --html, filled by the writers (writers.h):
  *
  *   JSON lines, TAP   written as files end
  *   JUnit, HTML       each file's part goes to a nameless file; the whole is put together again and takes its
@@ -29,7 +28,7 @@ struct pv_err;
 struct pv_loop;
 struct pv_outputs;
 
-/* Where reports go; NULL: not wanted. "-" is standard output, which only one may have. */
+/* The path of each output; NULL: not wanted. "-" is standard output, which only one may have. */
 struct pv_output_opts {
     const char *json, *junit, *html;
     bool tap; /* to standard output */
@@ -37,7 +36,7 @@ struct pv_output_opts {
 
 /* True when a report needs steps and consoles (pv_result_want_steps, pv_report_load_consoles). */
 bool pv_outputs_want_steps(const struct pv_output_opts *o);
-/* True when a report has standard output, so that what is for people belongs on standard error. */
+/* True when an output is standard output, so that the terminal's text goes to standard error. */
 bool pv_outputs_take_stdout(const struct pv_output_opts *o);
 
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A line is parsed as a whole, then taken apart by a cursor that remembers the first thing that is wrong, so
- * that the code that fills the model reads like the model.
+ * A line is parsed as a whole, then taken apart by a cursor that remembers the first error, so that the code that fills the model reads like the model.
  */
 #include "report/readback.h"
 
@@ -21,23 +20,23 @@ struct pv_readback_private {
     FILE *in;
     char *line;
     size_t cap, number; /* of the line */
-    bool ended;         /* the last line was there */
+    bool ended;         /* the end line was read */
 };
 
 /* ---- a cursor on one object ---- */
 
 struct cursor {
-    char bad[200]; /* "" while all is well */
+    char bad[200]; /* the first error; "": none */
 };
 
-static void complain(struct cursor *c, const char *key, const char *expected)
+static void cursor_fail(struct cursor *c, const char *key, const char *expected)
 {
     if (!c->bad[0])
         snprintf(c->bad, sizeof(c->bad), "'%s' is not %s", key, expected);
 }
 
-/* NULL: absent or null, which is the same here. */
-static json_t *get(const json_t *o, const char *key)
+/* NULL: absent or null. */
+static json_t *cursor_get(const json_t *o, const char *key)
 {
     json_t *v = json_object_get(o, key);
 
@@ -45,97 +44,97 @@ static json_t *get(const json_t *o, const char *key)
 }
 
 /* "" when there is none. The caller frees. */
-static char *text(struct cursor *c, const json_t *o, const char *key)
+static char *cursor_text(struct cursor *c, const json_t *o, const char *key)
 {
-    const json_t *v = get(o, key);
+    const json_t *v = cursor_get(o, key);
 
     if (v && !json_is_string(v))
-        complain(c, key, "a string");
+        cursor_fail(c, key, "a string");
     return pv_xstrdup(v && json_is_string(v) ? json_string_value(v) : "");
 }
 
 /* NULL when there is none. */
-static char *text_or_null(struct cursor *c, const json_t *o, const char *key)
+static char *cursor_text_or_null(struct cursor *c, const json_t *o, const char *key)
 {
-    return get(o, key) ? text(c, o, key) : NULL;
+    return cursor_get(o, key) ? cursor_text(c, o, key) : NULL;
 }
 
-static int64_t integer(struct cursor *c, const json_t *o, const char *key, int64_t none, int64_t max)
+static int64_t cursor_integer(struct cursor *c, const json_t *o, const char *key, int64_t none, int64_t max)
 {
-    const json_t *v = get(o, key);
+    const json_t *v = cursor_get(o, key);
 
     if (!v)
         return none;
     if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > max) {
-        complain(c, key, "a number of this kind");
+        cursor_fail(c, key, "a number of this kind");
         return none;
     }
     return json_integer_value(v);
 }
 
-/* Nanoseconds; a century, so that sums stay in bounds. */
-static int64_t time_ns(struct cursor *c, const json_t *o, const char *key, int64_t none)
+/* Nanoseconds, at most a century, so that sums cannot overflow. */
+static int64_t cursor_time_ns(struct cursor *c, const json_t *o, const char *key, int64_t none)
 {
-    return integer(c, o, key, none, INT64_C(3155760000) * 1000000000);
+    return cursor_integer(c, o, key, none, INT64_C(3155760000) * 1000000000);
 }
 
-static bool flag(struct cursor *c, const json_t *o, const char *key)
+static bool cursor_flag(struct cursor *c, const json_t *o, const char *key)
 {
-    const json_t *v = get(o, key);
+    const json_t *v = cursor_get(o, key);
 
     if (v && !json_is_boolean(v))
-        complain(c, key, "true or false");
+        cursor_fail(c, key, "true or false");
     return json_is_true(v);
 }
 
 /* An empty list when there is none; borrowed. Each element is an object. */
-static size_t list(struct cursor *c, const json_t *o, const char *key, const json_t **out)
+static size_t cursor_list(struct cursor *c, const json_t *o, const char *key, const json_t **out)
 {
-    const json_t *v = get(o, key);
+    const json_t *v = cursor_get(o, key);
 
     *out = v;
     if (v && !json_is_array(v)) {
-        complain(c, key, "a list");
+        cursor_fail(c, key, "a list");
         return 0;
     }
     for (size_t i = 0; i < json_array_size(v); i++)
         if (!json_is_object(json_array_get(v, i))) {
-            complain(c, key, "a list of objects");
+            cursor_fail(c, key, "a list of objects");
             return 0;
         }
     return json_array_size(v);
 }
 
-static void strings(struct cursor *c, const json_t *o, const char *key, struct pv_strv *out)
+static void cursor_strings(struct cursor *c, const json_t *o, const char *key, struct pv_strv *out)
 {
-    const json_t *v = get(o, key), *s;
+    const json_t *v = cursor_get(o, key), *s;
     size_t i;
 
     if (v && !json_is_array(v))
-        complain(c, key, "a list of strings");
+        cursor_fail(c, key, "a list of strings");
     if (!json_is_array(v))
         return;
     json_array_foreach(v, i, s)
     {
         if (!json_is_string(s)) {
-            complain(c, key, "a list of strings");
+            cursor_fail(c, key, "a list of strings");
             return;
         }
         pv_strv_add(out, json_string_value(s));
     }
 }
 
-static int from_name(struct cursor *c, const json_t *o, const char *key, const char *(*name)(int), int n,
-                     int none)
+static int cursor_name_index(struct cursor *c, const json_t *o, const char *key, const char *(*name)(int),
+                             int n, int none)
 {
-    cleanup_free char *got = text_or_null(c, o, key);
+    cleanup_free char *got = cursor_text_or_null(c, o, key);
 
     if (!got)
         return none;
     for (int i = 0; i < n; i++)
         if (!strcmp(name(i), got))
             return i;
-    complain(c, key, "a name that is known");
+    cursor_fail(c, key, "a name that is known");
     return none;
 }
 
@@ -154,207 +153,210 @@ static const char *step_name(int i)
     return pv_step_name((enum pv_step)i);
 }
 
-static enum pv_class class_of(struct cursor *c, const json_t *o)
+static enum pv_class cursor_class(struct cursor *c, const json_t *o)
 {
-    return (enum pv_class)from_name(c, o, "class", class_name, PV_CLASS_COUNT, PV_CLASS_NONE);
+    return (enum pv_class)cursor_name_index(c, o, "class", class_name, PV_CLASS_COUNT, PV_CLASS_NONE);
 }
 
-static enum pv_outcome outcome_of(struct cursor *c, const json_t *o, const char *key)
+static enum pv_outcome cursor_outcome(struct cursor *c, const json_t *o, const char *key)
 {
-    return (enum pv_outcome)from_name(c, o, key, outcome_name, PV_OUTCOME_COUNT, PV_FAIL);
+    return (enum pv_outcome)cursor_name_index(c, o, key, outcome_name, PV_OUTCOME_COUNT, PV_FAIL);
 }
 
 /* ---- the parts of a file's report ---- */
 
 /* The number of a sub-test, PV_NO_TEST for null. */
-static uint32_t test_of(struct cursor *c, const json_t *o, const struct pv_file_report *f)
+static uint32_t cursor_test(struct cursor *c, const json_t *o, const struct pv_file_report *f)
 {
-    return get(o, "test") ? (uint32_t)integer(c, o, "test", PV_NO_TEST, (int64_t)f->n_tests - 1) : PV_NO_TEST;
+    return cursor_get(o, "test") ? (uint32_t)cursor_integer(c, o, "test", PV_NO_TEST, (int64_t)f->n_tests - 1)
+                                 : PV_NO_TEST;
 }
 
-static void take_tests(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_tests(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
-    size_t n = list(c, o, "tests", &l);
+    size_t n = cursor_list(c, o, "tests", &l);
 
     f->tests = pv_xcalloc(n, sizeof(*f->tests));
     for (; f->n_tests < n; f->n_tests++) {
         const json_t *e = json_array_get(l, f->n_tests);
 
-        f->tests[f->n_tests] = (struct pv_test_report){.name = text(c, e, "name"),
-                                                       .msg = text_or_null(c, e, "message"),
-                                                       .outcome = outcome_of(c, e, "outcome"),
-                                                       .cls = class_of(c, e),
+        f->tests[f->n_tests] = (struct pv_test_report){.name = cursor_text(c, e, "name"),
+                                                       .msg = cursor_text_or_null(c, e, "message"),
+                                                       .outcome = cursor_outcome(c, e, "outcome"),
+                                                       .cls = cursor_class(c, e),
                                                        .ended = true,
-                                                       .begin_ns = time_ns(c, e, "begin_ns", 0),
-                                                       .duration_ns = time_ns(c, e, "duration_ns", 0)};
+                                                       .begin_ns = cursor_time_ns(c, e, "begin_ns", 0),
+                                                       .duration_ns = cursor_time_ns(c, e, "duration_ns", 0)};
     }
 }
 
-static void take_attempts(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_attempts(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
-    size_t n = list(c, o, "attempts", &l);
+    size_t n = cursor_list(c, o, "attempts", &l);
 
     f->attempts = pv_xcalloc(n, sizeof(*f->attempts));
     for (; f->n_attempts < n; f->n_attempts++) {
         const json_t *e = json_array_get(l, f->n_attempts);
 
         f->attempts[f->n_attempts] =
-            (struct pv_attempt_report){.outcome = outcome_of(c, e, "verdict"),
-                                       .cls = class_of(c, e),
-                                       .msg = text(c, e, "message"),
-                                       .begin_ns = time_ns(c, e, "begin_ns", 0),
-                                       .duration_ns = time_ns(c, e, "duration_ns", 0)};
+            (struct pv_attempt_report){.outcome = cursor_outcome(c, e, "verdict"),
+                                       .cls = cursor_class(c, e),
+                                       .msg = cursor_text(c, e, "message"),
+                                       .begin_ns = cursor_time_ns(c, e, "begin_ns", 0),
+                                       .duration_ns = cursor_time_ns(c, e, "duration_ns", 0)};
     }
 }
 
-static void take_findings(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_findings(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
-    size_t n = list(c, o, "findings", &l);
+    size_t n = cursor_list(c, o, "findings", &l);
 
     f->findings = pv_xcalloc(n, sizeof(*f->findings));
     for (; f->n_findings < n; f->n_findings++) {
         const json_t *e = json_array_get(l, f->n_findings);
 
         f->findings[f->n_findings] =
-            (struct pv_finding_report){.test_id = test_of(c, e, f),
-                                       .cls = class_of(c, e),
-                                       .outcome = flag(c, e, "fails") ? PV_FAIL : PV_OK,
-                                       .vm = text(c, e, "vm"),
-                                       .headline = text(c, e, "headline"),
-                                       .excerpt = text(c, e, "excerpt")};
+            (struct pv_finding_report){.test_id = cursor_test(c, e, f),
+                                       .cls = cursor_class(c, e),
+                                       .outcome = cursor_flag(c, e, "fails") ? PV_FAIL : PV_OK,
+                                       .vm = cursor_text(c, e, "vm"),
+                                       .headline = cursor_text(c, e, "headline"),
+                                       .excerpt = cursor_text(c, e, "excerpt")};
     }
 }
 
-static void take_consoles(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_consoles(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
-    size_t n = list(c, o, "tails", &l);
+    size_t n = cursor_list(c, o, "tails", &l);
 
     f->consoles = pv_xcalloc(n, sizeof(*f->consoles));
     for (; f->n_consoles < n; f->n_consoles++) {
         const json_t *e = json_array_get(l, f->n_consoles);
 
-        f->consoles[f->n_consoles] =
-            (struct pv_console){.id = test_of(c, e, f), .vm = text(c, e, "vm"), .tail = text(c, e, "text")};
+        f->consoles[f->n_consoles] = (struct pv_console){
+            .id = cursor_test(c, e, f), .vm = cursor_text(c, e, "vm"), .tail = cursor_text(c, e, "text")};
     }
-    n = list(c, o, "logs", &l);
+    n = cursor_list(c, o, "logs", &l);
     f->logs = pv_xcalloc(n, sizeof(*f->logs));
     for (; f->n_logs < n; f->n_logs++) {
         const json_t *e = json_array_get(l, f->n_logs);
 
-        f->logs[f->n_logs] = (struct pv_console_log){.vm = text(c, e, "vm"), .path = text(c, e, "path")};
+        f->logs[f->n_logs] =
+            (struct pv_console_log){.vm = cursor_text(c, e, "vm"), .path = cursor_text(c, e, "path")};
     }
-    n = list(c, o, "consoles", &l);
+    n = cursor_list(c, o, "consoles", &l);
     f->texts = pv_xcalloc(n, sizeof(*f->texts));
     for (; f->n_texts < n; f->n_texts++) {
         const json_t *e = json_array_get(l, f->n_texts);
 
-        f->texts[f->n_texts] = (struct pv_console_text){.vm = text(c, e, "vm"),
-                                                        .text = text(c, e, "text"),
-                                                        .cut = (uint64_t)integer(c, e, "cut", 0, INT64_MAX)};
+        f->texts[f->n_texts] =
+            (struct pv_console_text){.vm = cursor_text(c, e, "vm"),
+                                     .text = cursor_text(c, e, "text"),
+                                     .cut = (uint64_t)cursor_integer(c, e, "cut", 0, INT64_MAX)};
     }
 }
 
-static void take_steps(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_steps(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
-    size_t n = list(c, o, "steps", &l);
+    size_t n = cursor_list(c, o, "steps", &l);
 
     f->steps = pv_xcalloc(n, sizeof(*f->steps));
     for (; f->n_steps < n; f->n_steps++) {
         const json_t *e = json_array_get(l, f->n_steps);
 
         f->steps[f->n_steps] = (struct pv_step_report){
-            .kind = (enum pv_step)from_name(c, e, "kind", step_name, PV_STEP_COUNT, PV_STEP_CALL),
-            .ended = get(e, "end_ns") != NULL,
-            .ok = flag(c, e, "ok"),
-            .vm = text(c, e, "vm"),
-            .text = text(c, e, "text"),
-            .begin_ns = time_ns(c, e, "begin_ns", 0),
-            .end_ns = time_ns(c, e, "end_ns", 0),
-            .console_begin = integer(c, e, "console_begin", -1, INT64_MAX),
-            .console_end = integer(c, e, "console_end", -1, INT64_MAX)};
+            .kind = (enum pv_step)cursor_name_index(c, e, "kind", step_name, PV_STEP_COUNT, PV_STEP_CALL),
+            .ended = cursor_get(e, "end_ns") != NULL,
+            .ok = cursor_flag(c, e, "ok"),
+            .vm = cursor_text(c, e, "vm"),
+            .text = cursor_text(c, e, "text"),
+            .begin_ns = cursor_time_ns(c, e, "begin_ns", 0),
+            .end_ns = cursor_time_ns(c, e, "end_ns", 0),
+            .console_begin = cursor_integer(c, e, "console_begin", -1, INT64_MAX),
+            .console_end = cursor_integer(c, e, "console_end", -1, INT64_MAX)};
     }
-    f->steps_cut = (uint32_t)integer(c, o, "steps_cut", 0, UINT32_MAX);
+    f->steps_cut = (uint32_t)cursor_integer(c, o, "steps_cut", 0, UINT32_MAX);
 }
 
-static void take_verdict(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_verdict(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
-    cleanup_free char *verdict = text(c, o, "verdict");
+    cleanup_free char *verdict = cursor_text(c, o, "verdict");
 
     f->verdict = true;
     f->ran = strcmp(verdict, "not-run") != 0;
     f->interrupted = !strcmp(verdict, "interrupted");
-    f->outcome = f->interrupted ? PV_FAIL : f->ran ? outcome_of(c, o, "verdict") : PV_OK;
+    f->outcome = f->interrupted ? PV_FAIL : f->ran ? cursor_outcome(c, o, "verdict") : PV_OK;
 }
 
-static void take_file(struct cursor *c, const json_t *o, struct pv_file_report *f)
+static void read_file_line(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
-    cleanup_free char *output = text(c, o, "output");
+    cleanup_free char *output = cursor_text(c, o, "output");
 
-    f->name = text(c, o, "file");
-    f->path = text_or_null(c, o, "path");
+    f->name = cursor_text(c, o, "file");
+    f->path = cursor_text_or_null(c, o, "path");
     if (!*f->name)
-        complain(c, "file", "a name");
-    take_verdict(c, o, f);
-    f->cls = class_of(c, o);
-    f->msg = text_or_null(c, o, "message");
-    f->begin_ns = time_ns(c, o, "begin_ns", 0);
-    f->duration_ns = time_ns(c, o, "duration_ns", 0);
-    f->flaky = flag(c, o, "flaky");
-    take_tests(c, o, f);
-    take_attempts(c, o, f);
-    take_findings(c, o, f);
-    take_consoles(c, o, f);
-    take_steps(c, o, f);
+        cursor_fail(c, "file", "a name");
+    read_verdict(c, o, f);
+    f->cls = cursor_class(c, o);
+    f->msg = cursor_text_or_null(c, o, "message");
+    f->begin_ns = cursor_time_ns(c, o, "begin_ns", 0);
+    f->duration_ns = cursor_time_ns(c, o, "duration_ns", 0);
+    f->flaky = cursor_flag(c, o, "flaky");
+    read_tests(c, o, f);
+    read_attempts(c, o, f);
+    read_findings(c, o, f);
+    read_consoles(c, o, f);
+    read_steps(c, o, f);
     pv_buf_adds(&f->output, output);
-    f->output_cut = (uint64_t)integer(c, o, "output_cut", 0, INT64_MAX);
-    f->cut = flag(c, o, "incomplete");
+    f->output_cut = (uint64_t)cursor_integer(c, o, "output_cut", 0, INT64_MAX);
+    f->cut = cursor_flag(c, o, "incomplete");
 }
 
 /* ---- the other lines ---- */
 
-static void take_run(struct cursor *c, const json_t *o, struct pv_readback_run *run)
+static void read_run_line(struct cursor *c, const json_t *o, struct pv_readback_run *run)
 {
-    const json_t *shard = get(o, "shard");
+    const json_t *shard = cursor_get(o, "shard");
 
-    run->version = text(c, o, "version");
-    run->host = text(c, o, "host");
-    run->directory = text(c, o, "directory");
-    run->started_ns = integer(c, o, "started_ns", 0, INT64_MAX / 2);
-    run->repeat = (unsigned)integer(c, o, "repeat", 1, 1000000000);
+    run->version = cursor_text(c, o, "version");
+    run->host = cursor_text(c, o, "host");
+    run->directory = cursor_text(c, o, "directory");
+    run->started_ns = cursor_integer(c, o, "started_ns", 0, INT64_MAX / 2);
+    run->repeat = (unsigned)cursor_integer(c, o, "repeat", 1, 1000000000);
     if (!run->repeat)
-        complain(c, "repeat", "a number from 1 on");
-    strings(c, o, "args", &run->args);
-    strings(c, o, "files", &run->files);
-    strings(c, o, get(o, "selected") ? "selected" : "files", &run->selected);
+        cursor_fail(c, "repeat", "a number from 1 on");
+    cursor_strings(c, o, "args", &run->args);
+    cursor_strings(c, o, "files", &run->files);
+    cursor_strings(c, o, cursor_get(o, "selected") ? "selected" : "files", &run->selected);
     if (!shard)
         return;
-    run->shards = (unsigned)integer(c, shard, "count", 0, 1000000);
-    run->shard = (unsigned)integer(c, shard, "index", 0, run->shards);
+    run->shards = (unsigned)cursor_integer(c, shard, "count", 0, 1000000);
+    run->shard = (unsigned)cursor_integer(c, shard, "index", 0, run->shards);
     if (!run->shard)
-        complain(c, "shard", "a shard");
+        cursor_fail(c, "shard", "a shard");
 }
 
-static void take_end(struct cursor *c, const json_t *o, struct pv_readback_end *end)
+static void read_end_line(struct cursor *c, const json_t *o, struct pv_readback_end *end)
 {
     end->there = true;
-    end->exit_code = (int)integer(c, o, "exit_code", 2, 255);
+    end->exit_code = (int)cursor_integer(c, o, "exit_code", 2, 255);
     free(end->stopped_by);
-    end->stopped_by = text_or_null(c, o, "stopped_by");
-    end->duration_ns = time_ns(c, o, "duration_ns", 0);
+    end->stopped_by = cursor_text_or_null(c, o, "stopped_by");
+    end->duration_ns = cursor_time_ns(c, o, "duration_ns", 0);
 }
 
-static int bad_line(const struct pv_readback *r, struct pv_err *err, const char *what)
+static int readback_bad_line(const struct pv_readback *r, struct pv_err *err, const char *what)
 {
     return pv_err_set(err, PV_E_USAGE, "%s:%zu: %s", r->path, r->p->number, what);
 }
 
 /* 1: a line, parsed; 0: no more; -1. */
-static int read_line(struct pv_readback *r, json_t **out, struct pv_err *err)
+static int readback_line(struct pv_readback *r, json_t **out, struct pv_err *err)
 {
     struct pv_readback_private *p = r->p;
     json_error_t je;
@@ -368,20 +370,20 @@ static int read_line(struct pv_readback *r, json_t **out, struct pv_err *err)
     if (p->line[n - 1] != '\n')
         return 0; /* cut by a crash */
     if ((size_t)n > line_max)
-        return bad_line(r, err, "this line is too long for a report");
+        return readback_bad_line(r, err, "this line is too long for a report");
     *out = json_loadb(p->line, (size_t)n, 0, &je);
     if (!json_is_object(*out)) {
         json_decref(*out);
-        return bad_line(r, err, *out ? "this is no JSON object" : je.text);
+        return readback_bad_line(r, err, *out ? "this is no JSON object" : je.text);
     }
     return 1;
 }
 
-static int take_first(struct pv_readback *r, struct pv_err *err)
+static int read_first_line(struct pv_readback *r, struct pv_err *err)
 {
     struct cursor c = {""};
     json_t *o = NULL;
-    int rc = read_line(r, &o, err);
+    int rc = readback_line(r, &o, err);
 
     if (rc < 0)
         return pv_err_wrap(err, "no report of provium test --json");
@@ -396,9 +398,9 @@ static int take_first(struct pv_readback *r, struct pv_err *err)
                         "%s: no report of provium test --json: its first line has schema '%s'; expected '%s'",
                         r->path, schema ? schema : "", PV_REPORT_SCHEMA);
     else
-        take_run(&c, o, &r->run);
+        read_run_line(&c, o, &r->run);
     json_decref(o);
-    return rc > 0 && c.bad[0] ? bad_line(r, err, c.bad) : rc;
+    return rc > 0 && c.bad[0] ? readback_bad_line(r, err, c.bad) : rc;
 }
 
 struct pv_readback *pv_readback_open(const char *path, struct pv_err *err)
@@ -416,8 +418,8 @@ struct pv_readback *pv_readback_open(const char *path, struct pv_err *err)
     else if (!(r->p->in = fdopen(fd, "r")))
         pv_err_sys(err, errno, "cannot read '%s'", path);
     if (r->p->in) {
-        fd = -1; /* the stream has it */
-        if (take_first(r, err) > 0)
+        fd = -1; /* the stream owns it now */
+        if (read_first_line(r, err) > 0)
             return r;
     }
     pv_readback_free(r);
@@ -429,7 +431,7 @@ int pv_readback_next(struct pv_readback *r, struct pv_file_report *f, struct pv_
     for (;;) {
         struct cursor c = {""};
         json_t *o = NULL;
-        int rc = read_line(r, &o, err);
+        int rc = readback_line(r, &o, err);
         const char *type;
         bool is_file;
 
@@ -438,16 +440,16 @@ int pv_readback_next(struct pv_readback *r, struct pv_file_report *f, struct pv_
         type = json_string_value(json_object_get(o, "type"));
         is_file = type && !strcmp(type, "file");
         if (!type)
-            complain(&c, "type", "a string");
+            cursor_fail(&c, "type", "a string");
         *f = (struct pv_file_report){0};
         if (is_file)
-            take_file(&c, o, f);
+            read_file_line(&c, o, f);
         else if (type && !strcmp(type, "end"))
-            take_end(&c, o, &r->end);
+            read_end_line(&c, o, &r->end);
         json_decref(o);
         if (c.bad[0]) {
             pv_readback_fini(f);
-            return bad_line(r, err, c.bad);
+            return readback_bad_line(r, err, c.bad);
         }
         if (is_file)
             return 1;

@@ -7,9 +7,9 @@
  *     r->end ...                                         the last line
  *     pv_readback_free(r);
  *
- * Nothing in a report is trusted: another machine wrote it, and its text comes from guests.  What is not as
- * the page says is an error of class usage that names file, line and key; keys and types of lines that are
- * not known are skipped, as the page asks of readers; a last line without a newline is no line.
+ * A report is not trusted: another machine wrote it, and its text comes from guests.  A violation of the format
+ * is an error of class usage that names file, line and key; unknown keys and types of lines are skipped, as
+ * the format asks of readers; a last line without a newline is ignored.
  */
 #ifndef PV_REPORT_READBACK_H
 #define PV_REPORT_READBACK_H
@@ -31,7 +31,7 @@ struct pv_readback_run {
 };
 
 struct pv_readback_end {
-    bool there; /* false: the run was killed */
+    bool there; /* false: no end line, the run was killed */
     int exit_code;
     char *stopped_by; /* NULL: it was not */
     int64_t duration_ns;
@@ -44,11 +44,10 @@ struct pv_readback {
     struct pv_readback_private *p;
 };
 
-/* path must stay. NULL with *err; class usage when it is no report. */
+/* Borrows path. NULL with *err; class usage when the file is no report. */
 struct pv_readback *pv_readback_open(const char *path, struct pv_err *err);
 /*
- * 1: the report of a file, which is the caller's; its name and path are to be freed apart, by
- * pv_readback_fini. Its times are from the start of its run.  0: that was all.  -1 with *err.
+ * 1: the report of a file, which the caller frees with pv_readback_fini.  Its times count from the start of its run.  0: no more files.  -1 with *err.
  */
 int pv_readback_next(struct pv_readback *r, struct pv_file_report *f, struct pv_err *err);
 /* pv_file_report_fini, and the name and the path. */

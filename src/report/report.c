@@ -9,28 +9,28 @@
 
 enum { SHED_MSG_MAX = 1000, MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
 
-/* A copy of a string of an event; "" and a mark once the file has said more than we will hold. */
-static char *hold(struct pv_file_report *f, const char *s, size_t n)
+/* A copy of an event's string; beyond PV_REPORT_MAX "", and f->cut is set. */
+static char *report_copy(struct pv_file_report *f, const char *s, size_t n)
 {
     if (f->kept + n + 64 > PV_REPORT_MAX) {
         f->cut = true;
         return NULL;
     }
     f->kept += n + 64;
-    return pv_xstrndup(s, n); /* ends at a NUL byte, which no sender of ours puts in */
+    return pv_xstrndup(s, n); /* cut at a NUL byte, which result.c never sends */
 }
 
-static void test_begin(struct pv_file_report *f, const struct pv_event *ev)
+static void report_test_begin(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *name;
 
-    if (ev->id != f->n_tests || !(name = hold(f, ev->name, ev->name_len)))
+    if (ev->id != f->n_tests || !(name = report_copy(f, ev->name, ev->name_len)))
         return;
     f->tests = pv_xrealloc(f->tests, (f->n_tests + 1) * sizeof(*f->tests));
     f->tests[f->n_tests++] = (struct pv_test_report){.name = name, .begin_ns = ev->time_ns - f->base_ns};
 }
 
-static void test_end(struct pv_file_report *f, const struct pv_event *ev)
+static void report_test_end(struct pv_file_report *f, const struct pv_event *ev)
 {
     struct pv_test_report *t;
 
@@ -45,29 +45,29 @@ static void test_end(struct pv_file_report *f, const struct pv_event *ev)
     t->outcome = ev->outcome;
     t->cls = ev->cls;
     t->duration_ns = ev->duration_ns;
-    t->msg = hold(f, ev->text, ev->text_len);
+    t->msg = report_copy(f, ev->text, ev->text_len);
 }
 
-static void console(struct pv_file_report *f, const struct pv_event *ev)
+static void report_console(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *vm, *tail;
 
     if (f->n_consoles == MAX_CONSOLES)
         return;
-    vm = hold(f, ev->name, ev->name_len);
-    tail = hold(f, ev->text, ev->text_len);
+    vm = report_copy(f, ev->name, ev->name_len);
+    tail = report_copy(f, ev->text, ev->text_len);
     f->consoles = pv_xrealloc(f->consoles, (f->n_consoles + 1) * sizeof(*f->consoles));
     f->consoles[f->n_consoles++] = (struct pv_console){.id = ev->id, .vm = vm, .tail = tail};
 }
 
-static void step_begin(struct pv_file_report *f, const struct pv_event *ev)
+static void report_step_begin(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *vm, *text;
 
     if (ev->id != f->n_steps || f->n_steps == PV_STEPS_MAX)
         return;
-    vm = hold(f, ev->name, ev->name_len);
-    text = hold(f, ev->text, ev->text_len);
+    vm = report_copy(f, ev->name, ev->name_len);
+    text = report_copy(f, ev->text, ev->text_len);
     if (!vm || !text) {
         free(vm);
         free(text);
@@ -82,7 +82,7 @@ static void step_begin(struct pv_file_report *f, const struct pv_event *ev)
                                                      .console_end = -1};
 }
 
-static void step_end(struct pv_file_report *f, const struct pv_event *ev)
+static void report_step_end(struct pv_file_report *f, const struct pv_event *ev)
 {
     struct pv_step_report *s = ev->id < f->n_steps ? &f->steps[ev->id] : NULL;
 
@@ -94,7 +94,7 @@ static void step_end(struct pv_file_report *f, const struct pv_event *ev)
     s->console_end = ev->console;
 }
 
-static void finding(struct pv_file_report *f, const struct pv_event *ev)
+static void report_finding(struct pv_file_report *f, const struct pv_event *ev)
 {
     const char *nl = memchr(ev->text, '\n', ev->text_len);
     size_t head = nl ? (size_t)(nl - ev->text) : ev->text_len, rest = nl ? head + 1 : head;
@@ -108,19 +108,19 @@ static void finding(struct pv_file_report *f, const struct pv_event *ev)
         (struct pv_finding_report){.test_id = ev->id,
                                    .cls = ev->cls,
                                    .outcome = ev->outcome,
-                                   .vm = hold(f, ev->name, ev->name_len),
-                                   .headline = hold(f, ev->text, head),
-                                   .excerpt = hold(f, ev->text + rest, ev->text_len - rest)};
+                                   .vm = report_copy(f, ev->name, ev->name_len),
+                                   .headline = report_copy(f, ev->text, head),
+                                   .excerpt = report_copy(f, ev->text + rest, ev->text_len - rest)};
 }
 
-static void console_log(struct pv_file_report *f, const struct pv_event *ev)
+static void report_console_log(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *vm, *path;
 
     if (f->n_logs == MAX_LOGS)
         return;
-    vm = hold(f, ev->name, ev->name_len);
-    path = hold(f, ev->text, ev->text_len);
+    vm = report_copy(f, ev->name, ev->name_len);
+    path = report_copy(f, ev->text, ev->text_len);
     if (!vm || !path) {
         free(vm);
         free(path);
@@ -130,7 +130,7 @@ static void console_log(struct pv_file_report *f, const struct pv_event *ev)
     f->logs[f->n_logs++] = (struct pv_console_log){.vm = vm, .path = path};
 }
 
-static void vm_state(struct pv_file_report *f, const struct pv_event *ev)
+static void report_vm_state(struct pv_file_report *f, const struct pv_event *ev)
 {
     struct pv_vm_report *v = NULL;
 
@@ -138,7 +138,7 @@ static void vm_state(struct pv_file_report *f, const struct pv_event *ev)
         if (strlen(f->vms[i].name) == ev->name_len && !memcmp(f->vms[i].name, ev->name, ev->name_len))
             v = &f->vms[i];
     if (!v) {
-        char *name = f->n_vms < MAX_VMS ? hold(f, ev->name, ev->name_len) : NULL;
+        char *name = f->n_vms < MAX_VMS ? report_copy(f, ev->name, ev->name_len) : NULL;
 
         if (!name)
             return;
@@ -155,10 +155,10 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
     switch (ev->type) {
     case PV_EV_TEST_BEGIN:
-        test_begin(f, ev);
+        report_test_begin(f, ev);
         break;
     case PV_EV_TEST_END:
-        test_end(f, ev);
+        report_test_end(f, ev);
         break;
     case PV_EV_FILE:
         f->verdict = true;
@@ -168,10 +168,10 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
         f->msg = pv_xstrndup(ev->text, ev->text_len);
         break;
     case PV_EV_LOG:
-        console_log(f, ev);
+        report_console_log(f, ev);
         break;
     case PV_EV_CONSOLE:
-        console(f, ev);
+        report_console(f, ev);
         break;
     case PV_EV_PHASE:
         free(f->phase);
@@ -179,23 +179,23 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
         f->phase_since = pv_now();
         break;
     case PV_EV_STEP_BEGIN:
-        step_begin(f, ev);
+        report_step_begin(f, ev);
         break;
     case PV_EV_STEP_END:
-        step_end(f, ev);
+        report_step_end(f, ev);
         break;
     case PV_EV_STEPS_CUT:
         f->steps_cut = ev->id;
         break;
     case PV_EV_FINDING:
-        finding(f, ev);
+        report_finding(f, ev);
         break;
     case PV_EV_FINDING_HANDLED:
         if (ev->id < f->n_findings)
             f->findings[ev->id].handled = true;
         break;
     case PV_EV_VM:
-        vm_state(f, ev);
+        report_vm_state(f, ev);
         break;
     case PV_EV_NOTICE:
     case PV_EV_COUNT:
@@ -206,7 +206,8 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n)
 {
     pv_buf_add(&f->output, data, n);
-    if (f->output.len > 2 * (size_t)PV_OUTPUT_MAX) { /* rarely, so that the moving costs little */
+    if (f->output.len >
+        2 * (size_t)PV_OUTPUT_MAX) { /* twice the bound: memmove only once per PV_OUTPUT_MAX bytes */
         size_t drop = f->output.len - PV_OUTPUT_MAX;
 
         pv_buf_consume(&f->output, drop);
@@ -245,7 +246,7 @@ bool pv_report_failed(const struct pv_file_report *f)
 
 /* Each: frees a list and what it holds. */
 
-static void free_tests(struct pv_file_report *f)
+static void report_free_tests(struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_tests; i++) {
         free(f->tests[i].name);
@@ -256,7 +257,7 @@ static void free_tests(struct pv_file_report *f)
     f->n_tests = 0;
 }
 
-static void free_consoles(struct pv_file_report *f)
+static void report_free_consoles(struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_consoles; i++) {
         free(f->consoles[i].vm);
@@ -273,7 +274,7 @@ static void free_consoles(struct pv_file_report *f)
     f->n_consoles = f->n_texts = 0;
 }
 
-static void free_steps(struct pv_file_report *f)
+static void report_free_steps(struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_steps; i++) {
         free(f->steps[i].vm);
@@ -284,7 +285,7 @@ static void free_steps(struct pv_file_report *f)
     f->n_steps = 0;
 }
 
-static const struct pv_test_report *first_failed(const struct pv_file_report *f)
+static const struct pv_test_report *report_first_failed(const struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_tests; i++)
         if (f->tests[i].outcome == PV_FAIL)
@@ -294,7 +295,7 @@ static const struct pv_test_report *first_failed(const struct pv_file_report *f)
 
 void pv_report_next_attempt(struct pv_file_report *f)
 {
-    const struct pv_test_report *t = f->msg && *f->msg ? NULL : first_failed(f);
+    const struct pv_test_report *t = f->msg && *f->msg ? NULL : report_first_failed(f);
     struct pv_attempt_report a = {.outcome = pv_report_failed(f) ? PV_FAIL : f->outcome,
                                   .cls = t ? t->cls : f->cls,
                                   .begin_ns = f->begin_ns,
@@ -331,7 +332,7 @@ void pv_report_begin_again(struct pv_file_report *f)
 
 void pv_report_shed(struct pv_file_report *f)
 {
-    const struct pv_test_report *t = first_failed(f);
+    const struct pv_test_report *t = report_first_failed(f);
 
     if (t) {
         f->outcome = PV_FAIL;
@@ -347,17 +348,17 @@ void pv_report_shed(struct pv_file_report *f)
         free(f->findings[i].excerpt);
         f->findings[i].excerpt = NULL;
     }
-    free_tests(f);
-    free_consoles(f);
-    free_steps(f);
+    report_free_tests(f);
+    report_free_consoles(f);
+    report_free_steps(f);
     pv_buf_free(&f->output);
 }
 
 void pv_file_report_fini(struct pv_file_report *f)
 {
-    free_tests(f);
-    free_consoles(f);
-    free_steps(f);
+    report_free_tests(f);
+    report_free_consoles(f);
+    report_free_steps(f);
     for (size_t i = 0; i < f->n_attempts; i++) {
         free(f->attempts[i].msg);
         free(f->attempts[i].log);

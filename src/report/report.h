@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known about one test file, and how it is shown (SPEC 6).  Formatting is pure: bytes into a buffer.
- * Strings in here come from tests and guests; they are made harmless when they are formatted.
+ * The model of a run's report: what is known about each test file, built from the events of its process
+ * (childproto/event.h), and read by the writers (writers.h) and the terminal's format (terminal/format.h).
+ * Strings in here come from tests and guests: writers make them harmless.
  */
 #ifndef PV_REPORT_REPORT_H
 #define PV_REPORT_REPORT_H
@@ -23,7 +24,7 @@ struct pv_console {
 struct pv_test_report {
     char *name, *msg;
     enum pv_outcome outcome;
-    enum pv_class cls; /* why it failed */
+    enum pv_class cls; /* of a failure */
     bool ended;
     int64_t begin_ns, duration_ns; /* begin: see pv_file_report.base_ns */
 };
@@ -32,7 +33,7 @@ struct pv_test_report {
 struct pv_step_report {
     enum pv_step kind;
     bool ended, ok;
-    char *vm; /* its lane; "": the file's own */
+    char *vm; /* its track; "": the file's own */
     char *text;
     int64_t begin_ns, end_ns;
     /*
@@ -52,19 +53,19 @@ struct pv_console_log {
     char *vm, *path;
 };
 
-/* What a VM's kernel complained of; see pv_result_finding. */
+/* A kernel report in a VM's console; see pv_result_finding. */
 struct pv_finding_report {
     uint32_t test_id; /* or PV_NO_TEST */
     enum pv_class cls;
-    enum pv_outcome outcome;       /* PV_FAIL: it counts; PV_OK: it is only told */
-    bool handled;                  /* the test expected it: not to be shown */
-    char *vm, *headline, *excerpt; /* NULL when too much had been said */
+    enum pv_outcome outcome;       /* PV_FAIL: it fails the test; PV_OK: it is only shown */
+    bool handled;                  /* the test expected it: not shown */
+    char *vm, *headline, *excerpt; /* NULL when the file's report was full */
 };
 
 /* A VM and its state: "booting", "running", "dead", "shut down", "killed". */
 struct pv_vm_report {
     char *name, *state; /* "vm1 (minimal)" */
-    int64_t since;      /* pv_now() when the supervisor heard of it */
+    int64_t since;      /* pv_now() when the event arrived */
 };
 
 /* An earlier attempt at a file (--retries). */
@@ -72,22 +73,23 @@ struct pv_attempt_report {
     enum pv_outcome outcome;
     enum pv_class cls;
     char *msg; /* of the file, or of its first sub-test that failed */
-    char *log; /* path of its first console log; NULL: there is none */
+    char *log; /* path of its first console log; NULL: none */
     int64_t begin_ns, duration_ns;
 };
 
+/* reason: one struct is what every writer takes; lists are pairs of pointer and number */
 struct pv_file_report {
     const char *name; /* borrowed */
     const char *path; /* borrowed: as reached from the working directory; NULL: not known */
     const char *root; /* borrowed: the directory that was given, below which `name` is; NULL: not known */
     enum pv_outcome outcome;
-    enum pv_class cls; /* why it failed, other than by a sub-test */
-    bool verdict;      /* the file said how it ended */
+    enum pv_class cls; /* of a failure that is not a sub-test's */
+    bool verdict;      /* the file's process sent PV_EV_FILE */
     bool ran;          /* false: the run was stopped before it */
     bool interrupted;  /* the run was stopped during it */
     char *msg;
     char *phase;
-    int64_t phase_since; /* pv_now() when the supervisor heard of it */
+    int64_t phase_since; /* pv_now() when the event arrived */
     struct pv_vm_report *vms;
     size_t n_vms;
     bool flaky; /* it passed, after an attempt that failed */
@@ -105,34 +107,33 @@ struct pv_file_report {
     uint64_t output_cut;  /* bytes before them */
     struct pv_step_report *steps;
     size_t n_steps;
-    uint32_t steps_cut; /* steps that were not told */
+    uint32_t steps_cut; /* number of steps that were not sent */
     struct pv_console_text *texts;
     size_t n_texts;
     size_t kept;      /* bytes held, for the bound below */
-    bool cut;         /* events were dropped, the bound was reached */
-    int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: times below are told from there */
+    bool cut;         /* events were dropped at the bound */
+    int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: begin_ns counts from there */
     int64_t begin_ns; /* of the file */
     int64_t duration_ns;
-    int64_t waited_ns; /* of that: for memory and CPUs that others had */
+    int64_t waited_ns; /* part of duration_ns: waits for the pool */
 };
 
 enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 
-/* Takes in what the file's process said, except notices. */
+/* Adds an event of the file's process to the report; PV_EV_NOTICE is the caller's. */
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
-/* The file did not end by itself: it failed with `why`, and so did the sub-tests that were going on. */
+/* The file did not end by itself: it and its open sub-tests fail with `why`. */
 void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
-/* The file will be run again: what was reported becomes one of f->attempts, and the rest is empty again. */
+/* Makes the report one of f->attempts, and empties it for the next attempt. */
 void pv_report_next_attempt(struct pv_file_report *f);
-/* It will be run again as if this run of it had not been. */
+/* Empties the report of a file that the pool restarts, as if it had not run. */
 void pv_report_begin_again(struct pv_file_report *f);
 /*
- * Frees what only reports of the file by itself show: output, sub-tests, steps, consoles, excerpts.  What the
- * run's end needs stays: the verdict (a sub-test that failed is in it), the message, its beginning if it is
- * long, logs.
+ * Frees the details that were written already: output, sub-tests, steps, consoles, excerpts.  Keeps those of
+ * the summary: verdict (with its sub-tests' failures), the begin of the message, logs.
  */
 void pv_report_shed(struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);

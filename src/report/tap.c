@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TAP 13, which every consumer reads: a point for each sub-test, and one for the file where it says what no
- * sub-test says.  Indented points of version 14 are skipped by readers of 13, which would then count files.
+ * TAP 13, which every consumer reads: a point for each sub-test, and one for the file if it has a
+ * verdict of its own.  Indented points of version 14 are skipped by readers of 13, which would then count files.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 #include "util/text.h"
 #include "util/clock.h"
 
-/* One line, in which nothing is a directive. */
-static void description(struct pv_buf *out, const char *s)
+/* One line, with '#' escaped so that it is no directive. */
+static void tap_description(struct pv_buf *out, const char *s)
 {
     cleanup_buf struct pv_buf clean = {0};
 
@@ -23,8 +23,8 @@ static void description(struct pv_buf *out, const char *s)
     }
 }
 
-/* A word of YAML: what JSON quotes, YAML reads. */
-static void yaml(struct pv_buf *out, const char *name, const char *s)
+/* A YAML scalar: a JSON string is one. */
+static void tap_yaml(struct pv_buf *out, const char *name, const char *s)
 {
     if (!s || !*s)
         return;
@@ -33,7 +33,7 @@ static void yaml(struct pv_buf *out, const char *name, const char *s)
     pv_buf_addc(out, '\n');
 }
 
-static void directive(struct pv_buf *out, const char *word, const char *reason)
+static void tap_directive(struct pv_buf *out, const char *word, const char *reason)
 {
     pv_buf_addf(out, " # %s", word);
     if (reason && *reason) {
@@ -43,23 +43,23 @@ static void directive(struct pv_buf *out, const char *word, const char *reason)
 }
 
 /* test NULL: the file itself. */
-static void point(struct pv_buf *out, size_t number, enum pv_outcome o, const char *file, const char *test,
-                  const char *msg)
+static void tap_point(struct pv_buf *out, size_t number, enum pv_outcome o, const char *file,
+                      const char *test, const char *msg)
 {
     pv_buf_addf(out, "%s %zu - ", o == PV_FAIL || o == PV_TODO ? "not ok" : "ok", number);
-    description(out, file);
+    tap_description(out, file);
     if (test) {
         pv_buf_adds(out, ": ");
-        description(out, test);
+        tap_description(out, test);
     }
     if (o == PV_SKIP)
-        directive(out, "SKIP", msg);
+        tap_directive(out, "SKIP", msg);
     else if (o == PV_TODO)
-        directive(out, "TODO", msg);
+        tap_directive(out, "TODO", msg);
     pv_buf_addc(out, '\n');
 }
 
-static void yaml_of_vm(struct pv_buf *out, const char *what, size_t number, const char *vm, const char *s)
+static void tap_yaml_of_vm(struct pv_buf *out, const char *what, size_t number, const char *vm, const char *s)
 {
     pv_buf_addf(out, "  \"%s %zu: ", what, number); /* the number makes keys differ */
     for (const char *p = vm ? vm : ""; *p; p++)
@@ -71,30 +71,30 @@ static void yaml_of_vm(struct pv_buf *out, const char *what, size_t number, cons
 }
 
 /* Below a point that failed; id: the sub-test, or PV_NO_TEST. */
-static void diagnostics(struct pv_buf *out, const struct pv_file_report *f, uint32_t id, enum pv_class cls,
-                        const char *msg, int64_t duration_ns)
+static void tap_diagnostics(struct pv_buf *out, const struct pv_file_report *f, uint32_t id,
+                            enum pv_class cls, const char *msg, int64_t duration_ns)
 {
     pv_buf_adds(out, "  ---\n");
-    yaml(out, "message", msg);
-    yaml(out, "class", pv_class_name(cls));
+    tap_yaml(out, "message", msg);
+    tap_yaml(out, "class", pv_class_name(cls));
     pv_buf_addf(out, "  duration_ms: %.3f\n", (double)duration_ns / PV_NSEC_PER_MSEC);
     for (size_t i = 0; i < f->n_findings; i++) {
         const struct pv_finding_report *d = &f->findings[i];
 
         if (!d->handled && d->test_id == id && d->excerpt)
-            yaml_of_vm(out, "finding", i + 1, d->vm, d->excerpt);
+            tap_yaml_of_vm(out, "finding", i + 1, d->vm, d->excerpt);
     }
     for (size_t i = 0; i < f->n_consoles; i++) {
         const struct pv_console *c = &f->consoles[i];
 
         if (c->id == id && c->tail && *c->tail)
-            yaml_of_vm(out, "console", i + 1, c->vm, c->tail);
+            tap_yaml_of_vm(out, "console", i + 1, c->vm, c->tail);
     }
     pv_buf_adds(out, "  ...\n");
 }
 
-/* What a kernel complained of without making a test fail. */
-static void remarks(struct pv_buf *out, const struct pv_file_report *f)
+/* Kernel findings that failed no test. */
+static void tap_remarks(struct pv_buf *out, const struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_findings; i++) {
         const struct pv_finding_report *d = &f->findings[i];
@@ -102,11 +102,11 @@ static void remarks(struct pv_buf *out, const struct pv_file_report *f)
         if (d->handled || d->outcome == PV_FAIL || !d->headline)
             continue;
         pv_buf_adds(out, "# ");
-        description(out, f->name);
+        tap_description(out, f->name);
         pv_buf_addf(out, ": %s in ", pv_class_name(d->cls));
-        description(out, d->vm ? d->vm : "?");
+        tap_description(out, d->vm ? d->vm : "?");
         pv_buf_adds(out, ": ");
-        description(out, d->headline);
+        tap_description(out, d->headline);
         pv_buf_addc(out, '\n');
     }
 }
@@ -118,29 +118,29 @@ void pv_tap_head(struct pv_buf *out)
 
 void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n)
 {
-    bool told = false; /* a sub-test has told that the file failed */
+    bool told = false; /* the point of a sub-test shows that the file failed */
 
     if (!f->ran || f->interrupted)
-        return; /* "Bail out!" speaks of it */
+        return; /* the "Bail out!" line covers it */
     for (size_t i = 0; i < f->n_tests; i++) {
         const struct pv_test_report *t = &f->tests[i];
 
-        point(out, ++*n, t->outcome, f->name, t->name, t->msg);
+        tap_point(out, ++*n, t->outcome, f->name, t->name, t->msg);
         if (t->outcome == PV_FAIL) {
             told = true;
-            diagnostics(out, f, (uint32_t)i, t->cls, t->msg, t->duration_ns);
+            tap_diagnostics(out, f, (uint32_t)i, t->cls, t->msg, t->duration_ns);
         }
     }
     if (f->outcome == PV_FAIL && (!told || (f->msg && *f->msg))) {
-        point(out, ++*n, PV_FAIL, f->name, NULL, NULL);
-        diagnostics(out, f, PV_NO_TEST, f->cls, f->msg, f->duration_ns);
+        tap_point(out, ++*n, PV_FAIL, f->name, NULL, NULL);
+        tap_diagnostics(out, f, PV_NO_TEST, f->cls, f->msg, f->duration_ns);
     } else if (f->outcome != PV_HELPER && f->outcome != PV_FAIL && f->n_tests == 0) {
-        point(out, ++*n, f->outcome, f->name, NULL, f->msg);
+        tap_point(out, ++*n, f->outcome, f->name, NULL, f->msg);
     }
-    remarks(out, f);
+    tap_remarks(out, f);
     if (f->flaky) {
         pv_buf_adds(out, "# ");
-        description(out, f->name);
+        tap_description(out, f->name);
         pv_buf_addf(out, ": flaky, passed at attempt %zu\n", f->n_attempts + 1);
     }
 }

@@ -15,7 +15,7 @@
 
 #define PV_REPORT_SCHEMA "provium-report/1"
 
-/* What is known before the first file starts. Strings may hold any bytes. */
+/* The head of a report, known before the first file starts. Strings may hold any bytes. */
 struct pv_run_info {
     const char *version;     /* of Provium */
     const char *host;        /* name of this machine */
@@ -24,15 +24,15 @@ struct pv_run_info {
     const char *const *args; /* the command line, from the command's name on */
     size_t n_args;
     unsigned shard, shards;   /* 3 of 8; 0 of 0 when the run is not sharded */
-    const char *const *files; /* names of all files of the unsharded run, what merge checks against */
+    const char *const *files; /* names of all files of the unsharded run, for merge's check */
     size_t n_files;
-    const char *const *selected; /* names of those that this run runs; NULL: all */
+    const char *const *selected; /* names of the files that this run runs; NULL: all */
     size_t n_selected;           /* their number, in either case */
-    unsigned repeat;             /* each is run so often, as "NAME (K of N)"; 0 or 1: once, as NAME */
-    int64_t duration_ns;         /* of a run that is over, and only told again; 0: by the clock */
+    unsigned repeat;             /* runs of each file, called "NAME (K of N)"; 0 or 1: one, called NAME */
+    int64_t duration_ns;         /* of a run that merge repeats; 0: a run that goes on */
 };
 
-/* testcase elements, which are sub-tests and what files say of themselves. */
+/* Numbers of testcase elements: sub-tests, and files with a message or verdict of their own. */
 struct pv_junit_counts {
     size_t cases, failures, errors, skipped;
 };
@@ -46,7 +46,7 @@ struct pv_totals {
 
 void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f);
 
-/* What is known when the last file has ended. */
+/* The end of a report, known when the last file has ended. */
 struct pv_run_end {
     struct pv_totals totals;
     size_t not_run;         /* selected files that were never started */

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* The shape of SPEC 6. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +14,8 @@
 #define DIM "2"
 #define BOLD "1"
 
-static void paint(struct pv_buf *out, const struct pv_format_style *st, const char *color, const char *text)
+static void format_painted(struct pv_buf *out, const struct pv_format_style *st, const char *color,
+                           const char *text)
 {
     if (st->color)
         pv_buf_addf(out, "\033[%sm%s\033[0m", color, text);
@@ -23,13 +23,13 @@ static void paint(struct pv_buf *out, const struct pv_format_style *st, const ch
         pv_buf_adds(out, text);
 }
 
-static void clean(struct pv_buf *out, const char *s, const char *indent)
+static void format_clean(struct pv_buf *out, const char *s, const char *indent)
 {
     if (s)
         pv_text_clean(out, s, strlen(s), indent);
 }
 
-static void block(struct pv_buf *out, const char *title, const char *s, size_t n)
+static void format_block(struct pv_buf *out, const char *title, const char *s, size_t n)
 {
     pv_buf_addf(out, "    %s\n    ", title);
     pv_text_clean(out, s, n, "    ");
@@ -46,8 +46,8 @@ static unsigned count_lines(const char *s)
     return n;
 }
 
-/* The tails that belong to a sub-test, or to the file. */
-static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+/* The console tails of sub-test `id`, or of the file (PV_NO_TEST). */
+static void format_consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
 {
     for (size_t i = 0; i < f->n_consoles; i++) {
         const struct pv_console *c = &f->consoles[i];
@@ -56,19 +56,19 @@ static void consoles(struct pv_buf *out, const struct pv_file_report *f, uint32_
         if (c->id != id || !c->tail || !*c->tail)
             continue;
         pv_buf_adds(&title, "--- console of ");
-        clean(&title, c->vm, NULL);
+        format_clean(&title, c->vm, NULL);
         if (count_lines(c->tail) == 1)
             pv_buf_adds(&title, " (last line) ---");
         else
             pv_buf_addf(&title, " (last %u lines) ---", count_lines(c->tail));
-        block(out, title.data, c->tail, strlen(c->tail));
+        format_block(out, title.data, c->tail, strlen(c->tail));
     }
 }
 
-/* What guests' kernels complained of during a sub-test, or outside of all. */
-static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
+/* The kernel findings during sub-test `id`, or outside of all (PV_NO_TEST). */
+static void format_findings(struct pv_buf *out, const struct pv_file_report *f, uint32_t id)
 {
-    const size_t most = 6; /* what floods is told in numbers */
+    const size_t most = 6; /* a flood is summed up by its number */
     size_t shown = 0;
 
     for (size_t i = 0; i < f->n_findings; i++) {
@@ -79,22 +79,22 @@ static void findings(struct pv_buf *out, const struct pv_file_report *f, uint32_
             continue;
         if (d->outcome != PV_FAIL || !d->excerpt) {
             pv_buf_adds(out, "    the kernel of ");
-            clean(out, d->vm, NULL);
+            format_clean(out, d->vm, NULL);
             pv_buf_adds(out, " reported: ");
-            clean(out, d->headline, NULL);
+            format_clean(out, d->headline, NULL);
             pv_buf_addc(out, '\n');
             continue;
         }
         pv_buf_adds(&title, "--- report of the kernel of ");
-        clean(&title, d->vm, NULL);
+        format_clean(&title, d->vm, NULL);
         pv_buf_addf(&title, " (%s) ---", pv_class_name(d->cls));
-        block(out, title.data, d->excerpt, strlen(d->excerpt));
+        format_block(out, title.data, d->excerpt, strlen(d->excerpt));
     }
     if (shown > most)
         pv_buf_addf(out, "    (%zu more kernel reports)\n", shown - most);
 }
 
-static void outcome(struct pv_buf *out, const struct pv_format_style *st, enum pv_outcome o)
+static void format_outcome(struct pv_buf *out, const struct pv_format_style *st, enum pv_outcome o)
 {
     static const struct {
         const char *word, *color;
@@ -105,13 +105,10 @@ static void outcome(struct pv_buf *out, const struct pv_format_style *st, enum p
                  [PV_HELPER] = {"ok", GREEN}};
     _Static_assert(sizeof(words) / sizeof(words[0]) == PV_OUTCOME_COUNT, "a word for every outcome");
 
-    paint(out, st, words[o].color, words[o].word);
+    format_painted(out, st, words[o].color, words[o].word);
 }
 
-/*
- * "guest-oops": why it failed, where that says more than the message does, else NULL.  An assertion and an
- * error of Lua are what a failure is anyway, and a timeout says so itself.
- */
+/* "guest-oops"; NULL for classes that the message itself shows: assertions, Lua errors, timeouts. */
 static const char *telling_class(enum pv_class cls)
 {
     if (cls == PV_CLASS_NONE || cls == PV_CLASS_ASSERTION || cls == PV_CLASS_LUA || cls == PV_CLASS_TIMEOUT)
@@ -119,7 +116,7 @@ static const char *telling_class(enum pv_class cls)
     return pv_class_name(cls);
 }
 
-/* Colour of a line of a message: what was expected and what came, positions, lines of the source. */
+/* Colour of a line of a message: expected and actual values, positions, source lines. NULL: none. */
 static const char *line_color(const char *line)
 {
     if (!strncmp(line, "- ", 2))
@@ -131,13 +128,14 @@ static const char *line_color(const char *line)
     return !strncmp(line, "  > ", 4) ? BOLD : NULL;
 }
 
-/* A message of several lines, its first where `out` stands and the others behind `indent`. */
-static void message(struct pv_buf *out, const char *msg, const char *indent, const struct pv_format_style *st)
+/* A message of several lines: the first goes on the current line, the others get `indent`. */
+static void format_message(struct pv_buf *out, const char *msg, const char *indent,
+                           const struct pv_format_style *st)
 {
     cleanup_buf struct pv_buf text = {0};
     bool first = true;
 
-    clean(&text, msg, "");
+    format_clean(&text, msg, "");
     for (char *line = text.data, *next; line; line = next, first = false) {
         next = strchr(line, '\n');
         if (next)
@@ -147,82 +145,84 @@ static void message(struct pv_buf *out, const char *msg, const char *indent, con
             pv_buf_adds(out, indent);
         }
         if (!first && line_color(line))
-            paint(out, st, line_color(line), line);
+            format_painted(out, st, line_color(line), line);
         else
             pv_buf_adds(out, line);
     }
 }
 
-static void sub_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
-                     const struct pv_format_style *st)
+static void format_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
+                        const struct pv_format_style *st)
 {
     pv_buf_adds(out, "    \xc2\xb7 ");
-    clean(out, t->name, NULL);
+    format_clean(out, t->name, NULL);
     pv_buf_adds(out, " ... ");
-    outcome(out, st, t->outcome);
+    format_outcome(out, st, t->outcome);
     if (t->outcome == PV_FAIL && t->cls != file_cls && telling_class(t->cls))
         pv_buf_addf(out, " (%s)", telling_class(t->cls));
     if (st->verbose && t->duration_ns) {
         char took[32];
 
         snprintf(took, sizeof(took), " (%.2fs)", (double)t->duration_ns / PV_NSEC_PER_SEC);
-        paint(out, st, DIM, took);
+        format_painted(out, st, DIM, took);
     }
     if (t->msg && *t->msg) {
         pv_buf_adds(out, ": ");
-        message(out, t->msg, "        ", st);
+        format_message(out, t->msg, "        ", st);
     }
     pv_buf_addc(out, '\n');
 }
 
-/* Why the ones before the last failed. */
-static void attempts(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
+/* The attempts before the last one, each with its message. */
+static void format_attempts(struct pv_buf *out, const struct pv_file_report *f,
+                            const struct pv_format_style *st)
 {
     for (size_t i = 0; i < f->n_attempts; i++) {
         const struct pv_attempt_report *a = &f->attempts[i];
 
         pv_buf_addf(out, "    attempt %zu ... ", i + 1);
-        outcome(out, st, a->outcome);
+        format_outcome(out, st, a->outcome);
         pv_buf_addf(out, " (%.1fs)", (double)a->duration_ns / PV_NSEC_PER_SEC);
         if (a->msg && *a->msg) {
             pv_buf_adds(out, ": ");
-            message(out, a->msg, "        ", st);
+            format_message(out, a->msg, "        ", st);
         }
         if (a->log) {
             pv_buf_adds(out, "\n        \xe2\x86\x92 ");
-            clean(out, a->log, NULL);
+            format_clean(out, a->log, NULL);
         }
         pv_buf_addc(out, '\n');
     }
 }
 
-static void file_line(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
+static void format_file_line(struct pv_buf *out, const struct pv_file_report *f,
+                             const struct pv_format_style *st)
 {
-    /* Waiting for others to give back memory is not its own doing. */
+    /* Without the time that the file waited for the pool. */
     double seconds = (double)(f->duration_ns - f->waited_ns) / PV_NSEC_PER_SEC;
 
     pv_buf_adds(out, "  ");
-    clean(out, f->name, NULL);
+    format_clean(out, f->name, NULL);
     pv_buf_adds(out, " ... ");
     if (f->interrupted) {
-        paint(out, st, YELLOW, "interrupted");
+        format_painted(out, st, YELLOW, "interrupted");
     } else if (pv_report_failed(f)) {
-        outcome(out, st, PV_FAIL);
+        format_outcome(out, st, PV_FAIL);
         pv_buf_addf(out, " (%s%s", telling_class(f->cls) ? telling_class(f->cls) : "",
                     telling_class(f->cls) ? ", " : "");
         if (f->n_attempts)
             pv_buf_addf(out, "%zu attempts, ", f->n_attempts + 1);
         pv_buf_addf(out, "%.1fs)", seconds);
     } else if (f->flaky) {
-        paint(out, st, YELLOW, "flaky");
+        format_painted(out, st, YELLOW, "flaky");
         pv_buf_addf(out, " (passed at attempt %zu, %zu test%s, %.1fs)", f->n_attempts + 1, f->n_tests,
                     f->n_tests == 1 ? "" : "s", seconds);
     } else {
-        outcome(out, st, f->outcome);
+        format_outcome(out, st, f->outcome);
         if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
             if (f->msg && *f->msg) {
                 pv_buf_adds(out, ": ");
-                clean(out, f->msg, NULL);
+                format_clean(out, f->msg, NULL);
             }
         } else if (f->outcome == PV_HELPER) {
             pv_buf_adds(out, " (nothing to test)");
@@ -235,7 +235,7 @@ static void file_line(struct pv_buf *out, const struct pv_file_report *f, const 
     pv_buf_addc(out, '\n');
 }
 
-static void add_path(struct pv_buf *command, const char *path)
+static void command_add_path(struct pv_buf *command, const char *path)
 {
     if (path[0] == '-')
         pv_buf_adds(command, "./");
@@ -243,15 +243,15 @@ static void add_path(struct pv_buf *command, const char *path)
 }
 
 /* True when the file stands in its root itself, so that naming the file means the same root. */
-static bool is_in_root(const struct pv_file_report *f)
+static bool file_is_in_root(const struct pv_file_report *f)
 {
     cleanup_free char *dir = pv_path_dirname(f->path);
 
     return !f->root || !strcmp(dir, f->root) || !strcmp(f->path, f->root);
 }
 
-/* What -f finds it by: its name would do, were it not that repetitions are numbered in it. */
-static const char *below_root(const struct pv_file_report *f)
+/* The file's path below its root, for -f: its name may have the number of a repetition. */
+static const char *path_below_root(const struct pv_file_report *f)
 {
     size_t n = strlen(f->root);
 
@@ -261,23 +261,23 @@ static const char *below_root(const struct pv_file_report *f)
 }
 
 /* The command that runs just this file again, below the same root, because fixtures are found from there. */
-static void rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
+static void format_rerun(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st)
 {
     cleanup_buf struct pv_buf command = {0};
 
     if (!st->rerun || !f->path)
         return;
     pv_buf_addf(&command, "%s ", st->rerun);
-    if (is_in_root(f)) {
-        add_path(&command, f->path);
+    if (file_is_in_root(f)) {
+        command_add_path(&command, f->path);
     } else {
         pv_buf_adds(&command, "-f ");
-        pv_text_shell(&command, below_root(f));
+        pv_text_shell(&command, path_below_root(f));
         pv_buf_addc(&command, ' ');
-        add_path(&command, f->root);
+        command_add_path(&command, f->root);
     }
     pv_buf_adds(out, "    rerun: ");
-    clean(out, command.data, NULL);
+    format_clean(out, command.data, NULL);
     pv_buf_addc(out, '\n');
 }
 
@@ -288,23 +288,23 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
     if (!f->ran || (f->outcome == PV_HELPER && !failed && !st->verbose) ||
         (st->quiet && !failed && !f->flaky))
         return;
-    file_line(out, f, st);
-    attempts(out, f, st);
+    format_file_line(out, f, st);
+    format_attempts(out, f, st);
     for (size_t i = 0; i < f->n_tests; i++) {
-        sub_test(out, &f->tests[i], f->cls, st);
-        findings(out, f, (uint32_t)i);
-        consoles(out, f, (uint32_t)i);
+        format_test(out, &f->tests[i], f->cls, st);
+        format_findings(out, f, (uint32_t)i);
+        format_consoles(out, f, (uint32_t)i);
     }
     if (failed && !f->interrupted && f->msg && *f->msg) {
         pv_buf_adds(out, "    ");
-        message(out, f->msg, "    ", st);
+        format_message(out, f->msg, "    ", st);
         pv_buf_addc(out, '\n');
     }
-    findings(out, f, PV_NO_TEST);
+    format_findings(out, f, PV_NO_TEST);
     if (f->cut)
         pv_buf_adds(out, "    (the file said more than is kept)\n");
     if (failed && !f->interrupted)
-        consoles(out, f, PV_NO_TEST);
+        format_consoles(out, f, PV_NO_TEST);
     if (f->output.len && (failed || st->verbose)) {
         size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
         uint64_t cut = f->output_cut + f->output.len - n;
@@ -312,13 +312,13 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
 
         if (cut)
             snprintf(title, sizeof(title), "--- output (without the first %" PRIu64 " bytes) ---", cut);
-        block(out, title, f->output.data + f->output.len - n, n);
+        format_block(out, title, f->output.data + f->output.len - n, n);
     }
     if (failed && !f->interrupted)
-        rerun(out, f, st);
+        format_rerun(out, f, st);
 }
 
-static int width_of(const char *s)
+static int text_width(const char *s)
 {
     int n = 0;
 
@@ -328,14 +328,14 @@ static int width_of(const char *s)
     return n;
 }
 
-static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, size_t n)
+static void format_failed_logs(struct pv_buf *out, const struct pv_file_report *files, size_t n)
 {
     int width = 0;
     bool any = false;
 
     for (size_t i = 0; i < n; i++)
-        if (pv_report_failed(&files[i]) && files[i].n_logs && width_of(files[i].name) > width)
-            width = width_of(files[i].name);
+        if (pv_report_failed(&files[i]) && files[i].n_logs && text_width(files[i].name) > width)
+            width = text_width(files[i].name);
     for (size_t i = 0; i < n; i++) {
         const struct pv_file_report *f = &files[i];
 
@@ -345,10 +345,10 @@ static void failed_logs(struct pv_buf *out, const struct pv_file_report *files, 
             if (!any)
                 pv_buf_adds(out, "Failed test logs:\n");
             any = true;
-            clean(&name, f->name, NULL);
+            format_clean(&name, f->name, NULL);
             pv_buf_addf(out, "  %s%*s    \xe2\x86\x92 ", name.data ? name.data : "",
-                        width - width_of(f->name) > 0 ? width - width_of(f->name) : 0, "");
-            clean(out, f->logs[j].path, NULL);
+                        width - text_width(f->name) > 0 ? width - text_width(f->name) : 0, "");
+            format_clean(out, f->logs[j].path, NULL);
             pv_buf_addc(out, '\n');
         }
     }
@@ -374,11 +374,11 @@ void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, s
             passed++;
     }
     if (!stopped_by)
-        failed_logs(out, files, n);
+        format_failed_logs(out, files, n);
     if (failed || stopped_by || (flaky && st->fail_on_flaky))
-        paint(out, st, RED, "FAIL:");
+        format_painted(out, st, RED, "FAIL:");
     else
-        paint(out, st, GREEN, "OK:");
+        format_painted(out, st, GREEN, "OK:");
     pv_buf_addf(out, " %zu passed, %zu failed", passed, failed);
     if (flaky)
         pv_buf_addf(out, ", %zu flaky", flaky);
@@ -421,7 +421,7 @@ void pv_format_durations(struct pv_buf *out, const struct pv_file_report *files,
     pv_buf_addf(out, "Slowest file%s:\n", ran == 1 ? "" : "s");
     for (size_t i = 0; i < ran; i++) {
         pv_buf_addf(out, "  %8.2fs  ", (double)v[i].ns / PV_NSEC_PER_SEC);
-        clean(out, files[v[i].at].name, NULL);
+        format_clean(out, files[v[i].at].name, NULL);
         pv_buf_addc(out, '\n');
     }
     pv_buf_addc(out, '\n');

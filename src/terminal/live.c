@@ -29,18 +29,19 @@
 
 #define TICK (100 * PV_NSEC_PER_MSEC)
 
-enum { UNREAD_MAX = 64 * 1024 }; /* bytes: who does not read is not answered again */
+enum { UNREAD_MAX = 64 * 1024 }; /* bytes: a terminal that reads slower gets no further status */
 
+/* reason: the one object of the terminal; its parts (progress, backlog, watches) are structs already */
 struct pv_live {
     struct pv_loop *loop;
     struct pv_out *out;
     struct pv_live_opts o;
     int64_t begun;
-    struct pv_doing *running; /* in the order in which they began */
+    struct pv_doing *running; /* in the order of their begins */
     size_t n_running;
     struct pv_progress progress;
     struct pv_backlog backlog;
-    int64_t done_ns; /* files that ended, in sum */
+    int64_t done_ns; /* sum of the files that ended */
     size_t n_done, n_expected;
     int64_t expected_ns; /* of the files whose duration was known */
 
@@ -48,24 +49,25 @@ struct pv_live {
     int sigfd, keyfd;
     sigset_t old_mask;
     struct pv_timer tick;
-    bool asked;           /* Enter was pressed, and the status not yet shown */
-    bool finished;        /* nothing runs: whoever asks gets no answer behind the run's last line */
-    bool drawing;         /* may draw at all, until pv_live_finish */
-    unsigned rows;        /* lines that are drawn above the cursor */
-    struct pv_buf screen; /* what they are */
+    bool asked;           /* Enter was pressed, and the status was not shown yet */
+    bool finished;        /* the run's last line was printed: no status after it */
+    bool drawing;         /* live lines are wanted, until pv_live_finish */
+    unsigned rows;        /* live lines above the cursor */
+    struct pv_buf screen; /* the live lines as drawn */
 };
 
 /* ---- drawing ---- */
 
-/* False while the terminal belongs to another job of the user's shell. */
-static bool in_foreground(int fd)
+/* False while another job of the user's shell is in the foreground. */
+static bool terminal_is_foreground(int fd)
 {
     pid_t owner = tcgetpgrp(fd);
 
-    return owner < 0 || owner == getpgrp(); /* no controlling terminal of ours: nobody else's either */
+    return owner < 0 ||
+           owner == getpgrp(); /* < 0: this process has no controlling terminal, so no other job has it */
 }
 
-static void window(const struct pv_live *l, unsigned *cols, unsigned *rows)
+static void terminal_size(const struct pv_live *l, unsigned *cols, unsigned *rows)
 {
     struct winsize ws = {0};
 
@@ -77,14 +79,14 @@ static void window(const struct pv_live *l, unsigned *cols, unsigned *rows)
     *rows = ws.ws_row;
 }
 
-static void add_erase(struct pv_live *l, struct pv_buf *b)
+static void live_add_erase(struct pv_live *l, struct pv_buf *b)
 {
     if (l->rows)
         pv_buf_addf(b, "\r\033[%uA\033[J", l->rows);
     l->rows = 0;
 }
 
-static void update_progress(struct pv_live *l, int64_t now)
+static void live_update_progress(struct pv_live *l, int64_t now)
 {
     int64_t sum = l->done_ns + l->expected_ns;
     size_t n = l->n_done + l->n_expected;
@@ -95,7 +97,7 @@ static void update_progress(struct pv_live *l, int64_t now)
 }
 
 /* Adds the live lines to b, where the cursor is at the beginning of a line. */
-static void add_screen(struct pv_live *l, struct pv_buf *b)
+static void live_add_screen(struct pv_live *l, struct pv_buf *b)
 {
     int64_t now = pv_now();
     unsigned cols, rows;
@@ -103,45 +105,45 @@ static void add_screen(struct pv_live *l, struct pv_buf *b)
     pv_buf_free(&l->screen);
     if (!l->drawing || l->n_running == 0)
         return;
-    window(l, &cols, &rows);
-    update_progress(l, now);
+    terminal_size(l, &cols, &rows);
+    live_update_progress(l, now);
     pv_status_screen(&l->screen, l->running, l->n_running, &l->progress, now, cols, rows, &l->o.style);
     pv_buf_add(b, l->screen.data, l->screen.len);
     for (size_t i = 0; i < l->screen.len; i++)
         l->rows += l->screen.data[i] == '\n';
 }
 
-static void read_keys(struct pv_live *l);
-static void answer_keys(struct pv_live *l);
+static void live_read_keys(struct pv_live *l);
+static void live_show_asked(struct pv_live *l);
 
-static void redraw(struct pv_live *l)
+static void live_redraw(struct pv_live *l)
 {
     struct pv_buf text = {0}, old = l->screen;
     unsigned rows;
 
-    if (!l->drawing || !pv_out_done(l->out) || !in_foreground(l->out->fd))
+    if (!l->drawing || !pv_out_done(l->out) || !terminal_is_foreground(l->out->fd))
         return;
-    if (l->keyfd >= 0 && l->keys.fd < 0) /* it was another job's for a while */
+    if (l->keyfd >= 0 && l->keys.fd < 0) /* keys were unwatched while another job had the terminal */
         pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
-    read_keys(l);
+    live_read_keys(l);
     rows = l->rows;
     l->screen = (struct pv_buf){0};
-    add_erase(l, &text);
-    add_screen(l, &text);
+    live_add_erase(l, &text);
+    live_add_screen(l, &text);
     if (rows == l->rows && old.len == l->screen.len &&
         (!old.len || !memcmp(old.data, l->screen.data, old.len)))
-        pv_buf_free(&text); /* it is there already */
+        pv_buf_free(&text); /* the screen shows it already */
     else
         pv_out_put(l->out, &text);
     pv_buf_free(&old);
 }
 
-static void on_tick(struct pv_timer *t)
+static void on_live_tick(struct pv_timer *t)
 {
     struct pv_live *l = PV_CONTAINER_OF(t, struct pv_live, tick);
 
-    redraw(l);
-    answer_keys(l);
+    live_redraw(l);
+    live_show_asked(l);
     if (l->drawing)
         pv_timer_arm(l->loop, &l->tick, pv_deadline(TICK));
 }
@@ -158,12 +160,12 @@ void pv_live_put(struct pv_live *l, struct pv_buf *b)
         pv_out_put(l->out, b);
         return;
     }
-    read_keys(l);
-    add_erase(l, &text);
+    live_read_keys(l);
+    live_add_erase(l, &text);
     pv_buf_add(&text, b->data, b->len);
     pv_buf_free(b);
-    if (pv_out_done(l->out) && in_foreground(l->out->fd))
-        add_screen(l, &text);
+    if (pv_out_done(l->out) && terminal_is_foreground(l->out->fd))
+        live_add_screen(l, &text);
     pv_out_put(l->out, &text);
 }
 
@@ -174,15 +176,15 @@ void pv_live_status(struct pv_live *l)
 
     if (l->finished || l->out->queue.len > UNREAD_MAX)
         return;
-    update_progress(l, now);
+    live_update_progress(l, now);
     pv_status_full(&text, l->running, l->n_running, &l->progress, now, pv_tail_of_log);
     pv_live_put(l, &text);
 }
 
 /* ---- keys and signals ---- */
 
-/* Takes what was typed; l->asked is set when Enter was. */
-static void read_keys(struct pv_live *l)
+/* Reads the keys typed so far; sets l->asked for Enter. */
+static void live_read_keys(struct pv_live *l)
 {
     struct termios tio;
     char buf[256];
@@ -202,11 +204,11 @@ static void read_keys(struct pv_live *l)
         }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n < 0) /* another job has the terminal, or it is gone: do not be told again and again */
+    if (n < 0) /* EIO: another job has the terminal, or it hung up; the watch would fire for ever */
         pv_loop_del(l->loop, &l->keys);
 }
 
-static void answer_keys(struct pv_live *l)
+static void live_show_asked(struct pv_live *l)
 {
     if (!l->asked)
         return;
@@ -214,7 +216,7 @@ static void answer_keys(struct pv_live *l)
     pv_live_status(l);
 }
 
-static void on_keys(struct pv_watch *w, uint32_t events)
+static void on_live_keys(struct pv_watch *w, uint32_t events)
 {
     struct pv_live *l = PV_CONTAINER_OF(w, struct pv_live, keys);
 
@@ -222,25 +224,25 @@ static void on_keys(struct pv_watch *w, uint32_t events)
         pv_loop_del(l->loop, &l->keys);
         return;
     }
-    read_keys(l);
-    answer_keys(l);
+    live_read_keys(l);
+    live_show_asked(l);
 }
 
-static void continued(struct pv_live *l)
+static void live_continued(struct pv_live *l)
 {
-    l->rows = 0; /* the shell has written below; what is drawn stays where it is */
-    redraw(l);
+    l->rows = 0; /* the shell has written below: the old live lines can no longer be erased */
+    live_redraw(l);
 }
 
-/* Ctrl-Z: leaves a clean line to the shell and stops as if nobody had watched. Returns when continued. */
-static void suspend(struct pv_live *l)
+/* Ctrl-Z: erases the live lines and stops with the default action. Returns when continued. */
+static void live_suspend(struct pv_live *l)
 {
     const struct timespec now = {0};
     struct pv_buf text = {0};
     sigset_t set;
 
     if (pv_out_done(l->out)) {
-        add_erase(l, &text);
+        live_add_erase(l, &text);
         pv_out_put(l->out, &text);
         pv_out_push(l->out);
     }
@@ -251,11 +253,12 @@ static void suspend(struct pv_live *l)
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigemptyset(&set);
     sigaddset(&set, SIGCONT);
-    sigtimedwait(&set, NULL, &now); /* it is known; coming later it would mean another one */
-    continued(l);
+    sigtimedwait(&set, NULL,
+                 &now); /* consume the SIGCONT of this stop: on_live_signal would take it for another one */
+    live_continued(l);
 }
 
-static void on_signal(struct pv_watch *w, uint32_t events)
+static void on_live_signal(struct pv_watch *w, uint32_t events)
 {
     struct pv_live *l = PV_CONTAINER_OF(w, struct pv_live, signals);
     struct signalfd_siginfo si;
@@ -266,14 +269,14 @@ static void on_signal(struct pv_watch *w, uint32_t events)
     if (si.ssi_signo == SIGUSR1)
         pv_live_status(l);
     else if (si.ssi_signo == SIGTSTP)
-        suspend(l);
+        live_suspend(l);
     else if (si.ssi_signo == SIGCONT)
-        continued(l);
+        live_continued(l);
     else
-        redraw(l);
+        live_redraw(l);
 }
 
-static int watch_signals(struct pv_live *l, struct pv_err *err)
+static int live_watch_signals(struct pv_live *l, struct pv_err *err)
 {
     struct sigaction sa;
     sigset_t set;
@@ -294,10 +297,10 @@ static int watch_signals(struct pv_live *l, struct pv_err *err)
 }
 
 /*
- * Keys come by a description of our own, because O_NONBLOCK is shared with whoever started us.  Without
- * them there is still SIGUSR1.
+ * Opens the terminal again for keys: O_NONBLOCK on standard input's description would be seen by the parent
+ * process, too.  Without keys SIGUSR1 still shows the status.
  */
-static void watch_keys(struct pv_live *l)
+static void live_watch_keys(struct pv_live *l)
 {
     sigset_t set;
 
@@ -306,14 +309,14 @@ static void watch_keys(struct pv_live *l)
     l->keyfd = open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (l->keyfd < 0)
         return;
-    /* in the background a read is then an error, not the end of our running */
+    /* with SIGTTIN ignored a background read fails with EIO instead of stopping the run */
     sigemptyset(&set);
     sigaddset(&set, SIGTTIN);
     sigprocmask(SIG_BLOCK, &set, NULL);
     pv_loop_add(l->loop, &l->keys, l->keyfd, EPOLLIN, NULL);
 }
 
-/* ---- the rest of the contract ---- */
+/* ---- begin and end of files ---- */
 
 struct pv_live *pv_live_new(struct pv_loop *loop, struct pv_out *out, const struct pv_live_opts *o,
                             struct pv_err *err)
@@ -321,18 +324,18 @@ struct pv_live *pv_live_new(struct pv_loop *loop, struct pv_out *out, const stru
     struct pv_live *l = pv_xcalloc(1, sizeof(*l));
 
     *l = (struct pv_live){.loop = loop, .out = out, .o = *o, .begun = pv_now(), .sigfd = -1, .keyfd = -1};
-    l->signals = (struct pv_watch){.fd = -1, .fn = on_signal};
-    l->keys = (struct pv_watch){.fd = -1, .fn = on_keys};
-    l->tick.fn = on_tick;
+    l->signals = (struct pv_watch){.fd = -1, .fn = on_live_signal};
+    l->keys = (struct pv_watch){.fd = -1, .fn = on_live_keys};
+    l->tick.fn = on_live_tick;
     l->drawing = o->terminal;
     l->backlog.jobs = o->jobs;
     sigprocmask(SIG_BLOCK, NULL, &l->old_mask);
-    if (watch_signals(l, err) < 0) {
+    if (live_watch_signals(l, err) < 0) {
         pv_live_free(l);
         return NULL;
     }
     if (l->drawing) {
-        watch_keys(l);
+        live_watch_keys(l);
         pv_timer_arm(loop, &l->tick, pv_deadline(TICK));
     }
     return l;
@@ -375,7 +378,7 @@ void pv_live_begin(struct pv_live *l, const struct pv_file_report *report, int64
         l->backlog.unknown--;
 }
 
-static void count_end(struct pv_live *l, const struct pv_file_report *f)
+static void live_count_end(struct pv_live *l, const struct pv_file_report *f)
 {
     l->n_done++;
     l->done_ns += f->duration_ns;
@@ -403,7 +406,7 @@ void pv_live_end(struct pv_live *l, const struct pv_file_report *report, bool la
         l->n_running--;
         memmove(&l->running[i], &l->running[i + 1], (l->n_running - i) * sizeof(*l->running));
         if (last)
-            count_end(l, report);
+            live_count_end(l, report);
         return;
     }
 }
@@ -411,7 +414,7 @@ void pv_live_end(struct pv_live *l, const struct pv_file_report *report, bool la
 void pv_live_stopping(struct pv_live *l)
 {
     l->progress.stopping = true;
-    redraw(l);
+    live_redraw(l);
 }
 
 void pv_live_finish(struct pv_live *l)
@@ -421,8 +424,8 @@ void pv_live_finish(struct pv_live *l)
     l->finished = true;
     if (!l->drawing)
         return;
-    read_keys(l);
-    add_erase(l, &text);
+    live_read_keys(l);
+    live_add_erase(l, &text);
     pv_out_put(l->out, &text);
     pv_out_push(l->out);
     l->drawing = false;

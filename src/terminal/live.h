@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the user sees while files run.  Permanent text (blocks of files that ended, notices) goes through
- * pv_live_put.  On a terminal a few lines below it show what runs now; they are redrawn at most ten times a
- * second, never by blocking, and erased in the end.  SIGUSR1, and Enter on a terminal, print what every file
- * and VM is doing.
+ * The terminal while files run.  Permanent text (blocks of files that ended, notices) goes through
+ * pv_live_put.  On a terminal a few live lines below it show the running files; they are redrawn at most ten
+ * times a second, never by blocking, and erased in the end.  SIGUSR1, and Enter on a terminal, print the full
+ * status (status.h).
  *
  * The terminal's modes are never changed (keys are read in the mode the user has, so Enter is the key) and
  * the cursor is never hidden: SIGKILL leaves a sane terminal.  Between redraws the cursor stands at the
- * beginning of the line below the live lines, so that whatever else is printed then does no harm.
+ * beginning of the line below the live lines, so that output of other processes does no harm.
  *
  *     live = pv_live_new(loop, &out, &opts, err);
  *     pv_live_expect(live, duration or -1);       // once per file, before the first begins
@@ -47,18 +47,18 @@ struct pv_live *pv_live_new(struct pv_loop *loop, struct pv_out *out, const stru
 /* Erases what is drawn. NULL is fine. */
 void pv_live_free(struct pv_live *l);
 
-/* A file that will run, and how long it took last time; -1: not known. */
+/* Announces a file that will run; duration_ns: of its last run, -1: not known. */
 void pv_live_expect(struct pv_live *l, int64_t duration_ns);
-/* `report` stays until pv_live_end. */
+/* Borrows `report` until pv_live_end. */
 void pv_live_begin(struct pv_live *l, const struct pv_file_report *report, int64_t expected_ns);
 /* last: counts it by its outcome; false: it begins again later. */
 void pv_live_end(struct pv_live *l, const struct pv_file_report *report, bool last);
-/* The run was told to stop: says so in the live lines. */
+/* Shows in the live lines that the run is being stopped. */
 void pv_live_stopping(struct pv_live *l);
 
 /* Prints; takes what is in b and leaves it empty. l NULL: drops it. */
 void pv_live_put(struct pv_live *l, struct pv_buf *b);
-/* Prints what every file and VM is doing. */
+/* Prints the full status. */
 void pv_live_status(struct pv_live *l);
 /* Erases the live lines for good. Twice is fine. */
 void pv_live_finish(struct pv_live *l);

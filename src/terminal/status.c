@@ -23,8 +23,8 @@ const char *pv_status_time(int64_t ns, char buf[static 32])
     return buf;
 }
 
-/* The innermost sub-test that is going on: they nest, and the last one that began ends first. */
-static const struct pv_test_report *open_test(const struct pv_file_report *f)
+/* The innermost open sub-test: the one that began last. */
+static const struct pv_test_report *status_open_test(const struct pv_file_report *f)
 {
     for (size_t i = f->n_tests; i > 0; i--)
         if (!f->tests[i - 1].ended)
@@ -34,7 +34,7 @@ static const struct pv_test_report *open_test(const struct pv_file_report *f)
 
 void pv_status_doing(struct pv_buf *out, const struct pv_file_report *f)
 {
-    const struct pv_test_report *t = open_test(f);
+    const struct pv_test_report *t = status_open_test(f);
     bool phase = f->phase && *f->phase;
 
     if (t)
@@ -45,20 +45,20 @@ void pv_status_doing(struct pv_buf *out, const struct pv_file_report *f)
         pv_buf_adds(out, "running");
 }
 
-static void spaces(struct pv_buf *out, unsigned n)
+static void line_add_spaces(struct pv_buf *out, unsigned n)
 {
     while (n--)
         pv_buf_addc(out, ' ');
 }
 
-/* What is on one line of a terminal, so that it never wraps. */
+/* One line of a terminal, built so that it never wraps. */
 struct line {
     struct pv_buf *out;
     unsigned left; /* columns */
     const struct pv_format_style *st;
 };
 
-static void piece(struct line *l, const char *color, const char *s, unsigned most)
+static void line_add(struct line *l, const char *color, const char *s, unsigned most)
 {
     bool paint = color && l->st->color && l->left;
     unsigned cols = most < l->left ? most : l->left;
@@ -78,33 +78,33 @@ void pv_status_line(struct pv_buf *out, const struct pv_doing *d, int64_t now, u
     char took[32], text[40];
     unsigned before;
 
-    piece(&l, NULL, "  ", UINT32_MAX);
+    line_add(&l, NULL, "  ", UINT32_MAX);
     before = l.left;
-    piece(&l, NULL, d->report->name, name_cols);
+    line_add(&l, NULL, d->report->name, name_cols);
     before -= l.left;
     if (before < name_cols && l.left > name_cols - before) {
-        spaces(out, name_cols - before);
+        line_add_spaces(out, name_cols - before);
         l.left -= name_cols - before;
     }
     snprintf(text, sizeof(text), " %6s  ", pv_status_time(now - d->started, took));
-    piece(&l, "2", text, UINT32_MAX);
+    line_add(&l, "2", text, UINT32_MAX);
     pv_status_doing(&doing, d->report);
-    piece(&l, NULL, doing.data, UINT32_MAX);
+    line_add(&l, NULL, doing.data, UINT32_MAX);
     pv_buf_addc(out, '\n');
 }
 
-static void count(struct line *l, const char *color, size_t n, const char *what)
+static void bar_add_count(struct line *l, const char *color, size_t n, const char *what)
 {
     char text[64];
 
     if (!n)
         return;
-    piece(l, NULL, ", ", UINT32_MAX);
+    line_add(l, NULL, ", ", UINT32_MAX);
     snprintf(text, sizeof(text), "%zu %s", n, what);
-    piece(l, color, text, UINT32_MAX);
+    line_add(l, color, text, UINT32_MAX);
 }
 
-static size_t ended(const struct pv_progress *p)
+static size_t files_ended(const struct pv_progress *p)
 {
     return p->passed + p->failed + p->skipped + p->flaky;
 }
@@ -113,26 +113,26 @@ void pv_status_bar(struct pv_buf *out, const struct pv_progress *p, unsigned col
                    const struct pv_format_style *st)
 {
     struct line l = {.out = out, .left = cols, .st = st};
-    size_t filled = p->total ? ended(p) * BAR_COLS / p->total : 0;
+    size_t filled = p->total ? files_ended(p) * BAR_COLS / p->total : 0;
     char bar[BAR_COLS + 1], text[96], took[32];
 
     for (size_t i = 0; i < BAR_COLS; i++)
-        bar[i] = i < filled ? '=' : i == filled && ended(p) < p->total ? '>' : ' ';
+        bar[i] = i < filled ? '=' : i == filled && files_ended(p) < p->total ? '>' : ' ';
     bar[BAR_COLS] = '\0';
-    piece(&l, NULL, "  [", UINT32_MAX);
-    piece(&l, p->failed ? "31" : "32", bar, UINT32_MAX);
-    snprintf(text, sizeof(text), "] %zu/%zu files: %zu passed", ended(p), p->total, p->passed);
-    piece(&l, NULL, text, UINT32_MAX);
-    count(&l, "31", p->failed, "failed");
-    count(&l, "33", p->skipped, "skipped");
-    count(&l, "33", p->flaky, "flaky");
+    line_add(&l, NULL, "  [", UINT32_MAX);
+    line_add(&l, p->failed ? "31" : "32", bar, UINT32_MAX);
+    snprintf(text, sizeof(text), "] %zu/%zu files: %zu passed", files_ended(p), p->total, p->passed);
+    line_add(&l, NULL, text, UINT32_MAX);
+    bar_add_count(&l, "31", p->failed, "failed");
+    bar_add_count(&l, "33", p->skipped, "skipped");
+    bar_add_count(&l, "33", p->flaky, "flaky");
     snprintf(text, sizeof(text), ", %s", pv_status_time(p->elapsed_ns, took));
-    piece(&l, NULL, text, UINT32_MAX);
+    line_add(&l, NULL, text, UINT32_MAX);
     if (p->stopping) {
-        piece(&l, "33", ", stopping", UINT32_MAX);
-    } else if (p->left_ns >= PV_NSEC_PER_SEC) { /* later than expected: nobody knows */
+        line_add(&l, "33", ", stopping", UINT32_MAX);
+    } else if (p->left_ns >= PV_NSEC_PER_SEC) { /* a negative estimate is not shown */
         snprintf(text, sizeof(text), ", about %s left", pv_status_time(p->left_ns, took));
-        piece(&l, NULL, text, UINT32_MAX);
+        line_add(&l, NULL, text, UINT32_MAX);
     }
     pv_buf_addc(out, '\n');
 }
@@ -141,7 +141,7 @@ void pv_status_screen(struct pv_buf *out, const struct pv_doing *running, size_t
                       const struct pv_progress *p, int64_t now, unsigned cols, unsigned rows,
                       const struct pv_format_style *st)
 {
-    size_t room = rows > 2 ? rows - 2 : 0, show = n; /* the bar, and the line that the cursor stands on */
+    size_t room = rows > 2 ? rows - 2 : 0, show = n; /* less the bar and the line of the cursor */
     unsigned name_cols = 0;
 
     if (rows < 2)
@@ -168,19 +168,19 @@ void pv_status_screen(struct pv_buf *out, const struct pv_doing *running, size_t
     pv_status_bar(out, p, cols, st);
 }
 
-/* " for 3.2 s", as precise as a person asks. */
-static void lasted(struct pv_buf *out, int64_t ns)
+/* " for 3.2 s" */
+static void status_add_lasted(struct pv_buf *out, int64_t ns)
 {
     pv_buf_addf(out, "%.1f s", (double)(ns > 0 ? ns : 0) / PV_NSEC_PER_SEC);
 }
 
-static void fit(struct pv_buf *out, const char *s)
+static void line_fit(struct pv_buf *out, const char *s)
 {
     pv_text_fit(out, s, strlen(s), LINE_COLS);
 }
 
-/* The log of a VM: logs know it by the first word of its name. */
-static const char *log_of(const struct pv_file_report *f, const char *vm)
+/* The log of the VM `name`, which log entries call by its first word. */
+static const char *vm_log(const struct pv_file_report *f, const char *vm)
 {
     size_t n = strcspn(vm, " ");
 
@@ -190,18 +190,18 @@ static const char *log_of(const struct pv_file_report *f, const char *vm)
     return NULL;
 }
 
-static void full_vm(struct pv_buf *out, const struct pv_file_report *f, const struct pv_vm_report *v,
-                    int64_t now,
-                    int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
+static void status_full_vm(struct pv_buf *out, const struct pv_file_report *f, const struct pv_vm_report *v,
+                           int64_t now,
+                           int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
 {
     cleanup_buf struct pv_buf last = {0};
-    const char *log = log_of(f, v->name);
+    const char *log = vm_log(f, v->name);
     int64_t age = 0;
 
     pv_buf_adds(out, "    ");
-    fit(out, v->name);
+    line_fit(out, v->name);
     pv_buf_addf(out, ": %s for ", v->state);
-    lasted(out, now - v->since);
+    status_add_lasted(out, now - v->since);
     pv_buf_addc(out, '\n');
     if (!log || tail(log, 1, &last, &age) < 0)
         return;
@@ -210,7 +210,7 @@ static void full_vm(struct pv_buf *out, const struct pv_file_report *f, const st
         return;
     }
     pv_buf_adds(out, "      console, ");
-    lasted(out, age);
+    status_add_lasted(out, age);
     pv_buf_adds(out, " ago: ");
     pv_text_fit(out, last.data, last.len, LINE_COLS);
     pv_buf_addc(out, '\n');
@@ -223,43 +223,44 @@ void pv_status_vms(struct pv_buf *out, const struct pv_file_report *f, int64_t n
     cleanup_buf struct pv_buf all = {0};
 
     for (size_t i = first; i < f->n_vms; i++)
-        full_vm(&all, f, &f->vms[i], now, tail);
+        status_full_vm(&all, f, &f->vms[i], now, tail);
     if (all.len) {
         pv_buf_addc(out, '\n');
         pv_buf_add(out, all.data, all.len - 1);
     }
 }
 
-static void full_file(struct pv_buf *out, const struct pv_doing *d, int64_t now,
-                      int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
+static void status_full_file(struct pv_buf *out, const struct pv_doing *d, int64_t now,
+                             int (*tail)(const char *path, unsigned lines, struct pv_buf *out,
+                                         int64_t *age_ns))
 {
     const struct pv_file_report *f = d->report;
-    const struct pv_test_report *t = open_test(f);
+    const struct pv_test_report *t = status_open_test(f);
     size_t first = f->n_vms > MAX_VMS_SHOWN ? f->n_vms - MAX_VMS_SHOWN : 0;
 
     pv_buf_adds(out, "  ");
-    fit(out, f->name);
+    line_fit(out, f->name);
     pv_buf_adds(out, ": runs for ");
-    lasted(out, now - d->started);
+    status_add_lasted(out, now - d->started);
     pv_buf_addc(out, '\n');
     if (t) {
         pv_buf_adds(out, "    in test \"");
-        fit(out, t->name);
+        line_fit(out, t->name);
         pv_buf_adds(out, "\" for ");
-        lasted(out, now - f->base_ns - t->begin_ns);
+        status_add_lasted(out, now - f->base_ns - t->begin_ns);
         pv_buf_addc(out, '\n');
     }
     if (f->phase && *f->phase) {
         pv_buf_adds(out, "    ");
-        fit(out, f->phase);
+        line_fit(out, f->phase);
         pv_buf_adds(out, " for ");
-        lasted(out, now - f->phase_since);
+        status_add_lasted(out, now - f->phase_since);
         pv_buf_addc(out, '\n');
     }
     if (first)
         pv_buf_addf(out, "    (%zu VMs before these)\n", first);
     for (size_t i = first; i < f->n_vms; i++)
-        full_vm(out, f, &f->vms[i], now, tail);
+        status_full_vm(out, f, &f->vms[i], now, tail);
 }
 
 void pv_status_full(struct pv_buf *out, const struct pv_doing *running, size_t n, const struct pv_progress *p,
@@ -267,11 +268,11 @@ void pv_status_full(struct pv_buf *out, const struct pv_doing *running, size_t n
                     int (*tail)(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns))
 {
     pv_buf_addf(out, "--- status after ");
-    lasted(out, p->elapsed_ns);
-    pv_buf_addf(out, ": %zu of %zu files ended (%zu failed), %zu running%s ---\n", ended(p), p->total,
+    status_add_lasted(out, p->elapsed_ns);
+    pv_buf_addf(out, ": %zu of %zu files ended (%zu failed), %zu running%s ---\n", files_ended(p), p->total,
                 p->failed, n, p->stopping ? ", stopping" : "");
     for (size_t i = 0; i < n; i++)
-        full_file(out, &running[i], now, tail);
+        status_full_file(out, &running[i], now, tail);
     pv_buf_adds(out, "---\n");
 }
 
