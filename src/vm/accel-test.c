@@ -32,7 +32,7 @@ static int teardown(void **state)
     return pv_rm_rf(dir);
 }
 
-/* It says something, takes little time, and leaves signals as they were. */
+/* The probe gives a reason, takes little time, and restores the signal state. */
 static void test_probe_now(void **state)
 {
     struct pv_accel_probe p;
@@ -129,7 +129,7 @@ static void test_memory(void **state)
     assert_int_equal(p.tsc_khz, first.tsc_khz);
     assert_string_equal(p.why, first.why);
 
-    /* it is the memory that answers: a rate that is written there comes out */
+    /* a rate that was written to the cache file is returned */
     changed = pv_xstrdup(good);
     tsc = strstr(changed, "\ntsc ");
     assert_non_null(tsc);
@@ -138,7 +138,7 @@ static void test_memory(void **state)
     pv_accel_probe(&p);
     assert_int_not_equal(p.tsc_khz, first.tsc_khz);
 
-    /* another boot, half a file, garbage: probed anew, and put right */
+    /* another boot, half a file, garbage: the probe runs and replaces the file */
     changed[strlen("provium-accel 1\nboot ")] ^= 1;
     write_memory(changed);
     pv_accel_probe(&p);
@@ -154,7 +154,7 @@ static void test_memory(void **state)
     assert_non_null(strstr(again, "provium-accel 1\nboot "));
 }
 
-/* A cache directory that cannot be: no memory, the same answer. */
+/* Without a usable cache directory the result is the same. */
 static void test_no_cache(void **state)
 {
     struct pv_accel_probe first, p;

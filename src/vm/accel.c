@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is remembered is the outcome of the probe proper and the TSC's rate, in one small text file that is
- * replaced as a whole.  Whether /dev/kvm can be opened is asked each time: it is cheap, and permissions
- * change without a reboot.
+ * The cache holds the outcome of the KVM probe and the TSC's rate, in one small text file that is replaced as
+ * a whole.  /dev/kvm is opened each time: that is cheap, and permissions change without a reboot.
  *
  *     provium-accel 1
- *     boot 3c5a...            the host's boot ID: another one, and the file is stale
+ *     boot 3c5a...            the host's boot ID: the file is stale under another one
  *     tsc 2596136
  *     kvm slow /dev/kvm is there but ...
  */
@@ -25,10 +24,10 @@
 #include "vm/kvmprobe.h"
 #include "vm/tsc.h"
 
-enum { MEMORY_MAX = 1024 };
+enum { CACHED_MAX = 1024 };
 
-/* ABSENT here: KVM was not probed when this was written. */
-struct memory {
+/* kvm is ABSENT when KVM could not be probed. */
+struct cached {
     enum pv_kvm_result kvm;
     uint32_t tsc_khz;
     char why[256];
@@ -38,13 +37,13 @@ static const char *const result_names[] = {
     [PV_KVM_FAST] = "fast", [PV_KVM_SLOW] = "slow", [PV_KVM_BROKEN] = "broken", [PV_KVM_ABSENT] = "unknown"};
 
 /* False for anything but a whole file of this boot. */
-static bool recall(const char *path, const char *id, struct memory *m)
+static bool cached_read(const char *path, const char *id, struct cached *m)
 {
     cleanup_buf struct pv_buf text = {0};
     char boot[64], name[16];
     int at = 0;
 
-    if (pv_read_file(path, MEMORY_MAX, &text, NULL) < 0 || !text.len || strlen(text.data) != text.len ||
+    if (pv_read_file(path, CACHED_MAX, &text, NULL) < 0 || !text.len || strlen(text.data) != text.len ||
         text.data[text.len - 1] != '\n')
         return false;
     text.data[text.len - 1] = '\0';
@@ -61,8 +60,8 @@ static bool recall(const char *path, const char *id, struct memory *m)
     return false;
 }
 
-/* A failure to write means that the next one probes again: no more than that. */
-static void remember(const char *path, const char *id, const struct memory *m)
+/* Without the file, the next process probes again. */
+static void cached_write(const char *path, const char *id, const struct cached *m)
 {
     cleanup_free char *temp = pv_xasprintf("%s.%d", path, (int)getpid());
     cleanup_free char *text = pv_xasprintf("provium-accel 1\nboot %s\ntsc %" PRIu32 "\nkvm %s %s\n", id,
@@ -78,10 +77,8 @@ static void remember(const char *path, const char *id, const struct memory *m)
         unlink(temp);
 }
 
-/*
- * *m is what is remembered (known) or gets what is found.  True if *m was changed.
- */
-static bool probe(struct pv_accel_probe *out, struct memory *m, bool known)
+/* known: *m was read from the cache.  Probes the rest into it.  True if *m has changed. */
+static bool accel_probe(struct pv_accel_probe *out, struct cached *m, bool known)
 {
     struct pv_tsc_sample start = pv_tsc_sample();
     enum pv_kvm_result now;
@@ -101,34 +98,34 @@ static bool probe(struct pv_accel_probe *out, struct memory *m, bool known)
     if (!known)
         m->tsc_khz = pv_tsc_khz_since(&start);
     out->tsc_khz = m->tsc_khz;
-    pv_debug("accel", "%s; TSC %" PRIu32 " kHz%s", out->why, out->tsc_khz, known ? " (remembered)" : "");
+    pv_debug("accel", "%s; TSC %" PRIu32 " kHz%s", out->why, out->tsc_khz, known ? " (cached)" : "");
     return changed;
 }
 
 void pv_accel_probe_now(struct pv_accel_probe *out)
 {
-    struct memory m = {.kvm = PV_KVM_ABSENT};
+    struct cached m = {.kvm = PV_KVM_ABSENT};
 
     memset(out, 0, sizeof(*out));
-    probe(out, &m, false);
+    accel_probe(out, &m, false);
 }
 
 void pv_accel_probe(struct pv_accel_probe *out)
 {
     cleanup_free char *dir = pv_cache_dir(NULL), *path = NULL;
-    struct memory m = {.kvm = PV_KVM_ABSENT};
+    struct cached m = {.kvm = PV_KVM_ABSENT};
     char id[PV_BOOT_ID_LEN + 1];
     bool known;
 
     memset(out, 0, sizeof(*out));
     if (!dir || !pv_boot_id(id)) {
-        probe(out, &m, false);
+        accel_probe(out, &m, false);
         return;
     }
     path = pv_path_join(dir, "accel");
-    known = recall(path, id, &m);
+    known = cached_read(path, id, &m);
     if (!known)
-        m = (struct memory){.kvm = PV_KVM_ABSENT};
-    if (probe(out, &m, known))
-        remember(path, id, &m);
+        m = (struct cached){.kvm = PV_KVM_ABSENT};
+    if (accel_probe(out, &m, known))
+        cached_write(path, id, &m);
 }

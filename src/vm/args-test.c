@@ -13,8 +13,8 @@
 #include "vm/hotplug.h"
 #include "vm/spec.h"
 
-/* The whole command line, one argument a line, against what it shall be. */
-static void check(const struct pv_vm_spec *spec, const char *golden)
+/* Compares the whole command line, one argument a line. */
+static void args_are(const struct pv_vm_spec *spec, const char *golden)
 {
     struct pv_strv argv = {0};
     struct pv_buf b = {0};
@@ -40,25 +40,25 @@ static void test_plain(void **state)
                                     .channel.fd = -1};
 
     (void)state;
-    check(&spec, "qemu-system-x86_64\n"
-                 "-name\nguest=vm1\n"
-                 "-nodefaults\n"
-                 "-no-user-config\n"
-                 "-display\nnone\n"
-                 "-no-reboot\n"
-                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
-                 "-accel\ntcg,thread=multi\n"
-                 "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off\n"
-                 "-m\n512M\n"
-                 "-cpu\nmax,erms=off\n"
-                 "-smp\n1\n"
-                 "-chardev\nsocket,id=qmp,fd=3\n"
-                 "-mon\nchardev=qmp,mode=control\n"
-                 "-chardev\nsocket,id=console,fd=4\n"
-                 "-device\nisa-serial,chardev=console\n"
-                 "-device\npvpanic-pci\n"
-                 "-kernel\n/k/vmlinux\n"
-                 "-append\nconsole=ttyS0 a,b\n");
+    args_are(&spec, "qemu-system-x86_64\n"
+                    "-name\nguest=vm1\n"
+                    "-nodefaults\n"
+                    "-no-user-config\n"
+                    "-display\nnone\n"
+                    "-no-reboot\n"
+                    "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                    "-accel\ntcg,thread=multi\n"
+                    "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off\n"
+                    "-m\n512M\n"
+                    "-cpu\nmax,erms=off\n"
+                    "-smp\n1\n"
+                    "-chardev\nsocket,id=qmp,fd=3\n"
+                    "-mon\nchardev=qmp,mode=control\n"
+                    "-chardev\nsocket,id=console,fd=4\n"
+                    "-device\nisa-serial,chardev=console\n"
+                    "-device\npvpanic-pci\n"
+                    "-kernel\n/k/vmlinux\n"
+                    "-append\nconsole=ttyS0 a,b\n");
 }
 
 static void test_everything(void **state)
@@ -86,39 +86,39 @@ static void test_everything(void **state)
                                     .extra_args = extra};
 
     (void)state;
-    check(&spec, "/opt/qemu\n"
-                 "-name\nguest=a,,b {cpu}\n"
-                 "-nodefaults\n"
-                 "-no-user-config\n"
-                 "-display\nnone\n"
-                 "-no-reboot\n"
-                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
-                 "-accel\nkvm\n"
-                 "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
-                 "-object\nmemory-backend-memfd,id=mem,size=1048584K,share=on\n"
-                 "-m\n1048584K\n"
-                 "-cpu\nhost\n"
-                 "-smp\n4\n"
-                 "-chardev\nsocket,id=qmp,fd=3\n"
-                 "-mon\nchardev=qmp,mode=control\n"
-                 "-chardev\nsocket,id=console,fd=4\n"
-                 "-device\nisa-serial,chardev=console\n"
-                 "-device\npvpanic-pci\n"
-                 "-kernel\n/k,{name}\n"
-                 "-initrd\n/proc/self/fd/6\n"
-                 "-append\n{memory}\n"
-                 "-chardev\nsocket,id=vsock,fd=5\n"
-                 "-device\nvhost-user-vsock-pci,chardev=vsock\n"
-                 "-drive\nif=none,id=disk0,file=/d/a,,b.img,format=raw,aio=threads\n"
-                 "-device\nvirtio-blk-pci,drive=disk0,werror=report,rerror=report\n"
-                 "-drive\nif=none,id=disk1,file=/d/c.qcow2,format=qcow2,aio=threads,readonly=on\n"
-                 "-device\nvirtio-blk-pci,drive=disk1,werror=report,rerror=report\n"
-                 "-drive\nif=none,id=disk2,file=/proc/self/fd/9,format=qcow2,aio=threads,cache=unsafe,"
-                 "backing.driver=raw,backing.file.filename=./json:{}\n"
-                 "-device\nvirtio-blk-pci,drive=disk2,werror=report,rerror=report\n"
-                 "-drive\nif=none,id=disk3,file=/d/e,format=raw,aio=threads,readonly=on\n"
-                 "-device\nvirtio-blk-pci,drive=disk3,werror=report,rerror=report\n"
-                 "-s\n-device\nx,y={z}\n");
+    args_are(&spec, "/opt/qemu\n"
+                    "-name\nguest=a,,b {cpu}\n"
+                    "-nodefaults\n"
+                    "-no-user-config\n"
+                    "-display\nnone\n"
+                    "-no-reboot\n"
+                    "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                    "-accel\nkvm\n"
+                    "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
+                    "-object\nmemory-backend-memfd,id=mem,size=1048584K,share=on\n"
+                    "-m\n1048584K\n"
+                    "-cpu\nhost\n"
+                    "-smp\n4\n"
+                    "-chardev\nsocket,id=qmp,fd=3\n"
+                    "-mon\nchardev=qmp,mode=control\n"
+                    "-chardev\nsocket,id=console,fd=4\n"
+                    "-device\nisa-serial,chardev=console\n"
+                    "-device\npvpanic-pci\n"
+                    "-kernel\n/k,{name}\n"
+                    "-initrd\n/proc/self/fd/6\n"
+                    "-append\n{memory}\n"
+                    "-chardev\nsocket,id=vsock,fd=5\n"
+                    "-device\nvhost-user-vsock-pci,chardev=vsock\n"
+                    "-drive\nif=none,id=disk0,file=/d/a,,b.img,format=raw,aio=threads\n"
+                    "-device\nvirtio-blk-pci,drive=disk0,werror=report,rerror=report\n"
+                    "-drive\nif=none,id=disk1,file=/d/c.qcow2,format=qcow2,aio=threads,readonly=on\n"
+                    "-device\nvirtio-blk-pci,drive=disk1,werror=report,rerror=report\n"
+                    "-drive\nif=none,id=disk2,file=/proc/self/fd/9,format=qcow2,aio=threads,cache=unsafe,"
+                    "backing.driver=raw,backing.file.filename=./json:{}\n"
+                    "-device\nvirtio-blk-pci,drive=disk2,werror=report,rerror=report\n"
+                    "-drive\nif=none,id=disk3,file=/d/e,format=raw,aio=threads,readonly=on\n"
+                    "-device\nvirtio-blk-pci,drive=disk3,werror=report,rerror=report\n"
+                    "-s\n-device\nx,y={z}\n");
 }
 
 static void test_kernel_vsock_and_own_machine(void **state)
@@ -132,23 +132,23 @@ static void test_kernel_vsock_and_own_machine(void **state)
                                     .channel.cid = 4711};
 
     (void)state;
-    check(&spec, "qemu-system-x86_64\n"
-                 "-nodefaults\n"
-                 "-no-user-config\n"
-                 "-display\nnone\n"
-                 "-no-reboot\n"
-                 "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
-                 "-accel\ntcg,thread=multi\n"
-                 "-machine\npc,hpet=on\n"
-                 "-m\n64M\n"
-                 "-cpu\nqemu64\n"
-                 "-smp\n1\n"
-                 "-chardev\nsocket,id=qmp,fd=3\n"
-                 "-mon\nchardev=qmp,mode=control\n"
-                 "-chardev\nsocket,id=console,fd=4\n"
-                 "-device\nisa-serial,chardev=console\n"
-                 "-device\npvpanic-pci\n"
-                 "-device\nvhost-vsock-pci,vhostfd=5,guest-cid=4711\n");
+    args_are(&spec, "qemu-system-x86_64\n"
+                    "-nodefaults\n"
+                    "-no-user-config\n"
+                    "-display\nnone\n"
+                    "-no-reboot\n"
+                    "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
+                    "-accel\ntcg,thread=multi\n"
+                    "-machine\npc,hpet=on\n"
+                    "-m\n64M\n"
+                    "-cpu\nqemu64\n"
+                    "-smp\n1\n"
+                    "-chardev\nsocket,id=qmp,fd=3\n"
+                    "-mon\nchardev=qmp,mode=control\n"
+                    "-chardev\nsocket,id=console,fd=4\n"
+                    "-device\nisa-serial,chardev=console\n"
+                    "-device\npvpanic-pci\n"
+                    "-device\nvhost-vsock-pci,vhostfd=5,guest-cid=4711\n");
 }
 
 /* An incoming VM, without and with an option of its machine. */
@@ -186,10 +186,10 @@ static void test_machine_args(void **state)
     char with[sizeof(head) + 64];
 
     (void)state;
-    check(&spec, head);
+    args_are(&spec, head);
     spec.machine_args = port;
     snprintf(with, sizeof(with), "%s-device\npcie-root-port,id=vsockport,chassis=200\n", head);
-    check(&spec, with);
+    args_are(&spec, with);
 }
 
 static void test_kernel_args(void **state)

@@ -38,7 +38,7 @@ static struct pv_console *fed(const char *data, size_t n, size_t piece)
     return c;
 }
 
-/* What comes out of the line assembler, whatever pieces the bytes come in. */
+/* The lines of the line assembler do not depend on the pieces that the bytes come in. */
 static const struct {
     const char *in, *out;
 } cases[] = {
@@ -89,7 +89,7 @@ static void test_sanitising(void **state)
 
             pv_console_tail(c, 64, &out);
             if (!strcmp(cases[i].in, "\xc0\xaf\xe0\x80\xaf\xf0\x80\x80\xaf\n")) {
-                /* overlong forms: how many marks is a matter of taste, a slash is not */
+                /* overlong forms: any number of marks is fine, a slash is not */
                 assert_null(strchr(out.data, '/'));
             } else if (!out.data || strcmp(out.data, cases[i].out) != 0) {
                 fail_msg("case %zu: expected \"%s\", got \"%s\"", i, cases[i].out, out.data);
@@ -99,7 +99,7 @@ static void test_sanitising(void **state)
         }
 }
 
-/* Random bytes: what comes out is valid for a terminal and bounded. */
+/* Random bytes make lines that are harmless for a terminal and bounded. */
 static void test_random_bytes(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void test_messages(void **state)
     }
 }
 
-/* A line without its newline counts when nothing more comes. */
+/* The end of input ends an unfinished line. */
 static void test_finish(void **state)
 {
     static const char text[] = "[ 1.2] Kernel panic - not syncing: cut off";
@@ -222,7 +222,7 @@ static void test_log(void **state)
     struct stat st;
 
     (void)state;
-    assert_int_equal(symlink("/etc/hostname", path), 0); /* is replaced, not followed */
+    assert_int_equal(symlink("/etc/hostname", path), 0); /* the link is replaced, not followed */
     c = pv_console_new(path, NULL, &err);
     assert_non_null(c);
     assert_int_equal(lstat(path, &st), 0);
@@ -240,7 +240,7 @@ static void test_log(void **state)
     assert_non_null(strstr(err.text, "/nonexistent/x.log"));
 }
 
-/* 10 MiB come: the first 4 and the last 1 are there, whole and in order. */
+/* Of 10 MiB the log has the first 4 and the last 1, whole and in order. */
 static void test_log_bound(void **state)
 {
     cleanup_free char *path = pv_path_join(dir, "big.log");

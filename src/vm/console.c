@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes go two ways.  The log gets them as they are: the first 4 MiB at once (tail -f works), then a mark,
- * then only a ring in memory whose content is written when the log is closed.  The line assembler gets them
- * through a filter that a guest cannot use against a terminal: escape sequences are dropped (a newline ends
- * any of them, so that an unfinished one hides no more than its line), control bytes, broken UTF-8, C1
- * controls and bidirectional overrides become '?'.
+ * Bytes go to the log and to the line assembler.  The log writes the first 4 MiB at once (tail -f works), then
+ * a mark; later bytes go to a ring in memory that is written when the log is closed.  The line assembler makes
+ * lines that are harmless for a terminal: it drops escape sequences (a newline ends any of them, so that an
+ * unfinished one hides no more than its line), and control bytes, broken UTF-8, C1 controls and bidirectional
+ * overrides become '?'.
  */
 #include "vm/console.h"
 
@@ -24,7 +24,7 @@ enum { LINES = 64, LINE_MAX_BYTES = 512, TEXT_MAX = 400 };
 
 enum escape {
     ESC_NONE,
-    ESC_START,      /* ESC came */
+    ESC_START,      /* after ESC */
     ESC_CSI,        /* ESC [ ... one byte of 0x40 to 0x7e ends it */
     ESC_STRING,     /* ESC ] P X ^ _ ... BEL or ESC \ ends it */
     ESC_STRING_END, /* ESC inside such a string */
@@ -46,12 +46,12 @@ struct pv_console {
     struct line lines[LINES];
     size_t n_lines; /* lines ever completed; the last LINES of them are kept */
     struct line now;
-    bool cr_ended; /* a CR ended the last line, and only CRs came since */
+    bool cr_ended; /* a CR ended the last line, and only CRs followed */
     enum escape esc;
     unsigned char utf8[4];
     unsigned utf8_len, utf8_want;
 
-    struct pv_findings *findings; /* NULL: nobody wants to know */
+    struct pv_findings *findings; /* owned; NULL: none */
 
     char *fatal_mark;
     char fatal[TEXT_MAX], panic[TEXT_MAX];
@@ -135,7 +135,7 @@ static void log_feed(struct pv_console *c, const char *data, size_t n)
         log_ring(c, data + part, n - part);
 }
 
-static void close_log(struct pv_console *c)
+static void log_close(struct pv_console *c)
 {
     if (c->ring && c->log_fd >= 0) {
         size_t at = c->ringed % PV_CONSOLE_LOG_TAIL;
@@ -159,19 +159,19 @@ void pv_console_free(struct pv_console *c)
 {
     if (!c)
         return;
-    close_log(c);
+    log_close(c);
     pv_findings_free(c->findings);
     free(c->fatal_mark);
     free(c);
 }
 
-/* ---- what a line says ---- */
+/* ---- panic and fatal lines ---- */
 
 /*
- * Where `what` stands in the line as a message of its own: at the start, or right behind a kernel time stamp
- * ("] "), which may follow a prompt or an unfinished line of some program.
+ * The text behind `what` in the line if `what` begins a message: at the start, or right behind a kernel time
+ * stamp ("] "), which may follow a prompt or a program's unfinished line.  NULL: it does not.
  */
-static const char *find_message(const char *line, const char *what)
+static const char *message_find(const char *line, const char *what)
 {
     const char *at = line;
 
@@ -183,7 +183,7 @@ static const char *find_message(const char *line, const char *what)
     return NULL;
 }
 
-static void keep_text(char to[static TEXT_MAX], const char *text)
+static void text_set(char to[static TEXT_MAX], const char *text)
 {
     size_t n = strlen(text);
 
@@ -198,17 +198,17 @@ static void keep_text(char to[static TEXT_MAX], const char *text)
     to[n] = '\0';
 }
 
-static void read_line(struct pv_console *c, const char *line)
+static void line_read_hints(struct pv_console *c, const char *line)
 {
-    const char *text = find_message(line, "Kernel panic - not syncing: ");
+    const char *text = message_find(line, "Kernel panic - not syncing: ");
 
     if (text && !c->panic[0])
-        keep_text(c->panic, *text ? text : "(no text)");
+        text_set(c->panic, *text ? text : "(no text)");
     if (c->panic[0] &&
-        (find_message(line, "---[ end Kernel panic - not syncing") || find_message(line, "Rebooting in ")))
+        (message_find(line, "---[ end Kernel panic - not syncing") || message_find(line, "Rebooting in ")))
         c->panic_over = true;
     if (c->fatal_mark && !c->fatal[0] && (text = strstr(line, c->fatal_mark)))
-        keep_text(c->fatal, text + strlen(c->fatal_mark));
+        text_set(c->fatal, text + strlen(c->fatal_mark));
 }
 
 /* ---- lines ---- */
@@ -216,7 +216,7 @@ static void read_line(struct pv_console *c, const char *line)
 static void line_end(struct pv_console *c)
 {
     c->now.text[c->now.len] = '\0';
-    read_line(c, c->now.text);
+    line_read_hints(c, c->now.text);
     if (c->findings)
         pv_findings_line(c->findings, c->now.text, c->now.len);
     c->lines[c->n_lines % LINES] = c->now;
@@ -225,7 +225,7 @@ static void line_end(struct pv_console *c)
     c->now.cut = false;
 }
 
-/* A whole character, or none of it where the line is full. */
+/* Adds one character, or nothing where the line is full. */
 static void line_add(struct pv_console *c, const void *ch, size_t n)
 {
     if (c->now.len + n >= LINE_MAX_BYTES) {
@@ -249,11 +249,11 @@ static bool code_point_ok(const unsigned char *s, unsigned n)
     return !((v >= 0x202a && v <= 0x202e) || (v >= 0x2066 && v <= 0x2069) || v == 0x200e || v == 0x200f);
 }
 
-/* Bytes of 0x80 and above; true if b was taken. */
+/* Handles bytes of 0x80 and above.  True if b was consumed. */
 static bool utf8_byte(struct pv_console *c, unsigned char b)
 {
     if (c->utf8_want) {
-        if ((b & 0xc0) != 0x80) { /* the sequence breaks off, b starts anew */
+        if ((b & 0xc0) != 0x80) { /* b starts a new sequence */
             line_add(c, "?", 1);
             c->utf8_want = 0;
             return b >= 0x80 ? utf8_byte(c, b) : false;
@@ -327,7 +327,7 @@ static void line_byte(struct pv_console *c, unsigned char b)
             line_add(c, "?", 1);
         c->utf8_want = 0;
         c->esc = ESC_NONE;
-        /* A CR ends what stands there, so that it is not lost; the LF behind it then ends nothing more. */
+        /* A CR ends a line that has text, so that the text is not overwritten; the LF of a CR LF ends none. */
         if (b == '\n' ? !c->cr_ended : c->now.len > 0) {
             line_end(c);
             c->cr_ended = b == '\r';
@@ -362,10 +362,10 @@ void pv_console_finish(struct pv_console *c)
         line_end(c);
     if (c->findings)
         pv_findings_flush(c->findings);
-    close_log(c);
+    log_close(c);
 }
 
-/* ---- asking ---- */
+/* ---- accessors ---- */
 
 void pv_console_tail(const struct pv_console *c, unsigned lines, struct pv_buf *out)
 {

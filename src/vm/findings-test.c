@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console logs of tests/consoles, each fed whole, byte by byte and in random pieces, against the table
- * `expected` beside them: what is found, in order, and how each headline begins.
+ * Feeds each console log of tests/consoles whole, byte by byte and in random pieces, and compares the findings
+ * and the beginnings of their headlines with the table `expected` beside the logs.
  *
- * PV_CONSOLES: the directory.  With an argument, a log's path: prints what is found in it.
+ * PV_CONSOLES: the directory.  With an argument, a log's path: prints the findings of that log.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #include "vm/console.h"
 #include "vm/findings.h"
 
-/* "KIND HEADLINE\n" of each finding; ">" in front of one that is what came of the one before. */
+/* "KIND HEADLINE\n" of each finding; ">" in front of one that the finding before it caused. */
 static void note(const struct pv_finding *f, void *arg)
 {
     struct pv_buf *out = arg;
@@ -64,7 +64,7 @@ static char *slurp(const char *path, size_t *n)
     return data;
 }
 
-/* The lines of the table for one log, as they come out of note(); NULL: the log is not in it. */
+/* The lines of the table for one log, as note() writes them; NULL: the log is not in it. */
 static char *expected_of(const char *table, const char *name)
 {
     cleanup_free char *head = pv_xasprintf("\n%s ", name);
@@ -194,7 +194,7 @@ static void test_excerpts(void **state)
     starts(excerpt, "BUG: kernel NULL");
     assert_non_null(strstr(excerpt, " frame 38\n... 50 lines ...\n[    2.000189]  frame 89\n"));
     assert_non_null(strstr(excerpt, " frame 99\n[    2.000200] ---[ end trace"));
-    /* a silence ends a report as well, and a flush tells of it as it is, once */
+    /* a silence ends a report too, and a flush tells an unfinished one once */
     LINE("[    3.000000] BUG: something new");
     pv_findings_flush(f);
     assert_string_equal(excerpt, "[    3.000000] BUG: something new");

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest's kernel complains of on its console: panic, oops, BUG, KASAN, lockdep, hung task, OOM,
- * WARNING...  A reader of lines: it is fed what the console's line assembler makes (harmless for a terminal,
- * at most 511 bytes), remembers one unfinished report and a few hashes, and tells of each report once.
+ * Findings: the kernel reports that a guest prints on its console, such as panic, oops, BUG, KASAN, lockdep,
+ * hung task, OOM and WARNING.  The reader is fed the console's lines (harmless for a terminal, at most 511
+ * bytes), keeps one unfinished report and a few hashes, and tells each report once.
  *
- * What can be told: kernel lines are known by their time stamp ("[   12.345678] "), as long as the kernel
- * prints one; a complaint counts only at the start of a message.  A program that writes "BUG: ..." to the
- * console is not taken for the kernel then; one that writes the stamp as well is, and so is one that writes
- * the kernel's own words while the kernel prints no stamps (printk.time=0).
+ * A kernel line has a time stamp ("[   12.345678] "), and a report begins at the start of a message.  So a
+ * program that writes "BUG: ..." to the console makes no finding; one that writes a stamp too does, and so
+ * does one that writes the kernel's words while the kernel prints no stamps (printk.time=0).
  *
  *     struct pv_findings *f = pv_findings_new(on_finding, arg);
  *     pv_findings_line(f, "[    2.1] BUG: kernel NULL pointer dereference, address: ...", n);
@@ -39,13 +38,13 @@ enum pv_finding_kind {
     PV_FINDING_RCU_STALL,
     PV_FINDING_WORKQUEUE, /* workqueue lockup */
     PV_FINDING_OOM,
-    PV_FINDING_OOM_CGROUP, /* of a memory cgroup: its limit did its work */
+    PV_FINDING_OOM_CGROUP, /* a memory cgroup's limit was hit */
     PV_FINDING_WARNING,
     PV_FINDING_REFCOUNT,
     PV_FINDING_UBSAN,
     PV_FINDING_PAGE_ALLOC,
     PV_FINDING_LEAK,   /* kmemleak */
-    PV_FINDING_NETDEV, /* unregister_netdevice waits */
+    PV_FINDING_NETDEV, /* unregister_netdevice waits for a reference */
     PV_FINDING_IRQ,    /* nobody cared */
     PV_FINDING_KINDS
 };
@@ -58,7 +57,7 @@ enum pv_severity pv_finding_severity(enum pv_finding_kind kind);
 
 struct pv_finding {
     enum pv_finding_kind kind;
-    bool follows;         /* a panic that is what came of the finding before it ("Fatal exception") */
+    bool follows;         /* a panic that the finding before it caused ("Fatal exception") */
     const char *headline; /* one line without the stamp, at most PV_FINDING_HEADLINE bytes */
     const char *excerpt;  /* the report as on the console, its middle left out when it is long */
 };
@@ -67,13 +66,13 @@ enum { PV_FINDING_HEADLINE = 400, PV_FINDING_HEAD_LINES = 40, PV_FINDING_TAIL_LI
 
 struct pv_findings;
 
-/* fn is called from within the two functions below; its strings live as long as the call. */
+/* pv_findings_line and _flush call fn; the strings of a finding live as long as that call. */
 struct pv_findings *pv_findings_new(void (*fn)(const struct pv_finding *finding, void *arg), void *arg);
-/* NULL is fine; tells nothing. */
+/* Drops an unfinished report; NULL is fine. */
 void pv_findings_free(struct pv_findings *f);
 /* The next line, without its end. */
 void pv_findings_line(struct pv_findings *f, const char *line, size_t n);
-/* Tells of a report that has not come to its end, as it is; what more of it comes makes no new one. */
+/* Tells an unfinished report as it is; its further lines make no new finding. */
 void pv_findings_flush(struct pv_findings *f);
 
 #endif

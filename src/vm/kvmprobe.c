@@ -4,12 +4,12 @@
  *
  *     mov ecx, LOOPS ; again: dec ecx ; jnz again ; hlt
  *
- * Real mode would prove nothing: where KVM merely emulates, firmware still runs at a bearable speed.  The
- * same loop runs natively first; a guest that needs more than SLOW_FACTOR times as long per turn is emulated
+ * Real mode would prove nothing: a KVM that emulates long mode may still run firmware at a bearable speed.
+ * The same loop runs natively first; a guest that needs more than SLOW_FACTOR times as long per turn is emulated
  * (on hardware the factor is 1 to 5 including the entry, on an emulating KVM it is above 1,000).
  *
  * A slow guest is interrupted by a timer's signal to this thread, which makes KVM_RUN return EINTR; the timer
- * repeats, so that a signal that came just before the ioctl is not the last one.
+ * repeats, because the first signal may arrive just before the ioctl.
  */
 #include "vm/kvmprobe.h"
 
@@ -39,7 +39,7 @@ struct probe {
     uint8_t *mem;
     struct kvm_run *run;
     size_t run_size;
-    const char *step; /* what is being done, for the message */
+    const char *step; /* the call that would fail next, for the message */
 };
 
 int pv_kvm_open(enum pv_kvm_result *result, char *why, size_t n)
@@ -74,7 +74,7 @@ static void put64(uint8_t *mem, unsigned at, uint64_t v)
     memcpy(mem + at, &v, sizeof(v));
 }
 
-static void write_guest(uint8_t *mem)
+static void guest_write(uint8_t *mem)
 {
     static const uint8_t code[] = {0xb9, LOOPS & 0xff, LOOPS >> 8 & 0xff, LOOPS >> 16 & 0xff, 0, /* mov */
                                    0xff, 0xc9,                                                   /* dec */
@@ -88,8 +88,8 @@ static void write_guest(uint8_t *mem)
     put64(mem, PD_AT, 0x83);
 }
 
-/* Some kernels want the CPU to have the long-mode feature before they let it in; no harm elsewhere. */
-static void set_cpuid(struct probe *p)
+/* Some host kernels refuse EFER.LME without the long-mode CPUID bit. */
+static void probe_set_cpuid(struct probe *p)
 {
     cleanup_free struct kvm_cpuid2 *c =
         pv_xcalloc(1, sizeof(*c) + CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
@@ -99,7 +99,7 @@ static void set_cpuid(struct probe *p)
         ioctl(p->vcpu, KVM_SET_CPUID2, c);
 }
 
-static int set_up(struct probe *p)
+static int probe_init(struct probe *p)
 {
     struct kvm_userspace_memory_region region = {.memory_size = MEM_SIZE};
     int size;
@@ -112,7 +112,7 @@ static int set_up(struct probe *p)
     p->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->mem == MAP_FAILED)
         return -1;
-    write_guest(p->mem);
+    guest_write(p->mem);
     region.userspace_addr = (uintptr_t)p->mem;
     p->step = "KVM_SET_USER_MEMORY_REGION";
     if (ioctl(p->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
@@ -121,7 +121,7 @@ static int set_up(struct probe *p)
     p->vcpu = ioctl(p->vm, KVM_CREATE_VCPU, 0);
     if (p->vcpu < 0)
         return -1;
-    set_cpuid(p);
+    probe_set_cpuid(p);
     p->step = "KVM_GET_VCPU_MMAP_SIZE";
     size = ioctl(p->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size < (int)sizeof(*p->run))
@@ -132,7 +132,7 @@ static int set_up(struct probe *p)
     return p->run == MAP_FAILED ? -1 : 0;
 }
 
-static int set_registers(struct probe *p)
+static int probe_set_registers(struct probe *p)
 {
     struct kvm_segment code = {
         .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
@@ -160,7 +160,7 @@ static int set_registers(struct probe *p)
     return ioctl(p->vcpu, KVM_SET_REGS, &regs);
 }
 
-static void tear_down(struct probe *p)
+static void probe_fini(struct probe *p)
 {
     if (p->run && p->run != MAP_FAILED)
         munmap(p->run, p->run_size);
@@ -175,7 +175,7 @@ static void on_timer(int sig)
     (void)sig;
 }
 
-/* A timer whose signal reaches this thread, with what was there before. */
+/* A timer whose signal goes to this thread, and the signal state that it replaces. */
 struct alarm {
     int sig;
     timer_t timer;
@@ -185,7 +185,7 @@ struct alarm {
 
 static int alarm_start(struct alarm *a)
 {
-    struct sigaction act = {.sa_handler = on_timer}; /* no SA_RESTART: KVM_RUN is to return */
+    struct sigaction act = {.sa_handler = on_timer}; /* no SA_RESTART: KVM_RUN has to return */
     struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID};
     struct itimerspec when = {.it_value.tv_nsec = LIMIT_MS * 1000000L, .it_interval.tv_nsec = 1000000};
     sigset_t set;
@@ -203,7 +203,7 @@ static int alarm_start(struct alarm *a)
     return 0;
 }
 
-/* The handler stays until the timer is gone: what is pending then is delivered to it, not to the default. */
+/* The handler stays until the timer is deleted, so that a pending signal does not kill the process. */
 static void alarm_stop(struct alarm *a)
 {
     timer_delete(a->timer);
@@ -211,7 +211,7 @@ static void alarm_stop(struct alarm *a)
     sigaction(a->sig, &a->old, NULL);
 }
 
-/* Nanoseconds a turn of the same loop takes here, the best of three. */
+/* Nanoseconds per turn of the same loop on the host, the best of three. */
 static double native_turn(void)
 {
     int64_t best = INT64_MAX;
@@ -228,8 +228,8 @@ static double native_turn(void)
 }
 
 /*
- * One run of the guest: nanoseconds a turn, or -1 when it does not run.  The count goes from LOOPS to 0 in
- * ECX, so a run that was cut off tells how far it came.
+ * Runs the guest once: nanoseconds per turn, or -1 when it does not run.  ECX counts from LOOPS to 0, so an
+ * interrupted run has a turn count too.
  */
 static double guest_turn(struct probe *p)
 {
@@ -239,7 +239,7 @@ static double guest_turn(struct probe *p)
     int r, e;
     uint64_t turns = 0;
 
-    if (set_registers(p) < 0)
+    if (probe_set_registers(p) < 0)
         return -1;
     p->step = "timer_create";
     if (alarm_start(&a) < 0)
@@ -270,7 +270,7 @@ enum pv_kvm_result pv_kvm_probe(int kvm, char *why, size_t n)
 {
     struct probe p = {.kvm = kvm, .vm = -1, .vcpu = -1};
     double native = native_turn(), best = -1;
-    bool ok = set_up(&p) == 0;
+    bool ok = probe_init(&p) == 0;
 
     for (int i = 0; ok && i < TRIES; i++) {
         double turn = guest_turn(&p);
@@ -285,10 +285,10 @@ enum pv_kvm_result pv_kvm_probe(int kvm, char *why, size_t n)
         snprintf(why, n,
                  "/dev/kvm is there but cannot run a 64-bit guest (%s%s%s): software emulation is used",
                  p.step, errno ? ": " : "", errno ? strerror(errno) : "");
-        tear_down(&p);
+        probe_fini(&p);
         return PV_KVM_BROKEN;
     }
-    tear_down(&p);
+    probe_fini(&p);
     if (best > native * SLOW_FACTOR) {
         snprintf(
             why, n,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The monitor against a scripted peer on the other end of a socket pair: a child process that says its part,
- * one step for each line that it is sent.
+ * The monitor against a scripted peer on the other end of a socket pair: a child process that
+ * sends its next step for each line that it gets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +42,7 @@ static void on_event(void *arg, const char *event, const json_t *data)
     snprintf(p->events + len, sizeof(p->events) - len, "%s(%s) ", event, reason ? reason : "");
 }
 
-/* Says steps[0], waits for a line, says steps[1] ...; after the last waits for our end to close. */
+/* Sends steps[0], waits for a line, sends steps[1] ...; then waits until our end is closed. */
 static void play(int fd, const char *const *steps)
 {
     char c;
@@ -124,7 +124,7 @@ static void test_call(void **state)
     assert_int_equal(err.cls, PV_E_HOST);
     assert_non_null(strstr(err.text, "QMP command 'x'"));
     assert_non_null(strstr(err.text, "has not been found"));
-    /* an answer with another id before ours is not taken for ours */
+    /* a reply with another id is not the call's */
     assert_int_equal(pv_qmp_call(p.qmp, "y", NULL, &reply, soon(), &err), 0);
     assert_string_equal(reply, "[1,2]");
     free(reply);
@@ -140,7 +140,7 @@ static void test_call(void **state)
     finish(&p);
 }
 
-/* Nothing comes: the deadline ends it, and a late answer is not taken for the next one's. */
+/* The deadline ends a call without a reply, and the late reply is not the next call's. */
 static void test_timeout_and_late_answer(void **state)
 {
     static const char *const steps[] = {
@@ -160,7 +160,7 @@ static void test_timeout_and_late_answer(void **state)
     finish(&p);
 }
 
-/* What a peer must not say: the call fails with class protocol, at once, and the monitor is done. */
+/* A malformed message fails the call with class protocol at once and breaks the monitor. */
 static const struct {
     const char *steps[4];
     const char *text;
@@ -211,7 +211,7 @@ static void test_peer_closes(void **state)
     finish(&p);
 }
 
-/* A line that never ends is cut off at the bound. */
+/* A line that is too long breaks the monitor. */
 static void test_endless_line(void **state)
 {
     cleanup_buf struct pv_buf text = {0};
@@ -233,7 +233,7 @@ static void test_endless_line(void **state)
     finish(&p);
 }
 
-/* Byte by byte is the same as at once. */
+/* Messages may arrive byte by byte. */
 static void test_small_pieces(void **state)
 {
     static const char text[] = GREETING OK_CAPS "\r\n{\"event\": \"A\"}\r\n{\"event\": \"B\"}\n";

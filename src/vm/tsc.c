@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counter and clock cannot be read at one instant, so the clock is read between two readings of the counter,
- * many times, and the narrowest bracket is taken: the error is then some tens of nanoseconds, a few parts
- * per million of 20 ms.
+ * Counter and clock cannot be read at one instant, so a sample reads the clock between two readings of the
+ * counter, many times, and keeps the narrowest bracket: the error is then some tens of nanoseconds, a few
+ * parts per million of 20 ms.
  */
 #include "vm/tsc.h"
 
@@ -40,7 +40,7 @@ struct pv_tsc_sample pv_tsc_sample(void)
     return best;
 }
 
-/* What the CPU or the hypervisor says, in kHz; 0: nothing. */
+/* The rate that the CPU or the hypervisor declares, in kHz; 0: none. */
 static uint64_t khz_from_cpuid(void)
 {
     unsigned a, b, c, d;

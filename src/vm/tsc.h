@@ -10,7 +10,7 @@ struct pv_tsc_sample {
     int64_t ns; /* pv_now() at that tick */
 };
 
-/* True if the counter runs at one rate whatever the CPU does (CPUID 0x80000007, EDX bit 8). */
+/* True if the counter runs at one rate in all power states (CPUID 0x80000007, EDX bit 8). */
 int pv_tsc_invariant(void);
 
 /* One reading of counter and clock together, the best of many. Takes a few microseconds. */
@@ -18,13 +18,13 @@ struct pv_tsc_sample pv_tsc_sample(void);
 
 /*
  * The rate in kHz from a sample taken earlier and one taken now; sleeps until 20 ms lie between.  0 when the
- * counter is not invariant or the result makes no sense.
+ * counter is not invariant or the result is out of range.
  */
 uint32_t pv_tsc_measured_khz(const struct pv_tsc_sample *start);
 
 /*
- * The same, but what CPUID says (leaf 0x15, the hypervisor's 0x40000010) where it agrees with the measurement
- * to 0.1 %: that is exact.
+ * The same, or the exact rate of CPUID (leaf 0x15, the hypervisor's 0x40000010) if it agrees with the
+ * measurement to 0.1 %.
  */
 uint32_t pv_tsc_khz_since(const struct pv_tsc_sample *start);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `qemu --version`, for people: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)". */
+/* The output of `qemu --version`: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)". */
 #include "vm/version.h"
 
 #include <errno.h>
@@ -45,8 +45,8 @@ static bool output_ended(void *arg)
     return ((struct output *)arg)->ended;
 }
 
-/* Runs it and collects at most OUTPUT_MAX bytes or so of what it writes. */
-static int run_version(const char *qemu, struct output *o, struct pv_err *err)
+/* Runs `qemu --version` and reads about OUTPUT_MAX bytes of its output. */
+static int version_run(const char *qemu, struct output *o, struct pv_err *err)
 {
     char *argv[] = {(char *)qemu, (char *)"--version", NULL};
     cleanup_close int from = -1, to = -1;
@@ -92,7 +92,7 @@ char *pv_qemu_version(const char *qemu, struct pv_err *err)
     o.loop = pv_loop_new(err);
     if (!o.loop)
         return NULL;
-    r = run_version(qemu, &o, err);
+    r = version_run(qemu, &o, err);
     pv_loop_free(o.loop);
     at = r == 0 && o.text.data ? strstr(o.text.data, before) : NULL;
     if (at) {

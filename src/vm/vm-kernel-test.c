@@ -74,7 +74,7 @@ static void test_panic_at_boot(void **state)
     pv_buf_free(&text);
 }
 
-/* panic=0: the kernel stays as it is and QEMU lives; it is declared dead all the same. */
+/* panic=0: the kernel halts and QEMU stays; the VM is declared dead. */
 static void test_panic_that_stays(void **state)
 {
     cleanup_free char *append = NULL;
@@ -90,7 +90,7 @@ static void test_panic_that_stays(void **state)
     assert_true(pv_now() - seen >= 450 * PV_NSEC_PER_MSEC);
     assert_int_equal(r.ends, 1);
     assert_non_null(strstr(pv_vm_end_reason(r.vm), "the guest's kernel panicked: "));
-    assert_int_equal(kill(pv_vm_pid(r.vm), 0), 0); /* QEMU itself lives on */
+    assert_int_equal(kill(pv_vm_pid(r.vm), 0), 0); /* QEMU still runs */
     pv_vm_kill(r.vm);
     assert_int_equal(kill(pv_vm_pid(r.vm), 0), -1);
     assert_int_equal(r.ends, 1);
@@ -98,7 +98,7 @@ static void test_panic_that_stays(void **state)
     run_stop(&r);
 }
 
-/* QEMU that is told to stay when the guest has gone down: it lives, the guest does not, and that is known. */
+/* -no-shutdown: QEMU stays after the guest's power-off, and the VM has ended. */
 static void test_no_shutdown(void **state)
 {
     static char *const stay[] = {(char *)"-no-shutdown", NULL};
@@ -120,7 +120,7 @@ static void test_no_shutdown(void **state)
     }
 }
 
-/* The same, but the agent speaks: whoever wrote those lines, the guest lives. */
+/* A sign of life from the agent withdraws the panic hints. */
 static void test_false_alarm(void **state)
 {
     cleanup_free char *append = NULL;
@@ -130,7 +130,7 @@ static void test_false_alarm(void **state)
     (void)state;
     run_start(&r, &spec, NULL);
     assert_true(run_until(&r, run_panicked, BOOT_MS));
-    pv_vm_alive_hint(r.vm); /* at once: may have been sent before, proves nothing */
+    pv_vm_alive_hint(r.vm); /* too early: the bytes may have been sent before the panic */
     assert_true(run_panicked(&r));
     assert_false(run_until(&r, run_ended, 200));
     pv_vm_alive_hint(r.vm);
@@ -245,7 +245,7 @@ static void test_guest_goes_down(void **state)
     run_stop(&r);
 }
 
-/* CPUs, memory, the archive by descriptor and the command line reach the kernel. */
+/* CPUs, memory, the initramfs by descriptor and the command line reach the kernel. */
 static void test_what_the_kernel_sees(void **state)
 {
     cleanup_buf struct pv_buf archive = {0};
@@ -273,7 +273,7 @@ static void test_what_the_kernel_sees(void **state)
     pv_buf_free(&text);
 }
 
-/* QEMU killed in the middle of a boot: known at once, and what the console said is there. */
+/* The end of a QEMU that is killed during the boot is noticed at once, with the console so far. */
 static void test_killed_during_boot(void **state)
 {
     cleanup_free char *append = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A real QEMU, no kernel: its firmware finds nothing to boot and waits. */
+/* A real QEMU without a kernel: the firmware finds nothing to boot and waits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,12 +141,12 @@ static void test_kill_is_idempotent(void **state)
     assert_int_equal(kill(pid, 0), -1);
     assert_int_equal(errno, ESRCH);
     pv_vm_kill(r.vm);
-    run_until(&r, NULL, 50); /* whatever the loop still has */
+    run_until(&r, NULL, 50); /* lets the loop handle pending events */
     assert_int_equal(r.ends, 0);
     assert_int_equal(pv_vm_qmp(r.vm, "query-status", NULL, NULL, pv_deadline(PV_NSEC_PER_SEC), NULL), -1);
     run_stop(&r);
 
-    /* at once after the start, and never run at all */
+    /* right after the start, before the loop runs */
     run_start(&r, &spec, NULL);
     pv_vm_kill(r.vm);
     run_stop(&r);
@@ -175,7 +175,7 @@ static void test_killed_by_another(void **state)
     assert_string_equal(pv_vm_end_reason(r.vm), "QEMU was killed by SIGKILL");
     run_stop(&r);
 
-    /* while a command waits for its answer: stopped first, so that none comes */
+    /* while a command waits for its reply; SIGSTOP keeps QEMU from sending one */
     run_start(&r, &spec, NULL);
     status_running(&r);
     kill(pv_vm_pid(r.vm), SIGSTOP);
@@ -190,7 +190,7 @@ static void test_killed_by_another(void **state)
     run_stop(&r);
 }
 
-/* `stop` is ours: a guest that stands still is no guest that has ended. */
+/* The QMP command `stop` does not end the VM. */
 static void test_stop_is_no_end(void **state)
 {
     struct pv_vm_spec spec = plain_spec();
@@ -224,7 +224,7 @@ static void test_quit(void **state)
     run_stop(&r);
 }
 
-/* SIGKILL of the process that started it takes QEMU along. */
+/* SIGKILL of the parent process ends QEMU. */
 static void test_parent_killed(void **state)
 {
     struct pollfd pfd = {.events = POLLIN};
@@ -262,8 +262,8 @@ static void test_parent_killed(void **state)
 }
 
 /*
- * QEMU talks to the vhost-user back end while it makes its devices and answers nothing else meanwhile.  One
- * that says nothing leaves a QEMU that can be killed all the same; one that is gone makes QEMU give up.
+ * QEMU waits for the vhost-user back end while it makes its devices, and serves nothing else.  With a silent
+ * back end it can still be killed; a closed back end makes it exit.
  */
 static void test_vhost_user_peer(void **state)
 {
@@ -326,7 +326,7 @@ static unsigned entries(const char *path)
     return n;
 }
 
-/* Two VMs on one image: `second` as run_start, or what refuses it. */
+/* Starts two VMs on one image; the second one runs, or (refusal) ends with that reason. */
 static void two_on_one(const struct pv_vm_disk *disk, const char *refusal)
 {
     struct pv_vm_spec spec = plain_spec();
@@ -366,7 +366,7 @@ static void test_disks_shared(void **state)
     unsetenv("TMPDIR");
 }
 
-/* What is thrown away lives in a file without a name: none is left whenever QEMU is killed. */
+/* An overlay has no name: killing QEMU at any time leaves no file. */
 static void test_snapshot_leaves_nothing(void **state)
 {
     cleanup_free char *path = make_disk("s.img", 0400), *tmp = pv_path_join(dir, "tmp2");
@@ -390,7 +390,7 @@ static void test_snapshot_leaves_nothing(void **state)
     unsetenv("TMPDIR");
 }
 
-/* Exit status of a program that gets `fd` as 9; -1 where it is not installed. */
+/* Exit status of a program that inherits `fd` as 9; -1: it is not installed. */
 static int run_with_fd(char *const *argv, int fd)
 {
     const struct pv_spawn_fd fds[] = {{fd, 9}};
@@ -404,7 +404,7 @@ static int run_with_fd(char *const *argv, int fd)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
 }
 
-/* The overlay is a sound image, shows what is below it, takes writes, and they go nowhere else. */
+/* The overlay is a valid image, shows its backing image, and takes all writes. */
 static void overlay_of(const char *path, const char *format, const char *last)
 {
     const struct pv_vm_disk disk = {.path = path, .format = format, .snapshot = true};
@@ -438,7 +438,7 @@ static void overlay_of(const char *path, const char *format, const char *last)
     assert_int_equal(pv_read_file(path, 4 << 20, &before, NULL), 0);
     assert_int_equal(run_with_fd(check, fd), 0);
     assert_int_equal(run_with_fd(io, fd), 0);
-    assert_int_not_equal(run_with_fd(wrong, fd), 0); /* the test itself can fail */
+    assert_int_not_equal(run_with_fd(wrong, fd), 0); /* proves that the check can fail */
     assert_int_equal(run_with_fd(check, fd), 0);
     assert_int_equal(pv_read_file(path, 4 << 20, &after, NULL), 0);
     assert_int_equal(before.len, after.len);
@@ -474,7 +474,7 @@ static void test_overlay(void **state)
     overlay_of(qcow2, "qcow2", "write 751619276288 512");
 }
 
-/* The VM has the disk at its size. */
+/* QEMU sees the disk at its size. */
 static void test_snapshot_size(void **state)
 {
     cleanup_free char *raw = make_disk("size.img", 0600);

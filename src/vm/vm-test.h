@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests with a real QEMU share. */
+/* Helpers of the tests with a real QEMU. */
 #ifndef PV_VM_VM_TEST_H
 #define PV_VM_VM_TEST_H
 
@@ -8,6 +8,7 @@
 #include "loop/loop.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/test.h"
 #include "vm/console.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
@@ -15,7 +16,7 @@
 struct run {
     struct pv_loop *loop;
     struct pv_vm *vm;
-    int ends;         /* how often on_end came */
+    int ends;         /* calls of on_end */
     bool kill_at_end; /* on_end calls pv_vm_kill */
 };
 
@@ -55,7 +56,7 @@ static inline bool run_panicked(void *arg)
     return pv_console_panic(pv_vm_console(((struct run *)arg)->vm)) != NULL;
 }
 
-/* True if `done` came to be within so many ms. */
+/* Runs the loop; true if `done` becomes true within so many ms. */
 static inline bool run_until(struct run *r, bool (*done)(void *arg), int ms)
 {
     return pv_loop_run(r->loop, done, r, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL) == 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The reader of QEMU's state, on a stream as QEMU 7.2 writes it and on damaged ones. */
+/* The reader of QEMU's migration stream, on one as QEMU 7.2 writes it and on damaged ones. */
 #include <string.h>
 
 #include "util/mem.h"
@@ -83,7 +83,7 @@ static void cut(void **state)
 
     (void)state;
     for (size_t n = 0; n <= head; n++) {
-        char *copy = pv_xmalloc(n + 1); /* so that reading beyond it is seen by the sanitizer */
+        char *copy = pv_xmalloc(n + 1); /* an allocation of its own: ASan sees a read beyond it */
 
         memcpy(copy, b.data, n);
         assert_int_equal(pv_vmstate_head(copy, n), 0);
@@ -91,7 +91,7 @@ static void cut(void **state)
     }
 }
 
-/* Whatever it says, the answer is inside. */
+/* A flipped bit gives no head beyond the stream. */
 static void flipped(void **state)
 {
     cleanup_buf struct pv_buf b = {0};
