@@ -3,6 +3,8 @@
  * vm:boot{...}: names, types and host paths of the options.  pv_guest_boot checks the rest (disk formats,
  * access) before it starts QEMU.
  */
+#include <assert.h>
+#include <stddef.h>
 #include <sys/stat.h>
 
 #include "lua/handle.h"
@@ -14,12 +16,7 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-enum { MAX_CPUS = 255, MAX_DISKS = 24, MAX_FILES = 65536 };
-
-static const struct lua_opt boot_opts[] = {
-    {"memory", OPT_STRING},    {"cpus", OPT_INTEGER},  {"files", OPT_TABLE},
-    {"disks", OPT_TABLE},      {"timeout", OPT_TIME},  {"append", OPT_STRING},
-    {"transport", OPT_STRING}, {"vsock", OPT_BOOLEAN}, {NULL, 0}};
+enum { MAX_DISKS = 24, MAX_FILES = 65536 };
 
 static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
                                            {"format", OPT_STRING},
@@ -32,42 +29,25 @@ static void boot_opts_fini(void *p)
     pv_boot_opts_fini(p);
 }
 
-static LJMP void boot_memory(lua_State *L, int idx, struct pv_boot_opts *o)
+/* ---- readers of options; the value, of the option's type, is on top of the stack ---- */
+
+typedef LJMP void boot_reader(lua_State *L, struct pv_boot_opts *o);
+
+static LJMP void boot_memory(lua_State *L, struct pv_boot_opts *o)
 {
+    const char *s = pv_lua_check_cstring(L, -1, "boot option 'memory'");
     struct pv_err err;
 
-    if (pv_lua_rawfield(L, idx, "memory") == LUA_TSTRING) {
-        const char *s = pv_lua_check_cstring(L, -1, "boot option 'memory'");
-
-        if (pv_parse_size(s, &o->memory, &err) < 0)
-            pv_lua_raise(L, "boot option 'memory': %s", err.text);
-        if (o->memory < PV_GUEST_MIN_MEMORY)
-            pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
-    }
-    lua_pop(L, 1);
+    if (pv_parse_size(s, &o->memory, &err) < 0)
+        pv_lua_raise(L, "boot option 'memory': %s", err.text);
+    if (o->memory < PV_GUEST_MIN_MEMORY)
+        pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
 }
 
-static LJMP void boot_cpus(lua_State *L, int idx, struct pv_boot_opts *o)
-{
-    if (pv_lua_rawfield(L, idx, "cpus") != LUA_TNIL) {
-        lua_Integer n = lua_tointeger(L, -1);
-
-        if (n < 1 || n > MAX_CPUS)
-            pv_lua_raise(L, "boot option 'cpus' must be 1 to %d, got %s", MAX_CPUS,
-                         luaL_tolstring(L, -1, NULL));
-        o->cpus = (unsigned)n;
-    }
-    lua_pop(L, 1);
-}
-
-static LJMP void boot_files(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
 {
     char found[PATH_MAX];
 
-    if (pv_lua_rawfield(L, idx, "files") != LUA_TTABLE) {
-        lua_pop(L, 1);
-        return;
-    }
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         const char *guest, *what;
@@ -90,7 +70,6 @@ static LJMP void boot_files(lua_State *L, int idx, struct pv_boot_opts *o)
         o->files[o->n_files++] = (struct pv_guest_file){pv_xstrdup(guest), pv_xstrdup(found)};
         lua_pop(L, 2);
     }
-    lua_pop(L, 1);
 }
 
 /* The disk's value is on top of the stack. */
@@ -121,15 +100,10 @@ static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
     lua_settop(L, top);
 }
 
-static LJMP void boot_disks(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_disks(lua_State *L, struct pv_boot_opts *o)
 {
-    lua_Integer n;
+    lua_Integer n = pv_lua_list_len(L, -1);
 
-    if (pv_lua_rawfield(L, idx, "disks") != LUA_TTABLE) {
-        lua_pop(L, 1);
-        return;
-    }
-    n = pv_lua_list_len(L, -1);
     if (n < 0)
         pv_lua_raise(L, "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}");
     if (n > MAX_DISKS)
@@ -139,18 +113,93 @@ static LJMP void boot_disks(lua_State *L, int idx, struct pv_boot_opts *o)
         boot_disk(L, (int)i, o);
         lua_pop(L, 1);
     }
-    lua_pop(L, 1);
 }
 
-static LJMP void boot_transport(lua_State *L, int idx, struct pv_boot_opts *o)
+static LJMP void boot_transport(lua_State *L, struct pv_boot_opts *o)
 {
-    if (pv_lua_rawfield(L, idx, "transport") == LUA_TSTRING &&
-        !pv_transport_parse(lua_tostring(L, -1), &o->transport))
+    if (!pv_transport_parse(lua_tostring(L, -1), &o->transport))
         pv_lua_raise(L, "boot option 'transport' is '%s'; expected \"auto\", \"vsock\" or \"serial\"",
                      lua_tostring(L, -1));
-    lua_pop(L, 1);
 }
 
+/* ---- vm:boot ---- */
+
+/*
+ * The options, in the order of messages and of reading.  A scalar one names its member of pv_boot_opts: an
+ * unsigned for OPT_INTEGER, from min to max; a bool; ns for OPT_TIME; a char * by malloc for OPT_STRING.  Another
+ * one has a reader.
+ */
+static const struct boot_opt {
+    const char *name;
+    enum opt_type type;
+    boot_reader *read;
+    size_t at;
+    int min, max;
+} boot_opts[] = {
+    {"memory", OPT_STRING, boot_memory},
+    {"cpus", OPT_INTEGER, NULL, offsetof(struct pv_boot_opts, cpus), 1, 255},
+    {"files", OPT_TABLE, boot_files},
+    {"disks", OPT_TABLE, boot_disks},
+    {"timeout", OPT_TIME, NULL, offsetof(struct pv_boot_opts, timeout_ns)},
+    {"append", OPT_STRING, NULL, offsetof(struct pv_boot_opts, append)},
+    {"transport", OPT_STRING, boot_transport},
+    {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
+};
+
+/* A scalar option of the table at idx, whose value is on top of the stack. */
+static LJMP void boot_scalar(lua_State *L, int idx, const struct boot_opt *opt, struct pv_boot_opts *o)
+{
+    void *to = (char *)o + opt->at;
+    const char *what;
+    lua_Integer n;
+
+    switch (opt->type) {
+    case OPT_INTEGER:
+        n = lua_tointeger(L, -1);
+        if (n < opt->min || n > opt->max)
+            pv_lua_raise(L, "boot option '%s' must be %d to %d, got %s", opt->name, opt->min, opt->max,
+                         luaL_tolstring(L, -1, NULL));
+        *(unsigned *)to = (unsigned)n;
+        return;
+    case OPT_BOOLEAN:
+        *(bool *)to = lua_toboolean(L, -1);
+        return;
+    case OPT_TIME:
+        *(int64_t *)to = pv_lua_opt_time(L, idx, "boot", opt->name, 0);
+        return;
+    case OPT_STRING:
+        what = lua_pushfstring(L, "boot option '%s'", opt->name);
+        *(char **)to = pv_xstrdup(pv_lua_check_cstring(L, -2, what));
+        lua_pop(L, 1);
+        return;
+    default:
+        assert(!"a boot option without a reader");
+    }
+}
+
+/* Reads the table at idx, which may be nil. */
+static LJMP void boot_read_opts(lua_State *L, int idx, struct pv_boot_opts *o)
+{
+    struct lua_opt known[PV_ARRAY_LEN(boot_opts) + 1] = {{NULL, 0}};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(boot_opts); i++)
+        known[i] = (struct lua_opt){boot_opts[i].name, boot_opts[i].type};
+    if (!pv_lua_check_opts(L, idx, "boot", known))
+        return;
+    for (size_t i = 0; i < PV_ARRAY_LEN(boot_opts); i++) {
+        const struct boot_opt *opt = &boot_opts[i];
+
+        if (pv_lua_rawfield(L, idx, opt->name) != LUA_TNIL) {
+            if (opt->read)
+                opt->read(L, o);
+            else
+                boot_scalar(L, idx, opt, o);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+/* vm:boot{...} */
 int pv_lua_vm_boot(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "boot");
@@ -161,17 +210,7 @@ int pv_lua_vm_boot(lua_State *L)
 
     lua_settop(L, 2);
     o = pv_lua_tmp(L, sizeof(*o), boot_opts_fini);
-    if (pv_lua_check_opts(L, 2, "boot", boot_opts)) {
-        boot_memory(L, 2, o);
-        boot_cpus(L, 2, o);
-        boot_transport(L, 2, o);
-        o->vsock = pv_lua_opt_bool(L, 2, "vsock", false);
-        boot_files(L, 2, o);
-        boot_disks(L, 2, o);
-        o->timeout_ns = pv_lua_opt_time(L, 2, "boot", "timeout", 0);
-        if (pv_lua_rawfield(L, 2, "append") == LUA_TSTRING)
-            o->append = pv_xstrdup(pv_lua_check_cstring(L, -1, "boot option 'append'"));
-    }
+    boot_read_opts(L, 2, o);
     o->keep_disks = tf->builder || tf->reset.on; /* the VM will be saved */
     pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "booting %s", g->name);
     rc = pv_guest_boot(g->g, o, &err);
