@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* Findings and verdicts, deadlines, the last command, names of fixtures' scripts: without Lua and without QEMU. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "testfile/limit.h"
+#include "testfile/script.h"
+#include "testfile/testfile.h"
+#include "testfile/verdict.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "vm/findings.h"
+
+/* A file with one VM that was not booted; what it tells the supervisor is not looked at. */
+struct scene {
+    struct pv_config config;
+    struct pv_profile profile;
+    struct pv_testfile_env env;
+    struct pv_testfile tf;
+    struct tf_guest *vm;
+    int sock;
+};
+
+static int scene_set_up(void **state)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+    int sv[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+    s->sock = sv[0];
+    s->profile = (struct pv_profile){.name = (char *)"minimal"};
+    s->env = (struct pv_testfile_env){.config = &s->config, .result = pv_result_new(sv[1])};
+    s->tf = (struct pv_testfile){.env = &s->env, .path = "t.lua", .dir = pv_xstrdup(".")};
+    assert_int_equal(pv_testfile_open(&s->tf, NULL), 0);
+    s->vm = pv_tf_guest_add(&s->tf.guests, pv_guest_new(&s->tf.guest_env, &s->profile));
+    *state = s;
+    return 0;
+}
+
+static int scene_tear_down(void **state)
+{
+    struct scene *s = *state;
+
+    pv_testfile_close(&s->tf);
+    pv_result_free(s->env.result);
+    close(s->sock);
+    free(s);
+    return 0;
+}
+
+/* The VM's kernel reports something. */
+static void report(struct scene *s, enum pv_finding_kind kind, const char *headline, bool follows)
+{
+    struct pv_finding f = {.kind = kind, .headline = headline, .excerpt = headline, .follows = follows};
+    char buf[65536];
+
+    pv_tf_finding_add(s->vm->g, &f, &s->tf);
+    while (recv(s->sock, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+        ;
+}
+
+/* The outcome of the open sub-test that would have passed. */
+static enum pv_outcome end_test(struct scene *s)
+{
+    return pv_tf_test_end(&s->tf, PV_OK, PV_CLASS_NONE, NULL);
+}
+
+static void test_finding_fails_its_test(void **state)
+{
+    struct scene *s = *state;
+
+    pv_tf_test_begin(&s->tf, "outer");
+    pv_tf_test_begin(&s->tf, "inner");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+    assert_int_equal(end_test(s), PV_OK);
+    assert_int_equal(s->tf.tests.n_failed, 1);
+    assert_int_equal(pv_tf_file_outcome(&s->tf, true), PV_FAIL);
+}
+
+static void test_policy(void **state)
+{
+    struct scene *s = *state;
+
+    s->env.warnings = PV_POLICY_REPORT;
+    pv_tf_test_begin(&s->tf, "t");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_OK);
+    pv_tf_test_begin(&s->tf, "t");
+    report(s, PV_FINDING_OOPS, "Oops: 0000", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
+static void test_allowed(void **state)
+{
+    struct scene *s = *state;
+
+    pv_tf_test_begin(&s->tf, "allowed before and after");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    pv_tf_findings_allow(&s->tf, s->vm, "foo.c");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c again", false);
+    assert_int_equal(end_test(s), PV_OK);
+    pv_tf_test_begin(&s->tf, "another one");
+    report(s, PV_FINDING_WARNING, "WARNING: at bar.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
+static void test_expected(void **state)
+{
+    struct scene *s = *state;
+    struct tf_expect e = {.g = s->vm, .text = "foo.c"};
+
+    pv_tf_test_begin(&s->tf, "t");
+    pv_tf_expect_begin(&e);
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    report(s, PV_FINDING_OOPS, "Oops: 0000", true); /* caused by the one that is expected */
+    pv_tf_expect_end(&e);
+    assert_non_null(e.first);
+    assert_string_equal(e.first->headline, "WARNING: at foo.c");
+    assert_int_equal(end_test(s), PV_OK);
+    pv_tf_test_begin(&s->tf, "expect_report is over");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
+/* Findings behind the bound count too, and those of warnings leave room for oopses. */
+static void test_flood(void **state)
+{
+    struct scene *s = *state;
+
+    pv_tf_test_begin(&s->tf, "t");
+    for (int i = 0; i < 500; i++)
+        report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+    pv_tf_test_begin(&s->tf, "only behind the bound");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+    pv_tf_test_begin(&s->tf, "quiet");
+    assert_int_equal(end_test(s), PV_OK);
+    pv_tf_test_begin(&s->tf, "an oops");
+    report(s, PV_FINDING_OOPS, "Oops: 0000", false);
+    assert_string_equal(pv_tf_finding_last(&s->tf, s->vm)->headline, "Oops: 0000");
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
+static void test_limit(void **state)
+{
+    struct scene *s = *state;
+    struct tf_tests *t = &s->tf.tests;
+    char *text;
+
+    assert_true(pv_tf_limit(&s->tf) == PV_FOREVER);
+    pv_tf_test_begin(&s->tf, "outer");
+    t->open[0].timeout_ns = PV_NSEC_PER_SEC;
+    t->open[0].deadline = pv_now() - 1;
+    assert_true(pv_tf_limit_update(&s->tf));
+    assert_false(pv_tf_limit_update(&s->tf));
+    assert_true(pv_tf_limit_expired(&s->tf));
+    pv_tf_limit_note(&s->tf, "reading");
+    pv_tf_limit_note(&s->tf, "writing");
+    text = pv_tf_limit_text(&s->tf);
+    assert_string_equal(text, "timed out after 1 s, reading");
+    free(text);
+    pv_tf_test_begin(&s->tf, "inner");
+    text = pv_tf_limit_text(&s->tf);
+    assert_string_equal(text, "the test around it, 'outer', timed out after 1 s, reading");
+    free(text);
+    assert_int_equal(end_test(s), PV_OK);
+    pv_tf_limit_extend(&s->tf, 60 * PV_NSEC_PER_SEC); /* a wait for the pool does not count */
+    assert_false(pv_tf_limit_expired(&s->tf));
+    assert_int_equal(pv_tf_test_end_returned(&s->tf), PV_OK);
+    assert_true(pv_tf_limit_update(&s->tf));
+    assert_true(pv_tf_limit(&s->tf) == PV_FOREVER);
+}
+
+static void test_file_outcome(void **state)
+{
+    struct scene *s = *state;
+
+    assert_int_equal(pv_tf_file_outcome(&s->tf, true), PV_HELPER);
+    s->tf.touched = true;
+    assert_int_equal(pv_tf_file_outcome(&s->tf, true), PV_OK);
+    assert_int_equal(pv_tf_file_outcome(&s->tf, false), PV_FAIL);
+    s->tf.tests.n_deselected = 1;
+    assert_int_equal(pv_tf_file_outcome(&s->tf, true), PV_SKIP);
+    pv_tf_tests_leave(&s->tf, PV_TODO, "later");
+    assert_int_equal(pv_tf_file_outcome(&s->tf, true), PV_TODO);
+    assert_string_equal(s->tf.tests.reason, "later");
+}
+
+static void test_command(void **state)
+{
+    struct tf_command c = {.words = "exit code 1"};
+    struct pv_buf err = {0};
+
+    (void)state;
+    pv_tf_command_note(&c, "vm1", "true", 0, false, &err);
+    assert_string_equal(c.words, "");
+    pv_buf_adds(&err, "one\ntwo\nthree\nfour\n");
+    pv_tf_command_note(&c, "vm1", "make\ninstall", 2, false, &err);
+    assert_string_equal(c.title, "make install");
+    assert_string_equal(c.err, "two\nthree\nfour");
+    pv_buf_free(&err);
+    pv_tf_command_note(&c, "vm1", "sleep 9", 0, true, NULL);
+    assert_string_equal(c.err, "");
+    assert_true(c.words[0]);
+}
+
+static void test_script_name(void **state)
+{
+    static const char *const cases[][2] = {
+        {"tests/fixtures/db.lua", "db"},
+        {"/a/fixtures/b/fixtures/net/x.lua", "net/x"},
+        {"x.lua", "x"},
+        {"fixtures/x", "x"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        cleanup_free char *name = pv_tf_script_name(cases[i][0]);
+
+        assert_string_equal(name, cases[i][1]);
+    }
+}
+
+#define SCENE_TEST(fn) cmocka_unit_test_setup_teardown(fn, scene_set_up, scene_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SCENE_TEST(test_finding_fails_its_test),
+        SCENE_TEST(test_policy),
+        SCENE_TEST(test_allowed),
+        SCENE_TEST(test_expected),
+        SCENE_TEST(test_flood),
+        SCENE_TEST(test_limit),
+        SCENE_TEST(test_file_outcome),
+        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_script_name),
+    };
+
+    return cmocka_run_group_tests_name("testfile", tests, NULL, NULL);
+}
