@@ -25,7 +25,7 @@ static char *in_dir(const char *name)
     return pv_path_join(dir, name);
 }
 
-static void put(const char *name, const void *data, size_t n)
+static void put_file(const char *name, const void *data, size_t n)
 {
     cleanup_free char *path = in_dir(name);
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -36,7 +36,7 @@ static void put(const char *name, const void *data, size_t n)
 
 static void puts_file(const char *name, const char *text)
 {
-    put(name, text, strlen(text));
+    put_file(name, text, strlen(text));
 }
 
 static int setup(void **state)
@@ -56,15 +56,15 @@ static int setup(void **state)
     puts_file("bzImage", "kernel");
     puts_file("initrd.img", "archive");
     puts_file("disk.img", "raw bytes");
-    put("disk.qcow2", "QFI\xfb\0\0\0\3", 8);
-    put("disk.vmdk", "KDMV\1\0\0\0", 8);
-    put("disk.xz",
-        "\xfd"
-        "7zXZ\0",
-        6);
-    put("empty.img", "", 0);
+    put_file("disk.qcow2", "QFI\xfb\0\0\0\3", 8);
+    put_file("disk.vmdk", "KDMV\1\0\0\0", 8);
+    put_file("disk.xz",
+             "\xfd"
+             "7zXZ\0",
+             6);
+    put_file("empty.img", "", 0);
     memcpy(cd + 32769, "CD001", 5);
-    put("disk.iso", cd, sizeof(cd));
+    put_file("disk.iso", cd, sizeof(cd));
     puts_file("guest/vmlinuz", "kernel");
     puts_file("guest/userland.cpio", "archive");
     puts_file("guest/modules/modules.dep", "");
@@ -77,7 +77,7 @@ static int teardown(void **state)
     return pv_rm_rf(dir);
 }
 
-static struct pv_config *load(const char *toml, bool with_guest, struct pv_err *err)
+static struct pv_config *load_text(const char *toml, bool with_guest, struct pv_err *err)
 {
     cleanup_free char *path = in_dir("provium.toml"), *guest = in_dir("guest");
 
@@ -188,7 +188,7 @@ static void test_bad_files(void **state)
         struct pv_err err = PV_ERR_INIT;
         char where[64];
 
-        if (load(bad_files[i].toml, true, &err))
+        if (load_text(bad_files[i].toml, true, &err))
             fail_msg("accepted: %s", bad_files[i].toml);
         assert_int_equal(err.cls, PV_E_USAGE);
         snprintf(where, sizeof(where), "%s/provium.toml:%d:", dir, bad_files[i].line);
@@ -208,15 +208,16 @@ static void test_good_file(void **state)
     struct pv_config *c;
 
     (void)state;
-    c = load(MIN "\n[profile.full]\nkernel = \"sub/../bzImage\"\nrootfs = \"disk.qcow2\"\ninit = \"/init\"\n"
-                 "append = \"a=1 b\"\nmodules = \"tree\"\nmachine = \"pc\"\ncpu = \"max\"\naccel = \"tcg\"\n"
-                 "transport = \"serial\"\nboot_timeout = \"2m\"\nqemu_args = [\"-s\", \"-S\"]\nroot = "
-                 "\"LABEL=my root\"\n"
-                 "env = {A = \"1\", B = \"two words\", C = \"\"}\n"
-                 "[profile.both]\nkernel = \"bzImage\"\ninitrd = \"initrd.img\"\nrootfs = \"disk.img\"\n"
-                 "boot_timeout = 1.5\n[profile.iso]\nkernel = \"bzImage\"\nrootfs = \"disk.iso\"\n"
-                 "rootfs_format = \"raw\"\n",
-             true, &err);
+    c = load_text(MIN
+                  "\n[profile.full]\nkernel = \"sub/../bzImage\"\nrootfs = \"disk.qcow2\"\ninit = \"/init\"\n"
+                  "append = \"a=1 b\"\nmodules = \"tree\"\nmachine = \"pc\"\ncpu = \"max\"\naccel = \"tcg\"\n"
+                  "transport = \"serial\"\nboot_timeout = \"2m\"\nqemu_args = [\"-s\", \"-S\"]\nroot = "
+                  "\"LABEL=my root\"\n"
+                  "env = {A = \"1\", B = \"two words\", C = \"\"}\n"
+                  "[profile.both]\nkernel = \"bzImage\"\ninitrd = \"initrd.img\"\nrootfs = \"disk.img\"\n"
+                  "boot_timeout = 1.5\n[profile.iso]\nkernel = \"bzImage\"\nrootfs = \"disk.iso\"\n"
+                  "rootfs_format = \"raw\"\n",
+                  true, &err);
     if (!c)
         fail_msg("%s", err.text);
     p = pv_config_profile(c, "a", &err);
@@ -263,7 +264,7 @@ static void test_default(void **state)
     struct pv_config *c;
 
     (void)state;
-    c = load("", true, &err);
+    c = load_text("", true, &err);
     assert_non_null(c);
     p = pv_config_profile(c, NULL, &err);
     assert_non_null(p);
@@ -274,14 +275,14 @@ static void test_default(void **state)
     pv_config_free(c);
 
     /* [profile.default] replaces the built-in one */
-    c = load("[profile.default]\nkernel = \"bzImage\"\n", true, &err);
+    c = load_text("[profile.default]\nkernel = \"bzImage\"\n", true, &err);
     assert_non_null(c);
     assert_int_equal(c->n_profiles, 1);
     assert_int_equal(pv_config_profile(c, NULL, &err)->line, 1);
     pv_config_free(c);
 
     /* not set up */
-    c = load(MIN "[profile.r]\nkernel = \"bzImage\"\nrootfs = \"disk.img\"\n", false, &err);
+    c = load_text(MIN "[profile.r]\nkernel = \"bzImage\"\nrootfs = \"disk.img\"\n", false, &err);
     assert_non_null(c);
     assert_null(pv_config_profile(c, NULL, &err));
     assert_int_equal(err.cls, PV_E_MISSING);
@@ -297,7 +298,7 @@ static void test_default(void **state)
 static void test_unknown_profile(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_config *c = load("[profile.minimal]\nkernel = \"bzImage\"\n", true, &err);
+    struct pv_config *c = load_text("[profile.minimal]\nkernel = \"bzImage\"\n", true, &err);
 
     (void)state;
     assert_non_null(c);
@@ -377,7 +378,7 @@ static void test_hostile_toml(void **state)
     text.len = 0;
     for (int i = 0; i < 1100000; i++)
         pv_buf_addc(&text, '#');
-    assert_null(load(text.data, true, &err));
+    assert_null(load_text(text.data, true, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "larger than"));
     assert_null(pv_toml_parse("a = \"\0\"", 7, "f.toml", &err));
@@ -386,13 +387,13 @@ static void test_hostile_toml(void **state)
 static void test_cache_size(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_config *c = load(MIN "[provium]\ncache_size = \"3G\"\n", false, &err);
+    struct pv_config *c = load_text(MIN "[provium]\ncache_size = \"3G\"\n", false, &err);
 
     (void)state;
     assert_non_null(c);
     assert_int_equal(c->cache_size, UINT64_C(3) << 30);
     pv_config_free(c);
-    c = load(MIN, false, &err);
+    c = load_text(MIN, false, &err);
     assert_non_null(c);
     assert_int_equal(c->cache_size, UINT64_C(20) << 30);
     pv_config_free(c);
@@ -401,13 +402,13 @@ static void test_cache_size(void **state)
 static void test_standby(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_config *c = load(MIN "[provium]\nstandby = false\n", false, &err);
+    struct pv_config *c = load_text(MIN "[provium]\nstandby = false\n", false, &err);
 
     (void)state;
     assert_non_null(c);
     assert_false(c->standby);
     pv_config_free(c);
-    c = load(MIN, false, &err);
+    c = load_text(MIN, false, &err);
     assert_non_null(c);
     assert_true(c->standby);
     pv_config_free(c);

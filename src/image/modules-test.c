@@ -97,7 +97,7 @@ static void expect_list(const struct pv_modlist *l, const char *want)
     assert_string_equal(b.data, want);
 }
 
-static void add(struct pv_modlist *l, const char *name, int want)
+static void add_module(struct pv_modlist *l, const char *name, int want)
 {
     struct pv_err err = PV_ERR_INIT;
     int rc = pv_modlist_add(l, tree, name, &err);
@@ -110,7 +110,7 @@ static void expect_one(const char *name, int rc, const char *want)
 {
     struct pv_modlist l = {0};
 
-    add(&l, name, rc);
+    add_module(&l, name, rc);
     expect_list(&l, want);
     pv_modlist_fini(&l);
 }
@@ -130,10 +130,10 @@ static void lists_each_once(void **state)
     struct pv_modlist l = {0};
 
     (void)state;
-    add(&l, "middle", 0);
-    add(&l, "top_mod", 0);
-    add(&l, "middle", 0);
-    add(&l, "base", 0);
+    add_module(&l, "middle", 0);
+    add_module(&l, "top_mod", 0);
+    add_module(&l, "middle", 0);
+    add_module(&l, "base", 0);
     expect_list(&l, "base middle top_mod");
     pv_modlist_fini(&l);
 }
@@ -160,7 +160,7 @@ static void resolves_aliases(void **state)
     struct pv_modlist l = {0};
 
     (void)state;
-    add(&l, "some-alias", 0);
+    add_module(&l, "some-alias", 0);
     assert_int_equal(l.paths.n, 2);
     pv_modlist_fini(&l);
 }

@@ -26,7 +26,7 @@ struct pv_err;
 struct pv_newc {
     struct archive *a;
     int out;      /* borrowed */
-    bool discard; /* drop what libarchive writes while pv_newc_fini frees it */
+    bool discard; /* drop libarchive's last writes, during pv_newc_fini */
 };
 
 /* Begins at the position of `out`.  libarchive keeps a pointer to `w` until pv_newc_fini. */

@@ -144,7 +144,7 @@ static void expect_refused(const struct pv_suppl *suppl, const char *why)
         fail_msg("'%s' does not say '%s'", err.text, why);
 }
 
-static const struct entry *find(const struct image *im, const char *name)
+static const struct entry *find_entry(const struct image *im, const char *name)
 {
     const struct entry *found = NULL;
 
@@ -159,7 +159,7 @@ static const struct entry *find(const struct image *im, const char *name)
 
 static const struct entry *expect(const struct image *im, const char *name, unsigned mode)
 {
-    const struct entry *e = find(im, name);
+    const struct entry *e = find_entry(im, name);
 
     if (!e)
         fail_msg("'%s' is not in the archive", name);
@@ -241,7 +241,7 @@ static void follows_any_initrd(void **state)
         build_archive(&(struct pv_suppl){.initrd = path}, &im);
         assert_memory_equal(im.map, data, size);
         expect_order(&im, false);
-        assert_null(find(&im, "dev"));
+        assert_null(find_entry(&im, "dev"));
         expect(&im, "provium-wrapper", S_IFREG | 0755);
     }
 }

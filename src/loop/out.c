@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * O_NONBLOCK is not ours to set: the description is shared with whoever started us.  A pipe that polls
- * writable takes PIPE_BUF bytes without blocking, so nothing larger is written at a time.  A terminal makes
- * no such promise; it is opened once more, for a description that is ours.
+ * O_NONBLOCK must not be set on an inherited descriptor: the parent process shares its open file description.
+ * A pipe that polls writable takes PIPE_BUF bytes without blocking, so a write has at most that many.  A
+ * terminal gives no such guarantee: it is opened again, which makes a new description.
  */
 #include "loop/out.h"
 
@@ -16,7 +16,7 @@
 
 #include "util/path.h"
 
-static void broken(struct pv_out *o, int error)
+static void out_broken(struct pv_out *o, int error)
 {
     o->error = error;
     pv_loop_del(o->loop, &o->watch);
@@ -25,7 +25,7 @@ static void broken(struct pv_out *o, int error)
         o->on_error(o);
 }
 
-/* One write of what is queued; false when no more can be written now. */
+/* Writes once from the queue; false: the queue is empty, a write would block, or it failed. */
 static bool write_some(struct pv_out *o)
 {
     size_t n = o->queue.len < PIPE_BUF ? o->queue.len : PIPE_BUF;
@@ -33,7 +33,7 @@ static bool write_some(struct pv_out *o)
 
     if (done < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            broken(o, errno);
+            out_broken(o, errno);
         return false;
     }
     pv_buf_consume(&o->queue, (size_t)done);
@@ -48,7 +48,7 @@ static void on_fd(struct pv_watch *w, uint32_t events)
     struct pv_out *o = PV_CONTAINER_OF(w, struct pv_out, watch);
 
     if (!(events & EPOLLOUT) || (events & EPOLLERR)) {
-        broken(o, EPIPE);
+        out_broken(o, EPIPE);
         return;
     }
     write_some(o);
@@ -60,7 +60,7 @@ void pv_out_push(struct pv_out *o)
         ;
 }
 
-/* The terminal behind fd, opened without blocking; -1 where that can not be done. */
+/* Opens the terminal of fd again with O_NONBLOCK; -1: fd is no terminal, or it cannot be opened. */
 static int open_terminal(int fd)
 {
     char path[32];
@@ -93,7 +93,7 @@ void pv_out_put(struct pv_out *o, struct pv_buf *b)
     }
     if (o->direct) {
         if (pv_write_all(o->fd, b->data, b->len) < 0)
-            broken(o, errno);
+            out_broken(o, errno);
     } else {
         pv_buf_add(&o->queue, b->data, b->len);
         pv_loop_set(o->loop, &o->watch, EPOLLOUT);

@@ -9,7 +9,7 @@
 #include "util/text.h"
 #include "util/mem.h"
 
-static void check(const char *in, size_t n, const char *indent, const char *want)
+static void check_clean(const char *in, size_t n, const char *indent, const char *want)
 {
     cleanup_buf struct pv_buf out = {0};
 
@@ -17,7 +17,7 @@ static void check(const char *in, size_t n, const char *indent, const char *want
     assert_string_equal(out.data ? out.data : "", want);
 }
 
-#define CHECK(in, indent, want) check(in, sizeof(in) - 1, indent, want)
+#define CHECK(in, indent, want) check_clean(in, sizeof(in) - 1, indent, want)
 
 static void test_clean(void **state)
 {
@@ -39,7 +39,7 @@ static void test_bad_utf8(void **state)
 {
     (void)state;
     CHECK("\xff\xfe", NULL, "\\xff\\xfe");
-    CHECK("\xc3", NULL, "\\xc3");                            /* cut */
+    CHECK("\xc3", NULL, "\\xc3");                            /* truncated */
     CHECK("\xc0\xaf", NULL, "\\xc0\\xaf");                   /* overlong */
     CHECK("\xe0\x80\x80", NULL, "\\xe0\\x80\\x80");          /* overlong */
     CHECK("\xed\xa0\x80", NULL, "\\xed\\xa0\\x80");          /* surrogate */
@@ -58,10 +58,10 @@ static void test_clip(void **state)
     assert_int_equal(pv_text_clip("ab\xe2\x86\x92", 5, 3), 2);
     assert_int_equal(pv_text_clip("ab\xe2\x86\x92", 5, 4), 2);
     assert_int_equal(pv_text_clip("ab\xe2\x86\x92x", 6, 5), 5);
-    assert_int_equal(pv_text_clip("\x80\x80\x80\x80\x80\x80\x80\x80", 8, 6), 6); /* no UTF-8 at all */
+    assert_int_equal(pv_text_clip("\x80\x80\x80\x80\x80\x80\x80\x80", 8, 6), 6); /* invalid UTF-8 */
 }
 
-static void fit(const char *in, unsigned cols, unsigned used, const char *want)
+static void check_fit(const char *in, unsigned cols, unsigned used, const char *want)
 {
     cleanup_buf struct pv_buf out = {0};
 
@@ -72,16 +72,16 @@ static void fit(const char *in, unsigned cols, unsigned used, const char *want)
 static void test_fit(void **state)
 {
     (void)state;
-    fit("abc", 5, 3, "abc");
-    fit("abc", 3, 3, "abc");
-    fit("abcd", 3, 3, "ab\xe2\x80\xa6");
-    fit("abcd", 1, 1, "\xe2\x80\xa6");
-    fit("abcd", 0, 0, "");
-    fit("", 0, 0, "");
-    fit("\xe6\x97\xa5\xe6\x9c\xac", 4, 4, "\xe6\x97\xa5\xe6\x9c\xac"); /* two columns each */
-    fit("\xe6\x97\xa5\xe6\x9c\xac", 3, 3, "\xe6\x97\xa5\xe2\x80\xa6");
-    fit("\xe6\x97\xa5\xe6\x9c\xac", 2, 1, "\xe2\x80\xa6");
-    fit("a\nb\033[2J", 9, 9, "a\\nb\\x1b\xe2\x80\xa6");
+    check_fit("abc", 5, 3, "abc");
+    check_fit("abc", 3, 3, "abc");
+    check_fit("abcd", 3, 3, "ab\xe2\x80\xa6");
+    check_fit("abcd", 1, 1, "\xe2\x80\xa6");
+    check_fit("abcd", 0, 0, "");
+    check_fit("", 0, 0, "");
+    check_fit("\xe6\x97\xa5\xe6\x9c\xac", 4, 4, "\xe6\x97\xa5\xe6\x9c\xac"); /* two columns each */
+    check_fit("\xe6\x97\xa5\xe6\x9c\xac", 3, 3, "\xe6\x97\xa5\xe2\x80\xa6");
+    check_fit("\xe6\x97\xa5\xe6\x9c\xac", 2, 1, "\xe2\x80\xa6");
+    check_fit("a\nb\033[2J", 9, 9, "a\\nb\\x1b\xe2\x80\xa6");
 }
 
 static void shell(const char *in, const char *want)

@@ -25,8 +25,8 @@ size_t pv_text_utf8(const unsigned char *s, size_t n, uint32_t *cp)
     return len;
 }
 
-/* Code points that print as themselves and move nothing else about. */
-static bool harmless(uint32_t cp)
+/* True for code points that print as themselves and do not reorder other text. */
+static bool is_harmless(uint32_t cp)
 {
     if (cp < 0x20)
         return cp == '\t';
@@ -57,8 +57,8 @@ void pv_text_clean(struct pv_buf *out, const char *s, size_t n, const char *inde
         } else if (cp == '\n') {
             pv_buf_adds(out, "\\n");
         } else if (cp == '\r' && indent && i + 1 < n && p[i + 1] == '\n') {
-            /* \r\n is how a serial console ends its lines */
-        } else if (harmless(cp)) {
+            /* a serial console ends its lines with \r\n */
+        } else if (is_harmless(cp)) {
             pv_buf_add(out, p + i, len);
         } else if (cp < 0x80) {
             pv_buf_addf(out, "\\x%02x", cp);
@@ -81,10 +81,11 @@ size_t pv_text_clip(const char *s, size_t n, size_t max)
 }
 
 /*
- * Columns of a code point.  Which ones are wide differs between terminals and fonts, so everything that may
- * be is counted as two and what combines as one: a line that is shorter than it could be does no harm.
+ * The most columns that a code point takes.  Terminals and fonts differ in the width of many, so every code
+ * point that may be wide counts as two, and a combining one at least as one: a line may be too short, never
+ * too long.
  */
-static unsigned width(uint32_t cp)
+static unsigned max_width(uint32_t cp)
 {
     if (cp == '\t')
         return 8;
@@ -102,11 +103,11 @@ unsigned pv_text_fit(struct pv_buf *out, const char *s, size_t n, unsigned cols)
         uint32_t cp = 0;
         size_t len = pv_text_utf8((const unsigned char *)clean.data + i, clean.len - i, &cp);
 
-        used += width(cp);
+        used += max_width(cp);
         if (used > cols)
             break;
         i += len;
-        if (used < cols) { /* the ellipsis still fits behind it */
+        if (used < cols) { /* leaves a column for the ellipsis */
             fits = i;
             at_fit = used;
         }
@@ -122,7 +123,7 @@ unsigned pv_text_fit(struct pv_buf *out, const char *s, size_t n, unsigned cols)
     return at_fit + 1;
 }
 
-static bool plain_word(const char *s)
+static bool is_plain_word(const char *s)
 {
     if (!*s)
         return false;
@@ -134,7 +135,7 @@ static bool plain_word(const char *s)
 
 void pv_text_shell(struct pv_buf *out, const char *s)
 {
-    if (plain_word(s)) {
+    if (is_plain_word(s)) {
         pv_buf_adds(out, s);
         return;
     }
