@@ -57,7 +57,7 @@ suppl() {
     chmod 4711 "$to/.provium/files/bin/tool"
 }
 
-# boot APPEND QEMU-ARGS...: the console's text, of initrd.cpio
+# boot APPEND QEMU-ARGS...: boots initrd.cpio and prints the console
 boot() {
     local append=$1
     shift
@@ -67,7 +67,7 @@ boot() {
         tr -d '\r'
 }
 
-# expect NAME TEXT PATTERN...: every pattern is in it; one that begins with ! is not
+# expect NAME TEXT PATTERN...: TEXT must match every PATTERN, and none that begins with !
 expect() {
     local name=$1 text=$2 bad=0 p
     shift 2
@@ -132,7 +132,7 @@ expect workers "$(boot '')" 'dmesg: type 0x82, 1 lines, begins \[    0.000000\] 
     'thread-crash: main 0' 'thread-crash: type 0x8a running 0 code 139 signal 11' \
     'thread-other: type 0x8a running 0 code 139 signal 11' '^still usable' '^zombies: 0' '^alive' 'Power down'
 
-# ---- one that switches to another root ----
+# ---- an initramfs that switches to another root ----
 userland r2 <<'I'
 #!/bin/sh
 >/init
@@ -144,7 +144,7 @@ I
 (archive r2; archive s1) >initrd.cpio
 expect switch_root "$(boot '')" 'CHECK READY' '^second-root'
 
-# ---- what ends a boot ----
+# ---- fatal failures ----
 (archive r1; archive s1) >initrd.cpio
 expect init-missing "$(boot provium.init=/sbin/none)" \
     "^provium: fatal: cannot run init '/sbin/none': No such file or directory" '!INIT' '!panic'
@@ -161,7 +161,7 @@ echo 'echo LAST $$; reboot -f' >>r4/bin/last
 expect fallback "$(boot '')" 'LAST 1'
 suppl s3 <<<'wrong thing'
 (archive r1; archive s3) >initrd.cpio
-expect bad-orders "$(boot '')" "fatal: /.provium/boot.conf line [0-9]+: 'wrong' is no setting"
+expect bad-conf "$(boot '')" "fatal: /.provium/boot.conf line [0-9]+: 'wrong' is no setting"
 mods_all=$mods mods=''
 suppl s4 <<<''
 mods=$mods_all
