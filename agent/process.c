@@ -51,7 +51,7 @@ struct ag_session *ag_session_new(int fd, const struct ag_world *w, void (*run)(
 
     if (s == MAP_FAILED)
         return NULL;
-    /* No fork sends what is queued here, and forks are faster when they need not copy its page tables. */
+    /* No fork sends the queued replies, and a fork is faster without their page tables. */
     uintptr_t from = ((uintptr_t)s->out.data + 4095) & ~(uintptr_t)4095;
 
     madvise((void *)from, ((uintptr_t)(s->out.data + sizeof(s->out.data)) - from) & ~(uintptr_t)4095,

@@ -142,7 +142,7 @@ struct sink {
     uint64_t n;
 };
 
-/* Copies what the pipe holds, in at most PUMP_ROUNDS pieces.  At the end of the pipe, from becomes -1. */
+/* Copies the content of the pipe, in at most PUMP_ROUNDS pieces.  At the end of the pipe, from becomes -1. */
 static void pump_output(struct sink *k)
 {
     static const char full[] = "\n[provium: more than 64 MiB of output: the rest is dropped]\n";

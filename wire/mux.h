@@ -60,7 +60,7 @@ enum {
     /* OPENED (guest). */ \
     X(OPENED, 2, 0, 0) \
     /* REFUSED (guest): u32 errno (Linux x86-64).  The channel's number is free at once; the agent drops \
-     * what the host sent on it, and the host sends no CLOSE. */ \
+     * the host's DATA on it, and the host sends no CLOSE. */ \
     X(REFUSED, 3, 4, 4) \
     /* DATA (both). */ \
     X(DATA, 4, 1, PV_MUX_MAX) \

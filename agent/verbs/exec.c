@@ -146,7 +146,7 @@ static void exec_finish(struct ag_session *s)
 }
 
 /*
- * The output of the command is what the pipes hold now: a process that it left behind may keep their other
+ * Output ends with the bytes that the pipes hold now: a process that it left behind may keep their other
  * ends open for ever.
  */
 static void command_ended(struct exec *x, int status, uint64_t duration)
@@ -186,7 +186,7 @@ static void take_report(struct ag_session *s)
     }
 }
 
-/* Sends on what stdout (0) or stderr (1) holds. */
+/* Sends the content of stdout (0) or stderr (1). */
 static void send_output(struct ag_session *s, int which)
 {
     struct exec *x = exec_state(s);
