@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* argv to command to exit code.  The only file that prints errors. */
+/* Dispatches argv to a command.  The only file that prints errors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -57,10 +57,7 @@ static int unknown_command(const char *name)
     return pv_cli_error(&err);
 }
 
-/*
- * A descriptor 0, 1 or 2 that we were started without would be taken by the next file that is opened, and
- * then be written to.
- */
+/* Opens missing descriptors 0, 1 and 2: else the next opened file would get the number, and output. */
 static void open_std_fds(void)
 {
     for (int fd = 0; fd <= 2; fd++)
@@ -68,7 +65,7 @@ static void open_std_fds(void)
             _exit(PV_EXIT_ERROR);
 }
 
-/* A handler and not SIG_IGN, because commands that tests start would inherit that. */
+/* A handler and not SIG_IGN, which commands that tests start would inherit. */
 static void on_sigpipe(int sig)
 {
     (void)sig;

@@ -14,8 +14,8 @@ enum { READ_MAX = 8192 };
 
 enum escape { ESC_NONE, ESC_START, ESC_CSI, ESC_STRING, ESC_STRING_END, ESC_ONE_MORE };
 
-/* Where an escape sequence stands after c. */
-static enum escape step(enum escape e, unsigned char c)
+/* The state of an escape sequence after c. */
+static enum escape escape_next(enum escape e, unsigned char c)
 {
     switch (e) {
     case ESC_NONE:
@@ -51,13 +51,13 @@ void pv_tail_strip(struct pv_buf *out, const char *s, size_t n)
             pv_buf_addc(out, '\n');
             continue;
         }
-        e = step(e, (unsigned char)s[i]);
+        e = escape_next(e, (unsigned char)s[i]);
         if (was == ESC_NONE && e == ESC_NONE)
             pv_buf_addc(out, s[i]);
     }
 }
 
-static int64_t age_of(const struct stat *st)
+static int64_t file_age(const struct stat *st)
 {
     int64_t age = pv_wall_now() - pv_timespec_ns(&st->st_mtim);
 
@@ -76,7 +76,7 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return -1;
     if (age_ns)
-        *age_ns = age_of(&st);
+        *age_ns = file_age(&st);
     n = pread(fd, buf, sizeof(buf), st.st_size > READ_MAX ? st.st_size - READ_MAX : 0);
     while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r' || buf[n - 1] == '\0'))
         n--;
@@ -89,7 +89,7 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
     return 0;
 }
 
-/* Behind the character of raw that a '?' stands for. */
+/* Returns the end of the character at raw, for which `shown` has a '?'. */
 static const char *skip_character(const char *raw)
 {
     if ((unsigned char)*raw++ < 0x80)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The last lines of a console log, read from its file: for a file's process that can not speak (it is stuck,
- * or was killed).  The log holds what the guest wrote, so escape sequences are dropped here as vm/console.c
- * drops them; whatever else is no text is left to pv_text_clean.
+ * The last lines of a console log, read from its file by the parent of a child that is stuck or was killed.
+ * Escape sequences of the guest are dropped as in vm/console.c; other control characters are left to
+ * pv_text_clean.
  */
 #ifndef PV_CHILD_TAIL_H
 #define PV_CHILD_TAIL_H
@@ -16,7 +16,7 @@ struct pv_buf;
 /*
  * Adds the last `lines` lines that are not empty at the end, without the last newline. Reads at most 8 KiB;
  * never blocks on anything that is not a regular file.  Returns -1 when there is no such file, else 0;
- * *age_ns (may be NULL): how long ago the file was last written to, at least 0.
+ * *age_ns (may be NULL): time since the last write to the file, at least 0.
  */
 int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t *age_ns);
 
@@ -24,7 +24,7 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
 void pv_tail_strip(struct pv_buf *out, const char *s, size_t n);
 
 /*
- * True when `shown`, which went through vm/console.c ('?' for what is no text), and `raw`, which came from
+ * True when `shown`, which went through vm/console.c ('?' for characters that are no text), and `raw`, which came from
  * the log, are the same lines; newlines at the end do not count.
  */
 bool pv_tail_same(const char *shown, const char *raw);

@@ -9,8 +9,7 @@ struct pv_err;
 
 enum { PV_EXIT_OK = 0, PV_EXIT_FAILED = 1, PV_EXIT_ERROR = 2 };
 
-/* main.c: says "provium: TEXT" on stderr and returns PV_EXIT_ERROR, so that `return pv_cli_error(&err)`
- * works. */
+/* main.c: prints "provium: TEXT" to stderr and returns PV_EXIT_ERROR, for `return pv_cli_error(&err)`. */
 int pv_cli_error(const struct pv_err *err);
 
 int pv_cmd_test(int argc, char **argv);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `provium doctor`: looks at this machine the way a boot would, one row a part, each with the one command or
- * step that mends it.  Reads, and runs `qemu --version`; starts no VM.
+ * `provium doctor`: checks the parts of this machine that a boot needs, one row each, with the command or step
+ * that mends it.  It reads files and runs `qemu --version`; it starts no VM.
  */
 #include "cli/cli.h"
 
@@ -92,7 +92,7 @@ static void look_vsock(struct doctor *d, struct row *r)
         set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
 }
 
-/* What a VM that is saved and resumed talks over. */
+/* The channel of VMs that are saved and resumed. */
 static void look_saved(struct doctor *d, struct row *r)
 {
     (void)d;

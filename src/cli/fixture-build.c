@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium fixture build and rebuild: scripts are found here, and run as test files are, side by side. */
+/* provium fixture build and rebuild: finds the scripts, and runs them in the runner's slots like test files. */
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-#define TIMEOUT (600 * PV_NSEC_PER_SEC) /* of one fixture, with those that it is made from */
+#define TIMEOUT (600 * PV_NSEC_PER_SEC) /* of one fixture, with the fixtures it needs */
 
 enum { MAX_SCRIPTS = 10000 };
 
@@ -28,11 +28,11 @@ struct build_arg {
     bool again;
 };
 
-/* ---- which scripts ---- */
+/* ---- scripts ---- */
 
 static struct pv_strv *walked; /* nftw has no argument */
 
-static int visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int script_visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     size_t n = strlen(path);
 
@@ -46,10 +46,10 @@ static int visit(const char *path, const struct stat *st, int type, struct FTW *
 }
 
 /* All scripts in directories called fixtures, at `dir` or below. */
-static void walk(const char *dir, struct pv_strv *scripts)
+static void scripts_walk(const char *dir, struct pv_strv *scripts)
 {
     walked = scripts;
-    nftw(dir, visit, 32, FTW_PHYS | FTW_ACTIONRETVAL);
+    nftw(dir, script_visit, 32, FTW_PHYS | FTW_ACTIONRETVAL);
 }
 
 static bool is_script(const char *path)
@@ -91,7 +91,7 @@ static int add_named(const struct pv_config *config, const char *name, const str
         return pv_err_set(err, PV_E_USAGE, "fixture: '%s' is the name of %zu; say which by its path: %s",
                           name, n, found.data);
     if (n == 0 && is_dir(name)) {
-        walk(name, scripts);
+        scripts_walk(name, scripts);
         if (scripts->n == before)
             return pv_err_set(err, PV_E_USAGE, "fixture: no directory 'fixtures' with scripts is in '%s'",
                               name);
@@ -149,7 +149,7 @@ int pv_cli_fixture_build(const struct pv_config *config, const char *const *name
 {
     cleanup_strv struct pv_strv project = {0}, scripts = {0};
 
-    walk(config->dir, &project);
+    scripts_walk(config->dir, &project);
     for (size_t i = 0; i < n; i++)
         if (add_named(config, names[i], &project, &scripts, err) < 0)
             return -1;

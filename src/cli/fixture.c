@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium fixture: what is in the cache, and what goes. */
+/* provium fixture: lists, checks and cleans the cache of fixtures. */
 #include "cli/fixture.h"
 
 #include <inttypes.h>
@@ -54,7 +54,7 @@ static const char *when_text(int64_t ns, char buf[static 32])
     return buf;
 }
 
-/* JSON wants UTF-8; a path that is none is shown with '?'. */
+/* JSON needs UTF-8: other bytes of a path are shown as '?'. */
 static json_t *text_json(const char *s)
 {
     json_t *j = json_string(s);
@@ -101,8 +101,8 @@ struct verb_env {
     struct pv_fixture_list list;
 };
 
-/* Is it asked for?  No names: all; of this project alone when `here`. */
-static bool is_meant(const struct verb_env *e, const struct pv_fixture_info *f, bool here)
+/* True when the entry is selected by the names; no names: all, with `here` only those of this project. */
+static bool entry_is_selected(const struct verb_env *e, const struct pv_fixture_info *f, bool here)
 {
     if (here && strcmp(f->project, e->config->dir) != 0)
         return false;
@@ -123,7 +123,7 @@ static int do_list(struct verb_env *e, struct pv_err *err)
     for (size_t i = 0; i < e->list.n; i++) {
         const struct pv_fixture_info *f = &e->list.v[i];
 
-        if (!is_meant(e, f, false))
+        if (!entry_is_selected(e, f, false))
             continue;
         total += f->disk;
         if (e->args->json) {
@@ -161,8 +161,8 @@ static int do_clean(struct verb_env *e, struct pv_err *err)
         const struct pv_fixture_info *f = &e->list.v[i];
         int r;
 
-        /* Whose project it is cannot be told of a damaged one; it is no loss. */
-        if (!f->damaged && !is_meant(e, f, !e->args->all))
+        /* A damaged entry does not tell its project: remove it in any case. */
+        if (!f->damaged && !entry_is_selected(e, f, !e->args->all))
             continue;
         r = pv_store_remove(e->store, f->entry, err);
         if (r < 0)
@@ -178,7 +178,7 @@ static int do_clean(struct verb_env *e, struct pv_err *err)
     return PV_EXIT_OK;
 }
 
-/* Of several entries of one fixture the newest that would do counts. */
+/* Of several valid entries of one fixture the newest counts. */
 static int check_newest(struct verb_env *e, size_t first, const struct pv_inputs *now, struct pv_miss *miss,
                         struct pv_err *err)
 {
@@ -201,7 +201,7 @@ static int check_newest(struct verb_env *e, size_t first, const struct pv_inputs
     return 0;
 }
 
-static bool was_told(const struct verb_env *e, size_t i)
+static bool entry_was_listed(const struct verb_env *e, size_t i)
 {
     for (size_t k = 0; k < i; k++)
         if (!e->list.v[k].damaged && !strcmp(e->list.v[k].name, e->list.v[i].name) &&
@@ -227,7 +227,7 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
         json_t *j;
         int r;
 
-        if (!f->damaged && (!is_meant(e, f, true) || was_told(e, i)))
+        if (!f->damaged && (!entry_is_selected(e, f, true) || entry_was_listed(e, i)))
             continue;
         r = f->damaged ? 0 : check_newest(e, i, &now, &miss, err);
         if (r < 0) {
@@ -253,7 +253,7 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
     return rc;
 }
 
-static int build(struct verb_env *e, bool again, struct pv_err *err)
+static int fixture_build(struct verb_env *e, bool again, struct pv_err *err)
 {
     int r;
 
@@ -267,12 +267,12 @@ static int build(struct verb_env *e, bool again, struct pv_err *err)
 
 static int do_build(struct verb_env *e, struct pv_err *err)
 {
-    return build(e, false, err);
+    return fixture_build(e, false, err);
 }
 
 static int do_rebuild(struct verb_env *e, struct pv_err *err)
 {
-    return build(e, true, err);
+    return fixture_build(e, true, err);
 }
 
 static const struct verb {
@@ -302,7 +302,7 @@ static void print_help(FILE *out)
     pv_opt_help(out, "provium fixture VERB [options] [NAME...]", about.data, opts);
 }
 
-static int parse(int argc, char **argv, struct args *a, struct pv_err *err)
+static int fixture_parse(int argc, char **argv, struct args *a, struct pv_err *err)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     const char *value;
@@ -336,7 +336,7 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-/* A name that is nowhere is most likely misspelt. */
+/* A name without an entry or a script is most likely misspelt. */
 static int check_names(const struct verb_env *e, struct pv_err *err)
 {
     for (size_t i = 0; i < e->args->names.n; i++) {
@@ -352,7 +352,7 @@ static int check_names(const struct verb_env *e, struct pv_err *err)
     return 0;
 }
 
-static int run(const struct verb *verb, struct args *args, struct pv_err *err)
+static int fixture_run(const struct verb *verb, struct args *args, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
     struct verb_env e = {.args = args};
@@ -386,7 +386,7 @@ int pv_cmd_fixture(int argc, char **argv)
                    "fixture: unknown verb '%s'; expected list, stale, clean, build or rebuild", argv[1]);
         return pv_cli_error(&err);
     }
-    if (parse(argc - 1, argv + 1, &args, &err) < 0) {
+    if (fixture_parse(argc - 1, argv + 1, &args, &err) < 0) {
         code = pv_cli_error(&err);
     } else if (args.help) {
         print_help(stdout);
@@ -396,7 +396,7 @@ int pv_cmd_fixture(int argc, char **argv)
                    args.json && !verb->json ? "json" : "all");
         code = pv_cli_error(&err);
     } else {
-        code = run(verb, &args, &err);
+        code = fixture_run(verb, &args, &err);
         if (code == PV_EXIT_ERROR)
             pv_cli_error(&err);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium test --list: what would run. */
+/* provium test --list: prints the selected files. */
 #ifndef PV_CLI_LIST_H
 #define PV_CLI_LIST_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium merge: one report out of those of shards. */
+/* provium merge: merges the reports of shards. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,7 +31,7 @@ struct merge_cmd {
     bool help;
 };
 
-static int parse(struct merge_cmd *c, int argc, char **argv, struct pv_err *err)
+static int merge_parse(struct merge_cmd *c, int argc, char **argv, struct pv_err *err)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     struct pv_merge_opts *o = &c->o;
@@ -74,10 +74,10 @@ static int parse(struct merge_cmd *c, int argc, char **argv, struct pv_err *err)
 }
 
 /*
- * The history of the project that this is; reports are merged on machines, too, on which its configuration
- * would not do for a run: then there is only the one that was named.
+ * The history of the project in the working directory.  Where its configuration does not load (merging needs
+ * no guest files), only the history named by --history.
  */
-static struct pv_history *load_history(const char *named)
+static struct pv_history *merge_load_history(const char *named)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
     struct pv_config *config = pv_config_load(NULL, guest_dir, NULL);
@@ -102,7 +102,7 @@ int pv_cmd_merge(int argc, char **argv)
     c.o.style.color = isatty(STDOUT_FILENO) && !(no_color && *no_color);
     for (int i = 0; i < argc; i++)
         pv_strv_add(&c.o.args, argv[i]);
-    rc = parse(&c, argc, argv, &err);
+    rc = merge_parse(&c, argc, argv, &err);
     if (rc == 0 && c.help) {
         pv_opt_help(
             stdout, "provium merge [options] DIR|FILE...",
@@ -112,7 +112,7 @@ int pv_cmd_merge(int argc, char **argv)
             "2 when the reports are not of one run, or something is there twice.",
             opts);
     } else if (rc == 0) {
-        c.o.history = load_history(c.history);
+        c.o.history = merge_load_history(c.history);
         rc = pv_merge(&c.paths, &c.o, &err);
         pv_history_free(c.o.history);
     }

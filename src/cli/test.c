@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium test: the one place where the runner meets Lua. */
+/* provium test: options, selection, and the function that runs one file in Lua for the runner. */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -102,14 +102,28 @@ static const struct pv_opt opts[] = {
     [OPT_COUNT] = {NULL},
 };
 
+enum { OTHER_OPTION = -2 };
+
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
-/* How much at once and how often. */
+/* The options of the scheduler. */
 struct schedule {
     unsigned jobs, cpus, durations, retries, repeat;
     uint64_t memory;
     int64_t slow_ns;
     bool fail_fast, fail_on_flaky;
+};
+
+/* The sub-tests of each file. */
+struct subtest_opts {
+    struct pv_strv tags, no_tags;
+    bool slow;
+};
+
+/* --guest-warnings and --guest-oopses; the texts as given, NULL: not given. */
+struct policy_opts {
+    enum pv_guest_policy warnings, oopses;
+    const char *warnings_text, *oopses_text;
 };
 
 struct test_cmd {
@@ -119,11 +133,10 @@ struct test_cmd {
     struct schedule schedule;
     const char *accel_text, *timeout_text; /* as given; NULL: not given */
     struct pv_select_opts select;
-    struct pv_strv tags, no_tags;
+    struct subtest_opts subtests;
+    struct policy_opts policy;
     const char *history;
-    enum pv_guest_policy warnings, oopses;
-    const char *warnings_text, *oopses_text;
-    bool slow_tests, list, verbose, quiet, help;
+    bool list, verbose, quiet, help;
     enum color color;
     struct pv_output_opts reports;
     int argc;
@@ -149,7 +162,7 @@ static int take_shuffle(struct test_cmd *c, const char *value, struct pv_err *er
     char *end;
 
     c->select.shuffle = true;
-    if (!value) /* few digits: somebody may have to type it */
+    if (!value) /* few digits, for typing it again */
         return getrandom(&c->select.seed, sizeof(c->select.seed), 0) < 0
                    ? pv_err_sys(err, errno, "test: --shuffle: no random number")
                    : (c->select.seed %= 1000000, 0);
@@ -191,7 +204,7 @@ static int take_count(const char *option, const char *value, unsigned least, uns
     return 0;
 }
 
-/* The options of scheduling; -2: it is another one. */
+/* Options of the scheduler; OTHER_OPTION: option is none of them. */
 static int take_schedule(struct schedule *s, int option, const char *value, struct pv_err *err)
 {
     switch (option) {
@@ -216,7 +229,42 @@ static int take_schedule(struct schedule *s, int option, const char *value, stru
         s->fail_on_flaky = true;
         return 0;
     default:
-        return -2;
+        return OTHER_OPTION;
+    }
+}
+
+/* Options of output, reports and history; OTHER_OPTION: option is none of them. */
+static int take_output(struct test_cmd *c, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_VERBOSE:
+        c->verbose = true;
+        return 0;
+    case OPT_QUIET:
+        c->quiet = true;
+        return 0;
+    case OPT_COLOR:
+        return take_color(c, value, err);
+    case OPT_JSON:
+        c->reports.json = value ? value : "-";
+        return 0;
+    case OPT_JUNIT:
+        c->reports.junit = value;
+        return 0;
+    case OPT_HTML:
+        c->reports.html = value;
+        return 0;
+    case OPT_TAP:
+        c->reports.tap = true;
+        return 0;
+    case OPT_LIST:
+        c->list = true;
+        return 0;
+    case OPT_HISTORY:
+        c->history = value;
+        return 0;
+    default:
+        return OTHER_OPTION;
     }
 }
 
@@ -224,7 +272,9 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
 {
     int r = take_schedule(&c->schedule, option, value, err);
 
-    if (r != -2)
+    if (r == OTHER_OPTION)
+        r = take_output(c, option, value, err);
+    if (r != OTHER_OPTION)
         return r;
     switch (option) {
     case OPT_CONFIG:
@@ -248,53 +298,27 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
         c->select.rerun_failed = true;
         return 0;
     case OPT_TAG:
-        pv_strv_add(&c->tags, value);
+        pv_strv_add(&c->subtests.tags, value);
         return 0;
     case OPT_NO_TAG:
-        pv_strv_add(&c->no_tags, value);
+        pv_strv_add(&c->subtests.no_tags, value);
         return 0;
     case OPT_SLOW_TESTS:
-        c->slow_tests = true;
+        c->subtests.slow = true;
         return 0;
     case OPT_SHARD:
         return pv_shard_parse(value, "test: --shard", &c->select.shard, err);
     case OPT_SHUFFLE:
         return take_shuffle(c, value, err);
-    case OPT_LIST:
-        c->list = true;
-        return 0;
     case OPT_ALLOW_NONE:
         c->select.allow_none = true;
         return 0;
-    case OPT_HISTORY:
-        c->history = value;
-        return 0;
     case OPT_GUEST_WARNINGS:
-        c->warnings_text = value;
-        return take_policy(&c->warnings, "guest-warnings", value, err);
+        c->policy.warnings_text = value;
+        return take_policy(&c->policy.warnings, "guest-warnings", value, err);
     case OPT_GUEST_OOPSES:
-        c->oopses_text = value;
-        return take_policy(&c->oopses, "guest-oopses", value, err);
-    case OPT_VERBOSE:
-        c->verbose = true;
-        return 0;
-    case OPT_QUIET:
-        c->quiet = true;
-        return 0;
-    case OPT_COLOR:
-        return take_color(c, value, err);
-    case OPT_JSON:
-        c->reports.json = value ? value : "-";
-        return 0;
-    case OPT_JUNIT:
-        c->reports.junit = value;
-        return 0;
-    case OPT_HTML:
-        c->reports.html = value;
-        return 0;
-    case OPT_TAP:
-        c->reports.tap = true;
-        return 0;
+        c->policy.oopses_text = value;
+        return take_policy(&c->policy.oopses, "guest-oopses", value, err);
     case PV_OPT_HELP:
         c->help = true;
         return 0;
@@ -304,7 +328,7 @@ static int take_option(struct test_cmd *c, int option, const char *value, struct
     }
 }
 
-static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
+static int test_parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     const char *value;
@@ -312,7 +336,7 @@ static int parse(struct test_cmd *c, int argc, char **argv, struct pv_err *err)
     int i;
 
     for (int w = 1; w < argc && strcmp(argv[w], "--") != 0; w++)
-        if (!strcmp(argv[w], "--list")) /* its report is the list, and that goes to standard output */
+        if (!strcmp(argv[w], "--list")) /* --json reports the list, by default to standard output */
             p.optional = "json";
     while ((i = pv_opt_next(&p, &value, err)) >= 0)
         if (take_option(c, i, value, err) < 0)
@@ -343,37 +367,37 @@ struct run_arg {
     const struct test_cmd *cmd;
 };
 
-static void run_file(const struct pv_run_file *file, struct pv_result *result, void *arg)
+static void test_run_file(const struct pv_run_file *file, struct pv_result *result, void *arg)
 {
     const struct run_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
     struct pv_testfile_env env = {.config = a->config,
                                   .accel = a->cmd->accel,
-                                  .tags = &a->cmd->tags,
-                                  .no_tags = &a->cmd->no_tags,
-                                  .slow_tests = a->cmd->slow_tests,
+                                  .tags = &a->cmd->subtests.tags,
+                                  .no_tags = &a->cmd->subtests.no_tags,
+                                  .slow_tests = a->cmd->subtests.slow,
                                   .result = result,
                                   .lease = lease,
                                   .log_dir = file->log_dir,
                                   .root = file->root,
                                   .version = PV_VERSION,
-                                  .warnings = a->cmd->warnings,
-                                  .oopses = a->cmd->oopses};
+                                  .warnings = a->cmd->policy.warnings,
+                                  .oopses = a->cmd->policy.oopses};
 
     pv_lua_run_file(&env, file->path);
     pv_lease_free(lease);
 }
 
 /* fd is a terminal that understands escape sequences. */
-static bool able_terminal(int fd)
+static bool fd_is_terminal(int fd)
 {
     const char *term = getenv("TERM");
 
     return isatty(fd) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* --color, then NO_COLOR (https://no-color.org), then CLICOLOR_FORCE, then what the report goes to. */
-static bool want_color(enum color asked, int fd)
+/* --color, then NO_COLOR (https://no-color.org), then CLICOLOR_FORCE, then whether fd is a terminal. */
+static bool test_wants_color(enum color asked, int fd)
 {
     const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
 
@@ -383,10 +407,10 @@ static bool want_color(enum color asked, int fd)
         return false;
     if (force && *force && strcmp(force, "0") != 0)
         return true;
-    return able_terminal(fd);
+    return fd_is_terminal(fd);
 }
 
-static void add_words(struct pv_buf *out, const char *option, const struct pv_strv *values)
+static void rerun_add_words(struct pv_buf *out, const char *option, const struct pv_strv *values)
 {
     for (size_t i = 0; i < values->n; i++) {
         pv_buf_addf(out, " %s ", option);
@@ -394,7 +418,7 @@ static void add_words(struct pv_buf *out, const char *option, const struct pv_st
     }
 }
 
-/* What runs a file of this run again under the same conditions; its path is put behind. */
+/* The command that runs a file again under the same conditions, without its path. */
 static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
 {
     const char *self = program_invocation_name;
@@ -411,17 +435,17 @@ static void rerun_command(struct pv_buf *out, const struct test_cmd *c)
         pv_buf_adds(out, " --timeout ");
         pv_text_shell(out, c->timeout_text);
     }
-    add_words(out, "--tag", &c->tags);
-    add_words(out, "--no-tag", &c->no_tags);
-    if (c->slow_tests)
+    rerun_add_words(out, "--tag", &c->subtests.tags);
+    rerun_add_words(out, "--no-tag", &c->subtests.no_tags);
+    if (c->subtests.slow)
         pv_buf_adds(out, " --slow-tests");
-    if (c->warnings_text)
-        pv_buf_addf(out, " --guest-warnings %s", c->warnings_text);
-    if (c->oopses_text)
-        pv_buf_addf(out, " --guest-oopses %s", c->oopses_text);
+    if (c->policy.warnings_text)
+        pv_buf_addf(out, " --guest-warnings %s", c->policy.warnings_text);
+    if (c->policy.oopses_text)
+        pv_buf_addf(out, " --guest-oopses %s", c->policy.oopses_text);
 }
 
-static const char **file_names(const struct pv_test_list *files)
+static const char **list_names(const struct pv_test_list *files)
 {
     const char **names = pv_xcalloc(files->n + 1, sizeof(*names));
 
@@ -430,10 +454,10 @@ static const char **file_names(const struct pv_test_list *files)
     return names;
 }
 
-/* What reports say of the run. host and dir are filled in, and borrowed. */
-static struct pv_run_info run_info(const struct test_cmd *c, const struct pv_selection *s,
-                                   const char *const *selected, char host[static 256],
-                                   char dir[static PATH_MAX])
+/* The head of the reports. Fills in host and dir, and borrows them. */
+static struct pv_run_info test_run_info(const struct test_cmd *c, const struct pv_selection *s,
+                                        const char *const *selected, char host[static 256],
+                                        char dir[static PATH_MAX])
 {
     struct timespec now;
 
@@ -456,18 +480,18 @@ static struct pv_run_info run_info(const struct test_cmd *c, const struct pv_sel
                                 .repeat = c->schedule.repeat};
 }
 
-/* Runs what was selected. */
-static int run(const struct test_cmd *c, const struct pv_config *config, struct pv_history *history,
-               struct pv_selection *s, struct pv_err *err)
+/* Runs the selected files. */
+static int test_run(const struct test_cmd *c, const struct pv_config *config, struct pv_history *history,
+                    struct pv_selection *s, struct pv_err *err)
 {
     int fd = pv_outputs_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
     struct run_arg arg = {.config = config, .cmd = c};
     cleanup_buf struct pv_buf rerun = {0};
-    cleanup_free const char **names = file_names(&s->files);
+    cleanup_free const char **names = list_names(&s->files);
     char host[256] = "", dir[PATH_MAX] = "";
-    struct pv_run_info info = run_info(c, s, names, host, dir);
+    struct pv_run_info info = test_run_info(c, s, names, host, dir);
     struct pv_accel_probe probe;
-    struct pv_run_opts o = {.run = run_file,
+    struct pv_run_opts o = {.run = test_run_file,
                             .arg = &arg,
                             .timeout_ns = c->timeout_ns,
                             .slow_ns = c->schedule.slow_ns,
@@ -478,25 +502,25 @@ static int run(const struct test_cmd *c, const struct pv_config *config, struct 
                             .repeat = c->schedule.repeat,
                             .durations = c->schedule.durations,
                             .fail_fast = c->schedule.fail_fast,
-                            .fail_on_flaky = c->schedule.fail_on_flaky,
-                            .color = want_color(c->color, fd),
-                            .quiet = c->quiet,
-                            .terminal = able_terminal(fd),
-                            .verbose = c->verbose,
+                            .style = {.color = test_wants_color(c->color, fd),
+                                      .verbose = c->verbose,
+                                      .quiet = c->quiet,
+                                      .fail_on_flaky = c->schedule.fail_on_flaky},
+                            .terminal = fd_is_terminal(fd),
                             .reports = c->reports,
                             .info = &info,
                             .history = history,
                             .keep_order = c->select.shuffle,
                             .notes = &s->notes};
 
-    /* Remembered from here on: files side by side would each measure, and each say another number. */
+    /* The probe is cached here, before the fork of files, which would each measure another number. */
     pv_accel_probe(&probe);
     rerun_command(&rerun, c);
-    o.rerun = rerun.data;
+    o.style.rerun = rerun.data;
     return pv_runner_run(&s->files, &o, err);
 }
 
-static int select_and_run(const struct test_cmd *c, struct pv_err *err)
+static int test_select_and_run(const struct test_cmd *c, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
     struct pv_config *config = pv_config_load(c->config, guest_dir, err);
@@ -510,20 +534,20 @@ static int select_and_run(const struct test_cmd *c, struct pv_err *err)
     history = pv_history_load(config->dir, c->history, notice);
     if (notice[0])
         pv_strv_add(&s.notes, notice);
-    if (c->tags.n || c->no_tags.n)
+    if (c->subtests.tags.n || c->subtests.no_tags.n)
         pv_history_partial(history);
     if (c->select.shard.count)
         pv_history_read_only(history);
     if (pv_select(&c->select, history, &s, err) == 0)
         rc = c->list ? pv_list(&c->select, &s, history, c->reports.json, err)
-                     : run(c, config, history, &s, err);
+                     : test_run(c, config, history, &s, err);
     pv_selection_free(&s);
     pv_history_free(history);
     pv_config_free(config);
     return rc;
 }
 
-/* Asks for the status while files run (runner/live.h); before and after that it must not end anything. */
+/* SIGUSR1 shows the status while files run (terminal/live.h); outside of that it must not end the process. */
 static void hold_usr1(void)
 {
     sigset_t set;
@@ -536,7 +560,7 @@ static void hold_usr1(void)
 int pv_cmd_test(int argc, char **argv)
 {
     struct test_cmd c = {.accel = PV_ACCEL_AUTO,
-                         .warnings = PV_POLICY_REPORT,
+                         .policy.warnings = PV_POLICY_REPORT,
                          .timeout_ns = 300 * PV_NSEC_PER_SEC,
                          .schedule = {.slow_ns = 60 * PV_NSEC_PER_SEC},
                          .argc = argc,
@@ -545,7 +569,7 @@ int pv_cmd_test(int argc, char **argv)
     int rc;
 
     hold_usr1();
-    rc = parse(&c, argc, argv, &err);
+    rc = test_parse(&c, argc, argv, &err);
 
     if (rc == 0 && c.help)
         pv_opt_help(
@@ -555,10 +579,10 @@ int pv_cmd_test(int argc, char **argv)
             "Exit code 0: all passed, 1: something failed, 2: usage, configuration or internal error.",
             opts);
     else if (rc == 0)
-        rc = select_and_run(&c, &err);
+        rc = test_select_and_run(&c, &err);
     pv_strv_free(&c.select.only);
     pv_strv_free(&c.select.paths);
-    pv_strv_free(&c.tags);
-    pv_strv_free(&c.no_tags);
+    pv_strv_free(&c.subtests.tags);
+    pv_strv_free(&c.subtests.no_tags);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Two passes: first the trees without following links, then the links that were met, so that a file is
- * listed by its own path and not by that of a link to it.  What was seen is remembered by device and inode.
+ * listed by its own path and not by that of a link to it.  Files are told apart by device and inode.
  */
 #include "runner/find.h"
 
@@ -57,10 +57,10 @@ static bool is_lua(const char *name)
     return n > 4 && !strcmp(name + n - 4, ".lua");
 }
 
-static int walk(struct finder *f, const char *dir, const char *root, struct pv_err *err);
+static int find_walk(struct finder *f, const char *dir, const char *root, struct pv_err *err);
 
 /* One entry of a directory; `follow` is false in the first pass. */
-static int visit(struct finder *f, const char *path, const char *root, bool follow, struct pv_err *err)
+static int find_visit(struct finder *f, const char *path, const char *root, bool follow, struct pv_err *err)
 {
     const char *base = pv_path_basename(path);
     size_t root_len = strlen(root);
@@ -68,7 +68,7 @@ static int visit(struct finder *f, const char *path, const char *root, bool foll
 
     if ((follow ? stat(path, &st) : lstat(path, &st)) < 0) {
         if (errno == ENOENT && !is_lua(base))
-            return 0; /* gone meanwhile, or a link to nowhere that is none of ours */
+            return 0; /* removed meanwhile, or a dangling link below a directory */
         return pv_err_sys(err, errno, "cannot look at '%s'", path);
     }
     if (S_ISLNK(st.st_mode)) {
@@ -77,7 +77,7 @@ static int visit(struct finder *f, const char *path, const char *root, bool foll
         return 0;
     }
     if (S_ISDIR(st.st_mode))
-        return !strcmp(base, "fixtures") || seen_before(f, &st) ? 0 : walk(f, path, root, err);
+        return !strcmp(base, "fixtures") || seen_before(f, &st) ? 0 : find_walk(f, path, root, err);
     if (!S_ISREG(st.st_mode) || !is_lua(base) || seen_before(f, &st))
         return 0;
     while (path[root_len] == '/')
@@ -86,7 +86,7 @@ static int visit(struct finder *f, const char *path, const char *root, bool foll
     return 0;
 }
 
-static int walk(struct finder *f, const char *dir, const char *root, struct pv_err *err)
+static int find_walk(struct finder *f, const char *dir, const char *root, struct pv_err *err)
 {
     struct dirent **list = NULL;
     int n = scandir(dir, &list, NULL, alphasort), rc = 0;
@@ -97,7 +97,7 @@ static int walk(struct finder *f, const char *dir, const char *root, struct pv_e
         if (rc == 0 && list[i]->d_name[0] != '.') {
             cleanup_free char *path = pv_path_join(dir, list[i]->d_name);
 
-            rc = visit(f, path, root, false, err);
+            rc = find_visit(f, path, root, false, err);
         }
         free(list[i]);
     }
@@ -105,7 +105,7 @@ static int walk(struct finder *f, const char *dir, const char *root, struct pv_e
     return rc;
 }
 
-static int given(struct finder *f, const char *path, struct pv_err *err)
+static int find_add_given(struct finder *f, const char *path, struct pv_err *err)
 {
     struct stat st;
 
@@ -116,7 +116,7 @@ static int given(struct finder *f, const char *path, struct pv_err *err)
         return pv_err_sys(err, errno, "cannot look at '%s'", path);
     }
     if (S_ISDIR(st.st_mode))
-        return seen_before(f, &st) ? 0 : walk(f, path, path, err);
+        return seen_before(f, &st) ? 0 : find_walk(f, path, path, err);
     if (!S_ISREG(st.st_mode))
         return pv_err_set(err, PV_E_USAGE, "'%s' is neither a file nor a directory", path);
     if (!seen_before(f, &st))
@@ -134,7 +134,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(struct pv_test_file *const *)a)->name, (*(struct pv_test_file *const *)b)->name);
 }
 
-/* Two directories may hold files of the same name: those are shown by their paths. */
+/* Files of the same name in two directories are shown by their paths. */
 static void settle_names(struct pv_test_list *l)
 {
     cleanup_free struct pv_test_file **p = pv_xcalloc(l->n, sizeof(*p));
@@ -161,7 +161,7 @@ void pv_test_file_fini(struct pv_test_file *t)
     free(t->root);
 }
 
-static void keep_only(struct pv_test_list *l, const struct pv_strv *only)
+static void list_keep_only(struct pv_test_list *l, const struct pv_strv *only)
 {
     size_t kept = 0;
 
@@ -195,16 +195,16 @@ static int none_found(const struct pv_strv *paths, const struct pv_strv *only, s
                       where.data ? where.data : "(no paths)");
 }
 
-static int find_all(struct finder *f, const struct pv_strv *paths, struct pv_err *err)
+static int find_all_paths(struct finder *f, const struct pv_strv *paths, struct pv_err *err)
 {
     for (size_t i = 0; i < paths->n; i++)
-        if (given(f, paths->v[i], err) < 0)
+        if (find_add_given(f, paths->v[i], err) < 0)
             return -1;
-    /* following a link may add further links behind */
+    /* find_visit may append further links */
     for (size_t i = 0; i < f->n_links; i++) {
         cleanup_free char *path = pv_xstrdup(f->links[i].path);
 
-        if (visit(f, path, f->links[i].root, true, err) < 0)
+        if (find_visit(f, path, f->links[i].root, true, err) < 0)
             return -1;
     }
     return 0;
@@ -215,7 +215,7 @@ int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool 
 {
     struct finder f = {.out = out};
     size_t before;
-    int rc = find_all(&f, paths, err);
+    int rc = find_all_paths(&f, paths, err);
 
     for (size_t i = 0; i < f.n_links; i++)
         free(f.links[i].path);
@@ -227,7 +227,7 @@ int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool 
         qsort(out->v, out->n, sizeof(*out->v), by_path);
     settle_names(out);
     before = out->n;
-    keep_only(out, only);
+    list_keep_only(out, only);
     return out->n || allow_none ? 0 : none_found(paths, only, before, err);
 }
 

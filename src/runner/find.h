@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Finds test files: every *.lua below the given directories, except below a directory called `fixtures` and
- * except hidden ones; a file given by name is taken whatever it is called.  Sorted, each file once however
+ * except hidden ones; a file given by its path needs no such name.  Sorted, each file once however
  * many ways lead to it, links to directories followed, loops of links harmless.
  */
 #ifndef PV_RUNNER_FIND_H

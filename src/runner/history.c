@@ -5,9 +5,9 @@
  *     {"schema": "provium-history/1", "project": "/home/u/p",
  *      "files": {"tests/boot.lua": {"duration_ns": 2100000000, "failed": false}}}
  *
- * A file that is named by --history has the same form, and no "project" that would have to be right: it is
- * there to be taken to other machines.  HASH.json.lock is held while saving; a lock on the file itself would
- * go away with it at the rename.
+ * A file that is named by --history has the same form, without "project", because it may be
+ * taken to other machines.  HASH.json.lock is held while saving; a lock on the file itself
+ * would be lost at the rename.
  */
 #include "runner/history.h"
 
@@ -42,15 +42,15 @@ struct pv_history {
     json_t *put;   /* of this run */
 };
 
-static char *real_path(const char *path)
+static char *path_real(const char *path)
 {
     char buf[PATH_MAX];
 
     return pv_xstrdup(realpath(path, buf) ? buf : path);
 }
 
-/* FNV-1a: names a file; that it is the right one is told by "project". */
-static uint64_t hash_of(const char *s)
+/* FNV-1a, for the file's name; "project" in the file tells collisions apart. */
+static uint64_t path_hash(const char *s)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
 
@@ -59,8 +59,8 @@ static uint64_t hash_of(const char *s)
     return h;
 }
 
-/* Sets path, or why_not. */
-static void choose_place(struct pv_history *h, const char *file)
+/* Sets h->path, or h->why_not. */
+static void history_choose_place(struct pv_history *h, const char *file)
 {
     struct pv_err err = PV_ERR_INIT;
     cleanup_free char *cache = NULL, *dir = NULL;
@@ -73,12 +73,12 @@ static void choose_place(struct pv_history *h, const char *file)
     cache = pv_cache_dir(&err);
     dir = cache ? pv_xasprintf("%s/history", cache) : NULL;
     if (dir && pv_mkdir_p(dir, 0700, &err) == 0)
-        h->path = pv_xasprintf("%s/%016llx.json", dir, (unsigned long long)hash_of(h->project));
+        h->path = pv_xasprintf("%s/%016llx.json", dir, (unsigned long long)path_hash(h->project));
     else
         h->why_not = pv_xstrdup(err.text);
 }
 
-/* ---- reading: whatever it holds is checked ---- */
+/* ---- reading ---- */
 
 static bool entry_is_good(const json_t *e)
 {
@@ -89,8 +89,8 @@ static bool entry_is_good(const json_t *e)
     return !duration || (json_is_integer(duration) && json_integer_value(duration) >= 0);
 }
 
-/* NULL when the file holds a history of ours, else what is wrong with it. */
-static const char *fault(const struct pv_history *h, const json_t *top)
+/* NULL for a valid history of this project, else its fault. */
+static const char *history_fault(const struct pv_history *h, const json_t *top)
 {
     const char *schema = json_string_value(json_object_get(top, "schema"));
     const char *project = json_string_value(json_object_get(top, "project"));
@@ -112,7 +112,7 @@ static const char *fault(const struct pv_history *h, const json_t *top)
 }
 
 /* The files in it; NULL with why "" when there is none yet, else the reason. */
-static json_t *read_files(const struct pv_history *h, char why[static 400])
+static json_t *history_read_files(const struct pv_history *h, char why[static 400])
 {
     cleanup_close int fd = open(h->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     cleanup_buf struct pv_buf text = {0};
@@ -145,7 +145,7 @@ static json_t *read_files(const struct pv_history *h, char why[static 400])
         snprintf(why, 400, "line %d: %s", je.line, je.text);
         return NULL;
     }
-    bad = fault(h, top);
+    bad = history_fault(h, top);
     files = bad ? NULL : json_incref(json_object_get(top, "files"));
     if (bad)
         snprintf(why, 400, "%s", bad);
@@ -159,13 +159,13 @@ struct pv_history *pv_history_load(const char *project, const char *file, char n
     char why[400];
 
     notice[0] = '\0';
-    h->project = real_path(project);
+    h->project = path_real(project);
     h->put = json_object();
-    choose_place(h, file);
+    history_choose_place(h, file);
     if (!h->path) {
         snprintf(notice, 512, "the last run's results are not kept: %.400s", h->why_not);
     } else {
-        h->files = read_files(h, why);
+        h->files = history_read_files(h, why);
         h->known = h->files != NULL;
         if (why[0])
             snprintf(notice, 512, "the record of earlier runs, '%.180s', is ignored: %.250s", h->path, why);
@@ -203,9 +203,9 @@ const char *pv_history_path(const struct pv_history *h)
  * The path below the project, as JSON takes it: bytes that are no UTF-8 (and '%') as %XX.  The directories
  * are resolved, the file's own name is not: a link to a test is a test of its own.
  */
-static char *key_of(const struct pv_history *h, const char *path)
+static char *history_key(const struct pv_history *h, const char *path)
 {
-    cleanup_free char *given = pv_path_dirname(path), *dir = real_path(given);
+    cleanup_free char *given = pv_path_dirname(path), *dir = path_real(given);
     cleanup_free char *full = pv_xasprintf("%s/%s", strcmp(dir, "/") ? dir : "", pv_path_basename(path));
     size_t n = strlen(h->project);
     const char *rest = full;
@@ -222,23 +222,23 @@ static char *key_of(const struct pv_history *h, const char *path)
     return key.data;
 }
 
-static const json_t *entry_of(const struct pv_history *h, const char *path)
+static const json_t *history_entry(const struct pv_history *h, const char *path)
 {
-    cleanup_free char *key = key_of(h, path);
+    cleanup_free char *key = history_key(h, path);
 
     return json_object_get(h->files, key);
 }
 
 int64_t pv_history_duration(const struct pv_history *h, const char *path)
 {
-    const json_t *duration = json_object_get(entry_of(h, path), "duration_ns");
+    const json_t *duration = json_object_get(history_entry(h, path), "duration_ns");
 
     return duration ? json_integer_value(duration) : -1;
 }
 
 bool pv_history_failed(const struct pv_history *h, const char *path)
 {
-    return json_is_true(json_object_get(entry_of(h, path), "failed"));
+    return json_is_true(json_object_get(history_entry(h, path), "failed"));
 }
 
 void pv_history_partial(struct pv_history *h)
@@ -253,7 +253,7 @@ void pv_history_read_only(struct pv_history *h)
 
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns)
 {
-    cleanup_free char *key = key_of(h, path);
+    cleanup_free char *key = history_key(h, path);
     json_t *e;
 
     if (h->read_only || (h->partial && !failed))
@@ -266,7 +266,7 @@ void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t
 
 /* ---- saving ---- */
 
-static void merge_entry(json_t *files, const char *key, json_t *put)
+static void history_merge_entry(json_t *files, const char *key, json_t *put)
 {
     json_t *old = json_object_get(files, key), *duration = json_object_get(old, "duration_ns");
 
@@ -276,7 +276,7 @@ static void merge_entry(json_t *files, const char *key, json_t *put)
 }
 
 /* Test files of this project that were removed or renamed; others may be on another machine. */
-static void forget_gone(const struct pv_history *h, json_t *files)
+static void history_forget_gone(const struct pv_history *h, json_t *files)
 {
     const char *key;
     json_t *entry;
@@ -292,7 +292,7 @@ static void forget_gone(const struct pv_history *h, json_t *files)
     }
 }
 
-static int lock(const char *path, struct pv_err *err)
+static int history_lock(const char *path, struct pv_err *err)
 {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     int64_t deadline = pv_deadline(LOCK_LIMIT);
@@ -306,12 +306,12 @@ static int lock(const char *path, struct pv_err *err)
             return pv_err_sys(err, errno, "cannot lock '%s'", path);
         if (pv_now() >= deadline)
             return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s' for 5 s", path);
-        nanosleep(&pause, NULL); /* the run is over: no loop is left that could wait */
+        nanosleep(&pause, NULL); /* no loop is left at the end of a run */
     }
     return pv_steal_fd(&fd);
 }
 
-static int write_file(const struct pv_history *h, json_t *files, struct pv_err *err)
+static int history_write(const struct pv_history *h, json_t *files, struct pv_err *err)
 {
     cleanup_free char *tmp = pv_xasprintf("%s.XXXXXX", h->path), *text = NULL;
     cleanup_close int fd = mkostemp(tmp, O_CLOEXEC);
@@ -344,19 +344,19 @@ int pv_history_save(struct pv_history *h, struct pv_err *err)
         return 0;
     if (!h->path)
         return pv_err_set(err, PV_E_MISSING, "%s", h->why_not);
-    held = lock(lock_path, err);
+    held = history_lock(lock_path, err);
     if (held < 0)
         return -1;
-    now = read_files(h, why);
+    now = history_read_files(h, why);
     if (!now && why[0] && h->named)
         return pv_err_set(err, PV_E_USAGE, "'%s' is not overwritten: %s", h->path, why);
     if (!now)
         now = json_object();
-    json_object_foreach(h->put, key, entry) merge_entry(now, key, entry);
+    json_object_foreach(h->put, key, entry) history_merge_entry(now, key, entry);
     if (!h->named)
-        forget_gone(h, now);
+        history_forget_gone(h, now);
     json_decref(h->files);
     h->files = now;
     h->known = true;
-    return write_file(h, now, err);
+    return history_write(h, now, err);
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is remembered of earlier runs: for each test file how long it took and whether it failed.  One file
- * per project, in the user's cache, or a file that was named (--history).
+ * The history of a project's runs: for each test file its last duration and whether it failed.  One file per
+ * project, in the user's cache, or the file of --history.
  *
  *     struct pv_history *h = pv_history_load(config->dir, NULL, notice);
  *     ns = pv_history_duration(h, file->path);
  *     ...
  *     pv_history_put(h, file->path, failed, duration_ns);
- *     pv_history_save(h, &err);                               not worth failing a run for: a notice
+ *     pv_history_save(h, &err);                               a failure is a notice, not the run's
  *
  * Files are known by their paths below the project's directory, however they were reached.  Reading never
- * fails: a file that is damaged, or not ours, counts as empty, and the notice says so.  Saving puts what this
- * run learned into what is on disk by then, under a lock, by rename: of two runs at once none loses anything.
+ * fails: a damaged or foreign file counts as empty, and the notice says so.  Saving merges this run's results
+ * into the file under a lock, and replaces it by rename: of two runs at once none loses results.
  */
 #ifndef PV_RUNNER_HISTORY_H
 #define PV_RUNNER_HISTORY_H
@@ -25,26 +25,26 @@ struct pv_history;
 
 /*
  * project: the directory of provium.toml, or the working directory.  file: where it is kept; NULL: in the
- * cache.  notice: gets one line when what is there could not be used, else "".  Never NULL.
+ * cache.  notice: gets one line when the file could not be used, else "".  Never NULL.
  */
 struct pv_history *pv_history_load(const char *project, const char *file, char notice[static 512]);
 void pv_history_free(struct pv_history *h); /* NULL is fine */
 
 /* False when no run of this project was ever recorded here. */
 bool pv_history_known(const struct pv_history *h);
-/* Where it is kept; "" when there is no place for it. */
+/* The path of its file; "" when there is no place for one. */
 const char *pv_history_path(const struct pv_history *h);
 
 /* `path` leads to the test file (struct pv_test_file.path). */
 
 /* Nanoseconds that its last run took; -1: not known. */
 int64_t pv_history_duration(const struct pv_history *h, const char *path);
-/* It failed when it last ran. */
+/* True when its last run failed. */
 bool pv_history_failed(const struct pv_history *h, const char *path);
 
 /*
- * From now on this run tells only part of each file (--tag): a failure is recorded, a pass clears none, and
- * durations stay what they were.
+ * From now on the run covers only part of each file (--tag): a failure is recorded, a pass clears none, and
+ * durations are kept.
  */
 void pv_history_partial(struct pv_history *h);
 /*
@@ -54,14 +54,14 @@ void pv_history_partial(struct pv_history *h);
  */
 void pv_history_read_only(struct pv_history *h);
 /*
- * The file has run to its end.  Not for one that was interrupted: what is known of that one stays.
+ * The file has run to its end.  Not for an interrupted file, whose entry stays.
  * duration_ns < 0: keep the one that is known.
  */
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns);
 /*
  * Writes what was put; forgets files that are gone.  Nothing was put: does nothing.  Waits for another run
- * that saves, at most 5 s.  -1 with *err when it could not be written; what is no history of ours is replaced
- * in the cache, but not where the user named a file.
+ * that saves, at most 5 s.  -1 with *err when it could not be written; a file that is no history is replaced
+ * in the cache, but not if the user named it.
  */
 int pv_history_save(struct pv_history *h, struct pv_err *err);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two passes over the reports.  The first reads all of them and finds what is wrong, so that nothing is
- * written when they do not belong together; the second hands one file after the other to the writers, so that
- * many large reports do not have to be in memory at once.
+ * Two passes over the reports.  The first reads and checks all of them, so that nothing is written when they
+ * are not of one run; the second passes one file after the other to the writers, so that large reports do not
+ * have to be in memory at once.
  */
 #include "runner/merge.h"
 
@@ -41,19 +41,19 @@ struct merge {
     struct pv_strv paths;
     struct shard *shards;
     size_t n_shards;
-    unsigned count;  /* how many there have to be */
-    unsigned repeat; /* how often each file was run */
+    unsigned count;  /* of shards that the run has */
+    unsigned repeat; /* runs of each file */
     struct entry *entries;
     size_t n_entries;
     struct pv_strv missing; /* shards, "3/8" */
     struct pv_strv hosts;
-    struct pv_file_report *reports; /* what the summary needs of each result */
+    struct pv_file_report *reports; /* shed reports, for the summary */
     size_t n_reports;
     struct pv_buf text;
     int fd;
 };
 
-/* ---- which reports ---- */
+/* ---- paths ---- */
 
 static bool is_report_name(const char *name)
 {
@@ -62,7 +62,7 @@ static bool is_report_name(const char *name)
     return name[0] != '.' && dot && (!strcmp(dot, ".json") || !strcmp(dot, ".jsonl"));
 }
 
-static int search(struct merge *m, const char *dir, int depth, struct pv_err *err)
+static int merge_search(struct merge *m, const char *dir, int depth, struct pv_err *err)
 {
     struct dirent **list = NULL;
     int n = scandir(dir, &list, NULL, alphasort), rc = 0;
@@ -76,7 +76,7 @@ static int search(struct merge *m, const char *dir, int depth, struct pv_err *er
 
         if (rc == 0 && name[0] != '.' && lstat(path, &st) == 0) {
             if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX)
-                rc = search(m, path, depth + 1, err);
+                rc = merge_search(m, path, depth + 1, err);
             else if (!S_ISDIR(st.st_mode) && is_report_name(name))
                 pv_strv_add(&m->paths, path);
         }
@@ -86,7 +86,7 @@ static int search(struct merge *m, const char *dir, int depth, struct pv_err *er
     return rc;
 }
 
-static int collect(struct merge *m, const struct pv_strv *paths, struct pv_err *err)
+static int merge_collect_paths(struct merge *m, const struct pv_strv *paths, struct pv_err *err)
 {
     for (size_t i = 0; i < paths->n; i++) {
         size_t before = m->paths.n;
@@ -98,7 +98,7 @@ static int collect(struct merge *m, const struct pv_strv *paths, struct pv_err *
             pv_strv_add(&m->paths, paths->v[i]);
             continue;
         }
-        if (search(m, paths->v[i], 0, err) < 0)
+        if (merge_search(m, paths->v[i], 0, err) < 0)
             return -1;
         if (m->paths.n == before)
             return pv_err_set(err, PV_E_USAGE,
@@ -128,7 +128,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static struct entry *find(const struct merge *m, const char *name)
+static struct entry *merge_find_file(const struct merge *m, const char *name)
 {
     const struct entry key = {.name = name};
 
@@ -136,7 +136,7 @@ static struct entry *find(const struct merge *m, const char *name)
 }
 
 /* The file of a result, which with --repeat is called "NAME (2 of 3)"; NULL: none. */
-static struct entry *find_result(const struct merge *m, const char *name)
+static struct entry *merge_find_result(const struct merge *m, const char *name)
 {
     const char *at = strrchr(name, '(');
     cleanup_free char *plain = NULL;
@@ -144,15 +144,15 @@ static struct entry *find_result(const struct merge *m, const char *name)
     int end = 0;
 
     if (m->repeat == 1)
-        return find(m, name);
+        return merge_find_file(m, name);
     if (!at || at - name < 2 || sscanf(at, "(%u of %u)%n", &round, &rounds, &end) != 2 || !end || at[end] ||
         rounds != m->repeat)
         return NULL;
     plain = pv_xstrndup(name, (size_t)(at - name) - 1);
-    return find(m, plain);
+    return merge_find_file(m, plain);
 }
 
-static int read_heads(struct merge *m, struct pv_err *err)
+static int merge_read_heads(struct merge *m, struct pv_err *err)
 {
     m->shards = pv_xcalloc(m->paths.n, sizeof(*m->shards));
     for (; m->n_shards < m->paths.n; m->n_shards++) {
@@ -170,7 +170,7 @@ static int read_heads(struct merge *m, struct pv_err *err)
     return 0;
 }
 
-static int check_shards(struct merge *m, struct pv_err *err)
+static int merge_check_shards(struct merge *m, struct pv_err *err)
 {
     unsigned next = 1;
 
@@ -202,8 +202,8 @@ static int check_shards(struct merge *m, struct pv_err *err)
     return 0;
 }
 
-/* All shards have to know the same files, each of which is selected by at most one. */
-static int check_files(struct merge *m, struct pv_err *err)
+/* All shards know the same files, and each file is selected by at most one shard. */
+static int merge_check_files(struct merge *m, struct pv_err *err)
 {
     struct pv_strv *first = &m->shards[0].run.files;
 
@@ -228,7 +228,7 @@ static int check_files(struct merge *m, struct pv_err *err)
                                   !has || (want && strcmp(want, has) < 0) ? want : has);
         }
         for (size_t j = 0; j < s->run.selected.n; j++) {
-            struct entry *e = find(m, s->run.selected.v[j]);
+            struct entry *e = merge_find_file(m, s->run.selected.v[j]);
 
             if (!e)
                 return pv_err_set(err, PV_E_USAGE, "'%s' selects '%s', which is not among its files", s->path,
@@ -245,9 +245,9 @@ static int check_files(struct merge *m, struct pv_err *err)
     return 0;
 }
 
-static int note_result(struct merge *m, size_t shard, const char *name, struct pv_err *err)
+static int merge_note_result(struct merge *m, size_t shard, const char *name, struct pv_err *err)
 {
-    struct entry *e = find_result(m, name);
+    struct entry *e = merge_find_result(m, name);
 
     if (!e || e->owner != (int)shard)
         return pv_err_set(err, PV_E_USAGE, "'%s' has a result of '%s', which this shard did not select",
@@ -257,7 +257,7 @@ static int note_result(struct merge *m, size_t shard, const char *name, struct p
     return 0;
 }
 
-static int read_results(struct merge *m, struct pv_err *err)
+static int merge_read_results(struct merge *m, struct pv_err *err)
 {
     for (size_t i = 0; i < m->n_shards; i++) {
         struct shard *s = &m->shards[i];
@@ -266,7 +266,7 @@ static int read_results(struct merge *m, struct pv_err *err)
         int rc = r ? 1 : -1;
 
         while (rc > 0 && (rc = pv_readback_next(r, &f, err)) > 0) {
-            if (note_result(m, i, f.name, err) < 0)
+            if (merge_note_result(m, i, f.name, err) < 0)
                 rc = -1;
             pv_readback_fini(&f);
             m->n_reports++;
@@ -284,8 +284,8 @@ static int read_results(struct merge *m, struct pv_err *err)
 
 /* ---- the second pass ---- */
 
-/* Times that were told from the start of its own run. */
-static void shift(struct pv_file_report *f, int64_t offset)
+/* Turns times since the start of the shard into times since the start of the first shard. */
+static void report_shift(struct pv_file_report *f, int64_t offset)
 {
     f->begin_ns += offset;
     for (size_t i = 0; i < f->n_tests; i++)
@@ -298,16 +298,16 @@ static void shift(struct pv_file_report *f, int64_t offset)
     }
 }
 
-static void put_text(struct merge *m)
+static void merge_put_text(struct merge *m)
 {
     if (m->text.len)
         (void)!pv_write_all(m->fd, m->text.data,
-                            m->text.len); /* what matters is in the reports and the exit code */
+                            m->text.len); /* ignored: the reports and the exit code do not depend on it */
     pv_buf_free(&m->text);
 }
 
 /* Takes f, its name included. */
-static void put_report(struct merge *m, struct pv_outputs *rs, const struct pv_file_report *f)
+static void merge_put_report(struct merge *m, struct pv_outputs *rs, const struct pv_file_report *f)
 {
     struct pv_file_report *kept = &m->reports[m->n_reports++];
 
@@ -317,12 +317,12 @@ static void put_report(struct merge *m, struct pv_outputs *rs, const struct pv_f
     if (m->o->history && f->path && f->ran && !f->interrupted)
         pv_history_put(m->o->history, f->path, pv_report_failed(f), f->duration_ns);
     pv_format_file(&m->text, kept, &m->o->style);
-    put_text(m);
+    merge_put_text(m);
     pv_report_shed(kept);
 }
 
-/* Why there is no result of e, or not of all its rounds. The caller frees. */
-static char *why_missing(const struct merge *m, const struct entry *e)
+/* The message of a file without all its results. The caller frees. */
+static char *merge_why_missing(const struct merge *m, const struct entry *e)
 {
     const struct shard *s = e->owner == NOBODY ? NULL : &m->shards[e->owner];
     struct pv_buf b = {0};
@@ -341,8 +341,8 @@ static char *why_missing(const struct merge *m, const struct entry *e)
     return b.data;
 }
 
-/* Files without a result fail; how many there are. */
-static size_t put_missing(struct merge *m, struct pv_outputs *rs)
+/* Reports files without a result as failed; returns their number. */
+static size_t merge_put_missing(struct merge *m, struct pv_outputs *rs)
 {
     size_t n = 0;
 
@@ -353,14 +353,14 @@ static size_t put_missing(struct merge *m, struct pv_outputs *rs)
         if (e->seen == m->repeat)
             continue;
         f.name = pv_xstrdup(e->name);
-        f.msg = why_missing(m, e);
-        put_report(m, rs, &f);
+        f.msg = merge_why_missing(m, e);
+        merge_put_report(m, rs, &f);
         n++;
     }
     return n;
 }
 
-static int put_results(struct merge *m, struct pv_outputs *rs, struct pv_err *err)
+static int merge_put_results(struct merge *m, struct pv_outputs *rs, struct pv_err *err)
 {
     for (size_t i = 0; i < m->n_shards; i++) {
         struct pv_readback *r = pv_readback_open(m->shards[i].path, err);
@@ -368,8 +368,8 @@ static int put_results(struct merge *m, struct pv_outputs *rs, struct pv_err *er
         int rc = r ? 1 : -1;
 
         while (rc > 0 && (rc = pv_readback_next(r, &f, err)) > 0) {
-            shift(&f, m->shards[i].offset);
-            put_report(m, rs, &f);
+            report_shift(&f, m->shards[i].offset);
+            merge_put_report(m, rs, &f);
         }
         pv_readback_free(r);
         if (rc < 0)
@@ -380,8 +380,8 @@ static int put_results(struct merge *m, struct pv_outputs *rs, struct pv_err *er
 
 /* ---- the whole ---- */
 
-/* When the first began; offsets of the others. */
-static int64_t align(struct merge *m)
+/* Sets the shards' offsets; returns the start of the first one. */
+static int64_t merge_align_shards(struct merge *m)
 {
     int64_t first = m->shards[0].run.started_ns;
 
@@ -393,7 +393,7 @@ static int64_t align(struct merge *m)
     return first;
 }
 
-static int64_t duration(const struct merge *m)
+static int64_t merge_duration(const struct merge *m)
 {
     int64_t d = 1;
 
@@ -404,7 +404,7 @@ static int64_t duration(const struct merge *m)
 }
 
 /* "a, b", each once. */
-static char *hosts(const struct merge *m)
+static char *merge_hosts(const struct merge *m)
 {
     struct pv_buf b = {0};
 
@@ -420,8 +420,8 @@ static char *hosts(const struct merge *m)
     return b.data;
 }
 
-/* What the whole run would have ended with: an error, the signal that stopped it, a failure. */
-static int exit_code(const struct merge *m, size_t without_result)
+/* The exit code of the whole run: an error comes before a signal, a signal before a failure. */
+static int merge_exit_code(const struct merge *m, size_t without_result)
 {
     int code = without_result || m->missing.n ? 1 : 0, stopped = 0, broken = 0;
 
@@ -441,7 +441,7 @@ static int exit_code(const struct merge *m, size_t without_result)
     return broken ? broken : stopped ? stopped : code;
 }
 
-static const char *stopped_by(const struct merge *m)
+static const char *merge_stopped_by(const struct merge *m)
 {
     for (size_t i = 0; i < m->n_shards; i++)
         if (m->shards[i].end.stopped_by)
@@ -449,7 +449,7 @@ static const char *stopped_by(const struct merge *m)
     return NULL;
 }
 
-static void head(struct merge *m)
+static void merge_put_head(struct merge *m)
 {
     pv_buf_addf(&m->text, "provium merge\n\n  %zu report%s, %zu file%s\n", m->n_shards,
                 m->n_shards == 1 ? "" : "s", m->n_entries, m->n_entries == 1 ? "" : "s");
@@ -462,24 +462,24 @@ static void head(struct merge *m)
         pv_text_clean(&m->text, m->shards[i].path, strlen(m->shards[i].path), NULL);
         pv_buf_addc(&m->text, '\n');
     }
-    put_text(m);
+    merge_put_text(m);
 }
 
-static int write_all(struct merge *m, struct pv_err *err)
+static int merge_write_all(struct merge *m, struct pv_err *err)
 {
-    cleanup_free char *all_hosts = hosts(m);
+    cleanup_free char *all_hosts = merge_hosts(m);
     cleanup_free const char **names = pv_xcalloc(m->n_entries + 1, sizeof(*names));
     struct pv_run_info info = {.version = m->o->version,
                                .host = all_hosts,
                                .directory = m->shards[0].run.directory,
-                               .started_ns = align(m),
+                               .started_ns = merge_align_shards(m),
                                .args = (const char *const *)m->o->args.v,
                                .n_args = m->o->args.n,
                                .files = names,
                                .n_files = m->n_entries,
                                .n_selected = m->n_entries,
                                .repeat = m->repeat,
-                               .duration_ns = duration(m)};
+                               .duration_ns = merge_duration(m)};
     const struct pv_output_opts *w = &m->o->reports;
     struct pv_err note = PV_ERR_INIT;
     struct pv_outputs *rs = NULL;
@@ -493,13 +493,13 @@ static int write_all(struct merge *m, struct pv_err *err)
         if (!rs)
             return -1;
     }
-    head(m);
+    merge_put_head(m);
     m->reports = pv_xcalloc(m->n_reports + m->n_entries, sizeof(*m->reports));
     m->n_reports = 0;
-    rc = put_results(m, rs, err);
-    without = put_missing(m, rs);
-    code = rc < 0 ? 2 : exit_code(m, without);
-    if (rs && pv_outputs_end(rs, code, stopped_by(m), rc < 0 ? NULL : err) < 0)
+    rc = merge_put_results(m, rs, err);
+    without = merge_put_missing(m, rs);
+    code = rc < 0 ? 2 : merge_exit_code(m, without);
+    if (rs && pv_outputs_end(rs, code, merge_stopped_by(m), rc < 0 ? NULL : err) < 0)
         rc = -1;
     pv_outputs_free(rs);
     if (rc < 0)
@@ -510,12 +510,12 @@ static int write_all(struct merge *m, struct pv_err *err)
         pv_buf_addc(&m->text, '\n');
     }
     pv_buf_addc(&m->text, '\n');
-    pv_format_summary(&m->text, m->reports, m->n_reports, stopped_by(m), &m->o->style);
-    put_text(m);
+    pv_format_summary(&m->text, m->reports, m->n_reports, merge_stopped_by(m), &m->o->style);
+    merge_put_text(m);
     return code;
 }
 
-static void fini(struct merge *m)
+static void merge_fini(struct merge *m)
 {
     for (size_t i = 0; i < m->n_shards; i++) {
         struct shard *s = &m->shards[i];
@@ -541,18 +541,18 @@ static void fini(struct merge *m)
 int pv_merge(const struct pv_strv *paths, const struct pv_merge_opts *o, struct pv_err *err)
 {
     struct merge m = {.o = o, .fd = pv_outputs_take_stdout(&o->reports) ? STDERR_FILENO : STDOUT_FILENO};
-    int rc = collect(&m, paths, err);
+    int rc = merge_collect_paths(&m, paths, err);
 
     if (rc == 0)
-        rc = read_heads(&m, err);
+        rc = merge_read_heads(&m, err);
     if (rc == 0)
-        rc = check_shards(&m, err);
+        rc = merge_check_shards(&m, err);
     if (rc == 0)
-        rc = check_files(&m, err);
+        rc = merge_check_files(&m, err);
     if (rc == 0)
-        rc = read_results(&m, err);
+        rc = merge_read_results(&m, err);
     if (rc == 0)
-        rc = write_all(&m, err);
-    fini(&m);
+        rc = merge_write_all(&m, err);
+    merge_fini(&m);
     return rc;
 }

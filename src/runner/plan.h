@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In which order files are started, and how many side by side. Pure. */
+/* The order in which files are started, and the number of slots. Pure. */
 #ifndef PV_RUNNER_PLAN_H
 #define PV_RUNNER_PLAN_H
 
@@ -9,11 +9,11 @@
 
 /*
  * Fills order[0..n) with the numbers 0..n-1: longest first by duration_ns, where a negative one (not known)
- * counts as the average of those that are known; what is equal stays as it was.
+ * counts as the average of those that are known; equal ones keep their order.
  */
 void pv_plan_order(const int64_t *duration_ns, size_t n, size_t *order);
 
-/* What limits files side by side when -p was not given. */
+/* Limits of the number of slots when -p was not given. */
 struct pv_plan_limits {
     unsigned cpus;        /* of the host */
     bool budget;          /* --mem or --cpus was given */

@@ -20,10 +20,10 @@
 #define PREFIX "provium-"
 #define KEPT "kept"
 
-/* Of the runs that are kept: so many, and no longer. */
+/* Limits of kept directories. */
 enum { MAX_DEPTH = 8, KEEP_RUNS = 10, KEEP_SECONDS = 7 * 24 * 3600 };
 
-/* What getdents64(2) fills in. */
+/* The record of getdents64(2). */
 struct dent {
     uint64_t ino;
     int64_t off;
@@ -33,7 +33,7 @@ struct dent {
 };
 
 /*
- * Empties the directory `fd`.  Used in a signal handler: nothing but system calls here.  Two rounds, because
+ * Empties the directory `fd`.  Called from a signal handler: system calls only.  Two rounds, because
  * removing entries while reading may skip some.
  */
 static void empty_dir(int fd, int depth)
@@ -102,7 +102,7 @@ static int newest_first(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* Ours, no link, and no run holds it: its descriptor, locked. */
+/* The descriptor, locked, of a directory of this user that no run holds; -1: it is none. */
 static int open_unused(int base, const char *name)
 {
     cleanup_close int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -120,7 +120,7 @@ static void remove_run(int base, int fd, const char *name, const char *why)
     unlinkat(base, name, AT_REMOVEDIR);
 }
 
-/* Left by a crash: removed. Kept: noted. */
+/* Removes the directory of a crashed run, lists a kept one. */
 static void collect_one(int base, const char *name, struct kept_list *kept)
 {
     cleanup_close int fd = open_unused(base, name);
@@ -138,7 +138,7 @@ static void collect_one(int base, const char *name, struct kept_list *kept)
     kept->n++;
 }
 
-/* What is older than a week, and all but the newest ones. */
+/* Removes kept directories that are too old or too many. */
 static void collect_kept(int base, const struct kept_list *kept)
 {
     int64_t now = time(NULL);
@@ -173,8 +173,8 @@ static void collect_stale(const char *base_path)
 }
 
 /*
- * Whoever may rename entries of the base directory could put something else in the place of ours.  A
- * directory of another user (but root) can be changed by that one at will.
+ * A user who may rename entries of the base directory could replace the run's directory.  The owner of the
+ * base directory may, so it has to be this user or root.
  */
 static int check_base(const char *base, struct pv_err *err)
 {
@@ -188,7 +188,7 @@ static int check_base(const char *base, struct pv_err *err)
             "temporary files cannot go to '%s': it belongs to another user (uid %u); set TMPDIR to a "
             "directory of your own",
             base, (unsigned)st.st_uid);
-    /* A user's own group is mostly that user alone. */
+    /* Group-writable is allowed for the user's own group. */
     if ((st.st_mode & S_IWOTH || (st.st_mode & S_IWGRP && st.st_gid != getegid())) && !(st.st_mode & S_ISVTX))
         return pv_err_set(
             err, PV_E_USAGE,
@@ -220,7 +220,7 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
         if (!mkdtemp(path))
             return pv_err_sys(err, errno, "cannot make a directory in '%s'", base);
         fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        /* another run may have taken it for a left-over before it was locked: then make a new one */
+        /* another run may have removed it before the lock: make a new one */
         if (fd < 0 && errno == ENOENT)
             continue;
         if (fd < 0 || flock(fd, LOCK_EX) < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The directory of one run, ${TMPDIR:-/tmp}/provium-XXXXXX, with a subdirectory per test file for console
- * logs.  Held by a lock on its descriptor, which the processes of test files inherit, so that whoever finds
- * such a directory unlocked and without a file `kept` in it knows that its run crashed, and removes it.
- * Of those that were kept the newest 10 stay, at most for 7 days.
+ * logs.  Held by a lock on its descriptor, which the processes of test files inherit: a directory
+ * that is unlocked and has no file `kept` is of a run that crashed, and the next run removes it.  Of kept
+ * directories the newest 10 stay, at most for 7 days.
  */
 #ifndef PV_RUNNER_RUNDIR_H
 #define PV_RUNNER_RUNDIR_H
@@ -24,8 +24,7 @@ struct pv_rundir {
     }
 
 /*
- * Makes it (mode 0700), and first removes what crashed runs of this user left and what was kept for long
- * enough. Refuses a place where another user could exchange it: class usage.
+ * Makes it (mode 0700), and first removes the directories of crashed runs of this user and old kept ones. Refuses a place where another user could exchange it: class usage.
  */
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err);
 

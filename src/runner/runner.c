@@ -25,7 +25,6 @@ enum { MAX_NOTICES = 64 };
 struct runner {
     const struct pv_test_list *files;
     const struct pv_run_opts *o;
-    struct pv_format_style style;
     struct pv_loop *loop;
     struct pv_rundir dir;
     struct sched *sched;
@@ -33,23 +32,23 @@ struct runner {
     size_t n;
     struct pv_out out;
     struct pv_live *live;
-    struct pv_outputs *machine; /* reports for machines and browsers; NULL: none was asked for */
+    struct pv_outputs *outputs; /* reports for machines and browsers; NULL: none */
     int64_t started;
     struct pv_watch signals;
     int sigfd;
     sigset_t old_mask;
-    int stop_signal; /* the run was stopped by it */
+    int stop_signal; /* that stopped the run; 0: none */
     struct pv_strv notices;
     bool failed; /* the run itself: *err is set */
     struct pv_err *err;
 };
 
-static bool stopped(const struct runner *r)
+static bool run_was_stopped(const struct runner *r)
 {
     return r->stop_signal || r->failed;
 }
 
-static void on_notice(const char *text, size_t n, void *arg)
+static void on_run_notice(const char *text, size_t n, void *arg)
 {
     struct runner *r = arg;
     cleanup_buf struct pv_buf line = {0};
@@ -66,8 +65,8 @@ static void on_notice(const char *text, size_t n, void *arg)
     pv_live_put(r->live, &line);
 }
 
-/* Told before anything runs. */
-static void show_notes(struct runner *r)
+/* The notes of the caller, before the first file. */
+static void run_show_notes(struct runner *r)
 {
     struct pv_buf text = {0};
 
@@ -79,8 +78,8 @@ static void show_notes(struct runner *r)
     pv_live_put(r->live, &text);
 }
 
-/* What the next run may know of this one. Nothing fails because it cannot be kept. */
-static void remember(struct runner *r)
+/* Saves the history; a failure to do so is a note, not a failure of the run. */
+static void run_save_history(struct runner *r)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_buf text = {0};
@@ -93,16 +92,16 @@ static void remember(struct runner *r)
     pv_live_put(r->live, &text);
 }
 
-static void on_begin(struct pv_file_report *f, int64_t expected_ns, void *arg)
+static void on_file_begin(struct pv_file_report *f, int64_t expected_ns, void *arg)
 {
     struct runner *r = arg;
 
     pv_live_begin(r->live, f, expected_ns);
-    if (r->machine)
-        pv_outputs_begin(r->machine, f);
+    if (r->outputs)
+        pv_outputs_begin(r->outputs, f);
 }
 
-static void say_slow(struct pv_buf *out, const struct runner *r, const struct pv_file_report *f)
+static void file_say_slow(struct pv_buf *out, const struct runner *r, const struct pv_file_report *f)
 {
     int64_t took = f->duration_ns - f->waited_ns;
 
@@ -114,7 +113,7 @@ static void say_slow(struct pv_buf *out, const struct runner *r, const struct pv
                 (double)r->o->slow_ns / PV_NSEC_PER_SEC);
 }
 
-static void on_end(struct pv_file_report *f, bool last, void *arg)
+static void on_file_end(struct pv_file_report *f, bool last, void *arg)
 {
     struct runner *r = arg;
     struct pv_buf text = {0};
@@ -122,15 +121,15 @@ static void on_end(struct pv_file_report *f, bool last, void *arg)
     pv_live_end(r->live, f, last);
     if (!last)
         return;
-    pv_format_file(&text, f, &r->style);
-    say_slow(&text, r, f);
+    pv_format_file(&text, f, &r->o->style);
+    file_say_slow(&text, r, f);
     pv_live_put(r->live, &text);
-    if (r->machine)
-        pv_outputs_file(r->machine, f);
-    pv_report_shed(f); /* shown; thousands of files must not add up */
+    if (r->outputs)
+        pv_outputs_file(r->outputs, f);
+    pv_report_shed(f); /* was written; the details of thousands of files would add up */
 }
 
-static void on_failed(const struct pv_err *err, void *arg)
+static void on_run_failed(const struct pv_err *err, void *arg)
 {
     struct runner *r = arg;
 
@@ -139,7 +138,7 @@ static void on_failed(const struct pv_err *err, void *arg)
     r->failed = true;
 }
 
-static void on_signal(struct pv_watch *w, uint32_t events)
+static void on_stop_signal(struct pv_watch *w, uint32_t events)
 {
     struct runner *r = PV_CONTAINER_OF(w, struct runner, signals);
     struct signalfd_siginfo si;
@@ -147,7 +146,7 @@ static void on_signal(struct pv_watch *w, uint32_t events)
     (void)events;
     if (read(r->sigfd, &si, sizeof(si)) != sizeof(si))
         return;
-    if (r->stop_signal) { /* asked twice */
+    if (r->stop_signal) { /* the second signal kills */
         sched_kill(r->sched);
         return;
     }
@@ -156,7 +155,7 @@ static void on_signal(struct pv_watch *w, uint32_t events)
     sched_stop(r->sched);
 }
 
-static void on_out_error(struct pv_out *o)
+static void on_run_out_error(struct pv_out *o)
 {
     struct runner *r = PV_CONTAINER_OF(o, struct runner, out);
 
@@ -167,17 +166,17 @@ static void on_out_error(struct pv_out *o)
     sched_stop(r->sched);
 }
 
-static bool all_done(void *arg)
+static bool run_all_ended(void *arg)
 {
     return sched_done(((const struct runner *)arg)->sched);
 }
 
-static bool out_done(void *arg)
+static bool run_out_done(void *arg)
 {
     return pv_out_done(&((struct runner *)arg)->out);
 }
 
-static int watch_signals(struct runner *r, struct pv_err *err)
+static int run_watch_signals(struct runner *r, struct pv_err *err)
 {
     struct sigaction sa;
     sigset_t set;
@@ -185,37 +184,37 @@ static int watch_signals(struct runner *r, struct pv_err *err)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    /* nohup: ignored from birth, stays so; signalfd would bring it all the same */
+    /* Under nohup SIGHUP is ignored and stays so; a signalfd would read it all the same. */
     if (sigaction(SIGHUP, NULL, &sa) < 0 || sa.sa_handler != SIG_IGN)
         sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, &r->old_mask);
     r->sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (r->sigfd < 0)
         return pv_err_sys(err, errno, "cannot make a signalfd");
-    r->signals.fn = on_signal;
+    r->signals.fn = on_stop_signal;
     return pv_loop_add(r->loop, &r->signals, r->sigfd, EPOLLIN, err);
 }
 
-static int set_up(struct runner *r, struct pv_err *err)
+static int run_set_up(struct runner *r, struct pv_err *err)
 {
     r->loop = pv_loop_new(err);
-    if (!r->loop || watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
+    if (!r->loop || run_watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
         return -1;
     pv_out_init(&r->out, r->loop, pv_outputs_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
-    r->out.on_error = on_out_error;
+    r->out.on_error = on_run_out_error;
     r->sched = sched_new(&(struct sched_opts){.run = r->o,
                                               .files = r->files,
                                               .loop = r->loop,
                                               .dir = &r->dir,
                                               .base_ns = r->started,
-                                              .begin = on_begin,
-                                              .end = on_end,
-                                              .notice = on_notice,
-                                              .failed = on_failed,
+                                              .begin = on_file_begin,
+                                              .end = on_file_end,
+                                              .notice = on_run_notice,
+                                              .failed = on_run_failed,
                                               .arg = r});
     r->reports = sched_reports(r->sched, &r->n);
     r->live = pv_live_new(r->loop, &r->out,
-                          &(struct pv_live_opts){r->o->terminal, sched_jobs(r->sched), r->style}, err);
+                          &(struct pv_live_opts){r->o->terminal, sched_jobs(r->sched), r->o->style}, err);
     if (!r->live)
         return -1;
     for (size_t i = 0; i < r->n; i++)
@@ -223,76 +222,77 @@ static int set_up(struct runner *r, struct pv_err *err)
     return 0;
 }
 
-/* A stalled reader gets as long as it likes, unless the run was stopped. */
-static void flush_out(struct runner *r)
+/* Waits for a stalled reader without limit, unless the run was stopped. */
+static void run_flush_out(struct runner *r)
 {
-    while (!out_done(r) && pv_loop_run(r->loop, out_done, r, pv_deadline(PV_NSEC_PER_SEC / 5), NULL) == 1 &&
+    while (!run_out_done(r) &&
+           pv_loop_run(r->loop, run_out_done, r, pv_deadline(PV_NSEC_PER_SEC / 5), NULL) == 1 &&
            !r->stop_signal)
         ;
 }
 
-static const char *stopped_by(const struct runner *r)
+static const char *run_stopped_by(const struct runner *r)
 {
     if (!r->stop_signal)
         return NULL;
     return r->stop_signal == SIGINT ? "SIGINT" : r->stop_signal == SIGTERM ? "SIGTERM" : "SIGHUP";
 }
 
-static int run_all(struct runner *r, struct pv_err *err)
+static int run_files(struct runner *r, struct pv_err *err)
 {
     struct pv_buf text = {0};
 
     pv_buf_addf(&text, "%s\n\n", r->o->title ? r->o->title : "provium test");
     pv_live_put(r->live, &text);
-    show_notes(r);
+    run_show_notes(r);
     sched_start(r->sched);
     /* Every file has a deadline, and so has every wait for the pool. */
-    if (pv_loop_run(r->loop, all_done, r, PV_FOREVER, err) < 0)
+    if (pv_loop_run(r->loop, run_all_ended, r, PV_FOREVER, err) < 0)
         return -1;
     if (r->failed)
         return -1;
     pv_live_finish(r->live);
-    remember(r);
+    run_save_history(r);
     pv_buf_addc(&text, '\n');
     if (r->o->durations)
         pv_format_durations(&text, r->reports, r->n, r->o->durations);
-    pv_format_summary(&text, r->reports, r->n, stopped_by(r), &r->style);
+    pv_format_summary(&text, r->reports, r->n, run_stopped_by(r), &r->o->style);
     pv_live_put(r->live, &text);
-    flush_out(r);
+    run_flush_out(r);
     if (r->failed)
         return -1;
     if (r->stop_signal)
         return 128 + r->stop_signal;
     for (size_t i = 0; i < r->n; i++)
-        if (pv_report_failed(&r->reports[i]) || (r->reports[i].flaky && r->o->fail_on_flaky))
+        if (pv_report_failed(&r->reports[i]) || (r->reports[i].flaky && r->o->style.fail_on_flaky))
             return 1;
     return 0;
 }
 
-static int run_and_report(struct runner *r, struct pv_err *err)
+static int run_with_outputs(struct runner *r, struct pv_err *err)
 {
     const struct pv_output_opts *w = &r->o->reports;
     struct pv_err report_err = PV_ERR_INIT;
     int rc;
 
     if (w->json || w->junit || w->html || w->tap) {
-        r->machine = pv_outputs_open(w, r->o->info, r->loop, err);
-        if (!r->machine)
+        r->outputs = pv_outputs_open(w, r->o->info, r->loop, err);
+        if (!r->outputs)
             return -1;
     }
-    rc = run_all(r, err);
-    if (!r->machine)
+    rc = run_files(r, err);
+    if (!r->outputs)
         return rc;
     for (size_t i = 0; i < r->n; i++)
         if (!r->reports[i].ran)
-            pv_outputs_file(r->machine, &r->reports[i]);
-    if (pv_outputs_end(r->machine, rc < 0 ? 2 : rc, stopped_by(r), &report_err) == 0 || rc < 0)
+            pv_outputs_file(r->outputs, &r->reports[i]);
+    if (pv_outputs_end(r->outputs, rc < 0 ? 2 : rc, run_stopped_by(r), &report_err) == 0 || rc < 0)
         return rc;
     *err = report_err;
     return -1;
 }
 
-static bool kept_any(const struct runner *r)
+static bool run_kept_logs(const struct runner *r)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct pv_file_report *f = &r->reports[i];
@@ -306,14 +306,14 @@ static bool kept_any(const struct runner *r)
     return false;
 }
 
-static void tear_down(struct runner *r)
+static void run_tear_down(struct runner *r)
 {
     if (r->sched)
         sched_kill(r->sched);
     if (r->sched && sched_running(r->sched))
-        pv_loop_run(r->loop, all_done, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
-    pv_rundir_close(&r->dir, !stopped(r) && kept_any(r));
-    pv_outputs_free(r->machine);
+        pv_loop_run(r->loop, run_all_ended, r, pv_deadline(2 * PV_NSEC_PER_SEC), NULL);
+    pv_rundir_close(&r->dir, !run_was_stopped(r) && run_kept_logs(r));
+    pv_outputs_free(r->outputs);
     pv_live_free(r->live);
     if (r->out.loop)
         pv_out_fini(&r->out);
@@ -330,11 +330,6 @@ int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o,
 {
     struct runner r = {.files = files,
                        .o = o,
-                       .style = {.color = o->color,
-                                 .verbose = o->verbose,
-                                 .quiet = o->quiet,
-                                 .fail_on_flaky = o->fail_on_flaky,
-                                 .rerun = o->rerun},
                        .dir = PV_RUNDIR_INIT,
                        .signals = {.fd = -1},
                        .sigfd = -1,
@@ -343,7 +338,7 @@ int pv_runner_run(const struct pv_test_list *files, const struct pv_run_opts *o,
     int rc;
 
     sigprocmask(SIG_BLOCK, NULL, &r.old_mask);
-    rc = set_up(&r, err) < 0 ? -1 : run_and_report(&r, err);
-    tear_down(&r);
+    rc = run_set_up(&r, err) < 0 ? -1 : run_with_outputs(&r, err);
+    run_tear_down(&r);
     return rc;
 }

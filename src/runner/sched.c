@@ -15,7 +15,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-/* A file to be run; with --repeat there are several for one. */
+/* One run of a file; --repeat makes several for one file. */
 struct item {
     const struct pv_test_file *file;
     struct pv_file_report *report;
@@ -24,8 +24,8 @@ struct item {
     unsigned number;
     unsigned starts;
     int64_t expected_ns;
-    bool again;        /* it waits for others as they wait for it: it is being stopped, to begin again */
-    struct slot *slot; /* that it runs in */
+    bool again;        /* the pool restarts it: it is being stopped, to begin again */
+    struct slot *slot; /* in which it runs; NULL: it does not */
 };
 
 struct sched {
@@ -40,7 +40,7 @@ struct sched {
     bool stopped;
 };
 
-/* ---- the pool's wishes ---- */
+/* ---- callbacks of the pool ---- */
 
 static uint64_t pool_used(struct pv_pool_file *f, void *arg)
 {
@@ -50,7 +50,7 @@ static uint64_t pool_used(struct pv_pool_file *f, void *arg)
     return it->slot ? pv_host_vm_memory("", slot_pid(it->slot)) : 0;
 }
 
-/* Time spent waiting for others is not the file's; they have limits of their own. */
+/* The file's deadline stands still while it waits for the pool: other files' deadlines bound the wait. */
 static void pool_waits(struct pv_pool_file *f, bool does, void *arg)
 {
     const struct item *it = PV_CONTAINER_OF(f, struct item, account);
@@ -74,7 +74,7 @@ static void pool_restart(struct pv_pool_file *f, const char *why, void *arg)
 
 /* ---- running ---- */
 
-static void start_item(struct sched *s, struct slot *slot, struct item *it)
+static void sched_start_item(struct sched *s, struct slot *slot, struct item *it)
 {
     struct pv_err err = PV_ERR_INIT;
     struct slot_file f = {.file = it->file,
@@ -97,14 +97,14 @@ static void start_item(struct sched *s, struct slot *slot, struct item *it)
     s->o.begin(it->report, it->expected_ns, s->o.arg);
 }
 
-static void fill(struct sched *s)
+static void sched_fill_slots(struct sched *s)
 {
     for (unsigned i = 0; i < s->jobs && s->next < s->n && !s->stopped; i++)
         if (s->slots[i].state == SLOT_FREE)
-            start_item(s, &s->slots[i], &s->items[s->order[s->next++]]);
+            sched_start_item(s, &s->slots[i], &s->items[s->order[s->next++]]);
 }
 
-static struct item *item_of(struct sched *s, const struct slot *slot)
+static struct item *slot_item(struct sched *s, const struct slot *slot)
 {
     for (size_t i = 0; i < s->n; i++)
         if (s->items[i].slot == slot)
@@ -112,8 +112,8 @@ static struct item *item_of(struct sched *s, const struct slot *slot)
     return NULL;
 }
 
-/* Of repetitions one that failed counts. */
-static void remember(struct sched *s, const struct item *it)
+/* Records the file in the history; one failed repetition makes it failed. */
+static void item_record(struct sched *s, const struct item *it)
 {
     bool failed = false;
 
@@ -125,10 +125,10 @@ static void remember(struct sched *s, const struct item *it)
                    it->report->duration_ns - it->report->waited_ns);
 }
 
-static void on_end(struct slot *slot)
+static void on_slot_end(struct slot *slot)
 {
     struct sched *s = slot->arg;
-    struct item *it = item_of(s, slot);
+    struct item *it = slot_item(s, slot);
     struct pv_file_report *f = it->report;
     bool failed;
 
@@ -137,25 +137,25 @@ static void on_end(struct slot *slot)
     if (it->again && f->interrupted && !s->stopped) {
         s->o.end(f, false, s->o.arg);
         pv_report_begin_again(f);
-        start_item(s, slot, it);
+        sched_start_item(s, slot, it);
         return;
     }
     failed = pv_report_failed(f) && !f->interrupted;
     if (failed && f->n_attempts < s->o.run->retries && !s->stopped) {
         s->o.end(f, false, s->o.arg);
         pv_report_next_attempt(f);
-        start_item(s, slot, it);
+        sched_start_item(s, slot, it);
         return;
     }
     f->flaky = f->n_attempts > 0 && !pv_report_failed(f);
-    remember(s, it);
+    item_record(s, it);
     if (failed && s->o.run->fail_fast)
         sched_stop(s);
     s->o.end(f, true, s->o.arg);
-    fill(s);
+    sched_fill_slots(s);
 }
 
-static void on_notice(struct slot *slot, const char *text, size_t n)
+static void on_slot_notice(struct slot *slot, const char *text, size_t n)
 {
     struct sched *s = slot->arg;
 
@@ -164,7 +164,7 @@ static void on_notice(struct slot *slot, const char *text, size_t n)
 
 void sched_start(struct sched *s)
 {
-    fill(s);
+    sched_fill_slots(s);
 }
 
 void sched_stop(struct sched *s)
@@ -196,7 +196,7 @@ bool sched_done(const struct sched *s)
 
 /* ---- planning ---- */
 
-static void make_items(struct sched *s)
+static void sched_make_items(struct sched *s)
 {
     const struct pv_run_opts *o = s->o.run;
     unsigned rounds = o->repeat ? o->repeat : 1;
@@ -220,8 +220,8 @@ static void make_items(struct sched *s)
     }
 }
 
-/* Longest first makes a difference only side by side; one after the other they keep their order. */
-static void make_order(struct sched *s)
+/* Longest first only shortens a parallel run; with one slot files keep their order. */
+static void sched_make_order(struct sched *s)
 {
     unsigned rounds = s->o.run->repeat ? s->o.run->repeat : 1;
     cleanup_free int64_t *ns = pv_xcalloc(s->o.files->n + 1, sizeof(*ns));
@@ -237,7 +237,7 @@ static void make_order(struct sched *s)
             s->order[n++] = files[i] * rounds + round;
 }
 
-static unsigned choose_jobs(const struct sched *s)
+static unsigned sched_choose_jobs(const struct sched *s)
 {
     const struct pv_run_opts *o = s->o.run;
     struct pv_plan_limits l = {.budget = o->memory || o->cpus, .files = s->n};
@@ -258,9 +258,9 @@ struct sched *sched_new(const struct sched_opts *o)
     struct sched *s = pv_xcalloc(1, sizeof(*s));
 
     s->o = *o;
-    make_items(s);
-    s->jobs = choose_jobs(s);
-    make_order(s);
+    sched_make_items(s);
+    s->jobs = sched_choose_jobs(s);
+    sched_make_order(s);
     s->pool = pv_pool_server_new(o->loop, &(struct pv_pool_server_opts){.memory = o->run->memory,
                                                                         .cpus = o->run->cpus,
                                                                         .used = pool_used,
@@ -270,8 +270,8 @@ struct sched *sched_new(const struct sched_opts *o)
     s->slots = pv_xcalloc(s->jobs, sizeof(*s->slots));
     for (unsigned i = 0; i < s->jobs; i++) {
         slot_init(&s->slots[i], o->loop, o->dir);
-        s->slots[i].on_notice = on_notice;
-        s->slots[i].on_end = on_end;
+        s->slots[i].on_notice = on_slot_notice;
+        s->slots[i].on_end = on_slot_end;
         s->slots[i].arg = s;
     }
     return s;

@@ -7,7 +7,7 @@
 #include "runner/history.h"
 #include "util/err.h"
 
-/* splitmix64: all we need of it is that it is short and the same everywhere. */
+/* splitmix64: short, and the same on every machine. */
 static uint64_t next_random(uint64_t *state)
 {
     uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
@@ -31,7 +31,7 @@ void pv_shuffle(void *base, size_t n, size_t size, uint64_t seed)
     }
 }
 
-/* Leaves the files for which keep is true, in their order. */
+/* Keeps the files for which `keep` is true, in their order. */
 static void keep_some(struct pv_test_list *l, const bool *keep)
 {
     size_t kept = 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which files a run runs, and in what order:
+ * Selects the files of a run, and their order:
  *
  *     found (find.h) -> -f -> --rerun-failed -> --shard -> --shuffle
  *
- * All but the last two are the same on every machine of a sharded run, so the names before sharding are what
- * `provium merge` later expects to find.
+ * All but the last two are the same on every machine of a sharded run, so `provium merge` expects
+ * results for the names before sharding.
  */
 #ifndef PV_RUNNER_SELECT_H
 #define PV_RUNNER_SELECT_H
@@ -24,7 +24,7 @@ struct pv_select_opts {
     struct pv_strv paths; /* files and directories */
     struct pv_strv only;  /* -f: names that contain one of these; empty: all */
     bool rerun_failed;
-    bool allow_none;       /* no files at all are no error */
+    bool allow_none;       /* an empty selection is no error */
     struct pv_shard shard; /* 0 of 0: all */
     bool shuffle;
     uint64_t seed; /* of the shuffle */

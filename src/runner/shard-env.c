@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which shard this is: from the command line, or from what job engines put into the environment. */
+/* The shard of this run, from --shard or from the environment variables of a job engine. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-/* Engines that say "this one" and "of so many". */
+/* Engines with one variable for the index and one for the count. */
 static const struct engine {
     const char *name, *index, *total;
     unsigned first; /* number of the first one */
@@ -19,7 +19,7 @@ static const struct engine {
     {"Buildkite", "BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT", 0},
 };
 
-static const char *value(const char *name)
+static const char *env_value(const char *name)
 {
     const char *v = getenv(name);
 
@@ -27,7 +27,7 @@ static const char *value(const char *name)
 }
 
 /* Digits and nothing else, at most `max`. */
-static bool number(const char *s, size_t len, unsigned max, unsigned *out)
+static bool text_number(const char *s, size_t len, unsigned max, unsigned *out)
 {
     unsigned long v = 0;
 
@@ -41,26 +41,26 @@ static bool number(const char *s, size_t len, unsigned max, unsigned *out)
 
 static int env_number(const char *name, unsigned max, unsigned *out, struct pv_err *err)
 {
-    const char *v = value(name);
+    const char *v = env_value(name);
 
     if (!v)
         return pv_err_set(err, PV_E_USAGE, "%s is not set", name);
-    if (!number(v, strlen(v), max, out))
+    if (!text_number(v, strlen(v), max, out))
         return pv_err_set(err, PV_E_USAGE, "%s is '%s'; expected a number up to %u", name, v, max);
     return 0;
 }
 
-/* 1: the environment says it, 0: this engine is not there, -1 with *err: it is there, and makes no sense. */
-static int ask_engine(const struct engine *e, struct pv_shard *out, struct pv_err *err)
+/* 1: *out is set; 0: the engine's variables are absent; -1 with *err: they are invalid. */
+static int engine_shard(const struct engine *e, struct pv_shard *out, struct pv_err *err)
 {
     unsigned index = e->first;
 
-    if (!value(e->index) && !value(e->total))
+    if (!env_value(e->index) && !env_value(e->total))
         return 0;
     if (env_number(e->total, PV_SHARDS_MAX, &out->count, err) < 0)
         goto bad;
-    /* without `parallel` GitLab says that there is one, and not which one it is */
-    if ((out->count != 1 || value(e->index)) && env_number(e->index, PV_SHARDS_MAX, &index, err) < 0)
+    /* without `parallel` GitLab sets the count to 1, and no index */
+    if ((out->count != 1 || env_value(e->index)) && env_number(e->index, PV_SHARDS_MAX, &index, err) < 0)
         goto bad;
     if (index < e->first || index - e->first >= out->count) {
         pv_err_set(err, PV_E_USAGE, "%s is %u and %s is %u; expected an index from %u to %u", e->index, index,
@@ -74,18 +74,18 @@ bad:
 }
 
 /* Tasks MIN, MIN + STEP, ... MAX: there are COUNT of them, unless the array has gaps. */
-static int ask_slurm(struct pv_shard *out, struct pv_err *err)
+static int slurm_shard(struct pv_shard *out, struct pv_err *err)
 {
     enum { LARGEST = 100 * 1000 * 1000 };
     unsigned id, min, max, step = 1;
 
-    if (!value("SLURM_ARRAY_TASK_ID"))
+    if (!env_value("SLURM_ARRAY_TASK_ID"))
         return 0;
     if (env_number("SLURM_ARRAY_TASK_ID", LARGEST, &id, err) < 0 ||
         env_number("SLURM_ARRAY_TASK_MIN", LARGEST, &min, err) < 0 ||
         env_number("SLURM_ARRAY_TASK_MAX", LARGEST, &max, err) < 0 ||
         env_number("SLURM_ARRAY_TASK_COUNT", PV_SHARDS_MAX, &out->count, err) < 0 ||
-        (value("SLURM_ARRAY_TASK_STEP") && env_number("SLURM_ARRAY_TASK_STEP", LARGEST, &step, err) < 0))
+        (env_value("SLURM_ARRAY_TASK_STEP") && env_number("SLURM_ARRAY_TASK_STEP", LARGEST, &step, err) < 0))
         return pv_err_wrap(err, "Slurm");
     if (step == 0 || id < min || id > max || (id - min) % step || (max - min) / step + 1 != out->count)
         return pv_err_set(err, PV_E_USAGE,
@@ -97,9 +97,9 @@ static int ask_slurm(struct pv_shard *out, struct pv_err *err)
     return 1;
 }
 
-/* One that knows of no other part gives way: inside of a Slurm job GitLab says "1 of 1". */
-static int settle(struct pv_shard *out, const char **from, const struct pv_shard *one, const char *name,
-                  struct pv_err *err)
+/* A shard "1 of 1" yields to the other engine's: GitLab inside of a Slurm job sets that. */
+static int shard_settle(struct pv_shard *out, const char **from, const struct pv_shard *one, const char *name,
+                        struct pv_err *err)
 {
     if (*from && one->count > 1 && out->count > 1 && (one->count != out->count || one->index != out->index))
         return pv_err_set(err, PV_E_USAGE,
@@ -112,7 +112,7 @@ static int settle(struct pv_shard *out, const char **from, const struct pv_shard
     return 0;
 }
 
-static int none_there(struct pv_err *err)
+static int shard_err_none(struct pv_err *err)
 {
     cleanup_buf struct pv_buf text = {0};
 
@@ -129,16 +129,16 @@ int pv_shard_auto(struct pv_shard *out, struct pv_err *err)
 {
     struct pv_shard one = {0};
     const char *from = NULL;
-    int rc = ask_slurm(&one, err);
+    int rc = slurm_shard(&one, err);
 
-    if (rc < 0 || (rc && settle(out, &from, &one, "Slurm", err) < 0))
+    if (rc < 0 || (rc && shard_settle(out, &from, &one, "Slurm", err) < 0))
         return -1;
     for (size_t i = 0; i < PV_ARRAY_LEN(engines); i++) {
-        rc = ask_engine(&engines[i], &one, err);
-        if (rc < 0 || (rc && settle(out, &from, &one, engines[i].name, err) < 0))
+        rc = engine_shard(&engines[i], &one, err);
+        if (rc < 0 || (rc && shard_settle(out, &from, &one, engines[i].name, err) < 0))
             return -1;
     }
-    return from ? 0 : none_there(err);
+    return from ? 0 : shard_err_none(err);
 }
 
 int pv_shard_parse(const char *text, const char *option, struct pv_shard *out, struct pv_err *err)
@@ -147,8 +147,8 @@ int pv_shard_parse(const char *text, const char *option, struct pv_shard *out, s
 
     if (!strcmp(text, "auto"))
         return pv_shard_auto(out, err) < 0 ? pv_err_wrap(err, "%s auto", option) : 0;
-    if (!slash || !number(text, (size_t)(slash - text), PV_SHARDS_MAX, &out->index) ||
-        !number(slash + 1, strlen(slash + 1), PV_SHARDS_MAX, &out->count) || out->index < 1 ||
+    if (!slash || !text_number(text, (size_t)(slash - text), PV_SHARDS_MAX, &out->index) ||
+        !text_number(slash + 1, strlen(slash + 1), PV_SHARDS_MAX, &out->count) || out->index < 1 ||
         out->index > out->count)
         return pv_err_set(err, PV_E_USAGE,
                           "%s '%s' is no shard; expected K/N with 1 <= K <= N <= %d, such as 3/8, or auto",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shards: a run that is divided among machines which need not speak with each other.  Each works out the same
- * division from the same files and takes its part; pure functions, but for pv_shard_auto.
+ * Shards: a run divided among machines that do not talk to each other.  Each computes the same division from
+ * the same files and runs its part.  Pure functions, except pv_shard_auto.
  */
 #ifndef PV_RUNNER_SHARD_H
 #define PV_RUNNER_SHARD_H
@@ -22,8 +22,8 @@ int pv_shard_parse(const char *text, const char *option, struct pv_shard *out, s
 
 /*
  * From the environment that job engines set: Slurm array, Kubernetes indexed Job, GitLab, CircleCI,
- * Buildkite.  Class usage, naming the variables, when there is none, when more than one engine is there and
- * they do not say the same, and when what they say is no shard.
+ * Buildkite.  Class usage, naming the variables, when there is none, when two engines contradict each
+ * other, and when the values are no shard.
  */
 int pv_shard_auto(struct pv_shard *out, struct pv_err *err);
 
