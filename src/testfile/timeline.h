@@ -4,7 +4,7 @@
  * take time is bracketed:
  *
  *     pv_tf_call_begin(tf, vm->name, "reading '%s' in %s", path, vm->name);
- *     rc = pv_guest_read_file(...);
+ *     rc = pv_agent_read_file(...);
  *     pv_tf_step_end(tf, rc == 0);
  */
 #ifndef PV_TESTFILE_TIMELINE_H
