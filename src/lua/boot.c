@@ -173,7 +173,7 @@ static LJMP void boot_scalar(lua_State *L, int idx, const struct boot_opt *opt, 
         lua_pop(L, 1);
         return;
     default:
-        assert(!"a boot option without a reader");
+        assert(false); /* an option of another type needs a reader */
     }
 }
 
