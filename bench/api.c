@@ -12,7 +12,8 @@
 
 #include "../tests/vsock-guest/ports.h"
 #include "bench.h"
-#include "guest/internal.h" /* the guest's channel has no public accessor */
+#include "guest/guest-state.h" /* the guest's channel has no public accessor */
+#include "guest/instance.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "transport/stream.h"
@@ -65,7 +66,7 @@ static void dial(struct raw *r, struct pv_guest *g, unsigned port)
     for (;;) {
         int error;
 
-        r->s = g->channel->ops->connect(g->channel, port, &err);
+        r->s = pv_instance_channel(g->instance)->ops->connect(pv_instance_channel(g->instance), port, &err);
         if (!r->s)
             must(-1, &err);
         r->s->on_event = on_event;

@@ -20,7 +20,8 @@
 
 #include "bench.h"
 #include "config/config.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/instance.h"
 #include "vm/vm.h"
 #include "loop/loop.h"
 #include "util/clock.h"
@@ -217,7 +218,7 @@ struct channel {
 static double qemu_cpu_ms(const struct pv_guest *g)
 {
     double sum = 0;
-    cleanup_free char *dir = pv_xasprintf("/proc/%d/task", (int)pv_vm_pid(g->vm));
+    cleanup_free char *dir = pv_xasprintf("/proc/%d/task", (int)pv_vm_pid(pv_instance_vm(g->instance)));
     DIR *d = opendir(dir);
 
     for (struct dirent *e; d && (e = readdir(d));) {

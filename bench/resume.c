@@ -114,11 +114,11 @@ static void write_text(int fd, const char *text)
         resume_die("write");
 }
 
-static int saved_fd(const struct pv_snapshot_blob *blobs, size_t n, const char *name)
+static int saved_fd(const struct pv_saved_file *files, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(blobs[i].name, name))
-            return blobs[i].fd;
+        if (!strcmp(files[i].name, name))
+            return files[i].fd;
     errno = ENOENT;
     resume_die(name);
     return -1;
@@ -454,7 +454,7 @@ static struct pv_guest *bench_boots(const struct pv_guest_env *env, const struct
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
 {
     double ours[RUNS], met[RUNS], bare[RUNS], boots[BOOTS], save;
-    struct pv_snapshot_blob *blobs;
+    struct pv_saved_file *blobs;
     struct pv_err err = PV_ERR_INIT;
     struct pv_strv argv = {0};
     struct pv_guest *g;
@@ -470,7 +470,7 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     s = pv_guest_freeze(g, 0, &err);
     if (!s)
         must(-1, &err);
-    pv_snapshot_blobs(s, &blobs, &n);
+    pv_snapshot_files(s, &blobs, &n);
     save = ms_since(start);
     pv_guest_free(g);
     g = resume_guest(env, s);

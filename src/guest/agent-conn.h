@@ -17,10 +17,10 @@ struct pv_worker;
 
 struct pv_agent {
     struct pv_guest *guest;
-    struct pv_worker *worker; /* NULL: the VM's own agent process */
-    const char *name;         /* for messages; its guest's or worker's */
-    unsigned port;            /* where it listens */
-    struct pv_session *session;
+    struct pv_worker *worker;   /* NULL: the VM's own agent process */
+    const char *name;           /* for messages; its guest's or worker's */
+    unsigned port;              /* where it listens */
+    struct pv_session *session; /* of a worker; the one of the VM's own agent is its instance's */
 };
 
 /*
@@ -28,6 +28,9 @@ struct pv_agent {
  * deadline.  Errors: timeout, guest-died, protocol.
  */
 int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+
+/* The session, as far as there is one; NULL: none. */
+struct pv_session *pv_agent_session(const struct pv_agent *a);
 
 /* Closes the session, if there is one. */
 void pv_agent_disconnect(struct pv_agent *a);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Booting: everything that can be known to be wrong is checked before QEMU starts, then the pieces are made
- * in the order of the steps below.  Whatever was made when a step fails is undone by pv_guest_teardown.
+ * in the order of the steps below.  pv_guest_end undoes them when a step fails.
  */
-#include "guest/internal.h"
+#include "guest/agent-conn.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
+#include "guest/instance.h"
+#include "guest/lease.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +18,7 @@
 #include <unistd.h>
 
 #include "guest/machine.h"
+#include "guest/vsock-device.h"
 #include "image/image.h"
 #include "loop/loop.h"
 #include "transport/serial.h"
@@ -24,6 +29,7 @@
 #include "vm/accel.h"
 #include "vm/spec.h"
 #include "wire/mux.h"
+#include "wire/proto.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 
@@ -233,44 +239,27 @@ static bool wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
     return (t ? t : g->env->host.auto_transport) == PV_TRANSPORT_SERIAL;
 }
 
-static int make_channel(struct boot *b, struct pv_err *err)
+static struct pv_channel *make_channel(const struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->host.loop;
+    struct pv_channel *c = NULL;
     const char *why = NULL;
 
-    if (b->serial) {
-        b->g->channel = pv_serial_new(loop, err);
-        return b->g->channel ? 0 : -1;
-    }
-    if (pv_vsock_kernel_usable(&why)) {
-        b->g->channel = pv_vsock_kernel_new(loop, NULL);
-        if (b->g->channel)
-            return 0;
-    }
-    b->g->channel = pv_vhost_channel_new(loop, pv_guest_random_cid(), err);
-    return b->g->channel ? 0 : -1;
+    if (b->serial)
+        return pv_serial_new(loop, err);
+    if (pv_vsock_kernel_usable(&why))
+        c = pv_vsock_kernel_new(loop, NULL);
+    return c ? c : pv_vhost_channel_new(loop, pv_random_cid(), err);
 }
 
-static int step_vsock(struct boot *b, struct pv_err *err)
+static int step_channel(struct boot *b, struct pv_err *err)
 {
-    if (make_channel(b, err) < 0)
+    struct pv_channel *c = make_channel(b, err);
+
+    if (!c)
         return -1;
-    pv_debug(b->g->name, "transport: %s", pv_channel_kind_name(b->g->channel->kind));
-    return 0;
-}
-
-int pv_guest_make_memory(struct pv_guest *g, const struct pv_machine *m, struct pv_vm_spec *spec,
-                         struct pv_err *err)
-{
-    unsigned sealing = m->hotplug_port ? MFD_ALLOW_SEALING : 0;
-
-    pv_close(&g->memory_fd);
-    g->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
-    if (g->memory_fd < 0 || ftruncate(g->memory_fd, (off_t)pv_vm_memory_size(m->memory)) < 0 ||
-        (sealing && fcntl(g->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
-        return pv_err_sys(err, errno, "cannot make the memory of %s", g->name);
-    spec->memory.kind = PV_VM_MEMORY_SHARED;
-    spec->memory.fd = g->memory_fd;
+    pv_debug(b->g->name, "transport: %s", pv_channel_kind_name(c->kind));
+    pv_instance_set_channel(b->g->instance, c);
     return 0;
 }
 
@@ -278,6 +267,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
     const struct pv_profile *p = g->profile;
+    cleanup_free char *log_path = pv_guest_make_log_path(g);
     struct pv_machine_arrays arrays = {0};
     int r;
     cleanup_free char *append =
@@ -287,7 +277,6 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .kernel = b->kernel.boot_path,
         .append = append,
         .initrd_fd = b->initrd_fd,
-        .channel = {g->channel->kind, g->channel->qemu_fd, g->channel->cid},
         .state.savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
     };
@@ -296,12 +285,11 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         return pv_err_set(err, PV_E_USAGE,
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
                           strlen(append), PV_KERNEL_ARGS_MAX);
-    pv_machine_free(g->machine);
-    g->machine = pv_steal(&b->machine);
-    pv_machine_to_spec(g->machine, &spec, &arrays);
-    r = b->serial ? pv_guest_make_memory(g, g->machine, &spec, err) : 0;
+    pv_machine_to_spec(b->machine, &spec, &arrays);
+    r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
+    pv_instance_set_machine(g->instance, pv_steal(&b->machine));
     if (r == 0)
-        r = pv_guest_start_vm(g, &spec, err);
+        r = pv_instance_start(g->instance, &spec, log_path, err);
     pv_machine_arrays_fini(&arrays);
     return r;
 }
@@ -318,64 +306,71 @@ static const struct {
     {"looking for KVM", step_accel},
     {"reading the kernel", step_kernel},
     {"building the initramfs", step_initramfs},
-    {"making the channel", step_vsock},
+    {"making the channel", step_channel},
     {"starting QEMU", step_qemu},
     {"booting", step_agent},
 };
 
 /* Once it runs, so that its agent can be asked what it lacks. */
-static int plug(struct boot *b, struct pv_err *err)
+static int boot_vsock_device(struct boot *b, struct pv_err *err)
 {
-    if (!b->g->machine->hotplug_port)
+    struct pv_guest *g = b->g;
+
+    if (!pv_instance_machine(g->instance)->hotplug_port)
         return 0;
-    if (pv_guest_plug(b->g, b->deadline, err) == 0 && pv_guest_plug_wait(b->g, b->deadline, err) == 0)
+    if (pv_guest_attach_vsock(g, b->deadline, err) == 0 && pv_guest_await_vsock(g, b->deadline, err) == 0)
         return 0;
-    pv_guest_kill(b->g);
-    return pv_err_wrap(err, "cannot boot %s", b->g->name);
+    pv_guest_kill(g);
+    return pv_err_wrap(err, "cannot boot %s", g->name);
+}
+
+static int run_steps(struct boot *b, struct pv_err *err)
+{
+    int64_t start = pv_now();
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < PV_ARRAY_LEN(steps); i++) {
+        pv_guest_phase(b->g, steps[i].what);
+        r = steps[i].fn(b, err);
+        pv_debug(b->g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
+    }
+    pv_machine_free(b->machine);
+    pv_kernel_fini(&b->kernel);
+    pv_close(&b->initrd_fd);
+    return r;
 }
 
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
     struct boot b = {.g = g, .o = o, .serial = wants_serial(g, o), .initrd_fd = -1};
-    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns, start;
-    int r = 0;
+    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
+    struct pv_vm_lease *lease;
 
     if (g->state != PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
                           g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
-    if (check_opts(&b, err) < 0 || pv_guest_take(g, b.machine->memory, b.machine->cpus, NULL, err) < 0) {
+    lease = check_opts(&b, err) < 0
+                ? NULL
+                : pv_vm_lease_acquire(&g->env->pool, g->name, b.machine->memory, b.machine->cpus, NULL, err);
+    if (!lease) {
         pv_machine_free(b.machine);
         return pv_err_wrap(err, "cannot boot %s", g->name);
     }
-    start = pv_now();
     if (!timeout)
         timeout = DEFAULT_TIMEOUT;
     b.deadline = pv_guest_deadline(g, timeout);
-    pv_guest_set_state(g, PV_GUEST_BOOTING);
-    for (size_t i = 0; r == 0 && i < PV_ARRAY_LEN(steps); i++) {
-        if (g->env->observer.phase)
-            g->env->observer.phase(g->name, steps[i].what, g->env->observer.arg);
-        r = steps[i].fn(&b, err);
-        pv_debug(g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
-    }
-    pv_machine_free(b.machine);
-    pv_kernel_fini(&b.kernel);
-    pv_close(&b.initrd_fd);
-    if (r < 0) {
+    pv_guest_begin(g);
+    pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
+    if (run_steps(&b, err) < 0) {
         if (err && err->cls == PV_E_TIMEOUT)
             pv_err_wrap(err, "cannot boot %s within %.3g s", g->name, (double)timeout / 1e9);
         else
             pv_err_wrap(err, "cannot boot %s", g->name);
-        pv_guest_teardown(g);
-        if (g->state == PV_GUEST_BOOTING) {
-            free(g->end_reason);
-            g->end_reason = pv_xstrdup("it did not boot");
-            pv_guest_set_state(g, PV_GUEST_DEAD);
-        }
+        pv_guest_end(g, PV_GUEST_DEAD, "it did not boot");
         return -1;
     }
-    pv_guest_set_state(g, PV_GUEST_RUNNING);
-    return plug(&b, err);
+    pv_guest_set_running(g);
+    return boot_vsock_device(&b, err);
 }

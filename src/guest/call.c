@@ -5,7 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "guest/internal.h"
+#include "config/config.h"
+#include "guest/guest-state.h"
 #include "util/clock.h"
 
 #define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
@@ -105,15 +106,15 @@ static int on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err
 static void tell_fresh_process(const struct pv_agent *a)
 {
     const struct pv_guest_observer *o = &a->guest->env->observer;
+    const struct pv_session *s = pv_agent_session(a);
     cleanup_free char *line = NULL;
 
-    if (!a->session || a->session->state != PV_SESSION_BROKEN || a->session->err.cls != PV_E_GUEST_DIED ||
-        !a->session->agent_pid || !o->notice)
+    if (!s || s->state != PV_SESSION_BROKEN || s->err.cls != PV_E_GUEST_DIED || !s->agent_pid || !o->notice)
         return;
     line = pv_xasprintf("the agent process of %s (pid %" PRIu32
                         ") went away between two calls; a fresh one goes "
                         "on, without the descriptors and credentials of the old one",
-                        a->name, a->session->agent_pid);
+                        a->name, s->agent_pid);
     o->notice(line, o->arg);
 }
 
@@ -128,7 +129,7 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
     tell_fresh_process(a);
     if (pv_agent_connect(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err) < 0)
         return -1;
-    c->s = a->session;
+    c->s = pv_agent_session(a);
     pv_session_begin(c->s, e, type);
     c->s->on_frame = on_frame;
     c->s->arg = c;
@@ -176,8 +177,7 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
 {
     int r;
 
-    if (a->guest->env->observer.phase)
-        a->guest->env->observer.phase(a->guest->name, what, a->guest->env->observer.arg);
+    pv_guest_phase(a->guest, what);
     if (c->open)
         c->s->next_chunk = on_next;
     if (pv_session_send(c->s, e, err) < 0) {
@@ -190,8 +190,8 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
     else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
              !c->s->answered) /* an end behind the answer is no loss */
         return pv_agent_lost(a, what, err);
-    if (a->session) /* gone when the guest died */
-        pv_session_end(a->session);
+    if (pv_agent_session(a)) /* NULL when the guest has ended */
+        pv_session_end(pv_agent_session(a));
     if (r < 0)
         return -1;
     if (c->local.cls != PV_E_NONE || c->failed.cls != PV_E_NONE) {

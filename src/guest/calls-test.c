@@ -9,7 +9,10 @@
 #include <unistd.h>
 
 #include "guest/fake-agent.h"
+#include "guest/instance.h"
+#include "guest/session.h"
 #include "guest/worker.h"
+#include "loop/loop.h"
 #include "util/clock.h"
 #include "vm/vm.h"
 
@@ -245,7 +248,7 @@ static void a_dead_vm_has_priority(void **state)
     struct pv_sysret r;
 
     (void)state;
-    vm_pid = pv_vm_pid(g->vm);
+    vm_pid = pv_vm_pid(pv_instance_vm(g->instance));
     assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), -1);
     has(&err, PV_E_GUEST_DIED, "vm");
     has(&err, PV_E_GUEST_DIED, "died: ");
@@ -362,7 +365,7 @@ static void answers_once(int fd)
 
 static bool broken(void *arg)
 {
-    return ((struct pv_guest *)arg)->agent.session->state == PV_SESSION_BROKEN;
+    return pv_agent_session(arg)->state == PV_SESSION_BROKEN;
 }
 
 static void a_process_that_went_away_is_told(void **state)
@@ -376,7 +379,7 @@ static void a_process_that_went_away_is_told(void **state)
     env.observer.notice = count_notice;
     g->env = &env;
     pings(g);
-    assert_int_equal(pv_guest_wait(g, broken, g, pv_deadline(PING_LIMIT), NULL), 0);
+    assert_int_equal(pv_guest_wait(g, broken, pv_guest_agent(g), pv_deadline(PING_LIMIT), NULL), 0);
     pings(g);
     pings(g);
     assert_int_equal(notices, 1);
@@ -429,6 +432,69 @@ static void workers(void **state)
     pv_guest_kill(g);
     assert_int_equal(pv_worker_state(w), PV_GUEST_KILLED);
     pv_worker_free(w);
+    fake_free(g);
+}
+
+/* ---- ends ---- */
+
+static void shuts_down(int fd)
+{
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_SHUTDOWN);
+    fake_ok(fd, r.id, 0);
+    fake_serve_pings(fd);
+}
+
+static void a_panic_during_shutdown_is_an_error(void **state)
+{
+    static const fake_script scripts[] = {shuts_down};
+    static const char panics[] = "sleep 1; echo '[ 1.0] Kernel panic - not syncing: no way down' >&4; exit 0";
+    struct pv_guest *g = fake_new_on(panics, scripts, 1);
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    assert_int_equal(pv_guest_shutdown(g, PING_LIMIT, &err), -1);
+    has(&err, PV_E_GUEST_DIED, "panicked while it shut down: no way down");
+    assert_int_equal(err.died, PV_DIED_PANIC);
+    assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
+    assert_true(pv_guest_panic_suspected(g));
+    pv_guest_kill(g); /* has ended: nothing */
+    assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
+    fake_free(g);
+}
+
+static unsigned findings;
+
+static void count_finding(const struct pv_guest *g, const struct pv_finding *f, void *arg)
+{
+    (void)g;
+    (void)arg;
+    assert_int_equal(f->kind, PV_FINDING_WARNING);
+    findings++;
+}
+
+/* The instance has no owner when its kernel reports something: the next owner is told. */
+static void a_finding_without_owner_is_kept(void **state)
+{
+    static const char warns[] =
+        "echo '[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >&4; exec sleep 20";
+    struct pv_guest *g = fake_new_on(warns, NULL, 0);
+    struct pv_guest_env env = *g->env;
+    struct pv_instance *i = pv_guest_release(g);
+
+    (void)state;
+    findings = 0;
+    env.observer.finding = count_finding;
+    pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(PV_NSEC_PER_SEC / 2), NULL);
+    pv_instance_settle_findings(i);
+    assert_int_equal(findings, 0);
+    g->env = &env;
+    pv_guest_begin(g);
+    pv_guest_adopt(g, i);
+    assert_int_equal(findings, 1);
+    pv_guest_kill(g);
+    assert_int_equal(findings, 1);
     fake_free(g);
 }
 
@@ -515,6 +581,8 @@ int main(void)
         cmocka_unit_test(silence_is_given_up),
         cmocka_unit_test(a_process_that_went_away_is_told),
         cmocka_unit_test(workers),
+        cmocka_unit_test(a_panic_during_shutdown_is_an_error),
+        cmocka_unit_test(a_finding_without_owner_is_kept),
         cmocka_unit_test(jobs),
     };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -13,13 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "guest/instance.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "transport/stream.h"
-#include "util/clock.h"
 #include "util/path.h"
 #include "vm/spec.h"
-#include "vm/vm.h"
 
 enum { SCRIPTS_MAX = 8, LIFETIME = 20 };
 
@@ -30,6 +30,7 @@ static struct {
     fake_script scripts[SCRIPTS_MAX];
     pid_t pids[SCRIPTS_MAX];
     size_t n, used;
+    char qemu[32];
 } fake;
 
 void fake_check(int ok, const char *what)
@@ -186,44 +187,38 @@ static void fake_channel_free(struct pv_channel *c)
     (void)c;
 }
 
-/* A program that takes any arguments and does nothing, as QEMU does with a guest that idles. */
-static struct pv_vm *start_vm(struct pv_loop *loop)
+/* Makes the program that is started as QEMU. */
+static void write_qemu(const char *script)
 {
-    static const char text[] = "#!/bin/sh\nexec sleep 20\n";
+    int fd;
+
+    snprintf(fake.qemu, sizeof(fake.qemu), "/tmp/pv-fake-XXXXXX");
+    fd = mkstemp(fake.qemu);
+    assert_true(fd >= 0);
+    assert_true(dprintf(fd, "#!/bin/sh\n%s\n", script) > 0);
+    fchmod(fd, 0700);
+    close(fd);
+}
+
+static struct pv_instance *start_instance(void)
+{
     struct pv_vm_spec spec = {.name = "fake",
+                              .qemu = fake.qemu,
                               .kernel = "/k",
                               .append = "",
                               .initrd_fd = -1,
                               .memory.size = 1 << 20,
-                              .cpus = 1,
-                              .channel.fd = -1};
-    char path[] = "/tmp/pv-fake-XXXXXX";
-    int fd = mkstemp(path);
+                              .cpus = 1};
+    struct pv_instance *i = pv_instance_new(fake.env.host.loop, NULL);
     struct pv_err err = PV_ERR_INIT;
-    struct pv_vm *vm;
 
-    assert_true(fd >= 0);
-    assert_int_equal(pv_write_all(fd, text, sizeof(text) - 1), 0);
-    fchmod(fd, 0700);
-    close(fd);
-    spec.qemu = path;
-    vm = pv_vm_start(loop, &spec, NULL, NULL, NULL, &err);
-    if (!vm)
+    pv_instance_set_channel(i, &fake.channel);
+    if (pv_instance_start(i, &spec, NULL, &err) < 0)
         fail_msg("%s", err.text);
-    /* The shell has opened its script once it runs; it is read before sleep replaces it. */
-    for (int64_t end = pv_deadline(5 * PV_NSEC_PER_SEC); pv_now() < end;) {
-        cleanup_free char *comm = pv_xasprintf("/proc/%d/comm", (int)pv_vm_pid(vm));
-        cleanup_buf struct pv_buf b = {0};
-
-        if (pv_read_file(comm, 64, &b, NULL) == 0 && b.data && !strcmp(b.data, "sleep\n"))
-            break;
-        usleep(1000);
-    }
-    unlink(path);
-    return vm;
+    return i;
 }
 
-struct pv_guest *fake_new(const fake_script *scripts, size_t n)
+struct pv_guest *fake_new_on(const char *qemu, const fake_script *scripts, size_t n)
 {
     static const struct pv_channel_ops ops = {
         .connect = fake_connect, .ready = fake_ready, .describe = fake_describe, .free = fake_channel_free};
@@ -236,13 +231,21 @@ struct pv_guest *fake_new(const fake_script *scripts, size_t n)
     fake.n = n;
     fake.env.host.loop = pv_loop_new(NULL);
     fake.profile.name = (char *)"fake";
-    fake.channel = (struct pv_channel){.ops = &ops, .cid = 3, .qemu_fd = -1, .kind = PV_CHANNEL_VHOST_VSOCK};
+    fake.channel = (struct pv_channel){.ops = &ops,
+                                       .cid = 3,
+                                       .qemu_fd = open("/dev/null", O_RDWR | O_CLOEXEC),
+                                       .kind = PV_CHANNEL_VHOST_VSOCK};
+    write_qemu(qemu);
     g = pv_guest_new(&fake.env, &fake.profile);
-    g->channel = &fake.channel;
-    g->vm = start_vm(fake.env.host.loop);
-    pv_guest_set_state(g, PV_GUEST_BOOTING);
-    pv_guest_set_state(g, PV_GUEST_RUNNING);
+    pv_guest_begin(g);
+    pv_guest_adopt(g, start_instance());
+    pv_guest_set_running(g);
     return g;
+}
+
+struct pv_guest *fake_new(const fake_script *scripts, size_t n)
+{
+    return fake_new_on("exec sleep 20", scripts, n);
 }
 
 void fake_free(struct pv_guest *g)
@@ -250,6 +253,7 @@ void fake_free(struct pv_guest *g)
     int bad = 0, status;
 
     pv_guest_free(g);
+    unlink(fake.qemu);
     for (size_t i = 0; i < fake.used; i++) {
         assert_int_equal(waitpid(fake.pids[i], &status, 0), fake.pids[i]);
         bad |= status;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests: a guest whose other end is played by scripts.  Each connection is a socket pair with a process
- * behind it that runs one script, so the host's calls block as they do in life.  The VM is a real child
- * process, so that its death is one.
+ * For tests: a guest whose agent is a script.  Each connection is a socket pair with a process at its other end
+ * that runs one script, so requests block as in a real VM.  QEMU is a shell script, a real child process.
  */
 #ifndef PV_GUEST_FAKE_AGENT_H
 #define PV_GUEST_FAKE_AGENT_H
@@ -10,8 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
 #include "wire/codec.h"
+#include "wire/proto.h"
 
 struct fake_req {
     unsigned type;
@@ -27,6 +28,8 @@ struct fake_req {
  */
 typedef void (*fake_script)(int fd);
 struct pv_guest *fake_new(const fake_script *scripts, size_t n);
+/* qemu: the shell script that is started as QEMU; descriptor 4 is its serial console. */
+struct pv_guest *fake_new_on(const char *qemu, const fake_script *scripts, size_t n);
 /* Frees, and waits for the scripts. */
 void fake_free(struct pv_guest *g);
 

@@ -1,30 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a guest: created -> booting -> running -> dead | shut down | killed. Calls are in calls.c. */
-#include "guest/call.h"
-#include "guest/internal.h"
+#include "guest/guest.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "guest/machine.h"
-#include "guest/snapshot.h"
+#include "guest/guest-state.h"
+#include "guest/instance.h"
 #include "loop/loop.h"
-#include "transport/serial.h"
-#include "transport/stream.h"
+#include "transport/channel.h"
 #include "util/clock.h"
 #include "util/log.h"
-#include "vm/console.h"
 #include "vm/vm.h"
+#include "wire/proto.h"
 
-enum { CONSOLE_LINES = 20 };
-
-#define SHUTDOWN_LIMIT (10 * PV_NSEC_PER_SEC)
-/* A broken device is usually the first sign of a death; how long to wait for the death itself. */
+/* A broken channel is usually the first sign of a death; how long to wait for the death itself. */
 #define DEATH_GRACE PV_NSEC_PER_SEC
 /* An agent's port is closed by the guest's kernel, which therefore lives; but it may end next. */
 #define PORT_GRACE (500 * PV_NSEC_PER_MSEC)
+
+/* ---- states ---- */
 
 static const char *const state_names[] = {
     [PV_GUEST_CREATED] = "not booted", [PV_GUEST_BOOTING] = "booting",     [PV_GUEST_RUNNING] = "running",
@@ -36,17 +31,21 @@ const char *pv_guest_state_name(enum pv_guest_state s)
     return state_names[s];
 }
 
-void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
+static bool is_live(enum pv_guest_state s)
 {
+    return s == PV_GUEST_BOOTING || s == PV_GUEST_RUNNING;
+}
+
+static void guest_set_state(struct pv_guest *g, enum pv_guest_state to)
+{
+    enum {
+        FINAL = 1U << PV_GUEST_DEAD | 1U << PV_GUEST_SHUT_DOWN | 1U << PV_GUEST_KILLED,
+        BEGIN = 1U << PV_GUEST_BOOTING,
+    };
     static const unsigned legal[] = {
-        [PV_GUEST_CREATED] = 1U << PV_GUEST_BOOTING,
-        [PV_GUEST_BOOTING] = 1U << PV_GUEST_RUNNING | 1U << PV_GUEST_DEAD | 1U << PV_GUEST_KILLED,
-        /* back to booting: by a restore */
-        [PV_GUEST_RUNNING] =
-            1U << PV_GUEST_DEAD | 1U << PV_GUEST_SHUT_DOWN | 1U << PV_GUEST_KILLED | 1U << PV_GUEST_BOOTING,
-        [PV_GUEST_DEAD] = 1U << PV_GUEST_BOOTING,
-        [PV_GUEST_SHUT_DOWN] = 1U << PV_GUEST_BOOTING,
-        [PV_GUEST_KILLED] = 1U << PV_GUEST_BOOTING,
+        [PV_GUEST_CREATED] = BEGIN,         [PV_GUEST_BOOTING] = 1U << PV_GUEST_RUNNING | FINAL,
+        [PV_GUEST_RUNNING] = FINAL | BEGIN, [PV_GUEST_DEAD] = BEGIN,
+        [PV_GUEST_SHUT_DOWN] = BEGIN,       [PV_GUEST_KILLED] = BEGIN,
     };
 
     assert(legal[g->state] & 1U << to);
@@ -54,6 +53,15 @@ void pv_guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     g->state = to;
     if (g->env->observer.state)
         g->env->observer.state(g->name, to, g->env->observer.arg);
+}
+
+void pv_guest_end_fini(struct pv_guest_end *e)
+{
+    free(e->reason);
+    free(e->panic);
+    free(e->tail);
+    free(e->log_path);
+    *e = (struct pv_guest_end){0};
 }
 
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
@@ -64,9 +72,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     g->env = env;
     g->profile = profile;
     g->name = name;
-    g->state = PV_GUEST_CREATED;
     g->agent = (struct pv_agent){.guest = g, .name = name, .port = PV_AGENT_PORT};
-    g->memory_fd = -1;
     return g;
 }
 
@@ -81,25 +87,95 @@ void pv_guest_free(struct pv_guest *g)
 {
     if (!g)
         return;
-    pv_guest_teardown(g);
-    free(g->remains.tail);
+    pv_instance_free(g->instance);
+    pv_guest_end_fini(&g->end);
     free(g->name);
-    free(g->log_path);
-    free(g->end_reason);
     free(g);
 }
+
+/* ---- its instance ---- */
+
+static void guest_on_finding(const struct pv_finding *finding, void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    if (g->env->observer.finding)
+        g->env->observer.finding(g, finding, g->env->observer.arg);
+}
+
+static void guest_observe(struct pv_guest *g)
+{
+    if (g->instance && !g->unknown)
+        pv_instance_observe(g->instance, guest_on_finding, g);
+}
+
+void pv_guest_begin(struct pv_guest *g)
+{
+    pv_instance_free(g->instance);
+    g->instance = NULL;
+    pv_guest_end_fini(&g->end);
+    g->stopping = false;
+    g->generation += g->state != PV_GUEST_CREATED;
+    guest_set_state(g, PV_GUEST_BOOTING);
+}
+
+void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i)
+{
+    assert(!g->instance && g->state == PV_GUEST_BOOTING);
+    g->instance = i;
+    guest_observe(g);
+}
+
+struct pv_instance *pv_guest_release(struct pv_guest *g)
+{
+    pv_instance_observe(g->instance, NULL, NULL);
+    return pv_steal(&g->instance);
+}
+
+char *pv_guest_make_log_path(const struct pv_guest *g)
+{
+    int n = (int)strcspn(g->name, " "); /* "vm1" of "vm1 (default)" */
+
+    if (!g->env->host.log_dir)
+        return NULL;
+    if (!g->generation)
+        return pv_xasprintf("%s/%.*s-%s.log", g->env->host.log_dir, n, g->name, g->profile->name);
+    return pv_xasprintf("%s/%.*s-%s.%u.log", g->env->host.log_dir, n, g->name, g->profile->name,
+                        g->generation);
+}
+
+void pv_guest_set_running(struct pv_guest *g)
+{
+    guest_set_state(g, PV_GUEST_RUNNING);
+}
+
+void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason)
+{
+    struct pv_instance *i = g->instance;
+
+    if (!is_live(g->state))
+        return;
+    pv_guest_end_fini(&g->end);
+    g->end.reason = reason ? pv_xstrdup(reason) : NULL;
+    if (i) {
+        guest_observe(g);
+        pv_instance_end(i, &g->end);
+    }
+    g->instance = NULL;
+    guest_set_state(g, to);
+    pv_instance_free(i);
+}
+
+void pv_guest_kill(struct pv_guest *g)
+{
+    pv_guest_end(g, PV_GUEST_KILLED, NULL);
+}
+
+/* ---- what is known of it ---- */
 
 struct pv_agent *pv_guest_agent(struct pv_guest *g)
 {
     return &g->agent;
-}
-
-enum pv_guest_state pv_guest_state(const struct pv_guest *g)
-{
-    /* An end that the loop has seen and no call has met yet. */
-    if (g->state == PV_GUEST_RUNNING && g->vm && pv_vm_state(g->vm) == PV_VM_ENDED)
-        return g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
-    return g->state;
 }
 
 const char *pv_guest_name(const struct pv_guest *g)
@@ -107,18 +183,44 @@ const char *pv_guest_name(const struct pv_guest *g)
     return g->name;
 }
 
+enum pv_guest_state pv_guest_state(const struct pv_guest *g)
+{
+    /* An end that the loop has seen and no call has met yet. */
+    if (g->state == PV_GUEST_RUNNING && g->instance && pv_instance_ended(g->instance))
+        return g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD;
+    return g->state;
+}
+
 const char *pv_guest_log_path(const struct pv_guest *g)
 {
-    return g->log_path;
+    return g->instance ? pv_instance_log_path(g->instance) : g->end.log_path;
+}
+
+void pv_guest_settle_findings(struct pv_guest *g)
+{
+    if (!g->instance)
+        return;
+    guest_observe(g);
+    pv_instance_settle_findings(g->instance);
+}
+
+bool pv_guest_panic_suspected(const struct pv_guest *g)
+{
+    return (g->instance ? pv_instance_panic_hint(g->instance) : g->end.panic) != NULL;
+}
+
+bool pv_guest_panicked(const struct pv_guest *g)
+{
+    return g->instance ? pv_instance_panicked(g->instance) : g->end.panicked;
 }
 
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out)
 {
-    const char *tail = g->remains.tail, *from;
+    const char *tail = g->end.tail, *from;
 
-    if (g->vm)
-        pv_console_tail(pv_vm_console(g->vm), lines, out);
-    if (g->vm || !tail)
+    if (g->instance)
+        pv_instance_console_tail(g->instance, lines, out);
+    if (g->instance || !tail)
         return;
     from = tail + strlen(tail);
     for (unsigned n = 0; from > tail; from--)
@@ -131,200 +233,88 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
 {
     cleanup_buf struct pv_buf tail = {0};
 
-    pv_guest_console_tail(g, CONSOLE_LINES, &tail);
+    pv_guest_console_tail(g, PV_CONSOLE_TAIL_LINES, &tail);
     while (tail.len && tail.data[tail.len - 1] == '\n')
         tail.data[--tail.len] = '\0';
     if (tail.len)
-        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, CONSOLE_LINES, tail.data);
+        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, PV_CONSOLE_TAIL_LINES,
+                      tail.data);
     else
         pv_err_append(err, "\n--- console of %s: empty ---", g->name);
 }
 
-int pv_guest_take(struct pv_guest *g, uint64_t memory, unsigned cpus, const char *standby, struct pv_err *err)
+void pv_guest_phase(const struct pv_guest *g, const char *what)
 {
-    if (g->taken || !g->env->pool.acquire)
-        return 0;
-    if (g->env->pool.acquire(g->name, memory, cpus, standby, g->env->pool.arg, err) < 0)
-        return -1;
-    g->taken = true;
-    return 0;
+    if (g->env->observer.phase)
+        g->env->observer.phase(g->name, what, g->env->observer.arg);
 }
 
-/* Names the log of the QEMU that is about to be started. */
-static void make_log(struct pv_guest *g)
-{
-    int n = (int)strcspn(g->name, " "); /* "vm1" of "vm1 (default)" */
+/* ---- waits ---- */
 
-    free(g->log_path);
-    g->log_path = NULL;
-    if (!g->env->host.log_dir)
-        return;
-    if (g->generation)
-        g->log_path = pv_xasprintf("%s/%.*s-%s.%u.log", g->env->host.log_dir, n, g->name, g->profile->name,
-                                   g->generation);
-    else
-        g->log_path = pv_xasprintf("%s/%.*s-%s.log", g->env->host.log_dir, n, g->name, g->profile->name);
+static bool guest_has_ended(const struct pv_guest *g)
+{
+    return !g->instance || pv_instance_ended(g->instance);
 }
 
-int pv_guest_start_vm(struct pv_guest *g, const struct pv_vm_spec *spec, struct pv_err *err)
+/* Ends the guest whose QEMU has ended. True when it has no running instance. */
+static bool notice_end(struct pv_guest *g)
 {
-    make_log(g);
-    g->vm = pv_vm_start(g->env->host.loop, spec, g->log_path, NULL, NULL, err);
-    pv_close(&g->channel->qemu_fd);
-    if (!g->vm)
-        return -1;
-    pv_guest_watch_findings(g);
-    if (g->channel->kind == PV_CHANNEL_SERIAL)
-        pv_vm_on_port_closed(g->vm, pv_serial_closed, g->channel);
-    return 0;
-}
+    cleanup_free char *reason = NULL;
 
-static enum pv_err_died what_died(const struct pv_guest *g);
-
-/* Ends QEMU: of the VM stays what is still asked of one that has ended. */
-static void bury(struct pv_guest *g)
-{
-    cleanup_buf struct pv_buf tail = {0};
-
-    pv_vm_kill(g->vm);
-    pv_guest_console_tail(g, CONSOLE_LINES, &tail);
-    free(g->remains.tail);
-    g->remains.tail = tail.len ? pv_xstrdup(tail.data) : NULL;
-    g->remains.died = what_died(g);
-    g->remains.panicked = pv_vm_panicked(g->vm);
-    g->remains.panic_suspected = pv_guest_panic_suspected(g);
-    pv_vm_free(g->vm);
-    g->vm = NULL;
-}
-
-void pv_guest_teardown(struct pv_guest *g)
-{
-    pv_agent_disconnect(&g->agent);
-    if (g->vm)
-        bury(g);
-    pv_machine_free(g->machine);
-    g->machine = NULL;
-    pv_snapshot_unref(g->base);
-    g->base = NULL;
-    pv_close(&g->memory_fd);
-    if (g->channel)
-        g->channel->ops->free(g->channel);
-    g->channel = NULL;
-    pv_guest_plug_end(g);
-    g->graced = false;
-    if (g->taken && g->env->pool.release)
-        g->env->pool.release(g->name, g->env->pool.arg);
-    g->taken = false;
-}
-
-/* Of one that was started. */
-static bool vm_ended(const struct pv_guest *g)
-{
-    return !g->vm || pv_vm_state(g->vm) == PV_VM_ENDED;
-}
-
-/* Notices that QEMU has ended since the last look. */
-static bool notice_death(struct pv_guest *g)
-{
-    if (!vm_ended(g))
+    if (!guest_has_ended(g))
         return false;
-    if (g->vm && (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING)) {
-        g->end_reason = pv_xstrdup(pv_vm_end_reason(g->vm));
-        pv_guest_set_state(g, g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD);
-        pv_guest_teardown(g);
+    if (g->instance) {
+        reason = pv_xstrdup(pv_vm_end_reason(pv_instance_vm(g->instance)));
+        pv_guest_end(g, g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD, reason);
     }
     return true;
 }
 
-static void on_finding(const struct pv_finding *finding, void *arg)
-{
-    const struct pv_guest *g = arg;
-
-    g->env->observer.finding(g, finding, g->env->observer.arg);
-}
-
-void pv_guest_watch_findings(struct pv_guest *g)
-{
-    if (g->env->observer.finding)
-        pv_vm_on_finding(g->vm, on_finding, g);
-}
-
-void pv_guest_moved(struct pv_guest *g)
-{
-    make_log(g);
-    pv_vm_on_finding(g->vm, g->env->observer.finding ? on_finding : NULL, g);
-}
-
-void pv_guest_settle_findings(struct pv_guest *g)
-{
-    if (g->vm)
-        pv_vm_settle_findings(g->vm);
-}
-
-bool pv_guest_panic_suspected(const struct pv_guest *g)
-{
-    return g->vm ? pv_console_panic(pv_vm_console(g->vm)) != NULL : g->remains.panic_suspected;
-}
-
-bool pv_guest_panicked(const struct pv_guest *g)
-{
-    return g->vm ? pv_vm_panicked(g->vm) : g->remains.panicked;
-}
-
-/* Of a VM that ended: by a panic, or else. */
-static enum pv_err_died what_died(const struct pv_guest *g)
-{
-    if (!g->vm)
-        return g->remains.died;
-    if (pv_vm_state(g->vm) != PV_VM_ENDED)
-        return PV_DIED_AGENT; /* it did not boot */
-    if (pv_console_fatal(pv_vm_console(g->vm)))
-        return PV_DIED_AGENT;
-    return pv_vm_panicked(g->vm) ? PV_DIED_PANIC : PV_DIED_QEMU;
-}
-
-struct wait_arg {
+struct guest_wait {
     const struct pv_guest *g;
     bool (*done)(void *arg);
     void *arg;
 };
 
-static bool done_or_dead(void *arg)
+static bool wait_is_over(void *arg)
 {
-    struct wait_arg *w = arg;
+    struct guest_wait *w = arg;
 
-    return vm_ended(w->g) || (w->done && w->done(w->arg));
+    return guest_has_ended(w->g) || (w->done && w->done(w->arg));
 }
 
-static bool is_ended(void *arg)
+/* The channel broke: gives the machine the time to end, so that the break is not blamed instead. */
+static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
 {
-    return vm_ended(arg);
+    struct guest_wait end = {.g = g};
+    const struct pv_channel *c = guest_has_ended(g) ? NULL : pv_instance_channel(g->instance);
+    bool port;
+
+    if (!c || !c->error || !pv_instance_take_grace(g->instance))
+        return 0;
+    port = c->kind == PV_CHANNEL_SERIAL && !pv_guest_panic_suspected(g);
+    return pv_loop_run(g->env->host.loop, wait_is_over, &end, pv_deadline(port ? PORT_GRACE : DEATH_GRACE),
+                       err) < 0
+               ? -1
+               : 0;
 }
 
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
-    struct wait_arg w = {g, done, arg};
-    int r = pv_loop_run(g->env->host.loop, done_or_dead, &w, deadline, err);
+    struct guest_wait w = {g, done, arg};
+    int r;
 
-    if (r < 0)
+    guest_observe(g);
+    r = pv_loop_run(g->env->host.loop, wait_is_over, &w, deadline, err);
+    if (r < 0 || (r == 0 && wait_out_grace(g, err) < 0))
         return -1;
-    if (r == 0 && !vm_ended(g) && g->channel && g->channel->error && !g->graced) {
-        /* The device broke: see whether this was the machine's end before blaming anybody else. */
-        bool port = g->channel->kind == PV_CHANNEL_SERIAL && !pv_guest_panic_suspected(g);
-
-        g->graced = true;
-        if (pv_loop_run(g->env->host.loop, is_ended, g, pv_deadline(port ? PORT_GRACE : DEATH_GRACE), err) <
-            0)
-            return -1;
-    }
-    if (notice_death(g)) {
-        pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end_reason ? g->end_reason : "killed");
-        pv_err_died(err, what_died(g));
-        pv_guest_add_console(g, err);
-        return -1;
-    }
-    return r;
+    if (!notice_end(g))
+        return r;
+    pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end.reason ? g->end.reason : "killed");
+    pv_err_died(err, g->end.died);
+    pv_guest_add_console(g, err);
+    return -1;
 }
 
 int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns)
@@ -344,62 +334,17 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
 
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    /* A death that nobody waited for yet: let the loop see what has come. */
+    /* An end that no call has met yet: the loop handles what has come. */
     if (g->state == PV_GUEST_RUNNING && pv_loop_run(g->env->host.loop, NULL, NULL, pv_now(), err) >= 0)
-        notice_death(g);
+        notice_end(g);
     if (g->state == PV_GUEST_RUNNING)
         return 0;
     if (g->state == PV_GUEST_DEAD) {
-        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end_reason);
-        pv_err_died(err, what_died(g));
+        pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end.reason);
+        pv_err_died(err, g->end.died);
         pv_guest_add_console(g, err);
         return -1;
     }
     return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s%s", what, g->name, state_names[g->state],
                       g->state == PV_GUEST_CREATED ? " (call vm:boot() first)" : "");
-}
-
-int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
-{
-    int64_t limit = timeout_ns ? timeout_ns : SHUTDOWN_LIMIT, deadline = pv_guest_deadline(g, limit);
-    struct pv_err asked = PV_ERR_INIT;
-    bool panicked;
-
-    if (g->state == PV_GUEST_CREATED)
-        return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name, state_names[g->state]);
-    if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
-        return 0;
-    if (g->env->observer.phase)
-        g->env->observer.phase(g->name, "shutting down", g->env->observer.arg);
-    g->stopping = true;
-    /* An agent that does not answer is no reason to fail: the machine goes down either way. */
-    if (pv_agent_ask_shutdown(&g->agent, deadline, &asked) < 0)
-        pv_debug(g->name, "shutdown: %s", asked.text);
-    if (pv_loop_run(g->env->host.loop, is_ended, g, deadline, err) < 0)
-        return -1;
-    if (!vm_ended(g) && g->env->observer.notice && deadline != g->env->until) {
-        cleanup_free char *line =
-            pv_xasprintf("%s did not power off within %.3g s and was killed", g->name, (double)limit / 1e9);
-
-        g->env->observer.notice(line, g->env->observer.arg);
-    }
-    panicked = pv_guest_panic_suspected(g);
-    if (g->state == PV_GUEST_RUNNING)
-        pv_guest_set_state(g, PV_GUEST_SHUT_DOWN);
-    pv_guest_teardown(g);
-    if (panicked) {
-        pv_err_set(err, PV_E_GUEST_DIED, "%s panicked while it shut down: %s", g->name,
-                   pv_console_panic(pv_vm_console(g->vm)));
-        pv_err_died(err, PV_DIED_PANIC);
-        pv_guest_add_console(g, err);
-        return -1;
-    }
-    return 0;
-}
-
-void pv_guest_kill(struct pv_guest *g)
-{
-    pv_guest_teardown(g);
-    if (g->state == PV_GUEST_RUNNING || g->state == PV_GUEST_BOOTING)
-        pv_guest_set_state(g, PV_GUEST_KILLED);
 }

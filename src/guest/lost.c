@@ -4,7 +4,8 @@
  * question about that process within milliseconds; one that dies ends QEMU.  Whichever comes first decides.
  */
 #include "guest/call.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/instance.h"
 #include "guest/worker-end.h"
 
 #include <errno.h>
@@ -35,6 +36,11 @@ static int status_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
     if (type != PV_MSG_JOB_STATE)
         return pv_call_unexpected(type, err);
     return pv_job_dec_state(d, &s->running, &s->code, &s->sig, err);
+}
+
+static bool channel_works(const struct pv_guest *g)
+{
+    return g->state == PV_GUEST_RUNNING && !pv_instance_channel(g->instance)->error;
 }
 
 /* Asks the VM's agent once. */
@@ -68,8 +74,7 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
         int r = ask_once(&root->agent, pid, &s, deadline, err);
 
         /* The conversation that was to answer had itself just ended: a fresh one knows more. */
-        if (r < 0 && (root->agent.session || !root->channel || root->channel->error ||
-                      root->state != PV_GUEST_RUNNING || pv_now() >= deadline))
+        if (r < 0 && (pv_agent_session(&root->agent) || !channel_works(root) || pv_now() >= deadline))
             return -1;
         if (r == 0 && (!s.running || pv_now() >= settle))
             break;
@@ -136,8 +141,8 @@ static int process_ended(struct pv_agent *a, const char *what, uint32_t pid, con
 
 int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
 {
-    struct pv_err why = a->session->err, died = PV_ERR_INIT;
-    uint32_t pid = a->session->agent_pid;
+    struct pv_err why = pv_agent_session(a)->err, died = PV_ERR_INIT;
+    uint32_t pid = pv_agent_session(a)->agent_pid;
     struct pv_guest *g = a->guest;
     char how[256];
     int r;
@@ -151,7 +156,7 @@ int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
     g->probing = false;
     if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
         return pv_guest_check_running(g, what, err);
-    if (g->state != PV_GUEST_RUNNING || g->channel->error) {
+    if (!channel_works(g)) {
         if (err)
             *err = died;
         return -1;

@@ -34,7 +34,7 @@ struct pv_machine {
     uint64_t memory;                  /* bytes */
     unsigned cpus;
     bool kvm;                      /* false when made: probing KVM is the boot's task */
-    bool hotplug_port;             /* an empty PCIe root port for a vsock device (plug.c) */
+    bool hotplug_port;             /* an empty PCIe root port for a vsock device (vsock-device.h) */
     struct pv_machine_disk *disks; /* the profile's rootfs is the first one */
     size_t n_disks;
 };

@@ -9,8 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "guest/frozen.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/instance.h"
+#include "guest/saved.h"
 #include "guest/standby.h"
 #include "guest/vm-test.h"
 #include "transport/channel.h"
@@ -73,8 +74,8 @@ static void check(struct pv_guest *g)
 {
     int64_t start = pv_now();
 
-    assert_non_null(g->own_vsock);
-    assert_int_equal(cid_of(g), g->own_cid);
+    assert_non_null(pv_instance_vsock(g->instance));
+    assert_int_equal(cid_of(g), pv_instance_vsock_cid(g->instance));
     assert_int_equal(connect_host(g), ECONNRESET);
     assert_true(pv_now() - start < 5 * PV_NSEC_PER_SEC);
 }
@@ -100,7 +101,7 @@ static struct pv_snapshot *take(struct pv_guest *g)
     struct pv_snapshot *t = pv_guest_snapshot(g, 0, &err);
 
     must(t ? 0 : -1, &err);
-    assert_int_equal(t->pages.n_runs, 0); /* whole */
+    assert_int_equal(t->dirty.n_runs, 0); /* whole */
     return t;
 }
 
@@ -130,15 +131,15 @@ static void each_its_own(void **state)
     (void)state;
     check(a);
     check(b);
-    assert_int_not_equal(a->own_cid, b->own_cid);
+    assert_int_not_equal(pv_instance_vsock_cid(a->instance), pv_instance_vsock_cid(b->instance));
     sh(a, "echo a >/tmp/x; head -c 20000000 /dev/urandom >/tmp/big");
     sh(b, "test $(cat /tmp/x) = one");
-    cid = a->own_cid;
+    cid = pv_instance_vsock_cid(a->instance);
     for (int i = 0; i < 3; i++) {
         must(pv_guest_restore(a, s, NULL, &err), &err);
         sh(a, "test $(cat /tmp/x) = one && test ! -e /tmp/big");
         check(a);
-        assert_int_not_equal(a->own_cid, cid);
+        assert_int_not_equal(pv_instance_vsock_cid(a->instance), cid);
     }
     pv_guest_free(a);
     pv_guest_free(b);
@@ -150,7 +151,7 @@ static void each_its_own(void **state)
 static void saved_again(void **state)
 {
     struct pv_guest *a = resume(s), *b, *c;
-    unsigned cid = a->own_cid;
+    unsigned cid = pv_instance_vsock_cid(a->instance);
     struct pv_snapshot *t, *u;
     struct pv_err err = PV_ERR_INIT;
 
@@ -158,7 +159,7 @@ static void saved_again(void **state)
     sh(a, "echo two >/tmp/x");
     t = take(a);
     check(a);
-    assert_int_equal(a->own_cid, cid);
+    assert_int_equal(pv_instance_vsock_cid(a->instance), cid);
     sh(a, "echo three >/tmp/x");
     b = resume(t);
     sh(b, "test $(cat /tmp/x) = two");
@@ -169,7 +170,7 @@ static void saved_again(void **state)
     c = resume(u);
     sh(c, "test $(cat /tmp/x) = two");
     check(c);
-    assert_int_not_equal(c->own_cid, cid);
+    assert_int_not_equal(pv_instance_vsock_cid(c->instance), cid);
     sh(a, "test $(cat /tmp/x) = three");
     check(a);
     pv_guest_free(c);
@@ -207,7 +208,7 @@ static void thrown_out(void **state)
 static void broken(void **state)
 {
     struct pv_guest *a = resume(s);
-    struct vsock_dev *d = PV_CONTAINER_OF(a->own_vsock, struct vsock_dev, v);
+    struct vsock_dev *d = PV_CONTAINER_OF(pv_instance_vsock(a->instance), struct vsock_dev, v);
     struct pv_snapshot *t;
 
     (void)state;
@@ -228,13 +229,13 @@ static void held(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
-    must(pv_vm_stop(a->vm, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
+    must(pv_vm_stop(pv_instance_vm(a->instance), pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
     assert_null(pv_guest_snapshot(a, PV_NSEC_PER_SEC / 2, &err));
     assert_int_equal(err.cls, PV_E_TIMEOUT);
     assert_non_null(strstr(err.text, "does not let go of its vsock device"));
     assert_null(pv_guest_snapshot(a, PV_NSEC_PER_SEC / 2, &err));
     assert_int_equal(err.cls, PV_E_TIMEOUT);
-    must(pv_vm_cont(a->vm, pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
+    must(pv_vm_cont(pv_instance_vm(a->instance), pv_deadline(5 * PV_NSEC_PER_SEC), &err), &err);
     pv_snapshot_unref(take(a));
     check(a);
     pv_guest_free(a);
@@ -260,7 +261,8 @@ static void standing_by(void **state)
         g[i] = resume(s);
         check(g[i]);
         sh(g[i], "test $(cat /tmp/x) = one; echo changed >/tmp/x");
-        assert_true(i == 0 || g[i]->own_cid != g[i - 1]->own_cid);
+        assert_true(i == 0 ||
+                    pv_instance_vsock_cid(g[i]->instance) != pv_instance_vsock_cid(g[i - 1]->instance));
     }
     t = take(g[1]);
     check(g[1]);
@@ -278,7 +280,7 @@ static int blob(const char *name, void *arg)
 {
     const struct pv_snapshot *of = arg;
 
-    return !strcmp(name, "memory") ? of->memory : !strcmp(name, "state") ? of->state : -1;
+    return !strcmp(name, "memory") ? of->memory : !strcmp(name, "state") ? of->vmstate : -1;
 }
 
 /* The description carries it; one that does not speak of it is not guessed at. */
@@ -335,8 +337,8 @@ static void on_vsock(void **state)
     (void)state;
     must(pv_guest_boot(g, &o, &err), &err);
     must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
-    assert_null(g->own_vsock);
-    assert_int_equal(cid_of(g), g->channel->cid);
+    assert_null(pv_instance_vsock(g->instance));
+    assert_int_equal(cid_of(g), pv_instance_channel(g->instance)->cid);
     pv_guest_free(g);
 }
 

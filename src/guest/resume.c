@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Resuming: QEMU is started on the snapshot's memory, loads the devices, and the agent is met anew.  The
- * guest learns what it could not know: the time, and randomness that no other clone has.
+ * QEMU is started on the snapshot's memory and loads the vmstate, then the agent gets a new session.  It tells
+ * the guest the time, and gives it random bytes that no other clone has.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +11,15 @@
 #include <unistd.h>
 
 #include "guest/call.h"
-#include "guest/frozen.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
+#include "guest/instance.h"
+#include "guest/lease.h"
 #include "guest/machine.h"
+#include "guest/resume.h"
+#include "guest/saved.h"
 #include "guest/standby.h"
+#include "guest/vsock-device.h"
 #include "loop/loop.h"
 #include "transport/serial.h"
 #include "util/clock.h"
@@ -31,8 +36,8 @@
 
 enum { ENTROPY = 64, CLOCK_TRIES = 5 };
 
-/* A description of its own, because the offset is part of it and several QEMUs may read at once. */
-static int reopen(int fd, struct pv_err *err)
+/* An open file description of its own: several QEMUs may read at once, each at its own offset. */
+static int reopen_vmstate(int fd, struct pv_err *err)
 {
     char path[64];
     int r;
@@ -42,37 +47,40 @@ static int reopen(int fd, struct pv_err *err)
     return r >= 0 ? r : pv_err_sys(err, errno, "cannot open the saved state");
 }
 
-int pv_resume_start(struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
+int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *err)
 {
+    struct pv_instance *i = g->instance;
     struct pv_vm_spec spec = {
         .name = g->name,
         .initrd_fd = -1,
         .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* unless it is copied */
         .state = {.savable = true, .incoming = true}};
-    cleanup_close int state = reopen(s->state, err);
+    cleanup_close int vmstate = reopen_vmstate(s->vmstate, err);
+    cleanup_free char *log_path = pv_guest_make_log_path(g);
+    struct pv_machine *m = vmstate < 0 ? NULL : pv_machine_copy(s->machine, err);
+    struct pv_channel *c = m ? pv_serial_new(g->env->host.loop, err) : NULL;
     struct pv_machine_arrays arrays = {0};
     int r;
 
-    if (state < 0)
+    if (m)
+        pv_instance_set_machine(i, m);
+    if (!c)
         return -1;
-    g->channel = pv_serial_new(g->env->host.loop, err);
-    if (!g->channel)
-        return -1;
-    spec.state.load_fd = state;
-    spec.channel.kind = g->channel->kind;
-    spec.channel.fd = g->channel->qemu_fd;
-    pv_machine_to_spec(s->machine, &spec, &arrays);
-    r = s->machine->hotplug_port ? pv_guest_make_memory(g, s->machine, &spec, err) : 0;
+    pv_instance_set_channel(i, c);
+    pv_instance_set_base(i, s);
+    spec.state.load_fd = vmstate;
+    pv_machine_to_spec(m, &spec, &arrays);
+    r = m->hotplug_port ? pv_instance_make_memory(i, m, &spec, err) : 0;
     if (r == 0)
-        r = pv_guest_start_vm(g, &spec, err);
+        r = pv_instance_start(i, &spec, log_path, err);
     pv_machine_arrays_fini(&arrays);
     return r;
 }
 
-/* ---- what a resumed guest is told ---- */
+/* ---- telling the guest ---- */
 
-/* *off: how far the guest's clock was from the host's when the answer came, at most. */
-static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
+/* RESUME.  *off: how far the guest's clock was from the host's when the reply came, at most. */
+static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
     unsigned char entropy[ENTROPY];
@@ -91,13 +99,13 @@ static int tell(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_er
     return 0;
 }
 
-/* The clock is set by a message that takes its time: where that was too long, once more. */
+/* The message that sets the clock takes time to arrive: when that was too long, it is sent again. */
 int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     int64_t off = 0;
 
     for (int i = 0; i < CLOCK_TRIES; i++) {
-        if (tell(g, deadline, &off, err) < 0)
+        if (tell_time(g, deadline, &off, err) < 0)
             return -1;
         if (off > -CLOCK_OFF_MAX && off < CLOCK_OFF_MAX)
             return 0;
@@ -109,119 +117,132 @@ int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
         g->name, (double)off / 1e6);
 }
 
-static void phase(const struct pv_guest *g, const char *what, int64_t start)
+/* ---- the steps ---- */
+
+static void resume_debug(const struct pv_guest *g, const char *what, int64_t start)
 {
     pv_debug(g->name, "resume: %s after %.1f ms", what, (double)(pv_now() - start) / 1e6);
 }
 
+/*
+ * The back end of a vsock device maps the memory file, so QEMU has to share it, and it can not be the
+ * snapshot's.  (The back end of a private mapping would see zeroes, and no error.)  The saved state of such a
+ * machine has no dirty pages.
+ */
+static int copy_shared_memory(const struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
+{
+    int fd = pv_instance_memory_fd(g->instance);
+
+    return fd < 0 ? 0 : pv_copy_sparse(s->memory, fd, err);
+}
+
 int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t deadline, struct pv_err *err)
 {
+    struct pv_vm *vm = pv_instance_vm(g->instance);
     int64_t start = pv_now();
 
-    /*
-     * The back end of a vsock device maps the file, so QEMU has to share it, and it can not be the
-     * snapshot's. (Of a private mapping the back end would see nothing, and nobody would say so.)  Such a
-     * snapshot is whole, without pages.  QEMU is starting meanwhile, which takes about as long.
-     */
-    if (g->memory_fd >= 0 && pv_copy_sparse(s->memory, g->memory_fd, err) < 0)
+    if (copy_shared_memory(g, s, err) < 0) /* while QEMU starts, which takes about as long */
         return -1;
-    /* Loading a virtio device looks at its rings: memory comes first.  QEMU has it once its monitor answers.
-     */
-    if (s->pages.n_runs && (pv_vm_qmp(g->vm, "query-status", NULL, NULL, deadline, err) < 0 ||
-                            pv_vm_write_dirty(g->vm, &s->pages, err) < 0))
+    /* Loading a virtio device reads its rings, so memory comes first; QEMU has mapped it once its monitor replies. */
+    if (s->dirty.n_runs && (pv_vm_qmp(vm, "query-status", NULL, NULL, deadline, err) < 0 ||
+                            pv_vm_write_dirty(vm, &s->dirty, err) < 0))
         return -1;
-    if (pv_vm_load(g->vm, deadline, err) < 0)
+    if (pv_vm_load(vm, deadline, err) < 0)
         return -1;
-    phase(g, "state loaded", start);
-    if ((s->machine->hotplug_port && pv_guest_plug(g, deadline, err) < 0) ||
-        pv_vm_cont(g->vm, deadline, err) < 0)
+    resume_debug(g, "vmstate loaded", start);
+    if ((s->machine->hotplug_port && pv_guest_attach_vsock(g, deadline, err) < 0) ||
+        pv_vm_cont(vm, deadline, err) < 0)
         return -1;
-    phase(g, "running", start);
+    resume_debug(g, "running", start);
     if (pv_agent_connect(&g->agent, deadline, err) < 0)
         return -1;
-    phase(g, "agent met", start);
+    resume_debug(g, "agent met", start);
     return 0;
 }
 
-static int check(const struct pv_resume_opts *o, struct pv_err *err)
+static int call_check(const struct pv_resume_opts *o, struct pv_err *err)
 {
     return o && o->check ? o->check(o->arg, err) : 0;
 }
 
 /* ---- the whole ---- */
 
-/* Its QEMU: one that stands by, or a new one. */
-static int run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o, int64_t deadline,
-               struct pv_err *err)
+/* The instance of the snapshot's standby VM, with the guest's own lease. False: there is none that is usable. */
+static bool adopt_standby(struct pv_guest *g, struct pv_snapshot *s, int64_t deadline)
+{
+    cleanup_free char *log_path = pv_guest_make_log_path(g);
+    struct pv_instance *i = pv_standby_adopt(g->env->standby_pool, s, deadline);
+
+    if (!i)
+        return false;
+    pv_instance_rename_log(i, log_path);
+    pv_instance_set_lease(i, pv_instance_take_lease(g->instance));
+    pv_instance_free(pv_guest_release(g));
+    pv_guest_adopt(g, i);
+    return true;
+}
+
+/* From a standby VM, or by the steps. */
+static int make_run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                    int64_t deadline, struct pv_err *err)
 {
     int64_t start = pv_now();
 
-    if (g->env->observer.phase)
-        g->env->observer.phase(g->name, "resuming", g->env->observer.arg);
+    pv_guest_phase(g, "resuming");
     if (pv_standby_name(g->env->standby_pool, s)) {
-        if (check(o, err) < 0)
+        if (call_check(o, err) < 0)
             return -1;
-        if (pv_standby_take(g->env->standby_pool, s, g, deadline)) {
-            phase(g, "it stood by", start);
+        if (adopt_standby(g, s, deadline)) {
+            resume_debug(g, "standby VM adopted", start);
             return 0;
         }
     }
     if (pv_resume_start(g, s, err) < 0)
         return -1;
-    phase(g, "QEMU started", start);
-    if (check(o, err) < 0)
+    resume_debug(g, "QEMU started", start);
+    if (call_check(o, err) < 0)
         return -1;
-    phase(g, "checked", start);
+    resume_debug(g, "checked", start);
     return pv_resume_load(g, s, deadline, err);
 }
 
-/* QEMU said why it ended, if it did: that tells more than the command that got no answer. */
-static void explain(struct pv_guest *g, struct pv_err *err)
+/* QEMU's own reason for its end explains more than the command that got no reply. */
+static void explain_failure(struct pv_guest *g, struct pv_err *err)
 {
-    if (!g->vm || !err || err->cls == PV_E_TIMEOUT)
+    if (!g->instance || !err || err->cls == PV_E_TIMEOUT)
         return;
     if (pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL) >= 0 &&
-        pv_vm_state(g->vm) == PV_VM_ENDED)
-        pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(g->vm));
+        pv_instance_ended(g->instance))
+        pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(pv_instance_vm(g->instance)));
 }
 
-static int give_up(struct pv_guest *g)
-{
-    pv_guest_teardown(g);
-    free(g->end_reason);
-    g->end_reason = pv_xstrdup("it could not be resumed");
-    pv_guest_set_state(g, PV_GUEST_DEAD);
-    return -1;
-}
-
-static int resume(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
-                  struct pv_err *err)
+/* The guest boots; lease: one that fits, or NULL. */
+static int resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease *lease,
+                  const struct pv_resume_opts *o, struct pv_err *err)
 {
     int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
-    struct pv_machine *m = pv_machine_copy(s->machine, err);
-    const char *standby = pv_standby_name(g->env->standby_pool, s);
 
-    if (!m || pv_guest_take(g, m->memory, m->cpus, standby, err) < 0) {
-        pv_machine_free(m);
-        return give_up(g);
+    if (!lease)
+        lease = pv_vm_lease_acquire(&g->env->pool, g->name, s->machine->memory, s->machine->cpus,
+                                    pv_standby_name(g->env->standby_pool, s), err);
+    if (!lease) {
+        pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
+        return -1;
     }
     deadline = pv_deadline(timeout);
-    pv_machine_free(g->machine);
-    g->machine = m;
-    pv_snapshot_ref(s);
-    pv_snapshot_unref(g->base);
-    g->base = s;
-    if (run(g, s, o, deadline, err) < 0) {
-        explain(g, err);
+    pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
+    if (make_run(g, s, o, deadline, err) < 0) {
+        explain_failure(g, err);
         pv_err_wrap(err, "cannot resume %s", g->name);
-        return give_up(g);
+        pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
+        return -1;
     }
-    pv_guest_set_state(g, PV_GUEST_RUNNING);
-    if (pv_guest_plug_wait(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0) {
+    pv_guest_set_running(g);
+    if (pv_guest_await_vsock(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0) {
         pv_guest_kill(g);
         return -1;
     }
-    /* The second time it is known that the file does it again and again. */
+    /* A second resume of one snapshot: the file does it again and again. */
     if (++s->n_resumed > 1)
         pv_standby_prepare(g->env->standby_pool, s);
     return 0;
@@ -231,9 +252,13 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
                                  const struct pv_resume_opts *o, struct pv_err *err)
 {
     struct pv_guest *g = pv_guest_new(env, s->machine->profile);
+    int r;
 
-    pv_guest_set_state(g, PV_GUEST_BOOTING);
-    if (resume(g, s, o, err) == 0)
+    g->unknown = true;
+    pv_guest_begin(g);
+    r = resume(g, s, NULL, o, err);
+    g->unknown = false;
+    if (r == 0)
         return g;
     pv_guest_free(g);
     return NULL;
@@ -242,23 +267,17 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
 int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
                      struct pv_err *err)
 {
-    bool keep;
+    struct pv_vm_lease *lease = NULL;
 
     if (g->state == PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE,
                           "cannot restore %s: it was never booted (vm:clone makes another VM)", g->name);
-    /* A machine of the same size takes its own place in the pool. */
-    keep = g->taken && g->machine && g->machine->memory == s->machine->memory &&
-           g->machine->cpus == s->machine->cpus;
-    g->taken = g->taken && !keep;
-    pv_guest_teardown(g);
-    g->taken = keep;
-    free(g->remains.tail);
-    memset(&g->remains, 0, sizeof(g->remains));
-    free(g->end_reason);
-    g->end_reason = NULL;
-    g->stopping = false;
-    g->generation++;
-    pv_guest_set_state(g, PV_GUEST_BOOTING);
-    return resume(g, s, o, err);
+    if (g->instance)
+        lease = pv_instance_take_lease(g->instance);
+    pv_guest_begin(g);
+    if (!pv_vm_lease_fits(lease, s->machine->memory, s->machine->cpus)) {
+        pv_vm_lease_release(lease);
+        lease = NULL;
+    }
+    return resume(g, s, lease, o, err);
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Saving and resuming the default guest, in real VMs. */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/guest-state.h"
+#include "guest/instance.h"
 #include "guest/vm-test.h"
+#include "vm/vm.h"
 
 static struct pv_guest *boot(const char *disk)
 {
@@ -103,7 +107,7 @@ static void restored(void **state)
 
 /* To descriptors and a description, and back. */
 struct store {
-    struct pv_snapshot_blob *blobs;
+    struct pv_saved_file *files;
     size_t n;
 };
 
@@ -112,8 +116,8 @@ static int find(const char *name, void *arg)
     const struct store *st = arg;
 
     for (size_t i = 0; i < st->n; i++)
-        if (!strcmp(st->blobs[i].name, name))
-            return st->blobs[i].fd;
+        if (!strcmp(st->files[i].name, name))
+            return st->files[i].fd;
     return -1;
 }
 
@@ -135,11 +139,11 @@ static void stored(void **state)
     s = take(pv_guest_freeze(g, 0, &err), &err);
     pv_guest_free(g);
     machine = pv_snapshot_machine(s, &err);
-    pv_snapshot_blobs(s, &st.blobs, &st.n);
-    assert_int_equal(st.blobs[0].fd, -1); /* there is no file of its memory yet */
+    pv_snapshot_files(s, &st.files, &st.n);
+    assert_int_equal(st.files[0].fd, -1); /* there is no file of its memory yet */
     memory = memfd_create("memory", MFD_CLOEXEC);
     must(pv_snapshot_write_memory(s, memory, &err), &err);
-    st.blobs[0].fd = memory;
+    st.files[0].fd = memory;
     l = take(pv_snapshot_load(machine, find, &st, config, &err), &err);
     pv_snapshot_unref(s);
     a = resume(l);
@@ -148,13 +152,54 @@ static void stored(void **state)
     pv_snapshot_unref(l);
     assert_null(pv_snapshot_load("{\"version\":1}", find, &st, config, &err));
     close(memory);
-    free(st.blobs);
+    free(st.files);
     free(machine);
+}
+
+/* ---- a death before the agent is met ---- */
+
+struct killer {
+    struct pv_timer t;
+    struct pv_guest *g;
+};
+
+/* Kills QEMU once there is a session: the machine runs, READY has not come. */
+static void kill_unmet(struct pv_timer *t)
+{
+    struct killer *k = PV_CONTAINER_OF(t, struct killer, t);
+    struct pv_instance *i = k->g->instance;
+
+    if (i && pv_instance_session(i))
+        kill(pv_vm_pid(pv_instance_vm(i)), SIGKILL);
+    else
+        pv_timer_arm(env.host.loop, t, pv_deadline(PV_NSEC_PER_MSEC));
+}
+
+static void dies_before_ready(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = boot(NULL);
+    struct pv_snapshot *s = take(pv_guest_freeze(g, 0, &err), &err);
+    struct killer k = {.t.fn = kill_unmet, .g = g};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pv_timer_arm(env.host.loop, &k.t, pv_now());
+        assert_int_equal(pv_guest_restore(g, s, NULL, &err), -1);
+        assert_int_equal(err.cls, PV_E_GUEST_DIED);
+        assert_non_null(strstr(err.text, "SIGKILL"));
+        assert_int_equal(pv_guest_state(g), PV_GUEST_DEAD);
+    }
+    must(pv_guest_restore(g, s, NULL, &err), &err);
+    assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
+    pv_guest_free(g);
+    pv_snapshot_unref(s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dies_before_ready),
         cmocka_unit_test(frozen),
         cmocka_unit_test(restored),
         cmocka_unit_test(stored),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Saving.  The order is what makes it honest: the agent comes to rest and says so, then the machine is
- * stopped, then everything is taken from it while nothing moves.
+ * Saving.  The agent comes to rest and says so, then the machine is stopped, then its state is copied: no byte
+ * is in flight between host and guest in a saved state.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,9 +10,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "guest/frozen.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
+#include "guest/instance.h"
 #include "guest/machine.h"
+#include "guest/saved.h"
+#include "guest/vsock-device.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "util/clock.h"
@@ -25,46 +28,6 @@
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 
-struct pv_snapshot *pv_snapshot_new(struct pv_machine *m)
-{
-    struct pv_snapshot *s = pv_xcalloc(1, sizeof(*s));
-
-    *s = (struct pv_snapshot){.refs = 1, .machine = m, .memory = -1, .state = -1, .pages = {.fd = -1}};
-    return s;
-}
-
-struct pv_snapshot *pv_snapshot_ref(struct pv_snapshot *s)
-{
-    s->refs++;
-    return s;
-}
-
-void pv_snapshot_unref(struct pv_snapshot *s)
-{
-    if (!s || --s->refs)
-        return;
-    pv_machine_free(s->machine);
-    pv_close(&s->memory);
-    pv_close(&s->state);
-    pv_dirty_fini(&s->pages);
-    free(s);
-}
-
-uint64_t pv_snapshot_memory(const struct pv_snapshot *s)
-{
-    return s->machine->memory;
-}
-
-unsigned pv_snapshot_cpus(const struct pv_snapshot *s)
-{
-    return s->machine->cpus;
-}
-
-const char *pv_snapshot_profile(const struct pv_snapshot *s)
-{
-    return s->machine->profile->name;
-}
-
 /* ---- the pieces ---- */
 
 static int new_memfd(const char *name, struct pv_err *err)
@@ -74,29 +37,31 @@ static int new_memfd(const char *name, struct pv_err *err)
     return fd >= 0 ? fd : pv_err_sys(err, errno, "cannot make a file in memory");
 }
 
-/* `last`: the guest will not run any more, so what it has can be had without a copy. */
-static int take_memory(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
+/* last: the guest does not run again, so its memory file becomes the snapshot's without a copy. */
+static int save_memory(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
 {
-    if (g->memory_fd < 0) {
-        s->memory = fcntl(g->base->memory, F_DUPFD_CLOEXEC, 3);
+    int memory_fd = pv_instance_memory_fd(g->instance);
+
+    if (memory_fd < 0) {
+        s->memory = fcntl(pv_instance_base(g->instance)->memory, F_DUPFD_CLOEXEC, 3);
         if (s->memory < 0)
             return pv_err_sys(err, errno, "cannot keep the memory of %s", g->name);
-        return pv_vm_read_dirty(g->vm, &s->pages, err);
+        return pv_vm_read_dirty(pv_instance_vm(g->instance), &s->dirty, err);
     }
     if (last) {
-        s->memory = fcntl(g->memory_fd, F_DUPFD_CLOEXEC, 3);
+        s->memory = fcntl(memory_fd, F_DUPFD_CLOEXEC, 3);
         return s->memory < 0 ? pv_err_sys(err, errno, "cannot keep the memory of %s", g->name) : 0;
     }
     s->memory = new_memfd("provium-memory", err);
-    return s->memory < 0 ? -1 : pv_copy_sparse(g->memory_fd, s->memory, err);
+    return s->memory < 0 ? -1 : pv_copy_sparse(memory_fd, s->memory, err);
 }
 
-/* What was written to the disks: a layer of its own for good, or what the next overlay begins as. */
-static int take_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
+/* The overlays: with `last` each one extends its disk's backing chain, else the next overlay begins as a copy. */
+static int save_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
 {
     for (size_t i = 0; i < s->machine->n_disks; i++) {
         struct pv_machine_disk *d = &s->machine->disks[i];
-        int overlay = pv_vm_overlay(g->vm, i), fd;
+        int overlay = pv_vm_overlay(pv_instance_vm(g->instance), i), fd;
 
         if (overlay < 0)
             continue;
@@ -116,206 +81,140 @@ static int take_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last
     return 0;
 }
 
-/* Everything, from a machine that is stopped by it. */
-static int take(struct pv_guest *g, struct pv_snapshot *s, bool last, int64_t deadline, struct pv_err *err)
+/* Stops the machine and saves all of it. */
+static int save_machine(struct pv_guest *g, struct pv_snapshot *s, bool last, int64_t deadline,
+                        struct pv_err *err)
 {
     int64_t start = pv_now();
 
-    if (pv_vm_save(g->vm, &s->state, deadline, err) < 0)
+    if (pv_vm_save(pv_instance_vm(g->instance), &s->vmstate, deadline, err) < 0)
         return -1;
-    pv_debug(g->name, "state saved after %.1f ms", (double)(pv_now() - start) / 1e6);
-    if (take_memory(g, s, last, err) < 0 || take_disks(g, s, last, err) < 0)
+    pv_debug(g->name, "vmstate saved after %.1f ms", (double)(pv_now() - start) / 1e6);
+    if (save_memory(g, s, last, err) < 0 || save_disks(g, s, last, err) < 0)
         return -1;
-    pv_debug(g->name, "memory and disks taken after %.1f ms (%" PRIu64 " pages)",
-             (double)(pv_now() - start) / 1e6, s->pages.n_pages);
+    pv_debug(g->name, "memory and disks saved after %.1f ms (%" PRIu64 " pages)",
+             (double)(pv_now() - start) / 1e6, s->dirty.n_pages);
     return 0;
 }
 
 /* ---- the whole ---- */
 
-static bool at_rest(void *arg)
+static bool channel_is_at_rest(void *arg)
 {
-    const struct pv_channel *c = ((struct pv_guest *)arg)->channel;
+    const struct pv_channel *c = arg;
 
     return c->error || c->ops->quiesced(c);
 }
 
-static int quiesce(struct pv_guest *g, bool idle, int64_t deadline, struct pv_err *err)
+static int guest_quiesce(struct pv_guest *g, bool idle, int64_t deadline, struct pv_err *err)
 {
+    struct pv_channel *c = pv_instance_channel(g->instance);
     int r;
 
-    g->channel->ops->quiesce(g->channel, idle);
-    r = pv_guest_wait(g, at_rest, g, deadline, err);
+    c->ops->quiesce(c, idle);
+    r = pv_guest_wait(g, channel_is_at_rest, c, deadline, err);
     if (r < 0)
         return -1;
-    if (g->channel->error)
-        return pv_err_set(err, PV_E_PROTOCOL, "the agent's port of %s broke: %s", g->name,
-                          g->channel->error_text);
+    if (c->error)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent's port of %s broke: %s", g->name, c->error_text);
     if (r > 0)
         return pv_err_set(err, PV_E_TIMEOUT, "the agent of %s did not come to rest in time%s", g->name,
                           idle ? " (does something that it started not end?)" : "");
     return 0;
 }
 
-static int check(struct pv_guest *g, const char *what, struct pv_err *err)
+static int check_savable(struct pv_guest *g, const char *what, struct pv_err *err)
 {
+    const struct pv_channel *c;
+
     if (pv_guest_check_running(g, what, err) < 0)
         return -1;
-    if (!g->channel->savable)
+    c = pv_instance_channel(g->instance);
+    if (!c->savable)
         return pv_err_set(
             err, PV_E_USAGE,
             "cannot %s %s: its transport is vsock (%s), which can not be saved; boot it with transport "
             "= \"serial\"",
-            what, g->name, pv_channel_kind_name(g->channel->kind));
-    return pv_machine_check_savable(g->machine, g->name, err);
+            what, g->name, pv_channel_kind_name(c->kind));
+    return pv_machine_check_savable(pv_instance_machine(g->instance), g->name, err);
 }
 
-/* Checked, and with all that can be known of the machine before it is stopped. */
-static struct pv_snapshot *begin(struct pv_guest *g, const char *what, struct pv_err *err)
+/* Checks, and copies the description of the machine while that still runs. */
+static struct pv_snapshot *snapshot_begin(struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    struct pv_machine *m = check(g, what, err) < 0 ? NULL : pv_machine_copy(g->machine, err);
+    struct pv_machine *m =
+        check_savable(g, what, err) < 0 ? NULL : pv_machine_copy(pv_instance_machine(g->instance), err);
 
     return m ? pv_snapshot_new(m) : NULL;
 }
 
-static struct pv_snapshot *failed(struct pv_guest *g, struct pv_snapshot *s, const char *what,
-                                  struct pv_err *err)
+static struct pv_snapshot *snapshot_failed(struct pv_guest *g, struct pv_snapshot *s, const char *what,
+                                           struct pv_err *err)
 {
     pv_snapshot_unref(s);
     pv_err_wrap(err, "cannot %s %s", what, g->name);
     return NULL;
 }
 
-/* What follows has time of its own: the VM is to go on also where the time for the snapshot is over. */
-static int go_on(struct pv_guest *g, struct pv_err *err)
+static bool machine_runs(const struct pv_guest *g)
 {
-    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING)
-        return 0;
-    return pv_vm_cont(g->vm, pv_deadline(DEFAULT_TIMEOUT), err);
+    return g->instance && !pv_instance_ended(g->instance);
 }
 
-static int plug_again(struct pv_guest *g, struct pv_err *err)
+/*
+ * The machine goes on after a save, whether that succeeded or not: with a deadline of its own, because the
+ * snapshot's may have passed.  stopped: it was stopped for the save.
+ */
+static int snapshot_go_on(struct pv_guest *g, bool stopped, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(DEFAULT_TIMEOUT);
+    struct pv_channel *c;
 
-    if (!g->vm || pv_vm_state(g->vm) != PV_VM_RUNNING || !g->machine->hotplug_port || g->own_vsock)
+    if (stopped && machine_runs(g) && pv_vm_cont(pv_instance_vm(g->instance), deadline, err) < 0)
+        return -1;
+    if (!g->instance)
         return 0;
-    return pv_guest_plug(g, deadline, err) < 0 ? -1 : pv_guest_plug_wait(g, deadline, err);
+    c = pv_instance_channel(g->instance);
+    c->ops->wake(c);
+    if (!machine_runs(g) || !pv_instance_machine(g->instance)->hotplug_port || pv_instance_vsock(g->instance))
+        return 0;
+    return pv_guest_attach_vsock(g, deadline, err) < 0 ? -1 : pv_guest_await_vsock(g, deadline, err);
 }
 
 struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
-    struct pv_snapshot *s = begin(g, "snapshot", err);
+    struct pv_snapshot *s = snapshot_begin(g, "snapshot", err);
+    bool stopped = false;
     int r;
 
     if (!s)
         return NULL;
-    r = pv_guest_unplug(g, deadline, err);
+    r = pv_guest_detach_vsock(g, deadline, err);
     if (r == 0)
-        r = quiesce(g, false, deadline, err);
+        r = guest_quiesce(g, false, deadline, err);
     if (r == 0) {
-        r = take(g, s, false, deadline, err);
-        if (go_on(g, r == 0 ? err : NULL) < 0)
-            r = -1;
+        stopped = true;
+        r = save_machine(g, s, false, deadline, err);
     }
-    if (g->channel)
-        g->channel->ops->wake(g->channel);
-    if (plug_again(g, r == 0 ? err : NULL) < 0)
+    if (snapshot_go_on(g, stopped, r == 0 ? err : NULL) < 0)
         r = -1;
-    return r == 0 ? s : failed(g, s, "snapshot", err);
+    return r == 0 ? s : snapshot_failed(g, s, "snapshot", err);
 }
 
 struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
-    struct pv_snapshot *s = begin(g, "freeze", err);
+    struct pv_snapshot *s = snapshot_begin(g, "freeze", err);
 
     if (!s)
         return NULL;
-    if (pv_guest_unplug(g, deadline, err) < 0)
-        return failed(g, s, "freeze", err);
+    if (pv_guest_detach_vsock(g, deadline, err) < 0)
+        return snapshot_failed(g, s, "freeze", err);
     pv_agent_disconnect(&g->agent);
-    if (quiesce(g, true, deadline, err) < 0 || take(g, s, true, deadline, err) < 0)
-        return failed(g, s, "freeze", err);
-    /* Before anything else can move in it: its memory is the snapshot's now. */
-    pv_vm_kill(g->vm);
-    pv_guest_set_state(g, PV_GUEST_SHUT_DOWN);
-    pv_guest_teardown(g);
+    if (guest_quiesce(g, true, deadline, err) < 0 || save_machine(g, s, true, deadline, err) < 0)
+        return snapshot_failed(g, s, "freeze", err);
+    /* Before the machine can run again: its memory is the snapshot's now. */
+    pv_guest_end(g, PV_GUEST_SHUT_DOWN, NULL);
     return s;
-}
-
-/* ---- to and from the cache ---- */
-
-char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err)
-{
-    return pv_machine_to_json(s->machine, err);
-}
-
-int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err)
-{
-    if (pv_copy_sparse(s->memory, fd, err) < 0)
-        return -1;
-    return s->pages.n_runs ? pv_dirty_apply(&s->pages, fd, err) : 0;
-}
-
-void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n)
-{
-    struct pv_snapshot_blob *b;
-    size_t most = 2;
-
-    for (size_t i = 0; i < s->machine->n_disks; i++)
-        most += s->machine->disks[i].n_backing;
-    b = pv_xcalloc(most, sizeof(*b));
-    *n = 0;
-    b[(*n)++] = (struct pv_snapshot_blob){"memory", s->pages.n_runs ? -1 : s->memory};
-    b[(*n)++] = (struct pv_snapshot_blob){"state", s->state};
-    for (size_t i = 0; i < s->machine->n_disks; i++)
-        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++, (*n)++) {
-            snprintf(b[*n].name, sizeof(b[*n].name), "disk%zu.%zu", i, j);
-            b[*n].fd = s->machine->disks[i].backing[j];
-        }
-    *blobs = b;
-}
-
-static int load_blob(int (*blob)(const char *name, void *arg), void *arg, const char *name, int *out,
-                     struct pv_err *err)
-{
-    int fd = blob(name, arg);
-
-    if (fd < 0)
-        return pv_err_set(err, PV_E_HOST, "the saved machine has no '%s'", name);
-    *out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return *out < 0 ? pv_err_sys(err, errno, "cannot keep '%s'", name) : 0;
-}
-
-static int load_blobs(struct pv_snapshot *s, int (*blob)(const char *name, void *arg), void *arg,
-                      struct pv_err *err)
-{
-    char name[48];
-
-    if (load_blob(blob, arg, "memory", &s->memory, err) < 0 ||
-        load_blob(blob, arg, "state", &s->state, err) < 0)
-        return -1;
-    for (size_t i = 0; i < s->machine->n_disks; i++)
-        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {
-            snprintf(name, sizeof(name), "disk%zu.%zu", i, j);
-            if (load_blob(blob, arg, name, &s->machine->disks[i].backing[j], err) < 0)
-                return -1;
-        }
-    return 0;
-}
-
-struct pv_snapshot *pv_snapshot_load(const char *machine, int (*blob)(const char *name, void *arg), void *arg,
-                                     const struct pv_config *config, struct pv_err *err)
-{
-    struct pv_machine *m = pv_machine_from_json(machine, config, err);
-    struct pv_snapshot *s = m ? pv_snapshot_new(m) : NULL;
-
-    if (!s)
-        return NULL;
-    if (load_blobs(s, blob, arg, err) == 0)
-        return s;
-    pv_snapshot_unref(s);
-    return NULL;
 }

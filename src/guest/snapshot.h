@@ -48,22 +48,22 @@ char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err);
  * disk) ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which
  * there is no file yet; pv_snapshot_write_memory makes it.  The caller frees the array.
  */
-struct pv_snapshot_blob {
+struct pv_saved_file {
     char name[48];
     int fd;
 };
-void pv_snapshot_blobs(const struct pv_snapshot *s, struct pv_snapshot_blob **blobs, size_t *n);
+void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files, size_t *n);
 /*
  * Writes the memory to an empty file: what it was resumed from (sharing its blocks where the file system
  * can), then what has changed.  Class host, with the errno.
  */
 int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err);
 /*
- * From the cache: `machine` as above; blob(name, arg) gives a descriptor that stays the caller's (it is
+ * From the cache: `machine` as above; file(name, arg) gives a descriptor that stays the caller's (it is
  * duplicated), or -1 for none.  The profile is looked up in config by its name.  Class host when the
  * description or a blob is missing or makes no sense.
  */
-struct pv_snapshot *pv_snapshot_load(const char *machine, int (*blob)(const char *name, void *arg), void *arg,
+struct pv_snapshot *pv_snapshot_load(const char *machine, int (*file)(const char *name, void *arg), void *arg,
                                      const struct pv_config *config, struct pv_err *err);
 
 /* ---- resume ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The request that makes a worker. */
 #include "guest/call.h"
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
 #include "guest/session.h"
 #include "guest/worker-end.h"
 #include "guest/worker.h"
@@ -40,7 +41,7 @@ struct pv_worker *pv_worker_spawn(struct pv_guest *g, bool thread, int64_t timeo
     pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
     if (pv_call_finish(a, &s.c, &e, "spawn", limit, err) < 0)
         return NULL;
-    w = pv_worker_new(g, thread, s.port, s.pid, a->session->agent_pid);
+    w = pv_worker_new(g, thread, s.port, s.pid, pv_agent_session(a)->agent_pid);
     if (pv_agent_connect(&w->agent, deadline, err) < 0) {
         pv_err_wrap(err, "spawn on %s", g->name);
         pv_worker_free(w);

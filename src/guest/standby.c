@@ -1,38 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * One task per VM that stands by does what a resume does, and a little more.  Of two that are made for
- * different snapshots the older one goes when there are too many.
- */
+/* One task per standby VM takes the steps of a resume.  The oldest one is dropped when there are too many. */
 #include "guest/standby.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "guest/frozen.h"
-#include "guest/internal.h"
+#include "guest/agent.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
+#include "guest/instance.h"
+#include "guest/lease.h"
+#include "guest/machine.h"
+#include "guest/resume.h"
+#include "guest/saved.h"
+#include "guest/vsock-device.h"
 #include "loop/loop.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "vm/vm.h"
 
-/* Of preparing one: then it is given up. */
-#define LIMIT (30 * PV_NSEC_PER_SEC)
-/* The first call to the VM that was handed out just now goes before: two CPUs may be two halves of one. */
-#define PAUSE (15 * PV_NSEC_PER_MSEC)
+/* For making one. */
+#define STANDBY_LIMIT (30 * PV_NSEC_PER_SEC)
+/* The first call to the VM that was just resumed goes first: two vCPUs may be hyperthreads of one core. */
+#define STANDBY_PAUSE (15 * PV_NSEC_PER_MSEC)
 #define COMMAND_LIMIT (5 * PV_NSEC_PER_SEC)
 
-enum { AT_MOST = 4 };
+enum { STANDBYS_MAX = 4 };
 
 struct standby {
-    struct pv_standby_pool *all;
+    struct pv_standby_pool *pool;
     struct pv_snapshot *s;
-    struct pv_guest_env env; /* of g, until it is handed out */
-    struct pv_guest *g;
+    struct pv_guest_env env; /* of g */
+    struct pv_guest *g;      /* has the instance until that is adopted */
     struct pv_task *task;
-    bool wanted;  /* somebody waits: nothing is done that need not be */
-    bool spoiled; /* its kernel complained of something: that belongs to a test */
+    bool wanted;  /* a resume waits for it: only the necessary steps are taken */
+    bool spoiled; /* its kernel reported something, which would be lost for the test: not adopted */
     bool stopped, ready;
     struct standby *next;
 };
@@ -45,37 +47,37 @@ struct pv_standby_pool {
 
 struct pv_standby_pool *pv_standby_pool_new(const struct pv_guest_env *env)
 {
-    struct pv_standby_pool *all = pv_xcalloc(1, sizeof(*all));
+    struct pv_standby_pool *pool = pv_xcalloc(1, sizeof(*pool));
 
-    all->env = env;
-    return all;
+    pool->env = env;
+    return pool;
 }
 
-static void drop(struct standby *b)
+static void standby_drop(struct standby *b)
 {
-    struct standby **at = &b->all->list;
+    struct standby **at = &b->pool->list;
 
     while (*at != b)
         at = &(*at)->next;
     *at = b->next;
     pv_task_free(b->task);
-    if (b->g && b->g->log_path)
-        unlink(b->g->log_path);
+    if (b->g && pv_guest_log_path(b->g))
+        unlink(pv_guest_log_path(b->g));
     pv_guest_free(b->g);
     pv_snapshot_unref(b->s);
     free(b);
 }
 
-void pv_standby_pool_clear(struct pv_standby_pool *all)
+void pv_standby_pool_clear(struct pv_standby_pool *pool)
 {
-    while (all && all->list)
-        drop(all->list);
+    while (pool && pool->list)
+        standby_drop(pool->list);
 }
 
-void pv_standby_pool_free(struct pv_standby_pool *all)
+void pv_standby_pool_free(struct pv_standby_pool *pool)
 {
-    pv_standby_pool_clear(all);
-    free(all);
+    pv_standby_pool_clear(pool);
+    free(pool);
 }
 
 /* ---- its pool client and observer ---- */
@@ -83,18 +85,18 @@ void pv_standby_pool_free(struct pv_standby_pool *all)
 static int standby_acquire(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
                            struct pv_err *err)
 {
-    const struct pv_guest_env *env = ((struct standby *)arg)->all->env;
+    const struct pv_pool_client *pool = &((struct standby *)arg)->pool->env->pool;
 
     (void)standby;
-    return env->pool.try_acquire ? env->pool.try_acquire(vm, memory, cpus, env->pool.arg, err) : 0;
+    return pool->try_acquire ? pool->try_acquire(vm, memory, cpus, pool->arg, err) : 0;
 }
 
 static void standby_release(const char *vm, void *arg)
 {
-    const struct pv_guest_env *env = ((struct standby *)arg)->all->env;
+    const struct pv_pool_client *pool = &((struct standby *)arg)->pool->env->pool;
 
-    if (env->pool.release)
-        env->pool.release(vm, env->pool.arg);
+    if (pool->release)
+        pool->release(vm, pool->arg);
 }
 
 static void standby_note_finding(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
@@ -107,184 +109,200 @@ static void standby_note_finding(const struct pv_guest *g, const struct pv_findi
 static struct pv_guest_env standby_env(struct standby *b)
 {
     return (struct pv_guest_env){
-        .host = b->all->env->host,
+        .host = b->pool->env->host,
         .pool = {.acquire = standby_acquire, .release = standby_release, .arg = b},
         .observer = {.finding = standby_note_finding, .arg = b},
     };
 }
 
+static void standby_preemptible(const struct standby *b)
+{
+    const struct pv_pool_client *pool = &b->pool->env->pool;
+
+    if (pool->preemptible)
+        pool->preemptible(b->g->name, pv_vm_pidfd(pv_instance_vm(b->g->instance)), pool->arg);
+}
+
+static bool standby_claim(const struct standby *b, struct pv_err *err)
+{
+    const struct pv_pool_client *pool = &b->pool->env->pool;
+
+    return !pool->claim || pool->claim(b->g->name, pool->arg, err) == 0;
+}
+
 /* ---- making one ---- */
 
 /*
- * A command that does nothing, by the way that every command takes.  How it ends does not matter: where the
- * guest has no /proc, or its kernel can not give numbers from the top, less is prepared.
+ * A command without effect, started as every command is: the agent's own program, which prints its usage.
+ * A failure does not matter: a guest without /proc, or a kernel that cannot choose a process's number, is
+ * less well prepared.
  */
-static void run_command(struct standby *b)
+static void standby_run_command(struct standby *b)
 {
     struct pv_exec x = {.timeout_ns = COMMAND_LIMIT, .unnumbered = true};
     struct pv_exec_result r = {0};
     struct pv_err err;
 
-    pv_strv_add(&x.argv, "/proc/self/exe"); /* the agent itself: it tells its usage */
+    pv_strv_add(&x.argv, "/proc/self/exe");
     if (pv_agent_exec(&b->g->agent, &x, &r, &err) < 0)
-        pv_debug(b->g->name, "the command that does nothing: %s", err.text);
+        pv_debug(b->g->name, "the command without effect: %s", err.text);
     pv_strv_free(&x.argv);
     pv_exec_result_fini(&r);
 }
 
-static bool is_wanted(void *arg)
+static bool standby_is_wanted(void *arg)
 {
     return ((struct standby *)arg)->wanted;
 }
 
-static int make(struct standby *b, struct pv_err *err)
+static int standby_resume(struct standby *b, int64_t deadline, struct pv_err *err)
 {
-    int64_t deadline = pv_deadline(LIMIT);
     struct pv_guest *g = b->g;
+    struct pv_vm_lease *lease =
+        pv_vm_lease_acquire(&b->env.pool, g->name, b->s->machine->memory, b->s->machine->cpus, NULL, err);
 
-    if (pv_loop_run(b->all->env->host.loop, is_wanted, b, pv_deadline(PAUSE), err) < 0)
+    if (!lease)
         return -1;
-    if (pv_guest_take(g, b->s->machine->memory, b->s->machine->cpus, NULL, err) < 0 ||
-        pv_resume_start(g, b->s, err) < 0)
+    pv_guest_adopt(g, pv_instance_new(b->env.host.loop, lease));
+    if (pv_resume_start(g, b->s, err) < 0)
         return -1;
-    if (b->all->env->pool.preemptible)
-        b->all->env->pool.preemptible(g->name, pv_vm_pidfd(g->vm), b->all->env->pool.arg);
+    standby_preemptible(b);
     if (pv_resume_load(g, b->s, deadline, err) < 0)
         return -1;
-    pv_guest_set_state(g, PV_GUEST_RUNNING);
-    if (pv_guest_plug_wait(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0)
+    pv_guest_set_running(g);
+    return pv_guest_await_vsock(g, deadline, err) < 0 ? -1 : pv_resume_meet(g, deadline, err);
+}
+
+static int standby_make(struct standby *b, struct pv_err *err)
+{
+    int64_t deadline = pv_deadline(STANDBY_LIMIT);
+    struct pv_guest *g = b->g;
+
+    if (pv_loop_run(b->pool->env->host.loop, standby_is_wanted, b, pv_deadline(STANDBY_PAUSE), err) < 0 ||
+        standby_resume(b, deadline, err) < 0)
         return -1;
     if (!b->wanted)
-        run_command(b);
-    if (pv_guest_check_running(g, "keep it standing by", err) < 0)
+        standby_run_command(b);
+    if (pv_guest_check_running(g, "keep it as a standby VM", err) < 0)
         return -1;
     if (b->wanted)
         return 0;
-    if (pv_vm_stop(g->vm, deadline, err) < 0)
+    if (pv_vm_stop(pv_instance_vm(g->instance), deadline, err) < 0)
         return -1;
     b->stopped = true;
-    pv_vm_settle_findings(g->vm);
+    pv_guest_settle_findings(g);
     return 0;
 }
 
-static void task(void *arg)
+static void standby_task(void *arg)
 {
     struct standby *b = arg;
     int64_t start = pv_now();
     struct pv_err err;
 
-    if (make(b, &err) < 0) {
-        pv_debug(b->g->name, "does not stand by: %s", err.text);
+    if (standby_make(b, &err) < 0) {
+        pv_debug(b->g->name, "no standby VM: %s", err.text);
         return;
     }
     b->ready = true;
-    pv_debug(b->g->name, "stands by after %.1f ms", (double)(pv_now() - start) / 1e6);
+    pv_debug(b->g->name, "ready after %.1f ms", (double)(pv_now() - start) / 1e6);
 }
 
-static bool made(void *arg)
+static bool standby_is_made(void *arg)
 {
     return pv_task_done(((struct standby *)arg)->task);
 }
 
-/* It can not be of use any more. */
-static bool is_over(const struct standby *b)
+/* It can not be adopted any more. */
+static bool standby_is_over(const struct standby *b)
 {
     if (b->spoiled)
         return true;
-    if (!b->task || !pv_task_done(b->task)) /* a task that goes on finds out by itself */
+    if (!b->task || !pv_task_done(b->task)) /* its task notices an end by itself */
         return false;
-    return !b->ready || !b->g->vm || pv_vm_state(b->g->vm) == PV_VM_ENDED;
+    return !b->ready || !b->g->instance || pv_instance_ended(b->g->instance);
 }
 
-static struct standby *find(struct pv_standby_pool *all, const struct pv_snapshot *s)
+static struct standby *standby_find(struct pv_standby_pool *pool, const struct pv_snapshot *s)
 {
     struct standby *next;
 
-    for (struct standby *b = all ? all->list : NULL; b; b = next) {
+    for (struct standby *b = pool ? pool->list : NULL; b; b = next) {
         next = b->next;
-        if (is_over(b))
-            drop(b);
+        if (standby_is_over(b))
+            standby_drop(b);
         else if (b->s == s)
             return b;
     }
     return NULL;
 }
 
-void pv_standby_prepare(struct pv_standby_pool *all, struct pv_snapshot *s)
+void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s)
 {
     struct standby *b, *oldest = NULL;
     size_t n = 0;
 
-    if (!all || find(all, s))
+    if (!pool || standby_find(pool, s))
         return;
-    for (b = all->list; b; b = b->next, n++)
+    for (b = pool->list; b; b = b->next, n++)
         oldest = b;
-    if (n == AT_MOST)
-        drop(oldest);
+    if (n == STANDBYS_MAX)
+        standby_drop(oldest);
     b = pv_xcalloc(1, sizeof(*b));
-    *b = (struct standby){.all = all, .s = pv_snapshot_ref(s), .next = all->list};
-    all->list = b;
+    *b = (struct standby){.pool = pool, .s = pv_snapshot_ref(s), .next = pool->list};
+    pool->list = b;
     b->env = standby_env(b);
     b->g = pv_guest_new_named(&b->env, s->machine->profile,
-                              pv_xasprintf("standby%u (%s)", ++all->count, s->machine->profile->name));
-    pv_guest_set_state(b->g, PV_GUEST_BOOTING);
-    b->task = pv_task_start(all->env->host.loop, task, b, NULL);
+                              pv_xasprintf("standby%u (%s)", ++pool->count, pv_snapshot_profile(s)));
+    pv_guest_begin(b->g);
+    b->task = pv_task_start(pool->env->host.loop, standby_task, b, NULL);
     if (!b->task)
-        drop(b);
+        standby_drop(b);
 }
 
-/* ---- handing it out ---- */
+/* ---- adopting it ---- */
 
-const char *pv_standby_name(struct pv_standby_pool *all, const struct pv_snapshot *s)
+const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapshot *s)
 {
-    const struct standby *b = find(all, s);
+    const struct standby *b = standby_find(pool, s);
 
     return b ? b->g->name : NULL;
 }
 
-bool pv_standby_ready(struct pv_standby_pool *all, const struct pv_snapshot *s)
+bool pv_standby_ready(struct pv_standby_pool *pool, const struct pv_snapshot *s)
 {
-    const struct standby *b = find(all, s);
+    const struct standby *b = standby_find(pool, s);
 
     return b && b->ready;
 }
 
-/* All that belongs to the QEMU. */
-static void move(struct pv_guest *from, struct pv_guest *to)
+/* Waits until it is made, has the pool let it live, and lets it run. */
+static bool standby_start(struct standby *b, int64_t deadline, struct pv_err *err)
 {
-    to->vm = from->vm;
-    to->channel = from->channel;
-    to->agent.session = from->agent.session;
-    to->agent.session->alive_arg = &to->agent;
-    from->vm = NULL;
-    from->channel = NULL;
-    from->agent.session = NULL;
-    to->memory_fd = pv_steal_fd(&from->memory_fd);
-    pv_guest_plug_move(from, to);
-    pv_guest_moved(to);
-    if (from->log_path && to->log_path && rename(from->log_path, to->log_path) < 0)
-        pv_debug(to->name, "its console's log stays %s", from->log_path);
-    free(from->log_path);
-    from->log_path = NULL;
+    if (pv_loop_run(b->pool->env->host.loop, standby_is_made, b, deadline, err) != 0 || standby_is_over(b) ||
+        !standby_claim(b, err))
+        return false;
+    if (b->stopped && pv_vm_cont(pv_instance_vm(b->g->instance), deadline, err) < 0)
+        return false;
+    return !standby_is_over(b);
 }
 
-bool pv_standby_take(struct pv_standby_pool *all, const struct pv_snapshot *s, struct pv_guest *g,
-                     int64_t deadline)
+struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct pv_snapshot *s,
+                                     int64_t deadline)
 {
-    struct standby *b = find(all, s);
+    struct standby *b = standby_find(pool, s);
     struct pv_err err = PV_ERR_INIT;
-    bool ok;
+    struct pv_instance *i = NULL;
 
     if (!b)
-        return false;
+        return NULL;
     b->wanted = true;
-    ok = pv_loop_run(all->env->host.loop, made, b, deadline, &err) == 0 && !is_over(b) &&
-         (!all->env->pool.claim || all->env->pool.claim(b->g->name, all->env->pool.arg, &err) == 0) &&
-         (!b->stopped || pv_vm_cont(b->g->vm, deadline, &err) == 0) && !is_over(b);
-    if (ok)
-        move(b->g, g);
-    else
-        pv_debug(b->g->name, "is not taken: %s", err.text);
-    drop(b);
-    return ok;
+    if (standby_start(b, deadline, &err)) {
+        i = pv_guest_release(b->g);
+        pv_vm_lease_release(pv_instance_take_lease(i)); /* its client is freed with the standby VM */
+    } else {
+        pv_debug(b->g->name, "is not adopted: %s", err.text);
+    }
+    standby_drop(b);
+    return i;
 }

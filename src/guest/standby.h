@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMs that stand by: the next resume of a snapshot, made before anybody asks for it, while a test does
- * something else.  Such a VM has been resumed, has met the agent, has run one command that does nothing (so
- * that an emulating QEMU has translated what the first real one needs), and then was stopped: it uses no CPU
- * and its time stands still.  Whoever resumes that snapshot next gets it in a few milliseconds.
+ * The standby pool: for each snapshot at most one standby VM, which is the next resume of it, made while the
+ * test does something else.  A standby VM has been resumed, has met the agent, has run one command without
+ * effect (so that an emulating QEMU has translated the code that the first real command needs) and was then
+ * stopped: it uses no CPU and its time stands still.  The next resume of the snapshot adopts its instance
+ * within a few milliseconds.
  *
- * It is never in the way: it is made only where env->pool.try_acquire grants memory and CPUs, may be killed by
- * anybody at any time, and what goes wrong with it is nobody's error; the resume is then made as usual.
+ * A standby VM is made only when the pool client's try_acquire grants a lease, may be preempted at any time,
+ * and its errors fail no call: the resume then makes an instance as usual.
  *
- *     env.standby_pool = pv_standby_pool_new(&env);     // pv_guest_resume and pv_guest_restore do the rest
+ *     env.standby_pool = pv_standby_pool_new(&env);   // pv_guest_resume and pv_guest_restore do the rest
  *     ...
- *     pv_standby_pool_free(env.standby_pool);           // before snapshots and the loop
+ *     pv_standby_pool_free(env.standby_pool);         // before snapshots and the loop
  */
 #ifndef PV_GUEST_STANDBY_H
 #define PV_GUEST_STANDBY_H
@@ -18,33 +19,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct pv_guest;
 struct pv_guest_env;
+struct pv_instance;
 struct pv_snapshot;
 struct pv_standby_pool;
 
-struct pv_standby_pool *pv_standby_pool_new(const struct pv_guest_env *env); /* env outlives it */
-/* Ends all of them. NULL is fine, for all of these. */
-void pv_standby_pool_free(struct pv_standby_pool *all);
-void pv_standby_pool_clear(struct pv_standby_pool *all);
+/* env must outlive it.  NULL is fine as `pool` of all functions below. */
+struct pv_standby_pool *pv_standby_pool_new(const struct pv_guest_env *env);
+void pv_standby_pool_free(struct pv_standby_pool *pool);
+/* Ends all standby VMs. */
+void pv_standby_pool_clear(struct pv_standby_pool *pool);
 
-/* Begins to make one for the snapshot, unless there is one.  Goes on within the loop. */
-void pv_standby_prepare(struct pv_standby_pool *all, struct pv_snapshot *s);
+/* Begins to make the snapshot's standby VM, unless there is one.  Goes on within the loop. */
+void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s);
 
 /* ---- for resume.c ---- */
 
-/* The name by which the pool knows the one that there is for it; NULL: none. */
-const char *pv_standby_name(struct pv_standby_pool *all, const struct pv_snapshot *s);
+/* The name of the snapshot's standby VM, by which the pool knows its lease; NULL: there is none. */
+const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapshot *s);
 /*
- * Makes its QEMU that of g, which has none, running and met.  Blocks (runs the loop) until it is ready or the
- * deadline.  False when there is none that is any good.
+ * The instance of the snapshot's standby VM, running, the agent met; the caller's.  Blocks (runs the loop)
+ * until it is ready or the deadline.  NULL when there is none that is usable.
  */
-bool pv_standby_take(struct pv_standby_pool *all, const struct pv_snapshot *s, struct pv_guest *g,
-                     int64_t deadline);
+struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct pv_snapshot *s,
+                                     int64_t deadline);
 
 /* ---- for tests and bench ---- */
 
-/* Whether the one that there is for it is ready to be taken. */
-bool pv_standby_ready(struct pv_standby_pool *all, const struct pv_snapshot *s);
+/* True when the snapshot's standby VM can be adopted without waiting. */
+bool pv_standby_ready(struct pv_standby_pool *pool, const struct pv_snapshot *s);
 
 #endif

@@ -3,7 +3,8 @@
 
 #include <inttypes.h>
 
-#include "guest/internal.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
 #include "guest/worker-end.h"
 #include "util/log.h"
 #include "util/mem.h"

@@ -185,11 +185,11 @@ static int build_add_memory(struct pv_build *build, const struct pv_snapshot *s,
 
 static int build_add_files(struct pv_build *build, const struct pv_snapshot *s, struct pv_err *err)
 {
-    struct pv_snapshot_blob *files = NULL;
+    struct pv_saved_file *files = NULL;
     size_t n = 0;
     int r = 0;
 
-    pv_snapshot_blobs(s, &files, &n);
+    pv_snapshot_files(s, &files, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = files[i].fd < 0 ? build_add_memory(build, s, err)
                             : pv_build_add(build, files[i].name, files[i].fd, err);

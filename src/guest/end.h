@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* The end record of a guest: what is known of an instance that has ended.  Private to the room. */
+#ifndef PV_GUEST_END_H
+#define PV_GUEST_END_H
+
+#include <stdbool.h>
+
+#include "util/err.h"
+
+struct pv_guest_end {
+    char *reason;          /* why a dead guest died, one sentence; NULL: the end was asked for */
+    enum pv_err_died died; /* what an error that reports this end says */
+    bool panicked;         /* its kernel panicked */
+    char *panic;           /* panic hint: the text of the console's panic line; NULL: none */
+    char *tail;            /* its last console lines; NULL: none */
+    char *log_path;        /* its console log; NULL: none was kept */
+};
+
+/* Frees and zeroes. */
+void pv_guest_end_fini(struct pv_guest_end *e);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a guest: its state machine, its waits.  Private to the room.
+ *
+ *   CREATED --begin--> BOOTING --running--> RUNNING
+ *                         |                    |
+ *                         +------- end --------+--> DEAD | SHUT_DOWN | KILLED --begin--> BOOTING
+ *
+ * begin also takes a RUNNING guest back to BOOTING (restore).  pv_guest_end alone sets a final state.  A guest
+ * has an instance from pv_guest_adopt until its end or the next begin.
+ */
+#ifndef PV_GUEST_GUEST_STATE_H
+#define PV_GUEST_GUEST_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/agent-conn.h"
+#include "guest/end.h"
+#include "guest/env.h"
+
+struct pv_err;
+struct pv_instance;
+struct pv_profile;
+
+struct pv_guest {
+    const struct pv_guest_env *env;
+    const struct pv_profile *profile;
+    char *name;
+    struct pv_agent agent; /* its own agent process */
+    unsigned n_workers;    /* spawned so far */
+    enum pv_guest_state state;
+    struct pv_instance *instance; /* NULL: none */
+    struct pv_guest_end end;      /* of the last instance, in a final state */
+    unsigned generation;          /* how often it was restored; names logs, outdates workers */
+    bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
+    bool probing;                 /* pv_agent_lost asks the agent how a process ended */
+    bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
+};
+
+/* pv_guest_new with a name of its own; takes it. */
+struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                    char *name);
+
+/* A new run begins: the instance and the end record of the last one are dropped. */
+void pv_guest_begin(struct pv_guest *g);
+/* Takes the instance; there is none (asserted). */
+void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i);
+/* The instance is the caller's, and nobody observes it; the guest has none. */
+struct pv_instance *pv_guest_release(struct pv_guest *g);
+/* The path of the console log of the guest's next instance; NULL: no logs are kept.  The caller frees. */
+char *pv_guest_make_log_path(const struct pv_guest *g);
+/* The agent was met. */
+void pv_guest_set_running(struct pv_guest *g);
+
+/*
+ * Ends the guest, whatever has ended it: kills QEMU, fills the end record, frees the instance, releases the
+ * lease.  to: a final state; reason (copied): why it died, NULL: the end was asked for.  Idempotent: nothing
+ * for a guest that neither boots nor runs.
+ */
+void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason);
+
+/* A phase, for the observer. */
+void pv_guest_phase(const struct pv_guest *g, const char *what);
+
+/* "\n--- console of vm1 (last 20 lines) ---\n..." is added to the error's text. */
+void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
+
+/*
+ * Runs the loop until done(arg), the end of the instance or the deadline.  0; 1 at the deadline (err
+ * untouched); -1 when the instance has ended: the guest has then ended too, and *err has the reason and the
+ * console's tail.  A session that breaks is no end: see pv_agent_lost.
+ */
+int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
+                  struct pv_err *err);
+
+/* When a wait of timeout_ns from now (0: endless) has to end: no later than env->until. */
+int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns);
+/* Class timeout when env->until has passed. */
+int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_err *err);
+
+/* Class usage, "cannot WHAT: vm1 (minimal) is STATE", unless it runs; notices an end that no call has met. */
+int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "guest/end.h"
+#include "guest/lease.h"
+#include "guest/machine.h"
+#include "guest/saved.h"
+#include "guest/session.h"
+#include "transport/channel.h"
+#include "transport/serial.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "vhost/vhost.h"
+#include "vm/console.h"
+#include "vm/findings.h"
+#include "vm/spec.h"
+#include "vm/vm.h"
+
+enum { KEPT_FINDINGS_MAX = 64 };
+
+struct kept_finding {
+    struct pv_finding f; /* its strings are ours */
+    struct kept_finding *next;
+};
+
+struct pv_instance {
+    struct pv_loop *loop;
+    struct pv_vm_lease *lease;
+    struct pv_machine *machine;
+    struct pv_snapshot *base;
+    int memory_fd;
+    struct pv_channel *channel;
+    struct pv_vm *vm;
+    struct pv_session *session;
+    struct pv_vsock_device *vsock;
+    unsigned vsock_cid;
+    char *log_path;
+    bool graced;
+    void (*observer)(const struct pv_finding *finding, void *arg);
+    void *observer_arg;
+    struct kept_finding *kept, **kept_end;
+    unsigned n_kept;
+};
+
+unsigned pv_random_cid(void)
+{
+    unsigned cid = 0;
+
+    if (getrandom(&cid, sizeof(cid), 0) != sizeof(cid))
+        cid = (unsigned)getpid();
+    return 0x1000 + cid % 0x3fffffff;
+}
+
+struct pv_instance *pv_instance_new(struct pv_loop *loop, struct pv_vm_lease *lease)
+{
+    struct pv_instance *i = pv_xcalloc(1, sizeof(*i));
+
+    i->loop = loop;
+    i->lease = lease;
+    i->memory_fd = -1;
+    i->vsock_cid = pv_random_cid();
+    i->kept_end = &i->kept;
+    return i;
+}
+
+/* ---- findings ---- */
+
+static void kept_finding_drop(struct pv_instance *i)
+{
+    struct kept_finding *k = i->kept;
+
+    i->kept = k->next;
+    if (!i->kept)
+        i->kept_end = &i->kept;
+    i->n_kept--;
+    free((char *)k->f.headline);
+    free((char *)k->f.excerpt);
+    free(k);
+}
+
+static void instance_on_finding(const struct pv_finding *finding, void *arg)
+{
+    struct pv_instance *i = arg;
+    struct kept_finding *k;
+
+    if (i->observer) {
+        i->observer(finding, i->observer_arg);
+        return;
+    }
+    if (i->n_kept == KEPT_FINDINGS_MAX)
+        return;
+    k = pv_xcalloc(1, sizeof(*k));
+    k->f = *finding;
+    k->f.headline = pv_xstrdup(finding->headline);
+    k->f.excerpt = pv_xstrdup(finding->excerpt);
+    *i->kept_end = k;
+    i->kept_end = &k->next;
+    i->n_kept++;
+}
+
+void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
+                         void *arg)
+{
+    i->observer = fn;
+    i->observer_arg = arg;
+    for (; fn && i->kept; kept_finding_drop(i))
+        fn(&i->kept->f, arg);
+}
+
+void pv_instance_settle_findings(struct pv_instance *i)
+{
+    if (i->vm)
+        pv_vm_settle_findings(i->vm);
+}
+
+/* ---- its parts ---- */
+
+void pv_instance_set_machine(struct pv_instance *i, struct pv_machine *m)
+{
+    pv_machine_free(i->machine);
+    i->machine = m;
+}
+
+void pv_instance_set_channel(struct pv_instance *i, struct pv_channel *c)
+{
+    i->channel = c;
+}
+
+void pv_instance_set_base(struct pv_instance *i, struct pv_snapshot *s)
+{
+    i->base = pv_snapshot_ref(s);
+}
+
+int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, struct pv_vm_spec *spec,
+                            struct pv_err *err)
+{
+    unsigned sealing = m->hotplug_port ? MFD_ALLOW_SEALING : 0;
+
+    pv_close(&i->memory_fd);
+    i->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
+    if (i->memory_fd < 0 || ftruncate(i->memory_fd, (off_t)pv_vm_memory_size(m->memory)) < 0 ||
+        (sealing && fcntl(i->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
+        return pv_err_sys(err, errno, "cannot make the memory of %s", spec->name);
+    spec->memory.kind = PV_VM_MEMORY_SHARED;
+    spec->memory.fd = i->memory_fd;
+    return 0;
+}
+
+int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, const char *log_path,
+                      struct pv_err *err)
+{
+    i->log_path = log_path ? pv_xstrdup(log_path) : NULL;
+    spec->channel.kind = i->channel->kind;
+    spec->channel.fd = i->channel->qemu_fd;
+    spec->channel.cid = i->channel->cid;
+    i->vm = pv_vm_start(i->loop, spec, log_path, NULL, NULL, err);
+    pv_close(&i->channel->qemu_fd);
+    if (!i->vm)
+        return -1;
+    pv_vm_on_finding(i->vm, instance_on_finding, i);
+    if (i->channel->kind == PV_CHANNEL_SERIAL)
+        pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);
+    return 0;
+}
+
+void pv_instance_set_lease(struct pv_instance *i, struct pv_vm_lease *l)
+{
+    pv_vm_lease_release(i->lease);
+    i->lease = l;
+}
+
+struct pv_vm_lease *pv_instance_take_lease(struct pv_instance *i)
+{
+    return pv_steal(&i->lease);
+}
+
+bool pv_instance_ended(const struct pv_instance *i)
+{
+    return i->vm && pv_vm_state(i->vm) == PV_VM_ENDED;
+}
+
+bool pv_instance_take_grace(struct pv_instance *i)
+{
+    bool first = !i->graced;
+
+    i->graced = true;
+    return first;
+}
+
+void pv_instance_rename_log(struct pv_instance *i, const char *path)
+{
+    if (!i->log_path || !path)
+        return;
+    if (rename(i->log_path, path) < 0) {
+        pv_debug("instance", "its console log stays %s", i->log_path);
+        return;
+    }
+    free(i->log_path);
+    i->log_path = pv_xstrdup(path);
+}
+
+struct pv_vm *pv_instance_vm(const struct pv_instance *i)
+{
+    return i->vm;
+}
+
+struct pv_channel *pv_instance_channel(const struct pv_instance *i)
+{
+    return i->channel;
+}
+
+const struct pv_machine *pv_instance_machine(const struct pv_instance *i)
+{
+    return i->machine;
+}
+
+const struct pv_snapshot *pv_instance_base(const struct pv_instance *i)
+{
+    return i->base;
+}
+
+int pv_instance_memory_fd(const struct pv_instance *i)
+{
+    return i->memory_fd;
+}
+
+const char *pv_instance_log_path(const struct pv_instance *i)
+{
+    return i->log_path;
+}
+
+struct pv_session *pv_instance_session(const struct pv_instance *i)
+{
+    return i->session;
+}
+
+void pv_instance_set_session(struct pv_instance *i, struct pv_session *s)
+{
+    pv_session_free(i->session);
+    i->session = s;
+}
+
+struct pv_vsock_device *pv_instance_vsock(const struct pv_instance *i)
+{
+    return i->vsock;
+}
+
+void pv_instance_set_vsock(struct pv_instance *i, struct pv_vsock_device *d)
+{
+    if (i->vsock)
+        pv_vsock_device_free(i->vsock);
+    i->vsock = d;
+}
+
+unsigned pv_instance_vsock_cid(const struct pv_instance *i)
+{
+    return i->vsock_cid;
+}
+
+const char *pv_instance_panic_hint(const struct pv_instance *i)
+{
+    return i->vm ? pv_console_panic(pv_vm_console(i->vm)) : NULL;
+}
+
+bool pv_instance_panicked(const struct pv_instance *i)
+{
+    return i->vm && pv_vm_panicked(i->vm);
+}
+
+void pv_instance_console_tail(const struct pv_instance *i, unsigned lines, struct pv_buf *out)
+{
+    if (i->vm)
+        pv_console_tail(pv_vm_console(i->vm), lines, out);
+}
+
+/* ---- its end ---- */
+
+static enum pv_err_died instance_died(const struct pv_instance *i)
+{
+    if (!i->vm || pv_console_fatal(pv_vm_console(i->vm)))
+        return PV_DIED_AGENT;
+    return pv_vm_panicked(i->vm) ? PV_DIED_PANIC : PV_DIED_QEMU;
+}
+
+void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
+{
+    cleanup_buf struct pv_buf tail = {0};
+    const char *panic;
+
+    pv_instance_set_session(i, NULL);
+    if (i->vm)
+        pv_vm_kill(i->vm);
+    pv_instance_console_tail(i, PV_CONSOLE_TAIL_LINES, &tail);
+    panic = pv_instance_panic_hint(i);
+    e->tail = tail.len ? pv_xstrdup(tail.data) : NULL;
+    e->died = instance_died(i);
+    e->panicked = pv_instance_panicked(i);
+    e->panic = panic ? pv_xstrdup(panic) : NULL;
+    e->log_path = pv_steal(&i->log_path);
+}
+
+void pv_instance_free(struct pv_instance *i)
+{
+    if (!i)
+        return;
+    pv_session_free(i->session);
+    pv_vm_free(i->vm);
+    pv_machine_free(i->machine);
+    pv_snapshot_unref(i->base);
+    pv_close(&i->memory_fd);
+    if (i->channel)
+        i->channel->ops->free(i->channel);
+    pv_instance_set_vsock(i, NULL);
+    pv_vm_lease_release(i->lease);
+    while (i->kept)
+        kept_finding_drop(i);
+    free(i->log_path);
+    free(i);
+}

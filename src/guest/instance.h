@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One run of a machine: QEMU, the channel, the session with the VM's own agent, the memory file, the vsock
+ * device, the console log, the lease.  A guest has one instance at a time, or none; boot, resume and restore
+ * make one, a standby VM's instance is adopted by another guest, pv_guest_end frees it.  Private to the room.
+ *
+ *     i = pv_instance_new(loop, lease);
+ *     pv_instance_set_machine(i, m);  pv_instance_set_channel(i, c);  pv_instance_make_memory(i, m, &spec, err);
+ *     pv_instance_start(i, &spec, log_path, err);
+ *     ...
+ *     pv_instance_end(i, &record);  pv_instance_free(i);
+ */
+#ifndef PV_GUEST_INSTANCE_H
+#define PV_GUEST_INSTANCE_H
+
+#include <stdbool.h>
+
+struct pv_buf;
+struct pv_channel;
+struct pv_err;
+struct pv_finding;
+struct pv_guest_end;
+struct pv_instance;
+struct pv_loop;
+struct pv_machine;
+struct pv_session;
+struct pv_snapshot;
+struct pv_vm;
+struct pv_vm_lease;
+struct pv_vm_spec;
+struct pv_vsock_device;
+
+enum { PV_CONSOLE_TAIL_LINES = 20 }; /* of an end record and of errors */
+
+/* Takes the lease, which may be NULL. */
+struct pv_instance *pv_instance_new(struct pv_loop *loop, struct pv_vm_lease *lease);
+/* Ends QEMU, releases the lease, frees all of it. NULL is fine. */
+void pv_instance_free(struct pv_instance *i);
+
+/* ---- before the start; each setter takes its argument ---- */
+
+void pv_instance_set_machine(struct pv_instance *i, struct pv_machine *m);
+void pv_instance_set_channel(struct pv_instance *i, struct pv_channel *c);
+/* The snapshot whose memory file is mapped: keeps a reference. */
+void pv_instance_set_base(struct pv_instance *i, struct pv_snapshot *s);
+/*
+ * A new memory file of the machine's size for *spec, for a machine that is saved or shares its memory.  With
+ * m->hotplug_port it is sealed, as a vhost-user back end requires (vhost.h).  Class host.
+ */
+int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, struct pv_vm_spec *spec,
+                            struct pv_err *err);
+/* Starts QEMU on the channel; log_path: its console log, NULL: none.  Errors as of pv_vm_start. */
+int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, const char *log_path,
+                      struct pv_err *err);
+
+/* ---- the lease, which may move between instances ---- */
+
+/* Releases the present one, takes l. */
+void pv_instance_set_lease(struct pv_instance *i, struct pv_vm_lease *l);
+/* The caller's afterwards; NULL: it has none. */
+struct pv_vm_lease *pv_instance_take_lease(struct pv_instance *i);
+
+/* ---- while it runs ---- */
+
+/* True once QEMU has ended by itself; the loop notices it. */
+bool pv_instance_ended(const struct pv_instance *i);
+/* True once: the first time that its channel is found broken, its end is waited for a moment. */
+bool pv_instance_take_grace(struct pv_instance *i);
+/*
+ * fn is called for each finding on the console, from the loop or from pv_instance_settle_findings.  Findings
+ * that came while nobody observed are kept (64 at most) and told by this call.  fn NULL: nobody observes.
+ */
+void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
+                         void *arg);
+void pv_instance_settle_findings(struct pv_instance *i);
+/* The console log gets another name. */
+void pv_instance_rename_log(struct pv_instance *i, const char *path);
+
+struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
+struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */
+const struct pv_machine *pv_instance_machine(const struct pv_instance *i);
+const struct pv_snapshot *pv_instance_base(const struct pv_instance *i); /* NULL: it was booted */
+int pv_instance_memory_fd(const struct pv_instance *i);                  /* -1: its base's memory is mapped */
+const char *pv_instance_log_path(const struct pv_instance *i);           /* NULL: no log */
+
+struct pv_session *pv_instance_session(const struct pv_instance *i); /* NULL: none is open */
+/* Closes the present one, takes s (NULL: none). */
+void pv_instance_set_session(struct pv_instance *i, struct pv_session *s);
+
+/* The guest's own vsock device while one is plugged in. */
+struct pv_vsock_device *pv_instance_vsock(const struct pv_instance *i);
+/* Frees the present one, takes d (NULL: none). */
+void pv_instance_set_vsock(struct pv_instance *i, struct pv_vsock_device *d);
+/* The CID of its own vsock device, the same each time that it is plugged in. */
+unsigned pv_instance_vsock_cid(const struct pv_instance *i);
+/* A CID that only this guest sees; random, so that no test relies on its value. */
+unsigned pv_random_cid(void);
+
+/* The text of the console's panic line; NULL: none, or the guest has shown signs of life since. */
+const char *pv_instance_panic_hint(const struct pv_instance *i);
+bool pv_instance_panicked(const struct pv_instance *i);
+void pv_instance_console_tail(const struct pv_instance *i, unsigned lines, struct pv_buf *out);
+
+/* ---- its end ---- */
+
+/*
+ * Kills QEMU unless it has ended; the rest of the console is read, and what it holds observed.  Fills all of
+ * *e but the reason.
+ */
+void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e);
+
+#endif

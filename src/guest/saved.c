@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a snapshot, and its files in the fixture cache. */
+#include "guest/saved.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "guest/machine.h"
+#include "util/copy.h"
+#include "util/err.h"
+#include "util/mem.h"
+
+struct pv_snapshot *pv_snapshot_new(struct pv_machine *m)
+{
+    struct pv_snapshot *s = pv_xcalloc(1, sizeof(*s));
+
+    *s = (struct pv_snapshot){.refs = 1, .machine = m, .memory = -1, .vmstate = -1, .dirty = {.fd = -1}};
+    return s;
+}
+
+struct pv_snapshot *pv_snapshot_ref(struct pv_snapshot *s)
+{
+    s->refs++;
+    return s;
+}
+
+void pv_snapshot_unref(struct pv_snapshot *s)
+{
+    if (!s || --s->refs)
+        return;
+    pv_machine_free(s->machine);
+    pv_close(&s->memory);
+    pv_close(&s->vmstate);
+    pv_dirty_fini(&s->dirty);
+    free(s);
+}
+
+uint64_t pv_snapshot_memory(const struct pv_snapshot *s)
+{
+    return s->machine->memory;
+}
+
+unsigned pv_snapshot_cpus(const struct pv_snapshot *s)
+{
+    return s->machine->cpus;
+}
+
+const char *pv_snapshot_profile(const struct pv_snapshot *s)
+{
+    return s->machine->profile->name;
+}
+
+/* ---- to and from the cache ---- */
+
+char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err)
+{
+    return pv_machine_to_json(s->machine, err);
+}
+
+int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err)
+{
+    if (pv_copy_sparse(s->memory, fd, err) < 0)
+        return -1;
+    return s->dirty.n_runs ? pv_dirty_apply(&s->dirty, fd, err) : 0;
+}
+
+void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files, size_t *n)
+{
+    struct pv_saved_file *b;
+    size_t most = 2;
+
+    for (size_t i = 0; i < s->machine->n_disks; i++)
+        most += s->machine->disks[i].n_backing;
+    b = pv_xcalloc(most, sizeof(*b));
+    *n = 0;
+    b[(*n)++] = (struct pv_saved_file){"memory", s->dirty.n_runs ? -1 : s->memory};
+    b[(*n)++] = (struct pv_saved_file){"state", s->vmstate};
+    for (size_t i = 0; i < s->machine->n_disks; i++)
+        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++, (*n)++) {
+            snprintf(b[*n].name, sizeof(b[*n].name), "disk%zu.%zu", i, j);
+            b[*n].fd = s->machine->disks[i].backing[j];
+        }
+    *files = b;
+}
+
+static int saved_file_load(int (*file)(const char *name, void *arg), void *arg, const char *name, int *out,
+                           struct pv_err *err)
+{
+    int fd = file(name, arg);
+
+    if (fd < 0)
+        return pv_err_set(err, PV_E_HOST, "the saved machine has no '%s'", name);
+    *out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return *out < 0 ? pv_err_sys(err, errno, "cannot keep '%s'", name) : 0;
+}
+
+static int saved_files_load(struct pv_snapshot *s, int (*file)(const char *name, void *arg), void *arg,
+                            struct pv_err *err)
+{
+    char name[48];
+
+    if (saved_file_load(file, arg, "memory", &s->memory, err) < 0 ||
+        saved_file_load(file, arg, "state", &s->vmstate, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->machine->n_disks; i++)
+        for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {
+            snprintf(name, sizeof(name), "disk%zu.%zu", i, j);
+            if (saved_file_load(file, arg, name, &s->machine->disks[i].backing[j], err) < 0)
+                return -1;
+        }
+    return 0;
+}
+
+struct pv_snapshot *pv_snapshot_load(const char *machine, int (*file)(const char *name, void *arg), void *arg,
+                                     const struct pv_config *config, struct pv_err *err)
+{
+    struct pv_machine *m = pv_machine_from_json(machine, config, err);
+    struct pv_snapshot *s = m ? pv_snapshot_new(m) : NULL;
+
+    if (!s)
+        return NULL;
+    if (saved_files_load(s, file, arg, err) == 0)
+        return s;
+    pv_snapshot_unref(s);
+    return NULL;
+}

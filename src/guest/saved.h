@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The saved state that a snapshot is: snapshot.c makes it, resume.c starts from it.  Private to the room. */
+#ifndef PV_GUEST_SAVED_H
+#define PV_GUEST_SAVED_H
+
+#include "guest/snapshot.h"
+#include "vm/dirty.h"
+
+struct pv_machine;
+
+struct pv_snapshot {
+    unsigned refs;
+    struct pv_machine *machine; /* ours; its disks as an instance begins with them */
+    int memory;                 /* the memory file, which lacks: */
+    struct pv_dirty dirty;
+    int vmstate;
+    unsigned n_resumed; /* how often an instance was made from it */
+};
+
+/* Takes the machine; no memory and no vmstate yet. */
+struct pv_snapshot *pv_snapshot_new(struct pv_machine *m);
+
+#endif
