@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Booting: everything that can be known to be wrong is checked before QEMU starts, then the pieces are made
+ * All options are checked before QEMU starts, then the parts of the instance are made
  * in the order of the steps below.  pv_guest_end undoes them when a step fails.
  */
 #include "guest/agent-conn.h"
@@ -33,7 +33,7 @@
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 
-/* What the steps of one boot make on the way; all of it is gone when boot returns. */
+/* State of one boot, shared by its steps. */
 struct boot {
     struct pv_guest *g;
     const struct pv_boot_opts *o;
@@ -61,7 +61,7 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
     *o = (struct pv_boot_opts){0};
 }
 
-static int check_opts(struct boot *b, struct pv_err *err)
+static int boot_check_opts(struct boot *b, struct pv_err *err)
 {
     if (b->o->append && strpbrk(b->o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
@@ -91,7 +91,7 @@ static int step_accel(struct boot *b, struct pv_err *err)
     return 0;
 }
 
-static void reads(const struct boot *b, const char *path)
+static void boot_reads(const struct boot *b, const char *path)
 {
     if (path && b->g->env->observer.reads)
         b->g->env->observer.reads(path, b->g->env->observer.arg);
@@ -99,17 +99,17 @@ static void reads(const struct boot *b, const char *path)
 
 static int step_kernel(struct boot *b, struct pv_err *err)
 {
-    reads(b, b->g->profile->kernel);
-    reads(b, b->g->profile->initrd);
-    reads(b, b->g->profile->rootfs);
+    boot_reads(b, b->g->profile->kernel);
+    boot_reads(b, b->g->profile->initrd);
+    boot_reads(b, b->g->profile->rootfs);
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
     if (pv_kernel_open(b->g->profile->kernel, !b->machine->kvm, &b->kernel, err) < 0)
         return -1;
     return 0;
 }
 
-/* The modules that were chosen, and the indexes by which that was done. */
-static void reads_modules(const struct boot *b, const char *tree, const struct pv_modlist *list)
+/* The chosen modules, and the indexes that they were chosen by. */
+static void boot_reads_modules(const struct boot *b, const char *tree, const struct pv_modlist *list)
 {
     static const char *const indexes[] = {"modules.dep", "modules.dep.bin", "modules.builtin.bin",
                                           "modules.softdep"};
@@ -117,14 +117,13 @@ static void reads_modules(const struct boot *b, const char *tree, const struct p
     for (size_t i = 0; tree && i < PV_ARRAY_LEN(indexes); i++) {
         cleanup_free char *path = pv_path_join(tree, indexes[i]);
 
-        reads(b, path);
+        boot_reads(b, path);
     }
     for (size_t i = 0; i < list->paths.n; i++)
-        reads(b, list->paths.v[i]);
+        boot_reads(b, list->paths.v[i]);
 }
 
-/* The type of a bare file system in a raw image, so that only its module goes along; NULL: can not be told.
- */
+/* The type of a bare file system in a raw image, so that only its module is added; NULL: unknown. */
 static const char *peek_fs(const struct pv_profile *p)
 {
     static const struct {
@@ -151,9 +150,10 @@ static const char *peek_fs(const struct pv_profile *p)
 
 enum { MAX_FS = 6 };
 
-/* The modules that this guest needs. A tree that lacks one is no error: the kernel may know another way. */
-static int collect_modules(const struct boot *b, bool root, const char *fs_types[static MAX_FS + 1],
-                           struct pv_modlist *always, struct pv_modlist fs[static MAX_FS], struct pv_err *err)
+/* The modules that this guest needs. A tree without one of them is no error: it may be built in. */
+static int boot_collect_modules(const struct boot *b, bool root, const char *fs_types[static MAX_FS + 1],
+                                struct pv_modlist *always, struct pv_modlist fs[static MAX_FS],
+                                struct pv_err *err)
 {
     static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
     const struct pv_profile *p = b->g->profile;
@@ -171,7 +171,7 @@ static int collect_modules(const struct boot *b, bool root, const char *fs_types
     fs_types[0] = NULL;
     if (!tree)
         return 0;
-    reads_modules(b, tree, always);
+    boot_reads_modules(b, tree, always);
     needed[n++] = "virtio_pci";
     if (b->serial)
         needed[n++] = "virtio_console";
@@ -202,11 +202,11 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
     struct pv_modlist always = {0}, fs[MAX_FS] = {0};
     const char *fs_types[MAX_FS + 1];
     struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
-    int r = collect_modules(b, root, fs_types, &always, fs, err);
+    int r = boot_collect_modules(b, root, fs_types, &always, fs, err);
 
-    reads_modules(b, NULL, &always);
+    boot_reads_modules(b, NULL, &always);
     for (size_t i = 0; i < MAX_FS; i++)
-        reads_modules(b, NULL, &fs[i]);
+        boot_reads_modules(b, NULL, &fs[i]);
     for (size_t i = 0; i < b->o->n_files; i++)
         files[i] = (struct pv_suppl_file){b->o->files[i].guest_path, b->o->files[i].host_path};
     if (r == 0) {
@@ -231,15 +231,15 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
     return r;
 }
 
-/* What the boot call, the profile and whoever runs the test say, the first of them that says something. */
-static bool wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
+/* The boot call decides before the profile, and that before the host's auto_transport. */
+static bool boot_wants_serial(const struct pv_guest *g, const struct pv_boot_opts *o)
 {
     enum pv_transport t = o->transport ? o->transport : g->profile->transport;
 
     return (t ? t : g->env->host.auto_transport) == PV_TRANSPORT_SERIAL;
 }
 
-static struct pv_channel *make_channel(const struct boot *b, struct pv_err *err)
+static struct pv_channel *boot_make_channel(const struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->host.loop;
     struct pv_channel *c = NULL;
@@ -254,7 +254,7 @@ static struct pv_channel *make_channel(const struct boot *b, struct pv_err *err)
 
 static int step_channel(struct boot *b, struct pv_err *err)
 {
-    struct pv_channel *c = make_channel(b, err);
+    struct pv_channel *c = boot_make_channel(b, err);
 
     if (!c)
         return -1;
@@ -311,7 +311,7 @@ static const struct {
     {"booting", step_agent},
 };
 
-/* Once it runs, so that its agent can be asked what it lacks. */
+/* In a running guest, so that its agent can be asked for the missing part. */
 static int boot_vsock_device(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
@@ -324,7 +324,7 @@ static int boot_vsock_device(struct boot *b, struct pv_err *err)
     return pv_err_wrap(err, "cannot boot %s", g->name);
 }
 
-static int run_steps(struct boot *b, struct pv_err *err)
+static int boot_run_steps(struct boot *b, struct pv_err *err)
 {
     int64_t start = pv_now();
     int r = 0;
@@ -342,7 +342,7 @@ static int run_steps(struct boot *b, struct pv_err *err)
 
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
-    struct boot b = {.g = g, .o = o, .serial = wants_serial(g, o), .initrd_fd = -1};
+    struct boot b = {.g = g, .o = o, .serial = boot_wants_serial(g, o), .initrd_fd = -1};
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
     struct pv_vm_lease *lease;
 
@@ -351,7 +351,7 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
                           g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
-    lease = check_opts(&b, err) < 0
+    lease = boot_check_opts(&b, err) < 0
                 ? NULL
                 : pv_vm_lease_acquire(&g->env->pool, g->name, b.machine->memory, b.machine->cpus, NULL, err);
     if (!lease) {
@@ -363,7 +363,7 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     b.deadline = pv_guest_deadline(g, timeout);
     pv_guest_begin(g);
     pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
-    if (run_steps(&b, err) < 0) {
+    if (boot_run_steps(&b, err) < 0) {
         if (err && err->cls == PV_E_TIMEOUT)
             pv_err_wrap(err, "cannot boot %s within %.3g s", g->name, (double)timeout / 1e9);
         else

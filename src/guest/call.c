@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* The machinery of a request: begin, wait while the session hands over frames, give up. */
 #include "guest/call.h"
 
 #include <inttypes.h>
@@ -12,24 +11,24 @@
 #define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 #define CANCEL_LIMIT (3 * PV_NSEC_PER_SEC)
 
-/* More than this from one command or file is taken for a guest that wants to fill the host's memory. */
-static const size_t max_answer = (size_t)4 << 30;
+/* More than this from one command or file is taken for an attempt to fill the host's memory. */
+static const size_t reply_max = (size_t)4 << 30;
 
-static bool answered(void *arg)
+static bool call_is_replied(void *arg)
 {
     const struct pv_call *c = arg;
 
     return c->s->state == PV_SESSION_BROKEN || (c->s->answered && pv_session_drained(c->s) && !c->open);
 }
 
-static bool settled(void *arg)
+static bool call_is_over(void *arg)
 {
     const struct pv_call *c = arg;
 
-    return answered(arg) || c->local.cls != PV_E_NONE;
+    return call_is_replied(arg) || c->local.cls != PV_E_NONE;
 }
 
-static bool on_next(void *arg, struct pv_session *s)
+static bool call_next(void *arg, struct pv_session *s)
 {
     struct pv_call *c = arg;
 
@@ -39,7 +38,7 @@ static bool on_next(void *arg, struct pv_session *s)
 bool pv_call_next_bytes(struct pv_call *c, struct pv_session *s)
 {
     struct pv_call_bytes *b = PV_CONTAINER_OF(c, struct pv_call_bytes, c);
-    /* After the answer has come (a failure) only the empty frame is still sent. */
+    /* After a failure has been replied only the empty frame is still sent. */
     size_t n = s->answered ? 0 : b->left < PV_CHUNK ? b->left : PV_CHUNK;
 
     pv_session_chunk(s, b->type, b->data, n);
@@ -64,13 +63,13 @@ int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err)
 
     if (!pv_dec_done(d))
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
-    if (n > max_answer - buf->len)
+    if (n > reply_max - buf->len)
         return pv_err_set(err, PV_E_PROTOCOL, "the guest sent more than 4 GiB");
     pv_buf_add(buf, p, n);
     return 0;
 }
 
-static int on_error_frame(struct pv_call *c, struct pv_dec *d, struct pv_err *err)
+static int call_on_error(struct pv_call *c, struct pv_dec *d, struct pv_err *err)
 {
     uint32_t number = pv_dec_u32(d);
     char what[PV_PATH_MAX + 64];
@@ -78,7 +77,7 @@ static int on_error_frame(struct pv_call *c, struct pv_dec *d, struct pv_err *er
     pv_dec_str(d, what, sizeof(what));
     if (!pv_dec_done(d) || number > 4095)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed ERROR");
-    /* It is shown on terminals. */
+    /* The text is shown on terminals. */
     for (char *p = what; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
@@ -86,23 +85,26 @@ static int on_error_frame(struct pv_call *c, struct pv_dec *d, struct pv_err *er
     return 1;
 }
 
-static int on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+static int call_on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
 {
     struct pv_call *c = arg;
 
     if (type == PV_MSG_ERROR)
-        return on_error_frame(c, d, err);
+        return call_on_error(c, d, err);
     if (type == PV_MSG_OK && c->ok) {
         c->value = pv_dec_u64(d);
         return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed OK");
     }
-    /* What still comes after the host gave up is of no use. */
+    /* Frames that arrive after the host gave up are dropped. */
     if (c->local.cls != PV_E_NONE && type != PV_MSG_OK)
         return 0;
     return c->frame ? c->frame(c, type, d, err) : pv_call_unexpected(type, err);
 }
 
-/* What a test made by raw system calls in that process is gone: not something to find out by EBADF. */
+/*
+ * Descriptors that a test opened by raw system calls are gone with the old process: say it before an EBADF
+ * does.
+ */
 static void tell_fresh_process(const struct pv_agent *a)
 {
     const struct pv_guest_observer *o = &a->guest->env->observer;
@@ -131,27 +133,27 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
         return -1;
     c->s = pv_agent_session(a);
     pv_session_begin(c->s, e, type);
-    c->s->on_frame = on_frame;
+    c->s->on_frame = call_on_frame;
     c->s->arg = c;
     return 0;
 }
 
-/* Ends a request that has no answer yet. 0: it is over, 1: the conversation had to be dropped, -1: died. */
-static int cancel(struct pv_agent *a, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
+/* Ends a request without a reply. 0: it is over, 1: the session had to be dropped, -1: the guest died. */
+static int call_cancel(struct pv_agent *a, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
 {
     int r;
 
     c->open = false;
     pv_session_cancel(c->s);
-    r = pv_guest_wait(a->guest, answered, c, pv_deadline(CANCEL_LIMIT), err);
+    r = pv_guest_wait(a->guest, call_is_replied, c, pv_deadline(CANCEL_LIMIT), err);
     if (r > 0)
         pv_session_break(c->s, why);
     return r;
 }
 
-/* Too late, or the host could not go on. Always -1. */
-static int give_up(struct pv_agent *a, struct pv_call *c, const char *what, int64_t timeout_ns,
-                   struct pv_err *err)
+/* The deadline has passed, or the host could not go on. Always -1. */
+static int call_give_up(struct pv_agent *a, struct pv_call *c, const char *what, int64_t timeout_ns,
+                        struct pv_err *err)
 {
     struct pv_err why = c->local;
     int r;
@@ -162,7 +164,7 @@ static int give_up(struct pv_agent *a, struct pv_call *c, const char *what, int6
     else if (why.cls == PV_E_NONE)
         pv_err_set(&why, PV_E_TIMEOUT, "%s on %s timed out: no answer in the time that was left", what,
                    a->name);
-    r = cancel(a, c, &why, err);
+    r = call_cancel(a, c, &why, err);
     if (r < 0)
         return -1;
     if (r > 0 && why.cls == PV_E_TIMEOUT)
@@ -179,16 +181,16 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
 
     pv_guest_phase(a->guest, what);
     if (c->open)
-        c->s->next_chunk = on_next;
+        c->s->next_chunk = call_next;
     if (pv_session_send(c->s, e, err) < 0) {
         pv_session_end(c->s);
         return pv_err_wrap(err, "%s", what);
     }
-    r = pv_guest_wait(a->guest, settled, c, pv_guest_deadline(a->guest, timeout_ns), err);
-    if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !answered(c)))
-        r = give_up(a, c, what, timeout_ns, err);
+    r = pv_guest_wait(a->guest, call_is_over, c, pv_guest_deadline(a->guest, timeout_ns), err);
+    if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !call_is_replied(c)))
+        r = call_give_up(a, c, what, timeout_ns, err);
     else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
-             !c->s->answered) /* an end behind the answer is no loss */
+             !c->s->answered) /* EOF after the reply's last frame is a normal close */
         return pv_agent_lost(a, what, err);
     if (pv_agent_session(a)) /* NULL when the guest has ended */
         pv_session_end(pv_agent_session(a));
@@ -216,7 +218,7 @@ void pv_enc_str(struct pv_enc *e, const char *s)
 }
 
 /* The environment of a command: defaults, then the profile's, then the call's; a later KEY replaces. */
-static void put_env(struct pv_strv *env, const char *entry)
+static void env_put(struct pv_strv *env, const char *entry)
 {
     size_t key = strcspn(entry, "=") + 1;
 
@@ -246,11 +248,11 @@ void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_
     cleanup_strv struct pv_strv env = {0};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(defaults); i++)
-        put_env(&env, defaults[i]);
+        env_put(&env, defaults[i]);
     for (size_t i = 0; i < a->guest->profile->env.n; i++)
-        put_env(&env, a->guest->profile->env.v[i]);
+        env_put(&env, a->guest->profile->env.v[i]);
     for (size_t i = 0; i < x->env.n; i++)
-        put_env(&env, x->env.v[i]);
+        env_put(&env, x->env.v[i]);
     pv_enc_str(e, x->cwd ? x->cwd : "");
     pv_enc_u32(e, (uint32_t)x->argv.n);
     for (size_t i = 0; i < x->argv.n; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One request to the agent, from its encoding to its answer; shared by the files of this room that make
- * requests.  A request embeds struct pv_call first and adds what it needs:
+ * One request to an agent, from its encoding to its reply; for the files of this room that make requests.  A
+ * request embeds struct pv_call first and adds its own members:
  *
  *     struct pv_call c = {.ok = true};
  *     if (pv_call_begin(a, &c, PV_MSG_READ_FILE, "read_file", &e, err) < 0)
@@ -9,7 +9,7 @@
  *     pv_enc_str(&e, path);
  *     return pv_call_finish(a, &c, &e, "read_file", timeout_ns, err);
  *
- * One request at a time per conversation: calls block (run the loop), and callbacks make none.
+ * One request at a time per session: calls block (run the loop), and callbacks make none.
  */
 #ifndef PV_GUEST_CALL_H
 #define PV_GUEST_CALL_H
@@ -18,20 +18,22 @@
 #include "guest/session.h"
 #include "util/err.h"
 
-/* The agent itself ends things at their timeout; the host's own clock is only the second line. */
+/*
+ * The agent ends commands and system calls at their timeout; the host waits this much longer for its reply.
+ */
 #define PV_CALL_GRACE (5 * PV_NSEC_PER_SEC)
 
 struct pv_call {
-    bool ok; /* an OK answers this request; its value: */
+    bool ok; /* an OK is the reply to this request; its value: */
     uint64_t value;
     /*
-     * Frames other than OK and ERROR: 1 when it was the answer's last, 0 when more will come, -1 with *err
-     * when it is malformed (the conversation is over then).  For a type that does not answer this request:
+     * Frames other than OK and ERROR: 1 when it was the reply's last, 0 when more will come, -1 with *err
+     * when it is malformed (the session breaks then).  For a type that is no reply to this request:
      * pv_call_unexpected.  NULL: there are none.
      */
     int (*frame)(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err);
     /*
-     * Queues the next frame of what is streamed to the guest (pv_session_chunk or pv_session_more) and
+     * Queues the next frame of the stream to the guest (pv_session_chunk or pv_session_more) and
      * returns true; the last one clears `open`.  NULL: the request is a single frame.
      */
     bool (*next)(struct pv_call *c, struct pv_session *s);
@@ -44,19 +46,19 @@ struct pv_call {
     struct pv_err failed; /* from ERROR; class none while there was none */
 };
 
-/* Checks the state, makes sure of a conversation; *e is ready for the request's fields. */
+/* Checks the state, opens a session if there is none; *e is ready for the request's fields. */
 int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err);
 /*
  * Sends and waits. timeout_ns 0: no limit of its own.  A deadline that passes cancels the request; when the
- * agent does not even acknowledge that, the conversation is dropped and the next call begins a new one.
+ * agent does not even acknowledge that, the session is dropped and the next call opens a new one.
  */
 int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err);
 
 /* Always -1. */
 int pv_call_unexpected(enum pv_msg type, struct pv_err *err);
-/* A frame {bytes data}: added to buf, within what one answer may have. 0 or -1. */
+/* A frame {bytes data}: added to buf, up to the limit of one reply. 0 or -1. */
 int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err);
 
 /* Bytes from memory as frames of one type, the last one empty: a `next` for struct pv_call_bytes. */
@@ -76,7 +78,7 @@ int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_e
 void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x);
 /* Nanoseconds to the wire's milliseconds, rounded up. */
 uint64_t pv_wire_ms(int64_t ns);
-/* The host's own limit for something that the agent ends at timeout_ns; 0 stays 0. */
+/* The host's own limit for a request that the agent ends at timeout_ns; 0 stays 0. */
 int64_t pv_call_limit(int64_t timeout_ns);
 
 /* ---- requests of the room's own ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests: a guest whose agent is a script.  Each connection is a socket pair with a process at its other end
- * that runs one script, so requests block as in a real VM.  QEMU is a shell script, a real child process.
+ * For tests: a guest whose agent is a script.  Each connection is a socket pair with a process at its other
+ * end that runs one script, so requests block as in a real VM.  QEMU is a shell script, a real child process.
  */
 #ifndef PV_GUEST_FAKE_AGENT_H
 #define PV_GUEST_FAKE_AGENT_H

@@ -6,8 +6,8 @@
  *                         |                    |
  *                         +------- end --------+--> DEAD | SHUT_DOWN | KILLED --begin--> BOOTING
  *
- * begin also takes a RUNNING guest back to BOOTING (restore).  pv_guest_end alone sets a final state.  A guest
- * has an instance from pv_guest_adopt until its end or the next begin.
+ * begin also takes a RUNNING guest back to BOOTING (restore).  pv_guest_end alone sets a final state.  A
+ * guest has an instance from pv_guest_adopt until its end or the next begin.
  */
 #ifndef PV_GUEST_GUEST_STATE_H
 #define PV_GUEST_GUEST_STATE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest: profile + image + QEMU + vsock + agent.  Owns the life cycle; every call below that talks to the
- * guest blocks (runs the loop) until it is answered, the deadline passes, or the guest dies, whichever is
- * first.  A death raises at once with the reason and the console's tail.
+ * A guest: its identity (name, profile), its life and its end.  Boot, restore and shutdown block (run the
+ * loop) until they are done, the deadline passes or the guest ends, whichever is first.  Requests to its
+ * agent are in agent.h.
  */
 #ifndef PV_GUEST_GUEST_H
 #define PV_GUEST_GUEST_H
@@ -31,7 +31,7 @@ struct pv_guest_file {
     char *host_path;
 };
 
-/* Less than this no kernel boots in, bytes. */
+/* No kernel boots in less memory, bytes. */
 #define PV_GUEST_MIN_MEMORY (UINT64_C(32) << 20)
 
 /* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
@@ -46,11 +46,11 @@ struct pv_boot_opts {
     struct pv_guest_disk *disks;
     size_t n_disks;
     /*
-     * A VM that can be saved, and all that are resumed from it, has a vsock device for the guest's own use,
-     * each with a CID of its own.  Without meaning on the transport vsock, where every VM has one.
+     * A vsock device for the guest's own use in a VM that can be saved, and in each VM that is resumed from
+     * it, with a CID of its own.  Of no meaning on the transport vsock, where every VM has one.
      */
     bool vsock;
-    bool keep_disks; /* every disk is as if it were `snapshot`, so that the machine can be saved */
+    bool keep_disks; /* treats every disk as a `snapshot` one, so that the machine can be saved */
 };
 
 void pv_boot_opts_fini(struct pv_boot_opts *o);
@@ -70,24 +70,26 @@ struct pv_agent *pv_guest_agent(struct pv_guest *g);
 enum pv_guest_state pv_guest_state(const struct pv_guest *g);
 const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
 const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */
-/* Tells env->observer.finding of what is on the console by now, unfinished reports too.  Does not wait. */
+/*
+ * Reads the console as far as it is written: findings, unfinished reports too, are observed. Does not wait.
+ */
 void pv_guest_settle_findings(struct pv_guest *g);
-/* True when it is dead because its kernel panicked. */
+/* True when it has ended because its kernel panicked. */
 bool pv_guest_panicked(const struct pv_guest *g);
-/* True when its console speaks of a panic and it has shown no sign of life since. */
+/* Panic hint: its console has a panic line, and it has shown no sign of life since. */
 bool pv_guest_panic_suspected(const struct pv_guest *g);
 /* Last console lines, harmless for a terminal; nothing before boot. */
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 
 /*
- * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first (env->pool.acquire),
- * for which the timeout does not count.
+ * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first
+ * (env->pool.acquire), for which the timeout does not count.
  */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);
 /* Asks the agent, waits timeout_ns (0: 10 s), kills. Not running any more: nothing, 0. Not booted: class
  * usage. */
 int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
-/* At once. Not running any more or not booted: nothing. */
+/* Ends it at once. Nothing unless it boots or runs. */
 void pv_guest_kill(struct pv_guest *g);
 
 #endif

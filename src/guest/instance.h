@@ -5,7 +5,9 @@
  * make one, a standby VM's instance is adopted by another guest, pv_guest_end frees it.  Private to the room.
  *
  *     i = pv_instance_new(loop, lease);
- *     pv_instance_set_machine(i, m);  pv_instance_set_channel(i, c);  pv_instance_make_memory(i, m, &spec, err);
+ *     pv_instance_set_machine(i, m);
+ *     pv_instance_set_channel(i, c);
+ *     pv_instance_make_memory(i, m, &spec, err);
  *     pv_instance_start(i, &spec, log_path, err);
  *     ...
  *     pv_instance_end(i, &record);  pv_instance_free(i);

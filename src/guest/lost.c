@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A conversation that broke: was it the machine, or one process in it?  A machine that lives answers a
- * question about that process within milliseconds; one that dies ends QEMU.  Whichever comes first decides.
+ * A session broke: did the machine end, or one process in it?  A machine that lives replies to STATUS within
+ * milliseconds; one that dies ends QEMU.  The first of the two decides.
  */
 #include "guest/call.h"
 #include "guest/guest-state.h"
@@ -18,9 +18,9 @@
 #include "util/log.h"
 #include "util/spawn.h"
 
-/* How long the machine has for either. */
+/* For either of them. */
 #define DECIDE_LIMIT (1500 * PV_NSEC_PER_MSEC)
-/* A process that closed its connection has nearly ended; its status comes a moment later. */
+/* A process that closed its connection has nearly ended; its exit status follows a moment later. */
 #define STATUS_LIMIT (250 * PV_NSEC_PER_MSEC)
 
 struct status_call {
@@ -43,9 +43,9 @@ static bool channel_works(const struct pv_guest *g)
     return g->state == PV_GUEST_RUNNING && !pv_instance_channel(g->instance)->error;
 }
 
-/* Asks the VM's agent once. */
-static int ask_once(struct pv_agent *a, uint32_t pid, struct status_call *s, int64_t deadline,
-                    struct pv_err *err)
+/* Asks the VM's own agent once. */
+static int probe_once(struct pv_agent *a, uint32_t pid, struct status_call *s, int64_t deadline,
+                      struct pv_err *err)
 {
     struct pv_enc e;
     int64_t left;
@@ -60,20 +60,17 @@ static int ask_once(struct pv_agent *a, uint32_t pid, struct status_call *s, int
     return pv_call_finish(a, &s->c, &e, "status", left > 0 ? left : 1, err);
 }
 
-/*
- * "was killed by SIGSEGV", "exited with status 1", or what else there is to say.  -1 when there was no
- * answer.
- */
-static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struct pv_err *err)
+/* *how: "was killed by SIGSEGV", "exited with status 1" and so on.  -1 when there was no reply. */
+static int probe_process(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(DECIDE_LIMIT), settle = pv_deadline(STATUS_LIMIT);
     struct status_call s;
     char text[64];
 
     for (;;) {
-        int r = ask_once(&root->agent, pid, &s, deadline, err);
+        int r = probe_once(&root->agent, pid, &s, deadline, err);
 
-        /* The conversation that was to answer had itself just ended: a fresh one knows more. */
+        /* The session that was asked had itself just ended: a new one knows more. */
         if (r < 0 && (pv_agent_session(&root->agent) || !channel_works(root) || pv_now() >= deadline))
             return -1;
         if (r == 0 && (!s.running || pv_now() >= settle))
@@ -90,18 +87,18 @@ static int ask(struct pv_guest *root, uint32_t pid, char *how, size_t cap, struc
     return 0;
 }
 
-/* How the process behind g's broken conversation ended. -1: *err says why it can not be known. */
-static int find_out(struct pv_agent *a, uint32_t pid, char *how, size_t cap, struct pv_err *err)
+/* How the process of a's broken session ended. -1: *err says why it can not be known. */
+static int find_process_end(struct pv_agent *a, uint32_t pid, char *how, size_t cap, struct pv_err *err)
 {
     struct pv_guest *root = a->guest;
     struct pv_err e = PV_ERR_INIT;
     char process[128];
 
-    if (ask(root, pid, how, cap, &e) == 0)
+    if (probe_process(root, pid, how, cap, &e) == 0)
         return 0;
-    /* A thread takes its process along, and is forgotten with it. */
+    /* A thread ends with its process, and the agent forgets it with that. */
     if (a->worker && a->worker->thread && root->state == PV_GUEST_RUNNING &&
-        ask(root, a->worker->process_pid, process, sizeof(process), NULL) == 0) {
+        probe_process(root, a->worker->process_pid, process, sizeof(process), NULL) == 0) {
         snprintf(how, cap, "ended with its process (pid %" PRIu32 "), which %s", a->worker->process_pid,
                  process);
         return 0;
@@ -152,7 +149,7 @@ int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
     if (why.cls != PV_E_GUEST_DIED || g->stopping || g->probing)
         return session_dropped(a, what, &why, err);
     g->probing = true;
-    r = find_out(a, pid, how, sizeof(how), &died);
+    r = find_process_end(a, pid, how, sizeof(how), &died);
     g->probing = false;
     if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
         return pv_guest_check_running(g, what, err);

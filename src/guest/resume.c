@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * QEMU is started on the snapshot's memory and loads the vmstate, then the agent gets a new session.  It tells
- * the guest the time, and gives it random bytes that no other clone has.
+ * QEMU is started on the snapshot's memory and loads the vmstate, then the agent gets a new session.  It
+ * tells the guest the time, and gives it random bytes that no other clone has.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -143,7 +143,10 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
 
     if (copy_shared_memory(g, s, err) < 0) /* while QEMU starts, which takes about as long */
         return -1;
-    /* Loading a virtio device reads its rings, so memory comes first; QEMU has mapped it once its monitor replies. */
+    /*
+     * Loading a virtio device reads its rings, so memory comes first; QEMU has mapped it once its monitor
+     * replies.
+     */
     if (s->dirty.n_runs && (pv_vm_qmp(vm, "query-status", NULL, NULL, deadline, err) < 0 ||
                             pv_vm_write_dirty(vm, &s->dirty, err) < 0))
         return -1;
@@ -167,7 +170,9 @@ static int call_check(const struct pv_resume_opts *o, struct pv_err *err)
 
 /* ---- the whole ---- */
 
-/* The instance of the snapshot's standby VM, with the guest's own lease. False: there is none that is usable. */
+/*
+ * The instance of the snapshot's standby VM, with the guest's own lease. False: there is none that is usable.
+ */
 static bool adopt_standby(struct pv_guest *g, struct pv_snapshot *s, int64_t deadline)
 {
     cleanup_free char *log_path = pv_guest_make_log_path(g);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Input is read in large pieces into one buffer and cut into frames in place.  Output is one frame at a time:
- * a head in `out` and, for file data, a body that stays where the caller has it, so that a megabyte is copied
- * only once, into the guest.
+ * a head in `out` and, for file data, a body in the caller's memory, so that a megabyte is copied only once,
+ * into the guest.
  */
 #include "guest/session.h"
 
@@ -28,7 +28,7 @@ void pv_session_break(struct pv_session *s, const struct pv_err *err)
     pv_stream_want_write(s->stream, false);
 }
 
-static void broken(struct pv_session *s, enum pv_err_class cls, int errnum, const char *what)
+static void session_broken(struct pv_session *s, enum pv_err_class cls, int errnum, const char *what)
 {
     struct pv_err e = PV_ERR_INIT;
 
@@ -37,7 +37,7 @@ static void broken(struct pv_session *s, enum pv_err_class cls, int errnum, cons
 }
 
 /* READY: the greeting. Anything else before it is a protocol error. */
-static int on_greeting(struct pv_session *s, unsigned type, struct pv_dec *d, struct pv_err *err)
+static int session_on_greeting(struct pv_session *s, unsigned type, struct pv_dec *d, struct pv_err *err)
 {
     uint32_t magic, version;
 
@@ -58,8 +58,8 @@ static int on_greeting(struct pv_session *s, unsigned type, struct pv_dec *d, st
     return 0;
 }
 
-static int on_one_frame(struct pv_session *s, unsigned type, const uint8_t *payload, size_t n,
-                        struct pv_err *err)
+static int session_on_frame(struct pv_session *s, unsigned type, const uint8_t *payload, size_t n,
+                            struct pv_err *err)
 {
     struct pv_dec d = {.p = payload, .n = n};
     uint32_t id;
@@ -69,7 +69,7 @@ static int on_one_frame(struct pv_session *s, unsigned type, const uint8_t *payl
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent %s, which only the host may send",
                           pv_msg_name(type));
     if (s->state == PV_SESSION_GREETING)
-        return on_greeting(s, type, &d, err);
+        return session_on_greeting(s, type, &d, err);
     if (type == PV_MSG_READY)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent READY twice");
     id = pv_dec_u32(&d);
@@ -85,60 +85,60 @@ static int on_one_frame(struct pv_session *s, unsigned type, const uint8_t *payl
     return r < 0 ? -1 : 0;
 }
 
-/* Cuts complete frames off the input; what is left moves to the front. */
-static int cut_frames(struct pv_session *s, struct pv_err *err)
+/* Handles complete frames; the rest of the input moves to the front. */
+static int session_cut_frames(struct pv_session *s, struct pv_err *err)
 {
     size_t off = 0;
 
-    while (s->in_len - off >= PV_FRAME_HEADER) {
+    while (s->in.len - off >= PV_FRAME_HEADER) {
         unsigned type;
         uint32_t len;
 
-        if (!pv_frame_header(s->in + off, &type, &len)) {
+        if (!pv_frame_header(s->in.data + off, &type, &len)) {
             if (!pv_msg_name(type))
                 return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a frame of unknown type 0x%02x", type);
             return pv_err_set(err, PV_E_PROTOCOL,
                               "the agent sent a frame of %" PRIu32 " bytes; at most %d are allowed", len,
                               PV_FRAME_MAX);
         }
-        if (s->in_len - off - PV_FRAME_HEADER < len)
+        if (s->in.len - off - PV_FRAME_HEADER < len)
             break;
-        if (on_one_frame(s, type, s->in + off + PV_FRAME_HEADER, len, err) < 0)
+        if (session_on_frame(s, type, s->in.data + off + PV_FRAME_HEADER, len, err) < 0)
             return -1;
         off += PV_FRAME_HEADER + len;
     }
     if (off) {
-        memmove(s->in, s->in + off, s->in_len - off);
-        s->in_len -= off;
+        memmove(s->in.data, s->in.data + off, s->in.len - off);
+        s->in.len -= off;
     }
     return 0;
 }
 
-static void pump_in(struct pv_session *s)
+static void session_pump_in(struct pv_session *s)
 {
     for (int rounds = 0; s->state != PV_SESSION_BROKEN; rounds++) {
-        ssize_t n = pv_stream_read(s->stream, s->in + s->in_len, BUFFER_SIZE - s->in_len);
+        ssize_t n = pv_stream_read(s->stream, s->in.data + s->in.len, BUFFER_SIZE - s->in.len);
         struct pv_err e = PV_ERR_INIT;
 
         if (n == -EAGAIN)
             return;
-        /* A guest that floods must not keep the loop here: others and the deadline get their turn. */
+        /* A guest that floods must not starve other watches and the deadline. */
         if (rounds == MAX_ROUNDS)
             pv_timer_arm(s->loop, &s->again, pv_now());
         if (n == 0) {
-            broken(s, PV_E_GUEST_DIED, 0,
-                   s->in_len ? "the agent closed the connection in the middle of a frame"
-                             : "the agent closed the connection");
+            session_broken(s, PV_E_GUEST_DIED, 0,
+                           s->in.len ? "the agent closed the connection in the middle of a frame"
+                                     : "the agent closed the connection");
             return;
         }
         if (n < 0) {
-            broken(s, PV_E_GUEST_DIED, (int)-n, "the connection to the agent broke");
+            session_broken(s, PV_E_GUEST_DIED, (int)-n, "the connection to the agent broke");
             return;
         }
-        s->in_len += (size_t)n;
+        s->in.len += (size_t)n;
         if (s->alive)
             s->alive(s->alive_arg);
-        if (cut_frames(s, &e) < 0)
+        if (session_cut_frames(s, &e) < 0)
             pv_session_break(s, &e);
         if (rounds == MAX_ROUNDS)
             return;
@@ -146,38 +146,38 @@ static void pump_in(struct pv_session *s)
 }
 
 /* Writes as much as the stream takes. True when all is out. */
-static bool flush(struct pv_session *s)
+static bool session_flush(struct pv_session *s)
 {
-    while (s->out_off < s->out_len || s->body_len) {
-        bool head = s->out_off < s->out_len;
-        ssize_t n = head ? pv_stream_write(s->stream, s->out + s->out_off, s->out_len - s->out_off)
-                         : pv_stream_write(s->stream, s->body, s->body_len);
+    while (s->out.off < s->out.len || s->body.len) {
+        bool head = s->out.off < s->out.len;
+        ssize_t n = head ? pv_stream_write(s->stream, s->out.data + s->out.off, s->out.len - s->out.off)
+                         : pv_stream_write(s->stream, s->body.data, s->body.len);
 
         if (n == -EAGAIN || n == 0)
             return false;
         if (n < 0) {
-            /* What the agent said last may still be there to be read: only reading decides. */
+            /* The agent's last frames may still be readable: only reading breaks the session. */
             pv_debug("session", "write: %s", strerror((int)-n));
-            s->out_off = s->out_len = s->body_len = 0;
+            s->out.off = s->out.len = s->body.len = 0;
             return true;
         }
         if (head) {
-            s->out_off += (size_t)n;
+            s->out.off += (size_t)n;
         } else {
-            s->body += n;
-            s->body_len -= (size_t)n;
+            s->body.data += n;
+            s->body.len -= (size_t)n;
         }
     }
-    s->out_off = s->out_len = 0;
+    s->out.off = s->out.len = 0;
     return true;
 }
 
-static void pump_out(struct pv_session *s)
+static void session_pump_out(struct pv_session *s)
 {
     int rounds = 0;
 
-    while (s->state == PV_SESSION_OPEN && flush(s)) {
-        /* A peer that takes all that there is must not keep the loop here either. */
+    while (s->state == PV_SESSION_OPEN && session_flush(s)) {
+        /* Nor may a peer that takes all output at once. */
         if (s->next_chunk && ++rounds > MAX_ROUNDS) {
             pv_timer_arm(s->loop, &s->again, pv_now());
             break;
@@ -189,7 +189,7 @@ static void pump_out(struct pv_session *s)
         pv_stream_want_write(s->stream, !pv_session_drained(s));
 }
 
-static void on_event(struct pv_stream *stream, void *arg)
+static void session_on_event(struct pv_stream *stream, void *arg)
 {
     struct pv_session *s = arg;
 
@@ -198,22 +198,22 @@ static void on_event(struct pv_stream *stream, void *arg)
     if (s->state == PV_SESSION_CONNECTING) {
         if (stream->error) {
             s->connect_errno = stream->error;
-            broken(s, PV_E_GUEST_DIED, stream->error, "cannot connect to the agent");
+            session_broken(s, PV_E_GUEST_DIED, stream->error, "cannot connect to the agent");
             return;
         }
         if (stream->connecting)
             return;
         s->state = PV_SESSION_GREETING;
     }
-    pump_in(s);
-    pump_out(s);
+    session_pump_in(s);
+    session_pump_out(s);
 }
 
-static void on_again(struct pv_timer *t)
+static void session_on_again(struct pv_timer *t)
 {
     struct pv_session *s = PV_CONTAINER_OF(t, struct pv_session, again);
 
-    on_event(s->stream, s);
+    session_on_event(s->stream, s);
 }
 
 struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream)
@@ -221,16 +221,16 @@ struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream
     struct pv_session *s = pv_xcalloc(1, sizeof(*s));
 
     s->loop = loop;
-    s->again.fn = on_again;
+    s->again.fn = session_on_again;
 
     s->stream = stream;
-    s->in = pv_xmalloc(BUFFER_SIZE);
-    s->out = pv_xmalloc(BUFFER_SIZE);
+    s->in.data = pv_xmalloc(BUFFER_SIZE);
+    s->out.data = pv_xmalloc(BUFFER_SIZE);
     s->state = PV_SESSION_CONNECTING;
-    stream->on_event = on_event;
+    stream->on_event = session_on_event;
     stream->arg = s;
     if (!stream->connecting || stream->error)
-        on_event(stream, s);
+        session_on_event(stream, s);
     return s;
 }
 
@@ -240,14 +240,14 @@ void pv_session_free(struct pv_session *s)
         return;
     pv_timer_cancel(s->loop, &s->again);
     pv_stream_close(s->stream);
-    free(s->in);
-    free(s->out);
+    free(s->in.data);
+    free(s->out.data);
     free(s);
 }
 
 bool pv_session_drained(const struct pv_session *s)
 {
-    return s->out_off == s->out_len && !s->body_len;
+    return s->out.off == s->out.len && !s->body.len;
 }
 
 void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
@@ -255,7 +255,7 @@ void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
     assert(s->id == 0 && pv_session_drained(s)); /* one at a time */
     s->id = ++s->last_id ? s->last_id : ++s->last_id;
     s->answered = false;
-    *e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    *e = (struct pv_enc){.p = s->out.data, .cap = BUFFER_SIZE};
     pv_enc_begin(e, type);
     pv_enc_u32(e, s->id);
 }
@@ -268,54 +268,54 @@ int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err)
         s->id = 0;
         return pv_err_set(err, PV_E_USAGE, "the request is larger than %d bytes", PV_FRAME_MAX);
     }
-    s->out_len = n;
-    s->out_off = 0;
-    pump_out(s);
+    s->out.len = n;
+    s->out.off = 0;
+    session_pump_out(s);
     return 0;
 }
 
 void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, size_t n)
 {
-    struct pv_enc e = {.p = s->out, .cap = BUFFER_SIZE};
+    struct pv_enc e = {.p = s->out.data, .cap = BUFFER_SIZE};
 
     pv_enc_begin(&e, type);
     pv_enc_u32(&e, s->id);
     pv_enc_u32(&e, (uint32_t)n);
-    pv_frame_put_header(s->out, type, (uint32_t)(e.len - PV_FRAME_HEADER + n));
-    s->out_len = e.len;
-    s->out_off = 0;
-    s->body = data;
-    s->body_len = n;
+    pv_frame_put_header(s->out.data, type, (uint32_t)(e.len - PV_FRAME_HEADER + n));
+    s->out.len = e.len;
+    s->out.off = 0;
+    s->body.data = data;
+    s->body.len = n;
 }
 
 void pv_session_more(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
 {
-    *e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    *e = (struct pv_enc){.p = s->out.data, .cap = BUFFER_SIZE};
     pv_enc_begin(e, type);
     pv_enc_u32(e, s->id);
 }
 
 void pv_session_more_end(struct pv_session *s, struct pv_enc *e)
 {
-    s->out_len = pv_enc_end(e);
-    s->out_off = 0;
-    assert(s->out_len);
+    s->out.len = pv_enc_end(e);
+    s->out.off = 0;
+    assert(s->out.len);
 }
 
 void pv_session_cancel(struct pv_session *s)
 {
     struct pv_enc e;
 
-    /* A frame that is half out must be completed first; a body can not be cut short either. */
-    if (s->state != PV_SESSION_OPEN || !s->id || !flush(s))
+    /* A frame or body that is partly written must be completed first. */
+    if (s->state != PV_SESSION_OPEN || !s->id || !session_flush(s))
         return;
-    e = (struct pv_enc){.p = s->out, .cap = BUFFER_SIZE};
+    e = (struct pv_enc){.p = s->out.data, .cap = BUFFER_SIZE};
     pv_enc_begin(&e, PV_MSG_CANCEL);
     pv_enc_u32(&e, s->id);
-    s->out_len = pv_enc_end(&e);
-    s->out_off = 0;
+    s->out.len = pv_enc_end(&e);
+    s->out.off = 0;
     s->next_chunk = NULL;
-    pump_out(s);
+    session_pump_out(s);
 }
 
 void pv_session_end(struct pv_session *s)
@@ -324,9 +324,9 @@ void pv_session_end(struct pv_session *s)
     s->next_chunk = NULL;
     s->arg = NULL;
     s->id = 0;
-    if (s->body_len) {
-        /* The caller's bytes go away with the request and the frame can not be completed. */
-        broken(s, PV_E_TIMEOUT, 0, "a request was given up in the middle of a frame");
-        s->body_len = 0;
+    if (s->body.len) {
+        /* The body is borrowed and ends with the request: the frame can not be completed. */
+        session_broken(s, PV_E_TIMEOUT, 0, "a request was given up in the middle of a frame");
+        s->body.len = 0;
     }
 }

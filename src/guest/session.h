@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One conversation with the agent: frames over a stream.  The door for every byte that a guest sends: sizes,
- * types, directions and ids are checked here, and callers get decoded frames that belong to their request.
+ * One connection to an agent process: frames over a stream.  All bytes of the guest enter here: sizes, types,
+ * directions and ids are checked, and callers get decoded frames of their own request.
  *
- * Owned by a guest; runs in callbacks of the loop; never blocks.  Its buffers are one frame large.
+ * Owned by an instance or a worker; works in callbacks of the loop; never blocks.  Its buffers hold one frame
+ * each.
  */
 #ifndef PV_GUEST_SESSION_H
 #define PV_GUEST_SESSION_H
@@ -20,8 +21,8 @@
 struct pv_stream;
 
 enum pv_session_state {
-    PV_SESSION_CONNECTING, /* the stream does not stand yet */
-    PV_SESSION_GREETING,   /* it stands; READY has not come */
+    PV_SESSION_CONNECTING, /* the stream is connecting */
+    PV_SESSION_GREETING,   /* it is connected; READY has not come */
     PV_SESSION_OPEN,
     PV_SESSION_BROKEN, /* err says why; only close is left */
 };
@@ -34,35 +35,40 @@ struct pv_session {
     char release[128]; /* from READY: uname -r */
     uint32_t agent_pid;
 
-    /* The request that is being worked on; id 0 when there is none. */
+    /* The current request; id 0: none. */
     uint32_t id, last_id;
     bool answered; /* the final frame of it has come */
     /*
      * Called for each frame of the current request, with the decoder behind the id.  Returns 1 when this
-     * frame is the answer's last, 0 when more will come, -1 with *err when the frame is malformed (which
+     * frame is the reply's last, 0 when more will come, -1 with *err when the frame is malformed (which
      * breaks the session).
      */
     int (*on_frame)(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err *err);
     /*
-     * Asked for more to send when the output is drained: puts the next frame's head into *head (an encoder
-     * whose frame ends with `bytes` of *body, *body_len that are not in it) and returns true; false when
-     * there is nothing more.  NULL: the request is a single frame.
+     * Called when the output is drained: queues the next frame (pv_session_chunk or pv_session_more) and
+     * returns true; false when there is none.  NULL: the request is a single frame.
      */
     bool (*next_chunk)(void *arg, struct pv_session *s);
     void *arg;
-    /* Called (if set) whenever bytes came from the guest: it lives. */
+    /* Called (if set) whenever bytes came from the guest, as a sign of life. */
     void (*alive)(void *arg);
     void *alive_arg;
 
     /* Private part. */
     struct pv_loop *loop;
-    struct pv_timer again; /* more input waits, but others had to get their turn */
-    uint8_t *in;           /* PV_FRAME_HEADER + PV_FRAME_MAX */
-    size_t in_len;
-    uint8_t *out; /* the same size: one frame that waits to be written */
-    size_t out_len, out_off;
-    const uint8_t *body; /* borrowed bytes that follow `out` */
-    size_t body_len;
+    struct pv_timer again; /* goes on after the other watches had their turn */
+    struct {
+        uint8_t *data; /* PV_FRAME_HEADER + PV_FRAME_MAX */
+        size_t len;
+    } in;
+    struct {
+        uint8_t *data; /* the same size: one frame, written from `off` on */
+        size_t len, off;
+    } out;
+    struct {
+        const uint8_t *data; /* borrowed; follows `out` */
+        size_t len;
+    } body;
 };
 
 /* Takes the stream. */
@@ -78,16 +84,16 @@ void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type);
 int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err);
 /*
  * From next_chunk: the frame `type` {current id, bytes data[n]} is sent next; data is borrowed until the
- * answer has come or pv_session_end.
+ * reply has come or pv_session_end.
  */
 void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, size_t n);
 /*
- * From next_chunk as well: a frame of any shape that carries the current id.  More may not be longer than a
- * frame: asserted, because what the caller puts in is bounded.
+ * From next_chunk as well: a frame of any shape with the current id.  It must fit (asserted): its callers'
+ * fields are bounded.
  */
 void pv_session_more(struct pv_session *s, struct pv_enc *e, enum pv_msg type);
 void pv_session_more_end(struct pv_session *s, struct pv_enc *e);
-/* Asks the agent to give the current request up; sent behind what is already on its way. */
+/* Asks the agent to give up the current request; sent after the output that is queued. */
 void pv_session_cancel(struct pv_session *s);
 /* The request is over for the caller: its callbacks are not called any more. */
 void pv_session_end(struct pv_session *s);

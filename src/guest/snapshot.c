@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Saving.  The agent comes to rest and says so, then the machine is stopped, then its state is copied: no byte
- * is in flight between host and guest in a saved state.
+ * Saving.  The agent comes to rest and says so, then the machine is stopped, then its state is copied: no
+ * byte is in flight between host and guest in a saved state.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,10 @@ static int save_memory(const struct pv_guest *g, struct pv_snapshot *s, bool las
     return s->memory < 0 ? -1 : pv_copy_sparse(memory_fd, s->memory, err);
 }
 
-/* The overlays: with `last` each one extends its disk's backing chain, else the next overlay begins as a copy. */
+/*
+ * The overlays: with `last` each one extends its disk's backing chain, else the next overlay begins as a
+ * copy.
+ */
 static int save_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last, struct pv_err *err)
 {
     for (size_t i = 0; i < s->machine->n_disks; i++) {

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine that stands still: its memory, its devices' state and what was written to its disks, in files
- * without a name (or in those of the fixture cache).  Any number of guests can be resumed from it, each a
- * world of its own: memory is mapped privately (copy-on-write; with `vsock` it is copied), disks get
- * overlays.
+ * The saved state of a machine: its memory, its vmstate and the overlays of its disks, in files without a
+ * name or in those of the fixture cache.  Any number of guests can be resumed from it independently: memory
+ * is mapped copy-on-write (with `vsock` it is copied), disks get overlays.
  *
- * Only a guest with the "serial" transport, or with the kernel's vhost-vsock, can be saved: a vhost-user
- * device can not be migrated.  One that was booted with the option `vsock` has such a device of its own
- * besides: that is taken out in front of a save, and a guest that goes on has it again afterwards.
+ * Only a guest on the transport "serial" can be saved: a vhost-user device can not be migrated.  The vsock
+ * device of the boot option `vsock` is unplugged before a save, and plugged in again when the guest goes on.
  */
 #ifndef PV_GUEST_SNAPSHOT_H
 #define PV_GUEST_SNAPSHOT_H
@@ -23,10 +21,10 @@ struct pv_guest_env;
 struct pv_snapshot; /* counted */
 
 /*
- * Saves a running guest, which goes on afterwards as if nothing had been; what its agent processes hold
- * (descriptors, workers, jobs) stays theirs, but no guest that is resumed from the snapshot has it.  Blocks
- * (runs the loop) until timeout_ns (0: 30 s).  Errors: usage (transport, a disk that is written to directly,
- * a worker handle), timeout, guest-died, host.
+ * Saves a running guest, which goes on afterwards.  Its agent processes keep their descriptors, workers and
+ * jobs, which no guest that is resumed from the snapshot has.  Blocks
+ * (runs the loop) until timeout_ns (0: 30 s).  Errors: usage (transport, a disk that is written to directly),
+ * timeout, guest-died, host.
  */
 struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
 
@@ -41,12 +39,14 @@ void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */
 
 /* ---- to and from the fixture cache ---- */
 
-/* The machine as a JSON object (the caller frees) for pv_snapshot_load.  Class usage: see pv_machine_to_json. */
+/*
+ * The machine as a JSON object (the caller frees) for pv_snapshot_load.  Class usage: see pv_machine_to_json.
+ */
 char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err);
 /*
- * The blobs that make it up: "memory", "state", "disk0.0" (the lowest layer of what was written to the first
- * disk) ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which
- * there is no file yet; pv_snapshot_write_memory makes it.  The caller frees the array.
+ * The saved files: "memory", "state", "disk0.0" (the lowest overlay in the backing chain of the first disk)
+ * ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which there
+ * is no file yet; pv_snapshot_write_memory makes it.  The caller frees the array.
  */
 struct pv_saved_file {
     char name[48];
@@ -61,7 +61,7 @@ int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err 
 /*
  * From the cache: `machine` as above; file(name, arg) gives a descriptor that stays the caller's (it is
  * duplicated), or -1 for none.  The profile is looked up in config by its name.  Class host when the
- * description or a blob is missing or makes no sense.
+ * description or a file is missing or malformed.
  */
 struct pv_snapshot *pv_snapshot_load(const char *machine, int (*file)(const char *name, void *arg), void *arg,
                                      const struct pv_config *config, struct pv_err *err);
@@ -71,8 +71,8 @@ struct pv_snapshot *pv_snapshot_load(const char *machine, int (*file)(const char
 struct pv_resume_opts {
     int64_t timeout_ns; /* 0: 30 s */
     /*
-     * Called once QEMU has been started, while it starts (40 ms of its own), before the guest runs: the place
-     * to verify a cache entry.  -1 with *err ends the attempt.  May be NULL.
+     * Called while QEMU starts (40 ms of its own), before the guest runs, to verify a cache entry.  -1 with
+     * *err ends the attempt.  May be NULL.
      */
     int (*check)(void *arg, struct pv_err *err);
     void *arg;
@@ -93,7 +93,7 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
 int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
                      struct pv_err *err);
 
-/* Megabytes and CPUs that a resume takes from the pool; the profile's name. */
+/* The memory and CPUs that a resume acquires from the pool; the profile's name. */
 uint64_t pv_snapshot_memory(const struct pv_snapshot *s); /* bytes */
 unsigned pv_snapshot_cpus(const struct pv_snapshot *s);
 const char *pv_snapshot_profile(const struct pv_snapshot *s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Raw system calls: the request is checked here, the answer against the request. */
+/* Raw system calls: the request is checked here, the reply against the request. */
 #include "guest/call.h"
 
 #include <errno.h>
@@ -10,13 +10,13 @@
 
 enum {
     SLOTS = 6,
-    POINTER = 8, /* bytes that a stored address takes */
+    POINTER = 8, /* bytes of a stored address */
     /* u32 id, u64 timeout, u64 nr, 6 x u64, u32 n, u32 m; and what each buffer and pointer adds. */
     REQUEST_FIXED = 4 + 8 + 8 + SLOTS * 8 + 4 + 4,
     REQUEST_BUF = 8,
     REQUEST_PTR = 20,
-    ANSWER_FIXED = 4 + 8 + 4,
-    ANSWER_BUF = 4,
+    REPLY_FIXED = 4 + 8 + 4,
+    REPLY_BUF = 4,
 };
 
 struct syscall_call {
@@ -33,7 +33,7 @@ void pv_sysret_fini(struct pv_sysret *r)
     *r = (struct pv_sysret){0};
 }
 
-static int check_ptr(const struct pv_syscall *c, size_t i, struct pv_err *err)
+static int syscall_check_ptr(const struct pv_syscall *c, size_t i, struct pv_err *err)
 {
     const struct pv_sys_ptr *p = &c->ptrs[i];
     const struct pv_sys_buf *b;
@@ -55,19 +55,19 @@ static int check_ptr(const struct pv_syscall *c, size_t i, struct pv_err *err)
     return 0;
 }
 
-/* Both directions have to fit in a frame each. */
-static int check_size(const struct pv_syscall *c, struct pv_err *err)
+/* Request and reply have to fit in a frame each. */
+static int syscall_check_size(const struct pv_syscall *c, struct pv_err *err)
 {
-    uint64_t out = REQUEST_FIXED, back = ANSWER_FIXED, largest = 0;
+    uint64_t out = REQUEST_FIXED, back = REPLY_FIXED, largest = 0;
 
     for (size_t i = 0; i < c->n_bufs; i++) {
         out += REQUEST_BUF + (uint64_t)c->bufs[i].n;
-        back += ANSWER_BUF + (uint64_t)c->bufs[i].n;
+        back += REPLY_BUF + (uint64_t)c->bufs[i].n;
         largest = c->bufs[i].n > largest ? c->bufs[i].n : largest;
     }
     for (size_t i = 0; i < c->n_ptrs; i++) {
         out += REQUEST_PTR + (uint64_t)c->ptrs[i].n;
-        back += c->ptrs[i].output ? ANSWER_BUF + (uint64_t)c->ptrs[i].len : 0;
+        back += c->ptrs[i].output ? REPLY_BUF + (uint64_t)c->ptrs[i].len : 0;
         largest = c->ptrs[i].len > largest ? c->ptrs[i].len : largest;
     }
     if (out <= PV_FRAME_MAX && back <= PV_FRAME_MAX && largest <= PV_FRAME_MAX)
@@ -78,7 +78,7 @@ static int check_size(const struct pv_syscall *c, struct pv_err *err)
                       out, back, largest, PV_FRAME_MAX);
 }
 
-static int check(const struct pv_syscall *c, struct pv_err *err)
+static int syscall_check(const struct pv_syscall *c, struct pv_err *err)
 {
     unsigned used = 0;
 
@@ -97,20 +97,20 @@ static int check(const struct pv_syscall *c, struct pv_err *err)
         used |= 1U << slot;
     }
     for (size_t i = 0; i < c->n_ptrs; i++)
-        if (check_ptr(c, i, err) < 0)
+        if (syscall_check_ptr(c, i, err) < 0)
             return -1;
     if (c->timeout_ns < 0)
         return pv_err_set(err, PV_E_USAGE, "syscall: the timeout is negative");
-    return check_size(c, err);
+    return syscall_check_size(c, err);
 }
 
-static int bad_sysret(struct pv_err *err)
+static int sysret_malformed(struct pv_err *err)
 {
     return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a SYSRET that does not fit the request");
 }
 
-/* The next buffer of the answer, which must have exactly n bytes. */
-static bool take_buf(struct pv_sysret *r, struct pv_dec *d, size_t want)
+/* The next buffer of the reply, which must have exactly `want` bytes. */
+static bool sysret_read_buf(struct pv_sysret *r, struct pv_dec *d, size_t want)
 {
     size_t n;
     const void *p = pv_dec_bytes(d, &n);
@@ -133,18 +133,18 @@ static int sysret_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
         want += call->ptrs[i].output;
     s->r->value = (int64_t)pv_dec_u64(d);
     if (pv_dec_u32(d) != want || d->bad)
-        return bad_sysret(err);
+        return sysret_malformed(err);
     s->r->out = pv_xcalloc(want + 1, sizeof(*s->r->out));
     for (size_t i = 0; i < call->n_bufs; i++)
-        if (!take_buf(s->r, d, call->bufs[i].n))
-            return bad_sysret(err);
+        if (!sysret_read_buf(s->r, d, call->bufs[i].n))
+            return sysret_malformed(err);
     for (size_t i = 0; i < call->n_ptrs; i++)
-        if (call->ptrs[i].output && !take_buf(s->r, d, call->ptrs[i].len))
-            return bad_sysret(err);
-    return pv_dec_done(d) ? 1 : bad_sysret(err);
+        if (call->ptrs[i].output && !sysret_read_buf(s->r, d, call->ptrs[i].len))
+            return sysret_malformed(err);
+    return pv_dec_done(d) ? 1 : sysret_malformed(err);
 }
 
-static void encode(struct pv_enc *e, const struct pv_syscall *c)
+static void syscall_encode(struct pv_enc *e, const struct pv_syscall *c)
 {
     pv_enc_u64(e, pv_wire_ms(c->timeout_ns));
     pv_enc_u64(e, c->nr);
@@ -177,9 +177,9 @@ int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_s
         snprintf(what, sizeof(what), "syscall %" PRIu64 " (%.40s)", c->nr, c->name);
     else
         snprintf(what, sizeof(what), "syscall %" PRIu64, c->nr);
-    if (check(c, err) < 0 || pv_call_begin(a, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
+    if (syscall_check(c, err) < 0 || pv_call_begin(a, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
         return -1;
-    encode(&enc, c);
+    syscall_encode(&enc, c);
     if (pv_call_finish(a, &s.c, &enc, what, pv_call_limit(c->timeout_ns), &e) == 0)
         return 0;
     pv_sysret_fini(r);

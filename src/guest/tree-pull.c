@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A file or a tree from the guest: frames to the disk as they come, nothing kept in memory. */
+/* A file or a tree from the guest: each frame is written as it arrives. */
 #include "guest/call.h"
 
 #include <inttypes.h>
@@ -11,21 +11,21 @@ struct pull {
     struct pv_dest dest;
 };
 
-static int malformed(enum pv_msg type, struct pv_err *err)
+static int pull_malformed(enum pv_msg type, struct pv_err *err)
 {
     return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed %s", pv_msg_name(type));
 }
 
-static int entry_frame(struct pull *p, struct pv_dec *d, struct pv_err *err)
+static int pull_entry(struct pull *p, struct pv_dec *d, struct pv_err *err)
 {
     uint32_t kind = pv_dec_u32(d), mode = pv_dec_u32(d);
     char name[PV_PATH_MAX], target[PV_PATH_MAX];
 
-    pv_dec_u64(d); /* a hint for progress; what comes counts */
+    pv_dec_u64(d); /* the size, which is a hint only */
     pv_dec_str(d, name, sizeof(name));
     pv_dec_str(d, target, sizeof(target));
     if (!pv_dec_done(d))
-        return malformed(PV_MSG_ENTRY, err);
+        return pull_malformed(PV_MSG_ENTRY, err);
     return pv_dest_entry(&p->dest, kind, mode, name, target, err);
 }
 
@@ -40,18 +40,18 @@ static int pull_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
 
     switch (type) {
     case PV_MSG_ENTRY:
-        r = entry_frame(p, d, &e);
+        r = pull_entry(p, d, &e);
         break;
     case PV_MSG_DATA:
         data = pv_dec_bytes(d, &n);
         if (!pv_dec_done(d))
-            return malformed(type, err);
+            return pull_malformed(type, err);
         r = pv_dest_data(&p->dest, data, n, &e);
         break;
     case PV_MSG_HOLE:
         hole = pv_dec_u64(d);
         if (!pv_dec_done(d))
-            return malformed(type, err);
+            return pull_malformed(type, err);
         r = pv_dest_hole(&p->dest, hole, &e);
         break;
     default:
@@ -62,14 +62,14 @@ static int pull_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
             *err = e;
         return -1;
     }
-    /* The disk's fault: the request is given up, the conversation goes on. */
+    /* A fault of the disk: the request is given up, the session goes on. */
     if (r < 0)
         c->local = e;
     return 0;
 }
 
-static int pull(struct pv_agent *a, struct pull *p, const char *guest_path, int64_t timeout_ns,
-                struct pv_err *err)
+static int pull_run(struct pv_agent *a, struct pull *p, const char *guest_path, int64_t timeout_ns,
+                    struct pv_err *err)
 {
     struct pv_enc e;
 
@@ -98,7 +98,7 @@ int pv_agent_pull(struct pv_agent *a, const char *guest_path, const char *host_p
     p = pv_xcalloc(1, sizeof(*p));
     p->c = (struct pv_call){.ok = true, .frame = pull_frame};
     pv_dest_init(&p->dest, host_path);
-    r = pull(a, p, guest_path, timeout_ns, err);
+    r = pull_run(a, p, guest_path, timeout_ns, err);
     if (r < 0 && p->dest.entries)
         pv_err_append(err, "\n'%s' holds only a part of what was asked for", host_path);
     if (r < 0 && p->dest.fd >= 0) {

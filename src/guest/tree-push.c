@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A file or a tree to the guest: a walk that is carried on whenever the connection has room, so that what is
- * in memory is one chunk and one open directory per level.
+ * A file or a tree to the guest: a walk that goes on whenever the connection has room; in memory are one
+ * chunk and one open directory per level.
  *
- * The path that the caller named may be a symbolic link to what is meant; below it links are sent as links.
- * Hard links become files of their own.
+ * A symbolic link is followed at the caller's path alone; below it links are sent as links.  Hard links
+ * become separate files.
  */
 #include "guest/call.h"
 
@@ -25,27 +25,27 @@ struct push {
     bool started;
     uint64_t entries;
 
-    char name[PV_PATH_MAX]; /* relative, of the directory that is open or the entry in hand */
+    char name[PV_PATH_MAX]; /* relative, of the innermost open directory or the current entry */
     DIR *dir[PV_TREE_DEPTH];
     size_t len[PV_TREE_DEPTH]; /* of their names */
     int depth;
 
-    int fd; /* the file in hand, else -1 */
+    int fd; /* the current file, else -1 */
     uint64_t size, at;
-    uint64_t data_end; /* up to here there is no hole; at or before `at`: to be asked */
+    uint64_t data_end; /* no hole up to here; at or before `at`: not known */
     uint8_t *chunk;    /* PV_CHUNK bytes */
 };
 
-/* The host's fault, or the caller's, at the entry in hand. Always false: nothing more to send. */
-static bool fail(struct push *p, int errnum, const char *what)
+/* A fault of the host or the caller at the current entry. Always false: nothing more is sent. */
+static bool push_fail(struct push *p, int errnum, const char *what)
 {
     pv_err_set_at(&p->c.local, PV_E_HOST, errnum, __FILE__, __LINE__, "push: %s '%s%s%s'", what, p->host_path,
                   p->name[0] ? "/" : "", p->name);
     return false;
 }
 
-static bool send_entry(struct push *p, struct pv_session *s, unsigned kind, const struct stat *st,
-                       const char *target)
+static bool push_send_entry(struct push *p, struct pv_session *s, unsigned kind, const struct stat *st,
+                            const char *target)
 {
     struct pv_enc e;
 
@@ -60,21 +60,21 @@ static bool send_entry(struct push *p, struct pv_session *s, unsigned kind, cons
     return true;
 }
 
-static bool send_end(struct push *p, struct pv_session *s)
+static bool push_send_end(struct push *p, struct pv_session *s)
 {
     p->c.open = false;
-    return send_entry(p, s, PV_ENTRY_END, NULL, "");
+    return push_send_entry(p, s, PV_ENTRY_END, NULL, "");
 }
 
-/* Where the data at or behind `at` begins and ends. False: something is wrong with the file. */
-static bool find_run(struct push *p, uint64_t *hole)
+/* Finds the next data at or behind `at`. False: the file has shrunk. */
+static bool push_find_run(struct push *p, uint64_t *hole)
 {
     off_t data = lseek(p->fd, (off_t)p->at, SEEK_DATA), end;
 
     *hole = 0;
     p->data_end = p->size;
     if (data < 0 && errno == ENXIO) {
-        /* A hole to the end; or the file has become shorter, which only its size can tell. */
+        /* A hole up to the end, unless the file has shrunk: its size tells. */
         struct stat st;
 
         if (fstat(p->fd, &st) < 0 || (uint64_t)st.st_size < p->size)
@@ -83,7 +83,7 @@ static bool find_run(struct push *p, uint64_t *hole)
         return true;
     }
     if (data < 0)
-        return true; /* a file system that can not tell: all is data */
+        return true; /* the file system does not know holes: all is data */
     if ((uint64_t)data > p->at)
         *hole = ((uint64_t)data < p->size ? (uint64_t)data : p->size) - p->at;
     end = lseek(p->fd, data, SEEK_HOLE);
@@ -92,24 +92,24 @@ static bool find_run(struct push *p, uint64_t *hole)
     return true;
 }
 
-static bool shrunk(struct push *p)
+static bool push_file_shrunk(struct push *p)
 {
     struct pv_err *e = &p->c.local;
 
-    fail(p, 0, "a file became shorter while it was read:");
+    push_fail(p, 0, "a file became shorter while it was read:");
     pv_err_append(e, ": %" PRIu64 " bytes were expected", p->size);
     return false;
 }
 
-/* The next piece of the file in hand. */
-static bool send_piece(struct push *p, struct pv_session *s)
+/* The next piece of the current file. */
+static bool push_send_piece(struct push *p, struct pv_session *s)
 {
     uint64_t hole = 0;
     struct pv_enc e;
     ssize_t n;
 
-    if (p->at >= p->data_end && !find_run(p, &hole))
-        return shrunk(p);
+    if (p->at >= p->data_end && !push_find_run(p, &hole))
+        return push_file_shrunk(p);
     if (hole) {
         pv_session_more(s, &e, PV_MSG_WHOLE);
         pv_enc_u64(&e, hole);
@@ -122,9 +122,9 @@ static bool send_piece(struct push *p, struct pv_session *s)
         n = pread(p->fd, p->chunk, (size_t)n, (off_t)p->at);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return fail(p, errno, "cannot read");
+        return push_fail(p, errno, "cannot read");
     if (n == 0)
-        return shrunk(p);
+        return push_file_shrunk(p);
     p->at += (uint64_t)n;
     pv_session_chunk(s, PV_MSG_WDATA, p->chunk, (size_t)n);
     return true;
@@ -135,71 +135,72 @@ static const char *kind_name(mode_t mode)
     return S_ISFIFO(mode) ? "a fifo" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
-static bool refuse(struct push *p, mode_t mode)
+static bool push_refuse(struct push *p, mode_t mode)
 {
-    fail(p, 0, "only files, directories and symbolic links can be pushed;");
+    push_fail(p, 0, "only files, directories and symbolic links can be pushed;");
     pv_err_append(&p->c.local, " is %s", kind_name(mode));
     return false;
 }
 
-static bool send_link(struct push *p, struct pv_session *s, int at, const char *leaf, const struct stat *st)
+static bool push_send_link(struct push *p, struct pv_session *s, int at, const char *leaf,
+                           const struct stat *st)
 {
     char target[PV_PATH_MAX];
     ssize_t n = readlinkat(at, leaf, target, sizeof(target));
 
     if (n < 0 || (size_t)n == sizeof(target))
-        return fail(p, n < 0 ? errno : ENAMETOOLONG, "cannot read the symbolic link");
+        return push_fail(p, n < 0 ? errno : ENAMETOOLONG, "cannot read the symbolic link");
     target[n] = '\0';
-    return send_entry(p, s, PV_ENTRY_LINK, st, target);
+    return push_send_entry(p, s, PV_ENTRY_LINK, st, target);
 }
 
 /* Takes fd, an open directory that p->name names. */
-static bool send_dir(struct push *p, struct pv_session *s, int fd, const struct stat *st)
+static bool push_send_dir(struct push *p, struct pv_session *s, int fd, const struct stat *st)
 {
     DIR *dir;
 
     if (p->depth == PV_TREE_DEPTH) {
         close(fd);
-        return fail(p, 0, "directories are nested too deeply at");
+        return push_fail(p, 0, "directories are nested too deeply at");
     }
     dir = fdopendir(fd);
     if (!dir) {
         close(fd);
-        return fail(p, errno, "cannot read the directory");
+        return push_fail(p, errno, "cannot read the directory");
     }
     p->dir[p->depth] = dir;
     p->len[p->depth++] = strlen(p->name);
-    return send_entry(p, s, PV_ENTRY_DIR, st, "");
+    return push_send_entry(p, s, PV_ENTRY_DIR, st, "");
 }
 
 /* `leaf` in directory `at` is p->name. flags: O_NOFOLLOW below the top. */
-static bool send_thing(struct push *p, struct pv_session *s, int at, const char *leaf, int flags)
+static bool push_send_path(struct push *p, struct pv_session *s, int at, const char *leaf, int flags)
 {
     cleanup_close int fd = -1;
     struct stat st;
 
     if (fstatat(at, leaf, &st, flags ? AT_SYMLINK_NOFOLLOW : 0) < 0)
-        return fail(p, errno, "cannot look at");
+        return push_fail(p, errno, "cannot look at");
     if (S_ISLNK(st.st_mode))
-        return send_link(p, s, at, leaf, &st);
+        return push_send_link(p, s, at, leaf, &st);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return refuse(p, st.st_mode);
-    /* Not to be held up by what may have taken its place meanwhile. */
+        return push_refuse(p, st.st_mode);
+    /* O_NONBLOCK: a fifo may have taken its place meanwhile. */
     fd = openat(at, leaf, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (fd < 0 || fstat(fd, &st) < 0)
-        return fail(p, errno, "cannot open");
+        return push_fail(p, errno, "cannot open");
     if (S_ISDIR(st.st_mode))
-        return send_dir(p, s, pv_steal_fd(&fd), &st);
+        return push_send_dir(p, s, pv_steal_fd(&fd), &st);
     if (!S_ISREG(st.st_mode))
-        return refuse(p, st.st_mode);
+        return push_refuse(p, st.st_mode);
     p->fd = pv_steal_fd(&fd);
     p->size = (uint64_t)st.st_size;
     p->at = p->data_end = 0;
-    return send_entry(p, s, PV_ENTRY_FILE, &st, "");
+    return push_send_entry(p, s, PV_ENTRY_FILE, &st, "");
 }
 
 /* The next entry of the innermost open directory; 0 when it has no more. */
-static int send_next(struct push *p, struct pv_session *s)
+static int push_send_next(struct push *p, struct pv_session *s)
 {
     DIR *dir = p->dir[p->depth - 1];
     size_t len = p->len[p->depth - 1], n;
@@ -211,7 +212,7 @@ static int send_next(struct push *p, struct pv_session *s)
         d = readdir(dir);
     } while (d && (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..")));
     if (!d && errno) {
-        fail(p, errno, "cannot read the directory");
+        push_fail(p, errno, "cannot read the directory");
         return -1;
     }
     if (!d) {
@@ -221,13 +222,13 @@ static int send_next(struct push *p, struct pv_session *s)
     }
     n = strlen(d->d_name);
     if (len + (len > 0) + n >= sizeof(p->name)) {
-        fail(p, ENAMETOOLONG, "cannot push a name in");
+        push_fail(p, ENAMETOOLONG, "cannot push a name in");
         return -1;
     }
     if (len)
         p->name[len++] = '/';
     memcpy(p->name + len, d->d_name, n + 1);
-    return send_thing(p, s, dirfd(dir), d->d_name, O_NOFOLLOW) ? 1 : -1;
+    return push_send_path(p, s, dirfd(dir), d->d_name, O_NOFOLLOW) ? 1 : -1;
 }
 
 static bool push_next(struct pv_call *c, struct pv_session *s)
@@ -235,24 +236,24 @@ static bool push_next(struct pv_call *c, struct pv_session *s)
     struct push *p = PV_CONTAINER_OF(c, struct push, c);
 
     if (s->answered) /* it failed */
-        return send_end(p, s);
+        return push_send_end(p, s);
     if (!p->started) {
         p->started = true;
-        return send_thing(p, s, AT_FDCWD, p->host_path, 0);
+        return push_send_path(p, s, AT_FDCWD, p->host_path, 0);
     }
     if (p->fd >= 0 && p->at < p->size)
-        return send_piece(p, s);
+        return push_send_piece(p, s);
     pv_close(&p->fd);
     while (p->depth) {
-        int r = send_next(p, s);
+        int r = push_send_next(p, s);
 
         if (r)
             return r > 0;
     }
-    return send_end(p, s);
+    return push_send_end(p, s);
 }
 
-static int check_host_path(const char *path, struct pv_err *err)
+static int push_check_host_path(const char *path, struct pv_err *err)
 {
     struct stat st;
 
@@ -261,8 +262,8 @@ static int check_host_path(const char *path, struct pv_err *err)
     return 0;
 }
 
-static int push(struct pv_agent *a, struct push *p, const char *guest_path, int64_t timeout_ns,
-                struct pv_err *err)
+static int push_run(struct pv_agent *a, struct push *p, const char *guest_path, int64_t timeout_ns,
+                    struct pv_err *err)
 {
     struct pv_enc e;
 
@@ -284,14 +285,14 @@ int pv_agent_push(struct pv_agent *a, const char *host_path, const char *guest_p
     struct push *p;
     int r;
 
-    if (pv_call_check_path(guest_path, err) < 0 || check_host_path(host_path, err) < 0)
+    if (pv_call_check_path(guest_path, err) < 0 || push_check_host_path(host_path, err) < 0)
         return -1;
     p = pv_xcalloc(1, sizeof(*p));
     p->c = (struct pv_call){.ok = true, .next = push_next, .open = true};
     p->host_path = host_path;
     p->fd = -1;
     p->chunk = pv_xmalloc(PV_CHUNK);
-    r = push(a, p, guest_path, timeout_ns, err);
+    r = push_run(a, p, guest_path, timeout_ns, err);
     if (r < 0 && p->entries)
         pv_err_append(err, "\n'%s' in the guest may hold a part of it", guest_path);
     pv_close(&p->fd);

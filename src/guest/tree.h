@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What push and pull share, and the part of pull that touches the host's disk. */
+/* The limit that push and pull share, and the destination of a pull on the host's disk. */
 #ifndef PV_GUEST_TREE_H
 #define PV_GUEST_TREE_H
 
@@ -32,7 +32,7 @@ struct pv_dest {
         int32_t mode; /* what it gets in the end; -1: it was there before and keeps its own */
     } dir[PV_TREE_DEPTH];
     int depth;
-    int fd; /* the file in hand, else -1 */
+    int fd; /* the current file, else -1 */
     mode_t file_mode;
     uint64_t at;            /* where its next byte goes */
     bool sparse;            /* it ends in a hole */
@@ -48,10 +48,10 @@ int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *n
                   struct pv_err *err);
 int pv_dest_data(struct pv_dest *d, const void *data, size_t n, struct pv_err *err);
 int pv_dest_hole(struct pv_dest *d, uint64_t n, struct pv_err *err);
-/* All came: completes what is open. */
+/* After the last entry: completes the current file and the open directories. */
 int pv_dest_end(struct pv_dest *d, struct pv_err *err);
 
-/* The name with bytes that a terminal might act on replaced; a static buffer's worth of it. */
+/* The name without control bytes, cut to 255 bytes. */
 const char *pv_dest_show(const char *name, char out[static 256]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * None can be saved with the machine, so one of ours is hotplugged while the machine runs.  When boot or resume
- * of a VM with the option `vsock` returns, the device is there and its driver is up.
+ * None can be saved with the machine, so one of ours is hotplugged while the machine runs.  When boot or
+ * resume of a VM with the option `vsock` returns, the device is there and its driver is up.
  */
 #include "guest/vsock-device.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The vsock device for the guest's own use (boot option `vsock`) in a machine that can be saved.  Private to the room. */
+/*
+ * The vsock device for the guest's own use (boot option `vsock`) in a machine that can be saved.  Private to
+ * the room.
+ */
 #ifndef PV_GUEST_VSOCK_DEVICE_H
 #define PV_GUEST_VSOCK_DEVICE_H
 

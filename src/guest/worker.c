@@ -71,7 +71,9 @@ enum pv_guest_state pv_worker_state(const struct pv_worker *w)
 {
     enum pv_guest_state s = pv_guest_state(w->agent.guest);
 
-    /* An end of the VM that no call has met yet: that of the machine which the worker was in, or a later one. */
+    /*
+     * An end of the VM that no call has met yet: that of the machine which the worker was in, or a later one.
+     */
     if (s != PV_GUEST_RUNNING && w->agent.guest->state == PV_GUEST_RUNNING)
         return s;
     if (w->generation != w->agent.guest->generation)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers: further agent processes, or threads of the first one, in a running guest.  A worker has one session
- * in its life; it ends with that session, with its process or with the VM.
+ * Workers: further agent processes, or threads of the first one, in a running guest.  A worker has one
+ * session in its life; it ends with that session, with its process or with the VM.
  *
  *     struct pv_worker *w = pv_worker_spawn(g, false, 0, &err);
  *     pv_agent_exec(pv_worker_agent(w), &x, &result, &err);

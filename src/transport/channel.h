@@ -39,12 +39,15 @@ struct pv_channel_ops {
     bool (*ready)(struct pv_channel *c);
     /*
      * Savable channels alone.  Asks the guest to come to rest.  idle: no session, no worker and no process
-     * that they started may be left; the caller has closed all its streams then (asserted).  Without it streams
-     * stay open and live on when the machine does; writes to them are held back meanwhile.  The caller sets the
-     * deadline.
+     * that they started may be left; the caller has closed all its streams then (asserted).  Without it
+     * streams stay open and live on when the machine does; writes to them are held back meanwhile.  The
+     * caller sets the deadline.
      */
     void (*quiesce)(struct pv_channel *c, bool idle);
-    /* True when the guest is at rest and no byte is in flight in either direction: the machine may be stopped. */
+    /*
+     * True when the guest is at rest and no byte is in flight in either direction: the machine may be
+     * stopped.
+     */
     bool (*quiesced)(const struct pv_channel *c);
     /* Ends the rest, or the request for it: the machine goes on.  Without a quiesce: nothing. */
     void (*wake)(struct pv_channel *c);

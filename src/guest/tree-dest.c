@@ -13,7 +13,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-/* Set-user-ID and set-group-ID: a guest must not leave programs on the host that run as somebody else. */
+/* Without set-user-ID and set-group-ID: a guest must not leave setuid programs on the host. */
 enum { MODE_MASK = 01777 };
 
 void pv_dest_init(struct pv_dest *d, const char *path)
@@ -38,7 +38,7 @@ const char *pv_dest_show(const char *name, char out[static 256])
     return out;
 }
 
-static int host_error(const struct pv_dest *d, const char *what, const char *name, struct pv_err *err)
+static int dest_host_error(const struct pv_dest *d, const char *what, const char *name, struct pv_err *err)
 {
     char show[256];
     int e = errno;
@@ -47,30 +47,30 @@ static int host_error(const struct pv_dest *d, const char *what, const char *nam
                       pv_dest_show(name, show));
 }
 
-/* Completes the file in hand. */
-static int finish_file(struct pv_dest *d, struct pv_err *err)
+/* Completes the current file. */
+static int dest_finish_file(struct pv_dest *d, struct pv_err *err)
 {
     int r = 0;
 
     if (d->fd < 0)
         return 0;
     if (d->sparse && ftruncate(d->fd, (off_t)d->at) < 0)
-        r = host_error(d, "make room for", d->file, err);
+        r = dest_host_error(d, "make room for", d->file, err);
     if (r == 0 && fchmod(d->fd, d->file_mode) < 0)
-        r = host_error(d, "set the mode of", d->file, err);
-    /* Some file systems tell only here that the disk was full. */
+        r = dest_host_error(d, "set the mode of", d->file, err);
+    /* Some file systems report a full disk only at close. */
     if (close(d->fd) < 0 && errno != EINTR && r == 0)
-        r = host_error(d, "write", d->file, err);
+        r = dest_host_error(d, "write", d->file, err);
     d->fd = -1;
     return r;
 }
 
-static int pop(struct pv_dest *d, struct pv_err *err)
+static int dest_leave_dir(struct pv_dest *d, struct pv_err *err)
 {
     int i = d->depth - 1, r = 0;
 
     if (d->dir[i].mode >= 0 && fchmod(d->dir[i].fd, (mode_t)d->dir[i].mode) < 0)
-        r = host_error(d, "set the mode of", d->name, err);
+        r = dest_host_error(d, "set the mode of", d->name, err);
     pv_close(&d->dir[i].fd);
     d->depth = i;
     d->name[i ? d->dir[i - 1].len : 0] = '\0';
@@ -78,7 +78,7 @@ static int pop(struct pv_dest *d, struct pv_err *err)
 }
 
 /* Takes fd. d->name is extended to name. */
-static int push_dir(struct pv_dest *d, int fd, const char *name, int32_t mode, struct pv_err *err)
+static int dest_enter_dir(struct pv_dest *d, int fd, const char *name, int32_t mode, struct pv_err *err)
 {
     if (d->depth == PV_TREE_DEPTH) {
         close(fd);
@@ -92,7 +92,7 @@ static int push_dir(struct pv_dest *d, int fd, const char *name, int32_t mode, s
     return 0;
 }
 
-static int bad_name(const struct pv_dest *d, const char *name, const char *why, struct pv_err *err)
+static int dest_bad_name(const struct pv_dest *d, const char *name, const char *why, struct pv_err *err)
 {
     char show[256];
 
@@ -100,22 +100,22 @@ static int bad_name(const struct pv_dest *d, const char *name, const char *why, 
                       pv_dest_show(name, show), why);
 }
 
-/* The door: only names that stay below the destination by themselves. */
-static int check_name(const struct pv_dest *d, const char *name, struct pv_err *err)
+/* Accepts only names that stay below the destination. */
+static int dest_check_name(const struct pv_dest *d, const char *name, struct pv_err *err)
 {
     const char *p = name;
 
     if (!*name != (d->entries == 0))
-        return bad_name(d, name, *name ? "but not the thing itself first" : "twice", err);
+        return dest_bad_name(d, name, *name ? "but not the thing itself first" : "twice", err);
     if (d->single)
-        return bad_name(d, name, "below something that is no directory", err);
+        return dest_bad_name(d, name, "below something that is no directory", err);
     while (*name) {
         size_t n = strcspn(p, "/");
 
         if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
-            return bad_name(d, name, "which leads out of the destination", err);
+            return dest_bad_name(d, name, "which leads out of the destination", err);
         if (n > NAME_MAX)
-            return bad_name(d, name, "which has a part that is too long for a file name", err);
+            return dest_bad_name(d, name, "which has a part that is too long for a file name", err);
         if (!p[n])
             break;
         p += n + 1;
@@ -124,20 +124,20 @@ static int check_name(const struct pv_dest *d, const char *name, struct pv_err *
 }
 
 /* True when `name` is in the directory whose name has len bytes (0: the destination). */
-static bool is_below(const struct pv_dest *d, const char *name, size_t len)
+static bool dest_is_below(const struct pv_dest *d, const char *name, size_t len)
 {
     return len == 0 || (!strncmp(name, d->name, len) && name[len] == '/');
 }
 
-/* Makes the innermost open directory the one that holds name; *leaf is what is left of it. */
-static int enter_parent(struct pv_dest *d, const char *name, const char **leaf, struct pv_err *err)
+/* Opens the directory that holds name; *leaf is the last part of it. */
+static int dest_enter_parent(struct pv_dest *d, const char *name, const char **leaf, struct pv_err *err)
 {
     char part[PV_PATH_MAX];
     const char *slash;
     size_t len;
 
-    while (!is_below(d, name, d->dir[d->depth - 1].len))
-        if (pop(d, err) < 0)
+    while (!dest_is_below(d, name, d->dir[d->depth - 1].len))
+        if (dest_leave_dir(d, err) < 0)
             return -1;
     len = d->dir[d->depth - 1].len;
     *leaf = name + len + (len > 0);
@@ -149,20 +149,21 @@ static int enter_parent(struct pv_dest *d, const char *name, const char **leaf, 
         part[n] = '\0';
         fd = openat(d->dir[d->depth - 1].fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-            return bad_name(d, name, "which is in no directory that it sent before", err);
+            return dest_bad_name(d, name, "which is in no directory that it sent before", err);
         if (fd < 0)
-            return host_error(d, "open the directory of", name, err);
+            return dest_host_error(d, "open the directory of", name, err);
         memcpy(part, name, (size_t)(slash - name));
         part[slash - name] = '\0';
-        if (push_dir(d, fd, part, -1, err) < 0)
+        if (dest_enter_dir(d, fd, part, -1, err) < 0)
             return -1;
         *leaf = slash + 1;
     }
     return 0;
 }
 
-/* Removes what is in the way, unless it is a directory. */
-static int clear_way(const struct pv_dest *d, int at, const char *leaf, const char *name, struct pv_err *err)
+/* Unlinks an existing file of that name, unless it is a directory. */
+static int dest_clear_way(const struct pv_dest *d, int at, const char *leaf, const char *name,
+                          struct pv_err *err)
 {
     if (unlinkat(at, leaf, 0) == 0 || errno == ENOENT)
         return 0;
@@ -173,11 +174,11 @@ static int clear_way(const struct pv_dest *d, int at, const char *leaf, const ch
         if (fstatat(at, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
             errno = EISDIR;
     }
-    return host_error(d, "replace", name, err);
+    return dest_host_error(d, "replace", name, err);
 }
 
-static int make_dir(struct pv_dest *d, int at, const char *leaf, const char *name, mode_t mode,
-                    struct pv_err *err)
+static int dest_make_dir(struct pv_dest *d, int at, const char *leaf, const char *name, mode_t mode,
+                         struct pv_err *err)
 {
     int32_t final = (int32_t)mode;
     int fd;
@@ -186,41 +187,41 @@ static int make_dir(struct pv_dest *d, int at, const char *leaf, const char *nam
         struct stat st;
 
         if (errno != EEXIST || fstatat(at, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return host_error(d, "make the directory", name, err);
+            return dest_host_error(d, "make the directory", name, err);
         final = -1;
         if (!S_ISDIR(st.st_mode)) {
             final = (int32_t)mode;
-            /* What the caller named is not taken away for a tree; what is inside of it is. */
+            /* A file at the caller's own path is not replaced by a tree; one inside of it is. */
             errno = ENOTDIR;
             if (!*name)
-                return host_error(d, "make the directory", name, err);
-            if (clear_way(d, at, leaf, name, err) < 0)
+                return dest_host_error(d, "make the directory", name, err);
+            if (dest_clear_way(d, at, leaf, name, err) < 0)
                 return -1;
             if (mkdirat(at, leaf, 0700) < 0)
-                return host_error(d, "make the directory", name, err);
+                return dest_host_error(d, "make the directory", name, err);
         }
     }
     fd = openat(at, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return host_error(d, "open the directory", name, err);
-    return push_dir(d, fd, name, final, err);
+        return dest_host_error(d, "open the directory", name, err);
+    return dest_enter_dir(d, fd, name, final, err);
 }
 
-static int make_thing(struct pv_dest *d, int at, const char *leaf, unsigned kind, mode_t mode,
-                      const char *name, const char *target, struct pv_err *err)
+static int dest_make_entry(struct pv_dest *d, int at, const char *leaf, unsigned kind, mode_t mode,
+                           const char *name, const char *target, struct pv_err *err)
 {
     if (kind == PV_ENTRY_DIR)
-        return make_dir(d, at, leaf, name, mode, err);
-    if (clear_way(d, at, leaf, name, err) < 0)
+        return dest_make_dir(d, at, leaf, name, mode, err);
+    if (dest_clear_way(d, at, leaf, name, err) < 0)
         return -1;
     if (kind == PV_ENTRY_LINK) {
         if (symlinkat(target, at, leaf) < 0)
-            return host_error(d, "make the symbolic link", name, err);
+            return dest_host_error(d, "make the symbolic link", name, err);
         return 0;
     }
     d->fd = openat(at, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (d->fd < 0)
-        return host_error(d, "make", name, err);
+        return dest_host_error(d, "make", name, err);
     d->file_mode = mode;
     d->at = 0;
     d->sparse = false;
@@ -229,7 +230,8 @@ static int make_thing(struct pv_dest *d, int at, const char *leaf, unsigned kind
 }
 
 /* The destination itself; the directory that it is in is the caller's business, links and all. */
-static int make_top(struct pv_dest *d, unsigned kind, mode_t mode, const char *target, struct pv_err *err)
+static int dest_make_top(struct pv_dest *d, unsigned kind, mode_t mode, const char *target,
+                         struct pv_err *err)
 {
     cleanup_free char *path = pv_xstrdup(d->path), *parent = NULL;
     cleanup_close int at = -1;
@@ -245,8 +247,8 @@ static int make_top(struct pv_dest *d, unsigned kind, mode_t mode, const char *t
         return pv_err_sys(err, e, "pull: cannot open the directory '%s'", parent);
     }
     d->single = kind != PV_ENTRY_DIR;
-    return make_thing(d, at, strcmp(path, "/") != 0 ? pv_path_basename(path) : ".", kind, mode, "", target,
-                      err);
+    return dest_make_entry(d, at, strcmp(path, "/") != 0 ? pv_path_basename(path) : ".", kind, mode, "",
+                           target, err);
 }
 
 int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *name, const char *target,
@@ -254,30 +256,30 @@ int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *n
 {
     const char *leaf;
 
-    if (finish_file(d, err) < 0 || check_name(d, name, err) < 0)
+    if (dest_finish_file(d, err) < 0 || dest_check_name(d, name, err) < 0)
         return -1;
     if (kind != PV_ENTRY_DIR && kind != PV_ENTRY_FILE && kind != PV_ENTRY_LINK)
-        return bad_name(d, name, "which is of no known kind", err);
+        return dest_bad_name(d, name, "which is of no known kind", err);
     if (mode > 07777 || (kind == PV_ENTRY_LINK) != (*target != '\0'))
-        return bad_name(d, name, "which is malformed", err);
+        return dest_bad_name(d, name, "which is malformed", err);
     mode &= MODE_MASK;
     if (!*name) {
-        if (make_top(d, kind, mode, target, err) < 0)
+        if (dest_make_top(d, kind, mode, target, err) < 0)
             return -1;
-    } else if (enter_parent(d, name, &leaf, err) < 0 ||
-               make_thing(d, d->dir[d->depth - 1].fd, leaf, kind, mode, name, target, err) < 0) {
+    } else if (dest_enter_parent(d, name, &leaf, err) < 0 ||
+               dest_make_entry(d, d->dir[d->depth - 1].fd, leaf, kind, mode, name, target, err) < 0) {
         return -1;
     }
     d->entries++;
     return 0;
 }
 
-static int no_file(struct pv_err *err)
+static int dest_no_file(struct pv_err *err)
 {
     return pv_err_set(err, PV_E_PROTOCOL, "the guest sent data that belongs to no file");
 }
 
-static int too_large(struct pv_dest *d, struct pv_err *err)
+static int dest_too_large(struct pv_dest *d, struct pv_err *err)
 {
     char show[256];
 
@@ -288,16 +290,16 @@ static int too_large(struct pv_dest *d, struct pv_err *err)
 int pv_dest_data(struct pv_dest *d, const void *data, size_t n, struct pv_err *err)
 {
     if (d->fd < 0)
-        return no_file(err);
+        return dest_no_file(err);
     if (n > INT64_MAX - d->at)
-        return too_large(d, err);
+        return dest_too_large(d, err);
     while (n) {
         ssize_t w = pwrite(d->fd, data, n, (off_t)d->at);
 
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0)
-            return host_error(d, "write", d->file, err);
+            return dest_host_error(d, "write", d->file, err);
         data = (const char *)data + w;
         n -= (size_t)w;
         d->at += (uint64_t)w;
@@ -309,9 +311,9 @@ int pv_dest_data(struct pv_dest *d, const void *data, size_t n, struct pv_err *e
 int pv_dest_hole(struct pv_dest *d, uint64_t n, struct pv_err *err)
 {
     if (d->fd < 0)
-        return no_file(err);
+        return dest_no_file(err);
     if (n > INT64_MAX - d->at)
-        return too_large(d, err);
+        return dest_too_large(d, err);
     d->at += n;
     d->sparse = d->sparse || n;
     return 0;
@@ -321,10 +323,10 @@ int pv_dest_end(struct pv_dest *d, struct pv_err *err)
 {
     if (d->entries == 0)
         return pv_err_set(err, PV_E_PROTOCOL, "pull to '%s': the guest sent nothing", d->path);
-    if (finish_file(d, err) < 0)
+    if (dest_finish_file(d, err) < 0)
         return -1;
     while (d->depth)
-        if (pop(d, err) < 0)
+        if (dest_leave_dir(d, err) < 0)
             return -1;
     return 0;
 }

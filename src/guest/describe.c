@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* With what a VM of a profile runs on this host: what a machine that was kept must still agree with. */
+/* The description of a profile on this host, which is part of a saved fixture's key. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +16,8 @@
 
 static const char qemu[] = "qemu-system-x86_64";
 
-/* A program that is a script may start any QEMU: its version is asked, once per process. */
-static void add_qemu(struct pv_buf *out)
+/* A script may start any QEMU, so it is asked for the version, once per process. */
+static void describe_qemu(struct pv_buf *out)
 {
     static char *known_path, *known_version;
     cleanup_free char *path = pv_find_program(qemu);
@@ -36,8 +36,8 @@ static void add_qemu(struct pv_buf *out)
     pv_buf_addf(out, "qemu version: %s\n", known_version ? known_version : "unknown");
 }
 
-/* The processor, which KVM shows to the guest as it is. */
-static void add_host_cpu(struct pv_buf *out)
+/* The host CPU, which KVM passes through to the guest. */
+static void describe_host_cpu(struct pv_buf *out)
 {
     cleanup_buf struct pv_buf info = {0};
     static const char *const fields[] = {"model name", "stepping", "flags"};
@@ -52,7 +52,7 @@ static void add_host_cpu(struct pv_buf *out)
     }
 }
 
-static void add_string(struct pv_buf *out, const char *name, const char *value)
+static void describe_string(struct pv_buf *out, const char *name, const char *value)
 {
     if (value)
         pv_buf_addf(out, "%s: %s\n", name, value);
@@ -64,26 +64,26 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);
-    add_qemu(out);
+    describe_qemu(out);
     if (want != PV_ACCEL_TCG && probe.kvm) {
         pv_buf_addf(out, "accelerator: kvm\ntsc: %" PRIu32 "\n", probe.tsc_khz);
-        add_host_cpu(out);
+        describe_host_cpu(out);
     } else {
         pv_buf_addf(out, "accelerator: tcg\n");
     }
-    add_string(out, "kernel", p->kernel);
-    add_string(out, "initrd", p->initrd);
-    add_string(out, "rootfs", p->rootfs);
-    add_string(out, "rootfs format", p->rootfs_format);
-    add_string(out, "root", p->root);
-    add_string(out, "init", p->init);
+    describe_string(out, "kernel", p->kernel);
+    describe_string(out, "initrd", p->initrd);
+    describe_string(out, "rootfs", p->rootfs);
+    describe_string(out, "rootfs format", p->rootfs_format);
+    describe_string(out, "root", p->root);
+    describe_string(out, "init", p->init);
     pv_buf_addf(out, "init set: %d\n", p->init_set);
-    add_string(out, "append", p->append);
-    add_string(out, "modules", p->modules);
-    add_string(out, "machine", p->machine);
-    add_string(out, "cpu", p->cpu);
+    describe_string(out, "append", p->append);
+    describe_string(out, "modules", p->modules);
+    describe_string(out, "machine", p->machine);
+    describe_string(out, "cpu", p->cpu);
     for (size_t i = 0; i < p->qemu_args.n; i++)
-        add_string(out, "qemu argument", p->qemu_args.v[i]);
+        describe_string(out, "qemu argument", p->qemu_args.v[i]);
     for (size_t i = 0; i < p->env.n; i++)
-        add_string(out, "environment", p->env.v[i]);
+        describe_string(out, "environment", p->env.v[i]);
 }

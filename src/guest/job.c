@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands in the background. The agent keeps their output; each look at a job brings all of it. */
+/* Background commands. The agent keeps their output; each reply has all of it. */
 #include "guest/call.h"
 
 #include "util/clock.h"
 
-/* For what the agent does at once; output, which may be long, included. */
-#define LIMIT (60 * PV_NSEC_PER_SEC)
+/* For the transfer of the output, which may be long. */
+#define JOB_LIMIT (60 * PV_NSEC_PER_SEC)
 
 struct job_call {
     struct pv_call c;
@@ -42,7 +42,7 @@ int pv_job_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struc
     return 1;
 }
 
-static int state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+static int job_state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
 {
     struct pv_job_state *s = PV_CONTAINER_OF(c, struct job_call, c)->state;
     int sig, r;
@@ -71,30 +71,31 @@ int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_jo
         pv_call_begin(a, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
     pv_enc_command(&e, a, x);
-    return pv_call_finish(a, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : LIMIT, err);
+    return pv_call_finish(a, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : JOB_LIMIT, err);
 }
 
 int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
                       struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = state_frame}, .state = s};
+    struct job_call j = {.c = {.frame = job_state_frame}, .state = s};
     struct pv_enc e;
 
     if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
     pv_enc_u64(&e, pv_wire_ms(wait_ns));
-    return pv_call_finish(a, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - LIMIT ? wait_ns + LIMIT : 0, err);
+    return pv_call_finish(a, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - JOB_LIMIT ? wait_ns + JOB_LIMIT : 0,
+                          err);
 }
 
 int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
                       struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = state_frame}, .state = s};
+    struct job_call j = {.c = {.frame = job_state_frame}, .state = s};
     struct pv_enc e;
 
     if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
-    return pv_call_finish(a, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : LIMIT, err);
+    return pv_call_finish(a, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : JOB_LIMIT, err);
 }

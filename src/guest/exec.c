@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands: EXEC. */
+#include "guest/call.h"
+
+#include "util/clock.h"
+
+struct exec_call {
+    struct pv_call_bytes in;
+    struct pv_exec_result *r;
+};
+
+void pv_exec_result_fini(struct pv_exec_result *r)
+{
+    pv_buf_free(&r->out);
+    pv_buf_free(&r->err);
+}
+
+static int exec_on_exit(struct pv_exec_result *r, struct pv_dec *d, struct pv_err *err)
+{
+    uint32_t code = pv_dec_u32(d), sig = pv_dec_u32(d), flags = pv_dec_u32(d);
+    uint64_t duration = pv_dec_u64(d);
+
+    if (!pv_dec_done(d) || code > 255 || sig > 64 || duration > INT64_MAX)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed EXIT");
+    r->exit_code = (int)code;
+    r->signal = (int)sig;
+    r->timed_out = flags & PV_EXIT_TIMED_OUT;
+    r->duration_ns = (int64_t)duration;
+    return 1;
+}
+
+static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
+{
+    struct exec_call *x = PV_CONTAINER_OF(c, struct exec_call, in.c);
+
+    switch (type) {
+    case PV_MSG_STDOUT:
+        return pv_call_add_data(&x->r->out, d, err);
+    case PV_MSG_STDERR:
+        return pv_call_add_data(&x->r->err, d, err);
+    case PV_MSG_EXIT:
+        return exec_on_exit(x->r, d, err);
+    default:
+        return pv_call_unexpected(type, err);
+    }
+}
+
+int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err)
+{
+    struct exec_call c = {
+        .in = {.c = {.frame = exec_frame, .next = pv_call_next_bytes, .open = x->in != NULL},
+               .type = PV_MSG_STDIN,
+               .data = x->in,
+               .left = x->in ? x->in_len : 0},
+        .r = r,
+    };
+    struct pv_enc e;
+
+    if (pv_call_check_command(x, "exec", err) < 0)
+        return -1;
+    if (pv_call_begin(a, &c.in.c, PV_MSG_EXEC, "exec", &e, err) < 0)
+        return -1;
+    pv_enc_u32(&e, (x->in ? PV_EXEC_STDIN : 0) | (x->unnumbered ? PV_EXEC_UNNUMBERED : 0));
+    pv_enc_u64(&e, pv_wire_ms(x->timeout_ns));
+    pv_enc_command(&e, a, x);
+    return pv_call_finish(a, &c.in.c, &e, "exec", pv_call_limit(x->timeout_ns), err);
+}
