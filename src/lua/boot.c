@@ -126,8 +126,8 @@ static LJMP void boot_transport(lua_State *L, struct pv_boot_opts *o)
 
 /*
  * The options, in the order of messages and of reading.  A scalar one names its member of pv_boot_opts: an
- * unsigned for OPT_INTEGER, from min to max; a bool; ns for OPT_TIME; a char * by malloc for OPT_STRING.  Another
- * one has a reader.
+ * unsigned for OPT_INTEGER, from min to max; a bool; ns for OPT_TIME; a char * by malloc for OPT_STRING.
+ * Another one has a reader.
  */
 static const struct boot_opt {
     const char *name;

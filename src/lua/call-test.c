@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Arguments of the methods of VMs and of provium.pack, provium.unpack: the refused ones, each with its message. */
+/*
+ * Arguments of the methods of VMs and of provium.pack, provium.unpack: the refused ones, each with its
+ * message.
+ */
 #include "lua/script-test.h"
 
 #include <string.h>

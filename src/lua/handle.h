@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles of VMs and workers: userdata that point into the file's list of guests, which owns them (a closed or
- * collected handle leaves its guest in the list).
+ * Handles of VMs and workers: userdata that point into the file's list of guests, which owns them (a closed
+ * or collected handle leaves its guest in the list).
  */
 #ifndef PV_LUA_HANDLE_H
 #define PV_LUA_HANDLE_H

@@ -156,8 +156,8 @@ static void test_depth(void **state)
 }
 
 /*
- * Random texts of JSON's own bytes, most of them invalid: accepted and refused as by jansson, but for integers
- * that only jansson refuses.
+ * Random texts of JSON's own bytes, most of them invalid: accepted and refused as by jansson, but for
+ * integers that only jansson refuses.
  */
 static void test_random(void **state)
 {

@@ -3,9 +3,9 @@
  * JSON to Lua values, by jansson.
  *
  * jansson's integers are int64_t, and it refuses larger ones.  A guest's u64 may be larger, so integers from
- * 2^63 to 2^64-1 are replaced in the text by the negative number with the same 64 bits, which is Lua's own form
- * (0xffffffffffffffff == -1), before jansson reads it.  The scan only tells strings from the rest: where the
- * text is no JSON, jansson stops too.
+ * 2^63 to 2^64-1 are replaced in the text by the negative number with the same 64 bits, which is Lua's own
+ * form (0xffffffffffffffff == -1), before jansson reads it.  The scan only tells strings from the rest: where
+ * the text is no JSON, jansson stops too.
  */
 #include <jansson.h>
 #include <string.h>
@@ -69,8 +69,8 @@ static size_t number_length(const char *s, size_t n)
 }
 
 /*
- * Makes c->text, with large integers replaced; it stays empty when there are none.  A replacement has 20 bytes:
- * behind one of 19 the text moves (c->moved).
+ * Makes c->text, with large integers replaced; it stays empty when there are none.  A replacement has 20
+ * bytes: behind one of 19 the text moves (c->moved).
  */
 static void replace_large(const char *s, size_t n, struct json_call *c)
 {

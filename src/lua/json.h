@@ -6,9 +6,9 @@
 #include "lua/state.h"
 
 /*
- * Pushes the value of a JSON text and returns true; false: pushes an error message with the position.  Integers
- * become Lua integers, those from 2^63 to 2^64-1 the ones with the same 64 bits.  Refuses larger ones, duplicate
- * keys and more than 2048 levels.  Borrows the text.
+ * Pushes the value of a JSON text and returns true; false: pushes an error message with the position.
+ * Integers become Lua integers, those from 2^63 to 2^64-1 the ones with the same 64 bits.  Refuses larger
+ * ones, duplicate keys and more than 2048 levels.  Borrows the text.
  */
 LJMP bool pv_lua_push_json(lua_State *L, const char *s, size_t n);
 

@@ -2,17 +2,18 @@
 /*
  * When the limit of a sub-test expires,
  *
- *   - calls to guests and sleeps end by themselves: their deadlines are no later (pv_guest_env.until, pv_tf_limit);
+ *   - calls to guests and sleeps end by themselves: their deadlines are no later (pv_guest_env.until,
+ *     pv_tf_limit);
  *   - Lua code gets an error from a hook that runs every HOOK_COUNT instructions;
- *   - code that catches that error gets it again: every LATE_COUNT instructions for GRACE, in which __close and
- *     the code after a pcall may clean up, then at every instruction.
+ *   - code that catches that error gets it again: every LATE_COUNT instructions for GRACE, in which __close
+ *     and the code after a pcall may clean up, then at every instruction.
  *
- * C functions of Lua's library (os.execute, io.popen, string.find) and the message handler of an xpcall, which
- * runs inside the hook, are not interrupted: the error comes when they return, and the file's timeout ends
- * them.  The sub-test has failed in every case.
+ * C functions of Lua's library (os.execute, io.popen, string.find) and the message handler of an xpcall,
+ * which runs inside the hook, are not interrupted: the error comes when they return, and the file's timeout
+ * ends them.  The sub-test has failed in every case.
  *
- * A hook belongs to a coroutine.  New coroutines inherit their creator's; older ones are found in a table of all
- * with weak keys.  A hook slows Lua down, so it is set only while there is a limit.
+ * A hook belongs to a coroutine.  New coroutines inherit their creator's; older ones are found in a table of
+ * all with weak keys.  A hook slows Lua down, so it is set only while there is a limit.
  */
 #include "lua/limit.h"
 

@@ -15,8 +15,8 @@ struct lua_opt {
 };
 
 /*
- * Checks that the value at idx is nil, absent, or a table with no keys but these, each of its type; false: nil
- * or absent.  `what` is the kind of option: "boot" gives "unknown boot option 'x'".
+ * Checks that the value at idx is nil, absent, or a table with no keys but these, each of its type; false:
+ * nil or absent.  `what` is the kind of option: "boot" gives "unknown boot option 'x'".
  */
 LJMP bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struct lua_opt *opts);
 /* The same for options of which there is only `timeout`: its value in ns, dflt without one. */
@@ -29,7 +29,9 @@ LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
 /* Pushes a field of a table without its metatable, so that a pushed string is owned by the table. */
 LJMP int pv_lua_rawfield(lua_State *L, int idx, const char *name);
 
-/* A host path by pv_tf_find, recorded as an input with all entries; an error beginning with `what` if none. */
+/*
+ * A host path by pv_tf_find, recorded as an input with all entries; an error beginning with `what` if none.
+ */
 LJMP void pv_lua_find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX]);
 /* Pushes a short rendering of a value for a message: string "two", table, nil. */
 LJMP const char *pv_lua_describe(lua_State *L, int idx);

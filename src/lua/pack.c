@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provium.pack and provium.unpack: little-endian integers.  A u64 above 2^63-1 is the Lua integer with the same
- * 64 bits, in both directions.
+ * provium.pack and provium.unpack: little-endian integers.  A u64 above 2^63-1 is the Lua integer with the
+ * same 64 bits, in both directions.
  */
 #include <string.h>
 

@@ -66,7 +66,9 @@ static LJMP int raise_no_report(lua_State *L, const struct tf_expect *e, int64_t
                            last ? "; its last one was: " : "", last ? last->headline : "");
 }
 
-/* An expected panic ends the VM, and with it the call that the function was in: that error is expected too. */
+/*
+ * An expected panic ends the VM, and with it the call that the function was in: that error is expected too.
+ */
 static bool is_expected_panic(lua_State *L, const struct tf_expect *e)
 {
     return e->first && pv_guest_panicked(e->g->g) && lua_type(L, -1) == LUA_TSTRING &&

@@ -15,8 +15,8 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path);
 
 /*
  * The same for a fixture: `script` is its fixtures/NAME.lua.  Unless a current entry is in the store, it is
- * built, or awaited when another process builds it; rebuild: takes entries out of the store first.  skip() and
- * todo() of the script are the verdict.
+ * built, or awaited when another process builds it; rebuild: takes entries out of the store first.  skip()
+ * and todo() of the script are the verdict.
  */
 int pv_lua_build_fixture(const struct pv_testfile_env *env, const char *script, bool rebuild);
 

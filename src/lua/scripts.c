@@ -89,8 +89,8 @@ static int script_searcher(lua_State *L)
 }
 
 /*
- * os.exit: the file has failed, whatever the code is, because it did not finish.  The Lua state is not closed:
- * finalizers of the script would run in it.
+ * os.exit: the file has failed, whatever the code is, because it did not finish.  The Lua state is not
+ * closed: finalizers of the script would run in it.
  */
 static int script_exit(lua_State *L)
 {

@@ -2,8 +2,8 @@
 /*
  * The binding's own data of one Lua state, reached from every function and coroutine of it.
  *
- * A function marked LJMP may raise a Lua error, that is longjmp: no cleanup_* variable and no owned pointer may
- * be live across it.  A binding that may raise keeps its resources in a userdata made by pv_lua_tmp.
+ * A function marked LJMP may raise a Lua error, that is longjmp: no cleanup_* variable and no owned pointer
+ * may be live across it.  A binding that may raise keeps its resources in a userdata made by pv_lua_tmp.
  */
 #ifndef PV_LUA_STATE_H
 #define PV_LUA_STATE_H

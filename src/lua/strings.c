@@ -11,8 +11,8 @@
 #include "util/mem.h"
 
 /*
- * Index of the first argument: behind the string itself after a call with a colon.  With just as many arguments
- * as wanted it is 1, even if that one equals the string.
+ * Index of the first argument: behind the string itself after a call with a colon.  With just as many
+ * arguments as wanted it is 1, even if that one equals the string.
  */
 static LJMP int string_first_arg(lua_State *L, int wanted)
 {

@@ -252,8 +252,8 @@ void pv_lua_sys_specs(lua_State *L, int idx, const char *what, const char *list,
 /* ---- the call ---- */
 
 /*
- * Passes the sub-test's remaining time on to the agent, which interrupts the system call and lives on.  If the
- * host gave up instead, the agent process that hangs in the call would have to be replaced.
+ * Passes the sub-test's remaining time on to the agent, which interrupts the system call and lives on.  If
+ * the host gave up instead, the agent process that hangs in the call would have to be replaced.
  */
 static int run_timed_syscall(struct pv_testfile *tf, struct lua_agent a, struct sys_call *c,
                              struct pv_err *err)

@@ -4,8 +4,8 @@
  * and the last command if that failed.  Frames of Provium's own code are left out.
  *
  * In a sub-test the message comes first and the positions behind it, because a reader looks for the message
- * ("expected 0, got -13").  For an error outside of sub-tests, and for one that a script catches with pcall, the
- * position is in front as usual in Lua.
+ * ("expected 0, got -13").  For an error outside of sub-tests, and for one that a script catches with pcall,
+ * the position is in front as usual in Lua.
  *
  * Errors of a guest end with its console tail, for scripts that catch them.  The report shows all consoles by
  * itself (pv_tf_tails_send), so that tail is taken off here.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In a fixture's builder: functions of Lua's own libraries through which a script reads the host, each replaced
- * by one that records the path first.  Reads by another program (io.popen, os.execute) or a C module cannot be
- * recorded; provium.depends is for those.
+ * In a fixture's builder: functions of Lua's own libraries through which a script reads the host, each
+ * replaced by one that records the path first.  Reads by another program (io.popen, os.execute) or a C module
+ * cannot be recorded; provium.depends is for those.
  */
 #include <string.h>
 

@@ -2,9 +2,9 @@
 /*
  * Lua makes a string by allocating header and bytes, and copying the bytes there: a file of 1 GiB takes 2 GiB
  * for a moment.  A zero-copy buffer leaves room for the header in front of its bytes, and when the string is
- * made the allocator returns the buffer's block: the bytes are where Lua is about to copy them.  (A memcpy of a
- * place onto itself works with every C library; compilers emit it for `*p = *p`.)  If Lua asks for any other
- * size, it gets other memory and copies as usual.
+ * made the allocator returns the buffer's block: the bytes are where Lua is about to copy them.  (A memcpy of
+ * a place onto itself works with every C library; compilers emit it for `*p = *p`.)  If Lua asks for any
+ * other size, it gets other memory and copies as usual.
  *
  * The header's size is measured by making one string of known length.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between a fixture's builder and the process that asked for the fixture: messages over a SOCK_SEQPACKET, from
- * the builder only.  A message is its kind (1 byte), the class of a failure (1 byte), for TF_MSG_TAIL a VM's
- * name and a NUL, then text.
+ * Between a fixture's builder and the process that asked for the fixture: messages over a SOCK_SEQPACKET,
+ * from the builder only.  A message is its kind (1 byte), the class of a failure (1 byte), for TF_MSG_TAIL a
+ * VM's name and a NUL, then text.
  */
 #ifndef PV_TESTFILE_BUILDER_LINK_H
 #define PV_TESTFILE_BUILDER_LINK_H

@@ -20,8 +20,8 @@ struct tf_builder_start {
 };
 
 /*
- * pv_child_opts.main; arg is a tf_builder_start.  Descriptors: the result at PV_CHILD_FDS, the pool's behind it.
- * The parent's Lua state and guests are in this process's memory too; they are left as they are.
+ * pv_child_opts.main; arg is a tf_builder_start.  Descriptors: the result at PV_CHILD_FDS, the pool's behind
+ * it. The parent's Lua state and guests are in this process's memory too; they are left as they are.
  */
 void pv_tf_builder_main(void *arg);
 
@@ -35,8 +35,8 @@ struct tf_script_end {
 };
 
 /*
- * Ends the build: saves the machine into the store, ends all VMs, and tells the asker the outcome, or why there
- * is none.  The caller closes tf.
+ * Ends the build: saves the machine into the store, ends all VMs, and tells the asker the outcome, or why
+ * there is none.  The caller closes tf.
  */
 void pv_tf_builder_end(struct pv_testfile *tf, const struct tf_script_end *end);
 /* Tells the asker that the build could not be begun. */

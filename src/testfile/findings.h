@@ -4,8 +4,8 @@
  *
  * A finding comes out of the loop while some call waits.  It belongs to the innermost open sub-test, else to
  * the file, and is told to the supervisor at once, because the file's process may not live to its end.
- * Whether it fails that sub-test is decided when the sub-test ends (verdict.h): until then the test may expect
- * it, or catch the error of the panic that ended the VM.
+ * Whether it fails that sub-test is decided when the sub-test ends (verdict.h): until then the test may
+ * expect it, or catch the error of the panic that ended the VM.
  */
 #ifndef PV_TESTFILE_FINDINGS_H
 #define PV_TESTFILE_FINDINGS_H

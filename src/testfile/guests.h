@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VMs and workers of a test file.  The list owns them until the file ends, even when the script has lost its
- * handles: so all of them are ended, and their consoles can be shown with a failure.
+ * The VMs and workers of a test file.  The list owns them until the file ends, even when the script has lost
+ * its handles: so all of them are ended, and their consoles can be shown with a failure.
  */
 #ifndef PV_TESTFILE_GUESTS_H
 #define PV_TESTFILE_GUESTS_H
@@ -43,7 +43,10 @@ struct tf_guests {
     struct tf_guest *first; /* in order of creation */
 };
 
-/* Takes guest, a VM, into the list, with a lineage of its own.  May free old entries that no handle refers to. */
+/*
+ * Takes guest, a VM, into the list, with a lineage of its own.  May free old entries that no handle refers
+ * to.
+ */
 struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest);
 /* Takes worker, which runs in vm. May free workers of vm that are over and that no handle refers to. */
 struct tf_worker *pv_tf_worker_add(struct tf_guest *vm, struct pv_worker *worker);

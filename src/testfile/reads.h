@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records the host files, variables and fixtures that a fixture's script reads, in the recipe of its cache entry.
- * Each input is recorded before it is read, so that a change in between is seen.  All of these do nothing for
- * a test file (tf->reads NULL).  An input that cannot be recorded is an error of the build (reads->err).
+ * Records the host files, variables and fixtures that a fixture's script reads, in the recipe of its cache
+ * entry. Each input is recorded before it is read, so that a change in between is seen.  All of these do
+ * nothing for a test file (tf->reads NULL).  An input that cannot be recorded is an error of the build
+ * (reads->err).
  */
 #ifndef PV_TESTFILE_READS_H
 #define PV_TESTFILE_READS_H

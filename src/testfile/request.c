@@ -245,7 +245,9 @@ static struct pv_guest *request_resume(struct tf_request *r, struct pv_err *err)
     return g;
 }
 
-/* Drops an entry that cannot be resumed from; false: err is not the entry's fault, or it is the last straw. */
+/*
+ * Drops an entry that cannot be resumed from; false: err is not the entry's fault, or it is the last straw.
+ */
 static bool request_drop_entry(struct tf_request *r, const struct pv_err *err)
 {
     cleanup_free char *line = NULL;

@@ -43,8 +43,8 @@ struct tf_request {
 };
 
 /*
- * A request for the fixture `name` (borrowed), whose script (taken) is absolute and without links.  timeout_ns
- * PV_FOREVER: none of its own.  run_script: as in tf_build_opts.
+ * A request for the fixture `name` (borrowed), whose script (taken) is absolute and without links.
+ * timeout_ns PV_FOREVER: none of its own.  run_script: as in tf_build_opts.
  */
 void pv_tf_request_init(struct tf_request *r, struct pv_testfile *tf, const char *name, char *script,
                         int64_t timeout_ns, void (*run_script)(struct pv_testfile *tf));

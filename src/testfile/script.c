@@ -35,7 +35,8 @@ static bool path_is_below(const char *path, const char *root)
 
 /*
  * From the script's directory upward: for a test file to the test root, for a fixture's script, which test
- * files of any root may need, to the project root.  A script outside of that root has its own directory alone.
+ * files of any root may need, to the project root.  A script outside of that root has its own directory
+ * alone.
  */
 static void script_list_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 {

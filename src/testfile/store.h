@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fixture cache (fixture/store.h) for one file: its entries stay open until the file ends, because VMs map
- * them.  Opened by the first call.
+ * The fixture cache (fixture/store.h) for one file: its entries stay open until the file ends, because VMs
+ * map them.  Opened by the first call.
  */
 #ifndef PV_TESTFILE_STORE_H
 #define PV_TESTFILE_STORE_H
@@ -33,8 +33,8 @@ struct tf_fixture {
 void pv_tf_store_close(struct tf_store *st);
 
 /*
- * The current entry of a fixture: 1, with *e; 0: there is none, or its inputs have changed; -1.  Sends a notice
- * for a damaged one.
+ * The current entry of a fixture: 1, with *e; 0: there is none, or its inputs have changed; -1.  Sends a
+ * notice for a damaged one.
  */
 int pv_tf_store_get(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_entry **e,
                     struct pv_err *err);

@@ -30,8 +30,8 @@ void pv_tf_tails_free(struct tf_tails *tails);
 /* Tells the supervisor of console logs that it does not know yet. */
 void pv_tf_logs_send(struct pv_testfile *tf);
 /*
- * Sends the console tails under a sub-test (PV_NO_TEST: the file): of fixtures that could not be built, and of
- * all VMs whose tail has changed since it was sent.  Sends the logs too.
+ * Sends the console tails under a sub-test (PV_NO_TEST: the file): of fixtures that could not be built, and
+ * of all VMs whose tail has changed since it was sent.  Sends the logs too.
  */
 void pv_tf_tails_send(struct pv_testfile *tf, uint32_t test_id);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Findings and verdicts, deadlines, the last command, names of fixtures' scripts: without Lua and without QEMU. */
+/*
+ * Findings and verdicts, deadlines, the last command, names of fixtures' scripts: without Lua and without
+ * QEMU.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runtime of one test file, or of one fixture's script in its builder: VMs, sub-tests, findings, timeline,
- * fixtures, the client of the pool.  It knows no Lua; src/lua is the binding on top of it.
+ * The runtime of one test file, or of one fixture's script in its builder: VMs, sub-tests, findings,
+ * timeline, fixtures, the client of the pool.  It knows no Lua; src/lua is the binding on top of it.
  *
  *     struct pv_testfile tf = {.env = env, .path = path, .dir = pv_path_dirname(path)};
  *     if (pv_testfile_open(&tf, &err) < 0) ...
@@ -54,8 +54,8 @@ struct pv_testfile {
 /* Makes the loop and the guests' environment. -1 with *err (class host): to be closed all the same. */
 int pv_testfile_open(struct pv_testfile *tf, struct pv_err *err);
 /*
- * Ends all VMs.  Their entries stay until pv_testfile_close, because handles of the script, which are still to
- * be collected, point to them.
+ * Ends all VMs.  Their entries stay until pv_testfile_close, because handles of the script, which are still
+ * to be collected, point to them.
  */
 void pv_testfile_end_guests(struct pv_testfile *tf);
 /* Frees all, dir too. Blocks only as long as QEMU processes take to die. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sub-tests of a file: the open ones (they nest), their deadlines, the counts, and the outcome that skip()
- * and todo() give them or the file.
+ * The sub-tests of a file: the open ones (they nest), their deadlines, the counts, and the outcome that
+ * skip() and todo() give them or the file.
  */
 #ifndef PV_TESTFILE_TESTS_H
 #define PV_TESTFILE_TESTS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The phase, that is the activity that the supervisor shows, and the steps of the timeline.  Every call that may
- * take time is bracketed:
+ * The phase, that is the activity that the supervisor shows, and the steps of the timeline.  Every call that
+ * may take time is bracketed:
  *
  *     pv_tf_call_begin(tf, vm->name, "reading '%s' in %s", path, vm->name);
  *     rc = pv_agent_read_file(...);
