@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest has sent on a connection and its owner has not read yet, and whether more will come: the
- * receiving half of a pv_stream that is no descriptor.  Private to the devices that make such streams.
+ * The receiving half of a pv_stream without a descriptor: bytes that the guest has sent and the owner has not
+ * read, and whether more will come.  Private to the devices that make such streams.
  */
 #ifndef PV_TRANSPORT_INBOX_H
 #define PV_TRANSPORT_INBOX_H

@@ -48,14 +48,14 @@ void pv_chan_free(struct chan *c)
     free(c);
 }
 
-static void wake(struct chan *c)
+static void chan_wake(struct chan *c)
 {
     c->event = true;
     pv_serial_later(c->d);
 }
 
 /* The number is free. */
-static void over(struct chan *c)
+static void chan_over(struct chan *c)
 {
     c->state = CHAN_OVER;
     if (c->d->chan[c->number] == c)
@@ -68,7 +68,7 @@ void pv_chan_break(struct chan *c, int error)
 {
     pv_inbox_break(&c->in, &c->s, error);
     if (!c->closed)
-        wake(c);
+        chan_wake(c);
 }
 
 bool pv_chan_writable(const struct chan *c)
@@ -88,7 +88,7 @@ void pv_chan_orphan(struct chan *c)
 
 /* ---- from the guest ---- */
 
-static const char *take_data(struct chan *c, const uint8_t *data, uint32_t n)
+static const char *chan_on_data(struct chan *c, const uint8_t *data, uint32_t n)
 {
     uint8_t *to;
     uint32_t first;
@@ -102,18 +102,18 @@ static const char *take_data(struct chan *c, const uint8_t *data, uint32_t n)
     first = pv_inbox_add(&c->in, n, &to);
     memcpy(to, data, first);
     memcpy(c->in.data, data + first, n - first);
-    wake(c);
+    chan_wake(c);
     return NULL;
 }
 
-static const char *take_close(struct chan *c)
+static const char *chan_on_close(struct chan *c)
 {
     if (c->state == CHAN_OPEN) {
         c->in.eof = true;
-        wake(c);
+        chan_wake(c);
         pv_serial_packet(c->d, PV_MUX_CLOSE, c->number, 0);
     }
-    over(c);
+    chan_over(c);
     return NULL;
 }
 
@@ -130,7 +130,7 @@ const char *pv_chan_packet(struct chan *c, const struct pv_mux_header *h, const 
         c->s.connecting = false;
         if (c->state == CHAN_OPENING) {
             c->state = CHAN_OPEN;
-            wake(c);
+            chan_wake(c);
         }
         return NULL;
     case PV_MUX_REFUSED:
@@ -138,19 +138,19 @@ const char *pv_chan_packet(struct chan *c, const struct pv_mux_header *h, const 
             return "a REFUSED without a reason";
         if (!c->closed)
             pv_chan_break(c, ECONNREFUSED);
-        over(c);
+        chan_over(c);
         return NULL;
     case PV_MUX_DATA:
-        return take_data(c, payload, h->length);
+        return chan_on_data(c, payload, h->length);
     case PV_MUX_CREDIT:
         if (word == 0 || word > PV_MUX_WINDOW - c->credit)
             return "CREDIT for more than was sent";
         c->credit += word;
         if (c->want_write)
-            wake(c);
+            chan_wake(c);
         return NULL;
     case PV_MUX_CLOSE:
-        return take_close(c);
+        return chan_on_close(c);
     default:
         return "a packet that only the host may send";
     }
@@ -159,7 +159,7 @@ const char *pv_chan_packet(struct chan *c, const struct pv_mux_header *h, const 
 /* ---- the stream ---- */
 
 /* Grants the room that reading made, when it is enough to be worth a packet. */
-static void grant(struct chan *c)
+static void chan_grant(struct chan *c)
 {
     if (!c->d || c->state != CHAN_OPEN || c->taken < PV_MUX_GRANT)
         return;
@@ -175,7 +175,7 @@ static ssize_t chan_read(struct pv_stream *s, void *buf, size_t n)
 
     if (r > 0) {
         c->taken += (uint32_t)r;
-        grant(c);
+        chan_grant(c);
     }
     return r;
 }
@@ -208,7 +208,7 @@ static void chan_want_write(struct pv_stream *s, bool on)
 
     c->want_write = on;
     if (on && c->d && pv_chan_writable(c))
-        wake(c);
+        chan_wake(c);
 }
 
 /* There is no half-close: the guest is told nothing. */
@@ -230,7 +230,7 @@ static void chan_close(struct pv_stream *s)
     c->closed = true;
     c->event = c->want_write = false;
     if (c->state == CHAN_OVER || d->c.error) {
-        over(c);
+        chan_over(c);
     } else {
         pv_serial_packet(d, PV_MUX_CLOSE, c->number, 0);
         c->state = CHAN_CLOSING;

@@ -3,9 +3,9 @@
  * Inside of the virtio-serial transport, shared by its parts: serial.c (the stream: its bytes, its life, its
  * turns) and serial-chan.c (a channel: the stream that the owner holds).  Not for others; see serial.h.
  *
- * Callbacks into owners (on_event, on_change) are made from one place only, serial.c's settle(), from within
- * the loop, and never from within a call that an owner makes.  Owners may do anything in them: `busy` keeps
- * the device and dead channels in memory until the outermost frame is left.
+ * Callbacks into owners (on_event, on_change) are made from one place only, serial.c's serial_settle(), from
+ * within the loop, and never from within a call that an owner makes.  Owners may do anything in them: `busy`
+ * keeps the device and dead channels in memory until the outermost frame is left.
  */
 #ifndef PV_TRANSPORT_SERIAL_DEV_H
 #define PV_TRANSPORT_SERIAL_DEV_H
@@ -20,7 +20,7 @@
 
 enum {
     PV_SERIAL_IN = 256 * 1024,         /* read from the port at once */
-    PV_SERIAL_STALE_MAX = 1024 * 1024, /* bytes of older conversations that are dropped */
+    PV_SERIAL_STALE_MAX = 1024 * 1024, /* bytes of older greetings that are dropped */
 };
 
 enum chan_state {
@@ -56,17 +56,19 @@ struct serial {
     struct pv_watch w;
     struct pv_timer again; /* more to do, after the others had their turn */
     int fd;
-    uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4]; /* ours, and the only answer that we take */
+    uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4]; /* ours, and the only reply that is accepted */
     bool greeted;
-    size_t stale; /* bytes dropped while the answer is awaited */
+    size_t stale; /* bytes dropped while the reply is awaited */
 
     uint8_t *in; /* PV_SERIAL_IN */
     size_t in_len;
     struct pv_buf out; /* waits to be written, from out_off on */
     size_t out_off;
-    bool held;                  /* a QUIESCE was sent: what is behind `out_end` waits for the WAKE */
-    size_t out_end;             /* while held */
-    uint32_t quiesce, quiesced; /* numbers of the last QUIESCE, and of the last QUIESCED */
+    struct {
+        bool held;               /* a QUIESCE was sent: output behind out_end waits for the WAKE */
+        size_t out_end;          /* while held */
+        uint32_t asked, reached; /* numbers of the last QUIESCE, and of the last QUIESCED */
+    } rest;
 
     struct chan *chan[PV_MUX_CHANNELS + 1]; /* by number */
     struct chan *all;                       /* those whose number is free, but not their owner, too */
@@ -80,7 +82,7 @@ struct serial {
 
 void pv_serial_enter(struct serial *d);
 void pv_serial_leave(struct serial *d);
-/* Has settle() run soon, from the loop. */
+/* Has serial_settle() run soon, from the loop. */
 void pv_serial_later(struct serial *d);
 /* A packet without DATA, queued and sent as soon as may be; `word`: its payload when it has one. */
 void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_t word);

@@ -30,7 +30,7 @@ static struct serial *serial_of(struct pv_channel *c)
     return PV_CONTAINER_OF(c, struct serial, c);
 }
 
-static size_t queued(const struct serial *d)
+static size_t serial_queued(const struct serial *d)
 {
     return d->out.len - d->out_off;
 }
@@ -42,7 +42,7 @@ void pv_serial_enter(struct serial *d)
     d->busy++;
 }
 
-static void destroy(struct serial *d)
+static void serial_destroy(struct serial *d)
 {
     pv_timer_cancel(d->loop, &d->again);
     pv_loop_del(d->loop, &d->w);
@@ -69,7 +69,7 @@ void pv_serial_leave(struct serial *d)
     }
     d->sweep = false;
     if (d->freed)
-        destroy(d);
+        serial_destroy(d);
 }
 
 void pv_serial_later(struct serial *d)
@@ -78,9 +78,10 @@ void pv_serial_later(struct serial *d)
         pv_timer_arm(d->loop, &d->again, pv_now());
 }
 
-/* The device is done for; everybody is told later. */
-static void fail(struct serial *d, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void fail(struct serial *d, int error, const char *fmt, ...)
+/* Breaks the channel; its owners are told later, from the loop. */
+static void serial_fail(struct serial *d, int error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void serial_fail(struct serial *d, int error, const char *fmt, ...)
 {
     va_list ap;
 
@@ -101,8 +102,8 @@ static void fail(struct serial *d, int error, const char *fmt, ...)
     pv_serial_later(d);
 }
 
-/* The one place that calls owners. */
-static void settle(struct serial *d)
+/* The only place that calls owners. */
+static void serial_settle(struct serial *d)
 {
     for (struct chan *c = d->all; c; c = c->next) {
         if (!c->event || c->closed)
@@ -122,20 +123,20 @@ static void settle(struct serial *d)
 
 /* ---- to the guest ---- */
 
-/* Watches for room while something may be written and is not. */
-static void watch_out(struct serial *d)
+/* Watches for room while output waits that is not held back. */
+static void serial_watch_out(struct serial *d)
 {
-    bool waits = d->held ? d->out_off < d->out_end : queued(d) > 0;
+    bool waits = d->rest.held ? d->out_off < d->rest.out_end : serial_queued(d) > 0;
     uint32_t events = EPOLLIN | (waits ? (uint32_t)EPOLLOUT : 0U);
 
     if (d->w.fd >= 0 && d->w.events != events)
         pv_loop_set(d->loop, &d->w, events);
 }
 
-/* Writes what may be written as far as the socket takes it. */
-static void flush(struct serial *d)
+/* Writes the output that is not held back, as far as the socket takes it. */
+static void serial_flush(struct serial *d)
 {
-    size_t end = d->held ? d->out_end : d->out.len;
+    size_t end = d->rest.held ? d->rest.out_end : d->out.len;
 
     while (d->fd >= 0 && d->out_off < end) {
         ssize_t n = send(d->fd, d->out.data + d->out_off, end - d->out_off, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -143,20 +144,20 @@ static void flush(struct serial *d)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN)
-            fail(d, errno, "QEMU closed the guest's serial port (%s)", strerror(errno));
+            serial_fail(d, errno, "QEMU closed the guest's serial port (%s)", strerror(errno));
         if (n <= 0)
             break;
         d->out_off += (size_t)n;
     }
-    if (queued(d) == 0) {
-        d->out.len = d->out_off = d->out_end = 0;
-        for (struct chan *c = d->all; c && !d->held; c = c->next)
+    if (serial_queued(d) == 0) {
+        d->out.len = d->out_off = d->rest.out_end = 0;
+        for (struct chan *c = d->all; c && !d->rest.held; c = c->next)
             if (c->want_write && !c->closed && pv_chan_writable(c)) {
                 c->event = true;
                 pv_serial_later(d);
             }
     }
-    watch_out(d);
+    serial_watch_out(d);
 }
 
 void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_t word)
@@ -169,12 +170,12 @@ void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_
     pv_mux_put_header(p, type, channel, bare ? 0 : 4);
     pv_mux_put_u32(p + PV_MUX_HEADER, word);
     pv_buf_add(&d->out, p, bare ? PV_MUX_HEADER : PV_MUX_HEADER + 4);
-    flush(d);
+    serial_flush(d);
 }
 
 bool pv_serial_has_room(const struct serial *d)
 {
-    return !d->c.error && !d->held && queued(d) == 0;
+    return !d->c.error && !d->rest.held && serial_queued(d) == 0;
 }
 
 void pv_serial_data(struct serial *d, uint16_t channel, const void *data, uint32_t n)
@@ -191,18 +192,18 @@ void pv_serial_data(struct serial *d, uint16_t channel, const void *data, uint32
     if (r == (ssize_t)(sizeof(header) + n))
         return;
     if (r < 0)
-        r = 0; /* flush() will say what it is */
+        r = 0; /* serial_flush() will say what it is */
     if (r < (ssize_t)sizeof(header))
         pv_buf_add(&d->out, header + r, sizeof(header) - (size_t)r);
     r -= r < (ssize_t)sizeof(header) ? r : (ssize_t)sizeof(header);
     pv_buf_add(&d->out, (const uint8_t *)data + r, n - (size_t)r);
-    flush(d);
+    serial_flush(d);
 }
 
 /* ---- from the guest ---- */
 
-/* Drops what is not the answer to our HELLO. Returns the bytes used up; sets d->greeted behind it. */
-static size_t look_for_hello(struct serial *d)
+/* Drops bytes up to the reply to our HELLO. Returns how many, the reply included; then d->greeted is set. */
+static size_t serial_find_hello(struct serial *d)
 {
     size_t n = sizeof(d->hello), at = 0;
 
@@ -218,23 +219,23 @@ static size_t look_for_hello(struct serial *d)
             d->greeted = d->change = true;
             pv_serial_later(d);
             if (at || d->stale)
-                pv_debug("serial", "%zu bytes of an older conversation dropped", d->stale + at);
+                pv_debug("serial", "%zu stale bytes dropped", d->stale + at);
             return at + n;
         }
         at++;
     }
     d->stale += at;
     if (d->stale > PV_SERIAL_STALE_MAX)
-        fail(d, EPROTO, "the guest sent %zu bytes and no answer to the greeting", d->stale);
+        serial_fail(d, EPROTO, "the guest sent %zu bytes and no answer to the greeting", d->stale);
     return at;
 }
 
-static const char *take_quiesced(struct serial *d, uint32_t number)
+static const char *serial_on_quiesced(struct serial *d, uint32_t number)
 {
-    if (number <= d->quiesced || number > d->quiesce)
+    if (number <= d->rest.reached || number > d->rest.asked)
         return "an answer to no QUIESCE";
-    d->quiesced = number;
-    if (number == d->quiesce && d->held) {
+    d->rest.reached = number;
+    if (number == d->rest.asked && d->rest.held) {
         d->change = true;
         pv_serial_later(d);
     }
@@ -245,16 +246,16 @@ static bool serial_quiesced(const struct pv_channel *c)
 {
     const struct serial *d = PV_CONTAINER_OF((struct pv_channel *)c, struct serial, c);
 
-    return !c->error && d->held && d->quiesced == d->quiesce;
+    return !c->error && d->rest.held && d->rest.reached == d->rest.asked;
 }
 
-/* NULL, or what is wrong with it. */
-static const char *packet(struct serial *d, const struct pv_mux_header *h, const uint8_t *payload)
+/* NULL, or the fault as static text. */
+static const char *serial_on_packet(struct serial *d, const struct pv_mux_header *h, const uint8_t *payload)
 {
     if (serial_quiesced(&d->c))
         return "a packet while it was at rest";
     if (h->type == PV_MUX_QUIESCED)
-        return take_quiesced(d, pv_mux_u32(payload));
+        return serial_on_quiesced(d, pv_mux_u32(payload));
     if (h->type == PV_MUX_HELLO)
         return "a second greeting";
     if (h->channel == 0)
@@ -264,10 +265,10 @@ static const char *packet(struct serial *d, const struct pv_mux_header *h, const
     return pv_chan_packet(d->chan[h->channel], h, payload);
 }
 
-/* Cuts packets off the input; what is left moves to the front. */
-static void cut_packets(struct serial *d)
+/* Handles complete packets; the rest of the input moves to the front. */
+static void serial_cut_packets(struct serial *d)
 {
-    size_t off = d->greeted ? 0 : look_for_hello(d);
+    size_t off = d->greeted ? 0 : serial_find_hello(d);
     struct pv_mux_header h;
 
     while (d->greeted && !d->c.error && d->in_len - off >= PV_MUX_HEADER) {
@@ -276,12 +277,12 @@ static void cut_packets(struct serial *d)
         if (!why && d->in_len - off - PV_MUX_HEADER < h.length)
             break;
         if (!why)
-            why = packet(d, &h, d->in + off + PV_MUX_HEADER);
+            why = serial_on_packet(d, &h, d->in + off + PV_MUX_HEADER);
         if (why) {
             const char *name = pv_mux_name(h.type);
 
-            fail(d, EPROTO, "the guest sent %s (type 0x%02x %s, channel %u, %u bytes)", why, h.type,
-                 name ? name : "unknown", h.channel, h.length);
+            serial_fail(d, EPROTO, "the guest sent %s (type 0x%02x %s, channel %u, %u bytes)", why, h.type,
+                        name ? name : "unknown", h.channel, h.length);
             break;
         }
         off += PV_MUX_HEADER + h.length;
@@ -290,7 +291,7 @@ static void cut_packets(struct serial *d)
     d->in_len -= off;
 }
 
-static void take_input(struct serial *d)
+static void serial_read_input(struct serial *d)
 {
     for (int rounds = 0; rounds < MAX_ROUNDS && !d->c.error; rounds++) {
         ssize_t n = recv(d->fd, d->in + d->in_len, PV_SERIAL_IN - d->in_len, MSG_DONTWAIT);
@@ -302,33 +303,33 @@ static void take_input(struct serial *d)
         if (n <= 0) {
             int e = n < 0 ? errno : ECONNRESET;
 
-            fail(d, e, "QEMU closed the guest's serial port (%s)", strerror(e));
+            serial_fail(d, e, "QEMU closed the guest's serial port (%s)", strerror(e));
             return;
         }
         d->in_len += (size_t)n;
-        cut_packets(d);
+        serial_cut_packets(d);
     }
 }
 
-static void on_fd(struct pv_watch *w, uint32_t events)
+static void serial_on_fd(struct pv_watch *w, uint32_t events)
 {
     struct serial *d = PV_CONTAINER_OF(w, struct serial, w);
 
     pv_serial_enter(d);
     if (events & EPOLLOUT)
-        flush(d);
+        serial_flush(d);
     if (events & ~(uint32_t)EPOLLOUT)
-        take_input(d);
-    settle(d);
+        serial_read_input(d);
+    serial_settle(d);
     pv_serial_leave(d);
 }
 
-static void on_again(struct pv_timer *t)
+static void serial_on_again(struct pv_timer *t)
 {
     struct serial *d = PV_CONTAINER_OF(t, struct serial, again);
 
     pv_serial_enter(d);
-    settle(d);
+    serial_settle(d);
     pv_serial_leave(d);
 }
 
@@ -339,15 +340,15 @@ static void serial_wake(struct pv_channel *c)
     struct serial *d = serial_of(c);
     cleanup_buf struct pv_buf rest = {0};
 
-    if (!d->held || c->error)
+    if (!d->rest.held || c->error)
         return;
-    /* WAKE goes before what was held back. */
-    pv_buf_add(&rest, d->out.data + d->out_end, d->out.len - d->out_end);
-    d->out.len = d->out_end;
-    d->held = false;
+    /* WAKE is sent before the bytes that were held back. */
+    pv_buf_add(&rest, d->out.data + d->rest.out_end, d->out.len - d->rest.out_end);
+    d->out.len = d->rest.out_end;
+    d->rest.held = false;
     pv_serial_packet(d, PV_MUX_WAKE, 0, 0);
     pv_buf_add(&d->out, rest.data, rest.len);
-    flush(d);
+    serial_flush(d);
 }
 
 static void serial_quiesce(struct pv_channel *c, bool idle)
@@ -362,18 +363,18 @@ static void serial_quiesce(struct pv_channel *c, bool idle)
     serial_wake(c);
     pv_mux_put_header(p, PV_MUX_QUIESCE, 0, 8);
     pv_mux_put_u32(p + PV_MUX_HEADER, idle ? PV_MUX_IDLE : 0);
-    pv_mux_put_u32(p + PV_MUX_HEADER + 4, ++d->quiesce);
+    pv_mux_put_u32(p + PV_MUX_HEADER + 4, ++d->rest.asked);
     pv_buf_add(&d->out, p, sizeof(p));
-    d->held = true;
-    d->out_end = d->out.len;
-    flush(d);
+    d->rest.held = true;
+    d->rest.out_end = d->out.len;
+    serial_flush(d);
 }
 
 void pv_serial_closed(void *arg)
 {
     struct serial *d = serial_of(arg);
 
-    fail(d, ECONNRESET, "the agent has closed its port: it is gone");
+    serial_fail(d, ECONNRESET, "the agent has closed its port: it is gone");
 }
 
 /* ---- as a channel ---- */
@@ -422,8 +423,8 @@ static void serial_free(struct pv_channel *c)
     pv_serial_leave(d);
 }
 
-/* HELLO with a nonce that no older conversation can have had. */
-static int say_hello(struct serial *d, struct pv_err *err)
+/* HELLO with a nonce that no older greeting can have had. */
+static int serial_say_hello(struct serial *d, struct pv_err *err)
 {
     uint8_t *nonce = d->hello + PV_MUX_HEADER;
 
@@ -432,7 +433,7 @@ static int say_hello(struct serial *d, struct pv_err *err)
     pv_mux_put_header(d->hello, PV_MUX_HELLO, 0, PV_MUX_NONCE + 4);
     pv_mux_put_u32(nonce + PV_MUX_NONCE, PV_MUX_VERSION);
     pv_buf_add(&d->out, d->hello, sizeof(d->hello));
-    flush(d);
+    serial_flush(d);
     return 0;
 }
 
@@ -455,19 +456,19 @@ struct pv_channel *pv_serial_new(struct pv_loop *loop, struct pv_err *err)
     d->c.kind = PV_CHANNEL_SERIAL;
     d->c.savable = true;
     d->loop = loop;
-    d->again.fn = on_again;
-    d->w.fn = on_fd;
+    d->again.fn = serial_on_again;
+    d->w.fn = serial_on_fd;
     d->w.fd = -1;
     d->in = pv_xmalloc(PV_SERIAL_IN);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         pv_err_sys(err, errno, "cannot make a socket pair for the guest's serial port");
     d->fd = fds[0];
     d->c.qemu_fd = fds[1];
-    /* Fewer turns for a large message; what the kernel allows. */
+    /* Fewer turns of the loop for a large message; the kernel may grant less. */
     for (int i = 0; i < 2; i++)
         setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    if (d->fd < 0 || pv_loop_add(loop, &d->w, d->fd, EPOLLIN, err) < 0 || say_hello(d, err) < 0) {
-        destroy(d);
+    if (d->fd < 0 || pv_loop_add(loop, &d->w, d->fd, EPOLLIN, err) < 0 || serial_say_hello(d, err) < 0) {
+        serial_destroy(d);
         return NULL;
     }
     return &d->c;

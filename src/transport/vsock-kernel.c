@@ -41,7 +41,7 @@ static uint64_t random_cid(void)
 }
 
 /* Gives the open device a CID that nobody has: 0 and *cid, or an errno. */
-static int take_cid(int fd, unsigned *cid)
+static int set_free_cid(int fd, unsigned *cid)
 {
     for (int i = 0; i < TRIES; i++) {
         uint64_t c = random_cid();
@@ -57,7 +57,7 @@ static int take_cid(int fd, unsigned *cid)
 }
 
 /* Why /dev/vhost-vsock does not do, as text that says what to do. */
-static const char *reason(int error)
+static const char *device_reason(int error)
 {
     switch (error) {
     case ENOENT:
@@ -88,7 +88,7 @@ static int open_device(unsigned *cid)
     sock = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (sock < 0)
         return -1;
-    error = take_cid(fd, cid);
+    error = set_free_cid(fd, cid);
     if (error) {
         errno = error;
         return -1;
@@ -172,7 +172,7 @@ struct pv_channel *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
     int fd = open_device(&cid);
 
     if (fd < 0) {
-        pv_err_set_at(err, PV_E_MISSING, errno, __FILE__, __LINE__, "%s", reason(errno));
+        pv_err_set_at(err, PV_E_MISSING, errno, __FILE__, __LINE__, "%s", device_reason(errno));
         return NULL;
     }
     k = pv_xcalloc(1, sizeof(*k));
@@ -187,7 +187,7 @@ bool pv_vsock_kernel_usable(const char **why)
     int fd = open_device(&cid);
 
     if (fd < 0) {
-        *why = reason(errno);
+        *why = device_reason(errno);
         return false;
     }
     close(fd);
