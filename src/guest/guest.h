@@ -82,7 +82,7 @@ bool pv_guest_panic_suspected(const struct pv_guest *g);
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 
 /*
- * All options are checked before QEMU is started; see SPEC 2.  Waits for memory and CPUs first
+ * All options are checked before QEMU is started.  Waits for memory and CPUs first
  * (env->pool.acquire), for which the timeout does not count.
  */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);

@@ -14,8 +14,8 @@ struct pv_accel_probe {
 };
 
 /*
- * Probes /dev/kvm as DESIGN says (a few ms) and measures the TSC's rate; the cache directory keeps the result
- * per boot of the host (boot ID).  Never fails; without a cache directory it probes each time.
+ * Probes /dev/kvm by running a 64-bit guest (a few ms) and measures the TSC's rate; the cache directory keeps the
+ * result per boot of the host (boot ID).  Never fails; without a cache directory it probes each time.
  */
 void pv_accel_probe(struct pv_accel_probe *out);
 

@@ -84,8 +84,8 @@ uint64_t pv_vm_memory_size(uint64_t memory);
 void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
 
 /*
- * The kernel command line: the console, options that make booting faster and that no test may depend on
- * (DESIGN "Boot"), rdinit= and provium.init= (each NULL: none), then the profile's and the boot call's
+ * The kernel command line: the console, options that make booting faster and that no test may depend on,
+ * rdinit= and provium.init= (each NULL: none), then the profile's and the boot call's
  * options, which come last and so win.  tsc_khz 0: unknown.  The caller frees.  The kernel cuts a command line
  * behind PV_KERNEL_ARGS_MAX bytes.
  */
