@@ -184,7 +184,7 @@ static void answers_that_do_not_fit(void **state)
                            : "does not fit");
         assert_int_equal(r.n_out, 0);
         assert_null(r.out);
-        pings(g); /* in a fresh conversation, but for the timeout */
+        pings(g); /* in a new session, except after the timeout */
         fake_free(g);
     }
 }

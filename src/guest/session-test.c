@@ -131,7 +131,7 @@ static void data_frame(struct peer *p, enum pv_msg type, uint32_t id, size_t n)
     say(p, buf + n / 2, n - n / 2);
 }
 
-static void good_conversation(void **state)
+static void good_session(void **state)
 {
     struct peer p;
 
@@ -258,7 +258,7 @@ static void flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_conversation),
+        cmocka_unit_test(good_session),
         cmocka_unit_test(greetings_that_are_none),
         cmocka_unit_test(answers_that_are_none),
         cmocka_unit_test(silence),

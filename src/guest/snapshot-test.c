@@ -34,7 +34,7 @@ static struct pv_snapshot *take(struct pv_snapshot *s, const struct pv_err *err)
     return s;
 }
 
-static void frozen(void **state)
+static void saved_at_the_end(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = boot(NULL), *a, *b;
@@ -200,7 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dies_before_ready),
-        cmocka_unit_test(frozen),
+        cmocka_unit_test(saved_at_the_end),
         cmocka_unit_test(restored),
         cmocka_unit_test(stored),
     };

@@ -80,7 +80,7 @@ struct pv_resume_opts {
 
 /*
  * A new guest, running, in exactly the state of the snapshot, but for: its wall clock (the host's, within
- * 100 ms), its random pool (reseeded), its agent (a fresh conversation).  The boot ID and the uptime are the
+ * 100 ms), its random pool (reseeded), its agent (a new session).  The boot ID and the uptime are the
  * snapshot's. Blocks (runs the loop).  o may be NULL.
  */
 struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snapshot *s,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* VMs that stand by, in real VMs of the default guest: what is handed out, and when it is not. */
+/* The standby pool, in real VMs of the default guest: when a standby VM is adopted, and when not. */
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -12,14 +12,14 @@
 static struct pv_snapshot *s; /* of the default guest, booted once */
 static int findings;
 static bool refuse;
-static int process = -1; /* of what stands by, as the pool would have it */
+static int process = -1; /* of the preemptible standby VM */
 
 static bool ready(void *arg)
 {
     return pv_standby_ready(env.standby_pool, arg);
 }
 
-/* Waits until one stands by. */
+/* Waits until the standby VM is ready. */
 static void wait_ready(struct pv_snapshot *from)
 {
     struct pv_err err;

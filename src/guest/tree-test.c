@@ -299,7 +299,7 @@ static void modes_and_holes(void **state)
     chmod(in_dir("out"), 0755);
 }
 
-/* The disk's fault: the pull ends, the conversation goes on, and what is left is named. */
+/* After a fault of the disk the pull ends, the session goes on, and the error names the incomplete file. */
 static void broken_off(void **state)
 {
     static const struct step large[] = {

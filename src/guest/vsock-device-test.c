@@ -246,7 +246,7 @@ static bool ready(void *arg)
     return pv_standby_ready(env.standby_pool, arg);
 }
 
-/* Those that stand by have theirs too, after their rings were stopped with them. */
+/* Standby VMs have a device too, whose rings were stopped with the vCPUs. */
 static void standing_by(void **state)
 {
     struct pv_guest *g[3];
@@ -276,7 +276,7 @@ static void standing_by(void **state)
     pv_snapshot_unref(t);
 }
 
-static int blob(const char *name, void *arg)
+static int saved_file(const char *name, void *arg)
 {
     const struct pv_snapshot *of = arg;
 
@@ -290,7 +290,7 @@ static void described(void **state)
                               "\"kvm\":false,\"disks\":[]}";
     struct pv_err err = PV_ERR_INIT;
     char *machine = pv_snapshot_machine(s, &err);
-    struct pv_snapshot *l = pv_snapshot_load(machine, blob, s, config, &err);
+    struct pv_snapshot *l = pv_snapshot_load(machine, saved_file, s, config, &err);
     struct pv_guest *g;
 
     (void)state;
@@ -301,7 +301,7 @@ static void described(void **state)
     pv_guest_free(g);
     pv_snapshot_unref(l);
     free(machine);
-    assert_null(pv_snapshot_load(old, blob, s, config, &err));
+    assert_null(pv_snapshot_load(old, saved_file, s, config, &err));
     assert_int_equal(err.cls, PV_E_HOST);
     assert_non_null(strstr(err.text, "makes no sense"));
 }
