@@ -193,37 +193,40 @@ static void test_second_byte(void **state)
     close(fd);
 }
 
-/* The window, both ways; CLOSE, both ways; numbers that are used again. */
-static void test_channel(void **state)
+/* The guest's DATA uses up the window, CREDIT opens it; its CLOSE comes after the data. */
+static void check_window_from_guest(int fd, struct conn *c)
 {
     static uint8_t buf[PV_MUX_WINDOW + 1];
     uint8_t word[4];
-    struct conn c[2];
-    int fd;
-    struct pv_channel *v = two_channels(&fd, c);
 
-    (void)state;
     for (int i = 0; i < 4; i++)
         say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
-    wait_event(&c[0]);
+    wait_event(c);
     run_ms(1);
-    assert_int_equal(pv_stream_read(c[0].s, buf, PV_MUX_GRANT - 1), PV_MUX_GRANT - 1);
+    assert_int_equal(pv_stream_read(c->s, buf, PV_MUX_GRANT - 1), PV_MUX_GRANT - 1);
     run_ms(1);
     assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), -1); /* not worth a packet yet */
-    assert_int_equal(pv_stream_read(c[0].s, buf, 1), 1);
+    assert_int_equal(pv_stream_read(c->s, buf, 1), 1);
     expect(fd, PV_MUX_CREDIT, 1, word, 4);
     assert_int_equal(pv_mux_u32(word), PV_MUX_GRANT);
     say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
     say(fd, PV_MUX_CLOSE, 1, 0, 0); /* what came before can still be read */
     expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
     for (size_t n = 0; n < PV_MUX_WINDOW;) {
-        ssize_t r = pv_stream_read(c[0].s, buf, sizeof(buf));
+        ssize_t r = pv_stream_read(c->s, buf, sizeof(buf));
 
         assert_true(r > 0);
         n += (size_t)r;
     }
-    assert_int_equal(pv_stream_read(c[0].s, buf, 1), 0);
-    assert_int_equal(pv_stream_write(c[0].s, "x", 1), -EPIPE);
+    assert_int_equal(pv_stream_read(c->s, buf, 1), 0);
+    assert_int_equal(pv_stream_write(c->s, "x", 1), -EPIPE);
+}
+
+/* A number is used again before its owner closes; DATA goes before OPENED, as far as the window goes. */
+static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
+{
+    static uint8_t buf[PV_MUX_WINDOW + 1];
+    uint8_t word[4];
 
     say(fd, PV_MUX_REFUSED, 2, 4, ECONNREFUSED);
     wait_event(&c[1]);
@@ -233,7 +236,6 @@ static void test_channel(void **state)
     expect(fd, PV_MUX_OPEN, 1, word, 4);
     pv_stream_close(c[0].s);
     c[0].s = NULL;
-    /* Written before the answer, as far as the window goes. */
     memset(buf, 'y', sizeof(buf));
     for (ssize_t n = 0, r; n < PV_MUX_WINDOW; n += r) {
         static uint8_t got[PV_MUX_WINDOW];
@@ -252,7 +254,13 @@ static void test_channel(void **state)
     wait_event(&c[1]);
     assert_int_equal(pv_stream_write(c[1].s, buf, 100), 3);
     expect(fd, PV_MUX_DATA, 1, buf, 3);
-    /* Closed by us: what still comes is dropped, and its number is free with the guest's CLOSE. */
+}
+
+/* The host closes: DATA that still comes is dropped, and the number is free with the guest's CLOSE. */
+static void check_close_by_host(int fd, struct pv_channel *v, struct conn *c)
+{
+    uint8_t word[4];
+
     pv_stream_close(c[1].s);
     expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
     say(fd, PV_MUX_DATA, 1, 77, 0);
@@ -263,6 +271,18 @@ static void test_channel(void **state)
     dial(v, &c[1], 9);
     expect(fd, PV_MUX_OPEN, 1, word, 4);
     assert_int_equal(v->error, 0);
+}
+
+static void test_channel(void **state)
+{
+    struct conn c[2];
+    int fd;
+    struct pv_channel *v = two_channels(&fd, c);
+
+    (void)state;
+    check_window_from_guest(fd, &c[0]);
+    check_window_to_guest(fd, v, c);
+    check_close_by_host(fd, v, c);
     /* More than was granted. */
     say(fd, PV_MUX_OPENED, 1, 0, 0);
     for (int i = 0; i < 4; i++)
