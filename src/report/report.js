@@ -279,7 +279,7 @@ function fileItem(f) {
     add(head, el("span", "badge " + f.state, f.flaky ? "flaky" : f.verdict), el("span", "file-name", f.file),
         f.class ? el("span", "class", f.class) : null,
         el("span", "note", f.tests.length ? count(f.tests.length, "test") + (failed ? ", " + failed + " failed" : "") : ""),
-        f.findings.length ? el("span", "found", count(f.findings.length, "complaint") + " of a kernel") : null,
+        f.findings.length ? el("span", "found", count(f.findings.length, "kernel report")) : null,
         el("span", "time", f.verdict === "not-run" ? "" : seconds(f.duration_ns)));
     add(item, head);
     head.setAttribute("aria-expanded", "false");
