@@ -13,7 +13,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-/* What the callbacks saw of one child. */
+/* The record of one child's callbacks. */
 static struct {
     struct pv_buf said, wrote;
     int exits, status;
@@ -115,7 +115,7 @@ static void test_messages_output_status(void **state)
     assert_int_equal(seen.exits, 1);
 }
 
-/* Tells which of the descriptors 3 to 39 are open, as a string of digits and dots. */
+/* Sends the state of the descriptors 3 to 39, a digit or a dot for each. */
 static void fds_main(void *arg)
 {
     char open_fds[38] = "";
@@ -194,7 +194,7 @@ static void test_end_delivers(void **state)
     assert_int_equal(c.sock, -1);
 }
 
-/* Its own child leaves the group and keeps the socket: the exit is seen all the same. */
+/* The child's own child leaves the process group and keeps the socket; the exit is reported nevertheless. */
 static void stray_main(void *arg)
 {
     pid_t pid = fork();
@@ -227,7 +227,7 @@ static void orphan_main(void *arg)
     int fds[] = {PV_CHILD_SOCK};
 
     (void)arg;
-    /* the grandchild's fds[0] is our socket: its end closes it */
+    /* the grandchild inherits the test's socket as fds[0], which its exit closes */
     start(&c, loop, (struct pv_child_opts){.main = pause_main, .fds = fds, .n_fds = 1});
     pv_loop_run(loop, has_spoken, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL);
     say("both up");
@@ -244,7 +244,7 @@ static void test_child_dies_with_parent(void **state)
     keep = fcntl(c.sock, F_DUPFD_CLOEXEC, 3);
     wait_exit(*state);
     assert_string_equal(seen.said.data, "both up|");
-    /* end of file only when the grandchild is gone too */
+    /* EOF only once the grandchild has exited too */
     while (recv(keep, &(char){0}, 1, MSG_DONTWAIT) != 0 && pv_now() < deadline)
         pv_loop_run(*state, NULL, NULL, pv_deadline(PV_NSEC_PER_SEC / 100), NULL);
     assert_int_equal(recv(keep, &(char){0}, 1, MSG_DONTWAIT), 0);

@@ -16,7 +16,7 @@ static const struct pv_opt opts[] = {{"config", 'c', "FILE", "a file"},
                                      {"seed", 's', "N", "maybe", true},
                                      {NULL}};
 
-/* What the parser makes of a line of words: "config=x verbose word=y", or "error: TEXT". */
+/* Parses a line of words and compares the result: "config=x verbose word=y", or "error: TEXT". */
 static void check(const char *line, const char *want)
 {
     cleanup_buf struct pv_buf out = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* System calls, jobs and workers against an agent that behaves, one that lies, and one that dies. */
+/* System calls, jobs and workers against honest, lying and dying agents. */
 #include "util/test.h"
 
 #include <errno.h>
@@ -62,7 +62,7 @@ static void refused_before_sending(void **state)
         {{.ptrs = far, .n_ptrs = 65}, "65 pointers"},
         {{.timeout_ns = -1}, "negative"},
     };
-    struct pv_guest *g = fake_new(NULL, 0); /* nobody is there to be asked */
+    struct pv_guest *g = fake_new(NULL, 0); /* without an agent */
 
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
@@ -75,7 +75,7 @@ static void refused_before_sending(void **state)
     fake_free(g);
 }
 
-/* Answers are encoded as the variant says; 0 is the right one. */
+/* Replies with the encoding that `variant` selects; 0 is the correct one. */
 static void syscall_agent(int fd)
 {
     struct fake_req r;
@@ -110,7 +110,7 @@ static void syscall_agent(int fd)
         fake_error(fd, r.id, ETIMEDOUT, "syscall");
     else
         fake_send(fd, &e);
-    if (variant == 5) { /* stale, and then the right one */
+    if (variant == 5) { /* a stale reply, then the correct one */
         e = fake_begin(PV_MSG_SYSRET, r.id);
         pv_enc_u64(&e, (uint64_t)INT64_MIN);
         pv_enc_u32(&e, 3);
@@ -288,7 +288,7 @@ static int take_all(void *arg, const void *data, size_t n)
     return 0;
 }
 
-/* An agent that does not stop: the deadline holds, and so does the host's wish to have no more. */
+/* An agent floods the host: the call ends when its sink fails, and at its deadline. */
 static void a_flood_is_given_up(void **state)
 {
     static const fake_script scripts[] = {floods, floods, fake_serve_pings};
@@ -317,12 +317,12 @@ static void is_silent(int fd)
         fake_get(fd, &r);
 }
 
-/* One that takes nothing at all, so that not even the request can be sent. */
+/* An agent that reads nothing, so that the host cannot even send the whole request. */
 static void is_stuck(int fd)
 {
     struct pollfd p = {.fd = fd, .events = 0};
 
-    poll(&p, 1, -1); /* until the host hangs up */
+    poll(&p, 1, -1); /* until the host closes */
 }
 
 static void silence_is_given_up(void **state)
@@ -459,7 +459,7 @@ static void a_panic_during_shutdown_is_an_error(void **state)
     assert_int_equal(err.died, PV_DIED_PANIC);
     assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
     assert_true(pv_guest_panic_suspected(g));
-    pv_guest_kill(g); /* has ended: nothing */
+    pv_guest_kill(g); /* no effect: it has ended */
     assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
     fake_free(g);
 }
@@ -474,7 +474,7 @@ static void count_finding(const struct pv_guest *g, const struct pv_finding *f, 
     findings++;
 }
 
-/* The instance has no owner when its kernel reports something: the next owner is told. */
+/* A finding of an instance without a guest is passed to the guest that gets the instance next. */
 static void a_finding_without_owner_is_kept(void **state)
 {
     static const char warns[] =

@@ -91,7 +91,7 @@ void fake_send(int fd, struct pv_enc *e)
 
     FAKE_CHECK(n > 0);
     if (pv_write_all(fd, e->p, n) < 0)
-        _exit(0); /* the host has enough of us */
+        _exit(0); /* the host has closed the connection */
 }
 
 void fake_ok(int fd, uint32_t id, uint64_t value)
@@ -187,7 +187,7 @@ static void fake_channel_free(struct pv_channel *c)
     (void)c;
 }
 
-/* Makes the program that is started as QEMU. */
+/* Writes the shell script that stands in for QEMU. */
 static void write_qemu(const char *script)
 {
     int fd;

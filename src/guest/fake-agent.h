@@ -36,16 +36,16 @@ void fake_free(struct pv_guest *g);
 /* ---- for scripts ---- */
 void fake_check(int ok, const char *what);
 #define FAKE_CHECK(x) fake_check((x), #x)
-/* The next frame; the end of the connection ends the script. The caller frees the payload, or not. */
+/* The next frame; the end of the connection ends the script. The script may leave the payload to its exit. */
 void fake_get(int fd, struct fake_req *r);
-/* The next one must be this. */
+/* The next frame, which must be of this type. */
 void fake_expect(int fd, struct fake_req *r, unsigned type);
 /* An encoder with room for any frame, the id in it; sent by fake_send. */
 struct pv_enc fake_begin(unsigned type, uint32_t id);
 void fake_send(int fd, struct pv_enc *e);
 void fake_ok(int fd, uint32_t id, uint64_t value);
 void fake_error(int fd, uint32_t id, uint32_t number, const char *what);
-/* Answers PING until the connection ends. */
+/* Replies to PING until the connection ends. */
 void fake_serve_pings(int fd);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A machine made from options, said to QEMU, saved and read back. */
+/* A machine from boot options, as QEMU's command line, saved and read back. */
 #include "util/test.h"
 
 #include <stdio.h>
@@ -122,7 +122,7 @@ static void read_back(void **state)
     pv_machine_free(m);
 }
 
-/* Each member of `saved` without its value, with another one, and of another type. */
+/* Damages each member of `saved`: absent, with an invalid value, of another type. */
 static void no_saved_machine(void **state)
 {
     static const struct {

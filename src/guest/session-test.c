@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The door for the agent's bytes: a peer on a real socket that behaves, and one that does not. */
+/* A session's parser of the agent's bytes, against an honest and a lying peer on a real socket. */
 #include "util/test.h"
 
 #include <errno.h>
@@ -125,7 +125,7 @@ static void data_frame(struct peer *p, enum pv_msg type, uint32_t id, size_t n)
     else
         pv_enc_bytes(&e, zero, n);
     n = pv_enc_end(&e);
-    /* In two pieces, so that a frame is always seen half first. */
+    /* In two pieces, so that the session always sees half a frame first. */
     say(p, buf, n / 2);
     pv_loop_run(p->loop, NULL, NULL, pv_now(), NULL);
     say(p, buf + n / 2, n - n / 2);
@@ -204,7 +204,7 @@ static void answers_that_are_none(void **state)
     expect_broken(&p, PV_E_PROTOCOL, "without an id");
     open_session(&p);
     request(&p);
-    data_frame(&p, PV_MSG_PONG, p.s->id, 4); /* refused by the request's owner */
+    data_frame(&p, PV_MSG_PONG, p.s->id, 4); /* refused by the request's on_frame */
     run(&p, answered, 0);
     assert_int_equal(p.s->state, PV_SESSION_BROKEN);
     teardown(&p);
@@ -215,7 +215,7 @@ static void answers_that_are_none(void **state)
     expect_broken(&p, PV_E_GUEST_DIED, "middle of a frame");
 }
 
-/* Nothing at all: no answer, no growth, no return before the deadline. */
+/* A silent peer: no reply, no growth, and no return before the deadline. */
 static void silence(void **state)
 {
     struct peer p;
@@ -228,7 +228,7 @@ static void silence(void **state)
     teardown(&p);
 }
 
-/* Frames nobody asked for are dropped, however many. */
+/* Unsolicited frames are dropped, in any number. */
 static void flood(void **state)
 {
     struct peer p;

@@ -61,8 +61,8 @@ static void saved_at_the_end(void **state)
     pv_snapshot_unref(s);
 }
 
-/* The guest goes on; its disk and its memory come back as they were; and again from a guest that was resumed.
- */
+/* After a snapshot the guest goes on; a resume brings back its disk and memory, also from a snapshot of a
+ * resumed guest. */
 static void restored(void **state)
 {
     char disk[] = "/tmp/provium-test-XXXXXX", byte = 1;
@@ -99,13 +99,13 @@ static void restored(void **state)
     pv_guest_free(g);
     pv_snapshot_unref(t);
     pv_snapshot_unref(s);
-    assert_int_equal(pread(fd, &byte, 1, 0), 1); /* the host's own file was never written to */
+    assert_int_equal(pread(fd, &byte, 1, 0), 1); /* the host's file was never written to */
     assert_int_equal(byte, 0);
     close(fd);
     unlink(disk);
 }
 
-/* To descriptors and a description, and back. */
+/* The saved files of a snapshot. */
 struct store {
     struct pv_saved_file *files;
     size_t n;
@@ -140,7 +140,7 @@ static void stored(void **state)
     pv_guest_free(g);
     machine = pv_snapshot_machine(s, &err);
     pv_snapshot_files(s, &st.files, &st.n);
-    assert_int_equal(st.files[0].fd, -1); /* there is no file of its memory yet */
+    assert_int_equal(st.files[0].fd, -1); /* the memory has no file yet */
     memory = memfd_create("memory", MFD_CLOEXEC);
     must(pv_snapshot_write_memory(s, memory, &err), &err);
     st.files[0].fd = memory;
@@ -156,14 +156,14 @@ static void stored(void **state)
     free(machine);
 }
 
-/* ---- a death before the agent is met ---- */
+/* ---- a death before READY ---- */
 
 struct killer {
     struct pv_timer t;
     struct pv_guest *g;
 };
 
-/* Kills QEMU once there is a session: the machine runs, READY has not come. */
+/* Kills QEMU once a session exists: the machine runs, and READY has not come. */
 static void kill_unmet(struct pv_timer *t)
 {
     struct killer *k = PV_CONTAINER_OF(t, struct killer, t);

@@ -12,7 +12,7 @@
 static struct pv_snapshot *s; /* of the default guest, booted once */
 static int findings;
 static bool refuse;
-static int process = -1; /* of the preemptible standby VM */
+static int process = -1; /* pidfd of the preemptible standby VM */
 
 static bool ready(void *arg)
 {
@@ -78,7 +78,7 @@ static void assert_not_aged(struct pv_guest *g)
         fail_msg("uptime %.2f, %.2f when it was saved", is, was);
 }
 
-/* From the second time on, and what is handed out can not be told from a VM that was not prepared. */
+/* The third resume adopts a standby VM, and the guest cannot tell it from any other resume. */
 static void like_any_other(void **state)
 {
     struct pv_guest *first = resume(s), *second, *third;
@@ -89,10 +89,10 @@ static void like_any_other(void **state)
     assert_null(pv_standby_name(env.standby_pool, s));
     second = resume(s);
     wait_ready(s);
-    usleep(1500000); /* its time stands still meanwhile */
+    usleep(1500000); /* the standby VM's clock stands still */
     third = resume(s);
     assert_non_null(strstr(pv_guest_name(third), "vm"));
-    /* the next one is begun at once */
+    /* the pool prepares the next standby VM at once */
     assert_non_null(pv_standby_name(env.standby_pool, s));
     snprintf(pid, sizeof(pid), "%s", sh(first, "echo $$"));
     assert_string_equal(sh(second, "echo $$"), pid);
@@ -106,12 +106,12 @@ static void like_any_other(void **state)
     pv_guest_free(first);
     pv_guest_free(second);
     pv_guest_free(third);
-    third = resume(s); /* while the next one is still being made, or is ready */
+    third = resume(s); /* while the pool prepares the next one, or has it ready */
     assert_not_aged(third);
     pv_guest_free(third);
 }
 
-/* Time stands still for a standby VM. */
+/* The guest's clock stands still in a standby VM. */
 static void does_not_age(void **state)
 {
     struct pv_guest *g;
@@ -143,7 +143,7 @@ static void put_back(void **state)
     pv_guest_free(g);
 }
 
-/* Killed by the pool, or by anybody: the resume is made as usual. */
+/* After the death of a standby VM, preempted or killed otherwise, the resume starts QEMU itself. */
 static void killed(void **state)
 {
     struct pv_guest *g;
@@ -180,7 +180,7 @@ static void refused(void **state)
     }
 }
 
-/* Dropped at every moment of its making: nothing stays, and nobody is harmed. */
+/* A pool that is cleared at any moment of the preparation leaves no standby VM and no process. */
 static void dropped_at_any_time(void **state)
 {
     (void)state;
@@ -193,7 +193,7 @@ static void dropped_at_any_time(void **state)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
 
-/* What a kernel complains of while nobody has the VM must reach whoever gets it: so nobody gets this one. */
+/* A standby VM whose kernel reports something is dropped: the finding would belong to no guest. */
 static void complaints(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -201,7 +201,7 @@ static void complaints(void **state)
     struct pv_snapshot *loud;
 
     (void)state;
-    /* all the time, also after the resume, and none held back by the kernel */
+    /* without a pause, also after the resume; printk_devkmsg lifts the kernel's rate limit */
     sh(g, "echo on >/proc/sys/kernel/printk_devkmsg; (while :; do "
           "echo '<4>WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >/dev/kmsg; done) "
           ">/dev/null 2>&1 &");
@@ -221,7 +221,7 @@ static void complaints(void **state)
     pv_snapshot_unref(loud);
 }
 
-/* Of several snapshots: each gets its own. */
+/* Standby VMs of several snapshots: each resume gets one of its own snapshot. */
 static void several(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -239,7 +239,7 @@ static void several(void **state)
         pv_standby_prepare(env.standby_pool, more[i]);
     }
     pv_guest_free(g);
-    assert_null(pv_standby_name(env.standby_pool, more[0])); /* four at most */
+    assert_null(pv_standby_name(env.standby_pool, more[0])); /* a pool holds four at most */
     for (int i = 5; i >= 0; i--) {
         char text[16];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Push and pull: what stays on the disk, also when the guest wants something else to be there. */
+/* Push and pull against an agent that lies about its tree; pull must not write outside its destination. */
 #include "util/test.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #define LIMIT (10 * PV_NSEC_PER_SEC)
 
-/* Steps of a guest's answer to a pull. */
+/* One frame of the agent's reply to a pull. */
 struct step {
     char what; /* D, F, L: entries; d: data of n bytes; h: hole of n; k: kind n; e: ERROR; o: OK with n */
     const char *name, *target;
@@ -25,7 +25,7 @@ struct step {
 };
 
 static const struct step *steps;
-static char *dir; /* holds `out` and what must not change: `victim` and `home/victim` */
+static char *dir; /* holds `out`, and `victim` and `home/victim`, which must not change */
 
 static void has(const struct pv_err *err, enum pv_err_class cls, const char *text)
 {
@@ -206,7 +206,7 @@ static void hostile_pulls(void **state)
     }
 }
 
-/* Names longer than any, and a tree deeper than any. */
+/* Names above the length limit, and a tree above the depth limit. */
 static void long_and_deep(void **state)
 {
     static char name[PV_PATH_MAX], names[300][604];
@@ -228,7 +228,8 @@ static void long_and_deep(void **state)
     has(&err, PV_E_PROTOCOL, "nested");
 }
 
-/* What was there: links are replaced, not followed; files are replaced, not written through. */
+/* Pull replaces symbolic links and files that exist at the destination; it follows no link and writes through
+ * no hard link. */
 static void what_is_in_the_way(void **state)
 {
     static const struct step tree[] = {
@@ -250,8 +251,8 @@ static void what_is_in_the_way(void **state)
     holds(in_dir("out/c"), "");
     holds(in_dir("home/victim"), "mine");
     assert_int_equal(stat(in_dir("out"), &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0750); /* was there: keeps its own */
-    /* A link at the destination itself, which an earlier pull may have left. */
+    assert_int_equal(st.st_mode & 07777, 0750); /* an existing directory keeps its mode */
+    /* The destination itself is a symbolic link, as an earlier pull may have made. */
     assert_int_equal(symlink("home/victim", in_dir("link")), 0);
     assert_int_equal(pull_to(file, "link", &err), 0);
     holds(in_dir("link"), "zz");
@@ -299,7 +300,8 @@ static void modes_and_holes(void **state)
     chmod(in_dir("out"), 0755);
 }
 
-/* After a fault of the disk the pull ends, the session goes on, and the error names the incomplete file. */
+/* A write error of the host or a read error of the guest ends the pull, not the session; the error names the
+ * incomplete file. */
 static void broken_off(void **state)
 {
     static const struct step large[] = {
@@ -329,7 +331,7 @@ static void broken_off(void **state)
 
 static int shrink_at; /* entries after which the agent cuts in_dir("src/big") */
 
-/* Writes down what comes, one line an entry, to in_dir("log"). */
+/* Writes each entry that it receives as one line to in_dir("log"). */
 static void take_tree(int fd)
 {
     struct fake_req r;
@@ -399,7 +401,7 @@ static void pushes(void **state)
     put(in_dir("src"), "hello");
     chmod(in_dir("src"), 04640);
     assert_int_equal(symlink("src", in_dir("alias")), 0);
-    if (push_from("alias", &err) < 0) /* a link at the top means what it leads to */
+    if (push_from("alias", &err) < 0) /* a symbolic link as the source is followed */
         fail_msg("%s", err.text);
     holds(in_dir("log"), "2 4640 [] []\nbytes 5 holes 0\n");
     unlink(in_dir("src"));
@@ -451,7 +453,7 @@ static void pushes_that_fail(void **state)
     shrink_at = 2;
     assert_int_equal(push_from("src", &err), -1);
     has(&err, PV_E_HOST, "src/big': 8388608 bytes were expected");
-    g = fake_new(NULL, 0); /* nobody is asked */
+    g = fake_new(NULL, 0); /* fails before the agent is asked */
     assert_int_equal(pv_agent_push(pv_guest_agent(g), in_dir("nothing"), "/x", LIMIT, &err), -1);
     has(&err, PV_E_USAGE, "nothing");
     fake_free(g);

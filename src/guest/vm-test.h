@@ -25,7 +25,7 @@ static void must(int r, const struct pv_err *err)
         fail_msg("%s", err->text);
 }
 
-/* What a shell command wrote; it must succeed. */
+/* The output of a shell command, which must succeed; valid until the next call. */
 static char *sh(struct pv_guest *g, const char *cmd)
 {
     struct pv_exec x = {.timeout_ns = 60 * PV_NSEC_PER_SEC};
@@ -66,7 +66,7 @@ static struct pv_guest *new_guest(void)
     return pv_guest_new(&env, p);
 }
 
-/* Loads the configuration and makes a loop: env is ready for more. */
+/* Loads the configuration and makes env's loop; the test sets the rest of env. */
 static void begin(void)
 {
     struct pv_err err = PV_ERR_INIT;

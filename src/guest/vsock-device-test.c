@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* VMs that can be saved and have a vsock device of their own, real ones of the default guest. */
+/* Savable VMs with a vsock device of their own: real VMs of the default guest. */
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <sys/ioctl.h>
@@ -23,7 +23,7 @@ enum { O_RDWR_GUEST = 2, PORT = 1234 };
 
 static struct pv_snapshot *s; /* of the default guest, booted once */
 
-/* A system call with at most one buffer, which is given back. */
+/* A system call with at most one buffer, which is in and out. */
 static int64_t call(struct pv_guest *g, uint64_t nr, uint64_t a, uint64_t b, uint64_t c, unsigned slot,
                     void *buf, size_t n)
 {
@@ -43,7 +43,7 @@ static int64_t call(struct pv_guest *g, uint64_t nr, uint64_t a, uint64_t b, uin
     return value;
 }
 
-/* What the guest takes its CID for. */
+/* The CID as the guest's kernel sees it. */
 static unsigned cid_of(struct pv_guest *g)
 {
     char path[] = "/dev/vsock";
@@ -69,7 +69,7 @@ static int connect_host(struct pv_guest *g)
     return (int)-r;
 }
 
-/* The device is there, with that CID, and the host answers at once that nobody listens. */
+/* Asserts that the device works with the instance's CID, and that the host refuses a connection at once. */
 static void check(struct pv_guest *g)
 {
     int64_t start = pv_now();
@@ -101,11 +101,11 @@ static struct pv_snapshot *take(struct pv_guest *g)
     struct pv_snapshot *t = pv_guest_snapshot(g, 0, &err);
 
     must(t ? 0 : -1, &err);
-    assert_int_equal(t->dirty.n_runs, 0); /* whole */
+    assert_int_equal(t->dirty.n_runs, 0); /* no dirty pages: the file is the whole memory */
     return t;
 }
 
-/* Of the snapshot's memory; any of its bytes counts. */
+/* A hash over every byte of the snapshot's memory. */
 static uint64_t sum(const struct pv_snapshot *of)
 {
     struct stat st;
@@ -146,8 +146,7 @@ static void each_its_own(void **state)
     assert_true(sum(s) == before);
 }
 
-/* A snapshot of one that was resumed; what goes on has its device again, what is made of it one of its own.
- */
+/* A snapshot of a resumed guest: the guest has its device again, and a clone has a device of its own. */
 static void saved_again(void **state)
 {
     struct pv_guest *a = resume(s), *b, *c;
@@ -179,7 +178,7 @@ static void saved_again(void **state)
     pv_snapshot_unref(t);
 }
 
-/* It can be thrown out by any guest at any time; that must not keep anybody from saving. */
+/* A guest may remove the device at any time; a save succeeds nevertheless. */
 static void thrown_out(void **state)
 {
     struct pv_guest *a = resume(s);
@@ -189,7 +188,7 @@ static void thrown_out(void **state)
     sh(a,
        "for d in /sys/bus/pci/devices/*; do test $(cat $d/device) = 0x1053 && echo 1 >$d/remove; done; true");
     assert_int_equal(connect_host(a), ENODEV);
-    t = take(a); /* the kernel has forgotten it, but it is plugged in */
+    t = take(a); /* removed by the guest's kernel, still plugged in for QEMU */
     check(a);
     pv_snapshot_unref(t);
     sh(a, "for s in /sys/bus/pci/slots/*; do test $(cat $s/address) = 0000:01:00 && echo 0 >$s/power; done; "
@@ -204,7 +203,7 @@ static void thrown_out(void **state)
     pv_snapshot_unref(t);
 }
 
-/* A device that the guest has broken is of no use, and in nobody's way. */
+/* A guest's broken device does not hinder a save, and works again afterwards. */
 static void broken(void **state)
 {
     struct pv_guest *a = resume(s);
@@ -222,7 +221,7 @@ static void broken(void **state)
     pv_guest_free(a);
 }
 
-/* A guest that does not let go: an error, and it can be tried again. */
+/* A guest that does not complete the unplug: the save fails, and a later one succeeds. */
 static void held(void **state)
 {
     struct pv_guest *a = resume(s);
@@ -246,7 +245,7 @@ static bool ready(void *arg)
     return pv_standby_ready(env.standby_pool, arg);
 }
 
-/* Standby VMs have a device too, whose rings were stopped with the vCPUs. */
+/* A standby VM has a device too, whose rings are stopped together with its vCPUs. */
 static void standing_by(void **state)
 {
     struct pv_guest *g[3];
@@ -283,7 +282,7 @@ static int saved_file(const char *name, void *arg)
     return !strcmp(name, "memory") ? of->memory : !strcmp(name, "state") ? of->vmstate : -1;
 }
 
-/* The description carries it; one that does not speak of it is not guessed at. */
+/* The saved description names the hotplug port; a description without that member is an error. */
 static void described(void **state)
 {
     static const char old[] = "{\"version\":1,\"profile\":\"default\",\"memory\":268435456,\"cpus\":1,"
@@ -327,7 +326,7 @@ static void nothing_drives_it(void **state)
     }
 }
 
-/* On the transport vsock it changes nothing. */
+/* The option `vsock` changes nothing on the transport vsock. */
 static void on_vsock(void **state)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_VSOCK, .vsock = true};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The arbiter alone: its rules one by one, then random runs that must all come to their end. */
+/* The arbiter alone: its rules one by one, then random runs, each of which must terminate. */
 #include "util/test.h"
 
 #include <string.h>
@@ -118,16 +118,16 @@ static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **s
     assert_ptr_equal(pv_pool_next(p), &r[1]);
     ask(p, &r[2], &f[1], 512 * M);
     assert_null(pv_pool_next(p));
-    assert_null(pv_pool_victim(p)); /* the first may still end */
+    assert_null(pv_pool_victim(p)); /* the first file may still end */
     ask(p, &r[3], &f[0], 512 * M);
     assert_null(pv_pool_next(p));
     assert_ptr_equal(pv_pool_victim(p), &f[1]);
-    assert_null(pv_pool_victim(p)); /* it is on its way out */
+    assert_null(pv_pool_victim(p)); /* the victim is being restarted already */
     assert_null(pv_pool_next(p));
     pv_pool_cancel(p, &r[2]);
     pv_pool_leave(p, &f[1]);
     assert_ptr_equal(pv_pool_next(p), &r[3]);
-    /* Begun again, it waits until it can have all that it needs. */
+    /* The restarted file waits until its whole need fits. */
     ask(p, &r[1], &f[1], 512 * M);
     pv_pool_release(p, &f[0], r[0].want);
     assert_null(pv_pool_next(p));
@@ -136,7 +136,7 @@ static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **s
     pv_pool_free(p);
 }
 
-/* One holds memory and waits for a fixture that the other builds, which needs memory. */
+/* One file holds memory and waits for a fixture; the file that builds the fixture waits for memory. */
 static void waiting_for_another_file_counts(void **state)
 {
     struct pv_pool *p = fixed(G, 0);
@@ -172,7 +172,7 @@ static void a_host_without_room_is_hopeless(void **state)
     assert_null(pv_pool_next(p));
     pv_pool_wait_text(p, &rb, text);
     assert_string_equal(text, "waiting for memory (512M; the host has 88M beside the 1.5G that stay free)");
-    assert_null(pv_pool_unsatisfiable(p)); /* the other gives back */
+    assert_null(pv_pool_unsatisfiable(p)); /* the other file will release */
     pv_pool_leave(p, &a);
     assert_null(pv_pool_next(p)); /* not measured yet */
     assert_ptr_equal(pv_pool_unsatisfiable(p), &rb);
@@ -198,7 +198,7 @@ static void sizes_for_people(void **state)
 
 enum { MAX_STEPS = 12, MAX_FILES = 40 };
 
-/* A file takes, gives back one of its VMs, or works; it asks for at most the whole by itself. */
+/* A file acquires, releases one of its VMs, or works; alone, it never wants more than the whole. */
 struct step {
     enum { TAKE, GIVE, WORK } what;
     struct pv_amount a;
@@ -220,10 +220,10 @@ struct sim {
     struct pv_amount budget;
     struct file files[MAX_FILES];
     int n, jobs, running, done;
-    uint64_t host, others; /* free mode: what the host has beside the spare, and what others took */
+    uint64_t host, others; /* free mode: the host's memory without the spare; the use of other programs */
     bool free;
     uint64_t seed;
-    uint64_t last_first; /* of the newcomer that was granted last */
+    uint64_t last_first; /* `since` of the newcomer that was granted last */
 };
 
 static uint32_t rnd(struct sim *s, uint32_t below)
@@ -309,7 +309,7 @@ static void serve(struct sim *s)
         struct file *f = file_of(r->file);
 
         newcomer = f->n_vms == 0;
-        if (newcomer) /* nobody who asked before it is left waiting without a VM */
+        if (newcomer) /* no file that asked earlier still waits without a VM */
             for (int i = 0; i < s->n; i++)
                 assert_false(s->files[i].state == WAITING && &s->files[i] != f && s->files[i].n_vms == 0 &&
                              s->files[i].account.first < f->account.first);
@@ -323,7 +323,7 @@ static void serve(struct sim *s)
     if ((victim = pv_pool_victim(s->p))) {
         struct file *f = file_of(victim);
 
-        for (int i = 0; i < s->n; i++) /* the oldest goes on */
+        for (int i = 0; i < s->n; i++) /* the oldest file is never the victim */
             assert_false(s->files[i].account.since > victim->since);
         end_file(s, f);
         f->at = 0;
@@ -378,7 +378,7 @@ static int simulate(uint64_t seed, bool free_mode)
         struct file *f = &s.files[rnd(&s, (uint32_t)s.n)];
 
         assert_true(++steps < 2000000);
-        if (free_mode && rnd(&s, 50) == 0) { /* somebody else comes or goes */
+        if (free_mode && rnd(&s, 50) == 0) { /* another program starts or ends */
             uint64_t can = s.host - pv_pool_held(s.p).memory;
 
             s.others = rnd(&s, 4) ? 0 : can / (1 + rnd(&s, 4));
@@ -408,7 +408,7 @@ static void random_runs_come_to_their_end(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 3000; seed++)
         restarts += simulate(seed, seed % 3 == 0);
-    assert_true(restarts > 100); /* or the runs were too tame to prove anything */
+    assert_true(restarts > 100); /* else the runs proved nothing about restarts */
 }
 
 int main(void)

@@ -80,7 +80,7 @@ static void without_groups(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
-/* The limit of a group above counts; what caches hold can be had. */
+/* The limit of a parent cgroup counts; memory of the page cache is available. */
 static void version_2(void **state)
 {
     (void)state;
@@ -102,7 +102,7 @@ static void version_1(void **state)
     (void)state;
     put("/proc/self/cgroup",
         "12:memory:/docker/x\n4:cpuset,cpu,cpuacct:/docker/x\n1:name=systemd:/docker/x\n0::/\n");
-    /* As a container sees it: the path is the host's, its own group is the mount. */
+    /* In a container: the path is the host's, and the mount is the container's own cgroup. */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "805306368\n");
     put("/sys/fs/cgroup/memory/memory.stat", "cache 0\ntotal_inactive_file 104857600\ntotal_active_file 0\n");
@@ -110,7 +110,7 @@ static void version_1(void **state)
     put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     is(1024 * M, (256 + 100) * M);
     assert_int_equal(cpus(), 1);
-    /* None at all. */
+    /* No limit. */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
     is(16384 * M, 8192 * M);
@@ -145,7 +145,7 @@ static void what_vms_use(void **state)
         "0-1 ---p [rollup]\nRss: 9000 kB\nPss_Anon:  2048 kB\nPss_Shmem:   4096 kB\n");
     put("/proc/72/comm", "sleep\n");
     put("/proc/72/smaps_rollup", "0-1 ---p [rollup]\nPss_Anon:  700 kB\nPss_Shmem:   0 kB\n");
-    assert_true(pv_host_vm_memory(root, 70) == 7 * M); /* 73 has ended meanwhile */
+    assert_true(pv_host_vm_memory(root, 70) == 7 * M); /* process 73 has ended */
     assert_true(pv_host_vm_memory(root, 99) == 0);
 }
 

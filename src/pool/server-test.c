@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Clients and server in one process, over real sockets: the client's part is done by hand where it would
- * block. */
+/* Clients and server in one process, over real sockets; the test writes a client's messages itself where the
+ * client would block. */
 #include "util/test.h"
 
 #include <signal.h>
@@ -24,7 +24,7 @@ struct fix {
     struct pv_loop *loop;
     struct pv_pool_server *s;
     struct pv_pool_file *restarted, *waiter;
-    int waits; /* +1 and -1 for each report */
+    int waits; /* +1 for each report that a file waits, -1 for each that it no longer does */
     struct pv_pool_file a, b;
 };
 
@@ -87,7 +87,7 @@ static void say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory
     run(x);
 }
 
-/* Asserts that the next reply is this one; status 0: that there is none. */
+/* Asserts the next reply; status 0: that there is no reply. */
 static void hears(int fd, uint32_t status, uint32_t id, const char *text)
 {
     struct pv_lease_reply a;
@@ -122,7 +122,7 @@ static void granted_waiting_and_given(void **state)
     close(b);
 }
 
-/* A process that was killed holds its memory until it is known to be gone; a builder that ended does not. */
+/* A killed process holds its memory until it is known to have ended; a builder that ended holds none. */
 static void ends_of_processes(void **state)
 {
     struct fix *x = *state;
@@ -162,7 +162,7 @@ static void files_that_wait_for_each_other(void **state)
     say(x, b, PV_LEASE_ACQUIRE, 1, 512 * M);
     say(x, a, PV_LEASE_ACQUIRE, 2, 512 * M);
     assert_null(x->restarted);
-    say(x, b, PV_LEASE_BLOCK, 0, 0); /* for a fixture that the other one builds */
+    say(x, b, PV_LEASE_BLOCK, 0, 0); /* a fixture that the other file builds */
     assert_ptr_equal(x->restarted, &x->b);
     hears(a, PV_LEASE_GRANTED, 1, "");
     hears(a, PV_LEASE_WAIT, 2, "waiting for memory (512M; 1G of 1G in use)");
@@ -185,11 +185,11 @@ static void nonsense_does_no_harm(void **state)
     say(x, a, PV_LEASE_ACQUIRE, 1, UINT64_MAX);
     hears(a, PV_LEASE_REFUSED, 1, "18446744073709551615 bytes of memory are wanted");
     say(x, a, PV_LEASE_ACQUIRE, 2, M);
-    say(x, a, PV_LEASE_ACQUIRE, 2, M); /* that number is in use */
+    say(x, a, PV_LEASE_ACQUIRE, 2, M); /* the lease number is in use */
     hears(a, PV_LEASE_GRANTED, 2, "");
     hears(a, 0, 0, NULL);
     assert_true(x->a.held.memory == M && x->a.blocked == 0);
-    for (uint32_t i = 0; i < 600; i++) /* more than one process may have */
+    for (uint32_t i = 0; i < 600; i++) /* more leases than one process may have */
     {
         say(x, a, PV_LEASE_ACQUIRE, 10 + i, 1);
         hears(a, i < 511 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
@@ -217,7 +217,7 @@ static void client(void **state)
     assert_true(x->a.held.memory == 0);
     assert_int_equal(
         pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
-    pv_pool_server_leave(x->s, &x->a); /* the supervisor hangs up */
+    pv_pool_server_leave(x->s, &x->a); /* the supervisor closes the connection */
     err = (struct pv_err)PV_ERR_INIT;
     assert_int_equal(
         pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm3", M, 1, NULL}, NULL, NULL, &err), -1);
@@ -225,9 +225,9 @@ static void client(void **state)
     pv_lease_free(l);
 }
 
-/* ---- what stands by ---- */
+/* ---- standby leases ---- */
 
-/* Something that can be killed; *pidfd is the caller's. */
+/* Starts a process that only waits for signals; the caller owns *pidfd. */
 static pid_t sleeper(int *pidfd)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -239,7 +239,7 @@ static pid_t sleeper(int *pidfd)
     return pid;
 }
 
-/* How it ended; it must have. */
+/* The signal that ended the process. */
 static int ended_by(pid_t pid)
 {
     int status = 0;
@@ -265,7 +265,7 @@ static int take(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memo
     return pv_lease_acquire(l, x->loop, &(struct pv_lease_want){vm, memory, 1, standby}, NULL, NULL, &err);
 }
 
-/* Whoever waits gets it, and its process ends. */
+/* A waiting file preempts the standby VM, whose process is killed. */
 static void standby_is_killed_for_others(void **state)
 {
     struct fix *x = *state;
@@ -277,20 +277,20 @@ static void standby_is_killed_for_others(void **state)
     assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
     pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
-    assert_true(x->a.held.memory == 256 * M); /* it is no part of the file's account */
+    assert_true(x->a.held.memory == 256 * M); /* a standby VM is not charged to the file */
     say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 256M of 1G in use)");
     assert_null(x->restarted);
     assert_int_equal(ended_by(pid), SIGKILL);
     run(x);
     hears(b, PV_LEASE_GRANTED, 1, "");
-    assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* there is no room any more */
-    pv_lease_release(l, "standby1");                           /* its owner has noticed */
+    assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* no room is left */
+    pv_lease_release(l, "standby1");                           /* its owner has noticed the end */
     pv_lease_free(l);
     close(b);
 }
 
-/* It is made the VM that it stood by for: nothing is given out twice, nothing is lost. */
+/* A VM adopts the standby lease: no memory is charged twice, and none is lost. */
 static void standby_becomes_a_vm(void **state)
 {
     struct fix *x = *state;
@@ -303,7 +303,7 @@ static void standby_becomes_a_vm(void **state)
     close(pidfd);
     assert_int_equal(take(x, l, "vm1", 1024 * M, "standby1"), 0);
     assert_true(x->a.held.memory == 1024 * M);
-    pv_lease_release(l, "standby1"); /* there is none any more */
+    pv_lease_release(l, "standby1"); /* the lease no longer exists */
     run(x);
     say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1G of 1G in use)");
@@ -318,7 +318,7 @@ static void standby_becomes_a_vm(void **state)
     close(b);
 }
 
-/* A VM that is put back has its place already: only the killing ends. */
+/* A restored VM has a lease already: a claim only keeps the standby VM from being preempted. */
 static void standby_is_claimed(void **state)
 {
     struct fix *x = *state;
@@ -331,12 +331,12 @@ static void standby_is_claimed(void **state)
     assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
     pv_lease_preemptible(l, "standby1", pidfd);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0);
-    assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0); /* it is a VM by now */
+    assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0); /* claimed already */
     say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 512M of 1G in use)");
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
     say(x, b, PV_LEASE_RELEASE, 1, 0);
-    /* too late: somebody waited, and it is being killed */
+    /* too late: a file waited, and the standby VM is being killed */
     assert_int_equal(stand_by(x, l, "standby2", 512 * M), 0);
     pv_lease_preemptible(l, "standby2", pidfd);
     close(pidfd);
@@ -354,15 +354,15 @@ static void standby_never_comes_first(void **state)
     int b = join(x, &x->b), pidfd;
     pid_t pid;
 
-    /* CPUs of this host */
+    /* more CPUs than the host has */
     assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL),
                      -1);
     assert_int_equal(take(x, l, "vm1", 600 * M, NULL), 0);
     say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
-    assert_int_equal(stand_by(x, l, "standby1", M), -1); /* somebody waits */
+    assert_int_equal(stand_by(x, l, "standby1", M), -1); /* a file waits */
     say(x, b, PV_LEASE_RELEASE, 1, 0);
-    /* asked for back before its process was known: killed as soon as it is */
+    /* preempted before the server knew its process: killed once the process is known */
     assert_int_equal(stand_by(x, l, "standby1", 256 * M), 0);
     say(x, b, PV_LEASE_ACQUIRE, 2, 400 * M);
     hears(b, PV_LEASE_WAIT, 2, "waiting for memory (400M; 600M of 1G in use)");
@@ -373,7 +373,7 @@ static void standby_never_comes_first(void **state)
     assert_int_equal(ended_by(pid), SIGKILL);
     run(x);
     hears(b, PV_LEASE_GRANTED, 2, "");
-    /* a file that leaves takes along what stands by for it */
+    /* the standby leases of a file end with it */
     assert_int_equal(stand_by(x, l, "standby2", 8 * M), 0);
     pv_lease_free(l);
     run(x);

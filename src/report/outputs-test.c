@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where reports go, the consoles in them, and the steps that a file's process tells. */
+/* The destinations of reports, their excerpts of consoles, and the steps that a file's process sends. */
 #include "util/test.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static size_t count(const char *s, const char *what)
     return n;
 }
 
-/* Names in the working directory; hidden ones are left over. */
+/* Asserts the names in the working directory; a hidden one is a temporary file that was not removed. */
 static void only(const char *want)
 {
     cleanup_buf struct pv_buf got = {0};
@@ -70,7 +70,7 @@ static const char *const names[] = {"a.lua", "b.lua"};
 static const struct pv_run_info info = {
     .version = "1", .host = "h", .directory = "/", .files = names, .n_files = 2, .n_selected = 2};
 
-/* There is a whole report at every moment, and nothing else in the directory. */
+/* A whole report exists at every moment, and the directory holds nothing else. */
 static void test_whole_at_any_time(void **state)
 {
     struct pv_output_opts o = {.json = "r.json", .junit = "r.xml", .html = "r.html"};
@@ -99,7 +99,7 @@ static void test_whole_at_any_time(void **state)
     pv_outputs_begin(rs, &a);
     get("r.json", &out);
     assert_int_equal(count(out.data, "\n"), 2);
-    usleep(300000); /* longer than twenty times what so small a report takes */
+    usleep(300000); /* more than twenty times as long as writing so small a report takes */
     pv_outputs_file(rs, &a);
     get("r.xml", &out);
     assert_int_equal(count(out.data, "<testsuite "), 1);
@@ -148,7 +148,7 @@ static void test_bad_paths(void **state)
             "test: --json and --html can not both have standard output; give one a file");
 }
 
-/* A report that can not be written to any more is told at the end. */
+/* pv_outputs_end names a report that can no longer be written. */
 static void test_full(void **state)
 {
     static const char *const paths[] = {"/dev/full", "/dev/full"};
@@ -218,7 +218,7 @@ static void test_consoles(void **state)
     unlink("vm1.log");
 }
 
-/* Only the end of a large log; a link instead of a log is nothing. */
+/* A report holds only the end of a large log, and nothing of a symbolic link in a log's place. */
 static void test_console_bounds(void **state)
 {
     struct pv_file_report f = {.name = "a.lua", .ran = true};
@@ -328,7 +328,7 @@ static void test_attempts(void **state)
     pv_file_report_fini(&f);
 }
 
-/* What is left of a file that has been shown. */
+/* pv_report_shed keeps the verdict of a file that has been shown, and drops its tests, steps and output. */
 static void test_shed(void **state)
 {
     struct pv_file_report f = {.name = "a.lua", .ran = true};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Each writer with the strings that tests and guests may come up with: whatever they are, the report is
- * valid. */
+/* Each writer with hostile strings, as tests and guests may send them: the report is always valid. */
 #include "util/test.h"
 
 #include <jansson.h>
@@ -39,7 +38,7 @@ static void say(struct pv_file_report *f, struct pv_event ev)
     pv_report_event(f, &ev);
 }
 
-/* A file that failed, with s wherever a string goes, and one sub-test of each outcome. */
+/* A failed file with s as each of its strings, and one sub-test of each outcome. */
 static void fill(struct pv_file_report *f, const char *s)
 {
     *f = (struct pv_file_report){.name = s, .ran = true, .begin_ns = 1, .duration_ns = 2000000000};
@@ -172,7 +171,7 @@ static bool is_name(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
 }
 
-/* One of the entities that we use, at p; its length. */
+/* The length of the entity at p, which must be one that the writers use. */
 static size_t entity(const char *p)
 {
     static const char *const known[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#10;", "&#9;", "&#13;"};
@@ -184,7 +183,7 @@ static size_t entity(const char *p)
     return 0;
 }
 
-/* Characters up to one of `ends`, all of them such as XML 1.0 allows. */
+/* Skips to a character of `ends`; asserts that XML 1.0 allows those before it. */
 static const char *chars(const char *p, const char *ends)
 {
     while (*p && !strchr(ends, *p)) {
@@ -199,7 +198,7 @@ static const char *chars(const char *p, const char *ends)
     return p;
 }
 
-/* Elements nest, attributes are quoted, each once. */
+/* Asserts that elements nest, and that attributes are quoted and unique. */
 static void well_formed(const char *p)
 {
     const char *open[16];
@@ -298,7 +297,7 @@ static void check_tap(const struct pv_file_report *f, const char *s)
     bool yaml = false;
 
     if (!*s)
-        return; /* then the file has said nothing of its own, and has no point */
+        return; /* a file without a message of its own has no test point */
     pv_tap_file(&out, f, &n);
     assert_int_equal(n, 5);
     for (char *line = out.data, *end; (end = strchr(line, '\n')); line = end + 1) {
@@ -309,7 +308,7 @@ static void check_tap(const struct pv_file_report *f, const char *s)
             yaml = line[2] == '-';
             continue;
         }
-        if (yaml) { /* a word or a number in quotes, a colon, and what JSON and YAML read alike */
+        if (yaml) { /* a word or a quoted number, a colon, and a value that is both JSON and YAML */
             value = strstr(line, ": ");
             if (line[2] == '"')
                 value = strstr(line, "\": ") + 1;

@@ -45,7 +45,7 @@ static int set_up(void **state)
     assert_int_equal(mkdir("t/dir.lua", 0700), 0);
     touch("t/dir.lua/in.lua");
     assert_int_equal(mkfifo("t/fifo.lua", 0600), 0);
-    assert_int_equal(symlink("../..", "t/sub/loop"), 0); /* reaches u/ too, and everything again */
+    assert_int_equal(symlink("../..", "t/sub/loop"), 0); /* leads to u/, and to t/ again */
     assert_int_equal(symlink("b.lua", "t/0link.lua"), 0);
     assert_int_equal(symlink("nowhere", "t/dangling"), 0);
     return 0;

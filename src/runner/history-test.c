@@ -77,14 +77,14 @@ static void test_round(void **state)
     assert_false(pv_history_known(h));
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), -1);
     assert_false(pv_history_failed(h, "p/t/a.lua"));
-    save(h); /* nothing was put */
+    save(h); /* without an entry */
     h = load("p", NULL, "");
     assert_false(pv_history_known(h));
     pv_history_put(h, "p/t/a.lua", true, 5);
     pv_history_put(h, "p/t/\xff%.lua", false, 7);
     save(h);
 
-    h = load("link", NULL, ""); /* the same project, the same files, by other ways */
+    h = load("link", NULL, ""); /* the same project and files by other paths */
     assert_true(pv_history_known(h));
     assert_int_equal(pv_history_duration(h, "link/t/a.lua"), 5);
     assert_true(pv_history_failed(h, "p/t/../t/a.lua"));
@@ -97,7 +97,7 @@ static void test_round(void **state)
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 5);
     assert_false(pv_history_failed(h, "p/t/a.lua"));
     pv_history_free(h);
-    h = load("q", NULL, ""); /* a project of its own */
+    h = load("q", NULL, ""); /* another project */
     assert_false(pv_history_known(h));
     pv_history_free(h);
 }
@@ -225,7 +225,7 @@ static void test_no_place(void **state)
     setenv("XDG_CACHE_HOME", dir, 1);
 }
 
-/* A file that is named goes to other machines: the project lies elsewhere there. */
+/* --history names a file that is used on other machines, where the project has another path. */
 static void test_named(void **state)
 {
     struct pv_history *h = load("p", "named.json", "");
@@ -241,9 +241,9 @@ static void test_named(void **state)
     save(h);
     h = load("p", "named.json", "");
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 23);
-    assert_int_equal(pv_history_duration(h, "p/t/b.lua"), 22); /* which q does not have */
+    assert_int_equal(pv_history_duration(h, "p/t/b.lua"), 22); /* kept, though q has no such file */
     pv_history_free(h);
-    h = load("p", "p/t/b.lua", "is ignored"); /* a slip must not cost a test */
+    h = load("p", "p/t/b.lua", "is ignored"); /* a mistyped --history must not overwrite a test */
     pv_history_put(h, "p/t/a.lua", true, 1);
     assert_int_equal(pv_history_save(h, NULL), -1);
     pv_history_free(h);
@@ -255,7 +255,7 @@ static void test_named(void **state)
 
 enum { RUNS = 8, ROUNDS = 40 };
 
-/* Runs that save at once, each its own file: none is lost, and a reader never sees half a file. */
+/* Concurrent saves, each of another test file: no entry is lost, and a reader never sees half a file. */
 static void test_at_once(void **state)
 {
     struct pv_history *h;

@@ -19,7 +19,7 @@ static void longest_first(void **state)
     order_is(NULL, 0, NULL);
     order_is((int64_t[]){5, 9, 1}, 3, (size_t[]){1, 0, 2});
     order_is((int64_t[]){-1, -1, -1}, 3, (size_t[]){0, 1, 2});
-    /* The unknown ones count as 6. */
+    /* A file without a duration counts as 6. */
     order_is((int64_t[]){-1, 2, 10, -1, 6}, 5, (size_t[]){2, 0, 3, 4, 1});
     order_is((int64_t[]){7, INT64_MAX, INT64_MAX, -1}, 4, (size_t[]){1, 2, 3, 0});
 }

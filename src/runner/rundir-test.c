@@ -32,7 +32,7 @@ static int tear_down(void **state)
     return pv_rm_rf(base);
 }
 
-/* A run that ended `days` ago; kept: it was kept, else it crashed. */
+/* Makes the directory of a run that ended `days` ago and was kept, or crashed (!kept). */
 static void make_run(const char *name, bool kept, int days)
 {
     cleanup_free char *dir = pv_xasprintf("%s/%s", base, name), *log = pv_xasprintf("%s/log", dir),
@@ -83,12 +83,12 @@ static void what_is_old_goes(void **state)
     open_and_close(false);
     assert_false(there("provium-crash1"));
     assert_false(there("provium-monday"));
-    assert_false(there("provium-sunday")); /* twelve are newer */
+    assert_false(there("provium-sunday")); /* twelve newer ones exist */
     assert_true(there("provium-kept00"));
     assert_true(there("provium-kept09"));
     assert_false(there("provium-kept10"));
     assert_false(there("provium-kept11"));
-    assert_true(there("provium-tooshrt") && there("something")); /* no names of ours */
+    assert_true(there("provium-tooshrt") && there("something")); /* not names of run directories */
 }
 
 static void what_is_in_use_stays(void **state)

@@ -33,7 +33,7 @@ struct suite {
     char names[FILES_MAX][24];
     size_t n;
     unsigned count;
-    bool planted; /* made so that there is a division whose parts are all within 5 % of the mean */
+    bool planted; /* a division exists whose parts are all within 5 % of the mean */
 };
 
 static void add(struct suite *s, int64_t ns)
@@ -43,7 +43,7 @@ static void add(struct suite *s, int64_t ns)
     s->n++;
 }
 
-/* Any number of files: alike, spread evenly, or most short and some very long; some not known. */
+/* Any number of files with similar, uniform or heavy-tailed durations, some of them unknown. */
 static void make_random(struct suite *s)
 {
     size_t n = (size_t)rnd(rnd(4) ? 100 : 700);
@@ -105,8 +105,8 @@ static int longest_first(const void *a, const void *b)
 }
 
 /*
- * What no division can be better than: the mean; the longest file; and, for each k, of the k * count + 1
- * longest files some shard has k + 1, at best the shortest ones of them.
+ * A lower bound of the longest shard: the mean; the longest file; and, for each k, some shard has k + 1 of
+ * the k * count + 1 longest files, at best the shortest of them.
  */
 static double bound(const double *sorted, size_t n, unsigned count, double mean)
 {
@@ -123,10 +123,9 @@ static double bound(const double *sorted, size_t n, unsigned count, double mean)
 }
 
 /*
- * True when the files surely do not fit into `count` shards of `room` each.  For every t: files longer than
- * room - t are alone among those of at least t, those longer than room / 2 are never together, and what is
- * left of the latter's shards takes only so much of the others (Martello and Toth's second bound of bin
- * packing).
+ * True when the files certainly do not fit into `count` shards of `room` each: Martello and Toth's second
+ * bound of bin packing.  For every t, a file longer than room - t shares its shard with no file of t or more,
+ * two files longer than room / 2 share none, and the rest of their shards bounds the other files of t or more.
  */
 static bool cannot_fit(const double *sorted, size_t n, unsigned count, double room)
 {
@@ -157,7 +156,7 @@ struct loads {
 
 static void weigh(const struct suite *s, const unsigned *shard_of, struct loads *l)
 {
-    static const double longest = (double)(INT64_C(1) << 46); /* what is longer counts as this */
+    static const double longest = (double)(INT64_C(1) << 46); /* the cap of a duration */
     double part[COUNT_MAX] = {0}, *ns = l->sorted;
 
     l->total = l->largest = 0;
@@ -178,7 +177,7 @@ static void check_balance(const struct suite *s, const unsigned *shard_of, int s
 
     for (size_t i = 0; i < s->n; i++)
         if (s->files[i].duration_ns < 0)
-            return; /* the promise is for durations that are known */
+            return; /* balance is promised for known durations only */
     weigh(s, shard_of, &l);
     mean = l.total / s->count;
     if (s->planted && l.largest > 1.1 * mean)
@@ -189,8 +188,8 @@ static void check_balance(const struct suite *s, const unsigned *shard_of, int s
                  s->count, l.largest / l.bound);
 }
 
-/* Whole and disjoint is that each file has one shard from 0 to count - 1; stable, that order is nothing to
- * it. */
+/* Each file has one shard from 0 to count - 1, so the shards are whole and disjoint; the division does not
+ * depend on the order of the files. */
 static void check_shards(struct suite *s, const unsigned *first, int suite)
 {
     static unsigned again[FILES_MAX];
@@ -209,7 +208,7 @@ static void check_shards(struct suite *s, const unsigned *first, int suite)
     shuffle(s);
     pv_shard_divide(s->files, s->n, s->count, again);
     for (size_t i = 0; i < s->n; i++) {
-        /* names lie in the order in which files were made */
+        /* a name's address tells the file's index before the shuffle */
         size_t was = (size_t)((const char(*)[24])s->files[i].name - s->names);
 
         if (again[i] != first[was])
@@ -248,7 +247,7 @@ static void test_by_name(void **state)
     unsigned shard_of[5];
 
     (void)state;
-    pv_shard_divide(files, 5, 2, shard_of); /* none is known: they go round by name */
+    pv_shard_divide(files, 5, 2, shard_of); /* no duration is known: round-robin by name */
     assert_int_equal(shard_of[1], 0);
     assert_int_equal(shard_of[3], 1);
     assert_int_equal(shard_of[0], 0);
@@ -268,7 +267,7 @@ static void test_unknown(void **state)
     assert_int_not_equal(shard_of[0], shard_of[1]);
 }
 
-/* Every shard of a balanced division has about the same load: many files, none of them long. */
+/* Asserts that all shards of many short files have about the same load. */
 static void check_load(const struct pv_shard_file *files, const unsigned *shard_of, size_t n, unsigned count)
 {
     cleanup_free double *load = pv_xcalloc(count, sizeof(*load));
@@ -284,7 +283,7 @@ static void check_load(const struct pv_shard_file *files, const unsigned *shard_
             fail_msg("shard %u of %u has %.3f of the mean load", k, count, load[k] / (total / count));
 }
 
-/* The work of a division is bounded, however many files there are. */
+/* The time of a division is bounded for any number of files. */
 static void test_large(void **state)
 {
     enum { N = 20000, SHARDS = 100 };
@@ -312,7 +311,7 @@ static void test_large(void **state)
     free(names);
 }
 
-/* ---- which one ---- */
+/* ---- the shard from the environment ---- */
 
 static const char *const variables[] = {"SLURM_ARRAY_TASK_ID",
                                         "SLURM_ARRAY_TASK_MIN",
@@ -328,7 +327,7 @@ static const char *const variables[] = {"SLURM_ARRAY_TASK_ID",
                                         "BUILDKITE_PARALLEL_JOB",
                                         "BUILDKITE_PARALLEL_JOB_COUNT"};
 
-/* env: "NAME=VALUE NAME=VALUE"; want: "3/8", or a part of the error. */
+/* env: "NAME=VALUE NAME=VALUE"; want: "3/8", or a part of the error's text. */
 static void check_env(const char *env, const char *want)
 {
     cleanup_free char *copy = pv_xstrdup(env);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Events through encoder and decoder into a report, and the report against golden text. */
+/* Events pass the encoder and decoder into a report; the report's text equals a golden text. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,7 +114,7 @@ static void test_broken(void **state)
     pv_file_report_fini(&f);
 }
 
-/* Colours are put around lines whose text is clean by then. */
+/* Colours surround sanitised text: escape sequences of a test never reach the terminal. */
 static void test_colors(void **state)
 {
     const struct pv_format_style colored = {.color = true, .verbose = true, .rerun = "provium test"};
@@ -159,7 +159,7 @@ static void test_output_bound(void **state)
     pv_file_report_fini(&f);
 }
 
-/* Whatever a corrupted sender may send: no event, or one that does no harm. */
+/* A damaged or truncated message decodes to no event, or to one that a report survives. */
 static void test_bad_events(void **state)
 {
     struct pv_file_report f = {.name = "a.lua", .ran = true};
@@ -174,7 +174,7 @@ static void test_bad_events(void **state)
         assert_false(pv_event_decode(&back, buf, cut));
     assert_false(pv_event_decode(&back, buf, n + 1));
     assert_true(pv_event_decode(&back, buf, n));
-    pv_report_event(&f, &back); /* ends a test that never began */
+    pv_report_event(&f, &back); /* the end of a test without a begin */
     assert_int_equal(f.n_tests, 0);
     for (size_t i = 0; i < 40; i++) {
         buf[i] ^= 0xff;

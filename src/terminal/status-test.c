@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The lines of a terminal, the full account and the estimate, against golden text; logs by their ends. */
+/* The status lines, the full status and the estimate against golden texts; the tails of logs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +75,7 @@ static void test_screen(void **state)
                         "  c.lua                   3s  running\n"
                         "  [============>           ] 6/12 files: 5 passed, 1 failed\xe2\x80\xa6\n");
     pv_buf_free(&out);
-    pv_status_screen(&out, d, 3, &p, 73 * S, 100, 4, &plain); /* too low for all */
+    pv_status_screen(&out, d, 3, &p, 73 * S, 100, 4, &plain); /* too few rows for all */
     assert_string_equal(
         out.data, "  short.lua  1m12s  waiting for memory\\x1b[2J\n"
                   "  ... and 2 more\n"
@@ -93,7 +93,7 @@ static void test_screen(void **state)
         pv_file_report_fini(&f[i]);
 }
 
-/* Whatever the size and the names: no line is wider than the terminal, and there are never too many. */
+/* For every terminal size and name: no line is wider than the terminal, and no screen higher. */
 static void test_screen_fits(void **state)
 {
     struct pv_file_report f[40];
@@ -192,7 +192,7 @@ static void test_left(void **state)
     b.unknown = 2;
     assert_int_equal(pv_status_left(d, 2, &b, 4 * S), 23 * S);
     b = (struct pv_backlog){.mean_ns = -1, .jobs = 8};
-    assert_int_equal(pv_status_left(d, 1, &b, 4 * S), 6 * S); /* not less than the longest */
+    assert_int_equal(pv_status_left(d, 1, &b, 4 * S), 6 * S); /* not less than the longest file */
     assert_int_equal(pv_status_left(d, 0, &b, 4 * S), 0);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket streams, over socket pairs and loopback TCP; and what the kernel's vhost-vsock says for itself. */
+/* Streams over socket pairs and loopback TCP, and the devices of the kernel's vhost-vsock. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +90,7 @@ static void reads_and_writes(void **state)
     assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -EAGAIN);
     assert_int_equal(pv_stream_write(e.s, "there", 5), 5);
     assert_int_equal(read(peer, in, sizeof(in)), 5);
-    /* An end, which is not reported for ever. */
+    /* EOF is reported at most once. */
     shutdown(peer, SHUT_WR);
     wait_event(&e);
     assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), 0);
@@ -126,7 +126,7 @@ static void tells_of_room(void **state)
     assert_int_equal(got, sent);
     wait_event(&e);
     assert_int_equal(pv_stream_write(e.s, "x", 1), 1);
-    /* Asked for when there is room already: told all the same. */
+    /* A request for room while there is room already is reported too. */
     pv_stream_want_write(e.s, false);
     linger();
     e.events = 0;
@@ -213,12 +213,12 @@ static void bad_descriptor(void **state)
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     (void)state;
-    assert_null(pv_stream_take_fd(loop, fd, false, &err)); /* epoll takes no such file */
+    assert_null(pv_stream_take_fd(loop, fd, false, &err)); /* epoll refuses a regular file */
     assert_int_equal(err.cls, PV_E_HOST);
-    assert_int_equal(fcntl(fd, F_GETFD), -1); /* taken all the same */
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed nevertheless */
 }
 
-/* Where /dev/vhost-vsock works, two devices have two CIDs; elsewhere there is a reason. */
+/* Two devices of a usable /dev/vhost-vsock have two CIDs; the error of an unusable one has a reason. */
 static void kernel_vsock(void **state)
 {
     struct pv_err err = PV_ERR_INIT;

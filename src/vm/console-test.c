@@ -240,7 +240,7 @@ static void test_log(void **state)
     assert_non_null(strstr(err.text, "/nonexistent/x.log"));
 }
 
-/* Of 10 MiB the log has the first 4 and the last 1, whole and in order. */
+/* The log of a 10 MiB console holds its first 4 and its last 1 MiB, whole and in order. */
 static void test_log_bound(void **state)
 {
     cleanup_free char *path = pv_path_join(dir, "big.log");

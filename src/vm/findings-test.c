@@ -163,7 +163,7 @@ static void starts(const char *s, const char *want)
     assert_true(strchr(s, '\n') == NULL || strstr(s, want) < strchr(s, '\n'));
 }
 
-/* From the line that begins a report to its end mark, the middle of a long one left out. */
+/* An excerpt runs from the first line of a report to its end mark, without the middle of a long one. */
 static void test_excerpts(void **state)
 {
     cleanup_free char *excerpt = NULL;
@@ -194,7 +194,7 @@ static void test_excerpts(void **state)
     starts(excerpt, "BUG: kernel NULL");
     assert_non_null(strstr(excerpt, " frame 38\n... 50 lines ...\n[    2.000189]  frame 89\n"));
     assert_non_null(strstr(excerpt, " frame 99\n[    2.000200] ---[ end trace"));
-    /* a silence ends a report too, and a flush tells an unfinished one once */
+    /* a silence ends a report too; a flush reports an unfinished one once */
     LINE("[    3.000000] BUG: something new");
     pv_findings_flush(f);
     assert_string_equal(excerpt, "[    3.000000] BUG: something new");

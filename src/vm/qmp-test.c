@@ -189,7 +189,7 @@ static void test_bad_peer(void **state)
         if (err.cls != bad[i].cls || !strstr(err.text, bad[i].text))
             fail_msg("case %zu: class %s: %s", i, pv_err_class_name(err.cls), err.text);
         assert_non_null(pv_qmp_fault(p.qmp));
-        /* and stays so */
+        /* the monitor stays broken */
         assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, soon(), &err), -1);
         assert_int_equal(err.cls, bad[i].cls);
         finish(&p);

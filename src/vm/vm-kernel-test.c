@@ -130,7 +130,7 @@ static void test_false_alarm(void **state)
     (void)state;
     run_start(&r, &spec, NULL);
     assert_true(run_until(&r, run_panicked, BOOT_MS));
-    pv_vm_alive_hint(r.vm); /* too early: the bytes may have been sent before the panic */
+    pv_vm_alive_hint(r.vm); /* too early to count: the agent may have sent its bytes before the panic */
     assert_true(run_panicked(&r));
     assert_false(run_until(&r, run_ended, 200));
     pv_vm_alive_hint(r.vm);
@@ -200,7 +200,7 @@ static void add_entry(struct pv_buf *b, const char *name, unsigned mode, const v
         pv_buf_addc(b, 0);
 }
 
-/* Boots it and waits for the end. */
+/* Boots an init that writes `text` and calls reboot(2) with `how`, and waits for the VM's end. */
 static void run_init(struct run *r, const char *text, uint32_t how)
 {
     cleanup_free char *append = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The reader of QEMU's migration stream, on one as QEMU 7.2 writes it and on damaged ones. */
+/* The reader of QEMU's migration stream, on a stream in QEMU 7.2's format and on damaged ones. */
 #include <string.h>
 
 #include "util/mem.h"
@@ -18,7 +18,7 @@ static void name(struct pv_buf *b, const char *s)
     pv_buf_adds(b, s);
 }
 
-/* A machine of one shared block and one ROM of two pages, one of them zero. */
+/* The stream of a machine with one shared RAM block, and one ROM of two pages of which one is zero. */
 static size_t stream(struct pv_buf *b)
 {
     char page[4096];
@@ -91,7 +91,7 @@ static void cut(void **state)
     }
 }
 
-/* A flipped bit gives no head beyond the stream. */
+/* With any bit flipped, the head never extends beyond the stream. */
 static void flipped(void **state)
 {
     cleanup_buf struct pv_buf b = {0};

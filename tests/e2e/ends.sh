@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# However provium ends while VMs run, no process, file or socket of it is left within 2 s.
+# Every end of provium while VMs run leaves no process, file or socket within 2 s.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 

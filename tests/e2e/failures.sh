@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What is told of a failure where VMs are concerned: exit codes in words, every console, and what all of them
-# are doing when somebody asks.
+# The report of a failure with VMs: exit codes in words, every VM's console, and the status that SIGUSR1 shows.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 
@@ -35,7 +34,7 @@ top=$!
 stuck() { grep -qF 'in test "stuck" for ' "$work/out"; }
 ask() { kill -USR1 $top && sleep 0.2 && stuck; }
 if wait_for 60 test -e "$READY" && wait_for 10 ask; then ok "SIGUSR1"; else not_ok "it did not come that far"; fi
-kill -KILL $(cat /proc/$top/task/$top/children) # the file's process can say nothing more
+kill -KILL $(cat /proc/$top/task/$top/children) # the file's process, which can report nothing more
 wait $top
 is "exit code" $? 1
 

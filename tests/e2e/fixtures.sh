@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Fixtures and their cache: what makes one be built again and what does not, one build for many files, builders
-# that are killed, scripts that fail, entries that are damaged, a full disk. A cache and a project of its own.
+# Fixtures and their cache: changes that do and do not cause a rebuild, one build for many files, killed builders,
+# failing scripts, damaged entries, a full disk. The cache and the project are the test's own.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 p=$work/project
@@ -18,7 +18,7 @@ profile() {
         "$guest/vmlinuz" "$guest/modules" "${1:-}" "${2:-1}" >provium.toml
 }
 profile
-# Each build adds a line to `built`, which a script that appends does not read.
+# Each build appends a line to `built`; appending does not make the file an input.
 cat >t/fixtures/base.lua <<'LUA'
 io.open("built", "a"):write("base\n"):close()
 pcall(require, "lib.extra")
@@ -48,13 +48,13 @@ local vm = provium.fixture("base")
 test("it is the fixture", function() assert(vm:exec("test -e /etc/seen -a -e /etc/pushed -a -e /etc/tree/one").ok) end)
 LUA
 
-# run WHAT...: exit code in $code, output in out.
+# run ARGUMENTS...: runs provium test; exit code in $code, output in out.
 run() {
     timeout 120 "$PROVIUM" "$@" >out 2>&1
     code=$?
 }
 
-# builds NAME WANT: the number of builds since the last look.
+# builds NAME WANT: the number of builds since the last check.
 builds() {
     run test t/asks.lua
     is "$1: passes" "$code" 0
@@ -63,7 +63,7 @@ builds() {
     : >built
 }
 
-# stale NAME: the entry would be built again, as `provium fixture stale` says; not so before.
+# stale NAME: `provium fixture stale` lists the entry; fits NAME: it does not.
 stale() {
     run fixture stale base
     if [ "$code" = 0 ] && ! grep -q "nothing would be rebuilt" out; then ok "stale: $1"; else
@@ -82,7 +82,7 @@ find . -path ./t/asks.lua -o -type f -exec touch {} +
 touch initrd.cpio bin/qemu-system-x86_64
 fits "touched"
 
-# change NAME FILE: another content and back
+# change NAME FILE: changes the content, which makes the entry stale, and restores it.
 change() {
     cp -p "$2" "$work/saved"
     printf '%s' "${3--- changed}" >>"$2"
@@ -136,7 +136,7 @@ builds "changed" 1
 sed -i '$d' t/fixtures/base.lua
 builds "the entry of before is still there" 0
 
-# A fixture from a fixture is stale with it.
+# A fixture made from a stale fixture is stale too.
 echo 'test("x", function() assert(provium.fixture("top"):exec("test -e /etc/top -a -e /etc/seen").ok) end)' >t/nested.lua
 run test t/nested.lua
 is "nested: passes" "$code" 0
@@ -159,7 +159,7 @@ is "eight files: pass" "$code" 0
 is "eight files: one build" "$(wc -l <built)" 1
 : >built
 
-# A build that fails fails for all who waited for it; who asks later has it built again.
+# A failed build fails every file that waited for it; a later request builds again.
 cat >many/fixtures/broken.lua <<'LUA'
 io.open("built", "a"):write("broken\n"):close()
 local vm = provium.create("p")
@@ -190,7 +190,7 @@ done
 is "two runs: one build" "$(wc -l <built)" 1
 : >built
 
-# The builder is killed: another process builds.
+# After a builder is killed, another process builds.
 "$PROVIUM" fixture clean --all >/dev/null
 cp t/fixtures/base.lua "$work/base.lua"
 sed -i 's/^io.open("built".*/&\nos.execute("[ -e killed ] || { touch killed; kill -9 $PPID; }")/' many/fixtures/base.lua
@@ -200,7 +200,7 @@ contains "killed builder: it is told" out "ended too early (killed by SIGKILL)"
 is "killed builder: two builds" "$(wc -l <built)" 2
 : >built
 
-# The file that builds is killed: the other one builds.
+# After the file that builds is killed, the other file builds.
 "$PROVIUM" fixture clean --all >/dev/null
 rm killed
 sed -i 's/kill -9 $PPID; }/sleep 1; kill -9 $(ps -o ppid= -p $PPID); }/' many/fixtures/base.lua
@@ -209,7 +209,7 @@ is "killed file: one of two passes" "$(grep -c '\.\.\. ok (1 test' out)" 1
 is "killed file: two builds" "$(wc -l <built)" 2
 : >built
 
-# Damage is found before a test sees it.
+# A damaged entry is detected before a test uses it.
 "$PROVIUM" fixture clean --all >/dev/null
 builds "a fresh cache" 1
 for f in memory state manifest.json; do
@@ -222,7 +222,7 @@ for f in memory state manifest.json; do
     contains "damaged $f: it is told" out "damaged"
 done
 
-# Scripts that fail.
+# Failing scripts.
 fails() {
     printf '%s\n' "$2" >t/fixtures/bad.lua
     echo 'provium.fixture("bad")' >t/bad.lua
@@ -253,7 +253,7 @@ run test t/bad.lua
 contains "a script that skips" out "x ... skip: not here"
 rm t/bad.lua t/fixtures/bad.lua
 
-# A full disk: a clear error and no entry; with room, it is built.
+# A full disk gives a clear error and no entry; with room again, the build succeeds.
 full=$work/full
 mkdir "$full"
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=40M full "$full" 2>"$work/mount-error"; then
@@ -272,7 +272,7 @@ else
     echo "skip: full disk: a small tmpfs cannot be mounted$([ "$(id -u)" = 0 ] || echo ': not root')"
 fi
 
-# Nothing is left of builds that failed, nor of anything else.
+# Neither failed builds nor anything else leave files.
 is "no temporary directory is left in the cache" "$(find "$XDG_CACHE_HOME"/provium/fixtures -name 'tmp*' -mindepth 2 | wc -l)" 0
 logs_at_most "fixtures"
 finish

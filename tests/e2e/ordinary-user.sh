@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# As an ordinary user without capabilities, /dev/kvm and /dev/vhost-vsock, as in most CI containers.
+# An ordinary user without capabilities, /dev/kvm and /dev/vhost-vsock, as in most CI containers.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 
 [ "$(id -u)" = 0 ] || skip "needs root to become another user"
-# Copies: the other user may not be allowed to read the checkout.
+# Copies: the other user may lack permission to read the checkout.
 cp "$PROVIUM" "$work/provium"
 mkdir "$work/guest"
 cp -a "$guest/vmlinuz" "$guest/userland.cpio" "$guest/modules" "$work/guest/"
@@ -23,7 +23,7 @@ as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --
 if [ ! -e /dev/kvm ] && [ ! -e /dev/vhost-vsock ]; then
     "${as_nobody[@]}" >"$work/out" 2>&1
 elif unshare --mount true 2>/dev/null; then
-    # A mount namespace with a /dev of its own, which has the devices that every container has.
+    # A mount namespace whose /dev has only the devices that every container has.
     unshare --mount bash -c '
         set -e
         work=$1

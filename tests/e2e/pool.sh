@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The pool with real VMs: many files that boot one each under --mem never use more together (looked at from
-# outside, by what every QEMU was started with); files that wait for each other all pass; a VM that is too large
-# is refused at once; without --mem the host keeps its spare.
+# The pool with real VMs: the VMs of many files together stay below --mem, by the -m of every running QEMU; files that
+# wait for each other all pass; a VM that is too large is refused at once; without --mem the host keeps its spare.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 files=${FILES:-8}
@@ -15,7 +14,8 @@ test("runs", function() assert_eq("hi\n", vm:exec("echo hi").stdout) end)
 LUA
 done
 
-# limited NAME MiB LEAST ARGUMENTS...: runs it, looking all the time; at least LEAST MiB must have been seen in use.
+# limited NAME LIMIT LEAST ARGUMENTS...: runs provium test and samples its VMs' memory, whose peak must be LEAST to LIMIT
+# MiB.
 limited() {
     local name=$1 limit=$2 least=$3 most samples top code
     shift 3
@@ -37,7 +37,7 @@ limited() {
 limited "one VM each" 384 256 --mem 384M "$work/one"
 limited "one VM each, by CPUs" 256 128 --cpus 2 -p 4 "$work/one/f1.lua" "$work/one/f2.lua" "$work/one/f3.lua"
 
-# Each holds one VM when it asks for the other: whoever is first, only one of them can have both.
+# Each file holds one VM and boots a second one; the budget has room for only one such file.
 for f in a b; do
     cat >"$work/two/$f.lua" <<'LUA'
 local x, y = provium.create(), provium.create()

@@ -60,8 +60,8 @@ assert b"</html>" in open("r.html", "rb").read()
 PY
 }
 
-# freeze PID: stops it; fails when it has ended.
-freeze() {
+# stop_process PID: sends SIGSTOP; fails when the process has ended.
+stop_process() {
     kill -STOP "$1" 2>/dev/null && wait_for 2 stopped_or_ended "$1"
     if stopped "$1"; then return 0; fi
     kill -CONT "$1" 2>/dev/null
@@ -83,13 +83,13 @@ a_vm() {
 }
 parent() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f2; }
 
-# kill_one KIND SUPERVISOR: kills one of that kind, all of its side frozen meanwhile. Prints "no" when there was none,
+# kill_one KIND SUPERVISOR: kills one of that kind while its side is stopped. Prints "no" when there was none,
 # "yes" when the run must tell of it, "late" when the file had come to its end.
 kill_one() {
     local victim file told=yes
     case $1 in
     supervisor)
-        freeze "$2" || { echo no; return; }
+        stop_process "$2" || { echo no; return; }
         kill -KILL "$2"
         echo yes
         return
@@ -97,8 +97,8 @@ kill_one() {
     file) victim=$(a_file "$2") file=$victim ;;
     vm) victim=$(a_vm) file=$([ -z "$victim" ] || parent "$victim") ;;
     esac
-    [ -n "$file" ] && freeze "$file" || { echo no; return; }
-    if [ "$victim" != "$file" ] && ! freeze "$victim"; then
+    [ -n "$file" ] && stop_process "$file" || { echo no; return; }
+    if [ "$victim" != "$file" ] && ! stop_process "$victim"; then
         kill -CONT "$file"
         echo no
         return
@@ -127,7 +127,7 @@ for i in $(seq "$rounds"); do
     supervisor=$!
     ms=$(((RANDOM * 32768 + RANDOM) % span))
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
-    # The first moment from then on at which there is such a process.
+    # Waits until such a process exists.
     told=no
     while [ "$told" = no ] && ! ended $supervisor; do
         told=$(kill_one "$kind" $supervisor)
@@ -143,7 +143,7 @@ for i in $(seq "$rounds"); do
         cat out
         ;;
     esac
-    # Killed before it had opened them, the supervisor leaves no reports.
+    # A supervisor that is killed before it has opened the reports leaves none.
     if [ $code != 137 ] || [ -s r.html ]; then
         reports $code "$told" 2>why || not_ok "$round: reports: $(tail -n 1 why)"
     fi

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The timeout of a sub-test ends what it asks of a real guest, and the guest serves the next one.
+# The timeout of a sub-test ends its request to a real guest, and the guest serves the next sub-test.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 

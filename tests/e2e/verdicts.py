@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The verdicts of a JSON report, a line each, without what differs from run to run.  verdicts.py REPORT..."""
+"""verdicts.py REPORT...: prints the verdicts of JSON reports, one a line, without parts that differ between runs."""
 import json
 import re
 import sys

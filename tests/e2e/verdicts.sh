@@ -3,9 +3,9 @@
 #
 # tests/e2e/verdicts.sh [--update] [NAME...]
 #
-# Runs the misbehaving tests in verdicts/, one way to fail each, and compares verdict, class and headline of the JSON
-# report with verdicts/golden, and the text on the terminal with verdicts/golden.text. --update writes both anew; NAME...
-# are the tests to run. Options for `provium test` are in a first line "-- options: ..." of a test.
+# Runs the misbehaving tests in verdicts/, each of which fails in one way, and compares verdict, class and headline of
+# the JSON report with verdicts/golden, and the terminal's text with verdicts/golden.text. --update rewrites both;
+# NAME... selects tests. A first line "-- options: ..." of a test holds its options for `provium test`.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 update=
@@ -45,7 +45,7 @@ normal() {
 : >got
 : >got.text
 
-# record NAME: adds the report and the output of the last run to what is compared.
+# record NAME: appends the report and the output of the last run to the text that is compared.
 record() {
     echo "== $1" | tee -a got.text >>got
     "$here/verdicts.py" report.json >>got
@@ -91,7 +91,7 @@ if [ -n "$update" ]; then
     finish
 fi
 
-# parts FILE: the parts of the tests named on the command line, or all.
+# parts FILE: prints the parts of the selected tests, or all.
 parts() { awk -v names=" $names " '/^== / { on = names == "  " || index(names, " " $2 " ") } on' "$1"; }
 names=$*
 for kind in golden golden.text; do

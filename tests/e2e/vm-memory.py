@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """vm-memory.py PID MARK: as long as process PID lives, adds up the memory (QEMU's -m) of all VMs that carry MARK
-in their environment, every 10 ms.  Prints the most that was seen, in MiB, and how often it was looked at."""
+in their environment, every 10 ms.  Prints the peak in MiB, and the number of samples."""
 import os
 import sys
 import time

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In the guest: ends the real agent, takes its vsock port and says to whoever connects what an agent never
- * would.
+ * Runs in the guest: kills the real agent, listens on its vsock port and sends each connection bytes that no
+ * agent sends.
  *
  *     evil garbage|half|huge|silent|close|flood|early
  */
@@ -59,7 +59,7 @@ static void serve(int fd, const char *mode)
         say(fd, "GET / HTTP/1.0\r\n\r\n", 18);
     } else if (!strcmp(mode, "half")) {
         say(fd, ready, sizeof(ready) - 7);
-        return; /* and the connection is closed */
+        return; /* the caller closes the connection */
     } else if (!strcmp(mode, "huge")) {
         say(fd, "\x80\xff\xff\xff\xff", 5);
     } else if (!strcmp(mode, "early")) {
@@ -67,7 +67,7 @@ static void serve(int fd, const char *mode)
     } else if (!strcmp(mode, "close")) {
         return;
     } else if (!strcmp(mode, "flood")) {
-        /* A good greeting, then answers for a request that nobody made, for ever. */
+        /* A valid READY, then endless replies to a request that the host never made. */
         say(fd, ready, sizeof(ready));
         for (size_t i = 0; i + 13 <= sizeof(chunk); i += 13)
             memcpy(chunk + i, "\x85\x08\x00\x00\x00\x99\x99\x00\x00\x00\x00\x00\x00", 13);
@@ -75,7 +75,7 @@ static void serve(int fd, const char *mode)
             ;
         return;
     }
-    while (read(fd, chunk, sizeof(chunk)) > 0) /* silent, and the rest of the others */
+    while (read(fd, chunk, sizeof(chunk)) > 0) /* mode silent, and the end of the other modes */
         ;
 }
 
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
         return 2;
     signal(SIGCHLD, SIG_IGN);
     mount("proc", "/proc", "proc", 0, NULL);
-    /* The command that started this must have been answered: what it leaves behind is spared then. */
+    /* The command that started this program must exit first: the agent does not kill its children then. */
     if (fork() > 0)
         return 0;
     setsid();

@@ -3,9 +3,9 @@
 #
 # The library of shell tests (tests/self, tests/e2e): . "$(dirname "$0")/../lib/shell.sh"
 #
-# Gives a test a working directory of its own, $work, which is the current one, with an empty project file, an empty
-# folder t for test files, its own TMPDIR and its own cache; and checks, each of which prints one line that begins with
-# "ok" or "not ok". NAME says what is checked. A test ends with `finish`.
+# Gives a test its own working directory, $work, as the current one, with an empty project file, an empty folder t for
+# test files, its own TMPDIR and its own cache; and checks, each of which prints one line that begins with "ok" or
+# "not ok". NAME is the title of a check. A test ends with `finish`.
 #
 #   $PROVIUM  the program under test         $here  the directory of the test
 #   $repo     the top of the repository      $guest the default guest
@@ -130,8 +130,8 @@ nothing_left() {
     fi
 }
 
-# logs_at_most NAME: within 2 s no process of a run is left, and no file but the logs that are kept of failed files. Those
-# are removed here.
+# logs_at_most NAME: within 2 s no process of a run is left, and no file but the kept logs of failed files, which this
+# check removes.
 logs_at_most() {
     local more
     wait_for 2 nothing_runs || not_ok "$1: processes left: $(left_running | tr '\n' ' ')"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""check-html.py PAGE: the page is whole, asks for nothing from elsewhere, and holds nothing that a test wrote but data.
+"""check-html.py PAGE: the page is whole, requests nothing else, and holds the tests' strings only as data.
 
-What follows is what a browser's parser sees: elements, and text in them. Prints the file reports, one JSON a line."""
+It parses the page as a browser does, into elements and text. Prints the file reports, one JSON a line."""
 import base64
 import hashlib
 import html.parser

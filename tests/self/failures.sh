@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What is told of a failure: message, source, callers, diffs, the command that reruns it. No VM is started.
+# The report of a failure: message, source, callers, diffs, the command that reruns it. No VM is started.
 . "$(dirname "$0")/../lib/shell.sh"
 
 cat >trace.lua <<'LUA'
@@ -175,7 +175,7 @@ provium test
 FAIL: 0 passed, 1 failed
 WANT
 
-# The command for a shell: quoted, with the options that matter, from where the run was.
+# The rerun command is quoted for a shell, has the options that matter, and changes to the directory of the run.
 mkdir -p "it's here/sub"
 echo 'fail("x")' >"it's here/a b.lua"
 echo 'fail("x")' >"it's here/sub/c.lua"
@@ -194,7 +194,7 @@ while IFS= read -r command; do
     if grep -qF 'FAIL: 0 passed, 1 failed' again; then ok "rerun: $command"; else not_ok "rerun: $command: $(cat again)"; fi
 done < <(sed -n 's/^    rerun: //p' out)
 
-# Much that differs: bounded, in the report and in time.
+# A large difference is bounded, in the report and in time.
 cat >many.lua <<'LUA'
 local a, b, s, t = {}, {}, {}, {}
 for i = 1, 5000 do a["k" .. i], b["k" .. i], s[i], t[i] = i, i + i % 2, i, 2 * i end

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What the runner makes of files that pass, fail, skip, break and end in odd ways. No VM is started.
+# Verdict, output and exit code for files that pass, fail, skip, break and end in odd ways. No VM is started.
 . "$(dirname "$0")/../lib/shell.sh"
 
 cat >t/a-good.lua <<'LUA'
@@ -85,7 +85,7 @@ exits "-f" 0
 shows "-f: any match" "sub/j-shebang.lua ... ok ("
 shows "-f: nothing else ran" "OK: 2 passed, 0 failed"
 
-# Ends that no Lua can speak of.
+# The file's process is killed, hangs or stops, so Lua reports nothing.
 cat >segv.lua <<'LUA'
 test("crashes", function()
     os.execute("kill -SEGV $PPID")
@@ -136,7 +136,7 @@ FAIL: 1 passed, 4 failed
 WANT
 nothing_left crashes
 
-# Hostile text and much of it.
+# Hostile text, and much of it.
 cat >hostile.lua <<'LUA'
 io.write("\27]0;owned\7\27[2J\155\200 out\0put\r\n")
 test("name \27[31m\nwith a line", function() fail("message \27[1m\nsecond line\226\128\174") end)

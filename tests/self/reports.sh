@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The reports for machines and browsers: valid whatever tests say and however the run ends. No VM is started.
+# The reports for machines and browsers are valid for every text of a test and every end of the run. No VM is started.
 . "$(dirname "$0")/../lib/shell.sh"
 mkdir "$work/r"
 
-# valid WHOLE|CUT NAME: what is in $work/r is valid, and nothing else is there.
+# valid WHOLE|CUT NAME: the reports in $work/r are valid, and no other file is there.
 valid() {
     local bad=
     xmllint --noout --schema "$here/junit.xsd" r/r.xml >log 2>&1 || bad="JUnit: $(cat log)"
@@ -54,7 +54,7 @@ assert e['message'] == 'killed by SIGKILL' and e['class'] == 'harness-error', e
 PY
 nothing_left "hostile strings"
 
-# Where there is a browser: the page comes up, nothing else does, and hostile names are text in it.
+# With a browser: the page loads, requests nothing else, and shows hostile names as text.
 browser=$(command -v chromium || command -v google-chrome)
 if [ -n "$browser" ]; then
     timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu --user-data-dir="$work/chrome" \
@@ -85,7 +85,7 @@ if grep -qi "parse error" log; then not_ok "TAP: $(grep -i 'parse error' log)"; 
 if prove -e "$PROVIUM test --tap -q" t/b-good.lua t/c-skip.lua >log 2>&1; then ok "TAP: prove runs test files"; else
     not_ok "TAP: prove runs test files: $(cat log)"; fi
 
-# Side by side, several times, and once more after a failure.
+# In parallel, with --repeat, and with --retries.
 mkdir p
 for i in 1 2 3; do cp t/b-good.lua p/$i.lua; done
 cat >p/flaky.lua <<'LUA'
@@ -109,7 +109,7 @@ exits "--repeat" 0
 valid WHOLE "--repeat"
 is "--repeat: HTML has all rounds" "$(wc -l <files.json)" 6
 
-# Where they go.
+# The destinations of reports.
 "$PROVIUM" test -p 1 --json - t/b-good.lua >r/r.json 2>err
 is "--json -" $? 0
 python3 "$here/check-json.py" r/r.json WHOLE >log 2>&1 && ok "--json -: valid" || not_ok "--json -: $(tail -n 1 log)"
@@ -142,7 +142,7 @@ warns "disk full: says so" "cannot write the report --json '/dev/full'"
 [ "$(ls -A)" = "$(ls -A | grep -v '^\.')" ] && ok "no hidden files are left" || not_ok "left over: $(ls -A)"
 nothing_left "where they go"
 
-# Stopped while it runs, and killed at any moment.
+# The run is stopped, and killed at random moments.
 mkdir k
 for i in $(seq 100 130); do
     echo 'for i = 1, 20 do test("t" .. i, function() print(("x"):rep(100)) end) end provium.sleep(0.02)' >k/$i.lua
@@ -175,6 +175,6 @@ done
 in_json=$(grep -c '"type":"file",' r/r.json) in_xml=$(xmllint --xpath 'count(//testsuite)' r/r.xml)
 if [ "$in_json" -ge "$in_xml" ]; then ok "SIGKILL: JSON has at least what JUnit has"; else
     not_ok "SIGKILL: JSON has $in_json files, JUnit $in_xml"; fi
-provium test t/b-good.lua # collects what was left where no file ran at that moment
+provium test t/b-good.lua # collects the run directories that killed runs without a running file left
 nothing_left SIGKILL
 finish

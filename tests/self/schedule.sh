@@ -1,11 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# How often, in which order and how many at once: retries, repetitions, the first failure, deadlines, slow files.
-# No VM is started.
+# Scheduling: retries, repetitions, the first failure, deadlines, parallel files and their order. No VM is started.
 . "$(dirname "$0")/../lib/shell.sh"
 export XDG_CACHE_HOME=$work/cache
 
-# Fails as often as there are lines in $work/luck to take away.
+# Removes a line of $work/luck and fails, until the file is empty.
 cat >t/a-unlucky.lua <<'LUA'
 test("needs luck", function()
     local f = io.open(os.getenv("PROVIUM_TEST_MARK") .. "/luck")
@@ -65,7 +64,7 @@ exits "--fail-fast" 1
 shows "--fail-fast: the rest does not run" "FAIL: 2 passed, 1 failed, 1 not run to the end"
 rm t/*
 
-# A deadline: what the file was busy with is told, and the next one runs.
+# A deadline: the output names the step that the file was in, and the next file runs.
 echo 'test("stuck", function() provium.sleep(50) end)' >t/a-stuck.lua
 echo 'test("stuck", function() while true do pcall(function() end) end end)' >t/b-spins.lua
 echo 'test("slow", function() provium.sleep(1.3) end)' >t/c-slow.lua
@@ -80,7 +79,7 @@ if [ "$(grep -cE '^  +1\.[0-9]+s  [ab]-' out)" = 2 ]; then ok "--durations: so m
 nothing_left "--timeout"
 rm t/*
 
-# Side by side, and the longest first by the durations of the run before.
+# In parallel, and the longest file first by the durations of the previous run.
 for n in 1 2 3 4; do echo "provium.sleep(0.$n) print('took', $n)" >t/f$n.lua; done
 provium test t
 begin=$(date +%s%N)
@@ -92,7 +91,7 @@ exits "-p 4" 0
 started=$(sed -n 's/^{"type":"file-begin","file":"\(f[0-9]\).*/\1/p' r.json | tr -d '\n')
 if [ "$started" = f4f3f2f1 ]; then ok "longest first"; else not_ok "longest first: '$started' in $(head -c 1500 r.json)"; fi
 
-# Values that are none.
+# Invalid values of options.
 for bad in "--retries -1" "--repeat 0" "-p 0" "-p two" "--mem 0" "--mem lots" "--cpus 0" "--slow never" "--durations 1e3"; do
     # shellcheck disable=SC2086
     provium test $bad t
@@ -100,7 +99,7 @@ for bad in "--retries -1" "--repeat 0" "-p 0" "-p two" "--mem 0" "--mem lots" "-
     warns "$bad: names the option" "test: --"
 done
 
-# Twice: at once, also when nothing heeds SIGTERM.
+# A second SIGINT kills at once, also processes that ignore SIGTERM.
 echo 'io.open(os.getenv("PROVIUM_TEST_MARK") .. "/ready", "w"):close() os.execute("kill -STOP $PPID; sleep 730")' >t/f0.lua
 rm -f ready
 "$PROVIUM" test -p 3 t >out 2>err &

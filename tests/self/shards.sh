@@ -9,7 +9,7 @@ done
 echo 'io.open(os.getenv("LOG"), "a"):write("bad\n") test("deny", function() assert_eq(0, os.getenv("GOOD") and 0) end)' >t/bad.lua
 export LOG=$work/ran
 ran() { sort "$LOG" | tr '\n' ' '; }
-# did WANT NAME: exactly these files have run since the last time.
+# did WANT NAME: exactly these files have run since the last check.
 did() {
     if [ "$(ran)" = "$1" ]; then ok "$2"; else not_ok "$2: ran '$(ran)', expected '$1'"; fi
     : >"$LOG"
@@ -172,7 +172,7 @@ exits "a shard is there twice" 2
 warns "a shard is there twice: named" "shard 1/3 is there twice: 'r/1.json' and 'r/copy.json'"
 rm r/copy.json
 
-# what a killed run leaves: no end, a line that was cut
+# the report of a killed run: a cut line, no end record
 victim=$(sed -n 's/.*"type":"file","file":"\([^"]*\)".*/\1/p' 2.json | tail -n 1)
 grep -v '"type":"end"' 2.json | head -c -20 >r/2.json
 provium merge r
@@ -181,7 +181,7 @@ shows "a killed shard: named" "killed: the run of r/2.json"
 shows "a killed shard: its file fails" "$victim ... FAIL"
 shows "a killed shard: says why" "no result: the run that 'r/2.json' tells of was killed"
 
-# files that are missing, twice, or of another run
+# files that are missing, duplicate, or of another run
 grep -v "\"type\":\"file\",\"file\":\"$victim\"" 2.json >r/2.json
 provium merge r
 exits "a file's result is missing" 1
@@ -220,7 +220,7 @@ provium merge r nowhere
 exits "no such directory" 2
 cp 2.json r/2.json
 
-# failures, a shard without files, repetitions, a run that was stopped
+# failures, a shard without files, repetitions, a stopped run
 rm r/*.json
 for k in 1 2 3 4 5 6 7 8 9; do
     provium test --shard $k/9 --repeat 2 --json r/$k.json t
@@ -238,7 +238,7 @@ exits "a stopped run" 130
 provium merge r
 exits "merge of a stopped run" 130
 shows "merge of a stopped run: says so" "stopped by SIGINT"
-# as an indexed Job of Kubernetes says it
+# with the environment of an indexed Job of Kubernetes
 rm -r r t/zz.lua t/bad.lua && mkdir r
 for i in 0 1 2 3; do
     JOB_COMPLETION_INDEX=$i PROVIUM_SHARDS=4 provium test --shard auto --json r/$i.json t

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# However the run is stopped: the right exit code, and nothing left within 2 s. No VM is started.
+# Every way to stop a run gives its exit code and leaves nothing within 2 s. No VM is started.
 . "$(dirname "$0")/../lib/shell.sh"
 
 cat >a-first.lua <<'LUA'
@@ -24,7 +24,7 @@ test("never runs", function() end)
 LUA
 export READY=$work/ready
 
-# stop SIGNAL FILE WANT-CODE NAME: to the top process, once FILE runs.
+# stop SIGNAL FILE WANT-CODE NAME: sends SIGNAL to the supervisor once FILE runs.
 stop() {
     local top
     rm -f "$READY"
@@ -49,8 +49,8 @@ for file in b-spins.lua b-waits.lua b-ignores.lua; do
     [ $file = b-ignores.lua ] || stop KILL "$file" 137 "SIGKILL of the top process, $file"
 done
 
-# What a crashed run left (all of its processes killed at once) is removed by the next one; what was kept and
-# what belongs to a run that is going on is not.
+# A run removes the directory of a crashed run, all of whose processes were killed at once; it removes neither kept
+# directories nor those of other runs in progress.
 mkdir -m 700 "$TMPDIR/provium-abcdef" "$TMPDIR/provium-kepttt" "$TMPDIR/provium-locked" "$TMPDIR/provium-x"
 mkdir "$TMPDIR/provium-abcdef/001-x"
 : >"$TMPDIR/provium-abcdef/001-x/vm1.log"
@@ -66,7 +66,7 @@ else
 fi
 rm -r "$TMPDIR"/provium-*
 
-# Nobody reads the report.
+# The report's reader closes its pipe.
 for i in $(seq 40); do echo 'test("t", function() provium.sleep(0.1) end)' >"many$i.lua"; done
 start=$(date +%s)
 timeout 30 "$PROVIUM" test -p 1 many*.lua 2>err | head -n 1 >out
@@ -103,7 +103,7 @@ exec 8<&-
 exits "stalled reader: SIGINT" 130
 nothing_left "stalled reader"
 
-# nohup: a signal that was ignored when we were started stays ignored.
+# nohup: a signal that is ignored at the start stays ignored.
 (trap '' HUP; exec "$PROVIUM" test -p 1 many1.lua many2.lua many3.lua many4.lua >out 2>err) &
 top=$!
 wait_for 5 grep -q many1.lua out
@@ -113,7 +113,7 @@ code=$?
 exits "ignored SIGHUP" 0
 nothing_left "ignored SIGHUP"
 
-# Commands that a test starts die of SIGPIPE like anywhere else.
+# A test's commands start with the default action of SIGPIPE.
 echo 'local f = io.popen("{ yes; echo $? >&2; } 2>&1 | head -n 1") assert_eq("y", f:read()) f:close()' >pipe.lua
 provium test pipe.lua
 exits "SIGPIPE in commands" 0

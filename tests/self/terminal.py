@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What a user's terminal shows during and after a run, on a pseudo terminal with a small emulator behind it.
+"""The screen of a user's terminal during and after a run, by a small emulator of a pseudo terminal.
 
 A process between this one and provium plays the shell: it leads the session, hands the terminal over, and tells
 when the job stopped or ended. No VM is started. PROVIUM is the program under test.

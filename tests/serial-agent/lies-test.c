@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Many connections over one stream: our end (src/transport/serial.c) against a guest that lies. */
+/* The multiplexed channel of src/transport/serial.c against a guest that lies. */
 #include "tests/serial-agent/serial-test.h"
 
-/* ---- a guest that lies: we are QEMU and the guest ---- */
+/* ---- a guest that lies: the test plays QEMU and the guest ---- */
 
 static void take(int fd, void *buf, size_t n)
 {
@@ -71,11 +71,11 @@ static void test_greeting(void **state)
         give(fd, junk, sizeof(junk));
         run_ms(0);
     }
-    hello[20] ^= 1; /* an answer to somebody else */
+    hello[20] ^= 1; /* a reply to another HELLO */
     give(fd, hello, sizeof(hello));
     hello[20] ^= 1;
     say(fd, PV_MUX_OPENED, 1, 0, 0);
-    give(fd, hello, 20); /* the beginning of ours, twice, in two pieces */
+    give(fd, hello, 20); /* the first bytes of the right reply, twice */
     give(fd, hello, 20);
     run_ms(5);
     assert_false(v->ops->ready(v));
@@ -96,7 +96,7 @@ static void test_greeting(void **state)
     close(fd);
 }
 
-/* What a guest may not say when channel 1 is open, 2 waits for its answer, and 3 does not exist. */
+/* Illegal packets while channel 1 is open, 2 waits for its reply, and 3 does not exist. */
 static const struct lie {
     unsigned type, channel;
     uint32_t n, word;
@@ -168,7 +168,7 @@ static void test_lies(void **state)
         }
         assert_null(v->ops->connect(v, 5, &err));
         assert_non_null(strstr(err.text, lies[i].why));
-        pv_stream_close(c[0].s); /* one before, one behind the device */
+        pv_stream_close(c[0].s); /* one stream closes before the channel is freed, the other one after it */
         v->ops->free(v);
         assert_int_equal(pv_stream_read(c[1].s, &byte, 1), -EPROTO);
         pv_stream_close(c[1].s);
@@ -205,12 +205,12 @@ static void check_window_from_guest(int fd, struct conn *c)
     run_ms(1);
     assert_int_equal(pv_stream_read(c->s, buf, PV_MUX_GRANT - 1), PV_MUX_GRANT - 1);
     run_ms(1);
-    assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), -1); /* not worth a packet yet */
+    assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), -1); /* too little for a CREDIT packet */
     assert_int_equal(pv_stream_read(c->s, buf, 1), 1);
     expect(fd, PV_MUX_CREDIT, 1, word, 4);
     assert_int_equal(pv_mux_u32(word), PV_MUX_GRANT);
     say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
-    say(fd, PV_MUX_CLOSE, 1, 0, 0); /* what came before can still be read */
+    say(fd, PV_MUX_CLOSE, 1, 0, 0); /* the data before it can still be read */
     expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
     for (size_t n = 0; n < PV_MUX_WINDOW;) {
         ssize_t r = pv_stream_read(c->s, buf, sizeof(buf));
@@ -222,7 +222,7 @@ static void check_window_from_guest(int fd, struct conn *c)
     assert_int_equal(pv_stream_write(c->s, "x", 1), -EPIPE);
 }
 
-/* A number is used again before its owner closes; DATA goes before OPENED, as far as the window goes. */
+/* A channel number is reused before its stream closes; DATA is sent before OPENED, up to the window. */
 static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
 {
     static uint8_t buf[PV_MUX_WINDOW + 1];
@@ -232,7 +232,7 @@ static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
     wait_event(&c[1]);
     assert_int_equal(c[1].s->error, ECONNREFUSED);
     pv_stream_close(c[1].s);
-    dial(v, &c[1], 9); /* gets number 1: the guest has closed it, its owner not yet */
+    dial(v, &c[1], 9); /* gets number 1: the guest has closed that channel, its stream is still open */
     expect(fd, PV_MUX_OPEN, 1, word, 4);
     pv_stream_close(c[0].s);
     c[0].s = NULL;
@@ -256,7 +256,7 @@ static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
     expect(fd, PV_MUX_DATA, 1, buf, 3);
 }
 
-/* The host closes: DATA that still comes is dropped, and the number is free with the guest's CLOSE. */
+/* After the host's CLOSE further DATA is dropped; the guest's CLOSE frees the number. */
 static void check_close_by_host(int fd, struct pv_channel *v, struct conn *c)
 {
     uint8_t word[4];
@@ -283,7 +283,7 @@ static void test_channel(void **state)
     check_window_from_guest(fd, &c[0]);
     check_window_to_guest(fd, v, c);
     check_close_by_host(fd, v, c);
-    /* More than was granted. */
+    /* The guest sends more than its window. */
     say(fd, PV_MUX_OPENED, 1, 0, 0);
     for (int i = 0; i < 4; i++)
         say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
@@ -311,7 +311,7 @@ static void test_rest_lies(void **state)
     v->ops->wake(v);
     expect(fd, PV_MUX_WAKE, 0, NULL, 0);
     v->ops->quiesce(v, false);
-    say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4)); /* of the first one: late, and not an answer */
+    say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4)); /* the late reply to the first QUIESCE is ignored */
     expect(fd, PV_MUX_QUIESCE, 0, q, 8);
     run_ms(5);
     assert_int_equal(v->error, 0);
@@ -340,13 +340,13 @@ static void test_gone(void **state)
     close(fd); /* QEMU dies */
     while (c[0].v)
         wait_event(&c[0]);
-    assert_null(c[1].s); /* the younger one is told first */
+    assert_null(c[1].s); /* the younger stream gets its event first */
     assert_int_equal(pv_stream_write(c[0].s, "x", 1), -ECONNRESET);
     pv_stream_close(c[0].s);
     (void)v;
 }
 
-/* No byte string does more than break the device. */
+/* Random bytes only break the channel. */
 static void test_random(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many connections over one stream: our end (src/transport/serial.c) against the real agent (`--mux`), with a
- * relay between them that stands for QEMU and can hold bytes back.
+ * The multiplexed channel of src/transport/serial.c against the real agent (`--mux`), through a relay that
+ * plays QEMU and can hold bytes back.
  */
 #include "tests/serial-agent/serial-test.h"
 
@@ -14,9 +14,9 @@ struct relay {
     struct pv_channel *v;
     int host, guest; /* sockets */
     struct pv_watch hw, gw;
-    bool hold; /* what the agent says waits */
+    bool hold; /* the agent's bytes go to `held` */
     struct pv_buf held;
-    size_t from_agent; /* bytes, ever */
+    size_t from_agent; /* bytes in all */
 };
 
 static void pass(int from, int to, struct pv_buf *held, bool hold, size_t *count)
@@ -61,7 +61,7 @@ static void on_guest(struct pv_watch *w, uint32_t events)
     pass(r->guest, r->host, &r->held, r->hold, &r->from_agent);
 }
 
-/* A conversation: the first, or another one with the same agent, as after a resume. */
+/* Connects a new channel to the agent: the first one, or another one, as after a resume. */
 static void converse(struct relay *r)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -120,7 +120,7 @@ static void stop_agent(struct relay *r)
     assert_int_equal(status, 0);
 }
 
-/* ---- frames over it ---- */
+/* ---- frames of a connection ---- */
 
 static void recv_bytes(struct conn *c, void *buf, size_t n)
 {
@@ -233,7 +233,7 @@ static void test_sessions(void **state)
     stop_agent(&r);
 }
 
-/* One session sleeps in a system call with its input full; the other moves 64 MiB each way meanwhile. */
+/* One session sleeps in a system call with its input full; the other one moves 64 MiB each way. */
 static void test_stuck(void **state)
 {
     static uint8_t much[PV_MUX_WINDOW];
@@ -262,7 +262,7 @@ static void test_stuck(void **state)
     pv_enc_u32(&e, 0);
     send_frame(&a, &e);
     run_ms(50);
-    for (int quiet = 0; quiet < 20; run_ms(5)) { /* until nothing is taken any more */
+    for (int quiet = 0; quiet < 20; run_ms(5)) { /* until the agent reads no more */
         k = pv_stream_write(a.s, much, sizeof(much));
         n += k > 0 ? k : 0;
         quiet = k > 0 ? 0 : quiet + 1;
@@ -271,7 +271,7 @@ static void test_stuck(void **state)
     assert_true(n >= PV_MUX_WINDOW);
     for (uint32_t i = 1; i <= 128; i++)
         ping(&b, i, 512 * 1024);
-    kill((pid_t)sleeper, SIGKILL); /* nothing else would end it within the hour */
+    kill((pid_t)sleeper, SIGKILL); /* else it sleeps for an hour */
     pv_stream_close(a.s);
     pv_stream_close(b.s);
     stop_agent(&r);
@@ -304,13 +304,13 @@ static void test_workers(void **state)
         dial(r.v, &w[i], port);
         greet(&w[i]);
         ping(&w[i], 5, 100000);
-        dial(r.v, &again, port); /* taken */
+        dial(r.v, &again, port); /* refused: the worker has its connection */
         while (again.s->connecting)
             wait_event(&again);
         assert_int_equal(again.s->error, ECONNREFUSED);
         pv_stream_close(again.s);
     }
-    pv_stream_close(a.s); /* they outlive their session's connection */
+    pv_stream_close(a.s); /* a worker outlives the connection of its session */
     ping(&w[0], 6, 10);
     pv_stream_close(w[0].s);
     pv_stream_close(w[1].s);
@@ -335,7 +335,7 @@ static void job_start(struct conn *c, uint32_t id, const char *cmd, uint32_t *pi
     *pid = pv_dec_u32(&d);
 }
 
-/* With PV_MUX_IDLE nothing is left: no session, no worker that nobody met, no job. Then all is quiet. */
+/* QUIESCE with PV_MUX_IDLE ends sessions, unconnected workers and jobs; after it the agent sends nothing. */
 static void test_idle(void **state)
 {
     struct relay r;
@@ -365,18 +365,18 @@ static void test_idle(void **state)
     greet(&b);
     ping(&b, 1, 100000);
     pv_stream_close(b.s);
-    /* Again, and as a machine that is resumed sees it: another conversation. */
+    /* A second QUIESCE, then a new channel, as in a resumed machine. */
     r.v->ops->quiesce(r.v, true);
     await(is_quiesced, r.v);
     converse(&r);
-    dial(r.v, &b, PV_AGENT_PORT); /* behind the HELLO, before its answer */
+    dial(r.v, &b, PV_AGENT_PORT); /* after the HELLO, before its reply */
     greet(&b);
     ping(&b, 2, 100000);
     pv_stream_close(b.s);
     stop_agent(&r);
 }
 
-/* Without it sessions live on: in the machine that goes on, not in one that is resumed. */
+/* Without PV_MUX_IDLE sessions survive in the machine that goes on, not in a resumed one. */
 static void test_not_idle(void **state)
 {
     struct relay r;
@@ -395,7 +395,7 @@ static void test_not_idle(void **state)
     assert_int_equal(pv_stream_write(a.s, "x", 1), -EAGAIN);
     r.v->ops->wake(r.v);
     ping(&a, 1, 300000);
-    /* A job that says something while the agent is at rest is heard after it. */
+    /* A command's output during the quiesced time arrives after WAKE. */
     e = request(PV_MSG_EXEC, 2);
     pv_enc_u32(&e, 0);
     pv_enc_u64(&e, 0);
@@ -415,7 +415,7 @@ static void test_not_idle(void **state)
     recv_frame(&a, PV_MSG_STDOUT);
     recv_frame(&a, PV_MSG_EXIT);
 
-    /* What it says now is on its way when the machine is saved; no clone may take it for an answer. */
+    /* The reply is in flight when the machine is saved; a clone must not match it with its own request. */
     r.hold = true;
     e = request(PV_MSG_PING, 7);
     pv_enc_bytes(&e, "old", 3);
@@ -436,7 +436,7 @@ static void test_not_idle(void **state)
     stop_agent(&r);
 }
 
-/* A host that talks nonsense: the agent forgets all, and HELLO helps. */
+/* After an illegal packet of the host the agent resets its channels, and serves the next HELLO. */
 static void test_bad_host(void **state)
 {
     static const uint8_t bad[][12] = {

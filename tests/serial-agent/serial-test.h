@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What both tests beside it need: connections over our end of the stream. Included once, by the test itself.
- */
+/* Connections over a channel of src/transport/serial.c, for both tests in this directory. Each test includes
+ * it once. */
 #ifndef PV_TESTS_SERIAL_H
 #define PV_TESTS_SERIAL_H
 

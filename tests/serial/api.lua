@@ -1,4 +1,4 @@
--- The guest API once more, over virtio-serial (tests/serial.toml): those parts whose bytes or sockets differ.
+-- The parts of the guest API whose bytes or sockets differ over virtio-serial (tests/serial.toml).
 each_profiles = { "minimal" }
 for _, name in ipairs({ "commands", "files", "workers" }) do
     dofile("vm/api-" .. name .. ".lua")

@@ -1,4 +1,4 @@
--- What is virtio-serial's own: who holds the port, what a guest can do to it, and how its end is told.
+-- Properties of virtio-serial alone: the port's owner, a guest that damages the stream, the report of its end.
 
 local function uptime()
     return tonumber(io.open("/proc/uptime"):read("n"))
@@ -11,7 +11,7 @@ local function boot()
     return vm
 end
 
--- Takes the port from the agent's supervisor, as only root can, and writes to it from a session.
+-- Writes to the port from a session, through the descriptor of the agent's supervisor, as only root can.
 local function write_to_port(vm, bytes)
     local pid = vm:syscall("pidfd_open", vm:syscall("getppid"), 0)
     assert(pid >= 0, "pidfd_open: " .. pid)
@@ -56,7 +56,7 @@ end)
 
 test("a guest that kills its agent and all else: told at once", function()
     local vm = boot()
-    local start = uptime() -- QEMU tells of a port once a second at most
+    local start = uptime() -- QEMU reports a port at most once a second
     assert_contains(assert_error(function() vm:exec("kill -9 -1; sleep 100") end), "agent")
     assert(uptime() - start < 3, "it took " .. uptime() - start .. " s")
     start = uptime()

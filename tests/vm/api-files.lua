@@ -34,7 +34,7 @@ each(function(vm, case)
         assert_eq("644", mode("/tmp/mode"))
         vm:write_file("/tmp/mode", "x", { mode = tonumber("4751", 8) })
         assert_eq("4751", mode("/tmp/mode"))
-        vm:write_file("/tmp/mode", "y") -- keeps it
+        vm:write_file("/tmp/mode", "y") -- keeps the mode
         assert_eq("751", mode("/tmp/mode"):sub(-3))
     end)
 

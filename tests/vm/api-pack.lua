@@ -1,4 +1,4 @@
--- pack and unpack: they need no VM; and the same bits through a guest.
+-- pack and unpack, without a VM; and the same bits through a guest.
 
 local RANGE = {
     u8 = { 0, 255 }, i8 = { -128, 127 }, u16 = { 0, 65535 }, i16 = { -32768, 32767 },

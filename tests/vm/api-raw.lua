@@ -29,7 +29,7 @@ each(function(vm, case)
     end)
 
     case("syscall: arguments and results with all 64 bits", function()
-        -- /proc/self/mem takes offsets over the whole range, and lseek gives them back as they came
+        -- /proc/self/mem accepts every offset, and lseek returns it unchanged
         local fd = vm:syscall_buf("openat", 1, "/proc/self/mem\0", AT_FDCWD, 0, 0)
         assert(fd >= 0, "openat: " .. fd)
         for _, offset in ipairs({ 0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x123456789abcdef0,
@@ -139,7 +139,7 @@ each(function(vm, case)
     case("ioctl: what the command's number says", function()
         local out, into = pipe(vm)
         assert_eq(5, vm:syscall_buf("write", 1, "12345", into, 0, 5))
-        local FIONREAD = 0x541b -- an old one: says nothing of directions
+        local FIONREAD = 0x541b -- an old number, which does not encode the direction
         local ret, waiting = vm:syscall_bufs("ioctl", { [2] = ("\0"):rep(4) }, out, FIONREAD)
         assert_eq(0, ret)
         assert_eq(5, (provium.unpack("i32", waiting)))
@@ -149,12 +149,12 @@ each(function(vm, case)
         assert_eq(nil, back)
         assert_eq(0, vm:syscall("close", out))
         assert_eq(0, vm:syscall("close", into))
-        -- RNDGETENTCNT, linux/random.h: _IOR('R', 0, int), gives its result without being given data
+        -- RNDGETENTCNT, linux/random.h: _IOR('R', 0, int), returns data and needs none
         local fd = vm:syscall_buf("openat", 1, "/dev/urandom\0", AT_FDCWD, 0, 0)
         ret, back = vm:ioctl(fd, 0x80045200)
         assert_eq(0, ret)
         assert_eq(4, #back)
-        assert_eq(-EINVAL, (vm:ioctl(fd, 0x80047f00))) -- what this driver says to a number that it does not know
+        assert_eq(-EINVAL, (vm:ioctl(fd, 0x80047f00))) -- this driver's reply to an unknown number
         assert_eq(-EBADF, (vm:ioctl(12345, 0x80045200)))
         assert_eq(0, vm:syscall("close", fd))
     end)
@@ -172,7 +172,7 @@ each(function(vm, case)
         end, "did not return within 0.5 s")
         assert(vm:syscall("getpid") > 0)
         assert_eq("fine", vm:exec("echo fine").stdout.trim())
-        -- what the process had is still there
+        -- the process still has its descriptor
         assert_eq(2, vm:syscall_buf("write", 1, "ok", into, 0, 2))
         local n, back = vm:syscall_bufs("read", { [1] = "\0\0" }, out, 0, 2)
         assert_eq(2, n)
@@ -188,7 +188,7 @@ each(function(vm, case)
     end)
 
     case("a call that crashes its process is reported, and the next one has a fresh one", function()
-        -- unmaps everything that user space has; the way back from the kernel leads nowhere
+        -- unmaps all of user space, so the return from the kernel faults
         assert_error(function() vm:syscall("munmap", 0, 0x7ffffffff000) end, "SIG")
         assert(vm:syscall("getpid") > 0)
         assert_error(function() vm:syscall("exit_group", 7) end, "7")

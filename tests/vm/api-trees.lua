@@ -16,7 +16,7 @@ sh("mkdir " .. dir)
 
 local function quoted(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
 
--- A tree with everything that may get lost.
+-- A tree with every kind of entry, mode and name that a copy may lose.
 local odd = "odd " .. bytes:gsub("[\0/]", ""):sub(1, 200)
 local tree = dir .. "/tree"
 sh("mkdir -p " .. tree .. "/empty " .. tree .. "/sub/deep && chmod 711 " .. tree .. "/empty && chmod 750 " .. tree .. "/sub")
@@ -85,7 +85,7 @@ each(function(vm, case, profile)
     case("pull writes nothing outside: not through links of the guest's, nor of the host's", function()
         local out = dir .. "/outside-" .. profile
         sh("mkdir " .. out .. " && echo kept >" .. out .. "/victim")
-        -- The guest's tree has a link where the host's tree then gets a directory's entry by the same name.
+        -- The guest's tree has a symbolic link at a path where the host's tree has a directory.
         assert(vm:exec("rm -rf /tmp/trap && mkdir -p /tmp/trap/d && echo bad >/tmp/trap/d/victim && ln -s " .. out .. " /tmp/trap/e").ok)
         local into = dir .. "/into-" .. profile
         sh("mkdir " .. into .. " && ln -s " .. out .. " " .. into .. "/d")

@@ -1,4 +1,4 @@
--- 1 GiB up and down with the same SHA-256, and neither side growing by it.
+-- A file of 1 GiB keeps its SHA-256 through push and pull, and neither side's memory grows by it.
 
 local SIZE = 1 << 30
 local dir = os.tmpname()
@@ -11,8 +11,8 @@ local function sh(cmd)
     return out
 end
 
--- What this process had mapped at the most, in MiB. Mapped, not resident: the guest's own memory is mapped
--- here as well, from its boot on, and becomes resident as the guest uses it.
+-- The peak of this process's mapped memory, in MiB. Not its resident memory, which grows as the guest uses its own
+-- memory: that is mapped here from the boot on.
 local function peak()
     for line in io.lines("/proc/self/status") do
         local kb = line:match("^VmPeak:%s+(%d+)")
@@ -37,7 +37,7 @@ test("1 GiB through push and pull", function()
     local grown = peak() - before
     assert(grown < 64, "this process grew by " .. grown .. " MiB")
     assert_eq(sum(dir .. "/up"), sum(dir .. "/down"))
-    -- The agent's own peak, of all its processes.
+    -- The largest peak of the agent's processes.
     local agent = vm:exec("cat /proc/[0-9]*/status 2>/dev/null | grep -A 20 '^Name:.provium-agent' | grep VmHWM").stdout.value
     local processes = 0
     for kb in agent:gmatch("(%d+) kB") do

@@ -1,4 +1,4 @@
--- vm:boot and what it promises: a handle starts nothing; memory, cpus, the default guest, its vsock.
+-- vm:boot: a handle starts nothing; memory, cpus, the default guest, its vsock device.
 
 test("create starts nothing", function()
     local vm = provium.create("minimal")

@@ -1,4 +1,4 @@
--- Disks: order, formats, readonly, snapshot, and that the host's file changes only when it should.
+-- Disks: order, formats, readonly, snapshot; the host's file changes only for a writable disk without snapshot.
 
 local dir = os.tmpname()
 os.remove(dir)

@@ -1,4 +1,4 @@
--- What First light has of the guest API: exec, read_file, write_file, mount_vfs.
+-- exec, read_file, write_file and mount_vfs on the default guest.
 
 local vm = provium.create("minimal")
 vm:boot()

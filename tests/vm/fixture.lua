@@ -1,4 +1,4 @@
--- Fixtures: what a resumed VM has, what it has of its own, and what two of them do not see of each other.
+-- Fixtures: a resumed VM has the fixture's state and its own clock, and does not see another VM of the fixture.
 
 local image = "build/test-images/root.ext4"
 

@@ -1,4 +1,4 @@
--- A guest whose agent is taken over: an error in that VM, in bounded time and memory, and nothing else.
+-- A hostile program in the agent's place: an error of that VM only, within bounded time and memory.
 
 local function uptime()
     local f = io.open("/proc/uptime")
@@ -19,7 +19,7 @@ good:boot()
 
 for mode, want in pairs({
     garbage = "unknown type",
-    half = "", -- connected and closed again and again: no agent in time
+    half = "", -- half a READY, then closed, again and again: no agent until the boot limit
     huge = "4294967295 bytes",
     early = "instead of READY",
     silent = "",

@@ -1,4 +1,4 @@
--- shutdown, kill, shutdown_all, several VMs at once, wrong states, an end that nobody asked for.
+-- shutdown, kill, shutdown_all, several VMs at once, wrong states, unexpected ends.
 
 local function uptime()
     local f = io.open("/proc/uptime")
@@ -41,7 +41,7 @@ test("a guest that does not go down is killed after 10 s", function()
     local vm = provium.create("minimal")
     vm:boot()
     vm:mount_vfs()
-    -- Every process of the agent is stopped: nobody is left who could take the request.
+    -- Every process of the agent is stopped, so none reads the request.
     vm:exec([[(sleep 1; for p in /proc/[0-9]*; do
         grep -q provium-agent $p/comm 2>/dev/null && kill -STOP ${p#/proc/}
     done) >/dev/null 2>&1 &]])

@@ -1,4 +1,4 @@
--- Boots that can not succeed say why, with the console, and never by running into the boot limit.
+-- A boot that cannot succeed fails with its reason and the console, long before the boot limit.
 
 local function uptime()
     local f = io.open("/proc/uptime")
@@ -17,7 +17,7 @@ local function fails(profile, opts, ...)
     return why, uptime() - start, vm
 end
 
-local far = { timeout = "5m" } -- none of these may get anywhere near it
+local far = { timeout = "5m" } -- never reached
 
 test("init missing", function()
     local _, took, vm = fails("init-missing", far, "/no/such/init", "No such file", "--- console of vm")
@@ -75,7 +75,7 @@ test("bad options", function()
     assert_error(function() vm:boot({ files = "x" }) end, "files.*table")
     assert_error(function() vm:boot({ timeout = "soon" }) end, "soon")
     assert_error(function() vm:boot("1G") end, "table")
-    -- None of that has used the handle up.
+    -- The handle can still boot.
     vm:boot()
     assert_eq("ok", vm:exec("echo ok").stdout.trim())
 end)

@@ -9,7 +9,8 @@ vm:mount_vfs()
 assert(vm:exec("mkdir -p /disk /mnt && mount -t ext4 /dev/vda /disk && echo before >/disk/f && echo before >/tmp/f && sync").ok)
 local before = vm:snapshot()
 
--- What is to be as before: mounts, files in memory and on a disk, every byte of a disk that no file system is on.
+-- The state that a restore brings back: mounts, files in memory and on a disk, every byte of a disk without a file
+-- system.
 local function state(v)
     return v:exec("echo 3 >/proc/sys/vm/drop_caches; cat /proc/mounts /tmp/f /disk/f; ls /mnt; sha256sum /dev/vdb").stdout.value
 end

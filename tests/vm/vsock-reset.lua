@@ -1,4 +1,4 @@
--- A VM with a vsock device of its own that is put back in front of every test.
+-- A VM with a vsock device of its own is restored before every test.
 
 provium.reset_between_tests = true
 local vm = provium.create("minimal")

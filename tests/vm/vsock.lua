@@ -1,4 +1,4 @@
--- AF_VSOCK in VMs that are saved and resumed: boot option vsock.
+-- AF_VSOCK in saved and resumed VMs: the boot option vsock.
 
 local AF_VSOCK, SOCK_STREAM, HOST, GET_LOCAL_CID = 40, 1, 2, 0x7b9
 local ECONNRESET, ENODEV = 104, 19
@@ -21,7 +21,7 @@ local function connect_host(vm)
     return r
 end
 
--- It works, with a CID that none of `others` has; returns it.
+-- Asserts that the VM's vsock device works, with a CID that none of `others` has; returns the CID.
 local function check(vm, ...)
     local c = cid(vm)
     assert(c > HOST and c < 0xffffffff, "CID " .. c)
@@ -30,7 +30,7 @@ local function check(vm, ...)
     return c
 end
 
--- Of the fixture's memory in the cache.
+-- The checksum of the fixture's memory in the cache.
 local function sum_of_memory()
     local cache = os.getenv("XDG_CACHE_HOME") or os.getenv("HOME") .. "/.cache"
     local p <close> = assert(io.popen(([[
@@ -68,7 +68,7 @@ end)
 test("snapshots, clones and restores", function()
     vm:write_file("/tmp/mark", "snapshot\n")
     local s <close> = vm:snapshot()
-    assert_eq(first, check(vm)) -- it goes on with the one that it had
+    assert_eq(first, check(vm)) -- it keeps its CID
     local clone <close> = vm:clone(s)
     local second = check(clone, first)
     clone:write_file("/tmp/mark", "clone\n")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other side of vsock-guest-test.c: init of a guest that loads the modules it finds in /modules (in
- * the order of their names) and serves on vsock ports, a process per connection.
+ * The guest's side of vsock-guest-test.c: an init that loads the modules in /modules in the order of their
+ * names and serves vsock ports, one process per connection.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +65,7 @@ static void echo(int fd)
             return;
 }
 
-/* Takes n bytes and answers with their sum, again and again. */
+/* Reads n bytes and replies with their sum, until the host closes. */
 static void sink(int fd)
 {
     uint64_t n, sum;
@@ -77,7 +77,7 @@ static void sink(int fd)
 
             if (r <= 0)
                 return;
-            /* The first and last byte of each page: enough to see a mix-up, cheap under emulation. */
+            /* One byte of each page detects misplaced pages, and is cheap under emulation. */
             for (ssize_t i = 0; i < r; i += 4096)
                 sum += (uint8_t)buf[i];
             n -= (uint64_t)r;
@@ -104,7 +104,7 @@ static void source(int fd)
     }
 }
 
-/* The host ends its half first. */
+/* The host shuts down its half first. */
 static void count(int fd)
 {
     uint64_t sum = 0;
@@ -118,7 +118,7 @@ static void count(int fd)
 
 static void call_host(uint64_t value);
 
-/* The guest ends its half first. */
+/* The guest shuts down its half first. */
 static void bye(int fd)
 {
     uint64_t sum = 0;
@@ -131,7 +131,7 @@ static void bye(int fd)
     call_host(sum);
 }
 
-/* Says a word and dies with what it was sent unread. */
+/* Closes with unread bytes in its buffer. */
 static void drop(int fd)
 {
     char c;
@@ -139,7 +139,7 @@ static void drop(int fd)
     read_all(fd, &c, 1);
 }
 
-/* Reads nothing for a while, so that the window fills; then everything. */
+/* Reads nothing until the window is full, then everything. */
 static void slow(int fd)
 {
     char c;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams to the guest that block: the loop runs while they wait. */
+/* Blocking streams to the guest; they run the loop while they wait. */
 #include <errno.h>
 #include <string.h>
 

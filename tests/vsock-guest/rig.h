@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rig of the vsock-guest tests: a QEMU whose guest runs guest.c as its init, our vsock device on its other side, and
- * streams to the guest that block.  One rig in a process.  Whatever goes wrong ends the process (rig_fail).
+ * The rig of the vsock-guest tests: a QEMU whose guest runs guest.c as its init, a vsock device of src/vhost, and
+ * blocking streams to the guest.  One rig per process.  Every failure ends the process (rig_fail).
  */
 #ifndef PV_VSOCK_GUEST_RIG_H
 #define PV_VSOCK_GUEST_RIG_H
@@ -52,7 +52,7 @@ struct peer {
     bool event;
 };
 
-/* 0, or the errno of the connection, which is closed then. */
+/* 0; or the errno of the failed connection, which is closed. */
 int peer_try_dial(struct peer *p, unsigned port);
 void peer_dial(struct peer *p, unsigned port);
 void peer_send(struct peer *p, const void *data, size_t n);

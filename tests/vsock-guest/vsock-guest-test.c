@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Our vsock device against a real kernel's driver, in a real QEMU (software emulation).
+ * The vsock device of src/vhost against a real kernel's driver, in a real QEMU (software emulation).
  *
  *     PROVIUM_GUEST_DIR=DIR vsock-guest-test GUEST [bench [WINDOW]]
  *
@@ -32,7 +32,7 @@ static void test_echo(void)
     for (size_t n = 1; n < sizeof(back); n = n * 3 + 1) {
         size_t sent = 0, got = 0;
 
-        /* Both ways at once: neither side could hold all of it. */
+        /* Both directions at once: neither side could buffer all of it. */
         while (got < n) {
             ssize_t r;
 
@@ -63,7 +63,7 @@ static void test_bulk(unsigned port)
     peer_dial(&p, port);
     peer_send(&p, &n, sizeof(n));
     peer_send(&p, rig.block, n);
-    peer_recv_u64(&p); /* the guest has them all */
+    peer_recv_u64(&p); /* the guest has read all bytes */
     pv_stream_close(p.s);
 }
 
@@ -106,7 +106,7 @@ static void test_half_close(void)
     if (peer_read(&p, word, 4) != 3 || memcmp(word, "bye", 3) != 0)
         rig_fail("no \"bye\" and end");
     peer_send(&p, rig.block, 500000);
-    pv_stream_close(p.s); /* closes with bytes on their way */
+    pv_stream_close(p.s); /* closes with bytes in flight */
     rig_wait_calls(before + 1, "half-close");
     if (rig.called != 500000)
         rig_fail("the guest got %llu bytes after its own half was closed", (unsigned long long)rig.called);
@@ -121,7 +121,7 @@ static void test_refused(void)
         rig_fail("a port without listener gave %s", strerror(error));
 }
 
-/* The guest closes with unread bytes: writing ends with an error, and soon. */
+/* The guest closes with unread bytes: the host's writes soon fail. */
 static void test_drop(void)
 {
     struct peer p;

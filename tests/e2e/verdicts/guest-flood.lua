@@ -1,4 +1,4 @@
--- More reports than are kept: the bound holds, and what comes behind it counts.
+-- More kernel reports than a file keeps: later ones still count.
 local vm = provium.create("small")
 vm:boot({memory = "128M"})
 test("flood", function()

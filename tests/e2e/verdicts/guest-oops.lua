@@ -1,4 +1,4 @@
--- What the kernel says counts, whatever the test found. Words in /dev/kmsg stand for a broken kernel.
+-- A kernel report fails a passing test. Lines in /dev/kmsg imitate a broken kernel.
 local vm = provium.create("small")
 vm:boot({memory = "128M"})
 vm:mount_vfs()

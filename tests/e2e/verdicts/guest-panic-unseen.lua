@@ -1,4 +1,4 @@
--- A panic that no call meets.
+-- A panic while no call is in progress.
 local vm = provium.create("small")
 vm:boot({memory = "128M"})
 vm:mount_vfs()

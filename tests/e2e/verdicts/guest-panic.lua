@@ -1,4 +1,4 @@
--- A panic that a call runs into, uncaught.
+-- A panic during a call, whose error the test does not catch.
 local vm <close> = provium.create("small")
 vm:boot({memory = "128M"})
 vm:mount_vfs()

@@ -1,4 +1,4 @@
--- The file's own process crashes.
+-- The file's process crashes.
 test("crashes", function()
     os.execute("kill -SEGV $PPID")
     provium.sleep(60)

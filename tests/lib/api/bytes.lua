@@ -1,4 +1,4 @@
--- Strings that get lost where somebody counts on text: every byte value, in order.
+-- Every byte value, in order: code that expects text would damage it.
 local all = {}
 for i = 0, 255 do all[#all + 1] = string.char(i) end
 return table.concat(all)
