@@ -454,7 +454,7 @@ static struct pv_guest *bench_boots(const struct pv_guest_env *env, const struct
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
 {
     double ours[RUNS], met[RUNS], bare[RUNS], boots[BOOTS], save;
-    struct pv_saved_file *blobs;
+    struct pv_saved_file *saved;
     struct pv_err err = PV_ERR_INIT;
     struct pv_strv argv = {0};
     struct pv_guest *g;
@@ -470,14 +470,14 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     s = pv_guest_freeze(g, 0, &err);
     if (!s)
         must(-1, &err);
-    pv_snapshot_files(s, &blobs, &n);
+    pv_snapshot_files(s, &saved, &n);
     save = ms_since(start);
     pv_guest_free(g);
     g = resume_guest(env, s);
     read_argv(&argv);
     pv_guest_free(g);
     for (int i = 0; i < RUNS; i++) {
-        bare[i] = by_hand(&argv, saved_fd(blobs, n, "memory"), saved_fd(blobs, n, "state"));
+        bare[i] = by_hand(&argv, saved_fd(saved, n, "memory"), saved_fd(saved, n, "state"));
         start = pv_now();
         g = resume_guest(env, s);
         met[i] = ms_since(start);
@@ -485,7 +485,7 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
         ours[i] = ms_since(start);
         pv_guest_free(g);
     }
-    fstat(saved_fd(blobs, n, "memory"), &st);
+    fstat(saved_fd(saved, n, "memory"), &st);
     printf("resume, %d each in turns, Debian cloud kernel, 512M, 1 CPU\n", RUNS);
     printf("  cold boot, create to the first exec's result (%d)         median %7.0f ms\n", BOOTS,
            quantile(boots, BOOTS, 0.5));
@@ -502,10 +502,10 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     bench_standby(env, s, quantile(bare, RUNS, 0.5), quantile(boots, BOOTS, 0.5));
     printf("  saving it %.0f ms; memory %.0f MiB on disk of %.0f MiB\n", save, (double)st.st_blocks / 2048,
            (double)st.st_size / (1 << 20));
-    bench_usual(&argv, saved_fd(blobs, n, "memory"), saved_fd(blobs, n, "state"), quantile(ours, RUNS, 0.5));
+    bench_usual(&argv, saved_fd(saved, n, "memory"), saved_fd(saved, n, "state"), quantile(ours, RUNS, 0.5));
     bench_memory(env, s);
     bench_vsock(env, p, s);
-    free(blobs);
+    free(saved);
     pv_snapshot_unref(s);
     pv_strv_free(&argv);
 }

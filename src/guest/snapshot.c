@@ -208,15 +208,15 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
 struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
-    struct pv_snapshot *s = snapshot_begin(g, "freeze", err);
+    struct pv_snapshot *s = snapshot_begin(g, "save", err);
 
     if (!s)
         return NULL;
     if (pv_guest_detach_vsock(g, deadline, err) < 0)
-        return snapshot_failed(g, s, "freeze", err);
+        return snapshot_failed(g, s, "save", err);
     pv_agent_disconnect(&g->agent);
     if (guest_quiesce(g, true, deadline, err) < 0 || save_machine(g, s, true, deadline, err) < 0)
-        return snapshot_failed(g, s, "freeze", err);
+        return snapshot_failed(g, s, "save", err);
     /* Before the machine can run again: its memory is the snapshot's now. */
     pv_guest_end(g, PV_GUEST_SHUT_DOWN, NULL);
     return s;
