@@ -27,6 +27,7 @@ struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
     char *name;
+    unsigned number;       /* of its own in this process, from 1 */
     struct pv_agent agent; /* its own agent process */
     unsigned n_workers;    /* spawned so far */
     enum pv_guest_state state;

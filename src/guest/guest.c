@@ -67,8 +67,10 @@ void pv_guest_end_fini(struct pv_guest_end *e)
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
                                     char *name)
 {
+    static unsigned count;
     struct pv_guest *g = pv_xcalloc(1, sizeof(*g));
 
+    g->number = ++count;
     g->env = env;
     g->profile = profile;
     g->name = name;
@@ -181,6 +183,11 @@ struct pv_agent *pv_guest_agent(struct pv_guest *g)
 const char *pv_guest_name(const struct pv_guest *g)
 {
     return g->name;
+}
+
+unsigned pv_guest_number(const struct pv_guest *g)
+{
+    return g->number;
 }
 
 enum pv_guest_state pv_guest_state(const struct pv_guest *g)
@@ -312,7 +319,7 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     if (!notice_end(g))
         return r;
     pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end.reason ? g->end.reason : "killed");
-    pv_err_died(err, g->end.died);
+    pv_err_died(err, g->end.died, g->number);
     pv_guest_add_console(g, err);
     return -1;
 }
@@ -341,7 +348,7 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
         return 0;
     if (g->state == PV_GUEST_DEAD) {
         pv_err_set(err, PV_E_GUEST_DIED, "cannot %s: %s is dead: %s", what, g->name, g->end.reason);
-        pv_err_died(err, g->end.died);
+        pv_err_died(err, g->end.died, g->number);
         pv_guest_add_console(g, err);
         return -1;
     }

@@ -69,6 +69,7 @@ struct pv_agent *pv_guest_agent(struct pv_guest *g);
 
 enum pv_guest_state pv_guest_state(const struct pv_guest *g);
 const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
+unsigned pv_guest_number(const struct pv_guest *g);      /* of its own in this process, from 1; pv_err.vm */
 const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */
 /*
  * Reads the console as far as it is written: findings, unfinished reports too, are observed. Does not wait.

@@ -240,6 +240,8 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease 
         explain_failure(g, err);
         pv_err_wrap(err, "cannot resume %s", g->name);
         pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
+        if (err && err->cls == PV_E_GUEST_DIED)
+            pv_err_died(err, g->end.died, g->number);
         return -1;
     }
     pv_guest_set_running(g);

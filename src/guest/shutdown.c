@@ -50,7 +50,7 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
     if (!g->end.panic)
         return 0;
     pv_err_set(err, PV_E_GUEST_DIED, "%s panicked while it shut down: %s", g->name, g->end.panic);
-    pv_err_died(err, PV_DIED_PANIC);
+    pv_err_died(err, PV_DIED_PANIC, g->number);
     pv_guest_add_console(g, err);
     return -1;
 }

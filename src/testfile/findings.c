@@ -156,7 +156,7 @@ void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
     if (err->cls != PV_E_GUEST_DIED || err->died != PV_DIED_PANIC)
         return;
     for (struct tf_finding *f = list->first; f; f = f->next)
-        if (f->cls == PV_CLASS_PANIC && strstr(err->text, pv_guest_name(f->guest->g)))
+        if (f->cls == PV_CLASS_PANIC && pv_guest_number(f->guest->g) == err->vm)
             for (struct tf_finding *x = f; x && !x->met; x = x->follows ? finding_before(list, x) : NULL)
                 x->met = true;
 }

@@ -135,6 +135,24 @@ static void test_expected(void **state)
 }
 
 /* Findings behind the bound count too, and those of warnings leave room for oopses. */
+/* The console of one VM prints the name of another: each death excuses the panic of its own VM only. */
+static void test_death_of_another_vm(void **state)
+{
+    struct scene *s = *state;
+    struct tf_guest *other = pv_tf_guest_add(&s->tf.guests, pv_guest_new(&s->tf.guest_env, &s->profile));
+    struct pv_err err = PV_ERR_INIT;
+
+    report(s, PV_FINDING_PANIC, "Kernel panic - not syncing: foo", false);
+    pv_err_set(&err, PV_E_GUEST_DIED, "%s died: its kernel panicked: %s", pv_guest_name(other->g),
+               pv_guest_name(s->vm->g));
+    pv_err_died(&err, PV_DIED_PANIC, pv_guest_number(other->g));
+    pv_tf_findings_met_death(&s->tf, &err);
+    assert_false(s->tf.findings.first->met);
+    pv_err_died(&err, PV_DIED_PANIC, pv_guest_number(s->vm->g));
+    pv_tf_findings_met_death(&s->tf, &err);
+    assert_true(s->tf.findings.first->met);
+}
+
 static void test_flood(void **state)
 {
     struct scene *s = *state;
@@ -243,6 +261,7 @@ int main(void)
         SCENE_TEST(test_policy),
         SCENE_TEST(test_allowed),
         SCENE_TEST(test_expected),
+        SCENE_TEST(test_death_of_another_vm),
         SCENE_TEST(test_flood),
         SCENE_TEST(test_limit),
         SCENE_TEST(test_file_outcome),

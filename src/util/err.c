@@ -31,6 +31,7 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
         return -1;
     err->cls = cls;
     err->died = PV_DIED_AGENT;
+    err->vm = 0;
     err->errnum = errnum;
     err->file = file;
     err->line = line;
@@ -43,10 +44,12 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
     return -1;
 }
 
-int pv_err_died(struct pv_err *err, enum pv_err_died died)
+int pv_err_died(struct pv_err *err, enum pv_err_died died, unsigned vm)
 {
-    if (err)
+    if (err) {
         err->died = died;
+        err->vm = vm;
+    }
     return -1;
 }
 

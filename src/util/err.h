@@ -42,6 +42,7 @@ enum { PV_ERR_TEXT = 8192 };
 struct pv_err {
     enum pv_err_class cls;
     enum pv_err_died died;
+    unsigned vm;      /* number of the guest that died, as pv_guest_number; 0: none */
     int errnum;       /* errno, or 0 */
     const char *file; /* origin: source file and line */
     int line;
@@ -50,15 +51,15 @@ struct pv_err {
 
 #define PV_ERR_INIT \
     { \
-        .cls = PV_E_NONE, .died = PV_DIED_AGENT, .errnum = 0, .file = "", .line = 0, .text = "" \
+        .cls = PV_E_NONE, .died = PV_DIED_AGENT, .vm = 0, .errnum = 0, .file = "", .line = 0, .text = "" \
     }
 
 /* All setters return -1, for `return pv_err_set(...)`, and accept err == NULL. */
 int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const char *file, int line,
                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/* Sets the cause of a PV_E_GUEST_DIED error that was set before (PV_DIED_AGENT by default). */
-int pv_err_died(struct pv_err *err, enum pv_err_died died);
+/* Sets the cause of a PV_E_GUEST_DIED error that was set before (PV_DIED_AGENT by default), and the guest. */
+int pv_err_died(struct pv_err *err, enum pv_err_died died, unsigned vm);
 
 /* Prepends "TEXT: " to the text; class and errno stay. */
 int pv_err_wrap(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
