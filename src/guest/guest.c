@@ -160,6 +160,7 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
     pv_guest_end_fini(&g->end);
     g->end.reason = reason ? pv_xstrdup(reason) : NULL;
     if (i) {
+        g->unknown = false; /* its findings have no other moment to be told */
         guest_observe(g);
         pv_instance_end(i, &g->end);
     }

@@ -45,7 +45,7 @@ static struct tf_finding *finding_before(struct tf_findings *list, const struct 
     struct tf_finding *last = NULL;
 
     for (struct tf_finding *x = list->first; x && x != f; x = x->next)
-        if (x->guest == f->guest)
+        if (x->vm_number == f->vm_number)
             last = x;
     return last;
 }
@@ -72,10 +72,10 @@ void pv_tf_finding_handle(struct pv_testfile *tf, struct tf_finding *f)
 /* True when expect_report or allow_report covers it. */
 static bool finding_is_allowed(const struct tf_guest *g, const char *headline, const char *excerpt)
 {
-    for (const struct tf_expect *e = g->expect; e; e = e->outer)
+    for (const struct tf_expect *e = g ? g->expect : NULL; e; e = e->outer)
         if (finding_has(headline, excerpt, e->text))
             return true;
-    for (char **s = g->allowed; s && *s; s++)
+    for (char **s = g ? g->allowed : NULL; s && *s; s++)
         if (finding_has(headline, excerpt, *s))
             return true;
     return false;
@@ -86,7 +86,7 @@ static bool finding_is_expected(struct pv_testfile *tf, struct tf_finding *f)
 {
     struct tf_finding *last;
 
-    for (struct tf_expect *e = f->guest->expect; e; e = e->outer)
+    for (struct tf_expect *e = f->guest ? f->guest->expect : NULL; e; e = e->outer)
         if (finding_has(f->headline, f->excerpt, e->text)) {
             e->first = e->first ? e->first : f;
             break;
@@ -104,7 +104,8 @@ static void finding_append(struct tf_findings *list, struct tf_finding *f)
     *list->end = f;
     list->end = &f->next;
     *(f->cls == PV_CLASS_WARNING ? &list->n_warnings : &list->n_worse) += 1;
-    f->guest->n_holds++;
+    if (f->guest)
+        f->guest->n_holds++;
 }
 
 void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
@@ -116,8 +117,6 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     enum pv_guest_policy policy = cls == PV_CLASS_WARNING ? tf->env->warnings : tf->env->oopses;
     struct tf_finding *f;
 
-    if (!guest)
-        return;
     if (cls == PV_CLASS_WARNING ? list->n_warnings == MAX_WARNINGS : list->n_worse == MAX_WORSE) {
         if (policy == PV_POLICY_FAIL && !finding_is_allowed(guest, finding->headline, finding->excerpt)) {
             list->n_unkept++;
@@ -132,12 +131,14 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
                              .cls = cls,
                              .kind = pv_finding_kind_name(finding->kind),
                              .headline = pv_xstrdup(finding->headline),
+                             .vm_number = pv_guest_number(g),
                              .excerpt = pv_xstrdup(finding->excerpt),
                              .fails = policy == PV_POLICY_FAIL,
                              .follows = finding->follows};
+    pv_tf_short_name(g, f->vm);
     finding_append(list, f);
     if (policy != PV_POLICY_IGNORE && !tf->builder) /* a failed build tells it by itself */
-        f->id = pv_result_finding(tf->env->result, f->test_id, guest->name, cls, f->fails ? PV_FAIL : PV_OK,
+        f->id = pv_result_finding(tf->env->result, f->test_id, f->vm, cls, f->fails ? PV_FAIL : PV_OK,
                                   f->headline, f->excerpt);
     if (finding_is_expected(tf, f))
         pv_tf_finding_handle(tf, f);
@@ -156,7 +157,7 @@ void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
     if (err->cls != PV_E_GUEST_DIED || err->died != PV_DIED_PANIC)
         return;
     for (struct tf_finding *f = list->first; f; f = f->next)
-        if (f->cls == PV_CLASS_PANIC && pv_guest_number(f->guest->g) == err->vm)
+        if (f->cls == PV_CLASS_PANIC && f->vm_number == err->vm)
             for (struct tf_finding *x = f; x && !x->met; x = x->follows ? finding_before(list, x) : NULL)
                 x->met = true;
 }
@@ -167,7 +168,8 @@ void pv_tf_findings_free(struct tf_findings *list)
         struct tf_finding *f = list->first;
 
         list->first = f->next;
-        f->guest->n_holds--;
+        if (f->guest)
+            f->guest->n_holds--;
         free(f->headline);
         free(f->excerpt);
         free(f);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "childproto/result.h"
+#include "testfile/guests.h"
 
 struct pv_err;
 struct pv_finding;
@@ -23,9 +24,12 @@ struct pv_testfile;
 struct tf_guest;
 
 struct tf_finding {
-    struct tf_guest *guest; /* held */
-    uint32_t test_id;       /* the sub-test that was running, or PV_NO_TEST */
-    uint32_t id;            /* in the report; PV_NO_TEST: not there */
+    struct tf_guest
+        *guest;           /* held; NULL: the VM ended before a handle referred to it (a resume that failed) */
+    char vm[TF_NAME_MAX]; /* its name */
+    unsigned vm_number;   /* as pv_guest_number */
+    uint32_t test_id;     /* the sub-test that was running, or PV_NO_TEST */
+    uint32_t id;          /* in the report; PV_NO_TEST: not there */
     enum pv_class cls;
     const char *kind;
     char *headline, *excerpt;

@@ -79,15 +79,21 @@ static void guests_prune(struct tf_guests *list)
     }
 }
 
+void pv_tf_short_name(const struct pv_guest *guest, char name[static TF_NAME_MAX])
+{
+    const char *full = pv_guest_name(guest);
+
+    snprintf(name, TF_NAME_MAX, "%.*s", (int)strcspn(full, " "), full);
+}
+
 struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest)
 {
     static unsigned lineages;
     struct tf_guest *g = pv_xcalloc(1, sizeof(*g)), **end;
-    const char *name = pv_guest_name(guest);
 
     guests_prune(list);
     g->g = guest;
-    snprintf(g->name, sizeof(g->name), "%.*s", (int)strcspn(name, " "), name);
+    pv_tf_short_name(guest, g->name);
     g->lineage = ++lineages;
     for (end = &list->first; *end; end = &(*end)->next)
         ;

@@ -50,7 +50,9 @@ struct tf_guests {
 struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest);
 /* Takes worker, which runs in vm. May free workers of vm that are over and that no handle refers to. */
 struct tf_worker *pv_tf_worker_add(struct tf_guest *vm, struct pv_worker *worker);
-/* The entry of guest; NULL: it is being freed. */
+/* "vm1" of a guest called "vm1 (minimal)". */
+void pv_tf_short_name(const struct pv_guest *guest, char name[static TF_NAME_MAX]);
+/* The entry of guest; NULL: it has none, because its resume failed or because it is being freed. */
 struct tf_guest *pv_tf_guest_of(const struct tf_guests *list, const struct pv_guest *guest);
 /* Ends all VMs; the entries stay and say "killed". */
 void pv_tf_guests_kill(struct tf_guests *list);

@@ -153,6 +153,19 @@ static void test_death_of_another_vm(void **state)
     assert_true(s->tf.findings.first->met);
 }
 
+/* A VM whose resume failed has no entry: its kernel's report fails the sub-test all the same. */
+static void test_finding_without_entry(void **state)
+{
+    struct scene *s = *state;
+    struct pv_guest *g = pv_guest_new(&s->tf.guest_env, &s->profile);
+    struct pv_finding f = {.kind = PV_FINDING_OOPS, .headline = "Oops: 0000", .excerpt = "Oops: 0000"};
+
+    pv_tf_test_begin(&s->tf, "t");
+    pv_tf_finding_add(g, &f, &s->tf);
+    pv_guest_free(g);
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
 static void test_flood(void **state)
 {
     struct scene *s = *state;
@@ -262,6 +275,7 @@ int main(void)
         SCENE_TEST(test_allowed),
         SCENE_TEST(test_expected),
         SCENE_TEST(test_death_of_another_vm),
+        SCENE_TEST(test_finding_without_entry),
         SCENE_TEST(test_flood),
         SCENE_TEST(test_limit),
         SCENE_TEST(test_file_outcome),

@@ -20,17 +20,22 @@ static bool panic_is_decided(void *arg)
     return pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g);
 }
 
-/* Any process in the guest can print a panic's words; the kernel has panicked if the machine ends then. */
-static bool guest_has_panicked(struct pv_testfile *tf, struct pv_guest *g)
+/*
+ * Any process in the guest can print a panic's words; the kernel has panicked if the machine ends then.  The
+ * machine of a VM without an entry has ended.
+ */
+static bool vm_has_panicked(struct pv_testfile *tf, const struct tf_finding *f)
 {
-    pv_loop_run(tf->loop, panic_is_decided, g, pv_deadline(PANIC_LIMIT), NULL);
-    return pv_guest_panicked(g);
+    if (!f->guest)
+        return true;
+    pv_loop_run(tf->loop, panic_is_decided, f->guest->g, pv_deadline(PANIC_LIMIT), NULL);
+    return pv_guest_panicked(f->guest->g);
 }
 
 /* Whether f counts against the sub-test, which ended with this outcome. */
 static bool finding_counts(struct pv_testfile *tf, struct tf_finding *f, enum pv_outcome outcome)
 {
-    if (f->cls == PV_CLASS_PANIC && !f->met && !guest_has_panicked(tf, f->guest->g)) {
+    if (f->cls == PV_CLASS_PANIC && !f->met && !vm_has_panicked(tf, f)) {
         f->follows = false;
         pv_tf_finding_handle(tf, f);
         return false;
@@ -45,9 +50,9 @@ static char *findings_text(const struct tf_finding *worst, size_t n)
     if (!worst)
         return pv_xasprintf("the kernel of a VM: %zu more report%s than are kept", n, n == 1 ? "" : "s");
     if (n == 1)
-        return pv_xasprintf("the kernel of %s: %s", worst->guest->name, worst->headline);
-    return pv_xasprintf("the kernel of %s: %s (and %zu more report%s)", worst->guest->name, worst->headline,
-                        n - 1, n == 2 ? "" : "s");
+        return pv_xasprintf("the kernel of %s: %s", worst->vm, worst->headline);
+    return pv_xasprintf("the kernel of %s: %s (and %zu more report%s)", worst->vm, worst->headline, n - 1,
+                        n == 2 ? "" : "s");
 }
 
 void pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
