@@ -37,7 +37,7 @@ test("no vsock module is loaded, and nobody else gets the port", function()
     vm:shutdown()
 end)
 
-test("a guest that writes garbage to the port: told at once, and its VM alone is lost", function()
+test("a guest that writes garbage to the port: reported at once, and its VM alone is lost", function()
     local other = boot()
     for _, garbage in ipairs({ ("\0"):rep(8), "\4\0\9\0\1\0\0\0x" }) do
         local vm = boot()
@@ -54,7 +54,7 @@ test("a guest that writes garbage to the port: told at once, and its VM alone is
     other:shutdown()
 end)
 
-test("a guest that kills its agent and all else: told at once", function()
+test("a guest that kills its agent and all else: reported at once", function()
     local vm = boot()
     local start = uptime() -- QEMU reports a port at most once a second
     assert_contains(assert_error(function() vm:exec("kill -9 -1; sleep 100") end), "agent")
@@ -64,7 +64,7 @@ test("a guest that kills its agent and all else: told at once", function()
     assert(uptime() - start < 1, "the next call took " .. uptime() - start .. " s")
 end)
 
-test("a panic is told at once", function()
+test("a panic is reported at once", function()
     local vm = boot()
     local start = uptime()
     assert_contains(assert_error(function() vm:exec("echo c >/proc/sysrq-trigger; sleep 100") end), "sysrq triggered crash")

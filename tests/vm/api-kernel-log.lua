@@ -15,7 +15,7 @@ each(function(vm, case, profile)
         assert_eq("", tostring(vm:dmesg("nobody said this")))
     end)
 
-    case("without a shell: exec says what is missing, the rest works", function()
+    case("without a shell: exec names the missing program, other calls work", function()
         assert(vm:exec({ "mv", "/bin/sh", "/bin/sh.away" }).ok)
         local why = assert_error(function() vm:exec("true") end, "/bin/sh")
         assert_contains(why, "No such file or directory")
@@ -35,7 +35,7 @@ each(function(vm, case, profile)
         end
     end)
 
-    case("wait_until: what fn returned", function()
+    case("wait_until: returns the result of fn", function()
         vm:background("sleep 1; echo done >/tmp/flag")
         assert_eq("done\n", vm:wait_until(function()
             local there, data = pcall(vm.read_file, vm, "/tmp/flag")
@@ -43,7 +43,7 @@ each(function(vm, case, profile)
         end, { timeout = 20, interval = 0.1, desc = "the flag" }))
     end)
 
-    case("wait_until: its words when nothing comes", function()
+    case("wait_until: the text of its timeout", function()
         assert_error(function()
             vm:wait_until(function() return vm:exec("false").ok end, { timeout = "500ms", interval = 0.1, desc = "pigs fly" })
         end, "pigs fly")
@@ -64,7 +64,7 @@ each(function(vm, case, profile)
     end)
 
     if profile == "debian-systemd" then
-        case("systemd is PID 1, comes up, and the agent outlives what it does", function()
+        case("systemd is PID 1, boots, and does not end the agent", function()
             assert_eq("systemd\n", vm:read_file("/proc/1/comm"))
             vm:wait_until(function() return vm:exec("systemctl is-system-running").stdout.trim() == "running" end,
                 { timeout = 90, desc = "systemd is up" })

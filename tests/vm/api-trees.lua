@@ -44,7 +44,7 @@ each(function(vm, case, profile)
         sh("cmp " .. dir .. "/pulled " .. tree .. "/bytes && test $(stat -c %a " .. dir .. "/pulled) = 640 && rm " .. dir .. "/pulled")
     end)
 
-    case("a tree there: modes, links, empty directories, holes, any name", function()
+    case("push of a tree: modes, links, empty directories, holes, any name", function()
         vm:push(tree, "/tmp/tree")
         local function out(cmd) return vm:exec(cmd, { cwd = "/tmp/tree" }).stdout.trim() end
         assert_eq("711", out("stat -c %a empty"))
@@ -58,7 +58,7 @@ each(function(vm, case, profile)
         assert(tonumber(out("du -k sparse"):match("^%d+")) <= 1024, "the holes are filled: " .. out("du -k sparse") .. " KiB")
     end)
 
-    case("and back: the same tree", function()
+    case("pull of the same tree", function()
         local back = dir .. "/back-" .. profile
         vm:pull("/tmp/tree", back)
         assert_eq("", sh("diff -r --no-dereference " .. tree .. " " .. back))

@@ -75,7 +75,7 @@ each(function(vm, case)
         w:kill()
     end)
 
-    case("and what is done in one goes with its credentials", function()
+    case("the calls of a worker use its credentials", function()
         local w = vm:spawn()
         assert_eq(0, w:syscall("setresuid", 65534, 65534, 65534))
         assert_eq("65534", w:exec("id -u").stdout.trim())

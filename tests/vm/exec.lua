@@ -49,7 +49,7 @@ test("a daemon that keeps stdout does not hang the call", function()
     assert_eq("started", vm:exec("sleep 100 & echo started").stdout.trim())
 end)
 
-test("a signal is told", function()
+test("a signal is reported", function()
     local r = vm:exec("kill -9 $$")
     assert_eq(9, r.signal)
     assert_eq(137, r.exit_code)

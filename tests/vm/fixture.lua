@@ -26,7 +26,7 @@ test("the clock is the host's", function()
     end
 end)
 
-test("two of it do not see each other", function()
+test("two VMs of a fixture do not see each other", function()
     local other = provium.fixture("prepared")
     for i, v in ipairs({ vm, other }) do
         assert(v:exec(("for f in 1 2 3; do echo %d >/ram/$f; echo %d >/disk/$f; done; sync"):format(i, i)).ok)
@@ -43,7 +43,7 @@ test("two of it do not see each other", function()
     assert_eq("1", vm:exec("cat /ram/3").stdout.trim())
 end)
 
-test("a third one is as the first was", function()
+test("a third VM starts as the first one did", function()
     local third <close> = provium.fixture("prepared")
     assert_eq(false, third:exec("test -e /ram/1").ok)
     assert_eq(false, third:exec("test -e /disk/1").ok)
@@ -71,7 +71,7 @@ test("everything that a VM can do", function()
     assert_contains(tostring(v), "shut down")
 end)
 
-test("the host's image is what it was", function() assert_eq(image_before, sum(image)) end)
+test("the host's image is unchanged", function() assert_eq(image_before, sum(image)) end)
 
 test("a script that fails", function()
     local why = assert_error(function() provium.fixture("failing") end, "fixture 'failing' failed")

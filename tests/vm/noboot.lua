@@ -35,7 +35,7 @@ test("kernel panic at boot", function()
     assert(took < 60)
 end)
 
-test("initrd that is no archive", function()
+test("initrd that is not an archive", function()
     fails("initrd-is-text", far, "provium.toml", "archive")
 end)
 
@@ -44,7 +44,7 @@ test("initrd that is cut off", function()
     assert(took < 60)
 end)
 
-test("kernel that is no kernel", function()
+test("kernel file that is not a kernel", function()
     fails("kernel-is-text", far, "provium.toml", "kernel")
 end)
 
@@ -58,7 +58,7 @@ test("no root file system with that label", function()
     assert(took < 60)
 end)
 
-test("the boot limit holds and the message says it", function()
+test("the boot limit ends the boot, and the message names it", function()
     local _, took = fails("never-ready", nil, "within 6 s", "--- console of vm")
     assert(took >= 5 and took < 30, "took " .. took)
 end)

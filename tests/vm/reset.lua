@@ -48,5 +48,5 @@ assert_error(function() provium.reset_between_tests = 1 end, "must be true or fa
 provium.of_the_test = 1
 assert_eq(1, provium.of_the_test)
 provium.reset_between_tests = false
-test("no more of it", function() assert_eq("changed", vm:read_file("/tmp/n")) end)
+test("without reset_between_tests again", function() assert_eq("changed", vm:read_file("/tmp/n")) end)
 assert_error(function() provium.reset_between_tests = true end, "in front of the first test")

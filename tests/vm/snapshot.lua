@@ -16,7 +16,7 @@ local function state(v)
 end
 local want = state(vm)
 
-test("what was changed is as before, 10 times in a row", function()
+test("a restore undoes changes, 10 times in a row", function()
     for i = 1, 10 do
         assert(vm:exec(("echo %d >/tmp/f; echo %d >/disk/f; mount -t tmpfs none /mnt; touch /mnt/x; sync"):format(i, i)).ok)
         assert(vm:exec("dd if=/dev/urandom of=/disk/big bs=64k count=16 conv=fsync 2>/dev/null; umount /disk").ok)
@@ -27,7 +27,7 @@ test("what was changed is as before, 10 times in a row", function()
     end
 end)
 
-test("a killed one comes back", function()
+test("a restore after a kill", function()
     vm:kill()
     assert_error(function() vm:exec("true") end, "killed")
     vm:restore(before)
@@ -50,7 +50,7 @@ test("clones", function()
     other:kill()
 end)
 
-test("workers of the time before are over", function()
+test("workers end with a restore", function()
     local w = vm:spawn()
     assert_eq(0, w:exec("true").exit_code)
     vm:restore(before)

@@ -44,7 +44,7 @@ local vm = provium.fixture("vsock")
 local before = sum_of_memory()
 local first = check(vm)
 
-test("two of a fixture", function()
+test("two VMs of a fixture", function()
     local other <close> = provium.fixture("vsock")
     check(other, first)
     for i, v in ipairs({ vm, other }) do
@@ -58,7 +58,7 @@ test("two of a fixture", function()
     check(other, first)
 end)
 
-test("the fixture is as it was", function()
+test("the fixture is unchanged", function()
     assert_ne("", before)
     assert_eq(before, sum_of_memory())
     local third <close> = provium.fixture("vsock")
@@ -84,7 +84,7 @@ test("snapshots, clones and restores", function()
     end
 end)
 
-test("a guest that throws it out", function()
+test("a guest that removes its device", function()
     local v <close> = provium.fixture("vsock")
     assert(v:exec([[for s in /sys/bus/pci/slots/*; do
         if [ "$(cat $s/address)" = 0000:01:00 ]; then echo 0 >$s/power; fi; done]]).ok)
@@ -106,12 +106,12 @@ test("a socket that listens", function()
     assert_eq("\1\0\0\0", is)
 end)
 
-test("without the option there is none", function()
+test("without the option there is no device", function()
     local v <close> = provium.fixture("prepared")
     assert_eq(false, v:exec("grep -q 1af41053 /proc/bus/pci/devices").ok)
 end)
 
-test("on the transport vsock it changes nothing", function()
+test("the option changes nothing on the transport vsock", function()
     local v <close> = provium.create("minimal")
     v:boot({ memory = "256M", transport = "vsock", vsock = true })
     v:mount_vfs()
