@@ -3,6 +3,8 @@
 .POSIX:
 PREFIX = /usr/local
 BUILD = build
+# Warnings are errors in CI, and for whoever works on Provium: make WERROR=-Dwerror=true (HACKING.md).
+WERROR = $(if $(CI),-Dwerror=true)
 
 all: build
 
@@ -25,7 +27,7 @@ setup:
 	@scripts/setup
 
 $(BUILD)/build.ninja: setup
-	@test -f $@ || meson setup $(BUILD) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@test -f $@ || meson setup $(BUILD) $(WERROR) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
 	@rm -f $(BUILD)-setup.log
 
 build: $(BUILD)/build.ninja
