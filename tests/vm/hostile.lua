@@ -19,12 +19,12 @@ good:boot()
 
 for mode, want in pairs({
     garbage = "unknown type",
-    half = "", -- half a READY, then closed, again and again: no agent until the boot limit
+    half = "did not answer in time", -- connected and closed again and again
     huge = "4294967295 bytes",
     early = "instead of READY",
-    silent = "",
-    close = "",
-    flood = "",
+    silent = "did not answer in time",
+    close = "did not answer in time",
+    flood = "timed out",
 }) do
     test(mode, function()
         local vm = provium.create("minimal")
