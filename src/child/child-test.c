@@ -71,7 +71,7 @@ static bool has_spoken(void *arg)
     return seen.said.len > 0;
 }
 
-static void start(struct pv_child *c, struct pv_loop *loop, struct pv_child_opts o)
+static void child_start(struct pv_child *c, struct pv_loop *loop, struct pv_child_opts o)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -85,17 +85,17 @@ static void wait_exit(struct pv_loop *loop)
     assert_int_equal(pv_loop_run(loop, has_exited, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL), 0);
 }
 
-static void say(const char *text)
+static void send_text(const char *text)
 {
     send(PV_CHILD_SOCK, text, strlen(text), MSG_NOSIGNAL);
 }
 
 static void talk_main(void *arg)
 {
-    say(arg);
+    send_text(arg);
     dprintf(1, "out");
     dprintf(2, "err");
-    say("bye");
+    send_text("bye");
     _exit(7);
 }
 
@@ -103,7 +103,7 @@ static void test_messages_output_status(void **state)
 {
     struct pv_child c = PV_CHILD_INIT;
 
-    start(&c, *state, (struct pv_child_opts){.main = talk_main, .arg = "hello", .capture = true});
+    child_start(&c, *state, (struct pv_child_opts){.main = talk_main, .arg = "hello", .capture = true});
     wait_exit(*state);
     assert_string_equal(seen.said.data, "hello|bye|");
     assert_string_equal(seen.wrote.data, "outerr");
@@ -123,7 +123,7 @@ static void fds_main(void *arg)
     (void)arg;
     for (int fd = 3; fd < 40; fd++)
         open_fds[fd - 3] = fcntl(fd, F_GETFD) < 0 ? '.' : 'x';
-    say(open_fds);
+    send_text(open_fds);
     dprintf(PV_CHILD_FDS, "first");
     dprintf(PV_CHILD_FDS + 2, "third");
 }
@@ -136,8 +136,8 @@ static void test_descriptors(void **state)
 
     assert_int_equal(pipe2(one, O_CLOEXEC), 0);
     assert_int_equal(pipe2(three, O_CLOEXEC), 0);
-    start(&c, *state,
-          (struct pv_child_opts){.main = fds_main, .fds = (int[]){one[1], -1, three[1]}, .n_fds = 3});
+    child_start(&c, *state,
+                (struct pv_child_opts){.main = fds_main, .fds = (int[]){one[1], -1, three[1]}, .n_fds = 3});
     wait_exit(*state);
     assert_string_equal(seen.said.data, "xx.x.................................|");
     assert_int_equal(read(one[0], buf, sizeof(buf)), 5);
@@ -154,7 +154,7 @@ static void test_descriptors(void **state)
 static void pause_main(void *arg)
 {
     (void)arg;
-    say("up");
+    send_text("up");
     for (;;)
         pause();
 }
@@ -163,7 +163,7 @@ static void test_term_and_kill(void **state)
 {
     struct pv_child c = PV_CHILD_INIT;
 
-    start(&c, *state, (struct pv_child_opts){.main = pause_main});
+    child_start(&c, *state, (struct pv_child_opts){.main = pause_main});
     assert_int_equal(pv_loop_run(*state, has_spoken, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL), 0);
     pv_child_term(&c);
     wait_exit(*state);
@@ -172,7 +172,7 @@ static void test_term_and_kill(void **state)
     pv_child_kill(&c);
 
     seen.exits = 0;
-    start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true, .capture = true});
+    child_start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true, .capture = true});
     pv_child_kill(&c);
     wait_exit(*state);
     assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGKILL);
@@ -184,7 +184,7 @@ static void test_end_delivers(void **state)
     int64_t deadline = pv_deadline(20 * PV_NSEC_PER_SEC);
 
     pv_child_end(&c);
-    start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true});
+    child_start(&c, *state, (struct pv_child_opts){.main = pause_main, .own_group = true});
     while (!seen.said.len && pv_now() < deadline) /* the loop does not run: only drain may deliver */
         pv_child_drain(&c, 1);
     assert_string_equal(seen.said.data, "up|");
@@ -205,7 +205,7 @@ static void stray_main(void *arg)
         sleep(3);
         _exit(0);
     }
-    say("left");
+    send_text("left");
 }
 
 static void test_stray_holds_nothing_up(void **state)
@@ -213,7 +213,7 @@ static void test_stray_holds_nothing_up(void **state)
     struct pv_child c = PV_CHILD_INIT;
     int64_t begun = pv_now();
 
-    start(&c, *state, (struct pv_child_opts){.main = stray_main, .own_group = true, .capture = true});
+    child_start(&c, *state, (struct pv_child_opts){.main = stray_main, .own_group = true, .capture = true});
     wait_exit(*state);
     assert_true(pv_now() - begun < 3 * PV_NSEC_PER_SEC);
     assert_string_equal(seen.said.data, "left|");
@@ -228,9 +228,9 @@ static void orphan_main(void *arg)
 
     (void)arg;
     /* the grandchild inherits the test's socket as fds[0], which its exit closes */
-    start(&c, loop, (struct pv_child_opts){.main = pause_main, .fds = fds, .n_fds = 1});
+    child_start(&c, loop, (struct pv_child_opts){.main = pause_main, .fds = fds, .n_fds = 1});
     pv_loop_run(loop, has_spoken, NULL, pv_deadline(20 * PV_NSEC_PER_SEC), NULL);
-    say("both up");
+    send_text("both up");
     kill(getpid(), SIGKILL);
 }
 
@@ -240,7 +240,7 @@ static void test_child_dies_with_parent(void **state)
     int64_t deadline = pv_deadline(20 * PV_NSEC_PER_SEC);
     int keep;
 
-    start(&c, *state, (struct pv_child_opts){.main = orphan_main});
+    child_start(&c, *state, (struct pv_child_opts){.main = orphan_main});
     keep = fcntl(c.sock, F_DUPFD_CLOEXEC, 3);
     wait_exit(*state);
     assert_string_equal(seen.said.data, "both up|");

@@ -17,7 +17,7 @@ static const struct pv_opt opts[] = {{"config", 'c', "FILE", "a file"},
                                      {NULL}};
 
 /* Parses a line of words and compares the result: "config=x verbose word=y", or "error: TEXT". */
-static void check(const char *line, const char *want)
+static void assert_parsed(const char *line, const char *want)
 {
     cleanup_buf struct pv_buf out = {0};
     cleanup_strv struct pv_strv words = {0};
@@ -49,37 +49,38 @@ static void check(const char *line, const char *want)
 static void test_good(void **state)
 {
     (void)state;
-    check("test", "");
-    check("test a --config f b", "word=a config=f word=b");
-    check("test --config=f=g -v", "config=f=g verbose");
-    check("test -c f -cg -vq -vch", "config=f config=g verbose quiet verbose config=h");
-    check("test -- --config -v", "word=--config word=-v");
-    check("test - -h --help", "word=- help help");
+    assert_parsed("test", "");
+    assert_parsed("test a --config f b", "word=a config=f word=b");
+    assert_parsed("test --config=f=g -v", "config=f=g verbose");
+    assert_parsed("test -c f -cg -vq -vch", "config=f config=g verbose quiet verbose config=h");
+    assert_parsed("test -- --config -v", "word=--config word=-v");
+    assert_parsed("test - -h --help", "word=- help help");
 }
 
 static void test_optional(void **state)
 {
     (void)state;
-    check("test --seed 5", "seed word=5");
-    check("test --seed=5 a", "seed=5 word=a");
-    check("test --seed", "seed");
-    check("test -s 5", "seed word=5");
-    check("test -s5 -vs", "seed=5 verbose seed");
-    check("test --seed=", "error: test: option '--seed' needs a value: --seed N");
-    check("maybe --config a --config=b --config", "config word=a config=b config");
+    assert_parsed("test --seed 5", "seed word=5");
+    assert_parsed("test --seed=5 a", "seed=5 word=a");
+    assert_parsed("test --seed", "seed");
+    assert_parsed("test -s 5", "seed word=5");
+    assert_parsed("test -s5 -vs", "seed=5 verbose seed");
+    assert_parsed("test --seed=", "error: test: option '--seed' needs a value: --seed N");
+    assert_parsed("maybe --config a --config=b --config", "config word=a config=b config");
 }
 
 static void test_bad(void **state)
 {
     (void)state;
-    check("test --confg f", "error: test: unknown option '--confg' (did you mean '--config'?)");
-    check("test --zzz", "error: test: unknown option '--zzz'; 'provium test --help' lists the known ones");
-    check("test -x", "error: test: unknown option '-x'; 'provium test --help' lists the known ones");
-    check("test -vx", "error: test: unknown option '-x'; 'provium test --help' lists the known ones");
-    check("test a --config", "error: test: option '--config' needs a value: --config FILE");
-    check("test -c", "error: test: option '--config' needs a value: --config FILE");
-    check("test --config=", "error: test: option '--config' needs a value: --config FILE");
-    check("test --verbose=yes", "error: test: option '--verbose' takes no value, got 'yes'");
+    assert_parsed("test --confg f", "error: test: unknown option '--confg' (did you mean '--config'?)");
+    assert_parsed("test --zzz",
+                  "error: test: unknown option '--zzz'; 'provium test --help' lists the known ones");
+    assert_parsed("test -x", "error: test: unknown option '-x'; 'provium test --help' lists the known ones");
+    assert_parsed("test -vx", "error: test: unknown option '-x'; 'provium test --help' lists the known ones");
+    assert_parsed("test a --config", "error: test: option '--config' needs a value: --config FILE");
+    assert_parsed("test -c", "error: test: option '--config' needs a value: --config FILE");
+    assert_parsed("test --config=", "error: test: option '--config' needs a value: --config FILE");
+    assert_parsed("test --verbose=yes", "error: test: option '--verbose' takes no value, got 'yes'");
 }
 
 int main(void)

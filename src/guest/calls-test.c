@@ -21,14 +21,14 @@
 static int variant;
 static pid_t vm_pid;
 
-static void has(const struct pv_err *err, enum pv_err_class cls, const char *text)
+static void assert_err(const struct pv_err *err, enum pv_err_class cls, const char *text)
 {
     if (err->cls != cls || !strstr(err->text, text))
         fail_msg("expected class %s with '%s', got class %s: %s", pv_err_class_name(cls), text,
                  pv_err_class_name(err->cls), err->text);
 }
 
-static void pings(struct pv_guest *g)
+static void assert_pings(struct pv_guest *g)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -70,7 +70,7 @@ static void refused_before_sending(void **state)
         struct pv_sysret r;
 
         assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &bad[i].c, &r, &err), -1);
-        has(&err, PV_E_USAGE, bad[i].text);
+        assert_err(&err, PV_E_USAGE, bad[i].text);
     }
     fake_free(g);
 }
@@ -122,7 +122,7 @@ static void syscall_agent(int fd)
     fake_serve_pings(fd);
 }
 
-static int call_it(struct pv_guest *g, struct pv_sysret *r, struct pv_err *err)
+static int syscall_once(struct pv_guest *g, struct pv_sysret *r, struct pv_err *err)
 {
     static const struct pv_sys_buf bufs[] = {{5, "0123456789", 10}, {0, NULL, 0}};
     static const struct pv_sys_ptr ptrs[] = {{0, 2, 3, true, NULL, 0}, {0, 0, 3, false, "ab", 2}};
@@ -138,7 +138,7 @@ static int call_it(struct pv_guest *g, struct pv_sysret *r, struct pv_err *err)
     return pv_agent_syscall(pv_guest_agent(g), &c, r, err);
 }
 
-static void answers_that_fit(void **state)
+static void valid_replies(void **state)
 {
     static const fake_script scripts[] = {syscall_agent};
 
@@ -149,7 +149,7 @@ static void answers_that_fit(void **state)
         struct pv_sysret r;
 
         variant = i ? 5 : 0;
-        if (call_it(g, &r, &err) < 0)
+        if (syscall_once(g, &r, &err) < 0)
             fail_msg("%s", err.text);
         assert_true(r.value == INT64_MIN);
         assert_int_equal(r.n_out, 3);
@@ -159,12 +159,12 @@ static void answers_that_fit(void **state)
         assert_int_equal(r.out[2].len, 3);
         assert_memory_equal(r.out[2].data, "\0\1\2", 3);
         pv_sysret_fini(&r);
-        pings(g);
+        assert_pings(g);
         fake_free(g);
     }
 }
 
-static void answers_that_do_not_fit(void **state)
+static void invalid_replies(void **state)
 {
     static const fake_script scripts[] = {syscall_agent, fake_serve_pings};
 
@@ -177,28 +177,28 @@ static void answers_that_do_not_fit(void **state)
         if (variant == 5)
             continue;
         g = fake_new(scripts, 2);
-        assert_int_equal(call_it(g, &r, &err), -1);
-        has(&err, variant == 7 ? PV_E_TIMEOUT : PV_E_PROTOCOL,
-            variant == 7   ? "was interrupted"
-            : variant == 6 ? "no answer to this request"
-                           : "does not fit");
+        assert_int_equal(syscall_once(g, &r, &err), -1);
+        assert_err(&err, variant == 7 ? PV_E_TIMEOUT : PV_E_PROTOCOL,
+                   variant == 7   ? "was interrupted"
+                   : variant == 6 ? "no answer to this request"
+                                  : "does not fit");
         assert_int_equal(r.n_out, 0);
         assert_null(r.out);
-        pings(g); /* in a new session, except after the timeout */
+        assert_pings(g); /* in a new session, except after the timeout */
         fake_free(g);
     }
 }
 
 /* ---- deaths ---- */
 
-static void dies_in_the_call(int fd)
+static void agent_dies_in_call(int fd)
 {
     struct fake_req r;
 
     fake_get(fd, &r);
 }
 
-static void knows_status(int fd)
+static void agent_knows_status(int fd)
 {
     struct fake_req r;
     struct pv_enc e;
@@ -213,9 +213,9 @@ static void knows_status(int fd)
     fake_serve_pings(fd);
 }
 
-static void a_crash_is_told_quickly(void **state)
+static void crash_is_reported_quickly(void **state)
 {
-    static const fake_script scripts[] = {dies_in_the_call, knows_status};
+    static const fake_script scripts[] = {agent_dies_in_call, agent_knows_status};
     struct pv_guest *g = fake_new(scripts, 2);
     struct pv_syscall c = {.nr = 0};
     struct pv_err err = PV_ERR_INIT;
@@ -224,14 +224,14 @@ static void a_crash_is_told_quickly(void **state)
 
     (void)state;
     assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), -1);
-    has(&err, PV_E_GUEST_DIED, "(pid 100) was killed by SIGSEGV");
+    assert_err(&err, PV_E_GUEST_DIED, "(pid 100) was killed by SIGSEGV");
     assert_true(pv_now() - start < PV_NSEC_PER_SEC);
     assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
-    pings(g);
+    assert_pings(g);
     fake_free(g);
 }
 
-static void takes_the_vm_along(int fd)
+static void agent_ends_vm(int fd)
 {
     struct fake_req r;
 
@@ -241,7 +241,7 @@ static void takes_the_vm_along(int fd)
 
 static void a_dead_vm_has_priority(void **state)
 {
-    static const fake_script scripts[] = {takes_the_vm_along};
+    static const fake_script scripts[] = {agent_ends_vm};
     struct pv_guest *g = fake_new(scripts, 1);
     struct pv_err err = PV_ERR_INIT;
     struct pv_syscall c = {.nr = 0};
@@ -250,15 +250,15 @@ static void a_dead_vm_has_priority(void **state)
     (void)state;
     vm_pid = pv_vm_pid(pv_instance_vm(g->instance));
     assert_int_equal(pv_agent_syscall(pv_guest_agent(g), &c, &r, &err), -1);
-    has(&err, PV_E_GUEST_DIED, "vm");
-    has(&err, PV_E_GUEST_DIED, "died: ");
+    assert_err(&err, PV_E_GUEST_DIED, "vm");
+    assert_err(&err, PV_E_GUEST_DIED, "died: ");
     assert_int_equal(pv_guest_state(g), PV_GUEST_DEAD);
     fake_free(g);
 }
 
 /* ---- floods and silence ---- */
 
-static void floods(int fd)
+static void agent_floods(int fd)
 {
     static char bytes[65536];
     struct fake_req r;
@@ -272,7 +272,7 @@ static void floods(int fd)
     }
 }
 
-static int take_a_million(void *arg, const void *data, size_t n)
+static int sink_million(void *arg, const void *data, size_t n)
 {
     size_t *sum = arg;
 
@@ -281,7 +281,7 @@ static int take_a_million(void *arg, const void *data, size_t n)
     return *sum > 1000000 ? -1 : 0;
 }
 
-static int take_all(void *arg, const void *data, size_t n)
+static int sink_all(void *arg, const void *data, size_t n)
 {
     *(size_t *)arg += n;
     (void)data;
@@ -289,27 +289,27 @@ static int take_all(void *arg, const void *data, size_t n)
 }
 
 /* An agent floods the host: the call ends when its sink fails, and at its deadline. */
-static void a_flood_is_given_up(void **state)
+static void flood_is_bounded(void **state)
 {
-    static const fake_script scripts[] = {floods, floods, fake_serve_pings};
+    static const fake_script scripts[] = {agent_floods, agent_floods, fake_serve_pings};
     struct pv_guest *g = fake_new(scripts, 3);
     struct pv_err err = PV_ERR_INIT;
     int64_t start = pv_now();
     size_t sum = 0;
 
     (void)state;
-    assert_int_equal(pv_agent_read_file_to(pv_guest_agent(g), "/x", 0, take_a_million, &sum, &err), -1);
-    has(&err, PV_E_HOST, "given up by the host");
+    assert_int_equal(pv_agent_read_file_to(pv_guest_agent(g), "/x", 0, sink_million, &sum, &err), -1);
+    assert_err(&err, PV_E_HOST, "given up by the host");
     assert_true(sum < 1100000);
     assert_int_equal(
-        pv_agent_read_file_to(pv_guest_agent(g), "/x", 100 * PV_NSEC_PER_MSEC, take_all, &sum, &err), -1);
-    has(&err, PV_E_TIMEOUT, "no answer within 0.1 s");
+        pv_agent_read_file_to(pv_guest_agent(g), "/x", 100 * PV_NSEC_PER_MSEC, sink_all, &sum, &err), -1);
+    assert_err(&err, PV_E_TIMEOUT, "no answer within 0.1 s");
     assert_true(pv_now() - start < 10 * PV_NSEC_PER_SEC);
-    pings(g);
+    assert_pings(g);
     fake_free(g);
 }
 
-static void is_silent(int fd)
+static void agent_is_silent(int fd)
 {
     struct fake_req r;
 
@@ -318,28 +318,28 @@ static void is_silent(int fd)
 }
 
 /* An agent that reads nothing, so that the host cannot even send the whole request. */
-static void is_stuck(int fd)
+static void agent_is_stuck(int fd)
 {
     struct pollfd p = {.fd = fd, .events = 0};
 
     poll(&p, 1, -1); /* until the host closes */
 }
 
-static void silence_is_given_up(void **state)
+static void silence_times_out(void **state)
 {
-    static const fake_script scripts[] = {is_silent, is_stuck, fake_serve_pings};
+    static const fake_script scripts[] = {agent_is_silent, agent_is_stuck, fake_serve_pings};
     struct pv_guest *g = fake_new(scripts, 3);
     struct pv_err err = PV_ERR_INIT;
     char *much = pv_xcalloc(1, 4 << 20);
 
     (void)state;
     assert_int_equal(pv_agent_mount_vfs(pv_guest_agent(g), 50 * PV_NSEC_PER_MSEC, &err), -1);
-    has(&err, PV_E_TIMEOUT, "mount_vfs on vm");
+    assert_err(&err, PV_E_TIMEOUT, "mount_vfs on vm");
     assert_int_equal(
         pv_agent_write_file(pv_guest_agent(g), "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
-    has(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
+    assert_err(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
     free(much);
-    pings(g);
+    assert_pings(g);
     fake_free(g);
 }
 
@@ -352,7 +352,7 @@ static void count_notice(const char *line, void *arg)
     notices++;
 }
 
-static void answers_once(int fd)
+static void agent_replies_once(int fd)
 {
     struct fake_req r;
     struct pv_enc e;
@@ -363,14 +363,14 @@ static void answers_once(int fd)
     fake_send(fd, &e);
 }
 
-static bool broken(void *arg)
+static bool session_broken(void *arg)
 {
     return pv_agent_session(arg)->state == PV_SESSION_BROKEN;
 }
 
-static void a_process_that_went_away_is_told(void **state)
+static void lost_process_is_reported(void **state)
 {
-    static const fake_script scripts[] = {answers_once, fake_serve_pings};
+    static const fake_script scripts[] = {agent_replies_once, fake_serve_pings};
     struct pv_guest *g = fake_new(scripts, 2);
     struct pv_guest_env env = *g->env;
 
@@ -378,17 +378,17 @@ static void a_process_that_went_away_is_told(void **state)
     notices = 0;
     env.observer.notice = count_notice;
     g->env = &env;
-    pings(g);
-    assert_int_equal(pv_guest_wait(g, broken, pv_guest_agent(g), pv_deadline(PING_LIMIT), NULL), 0);
-    pings(g);
-    pings(g);
+    assert_pings(g);
+    assert_int_equal(pv_guest_wait(g, session_broken, pv_guest_agent(g), pv_deadline(PING_LIMIT), NULL), 0);
+    assert_pings(g);
+    assert_pings(g);
     assert_int_equal(notices, 1);
     fake_free(g);
 }
 
 /* ---- workers ---- */
 
-static void spawns_one(int fd)
+static void agent_spawns_one(int fd)
 {
     struct fake_req r;
     struct pv_enc e;
@@ -409,9 +409,9 @@ static void spawns_one(int fd)
     fake_serve_pings(fd);
 }
 
-static void workers(void **state)
+static void worker_calls(void **state)
 {
-    static const fake_script scripts[] = {spawns_one, dies_in_the_call};
+    static const fake_script scripts[] = {agent_spawns_one, agent_dies_in_call};
     struct pv_guest *g = fake_new(scripts, 2);
     struct pv_err err = PV_ERR_INIT;
     struct pv_worker *w;
@@ -423,12 +423,12 @@ static void workers(void **state)
     assert_ptr_equal(pv_worker_guest(w), g);
     assert_int_equal(pv_worker_state(w), PV_GUEST_RUNNING);
     assert_int_equal(pv_agent_ping(pv_worker_agent(w), "x", 1, PING_LIMIT, &err), -1);
-    has(&err, PV_E_GUEST_DIED, "worker 1 (pid 101) of vm");
-    has(&err, PV_E_GUEST_DIED, "exited with status 1");
+    assert_err(&err, PV_E_GUEST_DIED, "worker 1 (pid 101) of vm");
+    assert_err(&err, PV_E_GUEST_DIED, "exited with status 1");
     assert_int_equal(pv_worker_state(w), PV_GUEST_DEAD);
     assert_int_equal(pv_agent_ping(pv_worker_agent(w), "x", 1, PING_LIMIT, &err), -1);
-    has(&err, PV_E_GUEST_DIED, "exited with status 1");
-    pings(g);
+    assert_err(&err, PV_E_GUEST_DIED, "exited with status 1");
+    assert_pings(g);
     pv_guest_kill(g);
     assert_int_equal(pv_worker_state(w), PV_GUEST_KILLED);
     pv_worker_free(w);
@@ -437,7 +437,7 @@ static void workers(void **state)
 
 /* ---- ends ---- */
 
-static void shuts_down(int fd)
+static void agent_shuts_down(int fd)
 {
     struct fake_req r;
 
@@ -448,14 +448,14 @@ static void shuts_down(int fd)
 
 static void a_panic_during_shutdown_is_an_error(void **state)
 {
-    static const fake_script scripts[] = {shuts_down};
+    static const fake_script scripts[] = {agent_shuts_down};
     static const char panics[] = "sleep 1; echo '[ 1.0] Kernel panic - not syncing: no way down' >&4; exit 0";
     struct pv_guest *g = fake_new_on(panics, scripts, 1);
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
     assert_int_equal(pv_guest_shutdown(g, PING_LIMIT, &err), -1);
-    has(&err, PV_E_GUEST_DIED, "panicked while it shut down: no way down");
+    assert_err(&err, PV_E_GUEST_DIED, "panicked while it shut down: no way down");
     assert_int_equal(err.died, PV_DIED_PANIC);
     assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
     assert_true(pv_guest_panic_suspected(g));
@@ -513,7 +513,7 @@ static void job_state(int fd, uint32_t id, uint32_t running, uint32_t code)
     fake_send(fd, &e);
 }
 
-static void has_jobs(int fd)
+static void agent_has_jobs(int fd)
 {
     struct fake_req r;
     struct pv_enc e;
@@ -534,9 +534,9 @@ static void has_jobs(int fd)
     job_state(fd, r.id, 0, 256);
 }
 
-static void jobs(void **state)
+static void job_calls(void **state)
 {
-    static const fake_script scripts[] = {has_jobs};
+    static const fake_script scripts[] = {agent_has_jobs};
     struct pv_guest *g = fake_new(scripts, 1);
     struct pv_err err = PV_ERR_INIT;
     struct pv_job_state s = {0};
@@ -545,7 +545,7 @@ static void jobs(void **state)
 
     (void)state;
     assert_int_equal(pv_agent_job_start(pv_guest_agent(g), &x, &job, &err), -1);
-    has(&err, PV_E_USAGE, "empty");
+    assert_err(&err, PV_E_USAGE, "empty");
     pv_strv_add(&x.argv, "/bin/true");
     assert_int_equal(pv_agent_job_start(pv_guest_agent(g), &x, &job, &err), 0);
     assert_int_equal(job.id, 7);
@@ -560,10 +560,10 @@ static void jobs(void **state)
     assert_int_equal(s.exit_code, 137);
     pv_job_state_fini(&s);
     assert_int_equal(pv_agent_job_wait(pv_guest_agent(g), 8, 0, &s, &err), -1);
-    has(&err, PV_E_GUEST, "job 8??[2J");
+    assert_err(&err, PV_E_GUEST, "job 8??[2J");
     assert_int_equal(err.errnum, ENOENT);
     assert_int_equal(pv_agent_job_wait(pv_guest_agent(g), 7, 0, &s, &err), -1);
-    has(&err, PV_E_PROTOCOL, "malformed JOB_STATE");
+    assert_err(&err, PV_E_PROTOCOL, "malformed JOB_STATE");
     pv_job_state_fini(&s);
     pv_strv_free(&x.argv);
     fake_free(g);
@@ -573,17 +573,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refused_before_sending),
-        cmocka_unit_test(answers_that_fit),
-        cmocka_unit_test(answers_that_do_not_fit),
-        cmocka_unit_test(a_crash_is_told_quickly),
+        cmocka_unit_test(valid_replies),
+        cmocka_unit_test(invalid_replies),
+        cmocka_unit_test(crash_is_reported_quickly),
         cmocka_unit_test(a_dead_vm_has_priority),
-        cmocka_unit_test(a_flood_is_given_up),
-        cmocka_unit_test(silence_is_given_up),
-        cmocka_unit_test(a_process_that_went_away_is_told),
-        cmocka_unit_test(workers),
+        cmocka_unit_test(flood_is_bounded),
+        cmocka_unit_test(silence_times_out),
+        cmocka_unit_test(lost_process_is_reported),
+        cmocka_unit_test(worker_calls),
         cmocka_unit_test(a_panic_during_shutdown_is_an_error),
         cmocka_unit_test(a_finding_without_owner_is_kept),
-        cmocka_unit_test(jobs),
+        cmocka_unit_test(job_calls),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -27,7 +27,7 @@ static struct pv_machine *machine_of(const struct pv_boot_opts *o, bool savable)
     return m;
 }
 
-static void refused(const struct pv_boot_opts *o, const char *why)
+static void assert_refused(const struct pv_boot_opts *o, const char *why)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -37,7 +37,7 @@ static void refused(const struct pv_boot_opts *o, const char *why)
         fail_msg("expected '%s' in: %s", why, err.text);
 }
 
-static void defaults(void **state)
+static void default_options(void **state)
 {
     const struct pv_boot_opts o = {.vsock = true};
     struct pv_machine *m = machine_of(&o, false);
@@ -60,15 +60,15 @@ static void bad_options(void **state)
     const struct pv_boot_opts disks = {.disks = &disk, .n_disks = 1}, small = {.memory = 31 << 20};
 
     (void)state;
-    refused(&small, "memory = 31M is too little");
-    refused(&disks, "disk '/nonexistent'");
+    assert_refused(&small, "memory = 31M is too little");
+    assert_refused(&disks, "disk '/nonexistent'");
     disk.format = (char *)"vdi";
-    refused(&disks, "unknown format 'vdi'");
+    assert_refused(&disks, "unknown format 'vdi'");
     disk = (struct pv_guest_disk){.path = (char *)"/dev/null", .format = (char *)"raw"};
-    refused(&disks, "neither a file nor a block device");
+    assert_refused(&disks, "neither a file nor a block device");
 }
 
-static void said_to_qemu(void **state)
+static void machine_to_command_line(void **state)
 {
     struct pv_guest_disk disk = {.path = image, .format = (char *)"raw"};
     const struct pv_boot_opts o = {
@@ -123,7 +123,7 @@ static void read_back(void **state)
 }
 
 /* Damages each member of `saved`: absent, with an invalid value, of another type. */
-static void no_saved_machine(void **state)
+static void damaged_description(void **state)
 {
     static const struct {
         const char *from, *to;
@@ -181,7 +181,7 @@ static void path_without_utf8(void **state)
     pv_machine_free(m);
 }
 
-static void copied(void **state)
+static void machine_copy(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_machine *m = pv_machine_from_json(saved, config, &err), *c;
@@ -234,9 +234,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),  cmocka_unit_test(bad_options),      cmocka_unit_test(said_to_qemu),
-        cmocka_unit_test(read_back), cmocka_unit_test(no_saved_machine), cmocka_unit_test(path_without_utf8),
-        cmocka_unit_test(copied),
+        cmocka_unit_test(default_options),
+        cmocka_unit_test(bad_options),
+        cmocka_unit_test(machine_to_command_line),
+        cmocka_unit_test(read_back),
+        cmocka_unit_test(damaged_description),
+        cmocka_unit_test(path_without_utf8),
+        cmocka_unit_test(machine_copy),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

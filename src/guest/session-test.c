@@ -38,26 +38,26 @@ static void teardown(struct peer *p)
     pv_loop_free(p->loop);
 }
 
-static bool settled(void *arg)
+static bool session_settled(void *arg)
 {
     const struct peer *p = arg;
 
     return p->s->state == PV_SESSION_OPEN || p->s->state == PV_SESSION_BROKEN;
 }
 
-static bool answered(void *arg)
+static bool request_replied(void *arg)
 {
     const struct peer *p = arg;
 
     return p->s->state == PV_SESSION_BROKEN || p->s->answered;
 }
 
-static void run(struct peer *p, bool (*until)(void *), int want)
+static void peer_run(struct peer *p, bool (*until)(void *), int want)
 {
     assert_int_equal(pv_loop_run(p->loop, until, p, pv_deadline(2 * PV_NSEC_PER_SEC), NULL), want);
 }
 
-static void say(struct peer *p, const void *bytes, size_t n)
+static void peer_say(struct peer *p, const void *bytes, size_t n)
 {
     assert_int_equal(send(p->fd, bytes, n, MSG_NOSIGNAL), n);
 }
@@ -79,8 +79,8 @@ static void open_session(struct peer *p)
     uint8_t buf[128];
 
     setup(p);
-    say(p, buf, ready_frame(buf, sizeof(buf), PV_WIRE_MAGIC, PV_WIRE_VERSION));
-    run(p, settled, 0);
+    peer_say(p, buf, ready_frame(buf, sizeof(buf), PV_WIRE_MAGIC, PV_WIRE_VERSION));
+    peer_run(p, session_settled, 0);
     assert_int_equal(p->s->state, PV_SESSION_OPEN);
     assert_string_equal(p->s->release, "6.1-test");
     assert_int_equal(p->s->agent_pid, 77);
@@ -102,7 +102,7 @@ static int count_frames(void *arg, enum pv_msg type, struct pv_dec *d, struct pv
     return type == PV_MSG_OK ? 1 : -1;
 }
 
-static void request(struct peer *p)
+static void send_request(struct peer *p)
 {
     struct pv_enc e;
 
@@ -126,9 +126,9 @@ static void data_frame(struct peer *p, enum pv_msg type, uint32_t id, size_t n)
         pv_enc_bytes(&e, zero, n);
     n = pv_enc_end(&e);
     /* In two pieces, so that the session always sees half a frame first. */
-    say(p, buf, n / 2);
+    peer_say(p, buf, n / 2);
     pv_loop_run(p->loop, NULL, NULL, pv_now(), NULL);
-    say(p, buf + n / 2, n - n / 2);
+    peer_say(p, buf + n / 2, n - n / 2);
 }
 
 static void good_session(void **state)
@@ -137,12 +137,12 @@ static void good_session(void **state)
 
     (void)state;
     open_session(&p);
-    request(&p);
+    send_request(&p);
     data_frame(&p, PV_MSG_DATA, p.s->id, 2000);
     data_frame(&p, PV_MSG_DATA, p.s->id + 7, 2000); /* stale: dropped */
     data_frame(&p, PV_MSG_DATA, p.s->id, 0);
     data_frame(&p, PV_MSG_OK, p.s->id, 2000);
-    run(&p, answered, 0);
+    peer_run(&p, request_replied, 0);
     assert_int_equal(p.s->state, PV_SESSION_OPEN);
     assert_int_equal(p.frames, 3);
     assert_int_equal(p.data, 2000);
@@ -151,7 +151,7 @@ static void good_session(void **state)
 
 static void expect_broken(struct peer *p, enum pv_err_class cls, const char *text)
 {
-    run(p, answered, 0);
+    peer_run(p, request_replied, 0);
     assert_int_equal(p->s->state, PV_SESSION_BROKEN);
     assert_int_equal(p->s->err.cls, cls);
     if (!strstr(p->s->err.text, text))
@@ -159,7 +159,7 @@ static void expect_broken(struct peer *p, enum pv_err_class cls, const char *tex
     teardown(p);
 }
 
-static void greetings_that_are_none(void **state)
+static void invalid_greetings(void **state)
 {
     static const struct {
         const char *bytes;
@@ -178,58 +178,58 @@ static void greetings_that_are_none(void **state)
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         setup(&p);
-        say(&p, bad[i].bytes, bad[i].n);
+        peer_say(&p, bad[i].bytes, bad[i].n);
         expect_broken(&p, PV_E_PROTOCOL, bad[i].text);
     }
     setup(&p);
-    say(&p, buf, ready_frame(buf, sizeof(buf), PV_WIRE_MAGIC, PV_WIRE_VERSION + 1));
+    peer_say(&p, buf, ready_frame(buf, sizeof(buf), PV_WIRE_MAGIC, PV_WIRE_VERSION + 1));
     expect_broken(&p, PV_E_PROTOCOL, "version");
     setup(&p);
-    say(&p, buf, ready_frame(buf, sizeof(buf), 12345, PV_WIRE_VERSION));
+    peer_say(&p, buf, ready_frame(buf, sizeof(buf), 12345, PV_WIRE_VERSION));
     expect_broken(&p, PV_E_PROTOCOL, "malformed");
 }
 
-static void answers_that_are_none(void **state)
+static void invalid_replies(void **state)
 {
     struct peer p;
 
     (void)state;
     open_session(&p);
-    request(&p);
-    say(&p, "\x80\x00\x00\x00\x00", 5);
+    send_request(&p);
+    peer_say(&p, "\x80\x00\x00\x00\x00", 5);
     expect_broken(&p, PV_E_PROTOCOL, "twice");
     open_session(&p);
-    request(&p);
-    say(&p, "\x84\x02\x00\x00\x00\x01\x00", 7);
+    send_request(&p);
+    peer_say(&p, "\x84\x02\x00\x00\x00\x01\x00", 7);
     expect_broken(&p, PV_E_PROTOCOL, "without an id");
     open_session(&p);
-    request(&p);
+    send_request(&p);
     data_frame(&p, PV_MSG_PONG, p.s->id, 4); /* refused by the request's on_frame */
-    run(&p, answered, 0);
+    peer_run(&p, request_replied, 0);
     assert_int_equal(p.s->state, PV_SESSION_BROKEN);
     teardown(&p);
     open_session(&p);
-    request(&p);
-    say(&p, "\x84\x10\x00", 3); /* half a frame, then the end */
+    send_request(&p);
+    peer_say(&p, "\x84\x10\x00", 3); /* half a frame, then the end */
     shutdown(p.fd, SHUT_WR);
     expect_broken(&p, PV_E_GUEST_DIED, "middle of a frame");
 }
 
 /* A silent peer: no reply, no growth, and no return before the deadline. */
-static void silence(void **state)
+static void silent_peer(void **state)
 {
     struct peer p;
 
     (void)state;
     open_session(&p);
-    request(&p);
-    assert_int_equal(pv_loop_run(p.loop, answered, &p, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL), 1);
+    send_request(&p);
+    assert_int_equal(pv_loop_run(p.loop, request_replied, &p, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL), 1);
     assert_int_equal(p.s->state, PV_SESSION_OPEN);
     teardown(&p);
 }
 
 /* Unsolicited frames are dropped, in any number. */
-static void flood(void **state)
+static void flooding_peer(void **state)
 {
     struct peer p;
     uint8_t buf[64];
@@ -248,9 +248,9 @@ static void flood(void **state)
             pv_loop_run(p.loop, NULL, NULL, pv_now(), NULL);
         }
     }
-    request(&p);
+    send_request(&p);
     data_frame(&p, PV_MSG_OK, p.s->id, 0);
-    run(&p, answered, 0);
+    peer_run(&p, request_replied, 0);
     assert_int_equal(p.s->state, PV_SESSION_OPEN);
     teardown(&p);
 }
@@ -258,11 +258,9 @@ static void flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_session),
-        cmocka_unit_test(greetings_that_are_none),
-        cmocka_unit_test(answers_that_are_none),
-        cmocka_unit_test(silence),
-        cmocka_unit_test(flood),
+        cmocka_unit_test(good_session),    cmocka_unit_test(invalid_greetings),
+        cmocka_unit_test(invalid_replies), cmocka_unit_test(silent_peer),
+        cmocka_unit_test(flooding_peer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 #include "guest/vm-test.h"
 #include "vm/vm.h"
 
-static struct pv_guest *boot(const char *disk)
+static struct pv_guest *boot_guest(const char *disk)
 {
     struct pv_boot_opts o = {.transport = PV_TRANSPORT_SERIAL, .keep_disks = true};
     struct pv_guest_disk d = {.path = (char *)disk, .format = (char *)"raw"};
@@ -23,11 +23,11 @@ static struct pv_guest *boot(const char *disk)
         o.disks = &d;
         o.n_disks = 1;
     }
-    must(pv_guest_boot(g, &o, &err), &err);
+    assert_no_err(pv_guest_boot(g, &o, &err), &err);
     return g;
 }
 
-static struct pv_snapshot *take(struct pv_snapshot *s, const struct pv_err *err)
+static struct pv_snapshot *must_snapshot(struct pv_snapshot *s, const struct pv_err *err)
 {
     if (!s)
         fail_msg("%s", err->text);
@@ -37,17 +37,17 @@ static struct pv_snapshot *take(struct pv_snapshot *s, const struct pv_err *err)
 static void saved_at_the_end(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = boot(NULL), *a, *b;
+    struct pv_guest *g = boot_guest(NULL), *a, *b;
     struct pv_snapshot *s;
     char first[64];
     struct timespec now;
 
     (void)state;
     sh(g, "echo one >/tmp/x; setsid sleep 1000 >/dev/null 2>&1 & echo $! >/tmp/pid");
-    s = take(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
     assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
-    a = resume(s);
-    b = resume(s);
+    a = resume_guest(s);
+    b = resume_guest(s);
     assert_string_equal(sh(a, "cat /tmp/x; kill -0 $(cat /tmp/pid)"), "one");
     sh(a, "echo two >/tmp/x");
     assert_string_equal(sh(b, "cat /tmp/x"), "one");
@@ -63,7 +63,7 @@ static void saved_at_the_end(void **state)
 
 /* After a snapshot the guest goes on; a resume brings back its disk and memory, also from a snapshot of a
  * resumed guest. */
-static void restored(void **state)
+static void restored_state(void **state)
 {
     char disk[] = "/tmp/provium-test-XXXXXX", byte = 1;
     struct pv_err err = PV_ERR_INIT;
@@ -73,27 +73,27 @@ static void restored(void **state)
 
     (void)state;
     assert_int_equal(ftruncate(fd, 8 << 20), 0);
-    g = boot(disk);
+    g = boot_guest(disk);
     sh(g, "echo before >/tmp/x; echo before | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
-    s = take(pv_guest_snapshot(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_snapshot(g, 0, &err), &err);
     for (int i = 0; i < 3; i++) {
         sh(g, "test $(cat /tmp/x) = before; mkdir /tmp/m; mount -t tmpfs m /tmp/m; echo after >/tmp/x");
         sh(g, "echo after | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
         assert_string_equal(sh(g, "head -n 1 /dev/vda"), "after");
-        must(pv_guest_restore(g, s, NULL, &err), &err);
+        assert_no_err(pv_guest_restore(g, s, NULL, &err), &err);
         assert_string_equal(sh(g, "cat /tmp/x; head -n 1 /dev/vda; ls -d /tmp/m 2>/dev/null || true"),
                             "before\nbefore");
     }
     sh(g, "echo third >/tmp/x; echo third | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
-    t = take(pv_guest_snapshot(g, 0, &err), &err);
+    t = must_snapshot(pv_guest_snapshot(g, 0, &err), &err);
     sh(g, "echo fourth >/tmp/x; echo fourth | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
-    c = resume(t);
+    c = resume_guest(t);
     assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
     assert_string_equal(sh(g, "cat /tmp/x; head -n 1 /dev/vda"), "fourth\nfourth");
     pv_snapshot_unref(t);
-    t = take(pv_guest_freeze(c, 0, &err), &err);
+    t = must_snapshot(pv_guest_freeze(c, 0, &err), &err);
     pv_guest_free(c);
-    c = resume(t);
+    c = resume_guest(t);
     assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
     pv_guest_free(c);
     pv_guest_free(g);
@@ -111,7 +111,7 @@ struct store {
     size_t n;
 };
 
-static int find(const char *name, void *arg)
+static int store_find(const char *name, void *arg)
 {
     const struct store *st = arg;
 
@@ -121,36 +121,36 @@ static int find(const char *name, void *arg)
     return -1;
 }
 
-static void stored(void **state)
+static void saved_files(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = boot(NULL), *a;
+    struct pv_guest *g = boot_guest(NULL), *a;
     struct pv_snapshot *s, *l;
     struct store st;
     char *machine;
     int memory;
 
     (void)state;
-    s = take(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
     pv_guest_free(g);
-    g = resume(s);
+    g = resume_guest(s);
     sh(g, "echo nested >/tmp/x");
     pv_snapshot_unref(s);
-    s = take(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
     pv_guest_free(g);
     machine = pv_snapshot_machine(s, &err);
     pv_snapshot_files(s, &st.files, &st.n);
     assert_int_equal(st.files[0].fd, -1); /* the memory has no file yet */
     memory = memfd_create("memory", MFD_CLOEXEC);
-    must(pv_snapshot_write_memory(s, memory, &err), &err);
+    assert_no_err(pv_snapshot_write_memory(s, memory, &err), &err);
     st.files[0].fd = memory;
-    l = take(pv_snapshot_load(machine, find, &st, config, &err), &err);
+    l = must_snapshot(pv_snapshot_load(machine, store_find, &st, config, &err), &err);
     pv_snapshot_unref(s);
-    a = resume(l);
+    a = resume_guest(l);
     assert_string_equal(sh(a, "cat /tmp/x"), "nested");
     pv_guest_free(a);
     pv_snapshot_unref(l);
-    assert_null(pv_snapshot_load("{\"version\":1}", find, &st, config, &err));
+    assert_null(pv_snapshot_load("{\"version\":1}", store_find, &st, config, &err));
     close(memory);
     free(st.files);
     free(machine);
@@ -178,8 +178,8 @@ static void kill_unmet(struct pv_timer *t)
 static void dies_before_ready(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = boot(NULL);
-    struct pv_snapshot *s = take(pv_guest_freeze(g, 0, &err), &err);
+    struct pv_guest *g = boot_guest(NULL);
+    struct pv_snapshot *s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
     struct killer k = {.t.fn = kill_unmet, .g = g};
 
     (void)state;
@@ -190,7 +190,7 @@ static void dies_before_ready(void **state)
         assert_non_null(strstr(err.text, "SIGKILL"));
         assert_int_equal(pv_guest_state(g), PV_GUEST_DEAD);
     }
-    must(pv_guest_restore(g, s, NULL, &err), &err);
+    assert_no_err(pv_guest_restore(g, s, NULL, &err), &err);
     assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
     pv_guest_free(g);
     pv_snapshot_unref(s);
@@ -201,13 +201,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dies_before_ready),
         cmocka_unit_test(saved_at_the_end),
-        cmocka_unit_test(restored),
-        cmocka_unit_test(stored),
+        cmocka_unit_test(restored_state),
+        cmocka_unit_test(saved_files),
     };
     int r;
 
-    begin();
+    vm_test_begin();
     r = cmocka_run_group_tests(tests, NULL, NULL);
-    end();
+    vm_test_end();
     return r;
 }

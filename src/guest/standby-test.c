@@ -14,7 +14,7 @@ static int findings;
 static bool refuse;
 static int process = -1; /* pidfd of the preemptible standby VM */
 
-static bool ready(void *arg)
+static bool standby_is_ready(void *arg)
 {
     return pv_standby_ready(env.standby_pool, arg);
 }
@@ -25,7 +25,8 @@ static void wait_ready(struct pv_snapshot *from)
     struct pv_err err;
 
     assert_non_null(pv_standby_name(env.standby_pool, from));
-    assert_int_equal(pv_loop_run(env.host.loop, ready, from, pv_deadline(60 * PV_NSEC_PER_SEC), &err), 0);
+    assert_int_equal(
+        pv_loop_run(env.host.loop, standby_is_ready, from, pv_deadline(60 * PV_NSEC_PER_SEC), &err), 0);
 }
 
 static int set_up(void **state)
@@ -45,7 +46,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
+static int standby_try_acquire(const char *vm, uint64_t memory, unsigned cpus, void *arg, struct pv_err *err)
 {
     (void)arg;
     assert_non_null(strstr(vm, "standby"));
@@ -53,7 +54,7 @@ static int stand_by(const char *vm, uint64_t memory, unsigned cpus, void *arg, s
     return refuse ? pv_err_set(err, PV_E_USAGE, "no room") : 0;
 }
 
-static void stand_by_process(const char *vm, int pidfd, void *arg)
+static void standby_set_process(const char *vm, int pidfd, void *arg)
 {
     (void)vm;
     (void)arg;
@@ -79,18 +80,18 @@ static void assert_not_aged(struct pv_guest *g)
 }
 
 /* The third resume adopts a standby VM, and the guest cannot tell it from any other resume. */
-static void like_any_other(void **state)
+static void adopted_like_resumed(void **state)
 {
-    struct pv_guest *first = resume(s), *second, *third;
+    struct pv_guest *first = resume_guest(s), *second, *third;
     char pid[32], random[64];
     struct timespec now;
 
     (void)state;
     assert_null(pv_standby_name(env.standby_pool, s));
-    second = resume(s);
+    second = resume_guest(s);
     wait_ready(s);
     usleep(1500000); /* the standby VM's clock stands still */
-    third = resume(s);
+    third = resume_guest(s);
     assert_non_null(strstr(pv_guest_name(third), "vm"));
     /* the pool prepares the next standby VM at once */
     assert_non_null(pv_standby_name(env.standby_pool, s));
@@ -106,13 +107,13 @@ static void like_any_other(void **state)
     pv_guest_free(first);
     pv_guest_free(second);
     pv_guest_free(third);
-    third = resume(s); /* while the pool prepares the next one, or has it ready */
+    third = resume_guest(s); /* while the pool prepares the next one, or has it ready */
     assert_not_aged(third);
     pv_guest_free(third);
 }
 
 /* The guest's clock stands still in a standby VM. */
-static void does_not_age(void **state)
+static void clock_stands_still(void **state)
 {
     struct pv_guest *g;
 
@@ -120,14 +121,14 @@ static void does_not_age(void **state)
     pv_standby_prepare(env.standby_pool, s);
     wait_ready(s);
     usleep(3000000);
-    g = resume(s);
+    g = resume_guest(s);
     assert_not_aged(g);
     pv_guest_free(g);
 }
 
-static void put_back(void **state)
+static void restored_from_standby(void **state)
 {
-    struct pv_guest *g = resume(s);
+    struct pv_guest *g = resume_guest(s);
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
@@ -136,7 +137,7 @@ static void put_back(void **state)
         sh(g, "echo changed >/tmp/x");
         if (i >= 1)
             wait_ready(s);
-        must(pv_guest_restore(g, s, NULL, &err), &err);
+        assert_no_err(pv_guest_restore(g, s, NULL, &err), &err);
         assert_int_equal(pv_guest_state(g), PV_GUEST_RUNNING);
     }
     assert_string_equal(sh(g, "cat /tmp/x"), "one");
@@ -144,7 +145,7 @@ static void put_back(void **state)
 }
 
 /* After the death of a standby VM, preempted or killed otherwise, the resume starts QEMU itself. */
-static void killed(void **state)
+static void killed_standby(void **state)
 {
     struct pv_guest *g;
 
@@ -160,20 +161,20 @@ static void killed(void **state)
         assert_int_equal(syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0), 0);
         if (early)
             pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(20 * PV_NSEC_PER_MSEC), NULL);
-        g = resume(s);
+        g = resume_guest(s);
         assert_string_equal(sh(g, "cat /tmp/x"), "one");
         pv_guest_free(g);
     }
 }
 
-static void refused(void **state)
+static void refused_lease(void **state)
 {
     struct pv_guest *g;
 
     (void)state;
     refuse = true;
     for (int i = 0; i < 3; i++) {
-        g = resume(s);
+        g = resume_guest(s);
         assert_string_equal(sh(g, "cat /tmp/x"), "one");
         assert_null(pv_standby_name(env.standby_pool, s)); /* refused by now */
         pv_guest_free(g);
@@ -181,7 +182,7 @@ static void refused(void **state)
 }
 
 /* A pool that is cleared at any moment of the preparation leaves no standby VM and no process. */
-static void dropped_at_any_time(void **state)
+static void cleared_at_any_time(void **state)
 {
     (void)state;
     for (int ms = 0; ms < 160; ms += 8) {
@@ -194,10 +195,10 @@ static void dropped_at_any_time(void **state)
 }
 
 /* A standby VM whose kernel reports something is dropped: the finding would belong to no guest. */
-static void complaints(void **state)
+static void finding_in_standby(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = resume(s);
+    struct pv_guest *g = resume_guest(s);
     struct pv_snapshot *loud;
 
     (void)state;
@@ -206,13 +207,13 @@ static void complaints(void **state)
           "echo '<4>WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >/dev/kmsg; done) "
           ">/dev/null 2>&1 &");
     loud = pv_guest_snapshot(g, 0, &err);
-    must(loud ? 0 : -1, &err);
+    assert_no_err(loud ? 0 : -1, &err);
     pv_guest_free(g);
     pv_standby_prepare(env.standby_pool, loud);
     for (int i = 0; i < 1000 && pv_standby_name(env.standby_pool, loud); i++)
         pv_loop_run(env.host.loop, NULL, NULL, pv_deadline(10 * PV_NSEC_PER_MSEC), NULL);
     assert_null(pv_standby_name(env.standby_pool, loud));
-    g = resume(loud);
+    g = resume_guest(loud);
     findings = 0;
     sh(g, "sleep 0.5");
     pv_guest_settle_findings(g);
@@ -222,10 +223,10 @@ static void complaints(void **state)
 }
 
 /* Standby VMs of several snapshots: each resume gets one of its own snapshot. */
-static void several(void **state)
+static void several_snapshots(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
-    struct pv_guest *g = resume(s);
+    struct pv_guest *g = resume_guest(s);
     struct pv_snapshot *more[6];
 
     (void)state;
@@ -235,7 +236,7 @@ static void several(void **state)
         snprintf(cmd, sizeof(cmd), "echo %d >/tmp/x", i);
         sh(g, cmd);
         more[i] = pv_guest_snapshot(g, 0, &err);
-        must(more[i] ? 0 : -1, &err);
+        assert_no_err(more[i] ? 0 : -1, &err);
         pv_standby_prepare(env.standby_pool, more[i]);
     }
     pv_guest_free(g);
@@ -243,7 +244,7 @@ static void several(void **state)
     for (int i = 5; i >= 0; i--) {
         char text[16];
 
-        g = resume(more[i]);
+        g = resume_guest(more[i]);
         snprintf(text, sizeof(text), "%d", i);
         assert_string_equal(sh(g, "cat /tmp/x"), text);
         pv_guest_free(g);
@@ -259,11 +260,11 @@ static int make_snapshot(void **state)
     struct pv_guest *g = new_guest();
 
     (void)state;
-    must(pv_guest_boot(g, &o, &err), &err);
-    must(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
+    assert_no_err(pv_guest_boot(g, &o, &err), &err);
+    assert_no_err(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     sh(g, "echo one >/tmp/x; cut -d' ' -f1 /proc/uptime >/tmp/up");
     s = pv_guest_freeze(g, 0, &err);
-    must(s ? 0 : -1, &err);
+    assert_no_err(s ? 0 : -1, &err);
     pv_guest_free(g);
     return 0;
 }
@@ -271,23 +272,23 @@ static int make_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(like_any_other, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(does_not_age, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(put_back, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(dropped_at_any_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(complaints, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(several, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(adopted_like_resumed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(clock_stands_still, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(restored_from_standby, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(killed_standby, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_lease, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(cleared_at_any_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(finding_in_standby, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(several_snapshots, set_up, tear_down),
     };
     int r;
 
-    begin();
+    vm_test_begin();
     env.observer.finding = on_finding;
-    env.pool.try_acquire = stand_by;
-    env.pool.preemptible = stand_by_process;
+    env.pool.try_acquire = standby_try_acquire;
+    env.pool.preemptible = standby_set_process;
     r = cmocka_run_group_tests(tests, make_snapshot, NULL);
     pv_snapshot_unref(s);
-    end();
+    vm_test_end();
     return r;
 }

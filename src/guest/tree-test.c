@@ -27,7 +27,7 @@ struct step {
 static const struct step *steps;
 static char *dir; /* holds `out`, and `victim` and `home/victim`, which must not change */
 
-static void has(const struct pv_err *err, enum pv_err_class cls, const char *text)
+static void assert_err(const struct pv_err *err, enum pv_err_class cls, const char *text)
 {
     if (err->cls != cls || !strstr(err->text, text))
         fail_msg("expected class %s with '%s', got class %s: %s", pv_err_class_name(cls), text,
@@ -44,7 +44,7 @@ static char *in_dir(const char *name)
     return path[i];
 }
 
-static void put(const char *path, const char *text)
+static void put_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
@@ -53,7 +53,7 @@ static void put(const char *path, const char *text)
     close(fd);
 }
 
-static void holds(const char *path, const char *text)
+static void assert_file(const char *path, const char *text)
 {
     cleanup_buf struct pv_buf b = {0};
     struct pv_err err = PV_ERR_INIT;
@@ -70,8 +70,8 @@ static int setup(void **state)
     dir = pv_xstrdup("/tmp/pv-tree-XXXXXX");
     assert_non_null(mkdtemp(dir));
     mkdir(in_dir("home"), 0700);
-    put(in_dir("home/victim"), "mine");
-    put(in_dir("victim"), "mine");
+    put_file(in_dir("home/victim"), "mine");
+    put_file(in_dir("victim"), "mine");
     return 0;
 }
 
@@ -80,8 +80,8 @@ static int teardown(void **state)
     struct stat st;
 
     (void)state;
-    holds(in_dir("home/victim"), "mine");
-    holds(in_dir("victim"), "mine");
+    assert_file(in_dir("home/victim"), "mine");
+    assert_file(in_dir("victim"), "mine");
     assert_int_equal(stat(in_dir("home"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     pv_rm_rf(dir);
@@ -91,7 +91,7 @@ static int teardown(void **state)
 
 /* ---- pull ---- */
 
-static void entry(int fd, uint32_t id, uint32_t kind, const struct step *s)
+static void send_entry(int fd, uint32_t id, uint32_t kind, const struct step *s)
 {
     struct pv_enc e = fake_begin(PV_MSG_ENTRY, id);
     const char *target = s->target ? s->target : "";
@@ -104,7 +104,7 @@ static void entry(int fd, uint32_t id, uint32_t kind, const struct step *s)
     fake_send(fd, &e);
 }
 
-static void give_steps(int fd)
+static void agent_send_tree(int fd)
 {
     static char zeros[65536];
     struct fake_req r;
@@ -131,12 +131,12 @@ static void give_steps(int fd)
             fake_ok(fd, r.id, s->n);
             break;
         default:
-            entry(fd, r.id,
-                  s->what == 'D'   ? PV_ENTRY_DIR
-                  : s->what == 'F' ? PV_ENTRY_FILE
-                  : s->what == 'L' ? PV_ENTRY_LINK
-                                   : (uint32_t)s->n,
-                  s);
+            send_entry(fd, r.id,
+                       s->what == 'D'   ? PV_ENTRY_DIR
+                       : s->what == 'F' ? PV_ENTRY_FILE
+                       : s->what == 'L' ? PV_ENTRY_LINK
+                                        : (uint32_t)s->n,
+                       s);
         }
     }
     fake_serve_pings(fd);
@@ -144,7 +144,7 @@ static void give_steps(int fd)
 
 static int pull_to(const struct step *what, const char *to, struct pv_err *err)
 {
-    static const fake_script scripts[] = {give_steps, fake_serve_pings};
+    static const fake_script scripts[] = {agent_send_tree, fake_serve_pings};
     struct pv_guest *g;
     int r;
 
@@ -200,9 +200,9 @@ static void hostile_pulls(void **state)
         struct pv_err err = PV_ERR_INIT;
 
         assert_int_equal(pull_to(bad[i].s, "out", &err), -1);
-        has(&err, PV_E_PROTOCOL, bad[i].text);
+        assert_err(&err, PV_E_PROTOCOL, bad[i].text);
         pv_rm_rf(in_dir("out"));
-        holds(in_dir("victim"), "mine");
+        assert_file(in_dir("victim"), "mine");
     }
 }
 
@@ -217,7 +217,7 @@ static void long_and_deep(void **state)
     (void)state;
     memset(name, 'n', 256);
     assert_int_equal(pull_to(lengthy, "out", &err), -1);
-    has(&err, PV_E_PROTOCOL, "too long");
+    assert_err(&err, PV_E_PROTOCOL, "too long");
     for (size_t i = 0; i < 300; i++) {
         for (size_t j = 0; j <= i; j++)
             memcpy(names[i] + 2 * j, "d/", 2);
@@ -225,12 +225,12 @@ static void long_and_deep(void **state)
         deep[i + 1] = (struct step){'D', names[i]};
     }
     assert_int_equal(pull_to(deep, "out", &err), -1);
-    has(&err, PV_E_PROTOCOL, "nested");
+    assert_err(&err, PV_E_PROTOCOL, "nested");
 }
 
 /* Pull replaces symbolic links and files that exist at the destination; it follows no link and writes through
  * no hard link. */
-static void what_is_in_the_way(void **state)
+static void existing_entries_replaced(void **state)
 {
     static const struct step tree[] = {
         {'D', ""},  {'F', "a"},           {'d', .n = 3}, {'D', "sub"}, {'F', "sub/b"},
@@ -246,24 +246,24 @@ static void what_is_in_the_way(void **state)
     assert_int_equal(link(in_dir("victim"), in_dir("out/c")), 0);
     if (pull_to(tree, "out", &err) < 0)
         fail_msg("%s", err.text);
-    holds(in_dir("out/a"), "zzz");
-    holds(in_dir("out/sub/b"), "");
-    holds(in_dir("out/c"), "");
-    holds(in_dir("home/victim"), "mine");
+    assert_file(in_dir("out/a"), "zzz");
+    assert_file(in_dir("out/sub/b"), "");
+    assert_file(in_dir("out/c"), "");
+    assert_file(in_dir("home/victim"), "mine");
     assert_int_equal(stat(in_dir("out"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0750); /* an existing directory keeps its mode */
     /* The destination itself is a symbolic link, as an earlier pull may have made. */
     assert_int_equal(symlink("home/victim", in_dir("link")), 0);
     assert_int_equal(pull_to(file, "link", &err), 0);
-    holds(in_dir("link"), "zz");
+    assert_file(in_dir("link"), "zz");
     assert_int_equal(symlink("home", in_dir("dirlink")), 0);
     assert_int_equal(pull_to(tree, "dirlink", &err), -1);
-    has(&err, PV_E_HOST, "Not a directory");
+    assert_err(&err, PV_E_HOST, "Not a directory");
     assert_int_equal(pull_to(tree, "dirlink/", &err), -1);
     assert_int_equal(pull_to(file, "home", &err), -1);
-    has(&err, PV_E_HOST, "Is a directory");
+    assert_err(&err, PV_E_HOST, "Is a directory");
     assert_int_equal(pull_to(file, "nowhere/x", &err), -1);
-    has(&err, PV_E_HOST, "No such file");
+    assert_err(&err, PV_E_HOST, "No such file");
 }
 
 static void modes_and_holes(void **state)
@@ -302,7 +302,7 @@ static void modes_and_holes(void **state)
 
 /* A write error of the host or a read error of the guest ends the pull, not the session; the error names the
  * incomplete file. */
-static void broken_off(void **state)
+static void incomplete_pulls(void **state)
 {
     static const struct step large[] = {
         {'D', ""}, {'F', "big"}, {'d', .n = 50000}, {'d', .n = 50000}, {'d', .n = 50000}, {'o', .n = 2}, {0}};
@@ -320,11 +320,11 @@ static void broken_off(void **state)
     r = pull_to(large, "out", &err);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(r, -1);
-    has(&err, PV_E_HOST, "out/big': File too large");
-    has(&err, PV_E_HOST, "out/big' is incomplete");
+    assert_err(&err, PV_E_HOST, "out/big': File too large");
+    assert_err(&err, PV_E_HOST, "out/big' is incomplete");
     assert_int_equal(pull_to(fails, "out", &err), -1);
-    has(&err, PV_E_GUEST, "read 'x'");
-    has(&err, PV_E_GUEST, "out/half' is incomplete");
+    assert_err(&err, PV_E_GUEST, "read 'x'");
+    assert_err(&err, PV_E_GUEST, "out/half' is incomplete");
 }
 
 /* ---- push ---- */
@@ -332,7 +332,7 @@ static void broken_off(void **state)
 static int shrink_at; /* entries after which the agent cuts in_dir("src/big") */
 
 /* Writes each entry that it receives as one line to in_dir("log"). */
-static void take_tree(int fd)
+static void agent_recv_tree(int fd)
 {
     struct fake_req r;
     uint64_t entries = 0, holes = 0, bytes = 0;
@@ -382,7 +382,7 @@ static void take_tree(int fd)
 
 static int push_from(const char *from, struct pv_err *err)
 {
-    static const fake_script scripts[] = {take_tree, fake_serve_pings};
+    static const fake_script scripts[] = {agent_recv_tree, fake_serve_pings};
     struct pv_guest *g = fake_new(scripts, 2);
     int r = pv_agent_push(pv_guest_agent(g), in_dir(from), "/x", LIMIT, err);
 
@@ -392,26 +392,26 @@ static int push_from(const char *from, struct pv_err *err)
     return r;
 }
 
-static void pushes(void **state)
+static void push_trees(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
     shrink_at = 0;
-    put(in_dir("src"), "hello");
+    put_file(in_dir("src"), "hello");
     chmod(in_dir("src"), 04640);
     assert_int_equal(symlink("src", in_dir("alias")), 0);
     if (push_from("alias", &err) < 0) /* a symbolic link as the source is followed */
         fail_msg("%s", err.text);
-    holds(in_dir("log"), "2 4640 [] []\nbytes 5 holes 0\n");
+    assert_file(in_dir("log"), "2 4640 [] []\nbytes 5 holes 0\n");
     unlink(in_dir("src"));
     mkdir(in_dir("src"), 0755);
     assert_int_equal(push_from("src", &err), 0);
-    holds(in_dir("log"), "1 755 [] []\nbytes 0 holes 0\n");
+    assert_file(in_dir("log"), "1 755 [] []\nbytes 0 holes 0\n");
     mkdir(in_dir("src/a"), 0700);
     assert_int_equal(symlink("/nowhere\n\xff", in_dir("src/a/l")), 0);
     assert_int_equal(push_from("src", &err), 0);
-    holds(in_dir("log"), "1 755 [] []\n1 700 [a] []\n3 777 [a/l] [/nowhere\n\xff]\nbytes 0 holes 0\n");
+    assert_file(in_dir("log"), "1 755 [] []\n1 700 [a] []\n3 777 [a/l] [/nowhere\n\xff]\nbytes 0 holes 0\n");
 }
 
 static void sparse_push(void **state)
@@ -421,16 +421,16 @@ static void sparse_push(void **state)
 
     (void)state;
     shrink_at = 0;
-    put(in_dir("src"), "");
+    put_file(in_dir("src"), "");
     fd = open(in_dir("src"), O_RDWR | O_CLOEXEC);
     assert_int_equal(ftruncate(fd, 8 << 20), 0);
     assert_int_equal(pwrite(fd, "x", 1, 4 << 20), 1);
     close(fd);
     assert_int_equal(push_from("src", &err), 0);
-    holds(in_dir("log"), "2 644 [] []\nbytes 4096 holes 8384512\n");
+    assert_file(in_dir("log"), "2 644 [] []\nbytes 4096 holes 8384512\n");
     assert_int_equal(truncate(in_dir("src"), 4 << 20), 0);
     assert_int_equal(push_from("src", &err), 0);
-    holds(in_dir("log"), "2 644 [] []\nbytes 0 holes 4194304\n");
+    assert_file(in_dir("log"), "2 644 [] []\nbytes 0 holes 4194304\n");
 }
 
 static void pushes_that_fail(void **state)
@@ -444,18 +444,18 @@ static void pushes_that_fail(void **state)
     mkdir(in_dir("src"), 0755);
     assert_int_equal(mkfifo(in_dir("src/pipe"), 0600), 0);
     assert_int_equal(push_from("src", &err), -1);
-    has(&err, PV_E_HOST, "src/pipe' is a fifo");
+    assert_err(&err, PV_E_HOST, "src/pipe' is a fifo");
     unlink(in_dir("src/pipe"));
     memset(big, 'b', 8 << 20);
     big[8 << 20] = '\0';
-    put(in_dir("src/big"), big);
+    put_file(in_dir("src/big"), big);
     free(big);
     shrink_at = 2;
     assert_int_equal(push_from("src", &err), -1);
-    has(&err, PV_E_HOST, "src/big': 8388608 bytes were expected");
+    assert_err(&err, PV_E_HOST, "src/big': 8388608 bytes were expected");
     g = fake_new(NULL, 0); /* fails before the agent is asked */
     assert_int_equal(pv_agent_push(pv_guest_agent(g), in_dir("nothing"), "/x", LIMIT, &err), -1);
-    has(&err, PV_E_USAGE, "nothing");
+    assert_err(&err, PV_E_USAGE, "nothing");
     fake_free(g);
 }
 
@@ -464,10 +464,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(hostile_pulls, setup, teardown),
         cmocka_unit_test_setup_teardown(long_and_deep, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_in_the_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(existing_entries_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(modes_and_holes, setup, teardown),
-        cmocka_unit_test_setup_teardown(broken_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(pushes, setup, teardown),
+        cmocka_unit_test_setup_teardown(incomplete_pulls, setup, teardown),
+        cmocka_unit_test_setup_teardown(push_trees, setup, teardown),
         cmocka_unit_test_setup_teardown(sparse_push, setup, teardown),
         cmocka_unit_test_setup_teardown(pushes_that_fail, setup, teardown),
     };

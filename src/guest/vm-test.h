@@ -19,7 +19,7 @@
 static struct pv_config *config;
 static struct pv_guest_env env;
 
-static void must(int r, const struct pv_err *err)
+static void assert_no_err(int r, const struct pv_err *err)
 {
     if (r < 0)
         fail_msg("%s", err->text);
@@ -36,7 +36,7 @@ static char *sh(struct pv_guest *g, const char *cmd)
     pv_strv_add(&x.argv, "/bin/sh");
     pv_strv_add(&x.argv, "-c");
     pv_strv_add(&x.argv, cmd);
-    must(pv_agent_exec(pv_guest_agent(g), &x, &r, &err), &err);
+    assert_no_err(pv_agent_exec(pv_guest_agent(g), &x, &r, &err), &err);
     if (r.exit_code != 0)
         fail_msg("'%s' exited with %d: %s", cmd, r.exit_code, r.err.data ? r.err.data : "");
     snprintf(text, sizeof(text), "%s", r.out.data ? r.out.data : "");
@@ -47,12 +47,12 @@ static char *sh(struct pv_guest *g, const char *cmd)
     return text;
 }
 
-static struct pv_guest *resume(struct pv_snapshot *s)
+static struct pv_guest *resume_guest(struct pv_snapshot *s)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = pv_guest_resume(&env, s, NULL, &err);
 
-    must(g ? 0 : -1, &err);
+    assert_no_err(g ? 0 : -1, &err);
     return g;
 }
 
@@ -62,12 +62,12 @@ static struct pv_guest *new_guest(void)
     struct pv_err err = PV_ERR_INIT;
     const struct pv_profile *p = pv_config_profile(config, "default", &err);
 
-    must(p ? 0 : -1, &err);
+    assert_no_err(p ? 0 : -1, &err);
     return pv_guest_new(&env, p);
 }
 
 /* Loads the configuration and makes env's loop; the test sets the rest of env. */
-static void begin(void)
+static void vm_test_begin(void)
 {
     struct pv_err err = PV_ERR_INIT;
     cleanup_free char *dir = pv_guest_dir();
@@ -81,7 +81,7 @@ static void begin(void)
     exit(1);
 }
 
-static void end(void)
+static void vm_test_end(void)
 {
     pv_loop_free(env.host.loop);
     pv_config_free(config);

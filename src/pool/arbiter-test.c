@@ -11,12 +11,12 @@
 #define G (UINT64_C(1) << 30)
 #define M (UINT64_C(1) << 20)
 
-static struct pv_pool *fixed(uint64_t memory, unsigned cpus)
+static struct pv_pool *fixed_pool(uint64_t memory, unsigned cpus)
 {
     return pv_pool_new(&(struct pv_pool_opts){.memory = memory, .cpus = cpus});
 }
 
-static void ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_pool_file *f, uint64_t memory)
+static void request_ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_pool_file *f, uint64_t memory)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -24,8 +24,8 @@ static void ask(struct pv_pool *p, struct pv_pool_request *r, struct pv_pool_fil
     assert_int_equal(pv_pool_request(p, r, &err), 0);
 }
 
-static void refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, unsigned cpus,
-                    const char *text)
+static void assert_refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, unsigned cpus,
+                           const char *text)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_pool_request r = {.file = f, .want = {memory, cpus}};
@@ -38,41 +38,43 @@ static void refused(struct pv_pool *p, struct pv_pool_file *f, uint64_t memory, 
 
 static void too_large_is_refused_with_the_numbers(void **state)
 {
-    struct pv_pool *p = fixed(2 * G, 2);
+    struct pv_pool *p = fixed_pool(2 * G, 2);
     struct pv_pool_file f = {0};
     struct pv_pool_request r;
 
     (void)state;
-    refused(p, &f, 2 * G + 1, 1, "2G of memory are wanted, more than --mem gives to all VMs together: 2G");
-    refused(p, &f, G, 3,
-            "3 CPUs are wanted, the file's other VMs hold 0: more than --cpus gives to all VMs: 2");
-    refused(p, &f, UINT64_MAX, 1, "18446744073709551615 bytes of memory are wanted");
-    ask(p, &r, &f, 1536 * M);
+    assert_refused(p, &f, 2 * G + 1, 1,
+                   "2G of memory are wanted, more than --mem gives to all VMs together: 2G");
+    assert_refused(p, &f, G, 3,
+                   "3 CPUs are wanted, the file's other VMs hold 0: more than --cpus gives to all VMs: 2");
+    assert_refused(p, &f, UINT64_MAX, 1, "18446744073709551615 bytes of memory are wanted");
+    request_ask(p, &r, &f, 1536 * M);
     assert_ptr_equal(pv_pool_next(p), &r);
-    refused(p, &f, 513 * M, 1,
-            "513M of memory are wanted, the file's other VMs hold 1.5G: together 2G, more than --mem gives "
-            "to all VMs together: 2G");
+    assert_refused(
+        p, &f, 513 * M, 1,
+        "513M of memory are wanted, the file's other VMs hold 1.5G: together 2G, more than --mem gives "
+        "to all VMs together: 2G");
     pv_pool_free(p);
     p = pv_pool_new(&(struct pv_pool_opts){.most = 500 * M, .spare = 1536 * M});
     f = (struct pv_pool_file){0};
-    refused(
+    assert_refused(
         p, &f, 512 * M, 1,
         "512M of memory are wanted, more than the 500M that this host (or its control group) has beside the "
         "1.5G that are kept free; --mem SIZE sets a budget");
     pv_pool_free(p);
 }
 
-static void those_that_hold_nothing_come_in_order(void **state)
+static void files_without_leases_in_order(void **state)
 {
-    struct pv_pool *p = fixed(2 * G, 0);
+    struct pv_pool *p = fixed_pool(2 * G, 0);
     struct pv_pool_file f[3] = {0};
     struct pv_pool_request r[3];
     char text[PV_POOL_TEXT];
 
     (void)state;
-    ask(p, &r[0], &f[0], 1536 * M);
-    ask(p, &r[1], &f[1], G);
-    ask(p, &r[2], &f[2], 256 * M);
+    request_ask(p, &r[0], &f[0], 1536 * M);
+    request_ask(p, &r[1], &f[1], G);
+    request_ask(p, &r[2], &f[2], 256 * M);
     assert_ptr_equal(pv_pool_next(p), &r[0]);
     assert_null(pv_pool_next(p)); /* the third would fit, and would starve the second */
     pv_pool_wait_text(p, &r[1], text);
@@ -85,19 +87,19 @@ static void those_that_hold_nothing_come_in_order(void **state)
     pv_pool_free(p);
 }
 
-static void those_that_hold_something_come_first(void **state)
+static void files_with_leases_first(void **state)
 {
-    struct pv_pool *p = fixed(2 * G, 0);
+    struct pv_pool *p = fixed_pool(2 * G, 0);
     struct pv_pool_file f[3] = {0};
     struct pv_pool_request r[4];
 
     (void)state;
-    ask(p, &r[0], &f[0], G);
-    ask(p, &r[1], &f[1], 512 * M);
+    request_ask(p, &r[0], &f[0], G);
+    request_ask(p, &r[1], &f[1], 512 * M);
     assert_ptr_equal(pv_pool_next(p), &r[0]);
     assert_ptr_equal(pv_pool_next(p), &r[1]);
-    ask(p, &r[2], &f[2], 512 * M);
-    ask(p, &r[3], &f[1], 512 * M);
+    request_ask(p, &r[2], &f[2], 512 * M);
+    request_ask(p, &r[3], &f[1], 512 * M);
     assert_ptr_equal(pv_pool_next(p), &r[3]);
     assert_null(pv_pool_next(p));
     pv_pool_leave(p, &f[1]);
@@ -105,21 +107,21 @@ static void those_that_hold_something_come_first(void **state)
     pv_pool_free(p);
 }
 
-static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **state)
+static void youngest_of_a_deadlock_restarts(void **state)
 {
-    struct pv_pool *p = fixed(G, 0);
+    struct pv_pool *p = fixed_pool(G, 0);
     struct pv_pool_file f[2] = {0};
     struct pv_pool_request r[4];
 
     (void)state;
-    ask(p, &r[0], &f[0], 512 * M);
-    ask(p, &r[1], &f[1], 512 * M);
+    request_ask(p, &r[0], &f[0], 512 * M);
+    request_ask(p, &r[1], &f[1], 512 * M);
     assert_ptr_equal(pv_pool_next(p), &r[0]);
     assert_ptr_equal(pv_pool_next(p), &r[1]);
-    ask(p, &r[2], &f[1], 512 * M);
+    request_ask(p, &r[2], &f[1], 512 * M);
     assert_null(pv_pool_next(p));
     assert_null(pv_pool_victim(p)); /* the first file may still end */
-    ask(p, &r[3], &f[0], 512 * M);
+    request_ask(p, &r[3], &f[0], 512 * M);
     assert_null(pv_pool_next(p));
     assert_ptr_equal(pv_pool_victim(p), &f[1]);
     assert_null(pv_pool_victim(p)); /* the victim is being restarted already */
@@ -128,7 +130,7 @@ static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **s
     pv_pool_leave(p, &f[1]);
     assert_ptr_equal(pv_pool_next(p), &r[3]);
     /* The restarted file waits until its whole need fits. */
-    ask(p, &r[1], &f[1], 512 * M);
+    request_ask(p, &r[1], &f[1], 512 * M);
     pv_pool_release(p, &f[0], r[0].want);
     assert_null(pv_pool_next(p));
     pv_pool_leave(p, &f[0]);
@@ -139,14 +141,14 @@ static void the_youngest_of_those_that_wait_for_each_other_begins_again(void **s
 /* One file holds memory and waits for a fixture; the file that builds the fixture waits for memory. */
 static void waiting_for_another_file_counts(void **state)
 {
-    struct pv_pool *p = fixed(G, 0);
+    struct pv_pool *p = fixed_pool(G, 0);
     struct pv_pool_file a = {0}, b = {0};
     struct pv_pool_request ra, rb;
 
     (void)state;
-    ask(p, &ra, &a, 768 * M);
+    request_ask(p, &ra, &a, 768 * M);
     assert_ptr_equal(pv_pool_next(p), &ra);
-    ask(p, &rb, &b, 512 * M);
+    request_ask(p, &rb, &b, 512 * M);
     assert_null(pv_pool_next(p));
     assert_null(pv_pool_victim(p));
     a.blocked++;
@@ -157,7 +159,7 @@ static void waiting_for_another_file_counts(void **state)
     pv_pool_free(p);
 }
 
-static void a_host_without_room_is_hopeless(void **state)
+static void host_without_room_is_unsatisfiable(void **state)
 {
     struct pv_pool *p = pv_pool_new(&(struct pv_pool_opts){.most = 4 * G, .spare = 1536 * M});
     struct pv_pool_file a = {0}, b = {0};
@@ -166,9 +168,9 @@ static void a_host_without_room_is_hopeless(void **state)
 
     (void)state;
     pv_pool_set_room(p, 600 * M);
-    ask(p, &ra, &a, 512 * M);
+    request_ask(p, &ra, &a, 512 * M);
     assert_ptr_equal(pv_pool_next(p), &ra);
-    ask(p, &rb, &b, 512 * M);
+    request_ask(p, &rb, &b, 512 * M);
     assert_null(pv_pool_next(p));
     pv_pool_wait_text(p, &rb, text);
     assert_string_equal(text, "waiting for memory (512M; the host has 88M beside the 1.5G that stay free)");
@@ -181,7 +183,7 @@ static void a_host_without_room_is_hopeless(void **state)
     pv_pool_free(p);
 }
 
-static void sizes_for_people(void **state)
+static void sizes_as_text(void **state)
 {
     char buf[32];
 
@@ -200,7 +202,7 @@ enum { MAX_STEPS = 12, MAX_FILES = 40 };
 
 /* A file acquires, releases one of its VMs, or works; alone, it never wants more than the whole. */
 struct step {
-    enum { TAKE, GIVE, WORK } what;
+    enum { ACQUIRE, RELEASE, WORK } what;
     struct pv_amount a;
 };
 
@@ -226,7 +228,7 @@ struct sim {
     uint64_t last_first; /* `since` of the newcomer that was granted last */
 };
 
-static uint32_t rnd(struct sim *s, uint32_t below)
+static uint32_t sim_rnd(struct sim *s, uint32_t below)
 {
     s->seed = s->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (uint32_t)(s->seed >> 33) % below;
@@ -237,20 +239,20 @@ static void make_file(struct sim *s, struct file *f)
     struct pv_amount vms[MAX_STEPS], held = {0, 0};
     int n_vms = 0;
 
-    *f = (struct file){.n = 1 + (int)rnd(s, MAX_STEPS)};
+    *f = (struct file){.n = 1 + (int)sim_rnd(s, MAX_STEPS)};
     for (int i = 0; i < f->n; i++) {
         struct step *st = &f->steps[i];
-        uint32_t dice = rnd(s, 10);
-        struct pv_amount a = {(1 + rnd(s, 16)) * 128 * M, 1 + rnd(s, 3)};
+        uint32_t dice = sim_rnd(s, 10);
+        struct pv_amount a = {(1 + sim_rnd(s, 16)) * 128 * M, 1 + sim_rnd(s, 3)};
 
         st->what = WORK;
         if (dice < 5 && held.memory + a.memory <= s->budget.memory && held.cpus + a.cpus <= s->budget.cpus) {
-            *st = (struct step){TAKE, a};
+            *st = (struct step){ACQUIRE, a};
             vms[n_vms++] = a;
             held.memory += a.memory;
             held.cpus += a.cpus;
         } else if (dice < 7 && n_vms) {
-            st->what = GIVE;
+            st->what = RELEASE;
             n_vms--;
             held.memory -= vms[n_vms].memory;
             held.cpus -= vms[n_vms].cpus;
@@ -258,7 +260,7 @@ static void make_file(struct sim *s, struct file *f)
     }
 }
 
-static void check(struct sim *s)
+static void assert_invariants(struct sim *s)
 {
     struct pv_amount sum = {0, 0};
 
@@ -287,7 +289,7 @@ static void end_file(struct sim *s, struct file *f)
     s->running--;
 }
 
-static void measure(struct sim *s)
+static void sim_measure(struct sim *s)
 {
     uint64_t held = pv_pool_held(s->p).memory, used = held + s->others;
 
@@ -295,12 +297,12 @@ static void measure(struct sim *s)
         pv_pool_set_room(s->p, used < s->host ? s->host - used : 0);
 }
 
-static void serve(struct sim *s)
+static void sim_serve(struct sim *s)
 {
     struct pv_pool_request *r;
     struct pv_pool_file *victim;
 
-    measure(s);
+    sim_measure(s);
     for (;;) {
         bool newcomer;
 
@@ -318,7 +320,7 @@ static void serve(struct sim *s)
         f->at++;
         if (s->free)
             assert_true(pv_pool_held(s->p).memory + s->others <= s->host);
-        check(s);
+        assert_invariants(s);
     }
     if ((victim = pv_pool_victim(s->p))) {
         struct file *f = file_of(victim);
@@ -330,11 +332,11 @@ static void serve(struct sim *s)
         f->state = PENDING;
         f->restarts++;
         assert_true(f->restarts <= MAX_STEPS);
-        check(s);
+        assert_invariants(s);
     }
 }
 
-static void advance(struct sim *s, struct file *f)
+static void file_advance(struct sim *s, struct file *f)
 {
     struct pv_err err = PV_ERR_INIT;
     struct step *st = &f->steps[f->at];
@@ -346,12 +348,12 @@ static void advance(struct sim *s, struct file *f)
         return;
     }
     switch (st->what) {
-    case TAKE:
+    case ACQUIRE:
         f->request = (struct pv_pool_request){.file = &f->account, .want = st->a};
         assert_int_equal(pv_pool_request(s->p, &f->request, &err), 0);
         f->state = WAITING;
         return;
-    case GIVE:
+    case RELEASE:
         pv_pool_release(s->p, &f->account, f->vms[--f->n_vms]);
         break;
     case WORK:
@@ -360,37 +362,37 @@ static void advance(struct sim *s, struct file *f)
     f->at++;
 }
 
-static int simulate(uint64_t seed, bool free_mode)
+static int sim_run(uint64_t seed, bool free_mode)
 {
     struct sim s = {.seed = seed, .free = free_mode};
     int restarts = 0;
     long steps = 0;
 
-    s.budget = (struct pv_amount){(4 + rnd(&s, 40)) * 128 * M, 2 + rnd(&s, 8)};
+    s.budget = (struct pv_amount){(4 + sim_rnd(&s, 40)) * 128 * M, 2 + sim_rnd(&s, 8)};
     s.host = s.budget.memory;
     s.p = free_mode ? pv_pool_new(&(struct pv_pool_opts){.most = s.host, .cpus = s.budget.cpus})
-                    : fixed(s.budget.memory, s.budget.cpus);
-    s.n = 2 + (int)rnd(&s, MAX_FILES - 2);
-    s.jobs = 1 + (int)rnd(&s, (uint32_t)s.n);
+                    : fixed_pool(s.budget.memory, s.budget.cpus);
+    s.n = 2 + (int)sim_rnd(&s, MAX_FILES - 2);
+    s.jobs = 1 + (int)sim_rnd(&s, (uint32_t)s.n);
     for (int i = 0; i < s.n; i++)
         make_file(&s, &s.files[i]);
     while (s.done < s.n) {
-        struct file *f = &s.files[rnd(&s, (uint32_t)s.n)];
+        struct file *f = &s.files[sim_rnd(&s, (uint32_t)s.n)];
 
         assert_true(++steps < 2000000);
-        if (free_mode && rnd(&s, 50) == 0) { /* another program starts or ends */
+        if (free_mode && sim_rnd(&s, 50) == 0) { /* another program starts or ends */
             uint64_t can = s.host - pv_pool_held(s.p).memory;
 
-            s.others = rnd(&s, 4) ? 0 : can / (1 + rnd(&s, 4));
-            serve(&s);
+            s.others = sim_rnd(&s, 4) ? 0 : can / (1 + sim_rnd(&s, 4));
+            sim_serve(&s);
         }
         if (f->state == PENDING && s.running < s.jobs) {
             f->state = RUNNING;
             s.running++;
         } else if (f->state == RUNNING) {
-            advance(&s, f);
-            check(&s);
-            serve(&s);
+            file_advance(&s, f);
+            assert_invariants(&s);
+            sim_serve(&s);
         }
     }
     assert_false(pv_pool_waits(s.p));
@@ -401,13 +403,13 @@ static int simulate(uint64_t seed, bool free_mode)
     return restarts;
 }
 
-static void random_runs_come_to_their_end(void **state)
+static void random_runs_terminate(void **state)
 {
     int restarts = 0;
 
     (void)state;
     for (uint64_t seed = 1; seed <= 3000; seed++)
-        restarts += simulate(seed, seed % 3 == 0);
+        restarts += sim_run(seed, seed % 3 == 0);
     assert_true(restarts > 100); /* else the runs proved nothing about restarts */
 }
 
@@ -415,13 +417,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_large_is_refused_with_the_numbers),
-        cmocka_unit_test(those_that_hold_nothing_come_in_order),
-        cmocka_unit_test(those_that_hold_something_come_first),
-        cmocka_unit_test(the_youngest_of_those_that_wait_for_each_other_begins_again),
+        cmocka_unit_test(files_without_leases_in_order),
+        cmocka_unit_test(files_with_leases_first),
+        cmocka_unit_test(youngest_of_a_deadlock_restarts),
         cmocka_unit_test(waiting_for_another_file_counts),
-        cmocka_unit_test(a_host_without_room_is_hopeless),
-        cmocka_unit_test(sizes_for_people),
-        cmocka_unit_test(random_runs_come_to_their_end),
+        cmocka_unit_test(host_without_room_is_unsatisfiable),
+        cmocka_unit_test(sizes_as_text),
+        cmocka_unit_test(random_runs_terminate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ struct fix {
     struct pv_pool_file a, b;
 };
 
-static void waits(struct pv_pool_file *f, bool does, void *arg)
+static void on_waits(struct pv_pool_file *f, bool does, void *arg)
 {
     struct fix *x = arg;
 
@@ -36,7 +36,7 @@ static void waits(struct pv_pool_file *f, bool does, void *arg)
     x->waits += does ? 1 : -1;
 }
 
-static void restart(struct pv_pool_file *f, const char *why, void *arg)
+static void on_restart(struct pv_pool_file *f, const char *why, void *arg)
 {
     assert_true(why && *why);
     ((struct fix *)arg)->restarted = f;
@@ -47,8 +47,9 @@ static int set_up(void **state)
     struct fix *x = pv_xcalloc(1, sizeof(*x));
 
     x->loop = pv_loop_new(NULL);
-    x->s = pv_pool_server_new(x->loop, &(struct pv_pool_server_opts){
-                                           .memory = 1024 * M, .waits = waits, .restart = restart, .arg = x});
+    x->s = pv_pool_server_new(x->loop,
+                              &(struct pv_pool_server_opts){
+                                  .memory = 1024 * M, .waits = on_waits, .restart = on_restart, .arg = x});
     *state = x;
     return 0;
 }
@@ -65,7 +66,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int join(struct fix *x, struct pv_pool_file *f)
+static int join_file(struct fix *x, struct pv_pool_file *f)
 {
     int fd = pv_pool_server_join(x->s, f, NULL);
 
@@ -73,22 +74,22 @@ static int join(struct fix *x, struct pv_pool_file *f)
     return fd;
 }
 
-static void run(struct fix *x)
+static void run_loop(struct fix *x)
 {
     for (int i = 0; i < 4; i++)
         pv_loop_run(x->loop, NULL, NULL, pv_now(), NULL);
 }
 
-static void say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory)
+static void client_say(struct fix *x, int fd, uint32_t op, uint32_t id, uint64_t memory)
 {
     struct pv_lease_request request = {.op = op, .id = id, .memory = memory, .cpus = 1};
 
     assert_int_equal(send(fd, &request, sizeof(request), 0), sizeof(request));
-    run(x);
+    run_loop(x);
 }
 
 /* Asserts the next reply; status 0: that there is no reply. */
-static void hears(int fd, uint32_t status, uint32_t id, const char *text)
+static void assert_reply(int fd, uint32_t status, uint32_t id, const char *text)
 {
     struct pv_lease_reply a;
     ssize_t n = recv(fd, &a, sizeof(a), MSG_DONTWAIT);
@@ -103,20 +104,21 @@ static void hears(int fd, uint32_t status, uint32_t id, const char *text)
     assert_string_equal(a.text, text);
 }
 
-static void granted_waiting_and_given(void **state)
+static void granted_after_release(void **state)
 {
     struct fix *x = *state;
-    int a = join(x, &x->a), b = join(x, &x->b);
+    int a = join_file(x, &x->a), b = join_file(x, &x->b);
 
-    say(x, a, PV_LEASE_ACQUIRE, 1, 768 * M);
-    hears(a, PV_LEASE_GRANTED, 1, "");
-    say(x, b, PV_LEASE_ACQUIRE, 7, 512 * M);
-    hears(b, PV_LEASE_WAIT, 7, "waiting for memory (512M; 768M of 1G in use)");
+    client_say(x, a, PV_LEASE_ACQUIRE, 1, 768 * M);
+    assert_reply(a, PV_LEASE_GRANTED, 1, "");
+    client_say(x, b, PV_LEASE_ACQUIRE, 7, 512 * M);
+    assert_reply(b, PV_LEASE_WAIT, 7, "waiting for memory (512M; 768M of 1G in use)");
     assert_true(x->waits == 1 && x->waiter == &x->b);
-    say(x, b, PV_LEASE_ACQUIRE, 8, 2048 * M);
-    hears(b, PV_LEASE_REFUSED, 8, "2G of memory are wanted, more than --mem gives to all VMs together: 1G");
-    say(x, a, PV_LEASE_RELEASE, 1, 0);
-    hears(b, PV_LEASE_GRANTED, 7, "");
+    client_say(x, b, PV_LEASE_ACQUIRE, 8, 2048 * M);
+    assert_reply(b, PV_LEASE_REFUSED, 8,
+                 "2G of memory are wanted, more than --mem gives to all VMs together: 1G");
+    client_say(x, a, PV_LEASE_RELEASE, 1, 0);
+    assert_reply(b, PV_LEASE_GRANTED, 7, "");
     assert_int_equal(x->waits, 0);
     close(a);
     close(b);
@@ -126,26 +128,26 @@ static void granted_waiting_and_given(void **state)
 static void ends_of_processes(void **state)
 {
     struct fix *x = *state;
-    int a = join(x, &x->a), b = join(x, &x->b);
+    int a = join_file(x, &x->a), b = join_file(x, &x->b);
     struct pv_lease *file = pv_lease_new(dup(a)), *builder;
     struct pv_err err = PV_ERR_INIT;
 
     builder = pv_lease_fork(file, &err);
     assert_non_null(builder);
-    run(x);
-    say(x, pv_lease_fd(builder), PV_LEASE_ACQUIRE, 1, 700 * M);
-    hears(pv_lease_fd(builder), PV_LEASE_GRANTED, 1, "");
+    run_loop(x);
+    client_say(x, pv_lease_fd(builder), PV_LEASE_ACQUIRE, 1, 700 * M);
+    assert_reply(pv_lease_fd(builder), PV_LEASE_GRANTED, 1, "");
     assert_true(x->a.held.memory == 700 * M);
-    say(x, a, PV_LEASE_ACQUIRE, 1, 300 * M);
-    hears(a, PV_LEASE_GRANTED, 1, "");
-    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
+    client_say(x, a, PV_LEASE_ACQUIRE, 1, 300 * M);
+    assert_reply(a, PV_LEASE_GRANTED, 1, "");
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     pv_lease_free(builder);
-    run(x);
-    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1000M of 1G in use)");
-    hears(b, PV_LEASE_GRANTED, 1, "");
+    run_loop(x);
+    assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1000M of 1G in use)");
+    assert_reply(b, PV_LEASE_GRANTED, 1, "");
     pv_lease_free(file);
     close(a);
-    run(x);
+    run_loop(x);
     assert_true(x->a.held.memory == 300 * M);
     pv_pool_server_leave(x->s, &x->a);
     assert_true(x->a.held.memory == 0);
@@ -153,56 +155,56 @@ static void ends_of_processes(void **state)
     close(b);
 }
 
-static void files_that_wait_for_each_other(void **state)
+static void deadlocked_files(void **state)
 {
     struct fix *x = *state;
-    int a = join(x, &x->a), b = join(x, &x->b);
+    int a = join_file(x, &x->a), b = join_file(x, &x->b);
 
-    say(x, a, PV_LEASE_ACQUIRE, 1, 512 * M);
-    say(x, b, PV_LEASE_ACQUIRE, 1, 512 * M);
-    say(x, a, PV_LEASE_ACQUIRE, 2, 512 * M);
+    client_say(x, a, PV_LEASE_ACQUIRE, 1, 512 * M);
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 512 * M);
+    client_say(x, a, PV_LEASE_ACQUIRE, 2, 512 * M);
     assert_null(x->restarted);
-    say(x, b, PV_LEASE_BLOCK, 0, 0); /* a fixture that the other file builds */
+    client_say(x, b, PV_LEASE_BLOCK, 0, 0); /* a fixture that the other file builds */
     assert_ptr_equal(x->restarted, &x->b);
-    hears(a, PV_LEASE_GRANTED, 1, "");
-    hears(a, PV_LEASE_WAIT, 2, "waiting for memory (512M; 1G of 1G in use)");
+    assert_reply(a, PV_LEASE_GRANTED, 1, "");
+    assert_reply(a, PV_LEASE_WAIT, 2, "waiting for memory (512M; 1G of 1G in use)");
     close(b);
     pv_pool_server_leave(x->s, &x->b);
-    hears(a, PV_LEASE_GRANTED, 2, "");
+    assert_reply(a, PV_LEASE_GRANTED, 2, "");
     close(a);
 }
 
-static void nonsense_does_no_harm(void **state)
+static void malformed_messages(void **state)
 {
     struct fix *x = *state;
-    int a = join(x, &x->a);
+    int a = join_file(x, &x->a);
 
     assert_int_equal(send(a, "x", 1, 0), 1);
-    say(x, a, 99, 1, M);
-    say(x, a, PV_LEASE_RELEASE, 5, 0);
-    say(x, a, PV_LEASE_UNBLOCK, 0, 0);
-    say(x, a, PV_LEASE_FORK, 0, 0); /* without a descriptor */
-    say(x, a, PV_LEASE_ACQUIRE, 1, UINT64_MAX);
-    hears(a, PV_LEASE_REFUSED, 1, "18446744073709551615 bytes of memory are wanted");
-    say(x, a, PV_LEASE_ACQUIRE, 2, M);
-    say(x, a, PV_LEASE_ACQUIRE, 2, M); /* the lease number is in use */
-    hears(a, PV_LEASE_GRANTED, 2, "");
-    hears(a, 0, 0, NULL);
+    client_say(x, a, 99, 1, M);
+    client_say(x, a, PV_LEASE_RELEASE, 5, 0);
+    client_say(x, a, PV_LEASE_UNBLOCK, 0, 0);
+    client_say(x, a, PV_LEASE_FORK, 0, 0); /* without a descriptor */
+    client_say(x, a, PV_LEASE_ACQUIRE, 1, UINT64_MAX);
+    assert_reply(a, PV_LEASE_REFUSED, 1, "18446744073709551615 bytes of memory are wanted");
+    client_say(x, a, PV_LEASE_ACQUIRE, 2, M);
+    client_say(x, a, PV_LEASE_ACQUIRE, 2, M); /* the lease number is in use */
+    assert_reply(a, PV_LEASE_GRANTED, 2, "");
+    assert_reply(a, 0, 0, NULL);
     assert_true(x->a.held.memory == M && x->a.blocked == 0);
     for (uint32_t i = 0; i < 600; i++) /* more leases than one process may have */
     {
-        say(x, a, PV_LEASE_ACQUIRE, 10 + i, 1);
-        hears(a, i < 511 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
-              i < 511 ? "" : "this file has 512 VMs already");
+        client_say(x, a, PV_LEASE_ACQUIRE, 10 + i, 1);
+        assert_reply(a, i < 511 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
+                     i < 511 ? "" : "this file has 512 VMs already");
     }
     assert_true(x->a.held.memory < M + 512);
     close(a);
 }
 
-static void client(void **state)
+static void client_library(void **state)
 {
     struct fix *x = *state;
-    struct pv_lease *l = pv_lease_new(join(x, &x->a));
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
     struct pv_err err = PV_ERR_INIT;
 
     assert_int_equal(
@@ -213,7 +215,7 @@ static void client(void **state)
     assert_non_null(strstr(err.text, "the file's other VMs hold 512M"));
     pv_lease_release(l, "vm2");
     pv_lease_release(l, "vm1");
-    run(x);
+    run_loop(x);
     assert_true(x->a.held.memory == 0);
     assert_int_equal(
         pv_lease_acquire(l, x->loop, &(struct pv_lease_want){"vm2", 1024 * M, 1, NULL}, NULL, NULL, &err), 0);
@@ -228,7 +230,7 @@ static void client(void **state)
 /* ---- standby leases ---- */
 
 /* Starts a process that only waits for signals; the caller owns *pidfd. */
-static pid_t sleeper(int *pidfd)
+static pid_t start_sleeper(int *pidfd)
 {
     struct pv_err err = PV_ERR_INIT;
     char *argv[] = {"sleep", "100", NULL};
@@ -240,7 +242,7 @@ static pid_t sleeper(int *pidfd)
 }
 
 /* The signal that ended the process. */
-static int ended_by(pid_t pid)
+static int process_end_signal(pid_t pid)
 {
     int status = 0;
 
@@ -250,7 +252,7 @@ static int ended_by(pid_t pid)
     return WTERMSIG(status);
 }
 
-static int stand_by(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory)
+static int acquire_standby(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory)
 {
     struct pv_err err;
 
@@ -258,7 +260,7 @@ static int stand_by(struct fix *x, struct pv_lease *l, const char *vm, uint64_t 
     return pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){vm, memory, 0, NULL}, &err);
 }
 
-static int take(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory, const char *standby)
+static int acquire_vm(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memory, const char *standby)
 {
     struct pv_err err;
 
@@ -266,26 +268,26 @@ static int take(struct fix *x, struct pv_lease *l, const char *vm, uint64_t memo
 }
 
 /* A waiting file preempts the standby VM, whose process is killed. */
-static void standby_is_killed_for_others(void **state)
+static void standby_is_preempted(void **state)
 {
     struct fix *x = *state;
-    struct pv_lease *l = pv_lease_new(join(x, &x->a));
-    int b = join(x, &x->b), pidfd;
-    pid_t pid = sleeper(&pidfd);
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
+    int b = join_file(x, &x->b), pidfd;
+    pid_t pid = start_sleeper(&pidfd);
 
-    assert_int_equal(take(x, l, "vm1", 256 * M, NULL), 0);
-    assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
+    assert_int_equal(acquire_vm(x, l, "vm1", 256 * M, NULL), 0);
+    assert_int_equal(acquire_standby(x, l, "standby1", 512 * M), 0);
     pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
     assert_true(x->a.held.memory == 256 * M); /* a standby VM is not charged to the file */
-    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
-    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 256M of 1G in use)");
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
+    assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 256M of 1G in use)");
     assert_null(x->restarted);
-    assert_int_equal(ended_by(pid), SIGKILL);
-    run(x);
-    hears(b, PV_LEASE_GRANTED, 1, "");
-    assert_int_equal(stand_by(x, l, "standby2", 512 * M), -1); /* no room is left */
-    pv_lease_release(l, "standby1");                           /* its owner has noticed the end */
+    assert_int_equal(process_end_signal(pid), SIGKILL);
+    run_loop(x);
+    assert_reply(b, PV_LEASE_GRANTED, 1, "");
+    assert_int_equal(acquire_standby(x, l, "standby2", 512 * M), -1); /* no room is left */
+    pv_lease_release(l, "standby1");                                  /* its owner has noticed the end */
     pv_lease_free(l);
     close(b);
 }
@@ -294,26 +296,26 @@ static void standby_is_killed_for_others(void **state)
 static void standby_becomes_a_vm(void **state)
 {
     struct fix *x = *state;
-    struct pv_lease *l = pv_lease_new(join(x, &x->a));
-    int b = join(x, &x->b), pidfd;
-    pid_t pid = sleeper(&pidfd);
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
+    int b = join_file(x, &x->b), pidfd;
+    pid_t pid = start_sleeper(&pidfd);
 
-    assert_int_equal(stand_by(x, l, "standby1", 1024 * M), 0);
+    assert_int_equal(acquire_standby(x, l, "standby1", 1024 * M), 0);
     pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
-    assert_int_equal(take(x, l, "vm1", 1024 * M, "standby1"), 0);
+    assert_int_equal(acquire_vm(x, l, "vm1", 1024 * M, "standby1"), 0);
     assert_true(x->a.held.memory == 1024 * M);
     pv_lease_release(l, "standby1"); /* the lease no longer exists */
-    run(x);
-    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
-    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1G of 1G in use)");
-    run(x);
+    run_loop(x);
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
+    assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 1G of 1G in use)");
+    run_loop(x);
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* a VM is not killed */
     pv_lease_release(l, "vm1");
-    run(x);
-    hears(b, PV_LEASE_GRANTED, 1, "");
+    run_loop(x);
+    assert_reply(b, PV_LEASE_GRANTED, 1, "");
     kill(pid, SIGKILL);
-    ended_by(pid);
+    process_end_signal(pid);
     pv_lease_free(l);
     close(b);
 }
@@ -322,27 +324,27 @@ static void standby_becomes_a_vm(void **state)
 static void standby_is_claimed(void **state)
 {
     struct fix *x = *state;
-    struct pv_lease *l = pv_lease_new(join(x, &x->a));
-    int b = join(x, &x->b), pidfd;
-    pid_t pid = sleeper(&pidfd);
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
+    int b = join_file(x, &x->b), pidfd;
+    pid_t pid = start_sleeper(&pidfd);
     struct pv_err err;
 
-    assert_int_equal(take(x, l, "vm1", 512 * M, NULL), 0);
-    assert_int_equal(stand_by(x, l, "standby1", 512 * M), 0);
+    assert_int_equal(acquire_vm(x, l, "vm1", 512 * M, NULL), 0);
+    assert_int_equal(acquire_standby(x, l, "standby1", 512 * M), 0);
     pv_lease_preemptible(l, "standby1", pidfd);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby1", &err), 0); /* claimed already */
-    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
-    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 512M of 1G in use)");
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
+    assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 512M of 1G in use)");
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
-    say(x, b, PV_LEASE_RELEASE, 1, 0);
+    client_say(x, b, PV_LEASE_RELEASE, 1, 0);
     /* too late: a file waited, and the standby VM is being killed */
-    assert_int_equal(stand_by(x, l, "standby2", 512 * M), 0);
+    assert_int_equal(acquire_standby(x, l, "standby2", 512 * M), 0);
     pv_lease_preemptible(l, "standby2", pidfd);
     close(pidfd);
-    say(x, b, PV_LEASE_ACQUIRE, 2, 600 * M);
+    client_say(x, b, PV_LEASE_ACQUIRE, 2, 600 * M);
     assert_int_equal(pv_lease_claim(l, x->loop, "standby2", &err), -1);
-    assert_int_equal(ended_by(pid), SIGKILL);
+    assert_int_equal(process_end_signal(pid), SIGKILL);
     pv_lease_free(l);
     close(b);
 }
@@ -350,48 +352,48 @@ static void standby_is_claimed(void **state)
 static void standby_never_comes_first(void **state)
 {
     struct fix *x = *state;
-    struct pv_lease *l = pv_lease_new(join(x, &x->a));
-    int b = join(x, &x->b), pidfd;
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
+    int b = join_file(x, &x->b), pidfd;
     pid_t pid;
 
     /* more CPUs than the host has */
     assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL),
                      -1);
-    assert_int_equal(take(x, l, "vm1", 600 * M, NULL), 0);
-    say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
-    hears(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
-    assert_int_equal(stand_by(x, l, "standby1", M), -1); /* a file waits */
-    say(x, b, PV_LEASE_RELEASE, 1, 0);
+    assert_int_equal(acquire_vm(x, l, "vm1", 600 * M, NULL), 0);
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
+    assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
+    assert_int_equal(acquire_standby(x, l, "standby1", M), -1); /* a file waits */
+    client_say(x, b, PV_LEASE_RELEASE, 1, 0);
     /* preempted before the server knew its process: killed once the process is known */
-    assert_int_equal(stand_by(x, l, "standby1", 256 * M), 0);
-    say(x, b, PV_LEASE_ACQUIRE, 2, 400 * M);
-    hears(b, PV_LEASE_WAIT, 2, "waiting for memory (400M; 600M of 1G in use)");
-    pid = sleeper(&pidfd);
+    assert_int_equal(acquire_standby(x, l, "standby1", 256 * M), 0);
+    client_say(x, b, PV_LEASE_ACQUIRE, 2, 400 * M);
+    assert_reply(b, PV_LEASE_WAIT, 2, "waiting for memory (400M; 600M of 1G in use)");
+    pid = start_sleeper(&pidfd);
     pv_lease_preemptible(l, "standby1", pidfd);
     close(pidfd);
-    run(x);
-    assert_int_equal(ended_by(pid), SIGKILL);
-    run(x);
-    hears(b, PV_LEASE_GRANTED, 2, "");
+    run_loop(x);
+    assert_int_equal(process_end_signal(pid), SIGKILL);
+    run_loop(x);
+    assert_reply(b, PV_LEASE_GRANTED, 2, "");
     /* the standby leases of a file end with it */
-    assert_int_equal(stand_by(x, l, "standby2", 8 * M), 0);
+    assert_int_equal(acquire_standby(x, l, "standby2", 8 * M), 0);
     pv_lease_free(l);
-    run(x);
+    run_loop(x);
     pv_pool_server_leave(x->s, &x->a);
-    say(x, b, PV_LEASE_ACQUIRE, 3, 624 * M);
-    hears(b, PV_LEASE_GRANTED, 3, "");
+    client_say(x, b, PV_LEASE_ACQUIRE, 3, 624 * M);
+    assert_reply(b, PV_LEASE_GRANTED, 3, "");
     close(b);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(granted_waiting_and_given, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(granted_after_release, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ends_of_processes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(files_that_wait_for_each_other, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nonsense_does_no_harm, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(client, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(standby_is_killed_for_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deadlocked_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(malformed_messages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(client_library, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_is_preempted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_becomes_a_vm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_claimed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_never_comes_first, set_up, tear_down),

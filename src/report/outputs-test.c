@@ -29,7 +29,7 @@ static int remove_dir(void **state)
     return chdir("/") == 0 ? pv_rm_rf(dir) : -1;
 }
 
-static void put(const char *path, const void *data, size_t n)
+static void file_write(const char *path, const void *data, size_t n)
 {
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -37,13 +37,13 @@ static void put(const char *path, const void *data, size_t n)
     assert_int_equal(pv_write_all(fd, data, n), 0);
 }
 
-static void get(const char *path, struct pv_buf *out)
+static void file_read(const char *path, struct pv_buf *out)
 {
     pv_buf_free(out);
     assert_int_equal(pv_read_file(path, 10 << 20, out, NULL), 0);
 }
 
-static size_t count(const char *s, const char *what)
+static size_t count_substr(const char *s, const char *what)
 {
     size_t n = 0;
 
@@ -53,7 +53,7 @@ static size_t count(const char *s, const char *what)
 }
 
 /* Asserts the names in the working directory; a hidden one is a temporary file that was not removed. */
-static void only(const char *want)
+static void assert_names(const char *want)
 {
     cleanup_buf struct pv_buf got = {0};
     FILE *ls = popen("LC_ALL=C ls -A | tr '\\n' ' '", "r");
@@ -82,14 +82,14 @@ static void test_whole_at_any_time(void **state)
     mode_t mask = umask(027);
 
     (void)state;
-    put("r.xml", "old", 3);
+    file_write("r.xml", "old", 3);
     assert_int_equal(symlink("r.xml", "link.xml"), 0);
     o.junit = "link.xml";
     rs = pv_outputs_open(&o, &info, NULL, &err);
     assert_non_null(rs);
     umask(mask);
-    only("link.xml r.html r.json r.xml ");
-    get("r.xml", &out);
+    assert_names("link.xml r.html r.json r.xml ");
+    file_read("r.xml", &out);
     assert_non_null(strstr(out.data, "<testsuites"));
     assert_non_null(strstr(out.data, "</testsuites>\n"));
     assert_int_equal(lstat("link.xml", &st), 0);
@@ -97,33 +97,33 @@ static void test_whole_at_any_time(void **state)
     assert_int_equal(stat("r.html", &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
     pv_outputs_begin(rs, &a);
-    get("r.json", &out);
-    assert_int_equal(count(out.data, "\n"), 2);
+    file_read("r.json", &out);
+    assert_int_equal(count_substr(out.data, "\n"), 2);
     usleep(300000); /* more than twenty times as long as writing so small a report takes */
     pv_outputs_file(rs, &a);
-    get("r.xml", &out);
-    assert_int_equal(count(out.data, "<testsuite "), 1);
-    assert_int_equal(count(out.data, "</testsuites>\n"), 1);
-    get("r.html", &out);
-    assert_int_equal(count(out.data, "class=\"file\">"), 1);
+    file_read("r.xml", &out);
+    assert_int_equal(count_substr(out.data, "<testsuite "), 1);
+    assert_int_equal(count_substr(out.data, "</testsuites>\n"), 1);
+    file_read("r.html", &out);
+    assert_int_equal(count_substr(out.data, "class=\"file\">"), 1);
     assert_non_null(strstr(out.data, "\"exit_code\":null"));
     pv_outputs_file(rs, &b); /* was not run */
     assert_int_equal(pv_outputs_end(rs, 130, "SIGINT", &err), 0);
     pv_outputs_free(rs);
-    get("r.xml", &out);
-    assert_int_equal(count(out.data, "<testsuite "), 2);
-    get("r.html", &out);
-    assert_int_equal(count(out.data, "class=\"file\">"), 2);
+    file_read("r.xml", &out);
+    assert_int_equal(count_substr(out.data, "<testsuite "), 2);
+    file_read("r.html", &out);
+    assert_int_equal(count_substr(out.data, "class=\"file\">"), 2);
     assert_non_null(strstr(out.data, "\"exit_code\":130"));
-    get("r.json", &out);
-    assert_int_equal(count(out.data, "\n"), 5);
+    file_read("r.json", &out);
+    assert_int_equal(count_substr(out.data, "\n"), 5);
     assert_non_null(strstr(out.data, "\"verdict\":\"not-run\""));
     assert_non_null(strstr(out.data, "\"files\":1,"));
     assert_non_null(strstr(out.data, "\"not_run\":1,"));
-    only("link.xml r.html r.json r.xml ");
+    assert_names("link.xml r.html r.json r.xml ");
 }
 
-static void refused(struct pv_output_opts o, const char *want)
+static void assert_refused(struct pv_output_opts o, const char *want)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -135,17 +135,17 @@ static void refused(struct pv_output_opts o, const char *want)
 static void test_bad_paths(void **state)
 {
     (void)state;
-    refused((struct pv_output_opts){.junit = "no/where.xml"},
-            "test: --junit 'no/where.xml': there is no directory 'no'; make it first");
-    refused((struct pv_output_opts){.json = "no/r.json"},
-            "test: --json 'no/r.json': there is no directory 'no'; make it first");
-    refused((struct pv_output_opts){.html = "."}, "test: --html '.': is a directory; expected a file");
-    refused((struct pv_output_opts){.json = "x", .html = "./x"},
-            "test: --html './x': is the file of another report too");
-    refused((struct pv_output_opts){.json = "-", .tap = true},
-            "test: --tap and --json can not both have standard output; give one a file");
-    refused((struct pv_output_opts){.json = "-", .html = "-"},
-            "test: --json and --html can not both have standard output; give one a file");
+    assert_refused((struct pv_output_opts){.junit = "no/where.xml"},
+                   "test: --junit 'no/where.xml': there is no directory 'no'; make it first");
+    assert_refused((struct pv_output_opts){.json = "no/r.json"},
+                   "test: --json 'no/r.json': there is no directory 'no'; make it first");
+    assert_refused((struct pv_output_opts){.html = "."}, "test: --html '.': is a directory; expected a file");
+    assert_refused((struct pv_output_opts){.json = "x", .html = "./x"},
+                   "test: --html './x': is the file of another report too");
+    assert_refused((struct pv_output_opts){.json = "-", .tap = true},
+                   "test: --tap and --json can not both have standard output; give one a file");
+    assert_refused((struct pv_output_opts){.json = "-", .html = "-"},
+                   "test: --json and --html can not both have standard output; give one a file");
 }
 
 /* pv_outputs_end names a report that can no longer be written. */
@@ -171,7 +171,7 @@ static void test_full(void **state)
 
 /* ---- consoles ---- */
 
-static void step(struct pv_file_report *f, const char *vm, int64_t begin, int64_t end)
+static void add_step(struct pv_file_report *f, const char *vm, int64_t begin, int64_t end)
 {
     uint32_t id = (uint32_t)f->n_steps;
     struct pv_event ev = {.type = PV_EV_STEP_BEGIN, .id = id, .console = begin};
@@ -182,7 +182,7 @@ static void step(struct pv_file_report *f, const char *vm, int64_t begin, int64_
     pv_report_event(f, &(struct pv_event){.type = PV_EV_STEP_END, .id = id, .console = end});
 }
 
-static void log_of(struct pv_file_report *f, const char *vm, const char *path)
+static void add_log(struct pv_file_report *f, const char *vm, const char *path)
 {
     pv_report_event(
         f,
@@ -197,13 +197,13 @@ static void test_consoles(void **state)
     const int64_t two = 10, three = (int64_t)(strstr(log, "\r\n\xff") - log) + 2 + 2 + 10;
 
     (void)state;
-    put("vm1.log", log, sizeof(log) - 1);
-    log_of(&f, "vm1", "vm1.log");
-    log_of(&f, "vm2", "missing.log");
-    step(&f, "vm1", 0, two);
-    step(&f, "vm1", three, 1000);
-    step(&f, "vm2", 1, 2);
-    step(&f, "", -1, -1);
+    file_write("vm1.log", log, sizeof(log) - 1);
+    add_log(&f, "vm1", "vm1.log");
+    add_log(&f, "vm2", "missing.log");
+    add_step(&f, "vm1", 0, two);
+    add_step(&f, "vm1", three, 1000);
+    add_step(&f, "vm2", 1, 2);
+    add_step(&f, "", -1, -1);
     pv_report_load_consoles(&f, 1000);
     assert_int_equal(f.n_texts, 1);
     assert_string_equal(f.texts[0].text, "one\ntwo\n\\xff\\x00three\nfour\n");
@@ -227,11 +227,11 @@ static void test_console_bounds(void **state)
     (void)state;
     for (int i = 0; i < 1000; i++)
         pv_buf_addf(&log, "line %d\n", i);
-    put("vm1.log", log.data, log.len);
+    file_write("vm1.log", log.data, log.len);
     assert_int_equal(symlink("vm1.log", "vm2.log"), 0);
-    log_of(&f, "vm1", "vm1.log");
-    log_of(&f, "vm2", "vm2.log");
-    step(&f, "vm1", 5, (int64_t)log.len - 9);
+    add_log(&f, "vm1", "vm1.log");
+    add_log(&f, "vm2", "vm2.log");
+    add_step(&f, "vm1", 5, (int64_t)log.len - 9);
     pv_report_load_consoles(&f, 18);
     assert_int_equal(f.n_texts, 1);
     assert_string_equal(f.texts[0].text, "line 998\nline 999\n");
@@ -245,7 +245,7 @@ static void test_console_bounds(void **state)
 
 /* ---- steps ---- */
 
-static void drain(int fd, struct pv_file_report *f)
+static void drain_steps(int fd, struct pv_file_report *f)
 {
     static unsigned char buf[PV_EVENT_MAX + 1];
     struct pv_event ev;
@@ -284,11 +284,11 @@ static void test_steps(void **state)
     pv_result_step_end(r, inner, false);
     for (int i = 0; i < 3000; i++) {
         pv_result_step_end(r, pv_result_step_begin(r, "vm1", PV_STEP_CALL, "call"), true);
-        drain(sv[0], &f);
+        drain_steps(sv[0], &f);
     }
     pv_result_step_begin(r, "vm1", PV_STEP_BOOT, "still there, and never ends");
     pv_result_file(r, PV_OK, PV_CLASS_NONE, NULL);
-    drain(sv[0], &f);
+    drain_steps(sv[0], &f);
     assert_int_equal(f.n_steps, 2 + PV_STEP_CALLS_MAX + 1);
     assert_int_equal(f.steps_cut, 3000 - PV_STEP_CALLS_MAX);
     assert_true(f.steps[0].kind == PV_STEP_BOOT && f.steps[0].ended && f.steps[0].ok);
@@ -342,7 +342,7 @@ static void test_shed(void **state)
                                                .outcome = i ? PV_FAIL : PV_OK,
                                                .cls = i ? PV_CLASS_ASSERTION : PV_CLASS_NONE});
     }
-    step(&f, "vm1", 0, 1);
+    add_step(&f, "vm1", 0, 1);
     pv_report_output(&f, "x", 1);
     pv_report_shed(&f);
     assert_true(pv_report_failed(&f) && f.cls == PV_CLASS_ASSERTION);

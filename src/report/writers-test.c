@@ -31,7 +31,7 @@ enum { N = PV_ARRAY_LEN(hostile) };
 static const struct pv_run_info info = {
     .version = "1.2.3", .host = "h<>&\"\x01\xff", .directory = "/d\n\xff", .files = hostile, .n_files = N};
 
-static void say(struct pv_file_report *f, struct pv_event ev)
+static void report_say(struct pv_file_report *f, struct pv_event ev)
 {
     ev.name_len = ev.name ? strlen(ev.name) : 0;
     ev.text_len = ev.text ? strlen(ev.text) : 0;
@@ -39,35 +39,37 @@ static void say(struct pv_file_report *f, struct pv_event ev)
 }
 
 /* A failed file with s as each of its strings, and one sub-test of each outcome. */
-static void fill(struct pv_file_report *f, const char *s)
+static void fill_report(struct pv_file_report *f, const char *s)
 {
     *f = (struct pv_file_report){.name = s, .ran = true, .begin_ns = 1, .duration_ns = 2000000000};
-    say(f, (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_LUA, .text = s});
+    report_say(f, (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_LUA, .text = s});
     pv_report_next_attempt(f);
     f->ran = true;
     for (uint32_t i = 0; i < 4; i++) {
-        say(f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = i, .name = s});
-        say(f, (struct pv_event){.type = PV_EV_TEST_END,
-                                 .id = i,
-                                 .outcome = (enum pv_outcome)i,
-                                 .cls = i == PV_FAIL ? PV_CLASS_ASSERTION : PV_CLASS_NONE,
-                                 .text = s});
+        report_say(f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = i, .name = s});
+        report_say(f, (struct pv_event){.type = PV_EV_TEST_END,
+                                        .id = i,
+                                        .outcome = (enum pv_outcome)i,
+                                        .cls = i == PV_FAIL ? PV_CLASS_ASSERTION : PV_CLASS_NONE,
+                                        .text = s});
     }
-    say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = 1, .name = s, .text = s});
-    say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = PV_NO_TEST, .name = s, .text = s});
-    say(f, (struct pv_event){.type = PV_EV_LOG, .name = s, .text = s});
-    say(f, (struct pv_event){
+    report_say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = 1, .name = s, .text = s});
+    report_say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = PV_NO_TEST, .name = s, .text = s});
+    report_say(f, (struct pv_event){.type = PV_EV_LOG, .name = s, .text = s});
+    report_say(
+        f, (struct pv_event){
                .type = PV_EV_STEP_BEGIN, .id = 0, .kind = PV_STEP_BOOT, .name = s, .text = s, .console = 3});
-    say(f, (struct pv_event){.type = PV_EV_STEP_END, .id = 0, .ok = true, .time_ns = 5, .console = 4});
-    say(f,
-        (struct pv_event){.type = PV_EV_STEP_BEGIN, .id = 1, .kind = PV_STEP_CALL, .text = s, .console = -1});
-    say(f, (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_TIMEOUT, .text = s});
+    report_say(f, (struct pv_event){.type = PV_EV_STEP_END, .id = 0, .ok = true, .time_ns = 5, .console = 4});
+    report_say(f, (struct pv_event){
+                      .type = PV_EV_STEP_BEGIN, .id = 1, .kind = PV_STEP_CALL, .text = s, .console = -1});
+    report_say(f,
+               (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_TIMEOUT, .text = s});
     pv_report_output(f, s, strlen(s));
     pv_report_output(f, "a\0b", 3);
 }
 
 /* Calls fn for every string, and for 300 random ones. */
-static void each(void (*fn)(const struct pv_file_report *f, const char *s))
+static void for_each_string(void (*fn)(const struct pv_file_report *f, const char *s))
 {
     struct pv_file_report f;
     char random[64];
@@ -80,7 +82,7 @@ static void each(void (*fn)(const struct pv_file_report *f, const char *s))
             seed = seed * 1103515245 + 12345;
             random[j] = j + 1 == sizeof(random) ? '\0' : (char)(1 + (seed >> 16) % 255);
         }
-        fill(&f, s);
+        fill_report(&f, s);
         fn(&f, s);
         pv_file_report_fini(&f);
     }
@@ -98,7 +100,7 @@ static bool valid_utf8(const char *s)
     return true;
 }
 
-static json_t *parse(const char *s, size_t n)
+static json_t *parse_json(const char *s, size_t n)
 {
     json_error_t e;
     json_t *j = json_loadb(s, n, JSON_REJECT_DUPLICATES, &e);
@@ -109,7 +111,7 @@ static json_t *parse(const char *s, size_t n)
     return j;
 }
 
-static const char *str(const json_t *j, const char *name)
+static const char *member_str(const json_t *j, const char *name)
 {
     const char *s = json_string_value(json_object_get(j, name));
 
@@ -123,22 +125,22 @@ static void check_json(const struct pv_file_report *f, const char *s)
 
     pv_json_file(&out, f, false);
     assert_ptr_equal(strchr(out.data, '\n'), out.data + out.len - 1);
-    j = parse(out.data, out.len);
+    j = parse_json(out.data, out.len);
     test = json_array_get(json_object_get(j, "tests"), 1);
-    assert_string_equal(str(test, "outcome"), "fail");
-    assert_string_equal(str(test, "class"), "assertion");
+    assert_string_equal(member_str(test, "outcome"), "fail");
+    assert_string_equal(member_str(test, "class"), "assertion");
     if (valid_utf8(s)) {
-        assert_string_equal(str(j, "file"), s);
-        assert_string_equal(str(test, "message"), s);
-        assert_string_equal(str(json_array_get(json_object_get(j, "steps"), 0), "text"), s);
-        assert_string_equal(str(json_array_get(json_object_get(j, "attempts"), 0), "message"), s);
+        assert_string_equal(member_str(j, "file"), s);
+        assert_string_equal(member_str(test, "message"), s);
+        assert_string_equal(member_str(json_array_get(json_object_get(j, "steps"), 0), "text"), s);
+        assert_string_equal(member_str(json_array_get(json_object_get(j, "attempts"), 0), "message"), s);
     }
-    assert_non_null(strstr(str(j, "output"), "a\\x00b"));
+    assert_non_null(strstr(member_str(j, "output"), "a\\x00b"));
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(j, "steps"), 1), "end_ns")));
     json_decref(j);
     pv_buf_free(&out);
     pv_json_file(&out, f, true);
-    j = parse(out.data, out.len);
+    j = parse_json(out.data, out.len);
     assert_int_equal(json_array_size(json_object_get(j, "steps")), 1);
     assert_int_equal(json_integer_value(json_object_get(j, "steps_cut")), 1);
     json_decref(j);
@@ -151,16 +153,16 @@ static void test_json(void **state)
     json_t *j;
 
     (void)state;
-    each(check_json);
+    for_each_string(check_json);
     pv_json_run(&out, &info);
-    j = parse(out.data, out.len);
-    assert_string_equal(str(j, "schema"), "provium-report/1");
+    j = parse_json(out.data, out.len);
+    assert_string_equal(member_str(j, "schema"), "provium-report/1");
     assert_int_equal(json_array_size(json_object_get(j, "files")), N);
     json_decref(j);
     pv_buf_free(&out);
     pv_json_end(&out, &end);
-    j = parse(out.data, out.len);
-    assert_string_equal(str(j, "stopped_by"), "SIGINT");
+    j = parse_json(out.data, out.len);
+    assert_string_equal(member_str(j, "stopped_by"), "SIGINT");
     json_decref(j);
 }
 
@@ -172,7 +174,7 @@ static bool is_name(char c)
 }
 
 /* The length of the entity at p, which must be one that the writers use. */
-static size_t entity(const char *p)
+static size_t entity_len(const char *p)
 {
     static const char *const known[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#10;", "&#9;", "&#13;"};
 
@@ -184,7 +186,7 @@ static size_t entity(const char *p)
 }
 
 /* Skips to a character of `ends`; asserts that XML 1.0 allows those before it. */
-static const char *chars(const char *p, const char *ends)
+static const char *skip_chars(const char *p, const char *ends)
 {
     while (*p && !strchr(ends, *p)) {
         uint32_t cp = 0;
@@ -193,18 +195,18 @@ static const char *chars(const char *p, const char *ends)
         assert_true(len > 0);
         assert_true(cp == '\t' || cp == '\n' || (cp >= 0x20 && cp != 0x7f && cp != 0xfffe && cp != 0xffff));
         assert_true(strncmp(p, "]]>", 3) != 0);
-        p += *p == '&' ? entity(p) : len;
+        p += *p == '&' ? entity_len(p) : len;
     }
     return p;
 }
 
 /* Asserts that elements nest, and that attributes are quoted and unique. */
-static void well_formed(const char *p)
+static void assert_well_formed(const char *p)
 {
     const char *open[16];
     size_t depth = 0, n;
 
-    while (*(p = chars(p, "<"))) {
+    while (*(p = skip_chars(p, "<"))) {
         const char *name = p + (p[1] == '/' ? 2 : 1);
 
         p++;
@@ -224,7 +226,7 @@ static void well_formed(const char *p)
             for (p++; is_name(*p); p++)
                 ;
             assert_true(p[0] == '=' && p[1] == '"');
-            p = chars(p + 2, "\"<");
+            p = skip_chars(p + 2, "\"<");
             assert_true(*p++ == '"');
         }
         if (*p == '/') {
@@ -248,13 +250,13 @@ static void check_junit(const struct pv_file_report *f, const char *s)
     pv_junit_file(&out, f, &info);
     pv_junit_foot(&out);
     assert_int_equal(out.len, strlen(out.data));
-    well_formed(strchr(out.data, '\n'));
+    assert_well_formed(strchr(out.data, '\n'));
 }
 
 static void test_junit(void **state)
 {
     (void)state;
-    each(check_junit);
+    for_each_string(check_junit);
 }
 
 static void test_junit_golden(void **state)
@@ -265,9 +267,9 @@ static void test_junit_golden(void **state)
     struct pv_run_info run = {.started_ns = INT64_C(1700000000) * 1000000000};
 
     (void)state;
-    say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 0, .name = "one"});
-    say(&f, (struct pv_event){.type = PV_EV_TEST_END, .id = 0, .duration_ns = 250000000});
-    say(&f, (struct pv_event){.type = PV_EV_FILE});
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 0, .name = "one"});
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_END, .id = 0, .duration_ns = 250000000});
+    report_say(&f, (struct pv_event){.type = PV_EV_FILE});
     pv_junit_file(&out, &f, &run);
     pv_junit_file(&out, &g, &run);
     assert_string_equal(
@@ -313,7 +315,7 @@ static void check_tap(const struct pv_file_report *f, const char *s)
             if (line[2] == '"')
                 value = strstr(line, "\": ") + 1;
             assert_non_null(value);
-            json_decref(json_loads(value + 2, JSON_DECODE_ANY, NULL) ?: parse(value, strlen(value)));
+            json_decref(json_loads(value + 2, JSON_DECODE_ANY, NULL) ?: parse_json(value, strlen(value)));
             continue;
         }
         assert_true(points < 5 && !strncmp(line, want[points], strlen(want[points])));
@@ -332,7 +334,7 @@ static void check_tap(const struct pv_file_report *f, const char *s)
 static void test_tap(void **state)
 {
     (void)state;
-    each(check_tap);
+    for_each_string(check_tap);
 }
 
 /* ---- HTML ---- */
@@ -350,7 +352,7 @@ static void check_html(const struct pv_file_report *f, const char *s)
     data = out.data + sizeof(begin) - 1;
     n = strcspn(data, "<>&");
     assert_string_equal(data + n, end);
-    json_decref(parse(data, n));
+    json_decref(parse_json(data, n));
 }
 
 static void test_html(void **state)
@@ -359,7 +361,7 @@ static void test_html(void **state)
     cleanup_buf struct pv_buf out = {0};
 
     (void)state;
-    each(check_html);
+    for_each_string(check_html);
     pv_html_head(&out, &info, &run_end);
     pv_html_foot(&out);
     assert_non_null(strstr(out.data, "default-src 'none'; script-src 'sha256-"));

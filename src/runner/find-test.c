@@ -15,7 +15,7 @@
 
 static char dir[] = "/tmp/pv-find-test-XXXXXX";
 
-static void touch(const char *path)
+static void touch_file(const char *path)
 {
     cleanup_free char *parent = pv_path_dirname(path);
     int fd;
@@ -31,19 +31,19 @@ static int set_up(void **state)
     (void)state;
     assert_non_null(mkdtemp(dir));
     assert_int_equal(chdir(dir), 0);
-    touch("t/b.lua");
-    touch("t/a.lua");
-    touch("t/sub/c.lua");
-    touch("t/sub/notes.txt");
-    touch("t/fixtures/f.lua");
-    touch("t/sub/fixtures/deep/g.lua");
-    touch("t/.hidden.lua");
-    touch("t/.git/h.lua");
-    touch("u/a.lua");
-    touch("empty/readme");
-    touch("script");
+    touch_file("t/b.lua");
+    touch_file("t/a.lua");
+    touch_file("t/sub/c.lua");
+    touch_file("t/sub/notes.txt");
+    touch_file("t/fixtures/f.lua");
+    touch_file("t/sub/fixtures/deep/g.lua");
+    touch_file("t/.hidden.lua");
+    touch_file("t/.git/h.lua");
+    touch_file("u/a.lua");
+    touch_file("empty/readme");
+    touch_file("script");
     assert_int_equal(mkdir("t/dir.lua", 0700), 0);
-    touch("t/dir.lua/in.lua");
+    touch_file("t/dir.lua/in.lua");
     assert_int_equal(mkfifo("t/fifo.lua", 0600), 0);
     assert_int_equal(symlink("../..", "t/sub/loop"), 0); /* leads to u/, and to t/ again */
     assert_int_equal(symlink("b.lua", "t/0link.lua"), 0);
@@ -58,7 +58,7 @@ static int tear_down(void **state)
 }
 
 /* The names found, each followed by a blank; "error: TEXT" when it failed. */
-static char *names(const char *p1, const char *p2, const char *only)
+static char *found_names(const char *p1, const char *p2, const char *only)
 {
     cleanup_strv struct pv_strv paths = {0}, filter = {0};
     struct pv_test_list l = {0};
@@ -79,9 +79,9 @@ static char *names(const char *p1, const char *p2, const char *only)
     return out.data;
 }
 
-static void check(const char *p1, const char *p2, const char *only, const char *want)
+static void assert_found(const char *p1, const char *p2, const char *only, const char *want)
 {
-    cleanup_free char *got = names(p1, p2, only);
+    cleanup_free char *got = found_names(p1, p2, only);
 
     assert_string_equal(got, want);
 }
@@ -90,47 +90,49 @@ static void test_tree(void **state)
 {
     (void)state;
     unlink("t/sub/loop");
-    check("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
-    check("t/", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
-    check("t", "t/sub", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
-    check("t", "t/b.lua", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    assert_found("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    assert_found("t/", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    assert_found("t", "t/sub", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    assert_found("t", "t/b.lua", NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua ");
 }
 
 static void test_loop(void **state)
 {
     (void)state;
     assert_int_equal(symlink("../..", "t/sub/loop"), 0);
-    check("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua sub/loop/u/a.lua ");
+    assert_found("t", NULL, NULL, "a.lua b.lua dir.lua/in.lua sub/c.lua sub/loop/u/a.lua ");
     unlink("t/sub/loop");
 }
 
 static void test_given(void **state)
 {
     (void)state;
-    check("script", "t/fixtures/f.lua", NULL, "script t/fixtures/f.lua ");
-    check("t/fixtures", NULL, NULL, "f.lua ");
+    assert_found("script", "t/fixtures/f.lua", NULL, "script t/fixtures/f.lua ");
+    assert_found("t/fixtures", NULL, NULL, "f.lua ");
 }
 
 static void test_clash(void **state)
 {
     (void)state;
-    check("t", "u", NULL, "t/a.lua b.lua dir.lua/in.lua sub/c.lua u/a.lua ");
+    assert_found("t", "u", NULL, "t/a.lua b.lua dir.lua/in.lua sub/c.lua u/a.lua ");
 }
 
 static void test_only(void **state)
 {
     (void)state;
-    check("t", NULL, "c.l", "sub/c.lua ");
-    check("t", NULL, "zzz", "error: none of the 4 test files in 't' has a name that contains 'zzz'");
+    assert_found("t", NULL, "c.l", "sub/c.lua ");
+    assert_found("t", NULL, "zzz", "error: none of the 4 test files in 't' has a name that contains 'zzz'");
 }
 
 static void test_errors(void **state)
 {
     (void)state;
-    check("empty", "u/none", NULL, "error: 'u/none' does not exist; expected a test file or a directory");
-    check("empty", NULL, NULL,
-          "error: no test files in 'empty'; expected files called *.lua, not below a directory 'fixtures'");
-    check("t/fifo.lua", NULL, NULL, "error: 't/fifo.lua' is neither a file nor a directory");
+    assert_found("empty", "u/none", NULL,
+                 "error: 'u/none' does not exist; expected a test file or a directory");
+    assert_found(
+        "empty", NULL, NULL,
+        "error: no test files in 'empty'; expected files called *.lua, not below a directory 'fixtures'");
+    assert_found("t/fifo.lua", NULL, NULL, "error: 't/fifo.lua' is neither a file nor a directory");
 }
 
 int main(void)

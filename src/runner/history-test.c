@@ -48,7 +48,7 @@ static int tear_down(void **state)
     return chdir("/") < 0 ? -1 : pv_rm_rf(dir);
 }
 
-static struct pv_history *load(const char *project, const char *file, const char *want_notice)
+static struct pv_history *history_load(const char *project, const char *file, const char *want_notice)
 {
     char notice[512];
     struct pv_history *h = pv_history_load(project, file, notice);
@@ -60,7 +60,7 @@ static struct pv_history *load(const char *project, const char *file, const char
     return h;
 }
 
-static void save(struct pv_history *h)
+static void history_save(struct pv_history *h)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -71,20 +71,20 @@ static void save(struct pv_history *h)
 
 static void test_round(void **state)
 {
-    struct pv_history *h = load("p", NULL, "");
+    struct pv_history *h = history_load("p", NULL, "");
 
     (void)state;
     assert_false(pv_history_known(h));
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), -1);
     assert_false(pv_history_failed(h, "p/t/a.lua"));
-    save(h); /* without an entry */
-    h = load("p", NULL, "");
+    history_save(h); /* without an entry */
+    h = history_load("p", NULL, "");
     assert_false(pv_history_known(h));
     pv_history_put(h, "p/t/a.lua", true, 5);
     pv_history_put(h, "p/t/\xff%.lua", false, 7);
-    save(h);
+    history_save(h);
 
-    h = load("link", NULL, ""); /* the same project and files by other paths */
+    h = history_load("link", NULL, ""); /* the same project and files by other paths */
     assert_true(pv_history_known(h));
     assert_int_equal(pv_history_duration(h, "link/t/a.lua"), 5);
     assert_true(pv_history_failed(h, "p/t/../t/a.lua"));
@@ -92,30 +92,30 @@ static void test_round(void **state)
     assert_int_equal(pv_history_duration(h, "p/t/b.lua"), -1);
     assert_int_equal(pv_history_duration(h, "q/t/a.lua"), -1);
     pv_history_put(h, "p/t/a.lua", false, -1); /* passed, duration not known */
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 5);
     assert_false(pv_history_failed(h, "p/t/a.lua"));
     pv_history_free(h);
-    h = load("q", NULL, ""); /* another project */
+    h = history_load("q", NULL, ""); /* another project */
     assert_false(pv_history_known(h));
     pv_history_free(h);
 }
 
 static void test_partial(void **state)
 {
-    struct pv_history *h = load("p", NULL, "");
+    struct pv_history *h = history_load("p", NULL, "");
 
     (void)state;
     pv_history_put(h, "p/t/a.lua", true, 11);
     pv_history_put(h, "p/t/b.lua", false, 12);
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     pv_history_partial(h);
     pv_history_put(h, "p/t/a.lua", false, 1);
     pv_history_put(h, "p/t/b.lua", true, 1);
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     assert_true(pv_history_failed(h, "p/t/a.lua"));
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 11);
     assert_true(pv_history_failed(h, "p/t/b.lua"));
@@ -125,16 +125,16 @@ static void test_partial(void **state)
 
 static void test_read_only(void **state)
 {
-    struct pv_history *h = load("p", NULL, "");
+    struct pv_history *h = history_load("p", NULL, "");
 
     (void)state;
     pv_history_put(h, "p/t/a.lua", true, 31);
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     pv_history_read_only(h);
     pv_history_put(h, "p/t/a.lua", false, 32);
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 31);
     assert_true(pv_history_failed(h, "p/t/a.lua"));
     pv_history_free(h);
@@ -142,18 +142,18 @@ static void test_read_only(void **state)
 
 static void test_gone(void **state)
 {
-    struct pv_history *h = load("p", NULL, "");
+    struct pv_history *h = history_load("p", NULL, "");
 
     (void)state;
     put_text("p/t/gone.lua", "");
     pv_history_put(h, "p/t/gone.lua", true, 3);
-    save(h);
+    history_save(h);
     assert_int_equal(unlink("p/t/gone.lua"), 0);
-    h = load("p", NULL, "");
+    h = history_load("p", NULL, "");
     assert_true(pv_history_failed(h, "p/t/gone.lua"));
     pv_history_put(h, "p/t/a.lua", false, 3);
-    save(h);
-    h = load("p", NULL, "");
+    history_save(h);
+    h = history_load("p", NULL, "");
     assert_false(pv_history_failed(h, "p/t/gone.lua"));
     pv_history_free(h);
 }
@@ -181,7 +181,7 @@ static void test_damaged(void **state)
          "\"duration_ns\": \"1\"}}}",
          "damaged"},
     };
-    struct pv_history *h = load("p", NULL, "");
+    struct pv_history *h = history_load("p", NULL, "");
     cleanup_free char *path = pv_xstrdup(pv_history_path(h));
     char real[4096];
 
@@ -195,17 +195,17 @@ static void test_damaged(void **state)
                : pv_xstrdup(cases[i].text);
 
         put_text(path, text);
-        h = load("p", NULL, cases[i].why);
+        h = history_load("p", NULL, cases[i].why);
         assert_false(pv_history_known(h));
         pv_history_put(h, "p/t/a.lua", true, (int64_t)i);
-        save(h);
-        h = load("p", NULL, "");
+        history_save(h);
+        h = history_load("p", NULL, "");
         assert_int_equal(pv_history_duration(h, "p/t/a.lua"), i);
         pv_history_free(h);
     }
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0); /* must not block */
-    h = load("p", NULL, "is ignored");
+    h = history_load("p", NULL, "is ignored");
     pv_history_free(h);
     assert_int_equal(unlink(path), 0);
 }
@@ -217,7 +217,7 @@ static void test_no_place(void **state)
 
     (void)state;
     setenv("XDG_CACHE_HOME", "/proc/none", 1);
-    h = load("p", NULL, "are not kept");
+    h = history_load("p", NULL, "are not kept");
     pv_history_put(h, "p/t/a.lua", true, 1);
     assert_int_equal(pv_history_save(h, &err), -1);
     assert_non_null(strstr(err.text, "/proc/none"));
@@ -228,22 +228,22 @@ static void test_no_place(void **state)
 /* --history names a file that is used on other machines, where the project has another path. */
 static void test_named(void **state)
 {
-    struct pv_history *h = load("p", "named.json", "");
+    struct pv_history *h = history_load("p", "named.json", "");
 
     (void)state;
     assert_string_equal(pv_history_path(h), "named.json");
     pv_history_put(h, "p/t/a.lua", true, 21);
     pv_history_put(h, "p/t/b.lua", true, 22);
-    save(h);
-    h = load("q", "named.json", "");
+    history_save(h);
+    h = history_load("q", "named.json", "");
     assert_int_equal(pv_history_duration(h, "q/t/a.lua"), 21);
     pv_history_put(h, "q/t/a.lua", false, 23);
-    save(h);
-    h = load("p", "named.json", "");
+    history_save(h);
+    h = history_load("p", "named.json", "");
     assert_int_equal(pv_history_duration(h, "p/t/a.lua"), 23);
     assert_int_equal(pv_history_duration(h, "p/t/b.lua"), 22); /* kept, though q has no such file */
     pv_history_free(h);
-    h = load("p", "p/t/b.lua", "is ignored"); /* a mistyped --history must not overwrite a test */
+    h = history_load("p", "p/t/b.lua", "is ignored"); /* a mistyped --history must not overwrite a test */
     pv_history_put(h, "p/t/a.lua", true, 1);
     assert_int_equal(pv_history_save(h, NULL), -1);
     pv_history_free(h);
@@ -285,7 +285,7 @@ static void test_at_once(void **state)
         assert_true(wait(&status) > 0);
         assert_int_equal(status, 0);
     }
-    h = load("p", NULL, "");
+    h = history_load("p", NULL, "");
     for (int i = 0; i < RUNS; i++) {
         cleanup_free char *path = pv_xasprintf("p/t/run%d.lua", i);
 

@@ -4,7 +4,7 @@
 #include "runner/plan.h"
 #include "util/mem.h"
 
-static void order_is(const int64_t *ns, size_t n, const size_t *want)
+static void assert_order(const int64_t *ns, size_t n, const size_t *want)
 {
     size_t got[8];
 
@@ -16,12 +16,12 @@ static void order_is(const int64_t *ns, size_t n, const size_t *want)
 static void longest_first(void **state)
 {
     (void)state;
-    order_is(NULL, 0, NULL);
-    order_is((int64_t[]){5, 9, 1}, 3, (size_t[]){1, 0, 2});
-    order_is((int64_t[]){-1, -1, -1}, 3, (size_t[]){0, 1, 2});
+    assert_order(NULL, 0, NULL);
+    assert_order((int64_t[]){5, 9, 1}, 3, (size_t[]){1, 0, 2});
+    assert_order((int64_t[]){-1, -1, -1}, 3, (size_t[]){0, 1, 2});
     /* A file without a duration counts as 6. */
-    order_is((int64_t[]){-1, 2, 10, -1, 6}, 5, (size_t[]){2, 0, 3, 4, 1});
-    order_is((int64_t[]){7, INT64_MAX, INT64_MAX, -1}, 4, (size_t[]){1, 2, 3, 0});
+    assert_order((int64_t[]){-1, 2, 10, -1, 6}, 5, (size_t[]){2, 0, 3, 4, 1});
+    assert_order((int64_t[]){7, INT64_MAX, INT64_MAX, -1}, 4, (size_t[]){1, 2, 3, 0});
 }
 
 static void side_by_side(void **state)

@@ -47,14 +47,14 @@ static void make_run(const char *name, bool kept, int days)
     assert_int_equal(utimensat(AT_FDCWD, mark, t, 0), 0);
 }
 
-static bool there(const char *name)
+static bool dir_exists(const char *name)
 {
     cleanup_free char *path = pv_xasprintf("%s/%s", base, name);
 
     return access(path, F_OK) == 0;
 }
 
-static void open_and_close(bool keep)
+static void rundir_open_close(bool keep)
 {
     struct pv_rundir d = PV_RUNDIR_INIT;
     struct pv_err err = PV_ERR_INIT;
@@ -66,7 +66,7 @@ static void open_and_close(bool keep)
     pv_rundir_close(&d, keep);
 }
 
-static void what_is_old_goes(void **state)
+static void old_dirs_are_removed(void **state)
 {
     char name[32];
 
@@ -80,18 +80,18 @@ static void what_is_old_goes(void **state)
     }
     make_run("provium-tooshrt", true, 30);
     make_run("something", false, 0);
-    open_and_close(false);
-    assert_false(there("provium-crash1"));
-    assert_false(there("provium-monday"));
-    assert_false(there("provium-sunday")); /* twelve newer ones exist */
-    assert_true(there("provium-kept00"));
-    assert_true(there("provium-kept09"));
-    assert_false(there("provium-kept10"));
-    assert_false(there("provium-kept11"));
-    assert_true(there("provium-tooshrt") && there("something")); /* not names of run directories */
+    rundir_open_close(false);
+    assert_false(dir_exists("provium-crash1"));
+    assert_false(dir_exists("provium-monday"));
+    assert_false(dir_exists("provium-sunday")); /* twelve newer ones exist */
+    assert_true(dir_exists("provium-kept00"));
+    assert_true(dir_exists("provium-kept09"));
+    assert_false(dir_exists("provium-kept10"));
+    assert_false(dir_exists("provium-kept11"));
+    assert_true(dir_exists("provium-tooshrt") && dir_exists("something")); /* not names of run directories */
 }
 
-static void what_is_in_use_stays(void **state)
+static void dirs_in_use_stay(void **state)
 {
     cleanup_free char *dir = pv_xasprintf("%s/provium-in-use", base),
                       *link = pv_xasprintf("%s/provium-linked", base);
@@ -103,14 +103,14 @@ static void what_is_in_use_stays(void **state)
     assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
     make_run("elsewhere", false, 0);
     assert_int_equal(symlink("elsewhere", link), 0);
-    open_and_close(false);
-    assert_true(there("provium-in-use/log") && there("elsewhere/log"));
+    rundir_open_close(false);
+    assert_true(dir_exists("provium-in-use/log") && dir_exists("elsewhere/log"));
     pv_close(&fd);
-    open_and_close(true);
-    assert_false(there("provium-in-use"));
+    rundir_open_close(true);
+    assert_false(dir_exists("provium-in-use"));
 }
 
-static void no_place_that_others_may_change(void **state)
+static void unsafe_base_is_refused(void **state)
 {
     struct pv_rundir d = PV_RUNDIR_INIT;
     struct pv_err err = PV_ERR_INIT;
@@ -121,7 +121,7 @@ static void no_place_that_others_may_change(void **state)
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "others may write to it, and it is not sticky (mode 0777)"));
     assert_int_equal(chmod(base, 01777), 0);
-    open_and_close(false);
+    rundir_open_close(false);
     if (geteuid() == 0) {
         assert_int_equal(chown(base, 12345, (gid_t)-1), 0);
         assert_int_equal(pv_rundir_open(&d, &err), -1);
@@ -133,9 +133,9 @@ static void no_place_that_others_may_change(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_old_goes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_in_use_stays, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(no_place_that_others_may_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(old_dirs_are_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(dirs_in_use_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unsafe_base_is_refused, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@ enum { SUITES = 10000, FILES_MAX = 2600, COUNT_MAX = 64 };
 
 static uint64_t seed = 88172645463325252u;
 
-static uint64_t rnd(uint64_t below)
+static uint64_t random_below(uint64_t below)
 {
     seed ^= seed << 13;
     seed ^= seed >> 7;
@@ -36,60 +36,61 @@ struct suite {
     bool planted; /* a division exists whose parts are all within 5 % of the mean */
 };
 
-static void add(struct suite *s, int64_t ns)
+static void suite_add(struct suite *s, int64_t ns)
 {
-    snprintf(s->names[s->n], sizeof(s->names[0]), "d%llu/f%zu.lua", (unsigned long long)rnd(9), s->n);
+    snprintf(s->names[s->n], sizeof(s->names[0]), "d%llu/f%zu.lua", (unsigned long long)random_below(9),
+             s->n);
     s->files[s->n] = (struct pv_shard_file){s->names[s->n], ns};
     s->n++;
 }
 
 /* Any number of files with similar, uniform or heavy-tailed durations, some of them unknown. */
-static void make_random(struct suite *s)
+static void suite_make_random(struct suite *s)
 {
-    size_t n = (size_t)rnd(rnd(4) ? 100 : 700);
-    unsigned kind = (unsigned)rnd(5), unknown = (unsigned)rnd(3);
+    size_t n = (size_t)random_below(random_below(4) ? 100 : 700);
+    unsigned kind = (unsigned)random_below(5), unknown = (unsigned)random_below(3);
 
     s->planted = false;
     while (s->n < n) {
-        int64_t ns = (int64_t)rnd(1000000000);
+        int64_t ns = (int64_t)random_below(1000000000);
 
         if (kind == 0)
             ns = 5;
         else if (kind == 1)
-            ns = ns / (int64_t)(1 + rnd(10000));
+            ns = ns / (int64_t)(1 + random_below(10000));
         else if (kind == 2)
-            ns = (int64_t)rnd(2) * 7;
+            ns = (int64_t)random_below(2) * 7;
         else if (kind == 3)
             ns = INT64_MAX - ns;
-        add(s, unknown == 1 && rnd(3) == 0 ? -1 : unknown == 2 && rnd(50) ? -1 : ns);
+        suite_add(s, unknown == 1 && random_below(3) == 0 ? -1 : unknown == 2 && random_below(50) ? -1 : ns);
     }
 }
 
 /* `count` parts, each cut into up to 40 files. */
-static void make_planted(struct suite *s)
+static void suite_make_planted(struct suite *s)
 {
-    int64_t whole = 1000000 + (int64_t)rnd(1000000000);
-    unsigned pieces = (unsigned)(1 + rnd(rnd(2) ? 4 : 40));
+    int64_t whole = 1000000 + (int64_t)random_below(1000000000);
+    unsigned pieces = (unsigned)(1 + random_below(random_below(2) ? 4 : 40));
 
     s->planted = true;
     for (unsigned k = 0; k < s->count; k++) {
-        int64_t part = whole - (int64_t)rnd((uint64_t)whole / 20), left = part;
+        int64_t part = whole - (int64_t)random_below((uint64_t)whole / 20), left = part;
 
         for (unsigned i = 1; i < pieces && left > 1; i++) {
-            int64_t ns = rnd(2) ? (int64_t)rnd((uint64_t)left) : part / pieces;
+            int64_t ns = random_below(2) ? (int64_t)random_below((uint64_t)left) : part / pieces;
 
             ns = ns < left ? ns : left - 1;
-            add(s, ns);
+            suite_add(s, ns);
             left -= ns;
         }
-        add(s, left);
+        suite_add(s, left);
     }
 }
 
-static void shuffle(struct suite *s)
+static void suite_shuffle(struct suite *s)
 {
     for (size_t i = s->n; i > 1; i--) {
-        size_t j = (size_t)rnd(i);
+        size_t j = (size_t)random_below(i);
         struct pv_shard_file t = s->files[j];
 
         s->files[j] = s->files[i - 1];
@@ -108,7 +109,7 @@ static int longest_first(const void *a, const void *b)
  * A lower bound of the longest shard: the mean; the longest file; and, for each k, some shard has k + 1 of
  * the k * count + 1 longest files, at best the shortest of them.
  */
-static double bound(const double *sorted, size_t n, unsigned count, double mean)
+static double lower_bound(const double *sorted, size_t n, unsigned count, double mean)
 {
     double best = n && sorted[0] > mean ? sorted[0] : mean;
 
@@ -125,7 +126,8 @@ static double bound(const double *sorted, size_t n, unsigned count, double mean)
 /*
  * True when the files certainly do not fit into `count` shards of `room` each: Martello and Toth's second
  * bound of bin packing.  For every t, a file longer than room - t shares its shard with no file of t or more,
- * two files longer than room / 2 share none, and the rest of their shards bounds the other files of t or more.
+ * two files longer than room / 2 share none, and the rest of their shards bounds the other files of t or
+ * more.
  */
 static bool cannot_fit(const double *sorted, size_t n, unsigned count, double room)
 {
@@ -154,7 +156,7 @@ struct loads {
     double total, largest, bound;
 };
 
-static void weigh(const struct suite *s, const unsigned *shard_of, struct loads *l)
+static void shards_weigh(const struct suite *s, const unsigned *shard_of, struct loads *l)
 {
     static const double longest = (double)(INT64_C(1) << 46); /* the cap of a duration */
     double part[COUNT_MAX] = {0}, *ns = l->sorted;
@@ -167,7 +169,7 @@ static void weigh(const struct suite *s, const unsigned *shard_of, struct loads 
         l->largest = part[shard_of[i]] > l->largest ? part[shard_of[i]] : l->largest;
     }
     qsort(ns, s->n, sizeof(ns[0]), longest_first);
-    l->bound = bound(ns, s->n, s->count, l->total / s->count);
+    l->bound = lower_bound(ns, s->n, s->count, l->total / s->count);
 }
 
 static void check_balance(const struct suite *s, const unsigned *shard_of, int suite)
@@ -178,7 +180,7 @@ static void check_balance(const struct suite *s, const unsigned *shard_of, int s
     for (size_t i = 0; i < s->n; i++)
         if (s->files[i].duration_ns < 0)
             return; /* balance is promised for known durations only */
-    weigh(s, shard_of, &l);
+    shards_weigh(s, shard_of, &l);
     mean = l.total / s->count;
     if (s->planted && l.largest > 1.1 * mean)
         fail_msg("suite %d, %zu files in %u shards: the largest is %.3f of the mean, though 1.05 is possible",
@@ -205,7 +207,7 @@ static void check_shards(struct suite *s, const unsigned *first, int suite)
             if (per[k] == 0 && s->files[0].duration_ns == 5)
                 fail_msg("suite %d: files are alike, and shard %u of %u has none of %zu", suite, k, s->count,
                          s->n);
-    shuffle(s);
+    suite_shuffle(s);
     pv_shard_divide(s->files, s->n, s->count, again);
     for (size_t i = 0; i < s->n; i++) {
         /* a name's address tells the file's index before the shuffle */
@@ -226,12 +228,12 @@ static void test_properties(void **state)
     (void)state;
     for (int i = 0; i < SUITES; i++) {
         s.n = 0;
-        s.count = (unsigned)(1 + rnd(COUNT_MAX));
+        s.count = (unsigned)(1 + random_below(COUNT_MAX));
         seen[s.count] = true;
-        if (rnd(3))
-            make_random(&s);
+        if (random_below(3))
+            suite_make_random(&s);
         else
-            make_planted(&s);
+            suite_make_planted(&s);
         memset(shard_of, 0xff, sizeof(shard_of));
         pv_shard_divide(s.files, s.n, s.count, shard_of);
         check_balance(&s, shard_of, i);
@@ -295,7 +297,7 @@ static void test_large(void **state)
     (void)state;
     for (size_t i = 0; i < N; i++) {
         snprintf(names[i], sizeof(names[i]), "%zu", i);
-        files[i] = (struct pv_shard_file){names[i], (int64_t)rnd(1000000000)};
+        files[i] = (struct pv_shard_file){names[i], (int64_t)random_below(1000000000)};
     }
     start = pv_now();
     pv_shard_divide(files, N, 2, shard_of);

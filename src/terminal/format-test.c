@@ -13,7 +13,7 @@
 
 static const struct pv_format_style plain = {0};
 
-static void say(struct pv_file_report *f, struct pv_event ev)
+static void report_say(struct pv_file_report *f, struct pv_event ev)
 {
     unsigned char buf[PV_EVENT_MAX];
     struct pv_event back;
@@ -26,12 +26,12 @@ static void say(struct pv_file_report *f, struct pv_event ev)
     pv_report_event(f, &back);
 }
 
-static void sub(struct pv_file_report *f, const char *name, enum pv_outcome o, const char *msg)
+static void add_subtest(struct pv_file_report *f, const char *name, enum pv_outcome o, const char *msg)
 {
     uint32_t id = (uint32_t)f->n_tests;
 
-    say(f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = id, .name = name});
-    say(f, (struct pv_event){.type = PV_EV_TEST_END, .id = id, .outcome = o, .text = msg});
+    report_say(f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = id, .name = name});
+    report_say(f, (struct pv_event){.type = PV_EV_TEST_END, .id = id, .outcome = o, .text = msg});
 }
 
 static void check_file(struct pv_file_report *f, const char *want)
@@ -51,20 +51,20 @@ static void test_golden(void **state)
     cleanup_buf struct pv_buf out = {0};
 
     (void)state;
-    sub(&f[0], "kernel boots", PV_OK, NULL);
-    sub(&f[0], "proc mounted", PV_OK, NULL);
-    sub(&f[0], "later", PV_TODO, "waiting on feature X");
-    say(&f[0], (struct pv_event){.type = PV_EV_FILE});
+    add_subtest(&f[0], "kernel boots", PV_OK, NULL);
+    add_subtest(&f[0], "proc mounted", PV_OK, NULL);
+    add_subtest(&f[0], "later", PV_TODO, "waiting on feature X");
+    report_say(&f[0], (struct pv_event){.type = PV_EV_FILE});
     check_file(&f[0], "  boot.lua ... ok (3 tests, 2.1s)\n"
                       "    \xc2\xb7 kernel boots ... ok\n"
                       "    \xc2\xb7 proc mounted ... ok\n"
                       "    \xc2\xb7 later ... todo: waiting on feature X\n");
-    sub(&f[1], "deny first", PV_FAIL, "expected 0, got -13\nat access.lua:7");
-    say(&f[1],
-        (struct pv_event){.type = PV_EV_CONSOLE, .id = 0, .name = "vm1", .text = "one\r\ntwo \033[2J\r\n"});
-    sub(&f[1], "esc\033[0m", PV_SKIP, NULL);
-    say(&f[1], (struct pv_event){.type = PV_EV_LOG, .name = "vm1", .text = "/tmp/x/vm1.log"});
-    say(&f[1], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL});
+    add_subtest(&f[1], "deny first", PV_FAIL, "expected 0, got -13\nat access.lua:7");
+    report_say(&f[1], (struct pv_event){
+                          .type = PV_EV_CONSOLE, .id = 0, .name = "vm1", .text = "one\r\ntwo \033[2J\r\n"});
+    add_subtest(&f[1], "esc\033[0m", PV_SKIP, NULL);
+    report_say(&f[1], (struct pv_event){.type = PV_EV_LOG, .name = "vm1", .text = "/tmp/x/vm1.log"});
+    report_say(&f[1], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL});
     pv_report_output(&f[1], "said\n", 5);
     check_file(&f[1], "  access.lua ... FAIL (3.2s)\n"
                       "    \xc2\xb7 deny first ... FAIL: expected 0, got -13\n"
@@ -75,9 +75,9 @@ static void test_golden(void **state)
                       "    \xc2\xb7 esc\\x1b[0m ... skip\n"
                       "    --- output ---\n"
                       "    said\n");
-    say(&f[2], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_SKIP, .text = "not here"});
+    report_say(&f[2], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_SKIP, .text = "not here"});
     check_file(&f[2], "  other.lua ... skip: not here\n");
-    say(&f[3], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_HELPER});
+    report_say(&f[3], (struct pv_event){.type = PV_EV_FILE, .outcome = PV_HELPER});
     check_file(&f[3], "");
     pv_format_summary(&out, f, 4, NULL, &plain);
     assert_string_equal(out.data, "Failed test logs:\n"
@@ -103,8 +103,8 @@ static void test_broken(void **state)
     struct pv_file_report f = {.name = "a.lua", .ran = true};
 
     (void)state;
-    sub(&f, "one", PV_OK, NULL);
-    say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 1, .name = "two"});
+    add_subtest(&f, "one", PV_OK, NULL);
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 1, .name = "two"});
     pv_report_broken(&f, PV_CLASS_HARNESS, "killed by SIGSEGV in test 'two'");
     assert_true(pv_report_failed(&f));
     check_file(&f, "  a.lua ... FAIL (harness-error, 0.0s)\n"
@@ -122,12 +122,12 @@ static void test_colors(void **state)
     cleanup_buf struct pv_buf out = {0};
 
     (void)state;
-    say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 0, .name = "x"});
-    say(&f, (struct pv_event){.type = PV_EV_TEST_END,
-                              .outcome = PV_FAIL,
-                              .cls = PV_CLASS_OOPS,
-                              .text = "differ\n- a\033[0m\n+ b\nat t/a.lua:1\n  > 1 | code",
-                              .duration_ns = 10000000});
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 0, .name = "x"});
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_END,
+                                     .outcome = PV_FAIL,
+                                     .cls = PV_CLASS_OOPS,
+                                     .text = "differ\n- a\033[0m\n+ b\nat t/a.lua:1\n  > 1 | code",
+                                     .duration_ns = 10000000});
     pv_format_file(&out, &f, &colored);
     assert_string_equal(out.data,
                         "  a.lua ... \033[31mFAIL\033[0m (0.0s)\n"
@@ -182,7 +182,7 @@ static void test_bad_events(void **state)
             pv_report_event(&f, &back);
         buf[i] ^= 0xff;
     }
-    say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 5, .name = "out of order"});
+    report_say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = 5, .name = "out of order"});
     assert_int_equal(f.n_tests, 0);
     pv_file_report_fini(&f);
 }
@@ -196,7 +196,7 @@ static void test_report_bound(void **state)
     memset(name, 'n', PV_EVENT_NAME_MAX);
     name[PV_EVENT_NAME_MAX] = '\0';
     for (uint32_t i = 0; i < 20000; i++)
-        say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = i, .name = name});
+        report_say(&f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = i, .name = name});
     assert_true(f.kept <= PV_REPORT_MAX);
     assert_true(f.n_tests < 10000);
     pv_file_report_fini(&f);

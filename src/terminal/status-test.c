@@ -21,8 +21,8 @@
 static const struct pv_format_style plain = {0}, colored = {.color = true};
 static char dir[] = "/tmp/pv-status-test.XXXXXX";
 
-static void say(struct pv_file_report *f, enum pv_event_type type, uint32_t id, const char *name,
-                const char *text)
+static void report_say(struct pv_file_report *f, enum pv_event_type type, uint32_t id, const char *name,
+                       const char *text)
 {
     pv_report_event(f, &(struct pv_event){.type = type,
                                           .id = id,
@@ -40,16 +40,16 @@ static void test_doing(void **state)
     (void)state;
     pv_status_doing(&out, &f);
     pv_buf_addc(&out, '\n');
-    say(&f, PV_EV_PHASE, 0, "", "booting vm1 (starting QEMU)");
+    report_say(&f, PV_EV_PHASE, 0, "", "booting vm1 (starting QEMU)");
     pv_status_doing(&out, &f);
     pv_buf_addc(&out, '\n');
-    say(&f, PV_EV_TEST_BEGIN, 0, "outer", "");
-    say(&f, PV_EV_TEST_BEGIN, 1, "inner", "");
-    say(&f, PV_EV_PHASE, 0, "", "");
+    report_say(&f, PV_EV_TEST_BEGIN, 0, "outer", "");
+    report_say(&f, PV_EV_TEST_BEGIN, 1, "inner", "");
+    report_say(&f, PV_EV_PHASE, 0, "", "");
     pv_status_doing(&out, &f);
     pv_buf_addc(&out, '\n');
-    say(&f, PV_EV_TEST_END, 1, "", "");
-    say(&f, PV_EV_PHASE, 0, "", "running 'ls' in vm1");
+    report_say(&f, PV_EV_TEST_END, 1, "", "");
+    report_say(&f, PV_EV_PHASE, 0, "", "running 'ls' in vm1");
     pv_status_doing(&out, &f);
     assert_string_equal(out.data, "running\n"
                                   "booting vm1 (starting QEMU)\n"
@@ -66,8 +66,9 @@ static void test_screen(void **state)
     cleanup_buf struct pv_buf out = {0};
 
     (void)state;
-    say(&f[0], PV_EV_PHASE, 0, "", "waiting for memory\033[2J");
-    say(&f[1], PV_EV_TEST_BEGIN, 0, "a name that is much too long for what a terminal of this width has", "");
+    report_say(&f[0], PV_EV_PHASE, 0, "", "waiting for memory\033[2J");
+    report_say(&f[1], PV_EV_TEST_BEGIN, 0,
+               "a name that is much too long for what a terminal of this width has", "");
     pv_status_screen(&out, d, 3, &p, 73 * S, 60, 24, &plain);
     assert_string_equal(out.data,
                         "  short.lua            1m12s  waiting for memory\\x1b[2J\n"
@@ -105,7 +106,8 @@ static void test_screen_fits(void **state)
     for (size_t i = 0; i < 40; i++) {
         f[i].name = i % 2 ? "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e.lua"
                           : "n\tame\xff.lua";
-        say(&f[i], PV_EV_PHASE, 0, "", "an\xcc\x81 \xf0\x9f\x98\x80 of \xe2\x86\x92 everything at once");
+        report_say(&f[i], PV_EV_PHASE, 0, "",
+                   "an\xcc\x81 \xf0\x9f\x98\x80 of \xe2\x86\x92 everything at once");
         d[i] = (struct pv_doing){&f[i], 0, -1};
     }
     for (unsigned cols = 0; cols < 120; cols++)
@@ -151,18 +153,18 @@ static void test_full(void **state)
     pv_report_event(
         &f, &(struct pv_event){
                 .type = PV_EV_TEST_BEGIN, .name = "x\ny", .name_len = 3, .text = "", .time_ns = 15 * S});
-    say(&f, PV_EV_PHASE, 0, "", "running 'ls' in vm2");
+    report_say(&f, PV_EV_PHASE, 0, "", "running 'ls' in vm2");
     f.phase_since = 17 * S;
-    say(&f, PV_EV_VM, 0, "vm1 (default)", "booting");
-    say(&f, PV_EV_VM, 0, "vm2 (other)", "running");
-    say(&f, PV_EV_VM, 0, "vm3 (other)", "dead");
-    say(&f, PV_EV_VM, 0, "vm1 (default)", "running");
+    report_say(&f, PV_EV_VM, 0, "vm1 (default)", "booting");
+    report_say(&f, PV_EV_VM, 0, "vm2 (other)", "running");
+    report_say(&f, PV_EV_VM, 0, "vm3 (other)", "dead");
+    report_say(&f, PV_EV_VM, 0, "vm1 (default)", "running");
     assert_int_equal(f.n_vms, 3);
     for (int i = 0; i < 3; i++)
         f.vms[i].since = (16 + i) * S;
-    say(&f, PV_EV_LOG, 0, "vm1", "[ 1.0] last line\033[31m");
-    say(&f, PV_EV_LOG, 0, "vm2", "empty");
-    say(&f, PV_EV_LOG, 0, "vm3", "gone");
+    report_say(&f, PV_EV_LOG, 0, "vm1", "[ 1.0] last line\033[31m");
+    report_say(&f, PV_EV_LOG, 0, "vm2", "empty");
+    report_say(&f, PV_EV_LOG, 0, "vm3", "gone");
     pv_status_full(&out, d, 2, &p, 20 * S, fake_tail);
     assert_string_equal(out.data, "--- status after 33.0 s: 2 of 5 files ended (1 failed), 2 running ---\n"
                                   "  a.lua: runs for 8.0 s\n"

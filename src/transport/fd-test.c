@@ -38,7 +38,7 @@ static void on_event(struct pv_stream *s, void *arg)
     }
 }
 
-static void take(struct end *e, int fd, bool connecting)
+static void end_take_fd(struct end *e, int fd, bool connecting)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -49,12 +49,12 @@ static void take(struct end *e, int fd, bool connecting)
     e->s->arg = e;
 }
 
-static int pair(struct end *e)
+static int end_pair(struct end *e)
 {
     int sv[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv), 0);
-    take(e, sv[0], false);
+    end_take_fd(e, sv[0], false);
     return sv[1];
 }
 
@@ -70,7 +70,7 @@ static void wait_event(struct end *e)
 }
 
 /* Runs the loop for a few milliseconds. */
-static void linger(void)
+static void run_briefly(void)
 {
     assert_int_equal(pv_loop_run(loop, NULL, NULL, pv_deadline(5 * PV_NSEC_PER_MSEC), NULL), 1);
 }
@@ -79,7 +79,7 @@ static void reads_and_writes(void **state)
 {
     struct end e;
     char in[16];
-    int peer = pair(&e);
+    int peer = end_pair(&e);
 
     (void)state;
     assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -EAGAIN);
@@ -94,7 +94,7 @@ static void reads_and_writes(void **state)
     shutdown(peer, SHUT_WR);
     wait_event(&e);
     assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), 0);
-    linger();
+    run_briefly();
     assert_in_range(e.events, 0, 1);
     assert_int_equal(pv_stream_write(e.s, "still", 5), 5);
     pv_stream_shutdown_write(e.s);
@@ -108,7 +108,7 @@ static void reads_and_writes(void **state)
 static void tells_of_room(void **state)
 {
     struct end e;
-    int peer = pair(&e);
+    int peer = end_pair(&e);
     size_t sent = 0, got = 0;
     ssize_t r;
 
@@ -116,10 +116,10 @@ static void tells_of_room(void **state)
     while ((r = pv_stream_write(e.s, big, sizeof(big))) > 0)
         sent += (size_t)r;
     assert_int_equal(r, -EAGAIN);
-    linger();
+    run_briefly();
     e.events = 0;
     pv_stream_want_write(e.s, true);
-    linger();
+    run_briefly();
     assert_int_equal(e.events, 0);
     while ((r = read(peer, big, sizeof(big))) > 0)
         got += (size_t)r;
@@ -128,9 +128,9 @@ static void tells_of_room(void **state)
     assert_int_equal(pv_stream_write(e.s, "x", 1), 1);
     /* A request for room while there is room already is reported too. */
     pv_stream_want_write(e.s, false);
-    linger();
+    run_briefly();
     e.events = 0;
-    linger();
+    run_briefly();
     assert_int_equal(e.events, 0);
     pv_stream_want_write(e.s, true);
     wait_event(&e);
@@ -142,7 +142,7 @@ static void peer_vanishes(void **state)
 {
     struct end e;
     char in[16];
-    int peer = pair(&e);
+    int peer = end_pair(&e);
 
     (void)state;
     assert_int_equal(pv_stream_write(e.s, "unread", 6), 6);
@@ -151,10 +151,10 @@ static void peer_vanishes(void **state)
     assert_int_equal(pv_stream_read(e.s, in, sizeof(in)), -ECONNRESET);
     assert_int_equal(e.s->error, ECONNRESET);
     assert_int_equal(pv_stream_write(e.s, "x", 1), -ECONNRESET);
-    linger();
+    run_briefly();
     assert_in_range(e.events, 0, 1);
     pv_stream_close(e.s);
-    peer = pair(&e);
+    peer = end_pair(&e);
     e.close_in_event = true;
     close(peer);
     wait_event(&e);
@@ -169,7 +169,7 @@ static int tcp_socket(struct sockaddr_in *addr)
     return fd;
 }
 
-static void connects(void **state)
+static void tcp_connects(void **state)
 {
     struct sockaddr_in addr;
     socklen_t len = sizeof(addr);
@@ -196,7 +196,7 @@ static void connects(void **state)
             close(client);
             continue;
         }
-        take(&e, client, true);
+        end_take_fd(&e, client, true);
         assert_true(e.s->connecting);
         assert_int_equal(pv_stream_write(e.s, "x", 1), -EAGAIN);
         wait_event(&e);
@@ -248,7 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_writes), cmocka_unit_test(tells_of_room),  cmocka_unit_test(peer_vanishes),
-        cmocka_unit_test(connects),         cmocka_unit_test(bad_descriptor), cmocka_unit_test(kernel_vsock),
+        cmocka_unit_test(tcp_connects),     cmocka_unit_test(bad_descriptor), cmocka_unit_test(kernel_vsock),
     };
     int r;
 

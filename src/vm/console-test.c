@@ -29,7 +29,7 @@ static int teardown(void **state)
     return pv_rm_rf(dir);
 }
 
-static struct pv_console *fed(const char *data, size_t n, size_t piece)
+static struct pv_console *console_fed(const char *data, size_t n, size_t piece)
 {
     struct pv_console *c = pv_console_new(NULL, MARK, NULL);
 
@@ -84,7 +84,7 @@ static void test_sanitising(void **state)
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++)
         for (size_t piece = 1; piece <= 64; piece *= 4) {
-            struct pv_console *c = fed(cases[i].in, strlen(cases[i].in), piece);
+            struct pv_console *c = console_fed(cases[i].in, strlen(cases[i].in), piece);
             struct pv_buf out = {0};
 
             pv_console_tail(c, 64, &out);
@@ -111,7 +111,7 @@ static void test_random_bytes(void **state)
 
         for (size_t i = 0; i < sizeof(in); i++)
             in[i] = (char)(round % 2 ? random() : random() % 64 ? random() % 128 : 0x1b);
-        c = fed(in, sizeof(in), 17);
+        c = console_fed(in, sizeof(in), 17);
         pv_console_tail(c, 64, &out);
         assert_true(out.len <= 64 * 516);
         for (size_t i = 0; i < out.len; i++) {
@@ -185,7 +185,7 @@ static void test_messages(void **state)
 {
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(messages); i++) {
-        struct pv_console *c = fed(messages[i].in, strlen(messages[i].in), 7);
+        struct pv_console *c = console_fed(messages[i].in, strlen(messages[i].in), 7);
         const char *panic = pv_console_panic(c), *fatal = pv_console_fatal(c);
 
         if (strcmp(panic ? panic : "-", messages[i].panic ? messages[i].panic : "-") != 0 ||
@@ -204,7 +204,7 @@ static void test_messages(void **state)
 static void test_finish(void **state)
 {
     static const char text[] = "[ 1.2] Kernel panic - not syncing: cut off";
-    struct pv_console *c = fed(text, strlen(text), 100);
+    struct pv_console *c = console_fed(text, strlen(text), 100);
 
     (void)state;
     assert_null(pv_console_panic(c));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Feeds each console log of tests/consoles whole, byte by byte and in random pieces, and compares the findings
- * and the beginnings of their headlines with the table `expected` beside the logs.
+ * Feeds each console log of tests/consoles whole, byte by byte and in random pieces, and compares the
+ * findings and the beginnings of their headlines with the table `expected` beside the logs.
  *
  * PV_CONSOLES: the directory.  With an argument, a log's path: prints the findings of that log.
  */
@@ -20,7 +20,7 @@
 #include "vm/findings.h"
 
 /* "KIND HEADLINE\n" of each finding; ">" in front of one that the finding before it caused. */
-static void note(const struct pv_finding *f, void *arg)
+static void note_finding(const struct pv_finding *f, void *arg)
 {
     struct pv_buf *out = arg;
 
@@ -36,7 +36,7 @@ static void find_all(const char *data, size_t n, size_t piece, struct pv_buf *ou
     struct pv_console *c = pv_console_new(NULL, NULL, NULL);
     unsigned seed = (unsigned)n;
 
-    pv_console_read_findings(c, pv_findings_new(note, out));
+    pv_console_read_findings(c, pv_findings_new(note_finding, out));
     for (size_t at = 0; at < n;) {
         size_t part = piece ? piece : (size_t)rand_r(&seed) % 97 + 1;
 
@@ -48,7 +48,7 @@ static void find_all(const char *data, size_t n, size_t piece, struct pv_buf *ou
     pv_console_free(c);
 }
 
-static char *slurp(const char *path, size_t *n)
+static char *read_log(const char *path, size_t *n)
 {
     FILE *f = fopen(path, "rb");
     char *data;
@@ -64,7 +64,7 @@ static char *slurp(const char *path, size_t *n)
     return data;
 }
 
-/* The lines of the table for one log, as note() writes them; NULL: the log is not in it. */
+/* The lines of the table for one log, as note_finding writes them; NULL: the log is not in it. */
 static char *expected_of(const char *table, const char *name)
 {
     cleanup_free char *head = pv_xasprintf("\n%s ", name);
@@ -82,7 +82,7 @@ static char *expected_of(const char *table, const char *name)
 }
 
 /* Each expected line is the beginning of the found one. */
-static bool same(const char *found, const char *want)
+static bool same_lines(const char *found, const char *want)
 {
     while (*found && *want) {
         const char *found_end = strchr(found, '\n'), *want_end = strchr(want, '\n');
@@ -103,13 +103,13 @@ static void check_log(const char *dir, const char *file, const char *table, unsi
     cleanup_free char *want = expected_of(table, name);
     static const size_t pieces[] = {SIZE_MAX, 1, 0, 0};
     size_t n;
-    cleanup_free char *data = slurp(path, &n);
+    cleanup_free char *data = read_log(path, &n);
 
     for (size_t i = 0; i < PV_ARRAY_LEN(pieces); i++) {
         cleanup_buf struct pv_buf out = {0};
 
         find_all(data, n, pieces[i], &out);
-        if (want && same(out.data ? out.data : "", want))
+        if (want && same_lines(out.data ? out.data : "", want))
             continue;
         print_error("%s: found:\n%s  expected%s:\n%s\n", name, out.data ? out.data : "",
                     want ? "" : " (it is not in the table)", want ? want : "");
@@ -123,7 +123,7 @@ static void test_corpus(void **state)
     const char *dir = getenv("PV_CONSOLES");
     cleanup_free char *path = pv_xasprintf("%s/expected", dir ? dir : ".");
     size_t n;
-    cleanup_free char *table = slurp(path, &n);
+    cleanup_free char *table = read_log(path, &n);
     unsigned logs = 0, rows = 0, bad = 0;
     struct dirent *e;
     DIR *d;
@@ -157,7 +157,7 @@ static void keep_excerpt(const struct pv_finding *f, void *arg)
     *to = pv_xstrdup(f->excerpt);
 }
 
-static void starts(const char *s, const char *want)
+static void assert_starts(const char *s, const char *want)
 {
     assert_non_null(strstr(s, want));
     assert_true(strchr(s, '\n') == NULL || strstr(s, want) < strchr(s, '\n'));
@@ -191,7 +191,7 @@ static void test_excerpts(void **state)
         LINE(line);
     }
     LINE("[    2.000200] ---[ end trace 0000000000000000 ]---");
-    starts(excerpt, "BUG: kernel NULL");
+    assert_starts(excerpt, "BUG: kernel NULL");
     assert_non_null(strstr(excerpt, " frame 38\n... 50 lines ...\n[    2.000189]  frame 89\n"));
     assert_non_null(strstr(excerpt, " frame 99\n[    2.000200] ---[ end trace"));
     /* a silence ends a report too; a flush reports an unfinished one once */
@@ -214,7 +214,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         cleanup_buf struct pv_buf out = {0};
         size_t n;
-        cleanup_free char *data = slurp(argv[i], &n);
+        cleanup_free char *data = read_log(argv[i], &n);
 
         if (!data)
             return 1;

@@ -43,7 +43,7 @@ static void on_event(void *arg, const char *event, const json_t *data)
 }
 
 /* Sends steps[0], waits for a line, sends steps[1] ...; then waits until our end is closed. */
-static void play(int fd, const char *const *steps)
+static void peer_play(int fd, const char *const *steps)
 {
     char c;
 
@@ -60,7 +60,7 @@ static void play(int fd, const char *const *steps)
     }
 }
 
-static void begin(struct peer *p, const char *const *steps, bool stay)
+static void peer_begin(struct peer *p, const char *const *steps, bool stay)
 {
     int fds[2];
 
@@ -74,7 +74,7 @@ static void begin(struct peer *p, const char *const *steps, bool stay)
 
         signal(SIGPIPE, SIG_IGN);
         close(fds[0]);
-        play(fds[1], steps);
+        peer_play(fds[1], steps);
         while (stay && read(fds[1], &c, 1) == 1)
             ;
         _exit(0);
@@ -84,7 +84,7 @@ static void begin(struct peer *p, const char *const *steps, bool stay)
     assert_non_null(p->qmp);
 }
 
-static void finish(struct peer *p)
+static void peer_finish(struct peer *p)
 {
     pv_qmp_free(p->qmp);
     kill(p->pid, SIGKILL);
@@ -92,7 +92,7 @@ static void finish(struct peer *p)
     pv_loop_free(p->loop);
 }
 
-static int64_t soon(void)
+static int64_t deadline_soon(void)
 {
     return pv_deadline(5 * PV_NSEC_PER_SEC);
 }
@@ -115,17 +115,17 @@ static void test_call(void **state)
     struct peer p;
 
     (void)state;
-    begin(&p, steps, true);
-    if (pv_qmp_call(p.qmp, "query-status", NULL, &reply, soon(), &err) < 0)
+    peer_begin(&p, steps, true);
+    if (pv_qmp_call(p.qmp, "query-status", NULL, &reply, deadline_soon(), &err) < 0)
         fail_msg("%s", err.text);
     assert_string_equal(reply, "{\"status\":\"running\",\"n\":9223372036854775807}");
     free(reply);
-    assert_int_equal(pv_qmp_call(p.qmp, "x", "{\"a\": 1}", NULL, soon(), &err), -1);
+    assert_int_equal(pv_qmp_call(p.qmp, "x", "{\"a\": 1}", NULL, deadline_soon(), &err), -1);
     assert_int_equal(err.cls, PV_E_HOST);
     assert_non_null(strstr(err.text, "QMP command 'x'"));
     assert_non_null(strstr(err.text, "has not been found"));
     /* a reply with another id is not the call's */
-    assert_int_equal(pv_qmp_call(p.qmp, "y", NULL, &reply, soon(), &err), 0);
+    assert_int_equal(pv_qmp_call(p.qmp, "y", NULL, &reply, deadline_soon(), &err), 0);
     assert_string_equal(reply, "[1,2]");
     free(reply);
     assert_string_equal(p.events, "RESUME() SHUTDOWN(guest-reset) ");
@@ -133,15 +133,15 @@ static void test_call(void **state)
     assert_null(pv_qmp_fault(p.qmp));
 
     err = (struct pv_err)PV_ERR_INIT;
-    assert_int_equal(pv_qmp_call(p.qmp, "z", "[1]", NULL, soon(), &err), -1);
+    assert_int_equal(pv_qmp_call(p.qmp, "z", "[1]", NULL, deadline_soon(), &err), -1);
     assert_int_equal(err.cls, PV_E_USAGE);
-    assert_int_equal(pv_qmp_call(p.qmp, "z", "{", NULL, soon(), &err), -1);
+    assert_int_equal(pv_qmp_call(p.qmp, "z", "{", NULL, deadline_soon(), &err), -1);
     assert_int_equal(err.cls, PV_E_USAGE);
-    finish(&p);
+    peer_finish(&p);
 }
 
 /* The deadline ends a call without a reply, and the late reply is not the next call's. */
-static void test_timeout_and_late_answer(void **state)
+static void test_timeout_and_late_reply(void **state)
 {
     static const char *const steps[] = {
         GREETING, OK_CAPS, "", "{\"return\": \"late\", \"id\": 2}\n{\"return\": \"mine\", \"id\": 3}\n",
@@ -151,13 +151,13 @@ static void test_timeout_and_late_answer(void **state)
     struct peer p;
 
     (void)state;
-    begin(&p, steps, true);
+    peer_begin(&p, steps, true);
     assert_int_equal(pv_qmp_call(p.qmp, "a", NULL, &reply, pv_deadline(300 * PV_NSEC_PER_MSEC), &err), -1);
     assert_int_equal(err.cls, PV_E_TIMEOUT);
-    assert_int_equal(pv_qmp_call(p.qmp, "b", NULL, &reply, soon(), &err), 0);
+    assert_int_equal(pv_qmp_call(p.qmp, "b", NULL, &reply, deadline_soon(), &err), 0);
     assert_string_equal(reply, "\"mine\"");
     free(reply);
-    finish(&p);
+    peer_finish(&p);
 }
 
 /* A malformed message fails the call with class protocol at once and breaks the monitor. */
@@ -184,15 +184,15 @@ static void test_bad_peer(void **state)
         struct pv_err err = PV_ERR_INIT;
         struct peer p;
 
-        begin(&p, bad[i].steps, true);
-        assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, soon(), &err), -1);
+        peer_begin(&p, bad[i].steps, true);
+        assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, deadline_soon(), &err), -1);
         if (err.cls != bad[i].cls || !strstr(err.text, bad[i].text))
             fail_msg("case %zu: class %s: %s", i, pv_err_class_name(err.cls), err.text);
         assert_non_null(pv_qmp_fault(p.qmp));
         /* the monitor stays broken */
-        assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, soon(), &err), -1);
+        assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, deadline_soon(), &err), -1);
         assert_int_equal(err.cls, bad[i].cls);
-        finish(&p);
+        peer_finish(&p);
     }
 }
 
@@ -203,12 +203,12 @@ static void test_peer_closes(void **state)
     struct peer p;
 
     (void)state;
-    begin(&p, steps, false);
-    assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, soon(), &err), -1);
+    peer_begin(&p, steps, false);
+    assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, deadline_soon(), &err), -1);
     assert_int_equal(err.cls, PV_E_GUEST_DIED);
     assert_string_equal(p.events, "STOP() ");
     assert_true(pv_qmp_was_ready(p.qmp));
-    finish(&p);
+    peer_finish(&p);
 }
 
 /* A line that is too long breaks the monitor. */
@@ -225,12 +225,12 @@ static void test_endless_line(void **state)
     {
         const char *const steps[] = {text.data, NULL};
 
-        begin(&p, steps, true);
+        peer_begin(&p, steps, true);
     }
-    assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, soon(), &err), -1);
+    assert_int_equal(pv_qmp_call(p.qmp, "query-status", NULL, NULL, deadline_soon(), &err), -1);
     assert_int_equal(err.cls, PV_E_PROTOCOL);
     assert_non_null(strstr(err.text, "longer than"));
-    finish(&p);
+    peer_finish(&p);
 }
 
 /* Messages may arrive byte by byte. */
@@ -260,7 +260,7 @@ static void test_small_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_call),         cmocka_unit_test(test_timeout_and_late_answer),
+        cmocka_unit_test(test_call),         cmocka_unit_test(test_timeout_and_late_reply),
         cmocka_unit_test(test_bad_peer),     cmocka_unit_test(test_peer_closes),
         cmocka_unit_test(test_endless_line), cmocka_unit_test(test_small_pieces),
     };

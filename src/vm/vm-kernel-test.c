@@ -144,7 +144,7 @@ static void test_false_alarm(void **state)
 
 /* ---- an init of a few instructions ---- */
 
-static void put(struct pv_buf *b, uint64_t v, size_t n)
+static void put_le(struct pv_buf *b, uint64_t v, size_t n)
 {
     pv_buf_add(b, &v, n); /* little-endian, as the guest is */
 }
@@ -155,34 +155,34 @@ static void make_init(struct pv_buf *b, const char *text, uint32_t how)
     const uint64_t base = 0x400000, code = 64 + 56, code_len = 46;
 
     pv_buf_add(b, "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0", 16);
-    put(b, 2 | 62 << 16, 4); /* ET_EXEC, EM_X86_64 */
-    put(b, 1, 4);
-    put(b, base + code, 8); /* entry */
-    put(b, 64, 8);          /* program headers */
-    put(b, 0, 8);
-    put(b, 0, 4);
-    put(b, 64, 2);
-    put(b, 56, 2);
-    put(b, 1, 2);
-    put(b, 0, 6);
-    put(b, 1, 4); /* PT_LOAD, read and execute */
-    put(b, 5, 4);
-    put(b, 0, 8);
-    put(b, base, 8);
-    put(b, base, 8);
-    put(b, code + code_len + strlen(text), 8);
-    put(b, code + code_len + strlen(text), 8);
-    put(b, 4096, 8);
+    put_le(b, 2 | 62 << 16, 4); /* ET_EXEC, EM_X86_64 */
+    put_le(b, 1, 4);
+    put_le(b, base + code, 8); /* entry */
+    put_le(b, 64, 8);          /* program headers */
+    put_le(b, 0, 8);
+    put_le(b, 0, 4);
+    put_le(b, 64, 2);
+    put_le(b, 56, 2);
+    put_le(b, 1, 2);
+    put_le(b, 0, 6);
+    put_le(b, 1, 4); /* PT_LOAD, read and execute */
+    put_le(b, 5, 4);
+    put_le(b, 0, 8);
+    put_le(b, base, 8);
+    put_le(b, base, 8);
+    put_le(b, code + code_len + strlen(text), 8);
+    put_le(b, code + code_len + strlen(text), 8);
+    put_le(b, 4096, 8);
     pv_buf_add(b, "\xb8\1\0\0\0\xbf\1\0\0\0\xbe", 11); /* eax = write, edi = 1, esi = text */
-    put(b, base + code + code_len, 4);
+    put_le(b, base + code + code_len, 4);
     pv_buf_addc(b, '\xba'); /* edx = its length */
-    put(b, strlen(text), 4);
+    put_le(b, strlen(text), 4);
     pv_buf_add(b, "\x0f\x05\xb8\xa9\0\0\0\xbf", 8); /* syscall; eax = reboot, edi = magic 1 */
-    put(b, 0xfee1dead, 4);
+    put_le(b, 0xfee1dead, 4);
     pv_buf_addc(b, '\xbe'); /* esi = magic 2 */
-    put(b, 672274793, 4);
+    put_le(b, 672274793, 4);
     pv_buf_addc(b, '\xba'); /* edx = how */
-    put(b, how, 4);
+    put_le(b, how, 4);
     pv_buf_add(b, "\x0f\x05\xeb\xfe", 4); /* syscall; jmp to itself */
     assert_int_equal(b->len, code + code_len);
     pv_buf_adds(b, text);

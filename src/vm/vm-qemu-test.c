@@ -81,7 +81,7 @@ static void test_qemu_missing(void **state)
     pv_loop_free(loop);
 }
 
-static void refused(struct pv_vm_spec *spec, const char *word)
+static void assert_refused(struct pv_vm_spec *spec, const char *word)
 {
     struct pv_err err = PV_ERR_INIT;
     struct run r;
@@ -111,17 +111,17 @@ static void test_refused(void **state)
     assert_int_equal(pv_write_all(fd, "no kernel\n", 10), 0);
     close(fd);
     spec.extra_args = nonsense;
-    refused(&spec, "-nonsense");
+    assert_refused(&spec, "-nonsense");
     spec = plain_spec();
     spec.kernel = text;
-    refused(&spec, "kernel");
+    assert_refused(&spec, "kernel");
     spec = plain_spec();
     spec.machine = "nonesuch";
-    refused(&spec, "unsupported machine type");
+    assert_refused(&spec, "unsupported machine type");
     spec = plain_spec();
     spec.disks = &disk;
     spec.n_disks = 1;
-    refused(&spec, "/nonexistent/disk");
+    assert_refused(&spec, "/nonexistent/disk");
 }
 
 static void test_kill_is_idempotent(void **state)
@@ -314,7 +314,7 @@ static char *make_disk(const char *name, mode_t mode)
     return path;
 }
 
-static unsigned entries(const char *path)
+static unsigned count_entries(const char *path)
 {
     DIR *d = opendir(path);
     unsigned n = 0;
@@ -362,7 +362,7 @@ static void test_disks_shared(void **state)
     two_on_one(&readonly, NULL);
     two_on_one(&snapshot, NULL);
     two_on_one(&writable, "lock");
-    assert_int_equal(entries(tmp), 0);
+    assert_int_equal(count_entries(tmp), 0);
     unsetenv("TMPDIR");
 }
 
@@ -384,7 +384,7 @@ static void test_snapshot_leaves_nothing(void **state)
         assert_false(run_until(&r, run_ended, ms));
         kill(pv_vm_pid(r.vm), SIGKILL);
         assert_true(run_until(&r, run_ended, 2000));
-        assert_int_equal(entries(tmp), 0);
+        assert_int_equal(count_entries(tmp), 0);
         run_stop(&r);
     }
     unsetenv("TMPDIR");

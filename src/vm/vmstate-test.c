@@ -6,80 +6,80 @@
 #include "util/test.h"
 #include "vm/vmstate.h"
 
-static void put(struct pv_buf *b, uint64_t v, unsigned bytes)
+static void put_be(struct pv_buf *b, uint64_t v, unsigned bytes)
 {
     while (bytes--)
         pv_buf_addc(b, (char)(v >> 8 * bytes));
 }
 
-static void name(struct pv_buf *b, const char *s)
+static void put_name(struct pv_buf *b, const char *s)
 {
-    put(b, strlen(s), 1);
+    put_be(b, strlen(s), 1);
     pv_buf_adds(b, s);
 }
 
 /* The stream of a machine with one shared RAM block, and one ROM of two pages of which one is zero. */
-static size_t stream(struct pv_buf *b)
+static size_t make_stream(struct pv_buf *b)
 {
     char page[4096];
     size_t head;
 
     memset(page, 0x55, sizeof(page));
-    put(b, 0x5145564d, 4);
-    put(b, 3, 4);
-    put(b, 7, 1);
-    put(b, 6, 4);
+    put_be(b, 0x5145564d, 4);
+    put_be(b, 3, 4);
+    put_be(b, 7, 1);
+    put_be(b, 6, 4);
     pv_buf_adds(b, "pc-q35");
-    put(b, 5, 1);
-    name(b, "configuration/capabilities");
-    put(b, 1, 4);
-    put(b, 1, 4);
-    name(b, "x-ignore-shared");
-    put(b, 1, 1);
-    put(b, 2, 4);
-    name(b, "ram");
-    put(b, 0, 4);
-    put(b, 4, 4);
-    put(b, (0x20000000 + 0x2000) | 4, 8);
-    name(b, "mem");
-    put(b, 0x20000000, 8);
-    put(b, 0, 8);
-    name(b, "pc.bios");
-    put(b, 0x2000, 8);
-    put(b, 0xfffc0000, 8);
-    put(b, 0x10, 8);
-    put(b, 0x7e, 1);
-    put(b, 2, 4);
-    put(b, 3, 1);
-    put(b, 2, 4);
-    put(b, 0 | 8, 8);
-    name(b, "pc.bios");
+    put_be(b, 5, 1);
+    put_name(b, "configuration/capabilities");
+    put_be(b, 1, 4);
+    put_be(b, 1, 4);
+    put_name(b, "x-ignore-shared");
+    put_be(b, 1, 1);
+    put_be(b, 2, 4);
+    put_name(b, "ram");
+    put_be(b, 0, 4);
+    put_be(b, 4, 4);
+    put_be(b, (0x20000000 + 0x2000) | 4, 8);
+    put_name(b, "mem");
+    put_be(b, 0x20000000, 8);
+    put_be(b, 0, 8);
+    put_name(b, "pc.bios");
+    put_be(b, 0x2000, 8);
+    put_be(b, 0xfffc0000, 8);
+    put_be(b, 0x10, 8);
+    put_be(b, 0x7e, 1);
+    put_be(b, 2, 4);
+    put_be(b, 3, 1);
+    put_be(b, 2, 4);
+    put_be(b, 0 | 8, 8);
+    put_name(b, "pc.bios");
     pv_buf_add(b, page, sizeof(page));
-    put(b, 0x1000 | 2 | 0x20, 8);
-    put(b, 0, 1);
-    put(b, 0x10, 8);
-    put(b, 0x7e, 1);
-    put(b, 2, 4);
+    put_be(b, 0x1000 | 2 | 0x20, 8);
+    put_be(b, 0, 1);
+    put_be(b, 0x10, 8);
+    put_be(b, 0x7e, 1);
+    put_be(b, 2, 4);
     head = b->len;
-    put(b, 4, 1);
-    put(b, 0, 4);
-    name(b, "timer");
+    put_be(b, 4, 1);
+    put_be(b, 0, 4);
+    put_name(b, "timer");
     return head;
 }
 
-static void whole(void **state)
+static void whole_stream(void **state)
 {
     cleanup_buf struct pv_buf b = {0};
-    size_t head = stream(&b);
+    size_t head = make_stream(&b);
 
     (void)state;
     assert_int_equal(pv_vmstate_head(b.data, b.len), head);
 }
 
-static void cut(void **state)
+static void cut_stream(void **state)
 {
     cleanup_buf struct pv_buf b = {0};
-    size_t head = stream(&b);
+    size_t head = make_stream(&b);
 
     (void)state;
     for (size_t n = 0; n <= head; n++) {
@@ -92,12 +92,12 @@ static void cut(void **state)
 }
 
 /* With any bit flipped, the head never extends beyond the stream. */
-static void flipped(void **state)
+static void flipped_bits(void **state)
 {
     cleanup_buf struct pv_buf b = {0};
 
     (void)state;
-    stream(&b);
+    make_stream(&b);
     for (size_t i = 0; i < b.len; i++)
         for (int bit = 0; bit < 8; bit++) {
             b.data[i] ^= (char)(1 << bit);
@@ -109,9 +109,9 @@ static void flipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),
-        cmocka_unit_test(cut),
-        cmocka_unit_test(flipped),
+        cmocka_unit_test(whole_stream),
+        cmocka_unit_test(cut_stream),
+        cmocka_unit_test(flipped_bits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

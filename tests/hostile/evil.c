@@ -41,7 +41,7 @@ static void end_agents(void)
         closedir(d);
 }
 
-static void say(int fd, const void *bytes, size_t n)
+static void send_bytes(int fd, const void *bytes, size_t n)
 {
     if (send(fd, bytes, n, MSG_NOSIGNAL) < 0)
         return;
@@ -51,24 +51,24 @@ static void say(int fd, const void *bytes, size_t n)
 static const unsigned char ready[] = {0x80, 20, 0, 0, 0, 'P', 'V', 'M', '1', 1,   0,   0,  0,
                                       1,    0,  0, 0, 4, 0,   0,   0,   'e', 'v', 'i', 'l'};
 
-static void serve(int fd, const char *mode)
+static void serve_conn(int fd, const char *mode)
 {
     static char chunk[65536];
 
     if (!strcmp(mode, "garbage")) {
-        say(fd, "GET / HTTP/1.0\r\n\r\n", 18);
+        send_bytes(fd, "GET / HTTP/1.0\r\n\r\n", 18);
     } else if (!strcmp(mode, "half")) {
-        say(fd, ready, sizeof(ready) - 7);
+        send_bytes(fd, ready, sizeof(ready) - 7);
         return; /* the caller closes the connection */
     } else if (!strcmp(mode, "huge")) {
-        say(fd, "\x80\xff\xff\xff\xff", 5);
+        send_bytes(fd, "\x80\xff\xff\xff\xff", 5);
     } else if (!strcmp(mode, "early")) {
-        say(fd, "\x82\x0c\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 17);
+        send_bytes(fd, "\x82\x0c\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 17);
     } else if (!strcmp(mode, "close")) {
         return;
     } else if (!strcmp(mode, "flood")) {
         /* A valid READY, then endless replies to a request that the host never made. */
-        say(fd, ready, sizeof(ready));
+        send_bytes(fd, ready, sizeof(ready));
         for (size_t i = 0; i + 13 <= sizeof(chunk); i += 13)
             memcpy(chunk + i, "\x85\x08\x00\x00\x00\x99\x99\x00\x00\x00\x00\x00\x00", 13);
         while (send(fd, chunk, sizeof(chunk) / 13 * 13, MSG_NOSIGNAL) > 0)
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
         if (c < 0)
             return 4;
         if (fork() == 0) {
-            serve(c, argv[1]);
+            serve_conn(c, argv[1]);
             _exit(0);
         }
         close(c);

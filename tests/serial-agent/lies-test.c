@@ -4,7 +4,7 @@
 
 /* ---- a guest that lies: the test plays QEMU and the guest ---- */
 
-static void take(int fd, void *buf, size_t n)
+static void guest_recv(int fd, void *buf, size_t n)
 {
     for (size_t done = 0; done < n;) {
         ssize_t r = recv(fd, (char *)buf + done, n - done, MSG_DONTWAIT);
@@ -16,43 +16,43 @@ static void take(int fd, void *buf, size_t n)
     }
 }
 
-static void expect(int fd, unsigned type, unsigned channel, void *payload, uint32_t n)
+static void guest_expect(int fd, unsigned type, unsigned channel, void *payload, uint32_t n)
 {
     uint8_t head[PV_MUX_HEADER];
     struct pv_mux_header h;
 
-    take(fd, head, sizeof(head));
+    guest_recv(fd, head, sizeof(head));
     assert_null(pv_mux_header(head, &h));
     assert_string_equal(pv_mux_name(h.type), pv_mux_name(type));
     assert_int_equal(h.channel, channel);
     assert_int_equal(h.length, n);
-    take(fd, payload, n);
+    guest_recv(fd, payload, n);
 }
 
-static void give(int fd, const void *p, size_t n)
+static void guest_send(int fd, const void *p, size_t n)
 {
     assert_int_equal(send(fd, p, n, MSG_NOSIGNAL), (ssize_t)n);
 }
 
-static void say(int fd, unsigned type, unsigned channel, uint32_t n, uint32_t word)
+static void guest_send_packet(int fd, unsigned type, unsigned channel, uint32_t n, uint32_t word)
 {
     static uint8_t p[PV_MUX_HEADER + PV_MUX_MAX];
 
     pv_mux_put_header(p, type, (uint16_t)channel, n);
     memset(p + PV_MUX_HEADER, 'x', PV_MUX_MAX);
     pv_mux_put_u32(p + PV_MUX_HEADER, word);
-    give(fd, p, PV_MUX_HEADER + n);
+    guest_send(fd, p, PV_MUX_HEADER + n);
 }
 
-static struct pv_channel *greeted(int *fd)
+static struct pv_channel *greeted_channel(int *fd)
 {
     struct pv_channel *v = new_serial(fd);
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4];
 
-    take(*fd, hello, sizeof(hello));
+    guest_recv(*fd, hello, sizeof(hello));
     assert_false(v->ops->ready(v));
-    give(*fd, hello, sizeof(hello));
-    await(is_ready, v);
+    guest_send(*fd, hello, sizeof(hello));
+    await_channel(is_ready, v);
     assert_true(v->ops->ready(v));
     return v;
 }
@@ -65,29 +65,29 @@ static void test_greeting(void **state)
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4];
 
     (void)state;
-    take(fd, hello, sizeof(hello));
+    guest_recv(fd, hello, sizeof(hello));
     memset(junk, hello[0], sizeof(junk));
     for (size_t i = 0; i < 1000000 / sizeof(junk); i++) {
-        give(fd, junk, sizeof(junk));
+        guest_send(fd, junk, sizeof(junk));
         run_ms(0);
     }
     hello[20] ^= 1; /* a reply to another HELLO */
-    give(fd, hello, sizeof(hello));
+    guest_send(fd, hello, sizeof(hello));
     hello[20] ^= 1;
-    say(fd, PV_MUX_OPENED, 1, 0, 0);
-    give(fd, hello, 20); /* the first bytes of the right reply, twice */
-    give(fd, hello, 20);
+    guest_send_packet(fd, PV_MUX_OPENED, 1, 0, 0);
+    guest_send(fd, hello, 20); /* the first bytes of the right reply, twice */
+    guest_send(fd, hello, 20);
     run_ms(5);
     assert_false(v->ops->ready(v));
-    give(fd, hello + 20, sizeof(hello) - 20);
-    await(is_ready, v);
+    guest_send(fd, hello + 20, sizeof(hello) - 20);
+    await_channel(is_ready, v);
     assert_int_equal(v->error, 0);
     v->ops->free(v);
     close(fd);
 
     v = new_serial(&fd);
     for (size_t i = 0; i < 300 && !v->error; i++) {
-        give(fd, junk, sizeof(junk));
+        guest_send(fd, junk, sizeof(junk));
         run_ms(0);
     }
     assert_int_equal(v->error, EPROTO);
@@ -131,16 +131,16 @@ static const struct lie {
 
 static struct pv_channel *two_channels(int *fd, struct conn c[2])
 {
-    struct pv_channel *v = greeted(fd);
+    struct pv_channel *v = greeted_channel(fd);
     uint8_t port[4];
 
     for (unsigned i = 0; i < 2; i++) {
-        dial(v, &c[i], 5 + i);
-        expect(*fd, PV_MUX_OPEN, 1 + i, port, 4);
+        conn_dial(v, &c[i], 5 + i);
+        guest_expect(*fd, PV_MUX_OPEN, 1 + i, port, 4);
         assert_int_equal(pv_mux_u32(port), 5 + i);
         assert_true(c[i].s->connecting);
     }
-    say(*fd, PV_MUX_OPENED, 1, 0, 0);
+    guest_send_packet(*fd, PV_MUX_OPENED, 1, 0, 0);
     wait_event(&c[0]);
     assert_false(c[0].s->connecting);
     return v;
@@ -156,8 +156,8 @@ static void test_lies(void **state)
         struct pv_channel *v = two_channels(&fd, c);
         char byte;
 
-        say(fd, lies[i].type, lies[i].channel, lies[i].n, lies[i].word);
-        await(is_broken, v);
+        guest_send_packet(fd, lies[i].type, lies[i].channel, lies[i].n, lies[i].word);
+        await_channel(is_broken, v);
         if (!strstr(v->error_text, lies[i].why))
             fail_msg("lie %zu: '%s' is not in '%s'", i, lies[i].why, v->error_text);
         for (int k = 0; k < 2; k++) {
@@ -184,8 +184,8 @@ static void test_second_byte(void **state)
     struct pv_channel *v = two_channels(&fd, c);
 
     (void)state;
-    give(fd, odd, sizeof(odd));
-    await(is_broken, v);
+    guest_send(fd, odd, sizeof(odd));
+    await_channel(is_broken, v);
     assert_non_null(strstr(v->error_text, "second byte"));
     v->ops->free(v);
     pv_stream_close(c[0].s);
@@ -200,18 +200,18 @@ static void check_window_from_guest(int fd, struct conn *c)
     uint8_t word[4];
 
     for (int i = 0; i < 4; i++)
-        say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
+        guest_send_packet(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
     wait_event(c);
     run_ms(1);
     assert_int_equal(pv_stream_read(c->s, buf, PV_MUX_GRANT - 1), PV_MUX_GRANT - 1);
     run_ms(1);
     assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), -1); /* too little for a CREDIT packet */
     assert_int_equal(pv_stream_read(c->s, buf, 1), 1);
-    expect(fd, PV_MUX_CREDIT, 1, word, 4);
+    guest_expect(fd, PV_MUX_CREDIT, 1, word, 4);
     assert_int_equal(pv_mux_u32(word), PV_MUX_GRANT);
-    say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
-    say(fd, PV_MUX_CLOSE, 1, 0, 0); /* the data before it can still be read */
-    expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
+    guest_send_packet(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
+    guest_send_packet(fd, PV_MUX_CLOSE, 1, 0, 0); /* the data before it can still be read */
+    guest_expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
     for (size_t n = 0; n < PV_MUX_WINDOW;) {
         ssize_t r = pv_stream_read(c->s, buf, sizeof(buf));
 
@@ -228,12 +228,12 @@ static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
     static uint8_t buf[PV_MUX_WINDOW + 1];
     uint8_t word[4];
 
-    say(fd, PV_MUX_REFUSED, 2, 4, ECONNREFUSED);
+    guest_send_packet(fd, PV_MUX_REFUSED, 2, 4, ECONNREFUSED);
     wait_event(&c[1]);
     assert_int_equal(c[1].s->error, ECONNREFUSED);
     pv_stream_close(c[1].s);
-    dial(v, &c[1], 9); /* gets number 1: the guest has closed that channel, its stream is still open */
-    expect(fd, PV_MUX_OPEN, 1, word, 4);
+    conn_dial(v, &c[1], 9); /* gets number 1: the guest has closed that channel, its stream is still open */
+    guest_expect(fd, PV_MUX_OPEN, 1, word, 4);
     pv_stream_close(c[0].s);
     c[0].s = NULL;
     memset(buf, 'y', sizeof(buf));
@@ -244,16 +244,16 @@ static void check_window_to_guest(int fd, struct pv_channel *v, struct conn *c)
             run_ms(1);
         assert_true(r > 0);
         for (ssize_t left = r; left > 0; left -= PV_MUX_MAX)
-            expect(fd, PV_MUX_DATA, 1, got, (uint32_t)(left < PV_MUX_MAX ? left : PV_MUX_MAX));
+            guest_expect(fd, PV_MUX_DATA, 1, got, (uint32_t)(left < PV_MUX_MAX ? left : PV_MUX_MAX));
     }
     assert_int_equal(pv_stream_write(c[1].s, buf, 1), -EAGAIN);
-    say(fd, PV_MUX_OPENED, 1, 0, 0);
+    guest_send_packet(fd, PV_MUX_OPENED, 1, 0, 0);
     wait_event(&c[1]);
     pv_stream_want_write(c[1].s, true);
-    say(fd, PV_MUX_CREDIT, 1, 4, 3);
+    guest_send_packet(fd, PV_MUX_CREDIT, 1, 4, 3);
     wait_event(&c[1]);
     assert_int_equal(pv_stream_write(c[1].s, buf, 100), 3);
-    expect(fd, PV_MUX_DATA, 1, buf, 3);
+    guest_expect(fd, PV_MUX_DATA, 1, buf, 3);
 }
 
 /* After the host's CLOSE further DATA is dropped; the guest's CLOSE frees the number. */
@@ -262,14 +262,14 @@ static void check_close_by_host(int fd, struct pv_channel *v, struct conn *c)
     uint8_t word[4];
 
     pv_stream_close(c[1].s);
-    expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
-    say(fd, PV_MUX_DATA, 1, 77, 0);
-    dial(v, &c[0], 9);
-    expect(fd, PV_MUX_OPEN, 2, word, 4);
-    say(fd, PV_MUX_CLOSE, 1, 0, 0);
+    guest_expect(fd, PV_MUX_CLOSE, 1, NULL, 0);
+    guest_send_packet(fd, PV_MUX_DATA, 1, 77, 0);
+    conn_dial(v, &c[0], 9);
+    guest_expect(fd, PV_MUX_OPEN, 2, word, 4);
+    guest_send_packet(fd, PV_MUX_CLOSE, 1, 0, 0);
     run_ms(2);
-    dial(v, &c[1], 9);
-    expect(fd, PV_MUX_OPEN, 1, word, 4);
+    conn_dial(v, &c[1], 9);
+    guest_expect(fd, PV_MUX_OPEN, 1, word, 4);
     assert_int_equal(v->error, 0);
 }
 
@@ -284,11 +284,11 @@ static void test_channel(void **state)
     check_window_to_guest(fd, v, c);
     check_close_by_host(fd, v, c);
     /* The guest sends more than its window. */
-    say(fd, PV_MUX_OPENED, 1, 0, 0);
+    guest_send_packet(fd, PV_MUX_OPENED, 1, 0, 0);
     for (int i = 0; i < 4; i++)
-        say(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
-    say(fd, PV_MUX_DATA, 1, 1, 0);
-    await(is_broken, v);
+        guest_send_packet(fd, PV_MUX_DATA, 1, PV_MUX_MAX, 0);
+    guest_send_packet(fd, PV_MUX_DATA, 1, 1, 0);
+    await_channel(is_broken, v);
     assert_non_null(strstr(v->error_text, "more DATA than it was granted"));
     v->ops->free(v);
     pv_stream_close(c[0].s);
@@ -305,22 +305,23 @@ static void test_rest_lies(void **state)
 
     (void)state;
     v->ops->quiesce(v, false);
-    expect(fd, PV_MUX_QUIESCE, 0, q, 8);
+    guest_expect(fd, PV_MUX_QUIESCE, 0, q, 8);
     assert_int_equal(pv_mux_u32(q), 0);
     assert_int_equal(pv_stream_write(c[0].s, "x", 1), -EAGAIN); /* held back */
     v->ops->wake(v);
-    expect(fd, PV_MUX_WAKE, 0, NULL, 0);
+    guest_expect(fd, PV_MUX_WAKE, 0, NULL, 0);
     v->ops->quiesce(v, false);
-    say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4)); /* the late reply to the first QUIESCE is ignored */
-    expect(fd, PV_MUX_QUIESCE, 0, q, 8);
+    guest_send_packet(fd, PV_MUX_QUIESCED, 0, 4,
+                      pv_mux_u32(q + 4)); /* the late reply to the first QUIESCE is ignored */
+    guest_expect(fd, PV_MUX_QUIESCE, 0, q, 8);
     run_ms(5);
     assert_int_equal(v->error, 0);
     assert_false(v->ops->quiesced(v));
-    say(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4));
-    await(is_quiesced, v);
+    guest_send_packet(fd, PV_MUX_QUIESCED, 0, 4, pv_mux_u32(q + 4));
+    await_channel(is_quiesced, v);
     assert_true(v->ops->quiesced(v));
-    say(fd, PV_MUX_DATA, 1, 5, 0);
-    await(is_broken, v);
+    guest_send_packet(fd, PV_MUX_DATA, 1, 5, 0);
+    await_channel(is_broken, v);
     assert_non_null(strstr(v->error_text, "at rest"));
     assert_false(v->ops->quiesced(v));
     pv_stream_close(c[0].s);
@@ -361,7 +362,8 @@ static void test_random(void **state)
                                              PV_MUX_REFUSED, PV_MUX_QUIESCED, PV_MUX_DATA,   0x55};
             uint8_t drop[4096];
 
-            say(fd, types[rand() % 8], (unsigned)rand() % 3, (uint32_t)rand() % 6, (uint32_t)rand() % 9);
+            guest_send_packet(fd, types[rand() % 8], (unsigned)rand() % 3, (uint32_t)rand() % 6,
+                              (uint32_t)rand() % 9);
             run_ms(0);
             while (recv(fd, drop, sizeof(drop), MSG_DONTWAIT) > 0)
                 ;

@@ -19,7 +19,7 @@ struct relay {
     size_t from_agent; /* bytes in all */
 };
 
-static void pass(int from, int to, struct pv_buf *held, bool hold, size_t *count)
+static void relay_pass(int from, int to, struct pv_buf *held, bool hold, size_t *count)
 {
     char buf[65536];
     ssize_t n = recv(from, buf, sizeof(buf), MSG_DONTWAIT);
@@ -50,7 +50,7 @@ static void on_host(struct pv_watch *w, uint32_t events)
     struct relay *r = PV_CONTAINER_OF(w, struct relay, hw);
 
     (void)events;
-    pass(r->host, r->guest, NULL, false, NULL);
+    relay_pass(r->host, r->guest, NULL, false, NULL);
 }
 
 static void on_guest(struct pv_watch *w, uint32_t events)
@@ -58,11 +58,11 @@ static void on_guest(struct pv_watch *w, uint32_t events)
     struct relay *r = PV_CONTAINER_OF(w, struct relay, gw);
 
     (void)events;
-    pass(r->guest, r->host, &r->held, r->hold, &r->from_agent);
+    relay_pass(r->guest, r->host, &r->held, r->hold, &r->from_agent);
 }
 
 /* Connects a new channel to the agent: the first one, or another one, as after a resume. */
-static void converse(struct relay *r)
+static void relay_reconnect(struct relay *r)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -100,8 +100,8 @@ static void start_agent(struct relay *r)
     close(sv[1]);
     r->guest = sv[0];
     assert_int_equal(pv_loop_add(loop, &r->gw, r->guest, EPOLLIN, &err), 0);
-    converse(r);
-    await(is_ready, r->v);
+    relay_reconnect(r);
+    await_channel(is_ready, r->v);
     assert_int_equal(r->v->error, 0);
 }
 
@@ -166,7 +166,7 @@ static struct pv_dec recv_frame(struct conn *c, unsigned want)
     return (struct pv_dec){.p = frame + PV_FRAME_HEADER, .n = n};
 }
 
-static uint32_t greet(struct conn *c)
+static uint32_t conn_greet(struct conn *c)
 {
     struct pv_dec d = recv_frame(c, PV_MSG_READY);
 
@@ -175,7 +175,7 @@ static uint32_t greet(struct conn *c)
     return pv_dec_u32(&d);
 }
 
-static struct pv_enc request(unsigned type, uint32_t id)
+static struct pv_enc request_begin(unsigned type, uint32_t id)
 {
     struct pv_enc e = {.p = frame, .cap = sizeof(frame)};
 
@@ -192,10 +192,10 @@ static void send_frame(struct conn *c, struct pv_enc *e)
     send_bytes(c, frame, n);
 }
 
-static void ping(struct conn *c, uint32_t id, size_t n)
+static void conn_ping(struct conn *c, uint32_t id, size_t n)
 {
     static uint8_t data[512 * 1024];
-    struct pv_enc e = request(PV_MSG_PING, id);
+    struct pv_enc e = request_begin(PV_MSG_PING, id);
     struct pv_dec d;
     size_t got;
 
@@ -215,20 +215,20 @@ static void test_sessions(void **state)
 
     (void)state;
     start_agent(&r);
-    dial(r.v, &a, PV_AGENT_PORT);
-    dial(r.v, &b, PV_AGENT_PORT);
-    dial(r.v, &none, 77);
-    assert_int_not_equal(greet(&a), greet(&b));
+    conn_dial(r.v, &a, PV_AGENT_PORT);
+    conn_dial(r.v, &b, PV_AGENT_PORT);
+    conn_dial(r.v, &none, 77);
+    assert_int_not_equal(conn_greet(&a), conn_greet(&b));
     while (none.s->connecting)
         wait_event(&none);
     assert_int_equal(none.s->error, ECONNREFUSED);
     pv_stream_close(none.s);
     for (uint32_t i = 1; i < 20; i++) {
-        ping(&a, i, i * 20000);
-        ping(&b, i, i);
+        conn_ping(&a, i, i * 20000);
+        conn_ping(&b, i, i);
     }
     pv_stream_close(a.s);
-    ping(&b, 99, 512 * 1024);
+    conn_ping(&b, 99, 512 * 1024);
     pv_stream_close(b.s);
     stop_agent(&r);
 }
@@ -246,12 +246,12 @@ static void test_stuck(void **state)
 
     (void)state;
     start_agent(&r);
-    dial(r.v, &a, PV_AGENT_PORT);
-    dial(r.v, &b, PV_AGENT_PORT);
-    sleeper = greet(&a);
-    greet(&b);
+    conn_dial(r.v, &a, PV_AGENT_PORT);
+    conn_dial(r.v, &b, PV_AGENT_PORT);
+    sleeper = conn_greet(&a);
+    conn_greet(&b);
     ts[0] = 3600;
-    e = request(PV_MSG_SYSCALL, 1);
+    e = request_begin(PV_MSG_SYSCALL, 1);
     pv_enc_u64(&e, 0);
     pv_enc_u64(&e, SYS_nanosleep);
     for (int i = 0; i < 6; i++)
@@ -270,16 +270,16 @@ static void test_stuck(void **state)
     }
     assert_true(n >= PV_MUX_WINDOW);
     for (uint32_t i = 1; i <= 128; i++)
-        ping(&b, i, 512 * 1024);
+        conn_ping(&b, i, 512 * 1024);
     kill((pid_t)sleeper, SIGKILL); /* else it sleeps for an hour */
     pv_stream_close(a.s);
     pv_stream_close(b.s);
     stop_agent(&r);
 }
 
-static uint32_t spawn(struct conn *c, uint32_t id, uint32_t flags)
+static uint32_t conn_spawn(struct conn *c, uint32_t id, uint32_t flags)
 {
-    struct pv_enc e = request(PV_MSG_SPAWN, id);
+    struct pv_enc e = request_begin(PV_MSG_SPAWN, id);
     struct pv_dec d;
 
     pv_enc_u32(&e, flags);
@@ -296,22 +296,22 @@ static void test_workers(void **state)
 
     (void)state;
     start_agent(&r);
-    dial(r.v, &a, PV_AGENT_PORT);
-    greet(&a);
+    conn_dial(r.v, &a, PV_AGENT_PORT);
+    conn_greet(&a);
     for (uint32_t i = 0; i < 2; i++) {
-        uint32_t port = spawn(&a, 1 + i, i ? PV_SPAWN_THREAD : 0);
+        uint32_t port = conn_spawn(&a, 1 + i, i ? PV_SPAWN_THREAD : 0);
 
-        dial(r.v, &w[i], port);
-        greet(&w[i]);
-        ping(&w[i], 5, 100000);
-        dial(r.v, &again, port); /* refused: the worker has its connection */
+        conn_dial(r.v, &w[i], port);
+        conn_greet(&w[i]);
+        conn_ping(&w[i], 5, 100000);
+        conn_dial(r.v, &again, port); /* refused: the worker has its connection */
         while (again.s->connecting)
             wait_event(&again);
         assert_int_equal(again.s->error, ECONNREFUSED);
         pv_stream_close(again.s);
     }
     pv_stream_close(a.s); /* a worker outlives the connection of its session */
-    ping(&w[0], 6, 10);
+    conn_ping(&w[0], 6, 10);
     pv_stream_close(w[0].s);
     pv_stream_close(w[1].s);
     stop_agent(&r);
@@ -319,7 +319,7 @@ static void test_workers(void **state)
 
 static void job_start(struct conn *c, uint32_t id, const char *cmd, uint32_t *pid)
 {
-    struct pv_enc e = request(PV_MSG_JOB_START, id);
+    struct pv_enc e = request_begin(PV_MSG_JOB_START, id);
     const char *const words[] = {"/bin/sh", "-c", cmd};
     struct pv_dec d;
 
@@ -345,33 +345,33 @@ static void test_idle(void **state)
 
     (void)state;
     start_agent(&r);
-    dial(r.v, &a, PV_AGENT_PORT);
-    was = greet(&a);
-    spawn(&a, 1, 0);
+    conn_dial(r.v, &a, PV_AGENT_PORT);
+    was = conn_greet(&a);
+    conn_spawn(&a, 1, 0);
     job_start(&a, 2, "sleep 1000 & sleep 1000", &job);
     assert_int_equal(kill((pid_t)job, 0), 0);
     pv_stream_close(a.s);
     r.v->ops->quiesce(r.v, true);
-    await(is_quiesced, r.v);
+    await_channel(is_quiesced, r.v);
     assert_int_equal(r.v->error, 0);
     assert_int_equal(kill((pid_t)job, 0), -1);
     assert_int_equal(kill((pid_t)was, 0), -1);
     said = r.from_agent;
-    dial(r.v, &b, PV_AGENT_PORT); /* held back */
+    conn_dial(r.v, &b, PV_AGENT_PORT); /* held back */
     run_ms(50);
     assert_int_equal(r.from_agent, said);
     assert_true(b.s->connecting);
     r.v->ops->wake(r.v);
-    greet(&b);
-    ping(&b, 1, 100000);
+    conn_greet(&b);
+    conn_ping(&b, 1, 100000);
     pv_stream_close(b.s);
     /* A second QUIESCE, then a new channel, as in a resumed machine. */
     r.v->ops->quiesce(r.v, true);
-    await(is_quiesced, r.v);
-    converse(&r);
-    dial(r.v, &b, PV_AGENT_PORT); /* after the HELLO, before its reply */
-    greet(&b);
-    ping(&b, 2, 100000);
+    await_channel(is_quiesced, r.v);
+    relay_reconnect(&r);
+    conn_dial(r.v, &b, PV_AGENT_PORT); /* after the HELLO, before its reply */
+    conn_greet(&b);
+    conn_ping(&b, 2, 100000);
     pv_stream_close(b.s);
     stop_agent(&r);
 }
@@ -388,15 +388,15 @@ static void test_not_idle(void **state)
 
     (void)state;
     start_agent(&r);
-    dial(r.v, &a, PV_AGENT_PORT);
-    was = greet(&a);
+    conn_dial(r.v, &a, PV_AGENT_PORT);
+    was = conn_greet(&a);
     r.v->ops->quiesce(r.v, false);
-    await(is_quiesced, r.v);
+    await_channel(is_quiesced, r.v);
     assert_int_equal(pv_stream_write(a.s, "x", 1), -EAGAIN);
     r.v->ops->wake(r.v);
-    ping(&a, 1, 300000);
+    conn_ping(&a, 1, 300000);
     /* A command's output during the quiesced time arrives after WAKE. */
-    e = request(PV_MSG_EXEC, 2);
+    e = request_begin(PV_MSG_EXEC, 2);
     pv_enc_u32(&e, 0);
     pv_enc_u64(&e, 0);
     pv_enc_bytes(&e, "", 0);
@@ -407,7 +407,7 @@ static void test_not_idle(void **state)
     pv_enc_u32(&e, 0);
     send_frame(&a, &e);
     r.v->ops->quiesce(r.v, false);
-    await(is_quiesced, r.v);
+    await_channel(is_quiesced, r.v);
     said = r.from_agent;
     run_ms(500);
     assert_int_equal(r.from_agent, said);
@@ -417,18 +417,18 @@ static void test_not_idle(void **state)
 
     /* The reply is in flight when the machine is saved; a clone must not match it with its own request. */
     r.hold = true;
-    e = request(PV_MSG_PING, 7);
+    e = request_begin(PV_MSG_PING, 7);
     pv_enc_bytes(&e, "old", 3);
     send_frame(&a, &e);
     run_ms(50);
     assert_true(r.held.len > 0);
-    converse(&r);
+    relay_reconnect(&r);
     assert_int_equal(pv_stream_read(a.s, &byte, 1), -ECONNRESET);
     pv_stream_close(a.s);
-    dial(r.v, &b, PV_AGENT_PORT);
-    now = greet(&b);
+    conn_dial(r.v, &b, PV_AGENT_PORT);
+    now = conn_greet(&b);
     assert_int_not_equal(now, was);
-    ping(&b, 7, 3);
+    conn_ping(&b, 7, 3);
     for (int i = 0; kill((pid_t)was, 0) == 0 && i < 200; i++)
         run_ms(10);
     assert_int_equal(kill((pid_t)was, 0), -1); /* the old session has ended */
@@ -452,17 +452,17 @@ static void test_bad_host(void **state)
         struct conn a;
 
         start_agent(&r);
-        dial(r.v, &a, PV_AGENT_PORT);
-        greet(&a);
+        conn_dial(r.v, &a, PV_AGENT_PORT);
+        conn_greet(&a);
         assert_int_equal(send(r.guest, bad[i], sizeof(bad[i]), MSG_NOSIGNAL), sizeof(bad[i]));
-        await(is_broken, r.v);
+        await_channel(is_broken, r.v);
         pv_stream_close(a.s);
-        converse(&r);
-        await(is_ready, r.v);
+        relay_reconnect(&r);
+        await_channel(is_ready, r.v);
         assert_int_equal(r.v->error, 0);
-        dial(r.v, &a, PV_AGENT_PORT);
-        greet(&a);
-        ping(&a, 1, 50000);
+        conn_dial(r.v, &a, PV_AGENT_PORT);
+        conn_greet(&a);
+        conn_ping(&a, 1, 50000);
         pv_stream_close(a.s);
         stop_agent(&r);
     }

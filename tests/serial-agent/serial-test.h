@@ -73,7 +73,7 @@ static void run_ms(int ms)
     assert_int_equal(pv_loop_run(loop, NULL, NULL, pv_deadline(ms * PV_NSEC_PER_MSEC), NULL), 1);
 }
 
-static void dial(struct pv_channel *v, struct conn *c, unsigned port)
+static void conn_dial(struct pv_channel *v, struct conn *c, unsigned port)
 {
     struct pv_err err = PV_ERR_INIT;
 
@@ -104,7 +104,7 @@ static bool is_quiesced(void *arg)
     return c->ops->quiesced(c) || is_broken(arg);
 }
 
-static void await(bool (*what)(void *arg), struct pv_channel *v)
+static void await_channel(bool (*what)(void *arg), struct pv_channel *v)
 {
     assert_int_equal(pv_loop_run(loop, what, v, pv_deadline(SOON), NULL), 0);
 }

@@ -25,7 +25,7 @@
 
 static char buf[1 << 20];
 
-static void die(const char *what)
+static void guest_die(const char *what)
 {
     printf("guest: %s: %s\n", what, strerror(errno));
     fflush(stdout);
@@ -56,7 +56,7 @@ static int write_all(int fd, const void *p, size_t n)
     return 0;
 }
 
-static void echo(int fd)
+static void serve_echo(int fd)
 {
     ssize_t r;
 
@@ -66,7 +66,7 @@ static void echo(int fd)
 }
 
 /* Reads n bytes and replies with their sum, until the host closes. */
-static void sink(int fd)
+static void serve_sink(int fd)
 {
     uint64_t n, sum;
 
@@ -87,7 +87,7 @@ static void sink(int fd)
     }
 }
 
-static void source(int fd)
+static void serve_source(int fd)
 {
     uint64_t n;
 
@@ -105,7 +105,7 @@ static void source(int fd)
 }
 
 /* The host shuts down its half first. */
-static void count(int fd)
+static void serve_count(int fd)
 {
     uint64_t sum = 0;
     ssize_t r;
@@ -119,7 +119,7 @@ static void count(int fd)
 static void call_host(uint64_t value);
 
 /* The guest shuts down its half first. */
-static void bye(int fd)
+static void serve_bye(int fd)
 {
     uint64_t sum = 0;
     ssize_t r;
@@ -132,7 +132,7 @@ static void bye(int fd)
 }
 
 /* Closes with unread bytes in its buffer. */
-static void drop(int fd)
+static void serve_drop(int fd)
 {
     char c;
 
@@ -140,16 +140,16 @@ static void drop(int fd)
 }
 
 /* Reads nothing until the window is full, then everything. */
-static void slow(int fd)
+static void serve_slow(int fd)
 {
     char c;
 
     recv(fd, &c, 1, MSG_PEEK);
     poll(NULL, 0, 200);
-    sink(fd);
+    serve_sink(fd);
 }
 
-static void restart(int fd)
+static void serve_restart(int fd)
 {
     (void)fd;
     reboot(LINUX_REBOOT_CMD_RESTART);
@@ -161,7 +161,7 @@ static void call_host(uint64_t value)
     int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
 
     if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        die("connect to the host");
+        guest_die("connect to the host");
     write_all(fd, &value, sizeof(value));
     read_all(fd, &value, 1); /* until the host closes */
     close(fd);
@@ -171,8 +171,9 @@ static const struct {
     unsigned port;
     void (*serve)(int fd);
 } services[] = {
-    {ECHO_PORT, echo}, {SINK_PORT, sink}, {SOURCE_PORT, source}, {COUNT_PORT, count},
-    {BYE_PORT, bye},   {DROP_PORT, drop}, {SLOW_PORT, slow},     {RESTART_PORT, restart},
+    {ECHO_PORT, serve_echo},   {SINK_PORT, serve_sink},       {SOURCE_PORT, serve_source},
+    {COUNT_PORT, serve_count}, {BYE_PORT, serve_bye},         {DROP_PORT, serve_drop},
+    {SLOW_PORT, serve_slow},   {RESTART_PORT, serve_restart},
 };
 enum { SERVICES = sizeof(services) / sizeof(services[0]) };
 
@@ -187,7 +188,7 @@ static void load_modules(void)
         if (fd < 0)
             return;
         if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
-            die(path);
+            guest_die(path);
         close(fd);
     }
 }
@@ -199,16 +200,16 @@ static int listen_on(unsigned port)
     const char *window = getenv("window");
 
     if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        die("bind");
+        guest_die("bind");
     if (window) {
         uint64_t n = strtoull(window, NULL, 10);
 
         if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &n, sizeof(n)) < 0 ||
             setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &n, sizeof(n)) < 0)
-            die("setsockopt");
+            guest_die("setsockopt");
     }
     if (listen(fd, 128) < 0)
-        die("listen");
+        guest_die("listen");
     return fd;
 }
 

@@ -203,7 +203,7 @@ static void test_restart(void)
     test_echo();
 }
 
-static void step(const char *name, void (*fn)(void))
+static void run_step(const char *name, void (*fn)(void))
 {
     int64_t start = pv_now();
 
@@ -236,17 +236,17 @@ static void test_boot(void)
 
 static void run_tests(void)
 {
-    step("boot", test_boot);
-    step("echo", test_echo);
-    step("sink", test_sink);
-    step("slow sink", test_slow);
-    step("source", test_source);
-    step("half-close", test_half_close);
-    step("refused", test_refused);
-    step("drop", test_drop);
-    step("many", test_many);
-    step("wrap", test_wrap);
-    step("restart", test_restart);
+    run_step("boot", test_boot);
+    run_step("echo", test_echo);
+    run_step("sink", test_sink);
+    run_step("slow sink", test_slow);
+    run_step("source", test_source);
+    run_step("half-close", test_half_close);
+    run_step("refused", test_refused);
+    run_step("drop", test_drop);
+    run_step("many", test_many);
+    run_step("wrap", test_wrap);
+    run_step("restart", test_restart);
 }
 
 int main(int argc, char **argv)
