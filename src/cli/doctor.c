@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `provium doctor`: checks the parts of this machine that a boot needs, one row each, with the command or step
- * that mends it.  It reads files and runs `qemu --version`; it starts no VM.
+ * `provium doctor`: checks the parts of this machine that a boot needs, one row each, with the command or
+ * step that mends it.  It reads files and runs `qemu --version`; it starts no VM.
  */
 #include "cli/cli.h"
 
@@ -36,10 +36,10 @@ struct doctor {
     struct pv_config *config;
 };
 
-static void set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
+static void row_set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-static void set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
+static void row_set(struct row *r, enum status status, const char *mend, const char *fmt, ...)
 {
     va_list ap;
 
@@ -58,11 +58,11 @@ static void look_qemu(struct doctor *d, struct row *r)
 
     (void)d;
     if (!version)
-        set(r, BAD, "apt install qemu-system-x86", "%s", err.text);
+        row_set(r, BAD, "apt install qemu-system-x86", "%s", err.text);
     else if (sscanf(version, "%d.%d", &major, &minor) != 2 || major * 100 + minor < 702)
-        set(r, NOTE, "apt install qemu-system-x86", "version %s; tested with 7.2 and newer", version);
+        row_set(r, NOTE, "apt install qemu-system-x86", "version %s; tested with 7.2 and newer", version);
     else
-        set(r, OK, NULL, "version %s", version);
+        row_set(r, OK, NULL, "version %s", version);
 }
 
 static void look_accel(struct doctor *d, struct row *r)
@@ -72,13 +72,13 @@ static void look_accel(struct doctor *d, struct row *r)
     (void)d;
     pv_accel_probe_now(&probe);
     if (probe.kvm)
-        set(r, OK, NULL, "kvm: %s", probe.why);
+        row_set(r, OK, NULL, "kvm: %s", probe.why);
     else
-        set(r, NOTE,
-            access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) < 0
-                ? "adduser $USER kvm (then log in anew)"
-                : "",
-            "tcg: %s", probe.why);
+        row_set(r, NOTE,
+                access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) < 0
+                    ? "adduser $USER kvm (then log in anew)"
+                    : "",
+                "tcg: %s", probe.why);
 }
 
 static void look_vsock(struct doctor *d, struct row *r)
@@ -87,24 +87,24 @@ static void look_vsock(struct doctor *d, struct row *r)
 
     (void)d;
     if (pv_vsock_kernel_usable(&why))
-        set(r, OK, NULL, "vhost-vsock: /dev/vhost-vsock of the host's kernel");
+        row_set(r, OK, NULL, "vhost-vsock: /dev/vhost-vsock of the host's kernel");
     else
-        set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
+        row_set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
 }
 
-/* The channel of VMs that are saved and resumed. */
+/* The transport of savable VMs. */
 static void look_saved(struct doctor *d, struct row *r)
 {
     (void)d;
-    set(r, OK, NULL, "virtio-serial: a vhost-user device can not be saved");
+    row_set(r, OK, NULL, "virtio-serial: a vhost-user device can not be saved");
 }
 
 static void look_guest(struct doctor *d, struct row *r)
 {
     if (!d->guest_dir)
-        set(r, BAD, "make setup", "there is no default guest");
+        row_set(r, BAD, "make setup", "there is no default guest");
     else
-        set(r, OK, NULL, "%s", d->guest_dir);
+        row_set(r, OK, NULL, "%s", d->guest_dir);
 }
 
 static void look_config(struct doctor *d, struct row *r)
@@ -113,11 +113,11 @@ static void look_config(struct doctor *d, struct row *r)
 
     d->config = pv_config_load(NULL, d->guest_dir, &err);
     if (!d->config)
-        set(r, BAD, "correct the file", "%s", err.text);
+        row_set(r, BAD, "correct the file", "%s", err.text);
     else if (d->config->path)
-        set(r, OK, NULL, "%s, %zu profiles", d->config->path, d->config->n_profiles);
+        row_set(r, OK, NULL, "%s, %zu profiles", d->config->path, d->config->n_profiles);
     else
-        set(r, OK, NULL, "no provium.toml here or above; the profile \"default\" is there");
+        row_set(r, OK, NULL, "no provium.toml here or above; the profile \"default\" is there");
 }
 
 static void look_kernel(struct doctor *d, struct row *r)
@@ -128,13 +128,13 @@ static void look_kernel(struct doctor *d, struct row *r)
     const char *readable = "this kernel cannot be read: sudo chmod a+r KERNEL, or name another one";
 
     if (!p) {
-        set(r, BAD, "make setup", "%s", d->config ? err.text : "provium.toml could not be read");
+        row_set(r, BAD, "make setup", "%s", d->config ? err.text : "provium.toml could not be read");
         return;
     }
     if (pv_kernel_open(p->kernel, false, &k, &err) < 0)
-        set(r, BAD, err.errnum == EACCES ? readable : "make setup", "%s", err.text);
+        row_set(r, BAD, err.errnum == EACCES ? readable : "make setup", "%s", err.text);
     else
-        set(r, OK, NULL, "%s (%s)", p->kernel, k.release ? k.release : "version not told");
+        row_set(r, OK, NULL, "%s (%s)", p->kernel, k.release ? k.release : "version not told");
     pv_kernel_fini(&k);
 }
 
@@ -145,10 +145,10 @@ static void look_cache(struct doctor *d, struct row *r)
 
     (void)d;
     if (dir)
-        set(r, OK, NULL, "%s", dir);
+        row_set(r, OK, NULL, "%s", dir);
     else
-        set(r, NOTE, "export XDG_CACHE_HOME=DIR of a directory that you can write",
-            "%s; kernels are not kept unpacked, boots are slower", err.text);
+        row_set(r, NOTE, "export XDG_CACHE_HOME=DIR of a directory that you can write",
+                "%s; kernels are not kept unpacked, boots are slower", err.text);
 }
 
 static void look_memory(struct doctor *d, struct row *r)
@@ -161,11 +161,12 @@ static void look_memory(struct doctor *d, struct row *r)
     if (pv_read_file("/proc/meminfo", 1 << 20, &b, NULL) == 0 && (at = strstr(b.data, "MemAvailable:")))
         sscanf(at, "MemAvailable: %" SCNu64, &kib);
     if (!kib)
-        set(r, NOTE, NULL, "cannot be told");
+        row_set(r, NOTE, NULL, "cannot be told");
     else if (kib < 512 * 1024)
-        set(r, BAD, "free some memory", "%" PRIu64 " MiB available; a VM takes 512 MiB", kib / 1024);
+        row_set(r, BAD, "free some memory", "%" PRIu64 " MiB available; a VM takes 512 MiB", kib / 1024);
     else
-        set(r, OK, NULL, "%" PRIu64 " MiB available, %ld CPUs", kib / 1024, sysconf(_SC_NPROCESSORS_ONLN));
+        row_set(r, OK, NULL, "%" PRIu64 " MiB available, %ld CPUs", kib / 1024,
+                sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provium fixture build and rebuild: finds the scripts, and runs them in the runner's slots like test files. */
+/* provium fixture build and rebuild: finds the scripts, and runs them in the runner's slots as test files. */
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +30,7 @@ struct build_arg {
 
 /* ---- scripts ---- */
 
-static struct pv_strv *walked; /* nftw has no argument */
+static struct pv_strv *walked_scripts; /* nftw has no argument */
 
 static int script_visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -40,15 +40,15 @@ static int script_visit(const char *path, const struct stat *st, int type, struc
     if (type == FTW_D && ftw->level > 0 && path[ftw->base] == '.')
         return FTW_SKIP_SUBTREE;
     if (type == FTW_F && n > 4 && !strcmp(path + n - 4, ".lua") && path[ftw->base] != '.' &&
-        (strstr(path, "/fixtures/") || !strncmp(path, "fixtures/", 9)) && walked->n < MAX_SCRIPTS)
-        pv_strv_add(walked, path);
+        (strstr(path, "/fixtures/") || !strncmp(path, "fixtures/", 9)) && walked_scripts->n < MAX_SCRIPTS)
+        pv_strv_add(walked_scripts, path);
     return FTW_CONTINUE;
 }
 
 /* All scripts in directories called fixtures, at `dir` or below. */
 static void scripts_walk(const char *dir, struct pv_strv *scripts)
 {
-    walked = scripts;
+    walked_scripts = scripts;
     nftw(dir, script_visit, 32, FTW_PHYS | FTW_ACTIONRETVAL);
 }
 
@@ -67,9 +67,9 @@ static bool is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A name of the project, a script, or a directory of tests. */
-static int add_named(const struct pv_config *config, const char *name, const struct pv_strv *project,
-                     struct pv_strv *scripts, struct pv_err *err)
+/* Adds the scripts of a fixture's name in the project, a script's path, or a directory of tests. */
+static int scripts_add_named(const struct pv_config *config, const char *name, const struct pv_strv *project,
+                             struct pv_strv *scripts, struct pv_err *err)
 {
     cleanup_buf struct pv_buf found = {0};
     size_t before = scripts->n, n = 0;
@@ -151,7 +151,7 @@ int pv_cli_fixture_build(const struct pv_config *config, const char *const *name
 
     scripts_walk(config->dir, &project);
     for (size_t i = 0; i < n; i++)
-        if (add_named(config, names[i], &project, &scripts, err) < 0)
+        if (scripts_add_named(config, names[i], &project, &scripts, err) < 0)
             return -1;
     if (n == 0 && project.n == 0)
         return pv_err_set(err, PV_E_USAGE, "fixture: no directory 'fixtures' with scripts is below %s",

@@ -178,7 +178,9 @@ static int do_clean(struct verb_env *e, struct pv_err *err)
     return PV_EXIT_OK;
 }
 
-/* Of several valid entries of one fixture the newest counts. */
+/*
+ * 1: the fixture has a valid entry; 0: *miss is the reason of its newest entry, list.v[first]; -1 with *err.
+ */
 static int check_newest(struct verb_env *e, size_t first, const struct pv_inputs *now, struct pv_miss *miss,
                         struct pv_err *err)
 {
@@ -336,7 +338,7 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-/* A name without an entry or a script is most likely misspelt. */
+/* Refuses a name without an entry or a script: it is most likely misspelt. */
 static int check_names(const struct verb_env *e, struct pv_err *err)
 {
     for (size_t i = 0; i < e->args->names.n; i++) {

@@ -15,20 +15,20 @@
 #include "util/err.h"
 #include "util/path.h"
 
-static void add_str(struct pv_buf *out, const char *key, const char *s)
+static void json_add_str(struct pv_buf *out, const char *key, const char *s)
 {
     pv_buf_addf(out, "\"%s\": ", key);
     pv_json_str(out, s, strlen(s));
 }
 
-static void add_file(struct pv_buf *out, const struct pv_test_file *f, const struct pv_history *h)
+static void json_add_file(struct pv_buf *out, const struct pv_test_file *f, const struct pv_history *h)
 {
     int64_t duration = pv_history_duration(h, f->path);
 
     pv_buf_adds(out, "    {");
-    add_str(out, "name", f->name);
+    json_add_str(out, "name", f->name);
     pv_buf_adds(out, ", ");
-    add_str(out, "path", f->path);
+    json_add_str(out, "path", f->path);
     if (duration >= 0)
         pv_buf_addf(out, ", \"duration_ns\": %" PRId64, duration);
     else
@@ -36,8 +36,8 @@ static void add_file(struct pv_buf *out, const struct pv_test_file *f, const str
     pv_buf_addf(out, ", \"failed\": %s}", pv_history_failed(h, f->path) ? "true" : "false");
 }
 
-static void as_json(struct pv_buf *out, const struct pv_select_opts *o, const struct pv_selection *s,
-                    const struct pv_history *h)
+static void list_as_json(struct pv_buf *out, const struct pv_select_opts *o, const struct pv_selection *s,
+                         const struct pv_history *h)
 {
     pv_buf_adds(out, "{\n  \"schema\": \"provium-list/1\",\n  \"shard\": ");
     if (o->shard.count)
@@ -52,12 +52,12 @@ static void as_json(struct pv_buf *out, const struct pv_select_opts *o, const st
     pv_buf_adds(out, ",\n  \"files\": [");
     for (size_t i = 0; i < s->files.n; i++) {
         pv_buf_adds(out, i ? ",\n" : "\n");
-        add_file(out, &s->files.v[i], h);
+        json_add_file(out, &s->files.v[i], h);
     }
     pv_buf_adds(out, s->files.n ? "\n  ]\n}\n" : "]\n}\n");
 }
 
-static void as_text(struct pv_buf *out, const struct pv_selection *s)
+static void list_as_text(struct pv_buf *out, const struct pv_selection *s)
 {
     fflush(stdout);
     for (size_t i = 0; i < s->notes.n; i++)
@@ -79,9 +79,9 @@ int pv_list(const struct pv_select_opts *o, const struct pv_selection *s, const 
         return pv_err_sys(err, errno, "test: --json: cannot make '%s'", json);
     pv_buf_adds(&out, "");
     if (json)
-        as_json(&out, o, s, h);
+        list_as_json(&out, o, s, h);
     else
-        as_text(&out, s);
+        list_as_text(&out, s);
     if (pv_write_all(to_file ? fd : STDOUT_FILENO, out.data, out.len) < 0)
         return pv_err_sys(err, errno, "cannot write the list to %s", to_file ? json : "standard output");
     return PV_EXIT_OK;

@@ -8,7 +8,7 @@
 
 enum { MAX_OPTS = 62 };
 
-static int unknown(const struct pv_opt_parser *p, const char *name, struct pv_err *err)
+static int option_unknown_err(const struct pv_opt_parser *p, const char *name, struct pv_err *err)
 {
     const char *names[MAX_OPTS + 2], *near;
     size_t n = 0;
@@ -27,14 +27,14 @@ static int unknown(const struct pv_opt_parser *p, const char *name, struct pv_er
     return PV_OPT_BAD;
 }
 
-static int no_value(const struct pv_opt_parser *p, const struct pv_opt *o, struct pv_err *err)
+static int option_no_value_err(const struct pv_opt_parser *p, const struct pv_opt *o, struct pv_err *err)
 {
     pv_err_set(err, PV_E_USAGE, "%s: option '--%s' needs a value: --%s %s", p->argv[0], o->name, o->name,
                o->arg);
     return PV_OPT_BAD;
 }
 
-static bool is_optional(const struct pv_opt_parser *p, const struct pv_opt *o)
+static bool value_is_optional(const struct pv_opt_parser *p, const struct pv_opt *o)
 {
     return o->optional || (p->optional && !strcmp(p->optional, o->name));
 }
@@ -51,14 +51,14 @@ static int take_value(struct pv_opt_parser *p, int index, const char *inl, const
         return PV_OPT_BAD;
     }
     *value = inl;
-    if (!inl && is_optional(p, o))
+    if (!inl && value_is_optional(p, o))
         return index;
     if (!inl) {
         if (p->at + 1 >= p->argc)
-            return no_value(p, o, err);
+            return option_no_value_err(p, o, err);
         *value = p->argv[++p->at];
     }
-    return **value ? index : no_value(p, o, err);
+    return **value ? index : option_no_value_err(p, o, err);
 }
 
 static int long_option(struct pv_opt_parser *p, const char *word, const char **value, struct pv_err *err)
@@ -75,14 +75,14 @@ static int long_option(struct pv_opt_parser *p, const char *word, const char **v
             if (!strcmp(p->opts[i].name, name))
                 r = i;
         if (r == PV_OPT_BAD)
-            return unknown(p, name, err);
+            return option_unknown_err(p, name, err);
         r = take_value(p, r, inl, value, err);
     }
     p->at++;
     return r;
 }
 
-/* One of the letters behind a dash; p->rest is where it stands. */
+/* Parses the option letter at p->rest. */
 static int short_option(struct pv_opt_parser *p, const char **value, struct pv_err *err)
 {
     char letter = *p->rest++;

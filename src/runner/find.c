@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two passes: first the trees without following links, then the links that were met, so that a file is
- * listed by its own path and not by that of a link to it.  Files are told apart by device and inode.
+ * Two passes: the first one visits the trees without following links, the second one visits the links, so
+ * that a file is listed by its own path and not by that of a link to it.  Device and inode identify a file.
  */
 #include "runner/find.h"
 
@@ -21,7 +21,7 @@ struct seen {
 
 struct link {
     char *path;
-    const char *root; /* of the paths that were given */
+    const char *root; /* the given path that led to the link */
 };
 
 struct finder {
@@ -42,7 +42,7 @@ static bool seen_before(struct finder *f, const struct stat *st)
     return false;
 }
 
-static void add_file(struct finder *f, const char *path, const char *name, char *root)
+static void list_add_file(struct finder *f, const char *path, const char *name, char *root)
 {
     struct pv_test_list *l = f->out;
 
@@ -68,7 +68,7 @@ static int find_visit(struct finder *f, const char *path, const char *root, bool
 
     if ((follow ? stat(path, &st) : lstat(path, &st)) < 0) {
         if (errno == ENOENT && !is_lua(base))
-            return 0; /* removed meanwhile, or a dangling link below a directory */
+            return 0; /* removed since it was listed, or a dangling link below a directory */
         return pv_err_sys(err, errno, "cannot look at '%s'", path);
     }
     if (S_ISLNK(st.st_mode)) {
@@ -82,7 +82,7 @@ static int find_visit(struct finder *f, const char *path, const char *root, bool
         return 0;
     while (path[root_len] == '/')
         root_len++;
-    add_file(f, path, path + root_len, pv_xstrdup(root));
+    list_add_file(f, path, path + root_len, pv_xstrdup(root));
     return 0;
 }
 
@@ -120,7 +120,7 @@ static int find_add_given(struct finder *f, const char *path, struct pv_err *err
     if (!S_ISREG(st.st_mode))
         return pv_err_set(err, PV_E_USAGE, "'%s' is neither a file nor a directory", path);
     if (!seen_before(f, &st))
-        add_file(f, path, path, pv_path_dirname(path));
+        list_add_file(f, path, path, pv_path_dirname(path));
     return 0;
 }
 
@@ -178,8 +178,8 @@ static void list_keep_only(struct pv_test_list *l, const struct pv_strv *only)
     l->n = kept;
 }
 
-static int none_found(const struct pv_strv *paths, const struct pv_strv *only, size_t before,
-                      struct pv_err *err)
+static int find_none_err(const struct pv_strv *paths, const struct pv_strv *only, size_t before,
+                         struct pv_err *err)
 {
     cleanup_buf struct pv_buf where = {0}, what = {0};
 
@@ -228,7 +228,7 @@ int pv_find_tests(const struct pv_strv *paths, const struct pv_strv *only, bool 
     settle_names(out);
     before = out->n;
     list_keep_only(out, only);
-    return out->n || allow_none ? 0 : none_found(paths, only, before, err);
+    return out->n || allow_none ? 0 : find_none_err(paths, only, before, err);
 }
 
 void pv_test_list_free(struct pv_test_list *l)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finds test files: every *.lua below the given directories, except below a directory called `fixtures` and
- * except hidden ones; a file given by its path needs no such name.  Sorted, each file once however
- * many ways lead to it, links to directories followed, loops of links harmless.
+ * Finds test files: every *.lua below the given directories, except hidden ones and those below a directory
+ * called `fixtures`; a file given by its path needs no such name.  The list is sorted and has each file once,
+ * by any number of paths; links to directories are followed, and loops of links are harmless.
  */
 #ifndef PV_RUNNER_FIND_H
 #define PV_RUNNER_FIND_H

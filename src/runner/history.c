@@ -38,7 +38,7 @@ struct pv_history {
     bool named;    /* by the user: for any directory */
     bool partial, read_only;
     bool known;
-    json_t *files; /* as read, with what was put */
+    json_t *files; /* the entries as read, with those of `put` */
     json_t *put;   /* of this run */
 };
 
@@ -49,7 +49,7 @@ static char *path_real(const char *path)
     return pv_xstrdup(realpath(path, buf) ? buf : path);
 }
 
-/* FNV-1a, for the file's name; "project" in the file tells collisions apart. */
+/* FNV-1a, for the file's name; "project" in the file detects collisions. */
 static uint64_t path_hash(const char *s)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);

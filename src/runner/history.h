@@ -48,9 +48,8 @@ bool pv_history_failed(const struct pv_history *h, const char *path);
  */
 void pv_history_partial(struct pv_history *h);
 /*
- * Nothing is put and nothing saved: of a shard, because the next shard of this run, on this machine or
- * another with the same home directory, has to divide by what was known before.  `provium merge` records for
- * all.
+ * For a shard: puts and saves do nothing, because the run's other shards, on this machine or on another one
+ * with the same home directory, must divide by the same durations.  `provium merge` records all results.
  */
 void pv_history_read_only(struct pv_history *h);
 /*
@@ -59,9 +58,9 @@ void pv_history_read_only(struct pv_history *h);
  */
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns);
 /*
- * Writes what was put; forgets files that are gone.  Nothing was put: does nothing.  Waits for another run
- * that saves, at most 5 s.  -1 with *err when it could not be written; a file that is no history is replaced
- * in the cache, but not if the user named it.
+ * Writes the entries that were put, and removes those of deleted test files.  Without a put it does nothing.
+ * Waits for another run that saves, at most 5 s.  -1 with *err when the write fails; a file that is no
+ * history is replaced in the cache, but not if the user named it.
  */
 int pv_history_save(struct pv_history *h, struct pv_err *err);
 

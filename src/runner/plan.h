@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * Fills order[0..n) with the numbers 0..n-1: longest first by duration_ns, where a negative one (not known)
- * counts as the average of those that are known; equal ones keep their order.
+ * Fills order[0..n) with the numbers 0..n-1: longest first by duration_ns, where a negative duration (not
+ * known) counts as the average of the known ones; files of equal duration keep their order.
  */
 void pv_plan_order(const int64_t *duration_ns, size_t n, size_t *order);
 

@@ -93,7 +93,7 @@ struct kept_list {
     size_t n;
 };
 
-static int newest_first(const void *a, const void *b)
+static int kept_newest_first(const void *a, const void *b)
 {
     const struct kept *x = a, *y = b;
 
@@ -102,7 +102,7 @@ static int newest_first(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* The descriptor, locked, of a directory of this user that no run holds; -1: it is none. */
+/* The locked descriptor of a run directory of this user that no run holds; -1: it is not such a directory. */
 static int open_unused(int base, const char *name)
 {
     cleanup_close int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -166,7 +166,7 @@ static void collect_stale(const char *base_path)
         if (!strncmp(e->d_name, PREFIX, sizeof(PREFIX) - 1) && strlen(e->d_name) == sizeof(PREFIX) + 5)
             collect_one(dirfd(dir), e->d_name, &kept);
     if (kept.n)
-        qsort(kept.v, kept.n, sizeof(*kept.v), newest_first);
+        qsort(kept.v, kept.n, sizeof(*kept.v), kept_newest_first);
     collect_kept(dirfd(dir), &kept);
     free(kept.v);
     closedir(dir);

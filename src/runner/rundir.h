@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The directory of one run, ${TMPDIR:-/tmp}/provium-XXXXXX, with a subdirectory per test file for console
- * logs.  Held by a lock on its descriptor, which the processes of test files inherit: a directory
- * that is unlocked and has no file `kept` is of a run that crashed, and the next run removes it.  Of kept
- * directories the newest 10 stay, at most for 7 days.
+ * logs.  The run and the processes of its test files hold a lock on the directory: an unlocked directory
+ * without a file `kept` belongs to a crashed run, and the next run removes it.  The newest 10 kept
+ * directories stay, at most for 7 days.
  */
 #ifndef PV_RUNNER_RUNDIR_H
 #define PV_RUNNER_RUNDIR_H
@@ -24,7 +24,8 @@ struct pv_rundir {
     }
 
 /*
- * Makes it (mode 0700), and first removes the directories of crashed runs of this user and old kept ones. Refuses a place where another user could exchange it: class usage.
+ * Makes it (mode 0700), and first removes the directories of crashed runs of this user and old kept ones.
+ * Refuses a place where another user could exchange it: class usage.
  */
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err);
 

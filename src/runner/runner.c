@@ -184,7 +184,7 @@ static int run_watch_signals(struct runner *r, struct pv_err *err)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    /* Under nohup SIGHUP is ignored and stays so; a signalfd would read it all the same. */
+    /* Under nohup SIGHUP is ignored and stays so; a signalfd would read it nevertheless. */
     if (sigaction(SIGHUP, NULL, &sa) < 0 || sa.sa_handler != SIG_IGN)
         sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, &r->old_mask);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor: runs each test file in a process of its own, watches deadlines and signals, and reports.  It
+ * The supervisor runs each test file in a process of its own, watches deadlines and signals, and reports.  It
  * holds no Lua and no VM; its caller passes the function that runs one file.
  */
 #ifndef PV_RUNNER_RUNNER_H

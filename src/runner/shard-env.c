@@ -11,7 +11,7 @@
 /* Engines with one variable for the index and one for the count. */
 static const struct engine {
     const char *name, *index, *total;
-    unsigned first; /* number of the first one */
+    unsigned first; /* index of the first shard */
 } engines[] = {
     {"Kubernetes", "JOB_COMPLETION_INDEX", "PROVIUM_SHARDS", 0},
     {"GitLab", "CI_NODE_INDEX", "CI_NODE_TOTAL", 1},
@@ -26,7 +26,7 @@ static const char *env_value(const char *name)
     return v && *v ? v : NULL;
 }
 
-/* Digits and nothing else, at most `max`. */
+/* Parses a number of digits only, at most `max`. */
 static bool text_number(const char *s, size_t len, unsigned max, unsigned *out)
 {
     unsigned long v = 0;
@@ -73,7 +73,7 @@ bad:
     return pv_err_wrap(err, "%s", e->name);
 }
 
-/* Tasks MIN, MIN + STEP, ... MAX: there are COUNT of them, unless the array has gaps. */
+/* The array has the tasks MIN, MIN + STEP, ... MAX; without gaps their number is COUNT. */
 static int slurm_shard(struct pv_shard *out, struct pv_err *err)
 {
     enum { LARGEST = 100 * 1000 * 1000 };
@@ -97,7 +97,7 @@ static int slurm_shard(struct pv_shard *out, struct pv_err *err)
     return 1;
 }
 
-/* A shard "1 of 1" yields to the other engine's: GitLab inside of a Slurm job sets that. */
+/* A shard "1 of 1" yields to the other engine's: GitLab sets it inside a Slurm job. */
 static int shard_settle(struct pv_shard *out, const char **from, const struct pv_shard *one, const char *name,
                         struct pv_err *err)
 {

@@ -58,7 +58,7 @@ static int64_t duration_average(const struct pv_shard_file *files, size_t n)
     return known ? sum / known : UNKNOWN_NS;
 }
 
-/* Of equal loads the one with fewer files, then the first: files without durations go round. */
+/* Between equal loads the shard with fewer files wins, then the first: unknown durations go round-robin. */
 static void shards_fill(struct division *d)
 {
     cleanup_free size_t *files = pv_xcalloc(d->count, sizeof(*files));

@@ -29,12 +29,12 @@ int pv_shard_auto(struct pv_shard *out, struct pv_err *err);
 
 struct pv_shard_file {
     const char *name;    /* no two are the same */
-    int64_t duration_ns; /* -1: not known, counts as the average of those that are */
+    int64_t duration_ns; /* -1: not known, counts as the average of the known ones */
 };
 
 /*
- * Which shard (0 to count - 1) each file belongs to.  Depends on the set of files with their durations and
- * on count only, not on their order.
+ * Sets the shard (0 to count - 1) of each file.  It depends on the set of files with their durations and on
+ * count only, not on their order.
  */
 void pv_shard_divide(const struct pv_shard_file *files, size_t n, unsigned count, unsigned *shard_of);
 

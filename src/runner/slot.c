@@ -45,7 +45,7 @@ static void slot_set_state(struct slot *s, enum slot_state to)
 
 /* ---- in the file's process ---- */
 
-/* What slot_start, on whose stack it is, passes to the child. */
+/* The argument of the child; on the stack of slot_start. */
 struct slot_job {
     const struct pv_test_file *file;
     const struct pv_run_opts *run;
