@@ -22,7 +22,7 @@ enum { MESSAGES_AT_ONCE = 64, READS_AFTER_EXIT = 1024, FDS_MAX = 8, PLACE_BASE =
 
 /* ---- in the child ---- */
 
-/* What the child needs of its parent's stack. */
+/* The part of the parent's stack that the child uses. */
 struct child_start {
     const struct pv_child_opts *o;
     int sock, out; /* the child's ends; out: -1 without capture */

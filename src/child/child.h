@@ -19,8 +19,8 @@
  *     pv_loop_run(loop, job_done, &job, deadline, &err);     on_message, then on_exit are called in here
  *     pv_child_end(&c);                                      kills it if it still runs
  *
- * The parent's memory is copied as it is: a child must not touch what belongs to its parent's loop, guests
- * or Lua state, whose descriptors it no longer has.
+ * fork copies the parent's memory: a child must not use its parent's loop, guests and Lua state, whose
+ * descriptors it no longer has.
  */
 #ifndef PV_CHILD_CHILD_H
 #define PV_CHILD_CHILD_H
@@ -41,8 +41,8 @@ struct pv_child_ops {
     /* A piece of the child's standard output and error; only with pv_child_opts.capture. */
     void (*output)(struct pv_child *c, const char *data, size_t n);
     /*
-     * The child was reaped, and everything it said was delivered: status is that of waitpid(2).  The last
-     * callback; it may start c again.
+     * The child was reaped, and all its messages and output were delivered; status is that of waitpid(2).
+     * The last callback; it may start c again.
      */
     void (*exit)(struct pv_child *c, int status);
 };
@@ -57,7 +57,9 @@ struct pv_child_opts {
     const struct pv_child_ops *ops;
     void (*main)(void *arg); /* in the child */
     void *arg;               /* of main */
-    /* Descriptors that the child gets at PV_CHILD_FDS and up; -1 leaves a number free. They stay open here. */
+    /*
+     * The child's descriptors at PV_CHILD_FDS and up; -1 leaves a number free. They stay open in the parent.
+     */
     const int *fds;
     size_t n_fds;
     /*
@@ -92,8 +94,9 @@ struct pv_child {
     }
 
 /*
- * Forks.  c does not run and stays where it is until pv_child_end or the exit callback.  -1 with *err, class
- * host: nothing of the child is left.  Call it from the main thread: PR_SET_PDEATHSIG goes by threads.
+ * Forks.  c does not run, and must not move until pv_child_end or the exit callback.  -1 with *err, class
+ * host: nothing of the child is left.  Call it from the main thread: PR_SET_PDEATHSIG watches the forking
+ * thread.
  */
 int pv_child_start(struct pv_child *c, struct pv_loop *loop, const struct pv_child_opts *o,
                    struct pv_err *err);
@@ -106,8 +109,8 @@ void pv_child_kill(struct pv_child *c);
  */
 void pv_child_drain(struct pv_child *c, int most);
 /*
- * Kills and reaps the child if it still runs (blocks until the kernel has ended it), delivers what it said
- * before, and closes the descriptors.  exit is not called.  Twice is fine, and so is PV_CHILD_INIT.
+ * Kills and reaps the child if it still runs (blocks until the kernel has ended it), delivers its messages
+ * and output, and closes the descriptors.  exit is not called.  Twice is fine, and so is PV_CHILD_INIT.
  */
 void pv_child_end(struct pv_child *c);
 

@@ -24,7 +24,7 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
 void pv_tail_strip(struct pv_buf *out, const char *s, size_t n);
 
 /*
- * True when `shown`, which went through vm/console.c ('?' for characters that are no text), and `raw`, which came from
+ * True when `shown`, in which vm/console.c has replaced characters that are not text by '?', and `raw`, from
  * the log, are the same lines; newlines at the end do not count.
  */
 bool pv_tail_same(const char *shown, const char *raw);

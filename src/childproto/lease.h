@@ -43,8 +43,8 @@ struct pv_lease_want {
 int pv_lease_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,
                      void (*waiting)(const char *text, void *arg), void *arg, struct pv_err *err);
 /*
- * For a standby VM.  The supervisor replies at once: -1 (class usage) when others wait, or when there is no
- * room beside what others have acquired.  Tell it the process with pv_lease_preemptible as soon as that is
+ * For a standby VM.  The supervisor replies at once: -1 (class usage) when a file waits, or when the other
+ * leases leave no room.  The caller must pass the VM's process to pv_lease_preemptible as soon as it is
  * known: the supervisor kills it when a file waits for memory or CPUs.
  */
 int pv_lease_try_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_lease_want *want,

@@ -108,7 +108,7 @@ void pv_result_want_steps(struct pv_result *r);
  */
 void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char *vm, void *arg), void *arg);
 
-/* The blocking operation the file is in ("booting vm1"); quoted when the file times out or its process dies. */
+/* The file's blocking operation ("booting vm1"), quoted when the file times out or its process dies. */
 void pv_result_phase(struct pv_result *r, const char *phase);
 
 /* The VM `vm` ("vm1 (minimal)") has entered a state: "booting", "running", "dead", ... */

@@ -275,7 +275,8 @@ static struct pv_pool_request *pool_first_newcomer(const struct pv_pool *p)
     return head;
 }
 
-/* The request of the oldest holder that fits and, if `careful`, leaves the pool safe. *any: a holder waits. */
+/* The request of the oldest holder that fits and, if `careful`, leaves the pool safe.  *any: a holder
+ * waits. */
 static struct pv_pool_request *pool_oldest_holder(struct pv_pool *p, bool careful, bool *any)
 {
     struct pv_pool_request *best = NULL;

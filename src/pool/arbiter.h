@@ -4,11 +4,12 @@
  * without clock, descriptors or processes; the server (server.h) drives it.
  *
  *     pv_pool_request(p, &request, &err);          // queued, or refused at once with the numbers
- *     pv_pool_set_room(p, bytes);                  // free mode: free memory of the host, just measured
+ *     pv_pool_set_room(p, bytes);                  // free mode: the host's free memory, as measured
  *     while ((r = pv_pool_next(p))) tell(r);       // granted
  *     if ((f = pv_pool_victim(p))) restart(f);     // a deadlock of files, see below
  *
- * The needs of a file are not known in advance, so files that hold VMs and wait for more can deadlock. These rules let all of them end, and never grant more than there is:
+ * The needs of a file are not known in advance, so files that hold VMs and wait for more can deadlock.  These
+ * rules let all of them end, and never grant more than the whole:
  *
  *   1. The most that a file has held or asked for at once is its claim.  A grant is made only if afterwards
  *      there is an order in which all holders can get their claims and end (the banker's algorithm).
@@ -22,8 +23,8 @@
  * The oldest holder is never restarted, so it ends; claims only grow, at most to the whole, so the number of
  * restarts is bounded; an unsatisfiable request is refused.  So every file ends that would end alone.
  *
- * Standby VMs are beside these rules: they are granted only while no request waits, and the server preempts
- * all of them as soon as one does.
+ * These rules do not cover standby VMs: they are granted only while no request waits, and the server preempts
+ * all of them as soon as a request waits.
  */
 #ifndef PV_POOL_ARBITER_H
 #define PV_POOL_ARBITER_H
@@ -40,7 +41,7 @@ struct pv_amount {
     unsigned cpus;
 };
 
-/* The account of a test file; embedded in the scheduler's item. Zero-initialised: it has asked for nothing. */
+/* The account of a test file; embedded in the scheduler's item. Zero-initialised: no request was made. */
 struct pv_pool_file {
     struct pv_amount held;
     struct pv_amount claim;    /* rule 1; survives pv_pool_leave */
@@ -69,16 +70,16 @@ struct pv_pool_opts {
 struct pv_pool *pv_pool_new(const struct pv_pool_opts *o);
 void pv_pool_free(struct pv_pool *p); /* NULL is fine */
 
-/* Queues r, which stays the caller's and in its place. -1 with *err, class usage: unsatisfiable. */
+/* Queues r, which the caller owns and must not move. -1 with *err, class usage: unsatisfiable. */
 int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err);
 /* Takes r out of the queue. */
 void pv_pool_cancel(struct pv_pool *p, struct pv_pool_request *r);
-/* Free mode: bytes that may be granted from now on. A grant lessens them, a release does not raise them. */
+/* Free mode: bytes that may be granted from now on. A grant reduces them, a release does not raise them. */
 void pv_pool_set_room(struct pv_pool *p, uint64_t bytes);
 /* Grants the next request that can be granted and takes it out of the queue; NULL: none can be. */
 struct pv_pool_request *pv_pool_next(struct pv_pool *p);
 void pv_pool_release(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a);
-/* Grants a standby VM; false when a request waits, or when there is no room beside what was granted. */
+/* Grants a standby VM; false when a request waits, or when the grants leave no room. */
 bool pv_pool_acquire_standby(struct pv_pool *p, struct pv_amount a);
 void pv_pool_release_standby(struct pv_pool *p, struct pv_amount a);
 /* The file's process has ended: it holds nothing. Its requests were cancelled before. */
@@ -97,7 +98,7 @@ bool pv_pool_stuck(const struct pv_pool *p);
  */
 struct pv_pool_request *pv_pool_unsatisfiable(const struct pv_pool *p);
 
-/* The sum of what all files hold. */
+/* The sum of all grants that files hold. */
 struct pv_amount pv_pool_held(const struct pv_pool *p);
 bool pv_pool_waits(const struct pv_pool *p); /* a request is in the queue */
 bool pv_pool_is_free(const struct pv_pool *p);

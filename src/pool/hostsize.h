@@ -12,7 +12,7 @@ struct pv_host {
     uint64_t available; /* bytes of `memory` that can be allocated without swapping: MemAvailable */
 };
 
-/* root: "" for this host; tests put a tree of /proc and /sys there. A file that cannot be read sets no limit. */
+/* root: "" for this host; tests pass a tree with a fake /proc and /sys.  An unreadable file sets no limit. */
 void pv_host_measure(const char *root, struct pv_host *h);
 
 /*

@@ -63,7 +63,7 @@ struct lease *pv_pool_find_lease(struct channel *c, uint32_t id);
 void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status status, const char *text);
 /* Grants every request that can be granted, and sends WAIT replies for the others. */
 void pv_pool_serve(struct pv_pool_server *s);
-/* Free mode: tells the arbiter how much memory may be granted. */
+/* Free mode: sets the arbiter's room to the memory that may be granted. */
 void pv_pool_measure(struct pv_pool_server *s);
 
 /* ---- standby.c ---- */
@@ -76,6 +76,6 @@ bool pv_pool_preempt_standbys(struct pv_pool_server *s);
 /* The requests TRY_ACQUIRE, CLAIM and PREEMPTIBLE. */
 void pv_pool_try_acquire(struct channel *c, const struct pv_lease_request *request);
 void pv_pool_claim_standby(struct channel *c, uint32_t id);
-void pv_pool_set_preemptible(struct channel *c, uint32_t id, int *pidfd); /* takes it */
+void pv_pool_set_preemptible(struct channel *c, uint32_t id, int *pidfd); /* takes *pidfd, which becomes -1 */
 
 #endif

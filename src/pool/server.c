@@ -16,7 +16,7 @@
 /* Memory of the host that is kept free without --mem. */
 #define SPARE (UINT64_C(1536) << 20)
 #define MEASURE_INTERVAL (PV_NSEC_PER_SEC / 4)
-/* Free mode: other processes fill the host only for a while, so a deadlock has to last before it is one. */
+/* Free mode: other processes may fill the host for a while, so a deadlock counts only once it has lasted. */
 #define STUCK_LIMIT (5 * PV_NSEC_PER_SEC)
 #define UNSATISFIABLE_LIMIT (30 * PV_NSEC_PER_SEC)
 
@@ -28,7 +28,8 @@ void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status st
     struct pv_lease_reply reply = {.status = status, .id = id};
 
     snprintf(reply.text, sizeof(reply.text), "%s", text);
-    /* A client that does not read is stuck or stopped: its socket is full of texts of waits, and drops this. */
+    /* A client that does not read is stuck or stopped: its socket is full of WAIT texts, so this one is
+     * dropped. */
     while (send(c->fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
         ;
 }
@@ -51,7 +52,7 @@ static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, 
         s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* The host's free memory, less the spare, less what was granted and not touched by the VMs yet. */
+/* The host's free memory, less the spare, less granted memory that the VMs have not touched yet. */
 void pv_pool_measure(struct pv_pool_server *s)
 {
     struct pv_host h;

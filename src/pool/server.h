@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pool server connects the arbiter (arbiter.h) with the processes of test files, which send it requests
- * over channels (childproto/lease.h).  In free mode it measures the host at each request, and every quarter of
- * a second while a request waits.
+ * over channels (childproto/lease.h).  In free mode it measures the host at each request, and every quarter
+ * of a second while a request waits.
  */
 #ifndef PV_POOL_SERVER_H
 #define PV_POOL_SERVER_H
@@ -17,7 +17,7 @@ struct pv_loop;
 struct pv_pool_server;
 
 struct pv_pool_server_opts {
-    uint64_t memory; /* --mem, bytes; 0: all that the host has free, except 1.5 GiB */
+    uint64_t memory; /* --mem, bytes; 0: the host's free memory, except 1.5 GiB */
     unsigned cpus;   /* --cpus; 0: no limit */
     /* Returns the bytes that the VMs of the file use now; free mode only. */
     uint64_t (*used)(struct pv_pool_file *f, void *arg);

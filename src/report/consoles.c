@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Console logs into a report: the last bytes of each, made printable, and the places in it at which steps
- * began and ended.  The bytes are a guest's: escape sequences are dropped, other control characters
- * are shown as text.
+ * Loads the last bytes of each console log into a report, made printable, and maps the offsets of steps to
+ * this text.  The bytes are a guest's: escape sequences are dropped, other control characters become text.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +35,7 @@ static size_t escape_len(const unsigned char *s, size_t n)
     return 2;
 }
 
-/* A step's place in the log, to be turned into a place in the text. */
+/* A step's offset in the log, which is replaced by an offset in the text. */
 struct place {
     int64_t at;
     int64_t *where;
@@ -49,7 +48,7 @@ static int by_place(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* `from` is the place in the log of the first byte of s. */
+/* `from` is the offset of s in the log. */
 static void console_clean(struct pv_buf *out, const unsigned char *s, size_t n, int64_t from,
                           struct place *places, size_t n_places)
 {

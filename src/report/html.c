@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page is report.html, in which the build has put the hashes of its one script and its one style sheet:
- * the browser runs and applies nothing else.  Text of tests and guests is in <script
- * type="application/json"> elements, the lines of the JSON report, in which no character is left that could
- * end such an element; the script shows it as text, never as markup.
+ * the browser runs and applies nothing else.  <script type="application/json"> elements hold the lines of the
+ * JSON report, with the strings of tests and guests, escaped so that no string can end its element; the
+ * script shows strings as text, never as markup.
  */
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 #include "report.html.h"
 
-/* The place of the data: the page is cut in two there. */
+/* The mark at which the page is cut in two; the data goes between the halves. */
 static const char mark[] = "<!--DATA-->";
 
 static const char *page_cut(void)

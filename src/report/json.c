@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The JSON lines of docs/report-format.md.  Written straight into the buffer, without a tree. */
+/* Writes the JSON lines of docs/report-format.md directly into the buffer, without a tree of objects. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JUnit's XML as Jenkins defines it: a testsuite for each file, a testcase for each sub-test, and one called
- * "(file)" for the verdict of the file itself.  XML 1.0 has no way to write most control characters: they stand as
- * \xNN, like bytes that are no UTF-8.
+ * JUnit's XML as Jenkins defines it: a testsuite for each file, a testcase for each sub-test, and a testcase
+ * "(file)" for the verdict on the file itself.  XML 1.0 cannot represent most control characters: they become
+ * \xNN, as bytes that are not UTF-8 do.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -23,7 +23,7 @@
 /* Rewriting a whole report may take one part in this many of the run's time. */
 enum { REWRITE_SHARE = 20 };
 
-/* Beyond this size a page gets no consoles and no calls, because a browser has to hold all of it. */
+/* A page above this size gets no consoles and no calls, because a browser holds all of it in memory. */
 enum { HTML_BRIEF_PASSED = 32 << 20, HTML_BRIEF_FAILED = 96 << 20 };
 
 struct stream {
@@ -38,7 +38,7 @@ enum whole_kind { JUNIT, HTML, WHOLES };
 
 struct whole {
     bool wanted;
-    char *dir, *base; /* NULL: the target is no regular file, and is written once at the end, by `stream` */
+    char *dir, *base; /* NULL: the target is not a regular file, and `stream` writes it once, at the end */
     int dirfd, parts;
     struct stream stream;
     size_t n_bytes; /* of parts */
@@ -113,7 +113,7 @@ static void stream_init(struct stream *s, struct pv_loop *loop, int fd, bool ope
     }
 }
 
-/* Takes what is in b. */
+/* Queues or writes the bytes of b, and leaves b empty. */
 static void stream_put(struct stream *s, struct pv_buf *b)
 {
     if (s->loop) {

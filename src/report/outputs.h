@@ -40,9 +40,9 @@ bool pv_outputs_want_steps(const struct pv_output_opts *o);
 bool pv_outputs_take_stdout(const struct pv_output_opts *o);
 
 /*
- * Opens every file asked for and writes its beginning.  info must stay.  With a loop, pipes and terminals are
- * written from it, without one they are written at once (may block).  NULL with *err: class usage naming the
- * option and path.
+ * Opens every output and writes its beginning.  info must outlive the outputs.  The loop writes to pipes and
+ * terminals; without a loop each write is made at once and may block.  NULL with *err: class usage, naming
+ * the option and path.
  */
 struct pv_outputs *pv_outputs_open(const struct pv_output_opts *o, const struct pv_run_info *info,
                                    struct pv_loop *loop, struct pv_err *err);
@@ -51,9 +51,9 @@ void pv_outputs_begin(struct pv_outputs *rs, const struct pv_file_report *f);
 /* The file has ended, its report is complete; or (f->ran is false) it will not be started any more. */
 void pv_outputs_file(struct pv_outputs *rs, const struct pv_file_report *f);
 /*
- * Completes all of them.  exit_code is told in the reports.  -1 with *err when one could not be written, now
- * or before; the others are complete all the same.  Blocks until all is written; with a loop, a reader that
- * stalls gets 10 s.
+ * Completes all outputs; they contain exit_code.  -1 with *err when a write to one has failed, now or before;
+ * the others are complete nevertheless.  Blocks until all is written; with a loop, a stalled reader gets
+ * 10 s.
  */
 int pv_outputs_end(struct pv_outputs *rs, int exit_code, const char *stopped_by, struct pv_err *err);
 /* NULL is fine. */

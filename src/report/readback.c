@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A line is parsed as a whole, then taken apart by a cursor that remembers the first error, so that the code that fills the model reads like the model.
+ * A line is parsed as a whole, then read by a cursor that remembers the first error, so that the code that
+ * fills the model reads like the model.
  */
 #include "report/readback.h"
 
@@ -13,7 +14,7 @@
 #include "report/outputs.h"
 #include "util/err.h"
 
-/* A file's report holds at most PV_REPORT_MAX, most of which escaping can make six times longer. */
+/* A file's report holds at most PV_REPORT_MAX bytes, and escaping makes a byte at most six times longer. */
 static const size_t line_max = (size_t)400 << 20;
 
 struct pv_readback_private {

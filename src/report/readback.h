@@ -7,9 +7,9 @@
  *     r->end ...                                         the last line
  *     pv_readback_free(r);
  *
- * A report is not trusted: another machine wrote it, and its text comes from guests.  A violation of the format
- * is an error of class usage that names file, line and key; unknown keys and types of lines are skipped, as
- * the format asks of readers; a last line without a newline is ignored.
+ * A report is not trusted: another machine wrote it, and its strings come from guests.  A violation of the
+ * format is an error of class usage that names file, line and key; unknown keys and types of lines are
+ * skipped, as the format requires of readers; a last line without a newline is ignored.
  */
 #ifndef PV_REPORT_READBACK_H
 #define PV_REPORT_READBACK_H
@@ -47,8 +47,8 @@ struct pv_readback {
 /* Borrows path. NULL with *err; class usage when the file is no report. */
 struct pv_readback *pv_readback_open(const char *path, struct pv_err *err);
 /*
- * 1: the report of a file, which the caller frees with pv_readback_fini.  Its times count from the start of its
- * run.  0: no more files.  -1 with *err.
+ * 1: the report of a file, which the caller frees with pv_readback_fini.  Its times count from the start of
+ * its run.  0: no more files.  -1 with *err.
  */
 int pv_readback_next(struct pv_readback *r, struct pv_file_report *f, struct pv_err *err);
 /* pv_file_report_fini, and the name and the path. */

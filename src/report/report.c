@@ -244,7 +244,7 @@ bool pv_report_failed(const struct pv_file_report *f)
     return f->outcome == PV_FAIL;
 }
 
-/* Each: frees a list and what it holds. */
+/* Each frees a list and its elements. */
 
 static void report_free_tests(struct pv_file_report *f)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The model of a run's report: what is known about each test file, built from the events of its process
+ * The model of a run's report: one struct pv_file_report per test file, built from the events of its process
  * (childproto/event.h), and read by the writers (writers.h) and the terminal's format (terminal/format.h).
- * Strings in here come from tests and guests: writers make them harmless.
+ * Its strings come from tests and guests: writers sanitise them.
  */
 #ifndef PV_REPORT_REPORT_H
 #define PV_REPORT_REPORT_H
@@ -37,8 +37,8 @@ struct pv_step_report {
     char *text;
     int64_t begin_ns, end_ns;
     /*
-     * Where the VM's console log stood at begin and end, -1: not known.  Bytes of the log file; once
-     * pv_report_load_consoles has run, bytes of the pv_console_text of that VM.
+     * Length of the VM's console log at begin and end, bytes; -1: not known.  After pv_report_load_consoles:
+     * offsets in the pv_console_text of that VM.
      */
     int64_t console_begin, console_end;
 };
@@ -77,7 +77,7 @@ struct pv_attempt_report {
     int64_t begin_ns, duration_ns;
 };
 
-/* reason: one struct is what every writer takes; lists are pairs of pointer and number */
+/* reason: every writer takes one struct; lists are pairs of pointer and number */
 struct pv_file_report {
     const char *name; /* borrowed */
     const char *path; /* borrowed: as reached from the working directory; NULL: not known */
@@ -123,17 +123,17 @@ enum { PV_OUTPUT_MAX = 64 * 1024, PV_REPORT_MAX = 32 * 1024 * 1024 };
 /* Adds an event of the file's process to the report; PV_EV_NOTICE is the caller's. */
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev);
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
-/* The file did not end by itself: it and its open sub-tests fail with `why`. */
+/* For a file that did not end by itself: the file and its open sub-tests fail with `why`. */
 void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
-/* Makes the report one of f->attempts, and empties it for the next attempt. */
+/* Appends the report to f->attempts, and empties it for the next attempt. */
 void pv_report_next_attempt(struct pv_file_report *f);
 /* Empties the report of a file that the pool restarts, as if it had not run. */
 void pv_report_begin_again(struct pv_file_report *f);
 /*
- * Frees the details that were written already: output, sub-tests, steps, consoles, excerpts.  Keeps those of
- * the summary: verdict (with its sub-tests' failures), the begin of the message, logs.
+ * Frees output, sub-tests, steps, consoles and excerpts, which were written already.  Keeps the parts of the
+ * summary: verdict (with its sub-tests' failures), the begin of the message, logs.
  */
 void pv_report_shed(struct pv_file_report *f);
 void pv_file_report_fini(struct pv_file_report *f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TAP 13, which every consumer reads: a point for each sub-test, and one for the file if it has a
- * verdict of its own.  Indented points of version 14 are skipped by readers of 13, which would then count files.
+ * TAP 13, which every consumer reads: a test point for each sub-test, and one for the file if it has a
+ * verdict of its own.  Readers of version 13 would skip the indented points of version 14 and count files
+ * only.
  */
 #include <stdio.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static void tap_yaml_of_vm(struct pv_buf *out, const char *what, size_t number, 
     pv_buf_addc(out, '\n');
 }
 
-/* Below a point that failed; id: the sub-test, or PV_NO_TEST. */
+/* The diagnostics of a failed point; id: the sub-test, or PV_NO_TEST. */
 static void tap_diagnostics(struct pv_buf *out, const struct pv_file_report *f, uint32_t id,
                             enum pv_class cls, const char *msg, int64_t duration_ns)
 {

@@ -76,7 +76,7 @@ void pv_junit_head(struct pv_buf *out, const struct pv_run_end *end);
 void pv_junit_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_run_info *info);
 void pv_junit_foot(struct pv_buf *out);
 
-/* *n counts the points, and is the plan at the end. */
+/* *n counts the test points; at the end it is the plan. */
 void pv_tap_head(struct pv_buf *out);
 void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n);
 void pv_tap_foot(struct pv_buf *out, const struct pv_run_end *end, size_t n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A run's report as text for people (docs/running.md).  Pure: bytes into a buffer.  Strings of tests and
- * guests are made harmless for a terminal here.
+ * A run's report as text for people (docs/running.md).  Pure functions that write into a buffer.  They
+ * sanitise the strings of tests and guests for a terminal.
  */
 #ifndef PV_TERMINAL_FORMAT_H
 #define PV_TERMINAL_FORMAT_H
@@ -16,13 +16,13 @@ struct pv_format_style {
     bool color, verbose;
     bool quiet; /* only files that failed */
     bool fail_on_flaky;
-    /* "provium test --config x": the command that runs a file again when its path is added; NULL: not shown */
+    /* "provium test --config x": with a file's path, the command that reruns the file; NULL: not shown */
     const char *rerun;
 };
 
 /* The block of a file that has ended. */
 void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const struct pv_format_style *st);
-/* "Failed test logs:" and the last line. stopped_by: "SIGINT" or another signal; NULL: the run was not stopped. */
+/* "Failed test logs:" and the last line. stopped_by: "SIGINT" or another signal; NULL: not stopped. */
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
                        const char *stopped_by, const struct pv_format_style *st);
 /* The slowest files, at most `most`, and an empty line. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The live lines end with a newline, so that they are `rows` lines above the cursor: erasing is "up by rows,
- * clear to the end of the screen".  Erasing, permanent text and the new lines are queued as one piece.  What
- * is drawn is only queued when everything before it was taken, so a terminal that stalls costs no memory.
+ * clear to the end of the screen".  Erasing, permanent text and the new lines are queued as one piece.  Live
+ * lines are queued only when the output queue is empty, so a terminal that stalls costs no memory.
  *
  * Enter in the terminal's own line mode is echoed as a newline: reading n of them means that the lines are n
  * further up.

@@ -5,9 +5,9 @@
  * times a second, never by blocking, and erased in the end.  SIGUSR1, and Enter on a terminal, print the full
  * status (status.h).
  *
- * The terminal's modes are never changed (keys are read in the mode the user has, so Enter is the key) and
- * the cursor is never hidden: SIGKILL leaves a sane terminal.  Between redraws the cursor stands at the
- * beginning of the line below the live lines, so that output of other processes does no harm.
+ * The terminal's modes are never changed (keys are read in the user's mode, so Enter is the key) and the
+ * cursor is never hidden: SIGKILL leaves a sane terminal.  Between redraws the cursor stands at the beginning
+ * of the line below the live lines, so that output of other processes does no harm.
  *
  *     live = pv_live_new(loop, &out, &opts, err);
  *     pv_live_expect(live, duration or -1);       // once per file, before the first begins
@@ -44,7 +44,7 @@ struct pv_live_opts {
 /* NULL with *err when the signals cannot be watched. */
 struct pv_live *pv_live_new(struct pv_loop *loop, struct pv_out *out, const struct pv_live_opts *o,
                             struct pv_err *err);
-/* Erases what is drawn. NULL is fine. */
+/* Erases the live lines. NULL is fine. */
 void pv_live_free(struct pv_live *l);
 
 /* Announces a file that will run; duration_ns: of its last run, -1: not known. */
@@ -56,7 +56,7 @@ void pv_live_end(struct pv_live *l, const struct pv_file_report *report, bool la
 /* Shows in the live lines that the run is being stopped. */
 void pv_live_stopping(struct pv_live *l);
 
-/* Prints; takes what is in b and leaves it empty. l NULL: drops it. */
+/* Prints the text of b and leaves b empty. l NULL: drops the text. */
 void pv_live_put(struct pv_live *l, struct pv_buf *b);
 /* Prints the full status. */
 void pv_live_status(struct pv_live *l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The status of a run as text: one line per running file and a bar for a terminal, and the full status for a
- * key press or SIGUSR1.  Pure: callers pass times and console lines, bytes go into a buffer.
+ * key press or SIGUSR1.  Pure functions: callers pass times and console lines and get text in a buffer.
  */
 #ifndef PV_TERMINAL_STATUS_H
 #define PV_TERMINAL_STATUS_H
