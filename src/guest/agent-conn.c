@@ -13,7 +13,7 @@
 #include "util/clock.h"
 #include "vm/vm.h"
 
-/* Of one attempt; the kernel's vsock gives up after 2 s as well. */
+/* Limit of one attempt; the kernel's vsock gives up after 2 s, too. */
 #define ATTEMPT_LIMIT (2 * PV_NSEC_PER_SEC)
 /* Between two attempts a guest that refused goes on booting. */
 #define RETRY_PAUSE (3 * PV_NSEC_PER_MSEC)

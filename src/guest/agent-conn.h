@@ -24,7 +24,7 @@ struct pv_agent {
 };
 
 /*
- * Makes sure that there is an open session: connects, retrying while nobody listens, until READY or the
+ * Makes sure that there is an open session: connects, retrying while no agent listens, until READY or the
  * deadline.  Errors: timeout, guest-died, protocol.
  */
 int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err);

@@ -25,8 +25,8 @@ struct pv_exec {
     const char *cwd;     /* NULL: / */
     const void *in;      /* stdin; NULL: /dev/null */
     size_t in_len;
-    int64_t timeout_ns; /* 0: none of its own (the host still gives up when the guest dies) */
-    bool unnumbered;    /* the guest's process numbers go on as if it had not been */
+    int64_t timeout_ns; /* 0: none (the host still gives up when the guest dies) */
+    bool unnumbered;    /* the command uses up no pids of the guest */
 };
 
 struct pv_exec_result {
@@ -39,15 +39,15 @@ struct pv_exec_result {
 
 void pv_exec_result_fini(struct pv_exec_result *r);
 
-/* A command that could not be started at all (no such file, bad cwd) is class guest with its errno. */
+/* A command that cannot be started (no such file, bad cwd) is an error of class guest with its errno. */
 int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err);
 
 /* timeout_ns 0: none. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
 int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns, struct pv_buf *out,
                        struct pv_err *err);
 /*
- * The same without keeping it in memory: sink gets the pieces as they come (from within the loop: it must not
- * call into guests) and returns -1 to give up, which is class host.
+ * As pv_agent_read_file, without keeping the file in memory: sink gets the pieces as they arrive (from within
+ * the loop: it must not call into guests) and returns -1 to end the call with an error of class host.
  */
 int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
                           int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err);
@@ -55,7 +55,7 @@ int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, 
                         int64_t timeout_ns, struct pv_err *err);
 int pv_agent_mount_vfs(struct pv_agent *a, int64_t timeout_ns, struct pv_err *err);
 
-/* Sends n bytes and waits for the same bytes back: the raw round trip, for bench and health. */
+/* Sends n bytes and waits until the agent echoes them: a raw round trip, for bench and health checks. */
 int pv_agent_ping(struct pv_agent *a, const void *data, size_t n, int64_t timeout_ns, struct pv_err *err);
 
 /* ---- system calls, jobs, trees: see wire/proto.h ---- */
@@ -70,7 +70,7 @@ struct pv_sys_ptr {
     unsigned buf;    /* index into bufs */
     uint32_t offset; /* where in that buffer the address is stored */
     uint32_t len;    /* bytes of memory; n <= len */
-    bool output;     /* wanted back */
+    bool output;     /* the agent returns the memory after the call */
     const void *data;
     size_t n;
 };
@@ -94,9 +94,9 @@ struct pv_sysret {
 void pv_sysret_fini(struct pv_sysret *r);
 
 /*
- * Checks slots, indices, offsets (offset + 8 <= the buffer's size) and lengths: class usage.  A syscall that
- * ended its own process: class guest-died, saying how ("the agent process was killed by SIGSEGV in ..."); the
- * next call gets a fresh one.
+ * Invalid slots, indices, offsets (offset + 8 > the buffer's size) and lengths are errors of class usage.  A
+ * system call that ends its own process is an error of class guest-died with the way of the end ("the agent
+ * process was killed by SIGSEGV in ..."); the next call gets a new process.
  */
 int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err);
 
@@ -111,9 +111,9 @@ struct pv_job_state {
 };
 
 void pv_job_state_fini(struct pv_job_state *s);
-/* argv, env and cwd of x are used, and its timeout (0: 60 s) for the start. */
+/* Uses argv, env and cwd of x; its timeout (0: 60 s) is for the start. */
 int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
-/* wait_ns 0: only looks. An unknown job is class guest, ENOENT. */
+/* wait_ns 0: returns the present state at once. An unknown job is an error of class guest, ENOENT. */
 int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
                       struct pv_err *err);
 /* timeout_ns 0: 60 s. */
@@ -124,16 +124,16 @@ int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, stru
 int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err);
 
 /*
- * Trees, streamed.  A host path that is a directory goes with all that is in it; modes, symbolic links, holes
- * and empty directories are kept, names with any byte; owners, times and hard links are not.  The path itself
- * may be a symbolic link to what is meant.  What is named as the destination is what is made (no "put it into
- * the directory of that name" as cp does): a file onto a directory is an error, a directory onto a directory
- * fills it.  Fifos, sockets and devices on the host are refused by name.
+ * Push and pull stream a file or a whole directory tree.  Modes, symbolic links, holes, empty directories and
+ * names with any byte are kept; owners, times and hard links are not.  A source path that is a symbolic link
+ * is followed.  The destination path is the name of the copy itself (not, as for cp, a directory to copy
+ * into): a file onto a directory is an error, a directory onto a directory merges into it.  Push refuses
+ * fifos, sockets and devices by name.
  *
- * pull never writes outside host_path, whatever the guest answers: symbolic links are made, never followed,
- * the ones that were there before included (host_path itself too; what leads to it is the caller's).  Files
- * and links in the way are replaced.  Set-user-ID and set-group-ID are dropped.  What fails half-way is left,
- * and the error says what is incomplete.
+ * Pull never writes outside host_path, for any reply of the guest: symbolic links are made, never followed,
+ * also existing ones and host_path itself (the caller vouches for its parent directories).  Existing files
+ * and links are replaced.  Set-user-ID and set-group-ID are dropped.  A failed copy is left incomplete, and
+ * the error names the incomplete file.
  */
 int pv_agent_push(struct pv_agent *a, const char *host_path, const char *guest_path, int64_t timeout_ns,
                   struct pv_err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The end record of a guest: what is known of an instance that has ended.  Private to the room. */
+/* The end record of a guest, which outlives its ended instance.  Private to src/guest. */
 #ifndef PV_GUEST_END_H
 #define PV_GUEST_END_H
 

@@ -60,7 +60,7 @@ static int data_into_buf(void *arg, const void *data, size_t n)
 {
     struct pv_buf *b = arg;
 
-    /* More than this is taken for an attempt to fill the host's memory. */
+    /* A longer file counts as an attempt to fill the host's memory. */
     if (n > ((size_t)MAX_IN_MEMORY_GIB << 30) - b->len)
         return -1;
     pv_buf_add(b, data, n);

@@ -47,7 +47,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
 void pv_guest_begin(struct pv_guest *g);
 /* Takes the instance; there is none (asserted). */
 void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i);
-/* The instance is the caller's, and nobody observes it; the guest has none. */
+/* Passes the instance to the caller, without an observer; the guest has none. */
 struct pv_instance *pv_guest_release(struct pv_guest *g);
 /* The path of the console log of the guest's next instance; NULL: no logs are kept.  The caller frees. */
 char *pv_guest_make_log_path(const struct pv_guest *g);

@@ -174,7 +174,7 @@ void pv_guest_kill(struct pv_guest *g)
     pv_guest_end(g, PV_GUEST_KILLED, NULL);
 }
 
-/* ---- what is known of it ---- */
+/* ---- queries ---- */
 
 struct pv_agent *pv_guest_agent(struct pv_guest *g)
 {

@@ -66,11 +66,11 @@ struct pv_vm_lease *pv_instance_take_lease(struct pv_instance *i);
 
 /* True once QEMU has ended by itself; the loop notices it. */
 bool pv_instance_ended(const struct pv_instance *i);
-/* True once: the first time that its channel is found broken, its end is waited for a moment. */
+/* True at the first call only: at the first broken channel the caller waits a moment for QEMU's end. */
 bool pv_instance_take_grace(struct pv_instance *i);
 /*
- * fn is called for each finding on the console, from the loop or from pv_instance_settle_findings.  Findings
- * that came while nobody observed are kept (64 at most) and told by this call.  fn NULL: nobody observes.
+ * fn is called for each finding on the console, from the loop or from pv_instance_settle_findings.  Without
+ * an observer at most 64 findings are kept, which this call passes to fn.  fn NULL removes the observer.
  */
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
                          void *arg);
@@ -106,8 +106,8 @@ void pv_instance_console_tail(const struct pv_instance *i, unsigned lines, struc
 /* ---- its end ---- */
 
 /*
- * Kills QEMU unless it has ended; the rest of the console is read, and what it holds observed.  Fills all of
- * *e but the reason.
+ * Kills QEMU unless it has ended, and reads the rest of the console, whose findings go to the observer.
+ * Fills all of *e but the reason.
  */
 void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e);
 

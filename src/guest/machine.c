@@ -16,7 +16,7 @@
 #include "vm/hotplug.h"
 #include "vm/spec.h"
 
-/* Of the saved description; a row more or less in the tables below needs a new one. */
+/* The version of the saved description; adding or removing a row of the tables below needs a new version. */
 enum { MACHINE_VERSION = 3 };
 
 #define MIB (INT64_C(1) << 20)

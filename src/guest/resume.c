@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * QEMU is started on the snapshot's memory and loads the vmstate, then the agent gets a new session.  It
- * tells the guest the time, and gives it random bytes that no other clone has.
+ * A resume starts QEMU on the snapshot's memory, loads the vmstate and opens a new session with the agent,
+ * whose RESUME request sets the guest's clock and adds random bytes that no other clone has.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@
 
 enum { ENTROPY = 64, CLOCK_TRIES = 5 };
 
-/* An open file description of its own: several QEMUs may read at once, each at its own offset. */
+/* Opens a new file description: several QEMUs may read at once, each at its own offset. */
 static int reopen_vmstate(int fd, struct pv_err *err)
 {
     char path[64];
@@ -53,7 +53,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     struct pv_vm_spec spec = {
         .name = g->name,
         .initrd_fd = -1,
-        .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* unless it is copied */
+        .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* a hotplug port needs a copy instead */
         .state = {.savable = true, .incoming = true}};
     cleanup_close int vmstate = reopen_vmstate(s->vmstate, err);
     cleanup_free char *log_path = pv_guest_make_log_path(g);
@@ -77,9 +77,9 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     return r;
 }
 
-/* ---- telling the guest ---- */
+/* ---- the clock ---- */
 
-/* RESUME.  *off: how far the guest's clock was from the host's when the reply came, at most. */
+/* Sends RESUME.  *off: the host's clock minus the guest's when the reply came, an upper bound. */
 static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
@@ -99,7 +99,7 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
     return 0;
 }
 
-/* The message that sets the clock takes time to arrive: when that was too long, it is sent again. */
+/* RESUME is sent again when it took so long to arrive that the clock it set is off by CLOCK_OFF_MAX. */
 int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     int64_t off = 0;
@@ -125,9 +125,9 @@ static void resume_debug(const struct pv_guest *g, const char *what, int64_t sta
 }
 
 /*
- * The back end of a vsock device maps the memory file, so QEMU has to share it, and it can not be the
- * snapshot's.  (The back end of a private mapping would see zeroes, and no error.)  The saved state of such a
- * machine has no dirty pages.
+ * The back end of a vsock device maps the memory file, so QEMU maps it shared, and it cannot be the
+ * snapshot's. (With a private mapping of QEMU the back end would see zeroes, and no error.)  The saved state
+ * of such a machine has no dirty pages.
  */
 static int copy_shared_memory(const struct pv_guest *g, const struct pv_snapshot *s, struct pv_err *err)
 {
@@ -163,16 +163,14 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     return 0;
 }
 
-static int call_check(const struct pv_resume_opts *o, struct pv_err *err)
+static int resume_check(const struct pv_resume_opts *o, struct pv_err *err)
 {
     return o && o->check ? o->check(o->arg, err) : 0;
 }
 
-/* ---- the whole ---- */
+/* ---- standby VM or new QEMU ---- */
 
-/*
- * The instance of the snapshot's standby VM, with the guest's own lease. False: there is none that is usable.
- */
+/* Moves the snapshot's standby VM to the guest, which keeps its own lease.  False: no usable standby VM. */
 static bool adopt_standby(struct pv_guest *g, struct pv_snapshot *s, int64_t deadline)
 {
     cleanup_free char *log_path = pv_guest_make_log_path(g);
@@ -187,15 +185,15 @@ static bool adopt_standby(struct pv_guest *g, struct pv_snapshot *s, int64_t dea
     return true;
 }
 
-/* From a standby VM, or by the steps. */
-static int make_run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
-                    int64_t deadline, struct pv_err *err)
+/* Adopts a standby VM, or starts QEMU and loads the saved state. */
+static int guest_make_run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                          int64_t deadline, struct pv_err *err)
 {
     int64_t start = pv_now();
 
     pv_guest_phase(g, "resuming");
     if (pv_standby_name(g->env->standby_pool, s)) {
-        if (call_check(o, err) < 0)
+        if (resume_check(o, err) < 0)
             return -1;
         if (adopt_standby(g, s, deadline)) {
             resume_debug(g, "standby VM adopted", start);
@@ -205,7 +203,7 @@ static int make_run(struct pv_guest *g, struct pv_snapshot *s, const struct pv_r
     if (pv_resume_start(g, s, err) < 0)
         return -1;
     resume_debug(g, "QEMU started", start);
-    if (call_check(o, err) < 0)
+    if (resume_check(o, err) < 0)
         return -1;
     resume_debug(g, "checked", start);
     return pv_resume_load(g, s, deadline, err);
@@ -221,9 +219,9 @@ static void explain_failure(struct pv_guest *g, struct pv_err *err)
         pv_err_set(err, PV_E_GUEST_DIED, "%s", pv_vm_end_reason(pv_instance_vm(g->instance)));
 }
 
-/* The guest boots; lease: one that fits, or NULL. */
-static int resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease *lease,
-                  const struct pv_resume_opts *o, struct pv_err *err)
+/* g is in state booting; lease: one of the right size, or NULL. */
+static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease *lease,
+                        const struct pv_resume_opts *o, struct pv_err *err)
 {
     int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
 
@@ -236,7 +234,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease 
     }
     deadline = pv_deadline(timeout);
     pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
-    if (make_run(g, s, o, deadline, err) < 0) {
+    if (guest_make_run(g, s, o, deadline, err) < 0) {
         explain_failure(g, err);
         pv_err_wrap(err, "cannot resume %s", g->name);
         pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
@@ -249,7 +247,7 @@ static int resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_lease 
         pv_guest_kill(g);
         return -1;
     }
-    /* A second resume of one snapshot: the file does it again and again. */
+    /* A file that resumes a snapshot twice will probably resume it again. */
     if (++s->n_resumed > 1)
         pv_standby_prepare(g->env->standby_pool, s);
     return 0;
@@ -263,7 +261,7 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
 
     g->unknown = true;
     pv_guest_begin(g);
-    r = resume(g, s, NULL, o, err);
+    r = guest_resume(g, s, NULL, o, err);
     g->unknown = false;
     if (r == 0)
         return g;
@@ -286,5 +284,5 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
         pv_vm_lease_release(lease);
         lease = NULL;
     }
-    return resume(g, s, lease, o, err);
+    return guest_resume(g, s, lease, o, err);
 }

@@ -80,7 +80,7 @@ void pv_session_free(struct pv_session *s); /* NULL is fine */
  * drained (no request before it is half sent).
  */
 void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type);
-/* Sends what the encoder holds. -1, class usage, when it does not fit in a frame. */
+/* Sends the encoder's bytes as a frame. -1, class usage, when they do not fit in a frame. */
 int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err);
 /*
  * From next_chunk: the frame `type` {current id, bytes data[n]} is sent next; data is borrowed until the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's side of a pull: see tree.h for what it promises. */
+/* The host's side of a pull, with the guarantees of tree.h. */
 #include "guest/tree.h"
 
 #include <errno.h>

@@ -74,7 +74,7 @@ static bool push_find_run(struct push *p, uint64_t *hole)
     *hole = 0;
     p->data_end = p->size;
     if (data < 0 && errno == ENXIO) {
-        /* A hole up to the end, unless the file has shrunk: its size tells. */
+        /* A hole up to the end, unless the file's size shows that it has shrunk. */
         struct stat st;
 
         if (fstat(p->fd, &st) < 0 || (uint64_t)st.st_size < p->size)
@@ -185,7 +185,7 @@ static bool push_send_path(struct push *p, struct pv_session *s, int at, const c
         return push_send_link(p, s, at, leaf, &st);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return push_refuse(p, st.st_mode);
-    /* O_NONBLOCK: a fifo may have taken its place meanwhile. */
+    /* O_NONBLOCK: a fifo may have replaced it since the stat. */
     fd = openat(at, leaf, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (fd < 0 || fstat(fd, &st) < 0)
         return push_fail(p, errno, "cannot open");

@@ -29,7 +29,7 @@ struct pv_dest {
     struct {
         int fd;
         size_t len;   /* of its name */
-        int32_t mode; /* what it gets in the end; -1: it was there before and keeps its own */
+        int32_t mode; /* set at the end of the pull; -1: an existing directory keeps its mode */
     } dir[PV_TREE_DEPTH];
     int depth;
     int fd; /* the current file, else -1 */

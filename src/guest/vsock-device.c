@@ -69,7 +69,7 @@ static bool has_vsock_family(struct pv_guest *g)
     return has;
 }
 
-/* A text that names what the guest lacks. */
+/* A text that names the missing feature of the guest. */
 static const char *missing_for_vsock(struct pv_guest *g)
 {
     cleanup_buf struct pv_buf devices = {0};
