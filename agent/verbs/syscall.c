@@ -38,7 +38,7 @@ struct call {
     size_t map_n;
 };
 
-/* What a session keeps from one SYSCALL to the next. */
+/* The state that a session keeps between SYSCALLs. */
 struct kept {
     int timer; /* of thread timer_tid */
     pid_t timer_tid;

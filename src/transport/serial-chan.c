@@ -211,7 +211,7 @@ static void chan_want_write(struct pv_stream *s, bool on)
         chan_wake(c);
 }
 
-/* There is no half-close: the guest is told nothing. */
+/* The protocol has no half-close, so no packet is sent. */
 static void chan_shutdown_write(struct pv_stream *s)
 {
     chan_of(s)->no_write = true;

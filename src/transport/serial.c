@@ -192,7 +192,7 @@ void pv_serial_data(struct serial *d, uint16_t channel, const void *data, uint32
     if (r == (ssize_t)(sizeof(header) + n))
         return;
     if (r < 0)
-        r = 0; /* serial_flush() will say what it is */
+        r = 0; /* serial_flush() reports the error */
     if (r < (ssize_t)sizeof(header))
         pv_buf_add(&d->out, header + r, sizeof(header) - (size_t)r);
     r -= r < (ssize_t)sizeof(header) ? r : (ssize_t)sizeof(header);

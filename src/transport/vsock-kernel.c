@@ -40,7 +40,7 @@ static uint64_t random_cid(void)
     return FIRST_CID + n % (UINT32_C(0x7fffffff) - FIRST_CID);
 }
 
-/* Gives the open device a CID that nobody has: 0 and *cid, or an errno. */
+/* Sets a free CID on the open device: 0 and *cid, or an errno. */
 static int set_free_cid(int fd, unsigned *cid)
 {
     for (int i = 0; i < TRIES; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What QEMU's command line is made of, and the command line as a pure function of it: no file is looked at. */
+/* The description of a VM for QEMU, and QEMU's command line as a pure function of it, which reads no file. */
 #ifndef PV_VM_SPEC_H
 #define PV_VM_SPEC_H
 
