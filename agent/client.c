@@ -72,7 +72,7 @@ int cl_stop(struct client *c)
     c->fd = -1;
     free(c->in);
     c->in = NULL;
-    for (int64_t due = cl_now_ms() + 5000; c->pid > 0;) {
+    for (int64_t due = cl_now_ms() + 30000; c->pid > 0;) {
         pid_t r = waitpid(c->pid, &status, WNOHANG);
 
         if (r != 0 || cl_now_ms() > due) {
