@@ -405,7 +405,7 @@ static void bench_vsock(const struct pv_guest_env *env, const struct pv_profile 
     double ms[2][RUNS], saving[RUNS];
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = boot_cold(env, p, true);
-    struct pv_snapshot *s = pv_guest_freeze(g, 0, &err), *from[] = {without, s};
+    struct pv_snapshot *s = pv_guest_save(g, 0, &err), *from[] = {without, s};
 
     must(s ? 0 : -1, &err);
     pv_guest_free(g);
@@ -467,7 +467,7 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p)
     run_shell(
         g, "sleep 100000 </dev/ttyS0 >/dev/null 2>&1 &"); /* keeps ttyS0 open: its line discipline echoes */
     start = pv_now();
-    s = pv_guest_freeze(g, 0, &err);
+    s = pv_guest_save(g, 0, &err);
     if (!s)
         must(-1, &err);
     pv_snapshot_files(s, &saved, &n);

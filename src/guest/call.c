@@ -18,7 +18,7 @@ static bool call_is_replied(void *arg)
 {
     const struct pv_call *c = arg;
 
-    return c->s->state == PV_SESSION_BROKEN || (c->s->answered && pv_session_drained(c->s) && !c->open);
+    return c->s->state == PV_SESSION_BROKEN || (c->s->replied && pv_session_drained(c->s) && !c->open);
 }
 
 static bool call_is_over(void *arg)
@@ -39,7 +39,7 @@ bool pv_call_next_bytes(struct pv_call *c, struct pv_session *s)
 {
     struct pv_call_bytes *b = PV_CONTAINER_OF(c, struct pv_call_bytes, c);
     /* After a failure has been replied only the empty frame is still sent. */
-    size_t n = s->answered ? 0 : b->left < PV_CHUNK ? b->left : PV_CHUNK;
+    size_t n = s->replied ? 0 : b->left < PV_CHUNK ? b->left : PV_CHUNK;
 
     pv_session_chunk(s, b->type, b->data, n);
     if (n == 0)
@@ -190,7 +190,7 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
     if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !call_is_replied(c)))
         r = call_give_up(a, c, what, timeout_ns, err);
     else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
-             !c->s->answered) /* EOF after the reply's last frame is a normal close */
+             !c->s->replied) /* EOF after the reply's last frame is a normal close */
         return pv_agent_lost(a, what, err);
     if (pv_agent_session(a)) /* NULL when the guest has ended */
         pv_session_end(pv_agent_session(a));

@@ -49,7 +49,7 @@ static bool request_replied(void *arg)
 {
     const struct peer *p = arg;
 
-    return p->s->state == PV_SESSION_BROKEN || p->s->answered;
+    return p->s->state == PV_SESSION_BROKEN || p->s->replied;
 }
 
 static void peer_run(struct peer *p, bool (*until)(void *), int want)

@@ -75,13 +75,13 @@ static int session_on_frame(struct pv_session *s, unsigned type, const uint8_t *
     id = pv_dec_u32(&d);
     if (d.bad)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent %s without an id", pv_msg_name(type));
-    if (id != s->id || s->answered || !s->on_frame) {
+    if (id != s->id || s->replied || !s->on_frame) {
         pv_debug("session", "stale %s for request %" PRIu32 " dropped", pv_msg_name(type), id);
         return 0;
     }
     r = s->on_frame(s->arg, (enum pv_msg)type, &d, err);
     if (r > 0)
-        s->answered = true;
+        s->replied = true;
     return r < 0 ? -1 : 0;
 }
 
@@ -254,7 +254,7 @@ void pv_session_begin(struct pv_session *s, struct pv_enc *e, enum pv_msg type)
 {
     assert(s->id == 0 && pv_session_drained(s)); /* one at a time */
     s->id = ++s->last_id ? s->last_id : ++s->last_id;
-    s->answered = false;
+    s->replied = false;
     *e = (struct pv_enc){.p = s->out.data, .cap = BUFFER_SIZE};
     pv_enc_begin(e, type);
     pv_enc_u32(e, s->id);

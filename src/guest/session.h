@@ -37,7 +37,7 @@ struct pv_session {
 
     /* The current request; id 0: none. */
     uint32_t id, last_id;
-    bool answered; /* the final frame of it has come */
+    bool replied; /* the final frame of it has come */
     /*
      * Called for each frame of the current request, with the decoder behind the id.  Returns 1 when this
      * frame is the reply's last, 0 when more will come, -1 with *err when the frame is malformed (which

@@ -44,7 +44,7 @@ static void saved_at_the_end(void **state)
 
     (void)state;
     sh(g, "echo one >/tmp/x; setsid sleep 1000 >/dev/null 2>&1 & echo $! >/tmp/pid");
-    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_save(g, 0, &err), &err);
     assert_int_equal(pv_guest_state(g), PV_GUEST_SHUT_DOWN);
     a = resume_guest(s);
     b = resume_guest(s);
@@ -91,7 +91,7 @@ static void restored_state(void **state)
     assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
     assert_string_equal(sh(g, "cat /tmp/x; head -n 1 /dev/vda"), "fourth\nfourth");
     pv_snapshot_unref(t);
-    t = must_snapshot(pv_guest_freeze(c, 0, &err), &err);
+    t = must_snapshot(pv_guest_save(c, 0, &err), &err);
     pv_guest_free(c);
     c = resume_guest(t);
     assert_string_equal(sh(c, "cat /tmp/x; head -n 1 /dev/vda"), "third\nthird");
@@ -131,12 +131,12 @@ static void saved_files(void **state)
     int memory;
 
     (void)state;
-    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_save(g, 0, &err), &err);
     pv_guest_free(g);
     g = resume_guest(s);
     sh(g, "echo nested >/tmp/x");
     pv_snapshot_unref(s);
-    s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
+    s = must_snapshot(pv_guest_save(g, 0, &err), &err);
     pv_guest_free(g);
     machine = pv_snapshot_machine(s, &err);
     pv_snapshot_files(s, &st.files, &st.n);
@@ -179,7 +179,7 @@ static void dies_before_ready(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = boot_guest(NULL);
-    struct pv_snapshot *s = must_snapshot(pv_guest_freeze(g, 0, &err), &err);
+    struct pv_snapshot *s = must_snapshot(pv_guest_save(g, 0, &err), &err);
     struct killer k = {.t.fn = kill_unmet, .g = g};
 
     (void)state;

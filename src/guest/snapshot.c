@@ -205,7 +205,7 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
     return r == 0 ? s : snapshot_failed(g, s, "snapshot", err);
 }
 
-struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
     struct pv_snapshot *s = snapshot_begin(g, "save", err);

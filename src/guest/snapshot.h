@@ -32,7 +32,7 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
  * The same, and the guest ends with it (state "shut down"): its agent processes are ended first, so the
  * snapshot has none of them, and no memory is copied that need not be.  For the end of a fixture's script.
  */
-struct pv_snapshot *pv_guest_freeze(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
+struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err);
 
 struct pv_snapshot *pv_snapshot_ref(struct pv_snapshot *s);
 void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */

@@ -263,7 +263,7 @@ static int make_snapshot(void **state)
     assert_no_err(pv_guest_boot(g, &o, &err), &err);
     assert_no_err(pv_agent_mount_vfs(pv_guest_agent(g), 0, &err), &err);
     sh(g, "echo one >/tmp/x; cut -d' ' -f1 /proc/uptime >/tmp/up");
-    s = pv_guest_freeze(g, 0, &err);
+    s = pv_guest_save(g, 0, &err);
     assert_no_err(s ? 0 : -1, &err);
     pv_guest_free(g);
     return 0;

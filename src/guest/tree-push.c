@@ -235,7 +235,7 @@ static bool push_next(struct pv_call *c, struct pv_session *s)
 {
     struct push *p = PV_CONTAINER_OF(c, struct push, c);
 
-    if (s->answered) /* it failed */
+    if (s->replied) /* it failed */
         return push_send_end(p, s);
     if (!p->started) {
         p->started = true;

@@ -164,7 +164,7 @@ static void saved_again(void **state)
     b = resume_guest(t);
     sh(b, "test $(cat /tmp/x) = two");
     assert_vsock_works(b);
-    u = pv_guest_freeze(b, 0, &err);
+    u = pv_guest_save(b, 0, &err);
     assert_no_err(u ? 0 : -1, &err);
     pv_guest_free(b);
     c = resume_guest(u);
@@ -356,7 +356,7 @@ static int make_snapshot(void **state)
     sh(g, "echo one >/tmp/x");
     pv_snapshot_unref(take_snapshot(g));
     assert_vsock_works(g);
-    s = pv_guest_freeze(g, 0, &err);
+    s = pv_guest_save(g, 0, &err);
     assert_no_err(s ? 0 : -1, &err);
     pv_guest_free(g);
     return 0;

@@ -99,7 +99,7 @@ static int builder_keep_machine(struct pv_testfile *tf, const struct tf_script_e
     if (!g)
         return -1;
     pv_tf_phase(tf, "saving the machine");
-    s = pv_guest_freeze(g->g, left > 0 ? left : 1, err);
+    s = pv_guest_save(g->g, left > 0 ? left : 1, err);
     if (!s)
         return -1;
     pv_tf_guests_kill(&tf->guests);
