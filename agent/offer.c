@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "process-table.h"
+#include "util.h"
 
 enum { SOCKET_BUFFER = 1 << 20 };
 
@@ -57,12 +58,41 @@ int ag_offer_send(const struct ag_world *w, uint32_t *port)
     return -1;
 }
 
+/* Closes the descriptors of m but the one of a well-formed offer, which it returns; -1: there is none. */
+static int offer_take_fd(struct msghdr *m, bool well_formed)
+{
+    int first = -1;
+    unsigned n = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+            if (n++ == 0)
+                first = fd;
+            else
+                close(fd);
+        }
+    }
+    if (well_formed && n == 1)
+        return first;
+    ag_close(&first); /* the worker sees the end of its socket and exits */
+    return -1;
+}
+
 bool ag_offer_receive(int ctl_fd, int *fd, uint32_t *port)
 {
-    char space[CMSG_SPACE(sizeof(int))] = {0};
+    /* The padding alone would hold a second descriptor; the kernel closes those beyond (MSG_CTRUNC). */
+    union {
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
     struct iovec iov = {.iov_base = port, .iov_len = sizeof(*port)};
     struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     ssize_t n;
 
     *fd = -1;
@@ -72,14 +102,6 @@ bool ag_offer_receive(int ctl_fd, int *fd, uint32_t *port)
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return false;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-    if (*fd >= 0 && (n != sizeof(*port) || !*port)) {
-        close(*fd); /* the worker sees the end of its socket and exits */
-        *fd = -1;
-    }
+    *fd = offer_take_fd(&m, n == sizeof(*port) && *port && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)));
     return true;
 }

@@ -22,7 +22,7 @@ int ag_offer_send(const struct ag_world *w, uint32_t *port);
 
 /*
  * In the multiplexer: takes one message from ctl_fd without blocking.  False when there is none.  *fd is the
- * descriptor, owned by the caller, or -1 when the message was malformed.
+ * descriptor, owned by the caller, or -1 when the message was malformed: all its descriptors are closed then.
  */
 bool ag_offer_receive(int ctl_fd, int *fd, uint32_t *port);
 
