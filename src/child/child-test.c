@@ -220,6 +220,60 @@ static void test_stray_holds_nothing_up(void **state)
     assert_int_equal(c.out, -1);
 }
 
+/* The child's own child goes on sending after the exit, for 15 s. */
+static void flood_main(void *arg)
+{
+    int64_t until = pv_deadline(15 * PV_NSEC_PER_SEC);
+
+    (void)arg;
+    if (fork() == 0) {
+        setsid();
+        while (pv_now() < until && send(PV_CHILD_SOCK, "x", 1, MSG_NOSIGNAL) == 1)
+            ;
+        _exit(0);
+    }
+    usleep(200000); /* the flood begins before the exit */
+}
+
+static void on_slow_message(struct pv_child *c, const unsigned char *msg, size_t n)
+{
+    (void)c;
+    (void)msg;
+    (void)n;
+    usleep(500); /* slower than the sender, so the socket never runs empty */
+}
+
+static void test_flood_ends_with_the_child(void **state)
+{
+    static const struct pv_child_ops slow = {
+        .message = on_slow_message, .output = on_output, .exit = on_exit_status};
+    struct pv_child c = PV_CHILD_INIT;
+    int64_t begun = pv_now();
+
+    assert_int_equal(
+        pv_child_start(&c, *state, &(struct pv_child_opts){.ops = &slow, .main = flood_main}, NULL), 0);
+    wait_exit(*state);
+    assert_true(pv_now() - begun < 10 * PV_NSEC_PER_SEC);
+    assert_int_equal(c.sock, -1);
+}
+
+/* An empty message is one, not the end of the socket. */
+static void empty_main(void *arg)
+{
+    (void)arg;
+    send_text("");
+    send_text("after");
+}
+
+static void test_empty_message(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+
+    child_start(&c, *state, (struct pv_child_opts){.main = empty_main});
+    wait_exit(*state);
+    assert_string_equal(seen.said.data, "|after|");
+}
+
 static void orphan_main(void *arg)
 {
     struct pv_loop *loop = pv_loop_new(NULL);
@@ -268,6 +322,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_term_and_kill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_delivers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stray_holds_nothing_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flood_ends_with_the_child, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_empty_message, setup, teardown),
         cmocka_unit_test_setup_teardown(test_child_dies_with_parent, setup, teardown),
         cmocka_unit_test(test_plain_name),
     };

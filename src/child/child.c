@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,11 +15,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
 
 /* MESSAGES_AT_ONCE: other watches of the loop get their turn between so many messages. */
-enum { MESSAGES_AT_ONCE = 64, READS_AFTER_EXIT = 1024, FDS_MAX = 8, PLACE_BASE = 64 };
+enum { MESSAGES_AT_ONCE = 64, FDS_MAX = 8, PLACE_BASE = 64 };
+
+/*
+ * Limits of each drain after the exit: a process that left the group may hold the other end and go on writing.
+ * A socket or pipe holds less than REST_PIECES at the exit, and these come however slow this process is.
+ */
+enum { REST_PIECES = 1024, REST_BYTES = 16 << 20 };
+#define REST_TIME (PV_NSEC_PER_SEC / 2)
 
 /* ---- in the child ---- */
 
@@ -92,42 +101,61 @@ static void child_close_out(struct pv_child *c)
     pv_close(&c->out);
 }
 
-void pv_child_drain(struct pv_child *c, int most)
+/* After recv(2) returned 0: false when that was an empty message, not the end of the socket. */
+static bool sock_has_ended(int sock)
 {
-    unsigned char buf[PV_CHILD_MESSAGE_MAX + 1];
+    struct pollfd p = {.fd = sock, .events = POLLRDHUP};
 
-    while (c->sock >= 0 && most-- > 0) {
-        ssize_t n = recv(c->sock, buf, sizeof(buf), MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n <= 0) {
-            child_close_sock(c);
-            return;
-        }
-        c->ops->message(c, buf, (size_t)n);
-    }
+    /* Messages may be left after the last writer is gone. */
+    return poll(&p, 1, 0) != 0 && recv(sock, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-static void child_drain_out(struct pv_child *c, int most)
+/* Delivers one message. Its length, or -1 when there is none; at the end of the socket, closes it. */
+static ssize_t child_take_message(struct pv_child *c)
+{
+    unsigned char buf[PV_CHILD_MESSAGE_MAX + 1];
+    ssize_t n;
+
+    if (c->sock < 0)
+        return -1;
+    do
+        n = recv(c->sock, buf, sizeof(buf), MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN)
+        return -1;
+    if (n < 0 || (n == 0 && sock_has_ended(c->sock))) {
+        child_close_sock(c);
+        return -1;
+    }
+    c->ops->message(c, buf, (size_t)n);
+    return n;
+}
+
+/* The same for a piece of the output. */
+static ssize_t child_take_output(struct pv_child *c)
 {
     char buf[16384];
+    ssize_t n;
 
-    while (c->out >= 0 && most-- > 0) {
-        ssize_t n = read(c->out, buf, sizeof(buf));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n <= 0) {
-            child_close_out(c);
-            return;
-        }
-        c->ops->output(c, buf, (size_t)n);
+    if (c->out < 0)
+        return -1;
+    do
+        n = read(c->out, buf, sizeof(buf));
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN)
+        return -1;
+    if (n <= 0) {
+        child_close_out(c);
+        return -1;
     }
+    c->ops->output(c, buf, (size_t)n);
+    return n;
+}
+
+void pv_child_drain(struct pv_child *c, int most)
+{
+    while (most-- > 0 && child_take_message(c) >= 0)
+        ;
 }
 
 static void on_child_sock(struct pv_watch *w, uint32_t events)
@@ -138,8 +166,11 @@ static void on_child_sock(struct pv_watch *w, uint32_t events)
 
 static void on_child_out(struct pv_watch *w, uint32_t events)
 {
+    struct pv_child *c = PV_CONTAINER_OF(w, struct pv_child, out_watch);
+
     (void)events;
-    child_drain_out(PV_CONTAINER_OF(w, struct pv_child, out_watch), MESSAGES_AT_ONCE);
+    for (int i = 0; i < MESSAGES_AT_ONCE && child_take_output(c) >= 0; i++)
+        ;
 }
 
 /* Returns the child's wait status. Blocks until the kernel has ended the child. */
@@ -157,12 +188,23 @@ static int child_reap(struct pv_child *c)
     return status;
 }
 
+static void child_take_rest(struct pv_child *c, ssize_t (*take_one)(struct pv_child *c))
+{
+    int64_t until = pv_deadline(REST_TIME);
+    ssize_t bytes = 0, n;
+
+    for (int i = 0; bytes < REST_BYTES && (i < REST_PIECES || pv_now() < until); i++) {
+        if ((n = take_one(c)) < 0)
+            return;
+        bytes += n;
+    }
+}
+
 /* Delivers the messages and the output of a child that was reaped, then closes their descriptors. */
 static void child_drain_rest(struct pv_child *c)
 {
-    pv_child_drain(c, INT32_MAX);
-    /* A process that left the group may hold the pipe and go on writing: bounded. */
-    child_drain_out(c, READS_AFTER_EXIT);
+    child_take_rest(c, child_take_message);
+    child_take_rest(c, child_take_output);
     child_close_sock(c);
     child_close_out(c);
 }

@@ -36,13 +36,17 @@ struct pv_err;
 
 /* Called from the loop, in the parent. */
 struct pv_child_ops {
-    /* One message of the child, of at most PV_CHILD_MESSAGE_MAX bytes; a longer one is cut to that + 1. */
+    /*
+     * One message of the child, of at most PV_CHILD_MESSAGE_MAX bytes; a longer one is cut to that + 1, an
+     * empty one has n 0.  Descriptors that come with it are closed.
+     */
     void (*message)(struct pv_child *c, const unsigned char *msg, size_t n);
     /* A piece of the child's standard output and error; only with pv_child_opts.capture. */
     void (*output)(struct pv_child *c, const char *data, size_t n);
     /*
-     * The child was reaped, and all its messages and output were delivered; status is that of waitpid(2).
-     * The last callback; it may start c again.
+     * The child was reaped, and its messages and output were delivered; status is that of waitpid(2).  Its own
+     * children may hold its socket and go on sending: at most 16 MiB are delivered, and nothing after half a
+     * second but the first 1024 pieces.  The last callback; it may start c again.
      */
     void (*exit)(struct pv_child *c, int status);
 };
@@ -110,7 +114,8 @@ void pv_child_kill(struct pv_child *c);
 void pv_child_drain(struct pv_child *c, int most);
 /*
  * Kills and reaps the child if it still runs (blocks until the kernel has ended it), delivers its messages
- * and output, and closes the descriptors.  exit is not called.  Twice is fine, and so is PV_CHILD_INIT.
+ * and output within the limits of exit, and closes the descriptors.  exit is not called.  Twice is fine, and
+ * so is PV_CHILD_INIT.
  */
 void pv_child_end(struct pv_child *c);
 
