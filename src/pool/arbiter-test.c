@@ -64,6 +64,33 @@ static void too_large_is_refused_with_the_numbers(void **state)
     pv_pool_free(p);
 }
 
+/* Without --cpus, counts of any size are granted and released without a sum that overflows. */
+static void cpus_are_bounded_without_a_limit(void **state)
+{
+    struct pv_pool *p = fixed_pool(2 * G, 0);
+    struct pv_pool_file f[2] = {0};
+    struct pv_pool_request r[2] = {{.file = &f[0], .want = {M, UINT32_MAX}},
+                                   {.file = &f[1], .want = {M, UINT32_MAX - 1}}};
+
+    (void)state;
+    assert_int_equal(pv_pool_request(p, &r[0], NULL), 0);
+    assert_ptr_equal(pv_pool_next(p), &r[0]);
+    assert_refused(
+        p, &f[0], M, 1,
+        "1 CPUs are wanted, the file's other VMs hold 4294967295: more than all VMs together can have: "
+        "4294967295");
+    assert_false(pv_pool_acquire_standby(p, (struct pv_amount){M, 1}));
+    assert_int_equal(pv_pool_request(p, &r[1], NULL), 0);
+    assert_null(pv_pool_next(p));
+    pv_pool_release(p, &f[0], r[0].want);
+    assert_ptr_equal(pv_pool_next(p), &r[1]);
+    assert_true(pv_pool_acquire_standby(p, (struct pv_amount){M, 1}));
+    pv_pool_release_standby(p, (struct pv_amount){M, 1});
+    pv_pool_release(p, &f[1], r[1].want);
+    assert_true(pv_pool_held(p).memory == 0 && pv_pool_held(p).cpus == 0);
+    pv_pool_free(p);
+}
+
 static void files_without_leases_in_order(void **state)
 {
     struct pv_pool *p = fixed_pool(2 * G, 0);
@@ -417,6 +444,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_large_is_refused_with_the_numbers),
+        cmocka_unit_test(cpus_are_bounded_without_a_limit),
         cmocka_unit_test(files_without_leases_in_order),
         cmocka_unit_test(files_with_leases_first),
         cmocka_unit_test(youngest_of_a_deadlock_restarts),

@@ -42,15 +42,19 @@ static uint64_t pool_whole(const struct pv_pool *p)
     return p->o.memory ? p->o.memory : p->o.most;
 }
 
+/* Without --cpus the limit is that of the sums: what is held must come to zero when all of it is released. */
+static unsigned pool_cpus(const struct pv_pool *p)
+{
+    return p->o.cpus ? p->o.cpus : UINT32_MAX;
+}
+
 /* The amount that may be granted now. */
 static struct pv_amount pool_left(const struct pv_pool *p)
 {
-    struct pv_amount a = {p->room, UINT32_MAX};
+    struct pv_amount a = {p->room, pool_cpus(p) - p->held.cpus - p->standby.cpus};
 
     if (p->o.memory)
         a.memory = p->o.memory - p->held.memory - p->standby.memory;
-    if (p->o.cpus)
-        a.cpus = p->o.cpus - p->held.cpus - p->standby.cpus;
     return a;
 }
 
@@ -61,8 +65,7 @@ static bool amount_within(struct pv_amount a, struct pv_amount b)
 
 static struct pv_amount amount_plus(struct pv_amount a, struct pv_amount b)
 {
-    return (struct pv_amount){a.memory + b.memory,
-                              a.cpus > UINT32_MAX - b.cpus ? UINT32_MAX : a.cpus + b.cpus};
+    return (struct pv_amount){a.memory + b.memory, a.cpus + b.cpus};
 }
 
 static struct pv_amount amount_minus(struct pv_amount a, struct pv_amount b)
@@ -144,11 +147,11 @@ int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err 
     sum = amount_plus(r->file->held, r->want);
     if (sum.memory > pool_whole(p))
         return pool_refuse_memory(p, r, err);
-    if (p->o.cpus && sum.cpus > p->o.cpus)
-        return pv_err_set(
-            err, PV_E_USAGE,
-            "%u CPUs are wanted, the file's other VMs hold %u: more than --cpus gives to all VMs: %u",
-            r->want.cpus, r->file->held.cpus, p->o.cpus);
+    if (r->want.cpus > pool_cpus(p) - r->file->held.cpus)
+        return pv_err_set(err, PV_E_USAGE,
+                          "%u CPUs are wanted, the file's other VMs hold %u: more than %s: %u", r->want.cpus,
+                          r->file->held.cpus,
+                          p->o.cpus ? "--cpus gives to all VMs" : "all VMs together can have", pool_cpus(p));
     pool_add_file(p, r->file);
     if (!r->file->first)
         r->file->first = ++p->asks;
