@@ -58,6 +58,16 @@ size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EV
     return sizeof(h) + name_len + text_len;
 }
 
+/* n: the length of the message. */
+static bool head_is_valid(const struct event_head *h, size_t n)
+{
+    /* The receiver subtracts its own times from these. */
+    return h->type < PV_EV_COUNT && h->outcome < PV_OUTCOME_COUNT && h->cls < PV_CLASS_COUNT &&
+           h->kind < PV_STEP_COUNT && h->ok <= 1 && h->duration_ns >= 0 && h->time_ns >= 0 &&
+           h->console >= -1 && h->name_len <= PV_EVENT_NAME_MAX && h->text_len <= PV_EVENT_TEXT_MAX &&
+           sizeof(*h) + h->name_len + h->text_len == n;
+}
+
 bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n)
 {
     struct event_head h;
@@ -65,9 +75,7 @@ bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n)
     if (n < sizeof(h))
         return false;
     memcpy(&h, buf, sizeof(h));
-    if (h.type >= PV_EV_COUNT || h.outcome >= PV_OUTCOME_COUNT || h.cls >= PV_CLASS_COUNT ||
-        h.kind >= PV_STEP_COUNT || h.name_len > PV_EVENT_NAME_MAX || h.text_len > PV_EVENT_TEXT_MAX ||
-        sizeof(h) + h.name_len + h.text_len != n)
+    if (!head_is_valid(&h, n) || memchr(buf + sizeof(h), '\0', n - sizeof(h)))
         return false;
     *ev = (struct pv_event){.type = (enum pv_event_type)h.type,
                             .outcome = (enum pv_outcome)h.outcome,

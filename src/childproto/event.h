@@ -53,7 +53,10 @@ struct pv_event {
 
 /* Cuts name and text to their maxima. Returns the length of the message. */
 size_t pv_event_encode(const struct pv_event *ev, unsigned char buf[static PV_EVENT_MAX]);
-/* False when the message is not a valid event. ev points into buf. */
+/*
+ * False when the message is not a valid event: every field is checked but id, whose meaning is the receiver's.
+ * ev points into buf.
+ */
 bool pv_event_decode(struct pv_event *ev, const unsigned char *buf, size_t n);
 
 #endif

@@ -17,7 +17,7 @@ static char *report_copy(struct pv_file_report *f, const char *s, size_t n)
         return NULL;
     }
     f->kept += n + 64;
-    return pv_xstrndup(s, n); /* cut at a NUL byte, which result.c never sends */
+    return pv_xstrndup(s, n);
 }
 
 static void report_test_begin(struct pv_file_report *f, const struct pv_event *ev)
