@@ -4,6 +4,7 @@
  *
  *   by itself                    the process sent its verdict; the supervisor sees the pidfd
  *   timeout, stop of the run     SIGTERM to the process, after 2 s SIGKILL to its group
+ *   an invalid message           SIGKILL to its group, slot_fail; the verdict says which
  *   the supervisor was killed    SIGTERM by PR_SET_PDEATHSIG: the handler finds itself orphaned, removes the
  *                                run's directory and kills its own group; it needs neither Lua nor the loop
  *
@@ -27,6 +28,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mem.h"
 #include "util/path.h"
 #include "util/spawn.h"
 
@@ -173,7 +175,10 @@ static void slot_judge(struct slot *s, int status)
     char text[64];
 
     pv_wait_status_text(status, text);
-    if (s->state == SLOT_STOPPING || s->state == SLOT_KILLED) {
+    if (s->fault) {
+        pv_buf_addf(&why, "killed by the supervisor: its process %s", s->fault);
+        slot_add_doing(&why, f);
+    } else if (s->state == SLOT_STOPPING || s->state == SLOT_KILLED) {
         if (f->verdict && status == 0)
             return; /* the file had ended when the signal came */
         if (s->timed_out)
@@ -204,9 +209,11 @@ static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t
     struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
     struct pv_event ev;
 
-    if (!pv_event_decode(&ev, msg, n))
+    if (s->fault)
         return;
-    if (ev.type == PV_EV_NOTICE)
+    if (!pv_event_decode(&ev, msg, n))
+        slot_fail(s, "sent an invalid event");
+    else if (ev.type == PV_EV_NOTICE)
         s->on_notice(s, ev.text, ev.text_len);
     else
         pv_report_event(s->report, &ev);
@@ -232,7 +239,8 @@ static void on_slot_exit(struct pv_child *c, int status)
     slot_settle_logs(s);
     free(s->log_dir);
     free(s->doing);
-    s->log_dir = s->doing = NULL;
+    free(s->fault);
+    s->log_dir = s->doing = s->fault = NULL;
     slot_set_state(s, SLOT_FREE);
     s->on_end(s);
 }
@@ -356,4 +364,12 @@ void slot_kill(struct slot *s)
     pv_timer_cancel(s->loop, &s->timer);
     slot_set_state(s, SLOT_KILLED);
     pv_child_kill(&s->child);
+}
+
+void slot_fail(struct slot *s, const char *fault)
+{
+    if (s->state == SLOT_FREE || s->fault)
+        return;
+    s->fault = pv_xstrdup(fault);
+    slot_kill(s);
 }

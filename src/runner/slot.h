@@ -39,6 +39,7 @@ struct slot {
     int64_t paused;                /* pv_now() at slot_pause */
     int64_t time_left;             /* up to the deadline while it is paused, else -1 */
     char *doing;                   /* phase of the file and states of its VMs at its timeout; NULL: none */
+    char *fault;                   /* see slot_fail; NULL: none */
     bool want_steps;               /* a report shows the timeline */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
@@ -67,5 +68,11 @@ pid_t slot_pid(const struct slot *s);
 void slot_stop(struct slot *s);
 /* SIGKILL to the whole group. Not running: nothing. */
 void slot_kill(struct slot *s);
+/*
+ * SIGKILL to the whole group, because of an invalid message of the file's process; the file fails with the
+ * class of a harness error.  fault: the end of a sentence about the process, "sent an invalid event"; the
+ * first one counts.  Not running: nothing.
+ */
+void slot_fail(struct slot *s, const char *fault);
 
 #endif

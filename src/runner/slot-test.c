@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Files' processes that send messages which the supervisor must reject. */
+#include "util/test.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "childproto/result.h"
+#include "runner/find.h"
+#include "runner/slot.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/path.h"
+
+static struct pv_rundir dir;
+static int ends;
+
+static int set_up(void **state)
+{
+    strcpy(dir.path, "/tmp/provium-slot-XXXXXX");
+    if (!mkdtemp(dir.path))
+        return -1;
+    dir.fd = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ends = 0;
+    *state = pv_loop_new(NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    pv_loop_free(*state);
+    close(dir.fd);
+    pv_rm_rf(dir.path);
+    return 0;
+}
+
+static void on_end(struct slot *s)
+{
+    (void)s;
+    ends++;
+}
+
+static void on_notice(struct slot *s, const char *text, size_t n)
+{
+    (void)s;
+    (void)text;
+    (void)n;
+}
+
+static bool has_ended(void *arg)
+{
+    (void)arg;
+    return ends > 0;
+}
+
+/* Runs one file whose process calls `run`. */
+static struct pv_file_report run_file(struct pv_loop *loop,
+                                      void (*run)(const struct pv_run_file *, struct pv_result *, void *))
+{
+    const struct pv_test_file file = {.path = "a.lua", .name = "a.lua", .root = "."};
+    struct pv_run_opts o = {.run = run, .timeout_ns = 20 * PV_NSEC_PER_SEC};
+    struct pv_file_report report = {.name = "a.lua", .path = "a.lua", .root = "."};
+    struct slot s;
+    struct pv_err err = PV_ERR_INIT;
+
+    slot_init(&s, loop, &dir);
+    s.on_end = on_end;
+    s.on_notice = on_notice;
+    if (slot_start(
+            &s, &(struct slot_file){.file = &file, .report = &report, .number = 1, .attempt = 1, .lease = -1},
+            &o, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(pv_loop_run(loop, has_ended, NULL, pv_deadline(30 * PV_NSEC_PER_SEC), NULL), 0);
+    assert_null(s.fault);
+    return report;
+}
+
+static void run_well(const struct pv_run_file *file, struct pv_result *r, void *arg)
+{
+    (void)file;
+    (void)arg;
+    pv_result_file(r, PV_OK, PV_CLASS_NONE, NULL);
+}
+
+/* An invalid message among valid ones. */
+static void run_invalid(const struct pv_run_file *file, struct pv_result *r, void *arg)
+{
+    (void)file;
+    (void)arg;
+    pv_result_phase(r, "booting vm1");
+    send(pv_result_fd(r), "nonsense", 8, MSG_NOSIGNAL);
+    pv_result_file(r, PV_OK, PV_CLASS_NONE, NULL);
+    _exit(0);
+}
+
+static void run_empty(const struct pv_run_file *file, struct pv_result *r, void *arg)
+{
+    (void)file;
+    (void)arg;
+    send(pv_result_fd(r), "", 0, MSG_NOSIGNAL);
+    for (;;)
+        pause();
+}
+
+static void test_valid_passes(void **state)
+{
+    struct pv_file_report f = run_file(*state, run_well);
+
+    assert_false(pv_report_failed(&f));
+    pv_file_report_fini(&f);
+}
+
+static void test_invalid_event_fails_the_file(void **state)
+{
+    struct pv_file_report f = run_file(*state, run_invalid);
+
+    assert_int_equal(f.outcome, PV_FAIL);
+    assert_int_equal(f.cls, PV_CLASS_HARNESS);
+    assert_string_equal(f.msg,
+                        "killed by the supervisor: its process sent an invalid event while booting vm1");
+    pv_file_report_fini(&f);
+}
+
+static void test_invalid_event_ends_the_process(void **state)
+{
+    struct pv_file_report f = run_file(*state, run_empty);
+
+    assert_int_equal(f.cls, PV_CLASS_HARNESS);
+    assert_string_equal(f.msg, "killed by the supervisor: its process sent an invalid event");
+    assert_false(f.interrupted);
+    pv_file_report_fini(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_valid_passes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_invalid_event_fails_the_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_invalid_event_ends_the_process, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
