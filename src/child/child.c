@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 /* MESSAGES_AT_ONCE: other watches of the loop get their turn between so many messages. */
 enum { MESSAGES_AT_ONCE = 64, FDS_MAX = 8, PLACE_BASE = 64 };
@@ -101,15 +101,6 @@ static void child_close_out(struct pv_child *c)
     pv_close(&c->out);
 }
 
-/* After recv(2) returned 0: false when that was an empty message, not the end of the socket. */
-static bool sock_has_ended(int sock)
-{
-    struct pollfd p = {.fd = sock, .events = POLLRDHUP};
-
-    /* Messages may be left after the last writer is gone. */
-    return poll(&p, 1, 0) != 0 && recv(sock, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
-}
-
 /* Delivers one message. Its length, or -1 when there is none; at the end of the socket, closes it. */
 static ssize_t child_take_message(struct pv_child *c)
 {
@@ -123,7 +114,7 @@ static ssize_t child_take_message(struct pv_child *c)
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
         return -1;
-    if (n < 0 || (n == 0 && sock_has_ended(c->sock))) {
+    if (n < 0 || (n == 0 && pv_sock_has_ended(c->sock))) {
         child_close_sock(c);
         return -1;
     }
