@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+/* The most CPUs of one lease; QEMU's machines have no more. */
+enum { PV_LEASE_CPUS_MAX = 1024 };
+
 enum pv_lease_op {
     PV_LEASE_ACQUIRE = 1, /* id, memory, cpus; standby: id of the standby VM to be used for it, or 0 */
     PV_LEASE_RELEASE,     /* id */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by server.c and standby.c only: the connected channels, and the leases of each. */
+/* Shared by server.c, receive.c and standby.c only: the connected channels, and the leases of each. */
 #ifndef PV_POOL_INTERNAL_H
 #define PV_POOL_INTERNAL_H
 
@@ -41,7 +41,7 @@ struct channel {
     struct standby *standbys;
     unsigned n_leases, n_standbys, blocked;
     bool forked; /* of a process that the file forked, not the file's own */
-    bool gone;   /* the peer has hung up; pv_pool_server_leave closes it, when the VMs have ended too */
+    bool gone;   /* it is read no more; pv_pool_server_leave closes it, when the VMs have ended too */
     struct channel *next;
 };
 
@@ -65,6 +65,19 @@ void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status st
 void pv_pool_serve(struct pv_pool_server *s);
 /* Free mode: sets the arbiter's room to the memory that may be granted. */
 void pv_pool_measure(struct pv_pool_server *s);
+
+/* ---- receive.c ---- */
+
+enum pool_received { POOL_NOTHING, POOL_REQUEST, POOL_INVALID, POOL_END };
+
+/*
+ * Takes one message without blocking.  POOL_REQUEST: every field is valid for its op, and *fd is the caller's:
+ * the socket of PV_LEASE_FORK, the pidfd of PV_LEASE_PREEMPTIBLE (-1 when this process can have no more), else
+ * -1.  POOL_INVALID: *fault, which the
+ * caller frees, is the end of a sentence about the process.
+ */
+enum pool_received pv_pool_receive(struct channel *c, struct pv_lease_request *request, int *fd,
+                                   char **fault);
 
 /* ---- standby.c ---- */
 

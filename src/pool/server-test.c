@@ -3,7 +3,9 @@
  * client would block. */
 #include "util/test.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,6 +27,8 @@ struct fix {
     struct pv_pool_server *s;
     struct pv_pool_file *restarted, *waiter;
     int waits; /* +1 for each report that a file waits, -1 for each that it no longer does */
+    struct pv_pool_file *failed;
+    char fault[100];
     struct pv_pool_file a, b;
 };
 
@@ -42,14 +46,24 @@ static void on_restart(struct pv_pool_file *f, const char *why, void *arg)
     ((struct fix *)arg)->restarted = f;
 }
 
+static void on_fail(struct pv_pool_file *f, const char *fault, void *arg)
+{
+    struct fix *x = arg;
+
+    assert_null(x->failed);
+    x->failed = f;
+    snprintf(x->fault, sizeof(x->fault), "%s", fault);
+}
+
 static int set_up(void **state)
 {
     struct fix *x = pv_xcalloc(1, sizeof(*x));
 
     x->loop = pv_loop_new(NULL);
-    x->s = pv_pool_server_new(x->loop,
-                              &(struct pv_pool_server_opts){
-                                  .memory = 1024 * M, .waits = on_waits, .restart = on_restart, .arg = x});
+    x->s = pv_pool_server_new(
+        x->loop,
+        &(struct pv_pool_server_opts){
+            .memory = 1024 * M, .waits = on_waits, .restart = on_restart, .fail = on_fail, .arg = x});
     *state = x;
     return 0;
 }
@@ -174,30 +188,124 @@ static void deadlocked_files(void **state)
     close(a);
 }
 
-static void malformed_messages(void **state)
+static unsigned fds_count(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Its first len bytes, with n copies of a descriptor. */
+struct message {
+    const char *fault; /* the server's word on it */
+    struct pv_lease_request request;
+    size_t len;
+    int fd;
+    unsigned n;
+};
+
+static void message_send(const struct message *m, int sock)
+{
+    char data[2 * sizeof(m->request)] = "";
+    union {
+        char bytes[CMSG_SPACE(16 * sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {data, m->len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    memcpy(data, &m->request, sizeof(m->request));
+    if (m->n) {
+        struct cmsghdr *c;
+
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(m->n * sizeof(int));
+        c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(m->n * sizeof(int));
+        for (unsigned i = 0; i < m->n; i++)
+            memcpy(CMSG_DATA(c) + i * sizeof(int), &m->fd, sizeof(int));
+    }
+    assert_int_equal(sendmsg(sock, &msg, 0), m->len);
+}
+
+/* The process that sends an invalid message is read no more, its file fails, and no descriptor stays open. */
+static void invalid_messages_fail_the_file(void **state)
+{
+    enum { LEN = sizeof(struct pv_lease_request) };
+    struct fix *x = *state;
+    const struct message all[] = {
+        {"sent a request of a wrong length", {.op = PV_LEASE_BLOCK}, 0, -1, 0},
+        {"sent a request of a wrong length", {.op = PV_LEASE_BLOCK}, 1, -1, 0},
+        {"sent a request of a wrong length", {.op = PV_LEASE_BLOCK}, LEN + 1, -1, 0},
+        {"sent a request of the unknown kind 99", {.op = 99}, LEN, -1, 0},
+        {"sent a request of the unknown kind 0", {.op = 0}, LEN, -1, 0},
+        {"requested 1025 CPUs for one VM", {PV_LEASE_ACQUIRE, 8, M, 1025, 0}, LEN, -1, 0},
+        {"requested 4294967295 CPUs for one VM", {PV_LEASE_TRY_ACQUIRE, 8, M, UINT32_MAX, 0}, LEN, -1, 0},
+        {"requested a lease under number 7, which is not free", {PV_LEASE_ACQUIRE, 7, M, 1, 0}, LEN, -1, 0},
+        {"requested a lease under number 7, which is not free",
+         {PV_LEASE_TRY_ACQUIRE, 7, M, 1, 0},
+         LEN,
+         -1,
+         0},
+        {"ended a wait for other files that it had not begun", {.op = PV_LEASE_UNBLOCK}, LEN, -1, 0},
+        {"sent 0 descriptors with a request that has 1", {.op = PV_LEASE_FORK}, LEN, -1, 0},
+        {"sent 2 descriptors with a request that has 1", {.op = PV_LEASE_FORK}, LEN, 0, 2},
+        {"sent 1 descriptors with a request that has 0", {PV_LEASE_RELEASE, 7, 0, 0, 0}, LEN, 0, 1},
+        {"sent 4 or more descriptors with a request that has 1",
+         {PV_LEASE_PREEMPTIBLE, 7, 0, 0, 0},
+         LEN,
+         0,
+         16},
+        {"sent a descriptor that is no socket for a channel", {.op = PV_LEASE_FORK}, LEN, 0, 1},
+        {"sent a descriptor that is no pidfd for a standby VM",
+         {PV_LEASE_PREEMPTIBLE, 7, 0, 0, 0},
+         LEN,
+         0,
+         1},
+    };
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++) {
+        unsigned before = fds_count();
+        int a = join_file(x, &x->a);
+
+        client_say(x, a, PV_LEASE_ACQUIRE, 7, M);
+        assert_reply(a, PV_LEASE_GRANTED, 7, "");
+        message_send(&all[i], a);
+        run_loop(x);
+        assert_ptr_equal(x->failed, &x->a);
+        assert_string_equal(x->fault, all[i].fault);
+        client_say(x, a, PV_LEASE_ACQUIRE, 9, M); /* it is read no more */
+        assert_reply(a, 0, 0, NULL);
+        assert_true(x->a.held.memory == M); /* its VMs have not ended yet */
+        pv_pool_server_leave(x->s, &x->a);
+        close(a);
+        assert_int_equal(fds_count(), before);
+        x->failed = NULL;
+    }
+    assert_true(x->a.held.memory == 0 && x->a.held.cpus == 0 && x->a.blocked == 0);
+}
+
+/* Requests that a client may make are refused, or have nothing to do. */
+static void refused_requests(void **state)
 {
     struct fix *x = *state;
     int a = join_file(x, &x->a);
 
-    assert_int_equal(send(a, "x", 1, 0), 1);
-    client_say(x, a, 99, 1, M);
     client_say(x, a, PV_LEASE_RELEASE, 5, 0);
-    client_say(x, a, PV_LEASE_UNBLOCK, 0, 0);
-    client_say(x, a, PV_LEASE_FORK, 0, 0); /* without a descriptor */
     client_say(x, a, PV_LEASE_ACQUIRE, 1, UINT64_MAX);
     assert_reply(a, PV_LEASE_REFUSED, 1, "18446744073709551615 bytes of memory are wanted");
-    client_say(x, a, PV_LEASE_ACQUIRE, 2, M);
-    client_say(x, a, PV_LEASE_ACQUIRE, 2, M); /* the lease number is in use */
-    assert_reply(a, PV_LEASE_GRANTED, 2, "");
-    assert_reply(a, 0, 0, NULL);
-    assert_true(x->a.held.memory == M && x->a.blocked == 0);
     for (uint32_t i = 0; i < 600; i++) /* more leases than one process may have */
     {
         client_say(x, a, PV_LEASE_ACQUIRE, 10 + i, 1);
-        assert_reply(a, i < 511 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
-                     i < 511 ? "" : "this file has 512 VMs already");
+        assert_reply(a, i < 512 ? PV_LEASE_GRANTED : PV_LEASE_REFUSED, 10 + i,
+                     i < 512 ? "" : "this file has 512 VMs already");
     }
-    assert_true(x->a.held.memory < M + 512);
+    assert_true(x->a.held.memory == 512);
+    assert_null(x->failed);
     close(a);
 }
 
@@ -357,8 +465,7 @@ static void standby_never_comes_first(void **state)
     pid_t pid;
 
     /* more CPUs than the host has */
-    assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 100000, NULL}, NULL),
-                     -1);
+    assert_int_equal(pv_lease_try_acquire(l, x->loop, &(struct pv_lease_want){"s", M, 1024, NULL}, NULL), -1);
     assert_int_equal(acquire_vm(x, l, "vm1", 600 * M, NULL), 0);
     client_say(x, b, PV_LEASE_ACQUIRE, 1, 600 * M);
     assert_reply(b, PV_LEASE_WAIT, 1, "waiting for memory (600M; 600M of 1G in use)");
@@ -391,7 +498,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(granted_after_release, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ends_of_processes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlocked_files, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(malformed_messages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(invalid_messages_fail_the_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_requests, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_preempted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_becomes_a_vm, set_up, tear_down),

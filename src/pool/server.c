@@ -20,7 +20,7 @@
 #define STUCK_LIMIT (5 * PV_NSEC_PER_SEC)
 #define UNSATISFIABLE_LIMIT (30 * PV_NSEC_PER_SEC)
 
-/* Limits of one file, beyond what any sensible test uses. */
+/* Limits of one channel and of one file, beyond what any sensible test uses. */
 enum { MAX_LEASES = 512, MAX_CHANNELS = 32, MESSAGES_AT_ONCE = 64 };
 
 void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status status, const char *text)
@@ -253,8 +253,6 @@ static void channel_acquire(struct channel *c, const struct pv_lease_request *re
     struct pv_err err = PV_ERR_INIT;
     bool waited = file_waits(c->file);
 
-    if (pv_pool_find_lease(c, request->id)) /* a corrupt client: lease.c never does that */
-        return;
     if (request->standby && (b = pv_pool_find_standby(c, request->standby)) && !b->preempted)
         pv_pool_drop_standby(
             b); /* no request waits (standbys would be preempted), so this one gets its room */
@@ -281,13 +279,8 @@ static void channel_acquire(struct channel *c, const struct pv_lease_request *re
 
 static void channel_block(struct channel *c, bool on)
 {
-    if (!on && c->blocked) {
-        c->blocked--;
-        c->file->blocked--;
-    } else if (on && c->blocked < MAX_LEASES) {
-        c->blocked++;
-        c->file->blocked++;
-    }
+    c->blocked += on ? 1 : -1U;
+    c->file->blocked += on ? 1 : -1U;
 }
 
 static void channel_fork(struct channel *c, int *fd)
@@ -300,32 +293,12 @@ static void channel_fork(struct channel *c, int *fd)
         channel_open(c->s, c->file, pv_steal_fd(fd), true, NULL);
 }
 
-/* *fd: the descriptor that came with the message, else unchanged. The caller closes it. */
-static ssize_t channel_receive(struct channel *c, struct pv_lease_request *request, int *fd)
+/*
+ * Reads no more of the channel.  VMs may outlive the process that acquired their leases for a moment:
+ * pv_pool_server_leave releases them.
+ */
+static void channel_stop(struct channel *c)
 {
-    struct iovec iov = {request, sizeof(*request)};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    struct cmsghdr *cm = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-
-    if (cm && cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_RIGHTS &&
-        cm->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(cm), sizeof(int));
-    return n;
-}
-
-/* The VMs of a file's own process may outlive it for a moment: pv_pool_server_leave releases their leases. */
-static void channel_hang_up(struct channel *c)
-{
-    if (c->forked) {
-        channel_close(c);
-        return;
-    }
     c->gone = true;
     pv_loop_del(c->s->loop, &c->watch);
     for (struct lease *l = c->leases, *next; l; l = next) {
@@ -335,50 +308,68 @@ static void channel_hang_up(struct channel *c)
     }
 }
 
+static void channel_hang_up(struct channel *c)
+{
+    if (c->forked)
+        channel_close(c);
+    else
+        channel_stop(c);
+}
+
+static void channel_serve(struct channel *c, const struct pv_lease_request *request, int *fd)
+{
+    struct standby *b;
+    struct lease *l;
+
+    switch ((enum pv_lease_op)request->op) {
+    case PV_LEASE_ACQUIRE:
+        channel_acquire(c, request);
+        break;
+    case PV_LEASE_RELEASE:
+        if ((l = pv_pool_find_lease(c, request->id)))
+            lease_drop(c->s, l);
+        else if ((b = pv_pool_find_standby(c, request->id)))
+            pv_pool_drop_standby(b);
+        break;
+    case PV_LEASE_FORK:
+        channel_fork(c, fd);
+        break;
+    case PV_LEASE_TRY_ACQUIRE:
+        pv_pool_try_acquire(c, request);
+        break;
+    case PV_LEASE_CLAIM:
+        pv_pool_claim_standby(c, request->id);
+        break;
+    case PV_LEASE_PREEMPTIBLE:
+        pv_pool_set_preemptible(c, request->id, fd);
+        break;
+    case PV_LEASE_BLOCK:
+    case PV_LEASE_UNBLOCK:
+        channel_block(c, request->op == PV_LEASE_BLOCK);
+        break;
+    }
+}
+
 /* False when no message is there, or none will come any more. */
 static bool channel_read_one(struct channel *c)
 {
     struct pv_lease_request request = {0};
     cleanup_close int fd = -1;
-    struct standby *b;
-    struct lease *l;
-    ssize_t n = channel_receive(c, &request, &fd);
+    cleanup_free char *fault = NULL;
 
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return errno == EINTR;
-    if (n <= 0) {
+    switch (pv_pool_receive(c, &request, &fd, &fault)) {
+    case POOL_NOTHING:
+        return false;
+    case POOL_END:
         channel_hang_up(c);
         return false;
-    }
-    if (n != (ssize_t)sizeof(request))
-        return true;
-    switch (request.op) {
-    case PV_LEASE_ACQUIRE:
-        channel_acquire(c, &request);
-        break;
-    case PV_LEASE_RELEASE:
-        if ((l = pv_pool_find_lease(c, request.id)))
-            lease_drop(c->s, l);
-        else if ((b = pv_pool_find_standby(c, request.id)))
-            pv_pool_drop_standby(b);
-        break;
-    case PV_LEASE_FORK:
-        channel_fork(c, &fd);
-        break;
-    case PV_LEASE_TRY_ACQUIRE:
-        pv_pool_try_acquire(c, &request);
-        break;
-    case PV_LEASE_CLAIM:
-        pv_pool_claim_standby(c, request.id);
-        break;
-    case PV_LEASE_PREEMPTIBLE:
-        pv_pool_set_preemptible(c, request.id, &fd);
-        break;
-    case PV_LEASE_BLOCK:
-    case PV_LEASE_UNBLOCK:
-        channel_block(c, request.op == PV_LEASE_BLOCK);
-        break;
-    default: /* a corrupt client */
+    case POOL_INVALID:
+        pv_debug("pool", "%s", fault);
+        channel_stop(c);
+        c->s->o.fail(c->file, fault, c->s->o.arg);
+        return false;
+    case POOL_REQUEST:
+        channel_serve(c, &request, &fd);
         break;
     }
     return true;

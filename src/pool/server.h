@@ -25,6 +25,11 @@ struct pv_pool_server_opts {
     void (*waits)(struct pv_pool_file *f, bool does, void *arg);
     /* Asks to stop the file, and to start it again once its process has ended; `why` is for the user. */
     void (*restart)(struct pv_pool_file *f, const char *why, void *arg);
+    /*
+     * A process of the file has sent an invalid message: asks to kill it, and to say so in its verdict.
+     * `fault` is the end of a sentence about the process.  The file must leave once its process has ended.
+     */
+    void (*fail)(struct pv_pool_file *f, const char *fault, void *arg);
     void *arg;
 };
 

@@ -78,8 +78,6 @@ void pv_pool_try_acquire(struct channel *c, const struct pv_lease_request *reque
     struct pv_amount a = {request->memory, request->cpus};
     struct standby *b;
 
-    if (pv_pool_find_lease(c, request->id) || pv_pool_find_standby(c, request->id))
-        return;
     pv_pool_measure(c->s);
     if (request->memory > UINT64_MAX / 4 || c->n_standbys == MAX_STANDBYS ||
         !pv_pool_acquire_standby(c->s->pool, a)) {

@@ -72,6 +72,15 @@ static void pool_restart(struct pv_pool_file *f, const char *why, void *arg)
     slot_stop(it->slot);
 }
 
+static void pool_fail(struct pv_pool_file *f, const char *fault, void *arg)
+{
+    const struct item *it = PV_CONTAINER_OF(f, struct item, account);
+
+    (void)arg;
+    if (it->slot)
+        slot_fail(it->slot, fault);
+}
+
 /* ---- running ---- */
 
 static void sched_start_item(struct sched *s, struct slot *slot, struct item *it)
@@ -266,6 +275,7 @@ struct sched *sched_new(const struct sched_opts *o)
                                                                         .used = pool_used,
                                                                         .waits = pool_waits,
                                                                         .restart = pool_restart,
+                                                                        .fail = pool_fail,
                                                                         .arg = s});
     s->slots = pv_xcalloc(s->jobs, sizeof(*s->slots));
     for (unsigned i = 0; i < s->jobs; i++) {
