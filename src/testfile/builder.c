@@ -42,15 +42,51 @@ static enum tf_build_outcome message_outcome(enum tf_msg kind)
     return TF_BUILD_RUNNING;
 }
 
+/* n: the length of the message. */
+static bool message_is_valid(const unsigned char *msg, size_t n)
+{
+    const unsigned char *end = n > 2 ? memchr(msg + 2, '\0', n - 2) : NULL;
+
+    if (n < 2 || n > TF_MSG_MAX || msg[1] >= PV_CLASS_COUNT)
+        return false;
+    switch ((enum tf_msg)msg[0]) {
+    case TF_MSG_PHASE:
+    case TF_MSG_LOGS:
+    case TF_MSG_DONE:
+    case TF_MSG_FAILED:
+    case TF_MSG_MOVED:
+    case TF_MSG_SKIP:
+    case TF_MSG_TODO:
+        return !end;
+    case TF_MSG_TAIL: /* a name and a text */
+        return end && !memchr(end + 1, '\0', (size_t)(msg + n - (end + 1)));
+    }
+    return false;
+}
+
+/* The builder may be a process that its script has corrupted. */
+static void build_reject(struct tf_build *b)
+{
+    static const char text[] = "killed, because it sent an invalid message";
+
+    b->outcome = TF_BUILD_DIED;
+    b->cls = PV_CLASS_HARNESS;
+    set_text(&b->text, text, strlen(text));
+    pv_child_kill(&b->child);
+}
+
 static void build_on_message(struct pv_child *child, const unsigned char *msg, size_t n)
 {
     struct tf_build *b = PV_CONTAINER_OF(child, struct tf_build, child);
     const char *text = (const char *)msg + 2;
-    enum tf_build_outcome outcome;
     size_t vm_n;
 
-    if (n < 2)
+    if (b->outcome == TF_BUILD_DIED)
         return;
+    if (!message_is_valid(msg, n)) {
+        build_reject(b);
+        return;
+    }
     n -= 2;
     switch ((enum tf_msg)msg[0]) {
     case TF_MSG_PHASE:
@@ -62,18 +98,14 @@ static void build_on_message(struct pv_child *child, const unsigned char *msg, s
         set_text(&b->log_dir, text, n);
         return;
     case TF_MSG_TAIL:
-        vm_n = strnlen(text, n);
-        if (vm_n < n)
-            build_add_tail(b, text, vm_n, text + vm_n + 1, n - vm_n - 1);
+        vm_n = strlen(text);
+        build_add_tail(b, text, vm_n, text + vm_n + 1, n - vm_n - 1);
         return;
     default:
         break;
     }
-    outcome = message_outcome((enum tf_msg)msg[0]);
-    if (outcome == TF_BUILD_RUNNING)
-        return;
-    b->outcome = outcome;
-    b->cls = msg[1] < PV_CLASS_COUNT ? (enum pv_class)msg[1] : PV_CLASS_HARNESS;
+    b->outcome = message_outcome((enum tf_msg)msg[0]);
+    b->cls = (enum pv_class)msg[1];
     set_text(&b->text, text, n);
 }
 

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "testfile/builder-link.h"
+#include "testfile/builder.h"
 #include "testfile/limit.h"
 #include "testfile/script.h"
 #include "testfile/testfile.h"
@@ -248,6 +250,55 @@ static void test_command(void **state)
     assert_true(c.words[0]);
 }
 
+/* ---- builders ---- */
+
+/* Each element is the message, of the given length, that a builder sends in place of its outcome. */
+static const struct {
+    const char *msg;
+    size_t n;
+} bad_messages[] = {{"", 0},        {"D", 1},          {"Z\0what", 6}, {"F\xffwhy", 5},
+                    {"F\0a\0b", 5}, {"C\0no text", 9}, {"D\0", 65000}};
+static size_t bad_message;
+
+static void builder_send_bad(struct pv_testfile *tf)
+{
+    static char buf[65536];
+
+    memset(buf, 'x', sizeof(buf));
+    memcpy(buf, bad_messages[bad_message].msg,
+           bad_messages[bad_message].n > 100 ? 2 : bad_messages[bad_message].n);
+    send(tf->builder->sock, buf, bad_messages[bad_message].n, 0);
+    pv_tf_builder_say(tf->builder, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
+    for (;;)
+        pause();
+}
+
+static bool build_ended(void *arg)
+{
+    return ((struct tf_build *)arg)->outcome != TF_BUILD_RUNNING;
+}
+
+/* An invalid message is the end of the build, whatever follows it. */
+static void test_invalid_message_of_builder(void **state)
+{
+    struct scene *s = *state;
+    const struct tf_build_opts o = {.name = "db",
+                                    .script = "/fixtures/db.lua",
+                                    .deadline = pv_deadline(20 * PV_NSEC_PER_SEC),
+                                    .run_script = builder_send_bad};
+
+    for (bad_message = 0; bad_message < PV_ARRAY_LEN(bad_messages); bad_message++) {
+        struct tf_build b = {0};
+
+        assert_int_equal(pv_tf_build_start(&b, &s->tf, &o, NULL), 0);
+        assert_int_equal(pv_loop_run(s->tf.loop, build_ended, &b, o.deadline, NULL), 0);
+        assert_int_equal(b.outcome, TF_BUILD_DIED);
+        assert_int_equal(b.cls, PV_CLASS_HARNESS);
+        assert_string_equal(b.text, "killed, because it sent an invalid message");
+        pv_tf_build_fini(&b);
+    }
+}
+
 static void test_script_name(void **state)
 {
     static const char *const cases[][2] = {
@@ -279,6 +330,7 @@ int main(void)
         SCENE_TEST(test_flood),
         SCENE_TEST(test_limit),
         SCENE_TEST(test_file_outcome),
+        SCENE_TEST(test_invalid_message_of_builder),
         cmocka_unit_test(test_command),
         cmocka_unit_test(test_script_name),
     };
