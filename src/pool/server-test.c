@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -289,6 +290,28 @@ static void invalid_messages_fail_the_file(void **state)
     assert_true(x->a.held.memory == 0 && x->a.held.cpus == 0 && x->a.blocked == 0);
 }
 
+/* A descriptor that this process had no room for is not the fault of the sender. */
+static void descriptor_limit(void **state)
+{
+    struct fix *x = *state;
+    int a = join_file(x, &x->a), next = dup(a);
+    struct rlimit was, full;
+    const struct message m = {NULL, {.op = PV_LEASE_FORK}, sizeof(struct pv_lease_request), 0, 1};
+
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    full = was;
+    full.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+    message_send(&m, a);
+    run_loop(x);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_null(x->failed);
+    client_say(x, a, PV_LEASE_ACQUIRE, 1, M);
+    assert_reply(a, PV_LEASE_GRANTED, 1, "");
+    close(a);
+}
+
 /* Requests that a client may make are refused, or have nothing to do. */
 static void refused_requests(void **state)
 {
@@ -499,6 +522,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ends_of_processes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlocked_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(invalid_messages_fail_the_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(descriptor_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_requests, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_preempted, set_up, tear_down),
