@@ -14,6 +14,9 @@
 #include "util/path.h"
 #include "util/spawn.h"
 
+/* A builder sends one for each VM; far more than it can have. */
+enum { TAILS_MAX = 1024 };
+
 static void set_text(char **to, const char *text, size_t n)
 {
     free(*to);
@@ -83,7 +86,7 @@ static void build_on_message(struct pv_child *child, const unsigned char *msg, s
 
     if (b->outcome == TF_BUILD_DIED)
         return;
-    if (!message_is_valid(msg, n)) {
+    if (!message_is_valid(msg, n) || (msg[0] == TF_MSG_TAIL && b->n_tails++ == TAILS_MAX)) {
         build_reject(b);
         return;
     }

@@ -34,6 +34,7 @@ struct tf_build {
     char *phase;       /* of the script (timeline.h); NULL: none yet */
     char *log_dir;     /* of its console logs; NULL: none */
     struct tf_tails tails;
+    unsigned n_tails; /* that the process has sent */
     void (*on_phase)(const char *phase, void *arg);
     void *arg;
 };

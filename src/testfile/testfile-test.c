@@ -299,6 +299,30 @@ static void test_invalid_message_of_builder(void **state)
     }
 }
 
+static void builder_send_tails(struct pv_testfile *tf)
+{
+    for (int i = 0; i < 1100; i++)
+        pv_tf_builder_say(tf->builder, TF_MSG_TAIL, PV_CLASS_NONE, "vm1", "text");
+    pv_tf_builder_say(tf->builder, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
+    for (;;)
+        pause();
+}
+
+static void test_too_many_tails_of_builder(void **state)
+{
+    struct scene *s = *state;
+    const struct tf_build_opts o = {.name = "db",
+                                    .script = "/fixtures/db.lua",
+                                    .deadline = pv_deadline(20 * PV_NSEC_PER_SEC),
+                                    .run_script = builder_send_tails};
+    struct tf_build b = {0};
+
+    assert_int_equal(pv_tf_build_start(&b, &s->tf, &o, NULL), 0);
+    assert_int_equal(pv_loop_run(s->tf.loop, build_ended, &b, o.deadline, NULL), 0);
+    assert_int_equal(b.outcome, TF_BUILD_DIED);
+    pv_tf_build_fini(&b);
+}
+
 static void test_script_name(void **state)
 {
     static const char *const cases[][2] = {
@@ -331,6 +355,7 @@ int main(void)
         SCENE_TEST(test_limit),
         SCENE_TEST(test_file_outcome),
         SCENE_TEST(test_invalid_message_of_builder),
+        SCENE_TEST(test_too_many_tails_of_builder),
         cmocka_unit_test(test_command),
         cmocka_unit_test(test_script_name),
     };
