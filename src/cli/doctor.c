@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "image/image.h"
 #include "transport/channel.h"
+#include "util/cachedir.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
@@ -141,11 +142,11 @@ static void look_kernel(struct doctor *d, struct row *r)
 static void look_cache(struct doctor *d, struct row *r)
 {
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *dir = pv_cache_dir(&err);
+    cleanup_cachedir struct pv_cachedir cache = PV_CACHEDIR_INIT;
 
     (void)d;
-    if (dir)
-        row_set(r, OK, NULL, "%s", dir);
+    if (pv_cachedir_open(&cache, NULL, &err) == 0)
+        row_set(r, OK, NULL, "%s", cache.path);
     else
         row_set(r, NOTE, "export XDG_CACHE_HOME=DIR of a directory that you can write",
                 "%s; kernels are not kept unpacked, boots are slower", err.text);

@@ -78,13 +78,10 @@ char *pv_cache_dir(struct pv_err *err)
     return pv_steal(&dir);
 }
 
-int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err *err)
+int pv_read_fd(int fd, const char *path, size_t max, struct pv_buf *buf, struct pv_err *err)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t total = 0;
 
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot open '%s'", path);
     for (;;) {
         ssize_t n = read(fd, pv_buf_reserve(buf, 65536), 65536);
 
@@ -102,6 +99,15 @@ int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err
     }
     buf->data[buf->len] = '\0';
     return 0;
+}
+
+int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot open '%s'", path);
+    return pv_read_fd(fd, path, max, buf, err);
 }
 
 int pv_write_all(int fd, const void *data, size_t n)

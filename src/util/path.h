@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Paths, reading and writing of whole files, and the user's cache directory. */
+/* Paths, and reading and writing of whole files. */
 #ifndef PV_UTIL_PATH_H
 #define PV_UTIL_PATH_H
 
@@ -31,6 +31,8 @@ char *pv_cache_dir(struct pv_err *err);
 
 /* Appends the whole file to buf, also files of /proc.  -1: class host, or usage for more than `max` bytes. */
 int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err *err);
+/* The same for the rest of an open file; `path` is for messages. */
+int pv_read_fd(int fd, const char *path, size_t max, struct pv_buf *buf, struct pv_err *err);
 
 /* Writes all bytes to fd, retrying short writes; -1 with errno on failure. */
 int pv_write_all(int fd, const void *data, size_t n);
