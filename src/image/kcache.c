@@ -34,6 +34,7 @@
 #include "image/kprune.h"
 #include "image/magic.h"
 #include "image/newfile.h"
+#include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/digest.h"
 #include "util/err.h"
@@ -51,15 +52,15 @@ enum {
 
 struct cache {
     const struct pv_kcache_src *src;
-    char *dir;
+    struct pv_cachedir dir;
     char hash[PV_DIGEST_TEXT];
-    char *vmlinux, *ok;
-    char *data; /* the whole bzImage; NULL until read_source */
+    char *vmlinux, *ok; /* names in dir */
+    char *data;         /* the whole bzImage; NULL until read_source */
 };
 
 static void cache_fini(struct cache *c)
 {
-    free(c->dir);
+    pv_cachedir_close(&c->dir);
     free(c->vmlinux);
     free(c->ok);
     free(c->data);
@@ -98,15 +99,15 @@ static bool file_identity(const struct stat *st, char ident[IDENT_TEXT])
     return true;
 }
 
-static int write_small(const char *dir, const char *path, const char *text, struct pv_err *err)
+static int write_small(const struct pv_cachedir *dir, const char *name, const char *text, struct pv_err *err)
 {
     cleanup_newfile struct pv_newfile f = PV_NEWFILE_INIT;
 
     if (pv_newfile_open(&f, dir, err) < 0)
         return -1;
     if (pv_write_all(f.fd, text, strlen(text)) < 0)
-        return pv_err_sys(err, errno, "cannot write '%s'", path);
-    return pv_newfile_commit(&f, path, false, err); /* no fsync: a reader rejects an empty file */
+        return pv_err_sys(err, errno, "cannot write '%s/%s'", dir->path, name);
+    return pv_newfile_commit(&f, name, false, err); /* no fsync: a reader rejects an empty file */
 }
 
 /* ---- the hash of the bzImage ---- */
@@ -143,8 +144,8 @@ static bool source_unchanged(const struct pv_kcache_src *src)
 static int hash_source(struct cache *c, struct pv_err *err)
 {
     const struct stat *st = &c->src->st;
-    cleanup_free char *path = pv_xasprintf("%s/%llx-%llu.src", c->dir, (unsigned long long)st->st_dev,
-                                           (unsigned long long)st->st_ino);
+    cleanup_free char *path =
+        pv_xasprintf("%llx-%llu.src", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
     cleanup_buf struct pv_buf have = {0};
     cleanup_free char *want = NULL;
     char times[96];
@@ -153,7 +154,7 @@ static int hash_source(struct cache *c, struct pv_err *err)
     times_text(st, times, sizeof(times));
     want = pv_xasprintf("provium-source 1 %s ", times);
     n = strlen(want);
-    if (pv_read_file(path, 1024, &have, NULL) == 0 && have.len == n + PV_DIGEST_TEXT &&
+    if (pv_cachedir_read(&c->dir, path, 1024, &have, NULL) == 0 && have.len == n + PV_DIGEST_TEXT &&
         !memcmp(have.data, want, n) && strspn(have.data + n, "0123456789abcdef") == PV_DIGEST_TEXT - 1) {
         memcpy(c->hash, have.data + n, PV_DIGEST_TEXT - 1);
         return 0;
@@ -164,7 +165,7 @@ static int hash_source(struct cache *c, struct pv_err *err)
     if (is_settled(st) && source_unchanged(c->src)) {
         cleanup_free char *line = pv_xasprintf("%s%s\n", want, c->hash);
 
-        write_small(c->dir, path, line, NULL); /* a failure only costs the next boot time */
+        write_small(&c->dir, path, line, NULL); /* a failure only costs the next boot time */
     }
     return 0;
 }
@@ -180,33 +181,36 @@ static int write_ok(struct cache *c, uint64_t length, const char *sum, const str
     if (!file_identity(st, ident))
         strcpy(ident, "-");
     line = pv_xasprintf("provium-kernel 1 vmlinux %" PRIu64 " %s %s\n", length, sum, ident);
-    return write_small(c->dir, c->ok, line, err);
+    return write_small(&c->dir, c->ok, line, err);
 }
 
-static void stamp_use(const char *path)
+static void stamp_use(int dir, const char *name)
 {
     struct stat st;
 
-    if (stat(path, &st) == 0 && time(NULL) - st.st_mtime > USE_STAMP_S)
-        utimensat(AT_FDCWD, path, NULL, 0);
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > USE_STAMP_S)
+        utimensat(dir, name, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 enum verdict { ABSENT, GOOD, UNUSABLE };
 
 static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *sum, const char *ident)
 {
-    cleanup_close int fd = open(c->vmlinux, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct pv_err why = PV_ERR_INIT;
+    cleanup_close int fd = pv_cachedir_file(&c->dir, c->vmlinux, O_RDONLY, &why);
     char now[IDENT_TEXT], have[PV_DIGEST_TEXT];
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != length)
+    if (fd < 0)
+        pv_debug("image", "%s", why.text);
+    if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != length)
         return ABSENT;
     if (file_identity(&st, now) && !strcmp(now, ident)) {
-        stamp_use(c->ok);
+        stamp_use(c->dir.fd, c->ok);
         return GOOD;
     }
     if (pv_digest_fd(fd, have) < 0 || strcmp(have, sum) != 0) {
-        pv_debug("image", "'%s' is damaged, making it anew", c->vmlinux);
+        pv_debug("image", "'%s/%s' is damaged, making it anew", c->dir.path, c->vmlinux);
         return ABSENT;
     }
     if (is_settled(&st))
@@ -221,13 +225,13 @@ static enum verdict look_up(struct cache *c, struct pv_err *err)
     uint64_t length;
     int used = 0;
 
-    if (pv_read_file(c->ok, 4096, &b, NULL) < 0 || !b.len || b.data[b.len - 1] != '\n' ||
+    if (pv_cachedir_read(&c->dir, c->ok, 4096, &b, NULL) < 0 || !b.len || b.data[b.len - 1] != '\n' ||
         strlen(b.data) != b.len)
         return ABSENT;
     b.data[b.len - 1] = '\0';
     if (!strncmp(b.data, "provium-kernel 1 none ", 22)) {
         pv_err_set(err, PV_E_USAGE, "%s", b.data + 22);
-        stamp_use(c->ok);
+        stamp_use(c->dir.fd, c->ok);
         return UNUSABLE;
     }
     if (sscanf(b.data, "provium-kernel 1 vmlinux %" SCNu64 " %64[0-9a-f] %255s%n", &length, sum, ident,
@@ -264,7 +268,7 @@ static int remember_none(struct cache *c, const struct pv_err *err)
     for (char *p = line; p[1]; p++)
         if (*p == '\n')
             *p = ' ';
-    write_small(c->dir, c->ok, line, NULL);
+    write_small(&c->dir, c->ok, line, NULL);
     return -1;
 }
 
@@ -302,7 +306,7 @@ static int make_vmlinux(struct cache *c, struct pv_err *err)
     char text[PV_DIGEST_TEXT];
     struct stat st;
 
-    if (read_source(c, err) < 0 || pv_newfile_open(&f, c->dir, err) < 0)
+    if (read_source(c, err) < 0 || pv_newfile_open(&f, &c->dir, err) < 0)
         return -1;
     o.fd = f.fd;
     blake2b_init(&o.sum, sizeof(sum));
@@ -316,19 +320,17 @@ static int make_vmlinux(struct cache *c, struct pv_err *err)
     if (pv_newfile_commit(&f, c->vmlinux, true, err) < 0)
         return -1;
     if (fstat(f.fd, &st) < 0)
-        return pv_err_sys(err, errno, "cannot stat '%s'", c->vmlinux);
+        return pv_err_sys(err, errno, "cannot stat '%s/%s'", c->dir.path, c->vmlinux);
     return write_ok(c, o.length, text, &st, err);
 }
 
 static int find_or_make_vmlinux(struct cache *c, struct pv_err *err)
 {
-    cleanup_free char *lock_path = NULL;
     cleanup_close int lock = -1;
     enum verdict v = look_up(c, err);
 
     if (v == ABSENT) {
-        lock_path = pv_xasprintf("%s/lock", c->dir);
-        lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        lock = pv_cachedir_file(&c->dir, "lock", O_RDWR | O_CREAT, NULL);
         /* Without a lock two processes may make it; pv_newfile_commit makes that harmless. */
         while (lock >= 0 && flock(lock, LOCK_EX) < 0 && errno == EINTR)
             ;
@@ -338,21 +340,17 @@ static int find_or_make_vmlinux(struct cache *c, struct pv_err *err)
         return 0;
     if (v == UNUSABLE || make_vmlinux(c, err) < 0)
         return -1;
-    pv_kprune(c->dir, PV_KPRUNE_KEEP, PV_KPRUNE_AGE_S);
+    pv_kprune(c->dir.fd, PV_KPRUNE_KEEP, PV_KPRUNE_AGE_S);
     return 0;
 }
 
 char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err)
 {
-    __attribute__((cleanup(cache_fini))) struct cache c = {.src = src};
-    cleanup_free char *base = pv_cache_dir(err);
+    __attribute__((cleanup(cache_fini))) struct cache c = {.src = src, .dir = PV_CACHEDIR_INIT};
 
-    if (!base)
+    if (pv_cachedir_open(&c.dir, "kernels", err) < 0 || hash_source(&c, err) < 0)
         return NULL;
-    c.dir = pv_xasprintf("%s/kernels", base);
-    if (pv_mkdir_p(c.dir, 0700, err) < 0 || hash_source(&c, err) < 0)
-        return NULL;
-    c.vmlinux = pv_xasprintf("%s/%s.vmlinux", c.dir, c.hash);
-    c.ok = pv_xasprintf("%s/%s.ok", c.dir, c.hash);
-    return find_or_make_vmlinux(&c, err) < 0 ? NULL : pv_steal(&c.vmlinux);
+    c.vmlinux = pv_xasprintf("%s.vmlinux", c.hash);
+    c.ok = pv_xasprintf("%s.ok", c.hash);
+    return find_or_make_vmlinux(&c, err) < 0 ? NULL : pv_path_join(c.dir.path, c.vmlinux);
 }

@@ -263,6 +263,83 @@ static void lives_without_a_cache(void **state)
     pv_kernel_fini(&k);
 }
 
+/* ---- a cache that is not to be trusted ---- */
+
+/* True if the kernel boots unpacked.  It boots in either case. */
+static bool is_unpacked(const char *path)
+{
+    struct pv_kernel k;
+    bool unpacked;
+
+    open_ok(path, true, &k);
+    unpacked = k.unpacked;
+    pv_kernel_fini(&k);
+    return unpacked;
+}
+
+static void uses_only_its_own_directory(void **state)
+{
+    static const char *const dirs[] = {"cache/provium", "cache/provium/kernels"};
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_LZ4, 3, true, &elf), *moved = in_dir("moved");
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(dirs); i++) {
+        cleanup_free char *d = in_dir(dirs[i]);
+
+        empty_cache();
+        assert_true(is_unpacked(path));
+        assert_int_equal(chmod(d, 0770), 0);
+        assert_false(is_unpacked(path));
+        assert_int_equal(chmod(d, 0700), 0);
+        if (geteuid() == 0) {
+            assert_int_equal(chown(d, 1, 1), 0);
+            assert_false(is_unpacked(path));
+            assert_int_equal(chown(d, 0, 0), 0);
+        }
+        assert_true(is_unpacked(path));
+        assert_int_equal(rename(d, moved), 0);
+        assert_int_equal(symlink(moved, d), 0);
+        assert_false(is_unpacked(path));
+        assert_int_equal(unlink(d), 0);
+        assert_int_equal(pv_rm_rf(moved), 0);
+    }
+}
+
+/* A file of another user, or that others can write to, is made anew: an .ok that says "none" is not believed. */
+static void believes_only_its_own_files(void **state)
+{
+    static const char none[] = "provium-kernel 1 none not this one\n";
+    cleanup_buf struct pv_buf elf = {0};
+    cleanup_free char *path = make_kernel(PV_COMP_LZ4, 3, true, &elf), *ok = NULL, *moved = in_dir("ok");
+    struct pv_kernel k;
+
+    (void)state;
+    empty_cache();
+    open_ok(path, true, &k);
+    ok = pv_xasprintf("%.*s.ok", (int)(strlen(k.boot_path) - strlen(".vmlinux")), k.boot_path);
+    pv_kernel_fini(&k);
+    test_write(ok, none, strlen(none));
+    assert_int_equal(chmod(ok, 0600), 0);
+    assert_false(is_unpacked(path)); /* its own is believed */
+    assert_int_equal(chmod(ok, 0620), 0);
+    assert_true(is_unpacked(path));
+    test_write(moved, none, strlen(none));
+    assert_int_equal(chmod(moved, 0600), 0);
+    assert_int_equal(unlink(ok), 0);
+    assert_int_equal(symlink(moved, ok), 0);
+    assert_true(is_unpacked(path));
+    assert_int_equal(access(moved, F_OK), 0);
+    if (geteuid() != 0) {
+        print_message("skipped: only root can give a file to another user\n");
+        return;
+    }
+    test_write(ok, none, strlen(none));
+    assert_int_equal(chmod(ok, 0600), 0);
+    assert_int_equal(chown(ok, 1, 1), 0);
+    assert_true(is_unpacked(path));
+}
+
 /* ---- damage to the cache ---- */
 
 /* Opens the kernel until its .ok file has an identity: from then on the vmlinux is not summed again. */
@@ -446,11 +523,14 @@ static void a_killed_process_leaves_nothing(void **state)
 static void the_cache_is_bounded(void **state)
 {
     cleanup_free char *cache = in_dir("prune");
+    cleanup_close int fd = -1;
     time_t now = time(NULL);
     int left = 0;
 
     (void)state;
     assert_int_equal(mkdir(cache, 0700), 0);
+    fd = open(cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
     for (int i = 0; i < 14; i++) { /* 0-3 are used now, the others long ago */
         struct timespec t = {i < 4 ? now - i : now - 100000 - i, 0}, times[2] = {t, t};
         cleanup_free char *ok = pv_xasprintf("%s/h%02d.ok", cache, i);
@@ -460,13 +540,13 @@ static void the_cache_is_bounded(void **state)
         test_write(vmlinux, "x", 1);
         assert_int_equal(utimensat(AT_FDCWD, ok, times, 0), 0);
     }
-    pv_kprune(cache, 2, 3600);
+    pv_kprune(fd, 2, 3600);
     for (int i = 0; i < 14; i++) {
         cleanup_free char *vmlinux = pv_xasprintf("%s/h%02d.vmlinux", cache, i);
 
         assert_int_equal(access(vmlinux, F_OK), i < 4 ? 0 : -1); /* 4 exceed `keep` but were just used */
     }
-    pv_kprune(cache, 2, -10);
+    pv_kprune(fd, 2, -10);
     for (int i = 0; i < 14; i++) {
         cleanup_free char *ok = pv_xasprintf("%s/h%02d.ok", cache, i);
 
@@ -496,6 +576,8 @@ int main(void)
         cmocka_unit_test(unpack_is_a_choice),
         cmocka_unit_test(boots_packed_when_it_must),
         cmocka_unit_test(lives_without_a_cache),
+        cmocka_unit_test(uses_only_its_own_directory),
+        cmocka_unit_test(believes_only_its_own_files),
         cmocka_unit_test(finds_damage),
         cmocka_unit_test(notices_a_changed_kernel),
         cmocka_unit_test(processes_share_it),

@@ -2,13 +2,14 @@
 #include "image/kprune.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "image/newfile.h"
 #include "util/mem.h"
-#include "util/path.h"
 
 enum { SOURCE_AGE_S = 30 * 24 * 3600 };
 
@@ -29,11 +30,11 @@ static bool has_suffix(const char *s, const char *suffix)
     return n > k && !strcmp(s + n - k, suffix);
 }
 
-static void remove_cached(const char *dir, const char *name, const char *suffix)
+static void remove_cached(int dir, const char *name, const char *suffix)
 {
-    cleanup_free char *path = pv_xasprintf("%s/%s%s", dir, name, suffix);
+    cleanup_free char *path = pv_xasprintf("%s%s", name, suffix);
 
-    remove(path);
+    unlinkat(dir, path, 0);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -43,34 +44,36 @@ static int newest_first(const void *a, const void *b)
     return x->used > y->used ? -1 : x->used < y->used;
 }
 
-static void prune_or_list(const char *dir, const char *name, time_t now, time_t age, struct list *l)
+static void prune_or_list(int dir, const char *name, time_t now, time_t age, struct list *l)
 {
-    cleanup_free char *path = pv_path_join(dir, name);
     struct stat st;
 
-    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
         return;
     if (!strncmp(name, PV_NEWFILE_PREFIX, strlen(PV_NEWFILE_PREFIX))) {
         if (now - st.st_mtime > age)
-            remove(path);
+            unlinkat(dir, name, 0);
     } else if (has_suffix(name, ".src")) {
         if (now - st.st_mtime > SOURCE_AGE_S)
-            remove(path);
+            unlinkat(dir, name, 0);
     } else if (has_suffix(name, ".ok")) {
         l->v = pv_xrealloc(l->v, (l->n + 1) * sizeof(l->v[0]));
         l->v[l->n++] = (struct entry){pv_xstrndup(name, strlen(name) - 3), st.st_mtime};
     }
 }
 
-void pv_kprune(const char *dir, size_t keep, time_t age)
+void pv_kprune(int dir, size_t keep, time_t age)
 {
     struct list l = {0};
     time_t now = time(NULL);
-    DIR *d = opendir(dir);
+    int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = again < 0 ? NULL : fdopendir(again);
     struct dirent *de;
 
-    if (!d)
+    if (!d) {
+        pv_close(&again);
         return;
+    }
     while ((de = readdir(d)) != NULL)
         prune_or_list(dir, de->d_name, now, age, &l);
     closedir(d);

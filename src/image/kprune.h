@@ -12,9 +12,9 @@ enum {
 };
 
 /*
- * Removes kernels beyond the `keep` most recently used whose last use is more than `age` seconds ago, with
+ * `dir` is the open directory; it stays open.  Removes kernels beyond the `keep` most recently used whose last use is more than `age` seconds ago, with
  * their .ok files; temporary files of that age; and .src files that were not rewritten for 30 days.
  */
-void pv_kprune(const char *dir, size_t keep, time_t age);
+void pv_kprune(int dir, size_t keep, time_t age);
 
 #endif

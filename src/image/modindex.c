@@ -9,14 +9,19 @@
 #include <blake2.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/cachedir.h"
 #include "util/digest.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -115,37 +120,73 @@ static int build_index(const char *tree, const char *base, const char *out, stru
     return run_depmod(base, err);
 }
 
-char *pv_modules_index(const char *tree, struct pv_err *err)
+/* 1: CACHE/modules/KEY is an index of this user, 0: there is none, -1 with *err: it is not to be trusted. */
+static int index_find(const struct pv_cachedir *dir, const char *key, struct pv_err *err)
 {
-    cleanup_free char *real = realpath(tree, NULL), *cache = pv_cache_dir(err), *key = NULL, *done = NULL;
-    cleanup_free char *tmp = NULL, *dir = NULL, *built = NULL, *check = NULL;
+    cleanup_free char *path = pv_path_join(dir->path, key);
+    struct pv_err why = PV_ERR_INIT;
+    cleanup_close int fd = pv_own_dir(dir->fd, key, path, &why);
+    struct stat st;
+
+    if (fd < 0 && why.errnum == ENOENT)
+        return 0;
+    if (fd < 0) {
+        if (err)
+            *err = why;
+        return -1;
+    }
+    if (fstatat(fd, "modules.dep.bin", &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    /* depmod makes it with the umask's mode; the directory keeps others away. */
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        return pv_err_set(err, PV_E_USAGE, "'%s/modules.dep.bin' is no file of user %u: remove it", path,
+                          (unsigned)geteuid());
+    return 1;
+}
+
+/* Makes CACHE/modules/KEY in a temporary directory and renames it into place. */
+static int index_make(const struct pv_cachedir *dir, const char *key, const char *tree, struct pv_err *err)
+{
+    cleanup_free char *name = NULL, *tmp = NULL, *inner = NULL, *built = NULL;
+    uint64_t random = 0;
     int rc;
 
-    if (!cache)
-        return NULL;
+    if (getrandom(&random, sizeof(random), 0) < 0)
+        random = (uint64_t)getpid(); /* a collision is an error of mkdirat */
+    name = pv_xasprintf("tmp-%016" PRIx64, random);
+    tmp = pv_path_join(dir->path, name);
+    if (mkdirat(dir->fd, name, 0700) < 0)
+        return pv_err_sys(err, errno, "cannot make a directory in '%s'", dir->path);
+    pv_debug("image", "'%s' has no modules.dep: running depmod", tree);
+    inner = pv_xasprintf("%s/lib/modules/" VERSION, name);
+    built = pv_path_join(dir->path, inner);
+    rc = build_index(tree, tmp, built, err);
+    /* If another process was faster, its index is used. */
+    if (rc == 0 && renameat(dir->fd, inner, dir->fd, key) < 0) {
+        int saved = errno;
+
+        if (index_find(dir, key, NULL) != 1)
+            rc = pv_err_sys(err, saved, "cannot put the module index into '%s/%s'", dir->path, key);
+    }
+    pv_rm_rf(tmp);
+    return rc;
+}
+
+char *pv_modules_index(const char *tree, struct pv_err *err)
+{
+    cleanup_free char *real = realpath(tree, NULL), *key = NULL;
+    cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
+    int found;
+
     if (!real) {
         pv_err_sys(err, errno, "cannot resolve '%s'", tree);
         return NULL;
     }
+    if (pv_cachedir_open(&dir, "modules", err) < 0)
+        return NULL;
     key = make_key(real);
-    dir = pv_xasprintf("%s/modules", cache);
-    done = pv_xasprintf("%s/%s", dir, key);
-    check = pv_xasprintf("%s/modules.dep.bin", done);
-    if (access(check, R_OK) == 0)
-        return pv_steal(&done);
-    if (pv_mkdir_p(dir, 0700, err) < 0)
+    found = index_find(&dir, key, err);
+    if (found < 0 || (found == 0 && index_make(&dir, key, real, err) < 0))
         return NULL;
-    tmp = pv_xasprintf("%s/tmp-XXXXXX", dir);
-    if (!mkdtemp(tmp)) {
-        pv_err_sys(err, errno, "cannot make a directory in '%s'", dir);
-        return NULL;
-    }
-    pv_debug("image", "'%s' has no modules.dep: running depmod", real);
-    built = pv_xasprintf("%s/lib/modules/" VERSION, tmp);
-    rc = build_index(real, tmp, built, err);
-    /* If another process was faster, its index is used. */
-    if (rc == 0 && rename(built, done) < 0 && access(check, R_OK) < 0)
-        rc = pv_err_sys(err, errno, "cannot put the module index into '%s'", done);
-    pv_rm_rf(tmp);
-    return rc == 0 ? pv_steal(&done) : NULL;
+    return pv_path_join(dir.path, key);
 }

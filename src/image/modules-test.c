@@ -247,6 +247,48 @@ static void indexes_a_bare_tree(void **state)
     pv_modlist_fini(&l);
 }
 
+/* The tree without an index: CACHE/modules, or what is there in place of the index, is not this user's. */
+static void expect_no_index(void)
+{
+    cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, &err);
+
+    assert_string_equal(index, bare);
+}
+
+static void uses_only_its_own_index(void **state)
+{
+    cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
+    cleanup_free char *cache = pv_path_join(dir, "provium/modules"), *moved = pv_path_join(dir, "moved");
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL);
+    const char *const places[] = {cache, index};
+
+    (void)state;
+    assert_string_not_equal(index, bare);
+    for (size_t i = 0; i < PV_ARRAY_LEN(places); i++) {
+        cleanup_free char *again = NULL;
+
+        assert_int_equal(chmod(places[i], 0770), 0);
+        expect_no_index();
+        assert_int_equal(chmod(places[i], 0700), 0);
+        if (geteuid() == 0) {
+            assert_int_equal(chown(places[i], 1, 1), 0);
+            expect_no_index();
+            assert_int_equal(chown(places[i], 0, 0), 0);
+        } else {
+            print_message("skipped: only root can give a directory to another user\n");
+        }
+        assert_int_equal(rename(places[i], moved), 0);
+        assert_int_equal(symlink(moved, places[i]), 0);
+        expect_no_index();
+        assert_int_equal(unlink(places[i]), 0);
+        assert_int_equal(rename(moved, places[i]), 0);
+        again = pv_modules_find(bare, kernel, NULL, NULL);
+        assert_string_equal(again, index);
+    }
+}
+
 static void finding_nothing_is_no_error(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -294,6 +336,7 @@ int main(void)
         cmocka_unit_test(says_which_depmod),
         cmocka_unit_test(finds_the_tree),
         cmocka_unit_test(indexes_a_bare_tree),
+        cmocka_unit_test(uses_only_its_own_index),
         cmocka_unit_test(finding_nothing_is_no_error),
         cmocka_unit_test(lists_the_real_ones),
     };

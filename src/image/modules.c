@@ -14,6 +14,7 @@
 #include "image/image.h"
 #include "image/modindex.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/path.h"
 
 static bool is_dir(const char *path)
@@ -116,12 +117,15 @@ char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const c
                       struct pv_err *err)
 {
     char *tree = find_tree(explicit_dir, kernel_path, release, err), *index;
+    struct pv_err why = PV_ERR_INIT;
 
     if (!tree || is_indexed(tree))
         return tree;
-    index = pv_modules_index(tree, NULL);
-    if (!index)
+    index = pv_modules_index(tree, &why);
+    if (!index) {
+        pv_debug("image", "'%s' is not indexed: %s", tree, why.text);
         return tree; /* pv_modlist_add reports the missing index */
+    }
     free(tree);
     return index;
 }
