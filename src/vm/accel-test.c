@@ -154,6 +154,61 @@ static void test_memory(void **state)
     assert_non_null(strstr(again, "provium-accel 1\nboot "));
 }
 
+/* A result in a file or directory that is not this user's alone is not believed. */
+static void test_foreign_cache(void **state)
+{
+    cleanup_free char *path = pv_path_join(dir, "provium/accel"), *moved = pv_path_join(dir, "moved");
+    cleanup_free char *cache = pv_path_join(dir, "provium"), *lie = NULL;
+    struct pv_accel_probe p;
+    char *tsc;
+
+    (void)state;
+    pv_accel_probe(&p);
+    lie = read_memory();
+    tsc = strstr(lie, "\ntsc ");
+    assert_non_null(tsc);
+    memmove(tsc + 6, strchr(tsc + 5, '\n'), strlen(strchr(tsc + 5, '\n')) + 1); /* one digit */
+    tsc[5] = '7';
+    write_memory(lie);
+    pv_accel_probe(&p);
+    assert_int_equal(p.tsc_khz, 7); /* this user's own */
+    assert_int_equal(chmod(path, 0620), 0);
+    pv_accel_probe(&p);
+    assert_int_not_equal(p.tsc_khz, 7);
+
+    write_memory(lie);
+    assert_int_equal(rename(path, moved), 0);
+    assert_int_equal(symlink(moved, path), 0);
+    pv_accel_probe(&p);
+    assert_int_not_equal(p.tsc_khz, 7);
+
+    write_memory(lie);
+    assert_int_equal(chmod(cache, 0770), 0);
+    pv_accel_probe(&p);
+    assert_int_not_equal(p.tsc_khz, 7);
+    assert_int_equal(chmod(cache, 0700), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 1, 1), 0);
+        pv_accel_probe(&p);
+        assert_int_not_equal(p.tsc_khz, 7);
+        write_memory(lie);
+        assert_int_equal(chown(cache, 1, 1), 0);
+        pv_accel_probe(&p);
+        assert_int_not_equal(p.tsc_khz, 7);
+        assert_int_equal(chown(cache, 0, 0), 0);
+    } else {
+        print_message("skipped: only root can give a file to another user\n");
+    }
+    assert_int_equal(unlink(moved), 0);
+    assert_int_equal(rename(cache, moved), 0);
+    assert_int_equal(symlink(moved, cache), 0);
+    pv_accel_probe(&p);
+    assert_int_not_equal(p.tsc_khz, 7);
+    assert_int_equal(unlink(cache), 0);
+    assert_int_equal(rename(moved, cache), 0);
+    unlink(path);
+}
+
 /* Without a usable cache directory the result is the same. */
 static void test_no_cache(void **state)
 {
@@ -170,9 +225,8 @@ static void test_no_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe_now),
-        cmocka_unit_test(test_tsc_accuracy),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_probe_now), cmocka_unit_test(test_tsc_accuracy),
+        cmocka_unit_test(test_memory),    cmocka_unit_test(test_foreign_cache),
         cmocka_unit_test(test_no_cache),
     };
 

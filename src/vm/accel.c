@@ -11,19 +11,20 @@
 #include "vm/accel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "util/cachedir.h"
 #include "util/err.h"
 #include "util/host.h"
 #include "util/log.h"
-#include "util/path.h"
+#include "util/mem.h"
 #include "vm/kvmprobe.h"
 #include "vm/tsc.h"
 
+#define FILE_NAME "accel"
 enum { CACHED_MAX = 1024 };
 
 /* kvm is ABSENT when KVM could not be probed. */
@@ -37,14 +38,18 @@ static const char *const result_names[] = {
     [PV_KVM_FAST] = "fast", [PV_KVM_SLOW] = "slow", [PV_KVM_BROKEN] = "broken", [PV_KVM_ABSENT] = "unknown"};
 
 /* False for anything but a whole file of this boot. */
-static bool cached_read(const char *path, const char *id, struct cached *m)
+static bool cached_read(const struct pv_cachedir *dir, const char *id, struct cached *m)
 {
     cleanup_buf struct pv_buf text = {0};
+    struct pv_err why = PV_ERR_INIT;
     char boot[64], name[16];
     int at = 0;
 
-    if (pv_read_file(path, CACHED_MAX, &text, NULL) < 0 || !text.len || strlen(text.data) != text.len ||
-        text.data[text.len - 1] != '\n')
+    if (pv_cachedir_read(dir, FILE_NAME, CACHED_MAX, &text, &why) < 0) {
+        pv_debug("accel", "%s", why.text);
+        return false;
+    }
+    if (!text.len || strlen(text.data) != text.len || text.data[text.len - 1] != '\n')
         return false;
     text.data[text.len - 1] = '\0';
     if (sscanf(text.data, "provium-accel 1\nboot %36s\ntsc %9" SCNu32 "\nkvm %15s %n", boot, &m->tsc_khz,
@@ -61,20 +66,13 @@ static bool cached_read(const char *path, const char *id, struct cached *m)
 }
 
 /* Without the file, the next process probes again. */
-static void cached_write(const char *path, const char *id, const struct cached *m)
+static void cached_write(const struct pv_cachedir *dir, const char *id, const struct cached *m)
 {
-    cleanup_free char *temp = pv_xasprintf("%s.%d", path, (int)getpid());
     cleanup_free char *text = pv_xasprintf("provium-accel 1\nboot %s\ntsc %" PRIu32 "\nkvm %s %s\n", id,
                                            m->tsc_khz, result_names[m->kvm], m->why);
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok;
 
-    if (fd < 0)
-        return;
-    ok = pv_write_all(fd, text, strlen(text)) == 0;
-    close(fd);
-    if (!ok || rename(temp, path) < 0)
-        unlink(temp);
+    if (pv_replace_at(dir->fd, FILE_NAME, text, strlen(text)) < 0)
+        pv_debug("accel", "cannot write '%s/" FILE_NAME "': %s", dir->path, strerror(errno));
 }
 
 /* known: *m was read from the cache.  Probes the rest into it.  True if *m has changed. */
@@ -112,20 +110,22 @@ void pv_accel_probe_now(struct pv_accel_probe *out)
 
 void pv_accel_probe(struct pv_accel_probe *out)
 {
-    cleanup_free char *dir = pv_cache_dir(NULL), *path = NULL;
+    cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
+    struct pv_err why = PV_ERR_INIT;
     struct cached m = {.kvm = PV_KVM_ABSENT};
     char id[PV_BOOT_ID_LEN + 1];
     bool known;
 
     memset(out, 0, sizeof(*out));
-    if (!dir || !pv_boot_id(id)) {
+    if (pv_cachedir_open(&dir, NULL, &why) < 0)
+        pv_debug("accel", "no remembered probe: %s", why.text);
+    if (dir.fd < 0 || !pv_boot_id(id)) {
         accel_probe(out, &m, false);
         return;
     }
-    path = pv_path_join(dir, "accel");
-    known = cached_read(path, id, &m);
+    known = cached_read(&dir, id, &m);
     if (!known)
         m = (struct cached){.kvm = PV_KVM_ABSENT};
     if (accel_probe(out, &m, known))
-        cached_write(path, id, &m);
+        cached_write(&dir, id, &m);
 }
