@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -32,10 +33,12 @@
 enum { HISTORY_MAX = 32 << 20 };
 
 struct pv_history {
-    char *project; /* real path */
-    char *path;    /* NULL: there is no place for it */
-    char *why_not; /* then */
-    bool named;    /* by the user: for any directory */
+    char *project;          /* real path */
+    char *path;             /* for messages; NULL: there is no place for it */
+    struct pv_cachedir dir; /* not open for a named one */
+    char *name;             /* of the file in dir; for a named one its path */
+    char *why_not;          /* then */
+    bool named;             /* by the user: for any directory */
     bool partial, read_only;
     bool known;
     json_t *files; /* the entries as read, with those of `put` */
@@ -63,19 +66,17 @@ static uint64_t path_hash(const char *s)
 static void history_choose_place(struct pv_history *h, const char *file)
 {
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *cache = NULL, *dir = NULL;
 
     h->named = file != NULL;
     if (file) {
         h->path = pv_xstrdup(file);
-        return;
-    }
-    cache = pv_cache_dir(&err);
-    dir = cache ? pv_xasprintf("%s/history", cache) : NULL;
-    if (dir && pv_mkdir_p(dir, 0700, &err) == 0)
-        h->path = pv_xasprintf("%s/%016llx.json", dir, (unsigned long long)path_hash(h->project));
-    else
+        h->name = pv_xstrdup(file);
+    } else if (pv_cachedir_open(&h->dir, "history", &err) == 0) {
+        h->name = pv_xasprintf("%016llx.json", (unsigned long long)path_hash(h->project));
+        h->path = pv_path_join(h->dir.path, h->name);
+    } else {
         h->why_not = pv_xstrdup(err.text);
+    }
 }
 
 /* ---- reading ---- */
@@ -111,10 +112,22 @@ static const char *history_fault(const struct pv_history *h, const json_t *top)
     return NULL;
 }
 
+/* A named file is the user's choice; one of the cache must be this user's.  -1: as pv_cachedir_file. */
+static int history_open(const struct pv_history *h, struct pv_err *err)
+{
+    int fd;
+
+    if (!h->named)
+        return pv_cachedir_file(&h->dir, h->name, O_RDONLY, err);
+    fd = open(h->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? pv_err_set_at(err, PV_E_HOST, errno, __FILE__, __LINE__, "cannot open it") : fd;
+}
+
 /* The files in it; NULL with why "" when there is none yet, else the reason. */
 static json_t *history_read_files(const struct pv_history *h, char why[static 400])
 {
-    cleanup_close int fd = open(h->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_close int fd = history_open(h, &err);
     cleanup_buf struct pv_buf text = {0};
     json_error_t je;
     json_t *top, *files;
@@ -124,8 +137,8 @@ static json_t *history_read_files(const struct pv_history *h, char why[static 40
 
     why[0] = '\0';
     if (fd < 0) {
-        if (errno != ENOENT)
-            snprintf(why, 400, "%s", strerror(errno));
+        if (err.errnum != ENOENT)
+            snprintf(why, 400, "%.399s", err.text);
         return NULL;
     }
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > HISTORY_MAX) {
@@ -161,6 +174,7 @@ struct pv_history *pv_history_load(const char *project, const char *file, char n
     notice[0] = '\0';
     h->project = path_real(project);
     h->put = json_object();
+    h->dir = (struct pv_cachedir)PV_CACHEDIR_INIT;
     history_choose_place(h, file);
     if (!h->path) {
         snprintf(notice, 512, "the last run's results are not kept: %.400s", h->why_not);
@@ -183,6 +197,8 @@ void pv_history_free(struct pv_history *h)
     json_decref(h->put);
     free(h->project);
     free(h->path);
+    free(h->name);
+    pv_cachedir_close(&h->dir);
     free(h->why_not);
     free(h);
 }
@@ -292,20 +308,31 @@ static void history_forget_gone(const struct pv_history *h, json_t *files)
     }
 }
 
-static int history_lock(const char *path, struct pv_err *err)
+static int history_open_lock(const struct pv_history *h, struct pv_err *err)
 {
-    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    cleanup_free char *name = pv_xasprintf("%s.lock", h->name);
+    int fd;
+
+    if (!h->named)
+        return pv_cachedir_file(&h->dir, name, O_RDWR | O_CREAT, err);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    return fd < 0 ? pv_err_sys(err, errno, "cannot open '%s'", name) : fd;
+}
+
+static int history_lock(const struct pv_history *h, struct pv_err *err)
+{
+    cleanup_close int fd = history_open_lock(h, err);
     int64_t deadline = pv_deadline(LOCK_LIMIT);
 
     if (fd < 0)
-        return pv_err_sys(err, errno, "cannot open '%s'", path);
+        return -1;
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         static const struct timespec pause = {.tv_nsec = 10 * PV_NSEC_PER_MSEC};
 
         if (errno != EWOULDBLOCK && errno != EINTR)
-            return pv_err_sys(err, errno, "cannot lock '%s'", path);
+            return pv_err_sys(err, errno, "cannot lock '%s.lock'", h->path);
         if (pv_now() >= deadline)
-            return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s' for 5 s", path);
+            return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s.lock' for 5 s", h->path);
         nanosleep(&pause, NULL); /* no loop is left at the end of a run */
     }
     return pv_steal_fd(&fd);
@@ -313,38 +340,30 @@ static int history_lock(const char *path, struct pv_err *err)
 
 static int history_write(const struct pv_history *h, json_t *files, struct pv_err *err)
 {
-    cleanup_free char *tmp = pv_xasprintf("%s.XXXXXX", h->path), *text = NULL;
-    cleanup_close int fd = mkostemp(tmp, O_CLOEXEC);
+    cleanup_free char *text = NULL;
     json_t *top;
     int rc = 0;
 
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make a file beside '%s'", h->path);
     top = json_pack("{s:s, s:O}", "schema", SCHEMA, "files", files);
     if (!h->named) /* a directory whose name is no UTF-8 has no history */
         json_object_set_new(top, "project", json_string(h->project));
     text = json_dumps(top, JSON_INDENT(1) | JSON_SORT_KEYS); /* json_dumpfd writes a byte at a time */
-    if (!text || pv_write_all(fd, text, strlen(text)) < 0 || rename(tmp, h->path) < 0) {
+    if (!text || pv_replace_at(h->named ? AT_FDCWD : h->dir.fd, h->name, text, strlen(text)) < 0)
         rc = pv_err_sys(err, errno, "cannot write '%s'", h->path);
-        unlink(tmp);
-    }
     json_decref(top);
     return rc;
 }
 
 int pv_history_save(struct pv_history *h, struct pv_err *err)
 {
-    cleanup_free char *lock_path = h->path ? pv_xasprintf("%s.lock", h->path) : NULL;
     cleanup_close int held = -1;
     char why[400];
     const char *key;
     json_t *entry, *now;
 
-    if (json_object_size(h->put) == 0)
+    if (json_object_size(h->put) == 0 || !h->path)
         return 0;
-    if (!h->path)
-        return pv_err_set(err, PV_E_MISSING, "%s", h->why_not);
-    held = history_lock(lock_path, err);
+    held = history_lock(h, err);
     if (held < 0)
         return -1;
     now = history_read_files(h, why);

@@ -58,7 +58,8 @@ void pv_history_read_only(struct pv_history *h);
  */
 void pv_history_put(struct pv_history *h, const char *path, bool failed, int64_t duration_ns);
 /*
- * Writes the entries that were put, and removes those of deleted test files.  Without a put it does nothing.
+ * Writes the entries that were put, and removes those of deleted test files.  Without a put, or
+ * without a place (the notice of pv_history_load has told), it does nothing.
  * Waits for another run that saves, at most 5 s.  -1 with *err when the write fails; a file that is no
  * history is replaced in the cache, but not if the user named it.
  */
