@@ -56,28 +56,6 @@ int pv_mkdir_p(const char *path, unsigned mode, struct pv_err *err)
     }
 }
 
-char *pv_cache_dir(struct pv_err *err)
-{
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    cleanup_free char *dir = NULL;
-
-    if (base && base[0] == '/')
-        dir = pv_xasprintf("%s/provium", base);
-    else if (home && home[0] == '/')
-        dir = pv_xasprintf("%s/.cache/provium", home);
-    else {
-        pv_err_set(err, PV_E_MISSING, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
-        return NULL;
-    }
-    if (pv_mkdir_p(dir, 0700, err) < 0)
-        return NULL;
-    if (access(dir, W_OK | X_OK) < 0) {
-        pv_err_sys(err, errno, "cannot write to cache directory '%s'", dir);
-        return NULL;
-    }
-    return pv_steal(&dir);
-}
-
 int pv_read_fd(int fd, const char *path, size_t max, struct pv_buf *buf, struct pv_err *err)
 {
     size_t total = 0;

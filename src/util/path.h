@@ -23,12 +23,6 @@ const char *pv_path_basename(const char *path);
 /* mkdir -p; `mode` is for the directories it creates.  -1: class host. */
 int pv_mkdir_p(const char *path, unsigned mode, struct pv_err *err);
 
-/*
- * $XDG_CACHE_HOME/provium, else $HOME/.cache/provium, created with mode 0700.  The caller frees.  NULL:
- * class missing when neither variable is set, class host when the directory is not writable.
- */
-char *pv_cache_dir(struct pv_err *err);
-
 /* Appends the whole file to buf, also files of /proc.  -1: class host, or usage for more than `max` bytes. */
 int pv_read_file(const char *path, size_t max, struct pv_buf *buf, struct pv_err *err);
 /* The same for the rest of an open file; `path` is for messages. */
