@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/cache.h"
 #include "cli/cli.h"
 #include "cli/list.h"
 #include "cli/options.h"
@@ -532,8 +533,7 @@ static int test_select_and_run(const struct test_cmd *c, struct pv_err *err)
     if (!config)
         return -1;
     history = pv_history_load(config->dir, c->history, notice);
-    if (notice[0])
-        pv_strv_add(&s.notes, notice);
+    pv_cache_notes(notice, &s.notes);
     if (c->subtests.tags.n || c->subtests.no_tags.n)
         pv_history_partial(history);
     if (c->select.shard.count)
