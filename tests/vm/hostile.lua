@@ -28,7 +28,7 @@ for mode, want in pairs({
 }) do
     test(mode, function()
         local vm = provium.create("minimal")
-        vm:boot({ files = { ["/evil"] = "build/tests/hostile/evil" } })
+        vm:boot({ files = { ["/evil"] = (os.getenv("BUILD") or "build") .. "/tests/hostile/evil" } })
         vm:exec("/evil " .. mode .. " >/dev/null 2>&1")
         provium.sleep(2)
         local start, before = uptime(), rss_kb()
