@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What guests need from the program around them: a description of the host, a client of the memory and CPU
- * pool, an observer.  Pool and observer are optional as a whole (zeroed) and callback by callback.
+ * pv_guest_env connects guests to the program around them: a description of the host, a client of the memory
+ * and CPU pool, an observer.  Pool and observer are optional as a whole (zeroed) and callback by callback.
  */
 #ifndef PV_GUEST_ENV_H
 #define PV_GUEST_ENV_H
