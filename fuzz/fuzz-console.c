@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     piece = (size_t)*data + 1;
     data++;
     size--;
-    c = pv_console_new(NULL, "provium: fatal: ", NULL);
+    c = pv_console_new(NULL, "provium: fatal: ");
     for (size_t at = 0; at < size; at += piece)
         pv_console_feed(c, data + at, size - at < piece ? size - at : piece);
     pv_console_finish(c);

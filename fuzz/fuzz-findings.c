@@ -38,7 +38,7 @@ static void on_finding(const struct pv_finding *f, void *arg)
 
 static void feed_console(const uint8_t *data, size_t size, size_t piece, struct pv_buf *out)
 {
-    struct pv_console *c = pv_console_new(NULL, NULL, NULL);
+    struct pv_console *c = pv_console_new(NULL, NULL);
 
     pv_console_read_findings(c, pv_findings_new(on_finding, out));
     for (size_t at = 0; at < size; at += piece)

@@ -267,7 +267,6 @@ static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
     const struct pv_profile *p = g->profile;
-    cleanup_free char *log_path = pv_guest_make_log_path(g);
     struct pv_machine_arrays arrays = {0};
     int r;
     cleanup_free char *append =
@@ -289,7 +288,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));
     if (r == 0)
-        r = pv_instance_start(g->instance, &spec, log_path, err);
+        r = pv_instance_start(g->instance, &spec, g->log, err);
     pv_machine_arrays_fini(&arrays);
     return r;
 }

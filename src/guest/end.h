@@ -13,7 +13,6 @@ struct pv_guest_end {
     bool panicked;         /* its kernel panicked */
     char *panic;           /* panic hint: the text of the console's panic line; NULL: none */
     char *tail;            /* its last console lines; NULL: none */
-    char *log_path;        /* its console log; NULL: none was kept */
 };
 
 /* Frees and zeroes. */

@@ -19,6 +19,7 @@
 #include "guest/end.h"
 #include "guest/env.h"
 
+struct pv_conlog;
 struct pv_err;
 struct pv_instance;
 struct pv_profile;
@@ -32,8 +33,9 @@ struct pv_guest {
     unsigned n_workers;    /* spawned so far */
     enum pv_guest_state state;
     struct pv_instance *instance; /* NULL: none */
+    struct pv_conlog *log;        /* the console of all its instances; NULL: no logs are kept */
     struct pv_guest_end end;      /* of the last instance, in a final state */
-    unsigned generation;          /* how often it was restored; names logs, outdates workers */
+    unsigned generation;          /* how often it was restored; outdates workers */
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
     bool probing;                 /* pv_agent_lost asks the agent how a process ended */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
@@ -49,8 +51,6 @@ void pv_guest_begin(struct pv_guest *g);
 void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i);
 /* Passes the instance to the caller, without an observer; the guest has none. */
 struct pv_instance *pv_guest_release(struct pv_guest *g);
-/* The path of the console log of the guest's next instance; NULL: no logs are kept.  The caller frees. */
-char *pv_guest_make_log_path(const struct pv_guest *g);
 /* The agent was met. */
 void pv_guest_set_running(struct pv_guest *g);
 

@@ -11,6 +11,7 @@
 #include "transport/channel.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "vm/conlog.h"
 #include "vm/vm.h"
 #include "wire/proto.h"
 
@@ -60,8 +61,18 @@ void pv_guest_end_fini(struct pv_guest_end *e)
     free(e->reason);
     free(e->panic);
     free(e->tail);
-    free(e->log_path);
     *e = (struct pv_guest_end){0};
+}
+
+static struct pv_conlog *log_new(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                 const char *name)
+{
+    cleanup_free char *path = NULL;
+    int n = (int)strcspn(name, " "); /* "vm1" of "vm1 (default)" */
+
+    if (env->host.log_dir)
+        path = pv_xasprintf("%s/%.*s-%s.log", env->host.log_dir, n, name, profile->name);
+    return pv_conlog_new(path);
 }
 
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
@@ -74,6 +85,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     g->env = env;
     g->profile = profile;
     g->name = name;
+    g->log = log_new(env, profile, name);
     g->agent = (struct pv_agent){.guest = g, .name = name, .port = PV_AGENT_PORT};
     return g;
 }
@@ -90,6 +102,7 @@ void pv_guest_free(struct pv_guest *g)
     if (!g)
         return;
     pv_instance_free(g->instance);
+    pv_conlog_free(g->log);
     pv_guest_end_fini(&g->end);
     free(g->name);
     free(g);
@@ -132,18 +145,6 @@ struct pv_instance *pv_guest_release(struct pv_guest *g)
 {
     pv_instance_observe(g->instance, NULL, NULL);
     return pv_steal(&g->instance);
-}
-
-char *pv_guest_make_log_path(const struct pv_guest *g)
-{
-    int n = (int)strcspn(g->name, " "); /* "vm1" of "vm1 (default)" */
-
-    if (!g->env->host.log_dir)
-        return NULL;
-    if (!g->generation)
-        return pv_xasprintf("%s/%.*s-%s.log", g->env->host.log_dir, n, g->name, g->profile->name);
-    return pv_xasprintf("%s/%.*s-%s.%u.log", g->env->host.log_dir, n, g->name, g->profile->name,
-                        g->generation);
 }
 
 void pv_guest_set_running(struct pv_guest *g)
@@ -201,7 +202,7 @@ enum pv_guest_state pv_guest_state(const struct pv_guest *g)
 
 const char *pv_guest_log_path(const struct pv_guest *g)
 {
-    return g->instance ? pv_instance_log_path(g->instance) : g->end.log_path;
+    return pv_conlog_path(g->log);
 }
 
 void pv_guest_settle_findings(struct pv_guest *g)

@@ -41,7 +41,6 @@ struct pv_instance {
     struct pv_session *session;
     struct pv_vsock_device *vsock;
     unsigned vsock_cid;
-    char *log_path;
     bool graced;
     void (*observer)(const struct pv_finding *finding, void *arg);
     void *observer_arg;
@@ -153,14 +152,13 @@ int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, s
     return 0;
 }
 
-int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, const char *log_path,
+int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_conlog *log,
                       struct pv_err *err)
 {
-    i->log_path = log_path ? pv_xstrdup(log_path) : NULL;
     spec->channel.kind = i->channel->kind;
     spec->channel.fd = i->channel->qemu_fd;
     spec->channel.cid = i->channel->cid;
-    i->vm = pv_vm_start(i->loop, spec, log_path, NULL, NULL, err);
+    i->vm = pv_vm_start(i->loop, spec, log, NULL, NULL, err);
     pv_close(&i->channel->qemu_fd);
     if (!i->vm)
         return -1;
@@ -194,18 +192,6 @@ bool pv_instance_take_grace(struct pv_instance *i)
     return first;
 }
 
-void pv_instance_rename_log(struct pv_instance *i, const char *path)
-{
-    if (!i->log_path || !path)
-        return;
-    if (rename(i->log_path, path) < 0) {
-        pv_debug("instance", "its console log stays %s", i->log_path);
-        return;
-    }
-    free(i->log_path);
-    i->log_path = pv_xstrdup(path);
-}
-
 struct pv_vm *pv_instance_vm(const struct pv_instance *i)
 {
     return i->vm;
@@ -229,11 +215,6 @@ const struct pv_snapshot *pv_instance_base(const struct pv_instance *i)
 int pv_instance_memory_fd(const struct pv_instance *i)
 {
     return i->memory_fd;
-}
-
-const char *pv_instance_log_path(const struct pv_instance *i)
-{
-    return i->log_path;
 }
 
 struct pv_session *pv_instance_session(const struct pv_instance *i)
@@ -303,7 +284,6 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     e->died = instance_died(i);
     e->panicked = pv_instance_panicked(i);
     e->panic = panic ? pv_xstrdup(panic) : NULL;
-    e->log_path = pv_steal(&i->log_path);
 }
 
 void pv_instance_free(struct pv_instance *i)
@@ -321,6 +301,5 @@ void pv_instance_free(struct pv_instance *i)
     pv_vm_lease_release(i->lease);
     while (i->kept)
         kept_finding_drop(i);
-    free(i->log_path);
     free(i);
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One run of a machine: QEMU, the channel, the session with the VM's own agent, the memory file, the vsock
- * device, the console log, the lease.  A guest has one instance at a time, or none; boot, resume and restore
+ * device, the lease.  A guest has one instance at a time, or none; boot, resume and restore
  * make one, a standby VM's instance is adopted by another guest, pv_guest_end frees it.  Private to the room.
  *
  *     i = pv_instance_new(loop, lease);
  *     pv_instance_set_machine(i, m);
  *     pv_instance_set_channel(i, c);
  *     pv_instance_make_memory(i, m, &spec, err);
- *     pv_instance_start(i, &spec, log_path, err);
+ *     pv_instance_start(i, &spec, log, err);
  *     ...
  *     pv_instance_end(i, &record);  pv_instance_free(i);
  */
@@ -19,6 +19,7 @@
 
 struct pv_buf;
 struct pv_channel;
+struct pv_conlog;
 struct pv_err;
 struct pv_finding;
 struct pv_guest_end;
@@ -51,8 +52,8 @@ void pv_instance_set_base(struct pv_instance *i, struct pv_snapshot *s);
  */
 int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, struct pv_vm_spec *spec,
                             struct pv_err *err);
-/* Starts QEMU on the channel; log_path: its console log, NULL: none.  Errors as of pv_vm_start. */
-int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, const char *log_path,
+/* Starts QEMU on the channel; log: as of pv_vm_start, as are the errors. */
+int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_conlog *log,
                       struct pv_err *err);
 
 /* ---- the lease, which may move between instances ---- */
@@ -75,15 +76,12 @@ bool pv_instance_take_grace(struct pv_instance *i);
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
                          void *arg);
 void pv_instance_settle_findings(struct pv_instance *i);
-/* The console log gets another name. */
-void pv_instance_rename_log(struct pv_instance *i, const char *path);
 
 struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
 struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */
 const struct pv_machine *pv_instance_machine(const struct pv_instance *i);
 const struct pv_snapshot *pv_instance_base(const struct pv_instance *i); /* NULL: it was booted */
 int pv_instance_memory_fd(const struct pv_instance *i);                  /* -1: its base's memory is mapped */
-const char *pv_instance_log_path(const struct pv_instance *i);           /* NULL: no log */
 
 struct pv_session *pv_instance_session(const struct pv_instance *i); /* NULL: none is open */
 /* Closes the present one, takes s (NULL: none). */

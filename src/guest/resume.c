@@ -56,7 +56,6 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
         .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* a hotplug port needs a copy instead */
         .state = {.savable = true, .incoming = true}};
     cleanup_close int vmstate = reopen_vmstate(s->vmstate, err);
-    cleanup_free char *log_path = pv_guest_make_log_path(g);
     struct pv_machine *m = vmstate < 0 ? NULL : pv_machine_copy(s->machine, err);
     struct pv_channel *c = m ? pv_serial_new(g->env->host.loop, err) : NULL;
     struct pv_machine_arrays arrays = {0};
@@ -72,7 +71,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     pv_machine_to_spec(m, &spec, &arrays);
     r = m->hotplug_port ? pv_instance_make_memory(i, m, &spec, err) : 0;
     if (r == 0)
-        r = pv_instance_start(i, &spec, log_path, err);
+        r = pv_instance_start(i, &spec, g->log, err);
     pv_machine_arrays_fini(&arrays);
     return r;
 }
@@ -173,12 +172,10 @@ static int resume_check(const struct pv_resume_opts *o, struct pv_err *err)
 /* Moves the snapshot's standby VM to the guest, which keeps its own lease.  False: no usable standby VM. */
 static bool adopt_standby(struct pv_guest *g, struct pv_snapshot *s, int64_t deadline)
 {
-    cleanup_free char *log_path = pv_guest_make_log_path(g);
-    struct pv_instance *i = pv_standby_adopt(g->env->standby_pool, s, deadline);
+    struct pv_instance *i = pv_standby_adopt(g->env->standby_pool, s, g->log, deadline);
 
     if (!i)
         return false;
-    pv_instance_rename_log(i, log_path);
     pv_instance_set_lease(i, pv_instance_take_lease(g->instance));
     pv_instance_free(pv_guest_release(g));
     pv_guest_adopt(g, i);

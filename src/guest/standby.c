@@ -288,7 +288,7 @@ static bool standby_start(struct standby *b, int64_t deadline, struct pv_err *er
 }
 
 struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct pv_snapshot *s,
-                                     int64_t deadline)
+                                     struct pv_conlog *log, int64_t deadline)
 {
     struct standby *b = standby_find(pool, s);
     struct pv_err err = PV_ERR_INIT;
@@ -299,6 +299,7 @@ struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct 
     b->wanted = true;
     if (standby_start(b, deadline, &err)) {
         i = pv_guest_release(b->g);
+        pv_vm_move_log(pv_instance_vm(i), log);
         pv_vm_lease_release(pv_instance_take_lease(i)); /* its client is freed with the standby VM */
     } else {
         pv_debug(b->g->name, "is not adopted: %s", err.text);

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct pv_conlog;
 struct pv_guest_env;
 struct pv_instance;
 struct pv_snapshot;
@@ -38,11 +39,12 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s);
 /* The name of the snapshot's standby VM, by which the pool knows its lease; NULL: there is none. */
 const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapshot *s);
 /*
- * The instance of the snapshot's standby VM, running, the agent met; the caller's.  Blocks (runs the loop)
- * until it is ready or the deadline.  NULL when there is none that is usable.
+ * The instance of the snapshot's standby VM, running, the agent met; the caller's.  Its console goes to `log`
+ * (NULL: to none).  Blocks (runs the loop) until it is ready or the deadline.  NULL when there is none that is
+ * usable.
  */
 struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct pv_snapshot *s,
-                                     int64_t deadline);
+                                     struct pv_conlog *log, int64_t deadline);
 
 /* ---- for tests and bench ---- */
 

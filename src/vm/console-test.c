@@ -6,32 +6,15 @@
 #include <cmocka.h>
 
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "util/err.h"
-#include "util/path.h"
+#include "util/mem.h"
 #include "vm/console.h"
 
 #define MARK "provium: fatal: "
 
-static char dir[] = "/tmp/provium-console-test-XXXXXX";
-
-static int setup(void **state)
-{
-    (void)state;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return pv_rm_rf(dir);
-}
-
 static struct pv_console *console_fed(const char *data, size_t n, size_t piece)
 {
-    struct pv_console *c = pv_console_new(NULL, MARK, NULL);
+    struct pv_console *c = pv_console_new(NULL, MARK);
 
     for (size_t at = 0; at < n; at += piece)
         pv_console_feed(c, data + at, n - at < piece ? n - at : piece);
@@ -128,7 +111,7 @@ static void test_random_bytes(void **state)
 
 static void test_bounds(void **state)
 {
-    struct pv_console *c = pv_console_new(NULL, MARK, NULL);
+    struct pv_console *c = pv_console_new(NULL, MARK);
     struct pv_buf out = {0};
     char line[3000];
 
@@ -213,95 +196,12 @@ static void test_finish(void **state)
     pv_console_free(c);
 }
 
-static void test_log(void **state)
-{
-    cleanup_free char *path = pv_path_join(dir, "vm.log");
-    struct pv_err err = PV_ERR_INIT;
-    struct pv_buf text = {0};
-    struct pv_console *c;
-    struct stat st;
-
-    (void)state;
-    assert_int_equal(symlink("/etc/hostname", path), 0); /* the link is replaced, not followed */
-    c = pv_console_new(path, NULL, &err);
-    assert_non_null(c);
-    assert_int_equal(lstat(path, &st), 0);
-    assert_true(S_ISREG(st.st_mode));
-    assert_int_equal(st.st_mode & 0777, 0600);
-    pv_console_feed(c, "a\033[1m\0b\n", 8);
-    assert_int_equal(pv_read_file(path, 1000, &text, NULL), 0); /* at once: tail -f works */
-    assert_int_equal(text.len, 8);
-    assert_memory_equal(text.data, "a\033[1m\0b\n", 8);
-    pv_console_free(c);
-    pv_buf_free(&text);
-
-    assert_null(pv_console_new("/nonexistent/x.log", NULL, &err));
-    assert_int_equal(err.cls, PV_E_HOST);
-    assert_non_null(strstr(err.text, "/nonexistent/x.log"));
-}
-
-/* The log of a 10 MiB console holds its first 4 and its last 1 MiB, whole and in order. */
-static void test_log_bound(void **state)
-{
-    cleanup_free char *path = pv_path_join(dir, "big.log");
-    struct pv_console *c = pv_console_new(path, NULL, NULL);
-    struct pv_buf text = {0};
-    struct stat st;
-    char line[64];
-    size_t sent = 0;
-    unsigned n = 0;
-
-    (void)state;
-    while (sent < 10 << 20) {
-        int len = snprintf(line, sizeof(line), "%010u the quick brown fox\n", n++);
-
-        pv_console_feed(c, line, (size_t)len);
-        sent += (size_t)len;
-    }
-    assert_int_equal(stat(path, &st), 0);
-    assert_in_range(st.st_size, PV_CONSOLE_LOG_HEAD, PV_CONSOLE_LOG_HEAD + 1000);
-    pv_console_finish(c);
-    assert_int_equal(stat(path, &st), 0);
-    assert_in_range(st.st_size, PV_CONSOLE_LOG_HEAD + PV_CONSOLE_LOG_TAIL,
-                    PV_CONSOLE_LOG_HEAD + PV_CONSOLE_LOG_TAIL + 1000);
-    assert_int_equal(pv_read_file(path, 8 << 20, &text, NULL), 0);
-    assert_int_equal(text.len, st.st_size);
-    assert_memory_equal(text.data, "0000000000 the", 14);
-    snprintf(line, sizeof(line), "%010u the quick brown fox\n", n - 1);
-    assert_string_equal(text.data + text.len - strlen(line), line);
-    assert_non_null(strstr(text.data, "bytes are left out]\n"));
-    pv_buf_free(&text);
-    pv_console_free(c);
-
-    /* a little over the head: nothing is left out */
-    c = pv_console_new(path, NULL, NULL);
-    for (sent = 0; sent < PV_CONSOLE_LOG_HEAD + 1000; sent += 1000)
-        pv_console_feed(c, memset(pv_buf_reserve(&text, 1000), 'y', 1000), 1000);
-    pv_console_feed(c, "END", 3);
-    pv_console_free(c);
-    pv_buf_free(&text);
-    assert_int_equal(pv_read_file(path, 8 << 20, &text, NULL), 0);
-    assert_string_equal(text.data + text.len - 3, "END");
-    assert_null(strstr(text.data, "left out"));
-    pv_buf_free(&text);
-
-    /* one piece larger than all of it */
-    c = pv_console_new(path, NULL, NULL);
-    memset(pv_buf_reserve(&text, 7 << 20), 'z', 7 << 20);
-    pv_console_feed(c, text.data, 7 << 20);
-    pv_console_free(c);
-    pv_buf_free(&text);
-    assert_int_equal(stat(path, &st), 0);
-    assert_in_range(st.st_size, 5 << 20, (5 << 20) + 1000);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sanitising), cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_messages),   cmocka_unit_test(test_finish),       cmocka_unit_test(test_log),
-        cmocka_unit_test(test_log_bound),
+        cmocka_unit_test(test_messages),   cmocka_unit_test(test_finish),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes go to the log and to the line assembler.  The log writes the first 4 MiB at once (tail -f works), then
- * a mark; later bytes go to a ring in memory that is written when the log is closed.  The line assembler makes
- * lines that are harmless for a terminal: it drops escape sequences (a newline ends any of them, so that an
- * unfinished one hides no more than its line), and control bytes, broken UTF-8, C1 controls and bidirectional
- * overrides become '?'.
+ * Bytes go to the log and to the line assembler, which makes lines that are harmless for a terminal: it drops
+ * escape sequences (a newline ends any of them, so that an unfinished one hides no more than its line), and
+ * control bytes, broken UTF-8, C1 controls and bidirectional overrides become '?'.
  */
 #include "vm/console.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "util/err.h"
-#include "util/log.h"
-#include "util/path.h"
+#include "util/mem.h"
+#include "vm/conlog.h"
 #include "vm/findings.h"
 
 enum { LINES = 64, LINE_MAX_BYTES = 512, TEXT_MAX = 400 };
@@ -38,10 +31,7 @@ struct line {
 };
 
 struct pv_console {
-    int log_fd;
-    size_t log_len;  /* bytes written as they came */
-    char *ring;      /* PV_CONSOLE_LOG_TAIL bytes, NULL until the head is full */
-    uint64_t ringed; /* bytes that went into the ring, ever */
+    struct pv_conlog *log; /* borrowed; NULL: none */
 
     struct line lines[LINES];
     size_t n_lines; /* lines ever completed; the last LINES of them are kept */
@@ -58,22 +48,19 @@ struct pv_console {
     bool panic_over;
 };
 
-struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, struct pv_err *err)
+struct pv_console *pv_console_new(struct pv_conlog *log, const char *fatal_mark)
 {
     struct pv_console *c = pv_xcalloc(1, sizeof(*c));
 
-    c->log_fd = -1;
+    c->log = log;
     c->fatal_mark = fatal_mark ? pv_xstrdup(fatal_mark) : NULL;
-    if (!log_path)
-        return c;
-    unlink(log_path);
-    c->log_fd = open(log_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
-    if (c->log_fd < 0) {
-        pv_err_sys(err, errno, "cannot make console log '%s'", log_path);
-        pv_console_free(c);
-        return NULL;
-    }
     return c;
+}
+
+void pv_console_move_log(struct pv_console *c, struct pv_conlog *log)
+{
+    pv_conlog_move(c->log, log);
+    c->log = log;
 }
 
 void pv_console_read_findings(struct pv_console *c, struct pv_findings *findings)
@@ -88,78 +75,11 @@ void pv_console_settle_findings(struct pv_console *c)
         pv_findings_flush(c->findings);
 }
 
-/* ---- the log ---- */
-
-static void log_write(struct pv_console *c, const void *data, size_t n)
-{
-    if (c->log_fd < 0 || pv_write_all(c->log_fd, data, n) == 0)
-        return;
-    pv_debug("console", "the log cannot be written to and ends: %s", strerror(errno));
-    pv_close(&c->log_fd);
-}
-
-static void log_ring(struct pv_console *c, const char *data, size_t n)
-{
-    static const char mark[] = "\n[provium: this log is full; what comes now is held in memory, and the last "
-                               "of it is written here when the VM ends]\n";
-
-    if (!c->ring) {
-        log_write(c, mark, sizeof(mark) - 1);
-        c->ring = pv_xmalloc(PV_CONSOLE_LOG_TAIL);
-    }
-    if (n > PV_CONSOLE_LOG_TAIL) {
-        c->ringed += n - PV_CONSOLE_LOG_TAIL;
-        data += n - PV_CONSOLE_LOG_TAIL;
-        n = PV_CONSOLE_LOG_TAIL;
-    }
-    while (n) {
-        size_t at = c->ringed % PV_CONSOLE_LOG_TAIL, room = PV_CONSOLE_LOG_TAIL - at;
-        size_t part = n < room ? n : room;
-
-        memcpy(c->ring + at, data, part);
-        c->ringed += part;
-        data += part;
-        n -= part;
-    }
-}
-
-static void log_feed(struct pv_console *c, const char *data, size_t n)
-{
-    size_t room = PV_CONSOLE_LOG_HEAD - c->log_len, part = n < room ? n : room;
-
-    if (c->log_fd < 0)
-        return;
-    log_write(c, data, part);
-    c->log_len += part;
-    if (n > part)
-        log_ring(c, data + part, n - part);
-}
-
-static void log_close(struct pv_console *c)
-{
-    if (c->ring && c->log_fd >= 0) {
-        size_t at = c->ringed % PV_CONSOLE_LOG_TAIL;
-
-        if (c->ringed > PV_CONSOLE_LOG_TAIL) {
-            char text[80];
-            int n = snprintf(text, sizeof(text), "[provium: %llu bytes are left out]\n",
-                             (unsigned long long)(c->ringed - PV_CONSOLE_LOG_TAIL));
-
-            log_write(c, text, (size_t)n);
-            log_write(c, c->ring + at, PV_CONSOLE_LOG_TAIL - at);
-        }
-        log_write(c, c->ring, at);
-    }
-    free(c->ring);
-    c->ring = NULL;
-    pv_close(&c->log_fd);
-}
-
 void pv_console_free(struct pv_console *c)
 {
     if (!c)
         return;
-    log_close(c);
+    pv_conlog_end(c->log);
     pv_findings_free(c->findings);
     free(c->fatal_mark);
     free(c);
@@ -351,7 +271,7 @@ void pv_console_feed(struct pv_console *c, const void *data, size_t n)
 {
     const unsigned char *p = data;
 
-    log_feed(c, data, n);
+    pv_conlog_feed(c->log, data, n);
     for (size_t i = 0; i < n; i++)
         line_byte(c, p[i]);
 }
@@ -362,7 +282,7 @@ void pv_console_finish(struct pv_console *c)
         line_end(c);
     if (c->findings)
         pv_findings_flush(c->findings);
-    log_close(c);
+    pv_conlog_end(c->log);
 }
 
 /* ---- accessors ---- */

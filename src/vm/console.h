@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A serial console: its log file, its last lines, its panic.  The first 4 MiB go to the log as they come, the
- * last MiB is written there when the console is closed; the last lines are in memory.
- */
+/* A serial console: its log (conlog.h), its last lines, its panic. */
 #ifndef PV_VM_CONSOLE_H
 #define PV_VM_CONSOLE_H
 
@@ -10,11 +7,9 @@
 #include <stddef.h>
 
 struct pv_buf;
+struct pv_conlog;
 struct pv_console;
-struct pv_err;
 struct pv_findings;
-
-enum { PV_CONSOLE_LOG_HEAD = 4 << 20, PV_CONSOLE_LOG_TAIL = 1 << 20 };
 
 /* Adds the last `lines` lines to out (64 are kept, 512 bytes each), harmless for a terminal. */
 void pv_console_tail(const struct pv_console *c, unsigned lines, struct pv_buf *out);
@@ -28,12 +23,11 @@ const char *pv_console_panic(const struct pv_console *c);
 
 /* ---- private to vm ---- */
 
-/*
- * log_path: made new, 0600 (a file of that name is replaced); NULL: no log.  fatal_mark: see pv_vm_spec;
- * copied.  Class host.
- */
-struct pv_console *pv_console_new(const char *log_path, const char *fatal_mark, struct pv_err *err);
-/* NULL is fine. */
+/* log: its run has begun; borrowed; NULL: none.  fatal_mark: see pv_vm_spec; copied. */
+struct pv_console *pv_console_new(struct pv_conlog *log, const char *fatal_mark);
+/* What the log has goes to another one, which takes its place. */
+void pv_console_move_log(struct pv_console *c, struct pv_conlog *log);
+/* Ends the log's run.  NULL is fine. */
 void pv_console_free(struct pv_console *c);
 
 /* Feeds each line to `findings`, which the console owns from now on; NULL: to none. */
@@ -51,7 +45,7 @@ bool pv_console_panic_over(const struct pv_console *c);
 /* Forgets panic and fatal text as a false alarm. */
 void pv_console_forget(struct pv_console *c);
 
-/* At the end of input: ends an unfinished line, writes the log's tail and closes it. */
+/* At the end of input: ends an unfinished line and the log's run. */
 void pv_console_finish(struct pv_console *c);
 
 #endif

@@ -33,7 +33,7 @@ static void note_finding(const struct pv_finding *f, void *arg)
 
 static void find_all(const char *data, size_t n, size_t piece, struct pv_buf *out)
 {
-    struct pv_console *c = pv_console_new(NULL, NULL, NULL);
+    struct pv_console *c = pv_console_new(NULL, NULL);
     unsigned seed = (unsigned)n;
 
     pv_console_read_findings(c, pv_findings_new(note_finding, out));

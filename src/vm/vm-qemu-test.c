@@ -66,7 +66,8 @@ static void test_version(void **state)
 
 static void test_qemu_missing(void **state)
 {
-    cleanup_free char *log = pv_path_join(dir, "missing.log");
+    cleanup_free char *path = pv_path_join(dir, "missing.log");
+    struct pv_conlog *log = pv_conlog_new(path);
     struct pv_vm_spec spec = plain_spec();
     struct pv_err err = PV_ERR_INIT;
     struct pv_loop *loop = pv_loop_new(NULL);
@@ -77,7 +78,9 @@ static void test_qemu_missing(void **state)
     assert_int_equal(err.cls, PV_E_MISSING);
     assert_non_null(strstr(err.text, "'qemu-system-none'"));
     assert_non_null(strstr(err.text, "qemu-system-x86"));
-    assert_int_equal(access(log, F_OK), -1);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_null(pv_conlog_path(log));
+    pv_conlog_free(log);
     pv_loop_free(loop);
 }
 

@@ -9,6 +9,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/test.h"
+#include "vm/conlog.h"
 #include "vm/console.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
@@ -16,7 +17,8 @@
 struct run {
     struct pv_loop *loop;
     struct pv_vm *vm;
-    int ends;         /* calls of on_end */
+    int ends; /* calls of on_end */
+    struct pv_conlog *log;
     bool kill_at_end; /* on_end calls pv_vm_kill */
 };
 
@@ -35,13 +37,14 @@ static inline void run_on_end(struct pv_vm *vm, void *arg)
         pv_vm_kill(vm);
 }
 
-static inline void run_start(struct run *r, const struct pv_vm_spec *spec, const char *log)
+static inline void run_start(struct run *r, const struct pv_vm_spec *spec, const char *log_path)
 {
     struct pv_err err = PV_ERR_INIT;
 
     memset(r, 0, sizeof(*r));
     r->loop = pv_loop_new(&err);
-    r->vm = pv_vm_start(r->loop, spec, log, run_on_end, r, &err);
+    r->log = pv_conlog_new(log_path);
+    r->vm = pv_vm_start(r->loop, spec, r->log, run_on_end, r, &err);
     if (!r->vm)
         fail_msg("%s", err.text);
 }
@@ -65,6 +68,7 @@ static inline bool run_until(struct run *r, bool (*done)(void *arg), int ms)
 static inline void run_stop(struct run *r)
 {
     pv_vm_free(r->vm);
+    pv_conlog_free(r->log);
     pv_loop_free(r->loop);
 }
 

@@ -20,6 +20,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "vm/conlog.h"
 #include "vm/console.h"
 #include "vm/findings.h"
 #include "vm/internal.h"
@@ -330,14 +331,14 @@ static int ends_open_pipe(struct ends *e, struct pv_err *err)
     return 0;
 }
 
-static int vm_start_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const char *log_path,
+static int vm_start_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, struct pv_conlog *log,
                          struct pv_err *err)
 {
     cleanup_ends struct ends qmp = {-1, -1}, console = {-1, -1}, errors = {-1, -1};
 
-    vm->errors.text = pv_console_new(NULL, NULL, err);
-    vm->console.text = pv_console_new(log_path, spec->fatal_mark, err);
-    if (!vm->errors.text || !vm->console.text)
+    vm->errors.text = pv_console_new(NULL, NULL);
+    vm->console.text = pv_console_new(log, spec->fatal_mark);
+    if (pv_conlog_begin(log, err) < 0)
         return -1;
     if (ends_open_socket(&qmp, err) < 0 || ends_open_socket(&console, err) < 0 ||
         ends_open_pipe(&errors, err) < 0)
@@ -351,7 +352,7 @@ static int vm_start_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, const 
     return vm->qmp ? 0 : -1;
 }
 
-struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, const char *log_path,
+struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, struct pv_conlog *log,
                           void (*on_end)(struct pv_vm *vm, void *arg), void *arg, struct pv_err *err)
 {
     struct pv_vm *vm = pv_xcalloc(1, sizeof(*vm));
@@ -365,9 +366,9 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, c
         vm->overlays[i] = -1;
     vm->on_end = on_end;
     vm->arg = arg;
-    if (vm_start_qemu(vm, spec, log_path, err) < 0) {
-        if (vm->process.pid <= 0 && vm->console.text && log_path)
-            unlink(log_path); /* still empty */
+    if (vm_start_qemu(vm, spec, log, err) < 0) {
+        if (vm->process.pid <= 0)
+            pv_conlog_discard(log);
         pv_vm_free(vm);
         return NULL;
     }
@@ -434,4 +435,9 @@ void pv_vm_settle_findings(struct pv_vm *vm)
 const struct pv_console *pv_vm_console(const struct pv_vm *vm)
 {
     return vm->console.text;
+}
+
+void pv_vm_move_log(struct pv_vm *vm, struct pv_conlog *log)
+{
+    pv_console_move_log(vm->console.text, log);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct pv_conlog;
 struct pv_console;
 struct pv_err;
 struct pv_finding;
@@ -23,8 +24,8 @@ struct pv_vm_spec;
 enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
 
 /*
- * Starts QEMU.  The descriptors of *spec stay the caller's, to close after the call.  log_path: the console
- * log, made new (0600); NULL: none.  Errors: QEMU not found, class missing, names the Debian package; a
+ * Starts QEMU.  The descriptors of *spec stay the caller's, to close after the call.  log: the console
+ * log, borrowed while the VM lives; NULL: none.  Errors: QEMU not found, class missing, names the Debian package; a
  * snapshot disk that cannot be read or more than PV_VM_DISKS_MAX disks, class usage.  A QEMU that refuses its
  * command line is started and ends, with its reason.
  *
@@ -32,7 +33,7 @@ enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
  * not go on (pv_vm_end_reason says why).  It may call pv_vm_kill, not pv_vm_free.  pv_vm_kill does not call
  * it.
  */
-struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, const char *log_path,
+struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, struct pv_conlog *log,
                           void (*on_end)(struct pv_vm *vm, void *arg), void *arg, struct pv_err *err);
 
 /*
@@ -51,6 +52,8 @@ enum pv_vm_state pv_vm_state(const struct pv_vm *vm);
 pid_t pv_vm_pid(const struct pv_vm *vm);
 int pv_vm_pidfd(const struct pv_vm *vm); /* stays the VM's */
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
+/* The VM has another owner: what its log has goes to that owner's log, which takes its place. */
+void pv_vm_move_log(struct pv_vm *vm, struct pv_conlog *log);
 
 /*
  * Why it ended, one sentence, the most specific cause first: the guest init's fatal line, the kernel's panic
