@@ -23,6 +23,7 @@ struct pv_conlog;
 struct pv_err;
 struct pv_instance;
 struct pv_profile;
+struct pv_recording;
 
 struct pv_guest {
     const struct pv_guest_env *env;
@@ -38,6 +39,7 @@ struct pv_guest {
     unsigned generation;          /* how often it was restored; outdates workers */
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
     bool probing;                 /* pv_agent_lost asks the agent how a process ended */
+    struct pv_recording *console; /* of all its runs */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
 };
 

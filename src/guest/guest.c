@@ -7,6 +7,7 @@
 
 #include "guest/guest-state.h"
 #include "guest/instance.h"
+#include "guest/recording.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "util/clock.h"
@@ -86,6 +87,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     g->profile = profile;
     g->name = name;
     g->log = log_new(env, profile, name);
+    g->console = pv_recording_new(env->host.log_dir);
     g->agent = (struct pv_agent){.guest = g, .name = name, .port = PV_AGENT_PORT};
     return g;
 }
@@ -103,6 +105,7 @@ void pv_guest_free(struct pv_guest *g)
         return;
     pv_instance_free(g->instance);
     pv_conlog_free(g->log);
+    pv_recording_free(g->console);
     pv_guest_end_fini(&g->end);
     free(g->name);
     free(g);
@@ -138,12 +141,14 @@ void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i)
 {
     assert(!g->instance && g->state == PV_GUEST_BOOTING);
     g->instance = i;
+    pv_instance_record(i, g->console);
     guest_observe(g);
 }
 
 struct pv_instance *pv_guest_release(struct pv_guest *g)
 {
     pv_instance_observe(g->instance, NULL, NULL);
+    pv_instance_record(g->instance, NULL);
     return pv_steal(&g->instance);
 }
 
@@ -164,6 +169,7 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
         g->unknown = false; /* its findings have no other moment to be told */
         guest_observe(g);
         pv_instance_end(i, &g->end);
+        pv_recording_flush(g->console);
     }
     g->instance = NULL;
     guest_set_state(g, to);

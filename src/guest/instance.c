@@ -11,6 +11,7 @@
 #include "guest/end.h"
 #include "guest/lease.h"
 #include "guest/machine.h"
+#include "guest/recording.h"
 #include "guest/saved.h"
 #include "guest/session.h"
 #include "transport/channel.h"
@@ -46,6 +47,7 @@ struct pv_instance {
     void *observer_arg;
     struct kept_finding *kept, **kept_end;
     unsigned n_kept;
+    struct pv_recording *console, *own_console;
 };
 
 unsigned pv_random_cid(void)
@@ -119,6 +121,30 @@ void pv_instance_settle_findings(struct pv_instance *i)
         pv_vm_settle_findings(i->vm);
 }
 
+/* ---- the console's bytes ---- */
+
+static void instance_on_console(const void *data, size_t n, void *arg)
+{
+    struct pv_instance *i = arg;
+
+    if (i->console)
+        pv_recording_add(i->console, data, n);
+}
+
+void pv_instance_record(struct pv_instance *i, struct pv_recording *to)
+{
+    if (i->own_console && to)
+        pv_recording_append(to, i->own_console);
+    pv_recording_free(pv_steal(&i->own_console));
+    i->console = to;
+}
+
+void pv_instance_own_recording(struct pv_instance *i, struct pv_recording *r)
+{
+    pv_recording_free(i->own_console);
+    i->console = i->own_console = r;
+}
+
 /* ---- its parts ---- */
 
 void pv_instance_set_machine(struct pv_instance *i, struct pv_machine *m)
@@ -163,6 +189,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     if (!i->vm)
         return -1;
     pv_vm_on_finding(i->vm, instance_on_finding, i);
+    pv_vm_on_console(i->vm, instance_on_console, i);
     if (i->channel->kind == PV_CHANNEL_SERIAL)
         pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);
     return 0;
@@ -301,5 +328,6 @@ void pv_instance_free(struct pv_instance *i)
     pv_vm_lease_release(i->lease);
     while (i->kept)
         kept_finding_drop(i);
+    pv_recording_free(i->own_console);
     free(i);
 }

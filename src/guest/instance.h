@@ -26,6 +26,7 @@ struct pv_guest_end;
 struct pv_instance;
 struct pv_loop;
 struct pv_machine;
+struct pv_recording;
 struct pv_session;
 struct pv_snapshot;
 struct pv_vm;
@@ -76,6 +77,10 @@ bool pv_instance_take_grace(struct pv_instance *i);
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
                          void *arg);
 void pv_instance_settle_findings(struct pv_instance *i);
+/* Bytes of the console go to this recording, those of its own recording first. NULL: to none. */
+void pv_instance_record(struct pv_instance *i, struct pv_recording *to);
+/* Takes r, which gets the bytes until the instance is adopted. */
+void pv_instance_own_recording(struct pv_instance *i, struct pv_recording *r);
 
 struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
 struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "guest/call.h"
+#include "guest/console.h"
 #include "guest/guest-state.h"
 #include "guest/guest.h"
 #include "guest/instance.h"
@@ -277,6 +278,7 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
     if (g->instance)
         lease = pv_instance_take_lease(g->instance);
     pv_guest_begin(g);
+    pv_guest_console_mark(g, "restored");
     if (!pv_vm_lease_fits(lease, s->machine->memory, s->machine->cpus)) {
         pv_vm_lease_release(lease);
         lease = NULL;

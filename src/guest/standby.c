@@ -300,6 +300,7 @@ struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct 
     if (standby_start(b, deadline, &err)) {
         i = pv_guest_release(b->g);
         pv_vm_move_log(pv_instance_vm(i), log);
+        pv_instance_own_recording(i, pv_steal(&b->g->console));
         pv_vm_lease_release(pv_instance_take_lease(i)); /* its client is freed with the standby VM */
     } else {
         pv_debug(b->g->name, "is not adopted: %s", err.text);

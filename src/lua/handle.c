@@ -48,19 +48,24 @@ static int type_index(lua_State *L)
 
 static int type_newindex(lua_State *L)
 {
-    return pv_lua_raise(L, "a VM takes no fields of yours (tried to set '%s')", luaL_tolstring(L, 2, NULL));
+    const struct lua_type *t = lua_touserdata(L, lua_upvalueindex(1));
+
+    return pv_lua_raise(L, "a %s takes no fields of yours (tried to set '%s')", t->kind,
+                        luaL_tolstring(L, 2, NULL));
 }
 
 void pv_lua_open_type(lua_State *L, const struct lua_type *t)
 {
     luaL_newmetatable(L, t->id);
     lua_newtable(L);
-    luaL_setfuncs(L, t->shared, 0);
+    if (t->shared)
+        luaL_setfuncs(L, t->shared, 0);
     luaL_setfuncs(L, t->own, 0);
     lua_pushlightuserdata(L, (void *)t);
     lua_pushcclosure(L, type_index, 2);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, type_newindex);
+    lua_pushlightuserdata(L, (void *)t);
+    lua_pushcclosure(L, type_newindex, 1);
     lua_setfield(L, -2, "__newindex");
     lua_pushcfunction(L, t->tostring);
     lua_setfield(L, -2, "__tostring");

@@ -13,7 +13,7 @@
 struct lua_type {
     const char *id;               /* in the registry: "provium.vm" */
     const char *kind;             /* for messages: "VM" */
-    const luaL_Reg *own, *shared; /* its methods */
+    const luaL_Reg *own, *shared; /* its methods; shared NULL: none */
     const luaL_Reg *foreign;      /* methods of another type, for a better message; NULL: none */
     lua_CFunction tostring, close, gc;
 };

@@ -34,6 +34,7 @@ int pv_lua_ioctl_buf(lua_State *L);
 extern const luaL_Reg pv_lua_vm_methods[];
 
 int pv_lua_vm_boot(lua_State *L);     /* boot.c */
+int pv_lua_vm_console(lua_State *L);  /* console.c */
 int pv_lua_vm_snapshot(lua_State *L); /* snapshot.c */
 int pv_lua_vm_restore(lua_State *L);
 int pv_lua_vm_clone(lua_State *L);

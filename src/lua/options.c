@@ -122,6 +122,32 @@ int64_t pv_lua_check_timeout(lua_State *L, int idx, const char *what, int64_t df
     return pv_lua_check_opts(L, idx, what, opts) ? pv_lua_opt_time(L, idx, what, "timeout", dflt) : dflt;
 }
 
+int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t dflt)
+{
+    struct pv_err err;
+    int64_t ns = 0;
+    int rc = 0;
+
+    switch (lua_type(L, idx)) {
+    case LUA_TNUMBER:
+        rc = pv_seconds_to_ns(lua_tonumber(L, idx), &ns, &err);
+        break;
+    case LUA_TSTRING:
+        rc = pv_parse_time(lua_tostring(L, idx), &ns, &err);
+        break;
+    case LUA_TNONE:
+    case LUA_TNIL:
+    case LUA_TTABLE:
+        return pv_lua_check_timeout(L, idx, what, dflt);
+    default:
+        pv_lua_raise(L, "the timeout of %s must be %s, got %s", what, type_names[OPT_TIME],
+                     pv_lua_describe(L, idx));
+    }
+    if (rc < 0)
+        pv_lua_raise(L, "the timeout of %s: %s", what, err.text);
+    return ns ? ns : 1;
+}
+
 int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt)
 {
     struct pv_err err;

@@ -22,6 +22,12 @@ LJMP bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struc
 /* The same for options of which there is only `timeout`: its value in ns, dflt without one. */
 LJMP int64_t pv_lua_check_timeout(lua_State *L, int idx, const char *what, int64_t dflt);
 
+/*
+ * A positional time at idx, in ns, at least 1: nil or none (dflt), seconds, a string such as "5s", or a table
+ * {timeout=}.
+ */
+LJMP int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t dflt);
+
 /* Below: the named field of a checked table; dflt when it is nil. Times are ns, at least 1. */
 LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt);
 LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt);

@@ -10,6 +10,7 @@
 #include "lua/modules.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/stream.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -101,6 +102,8 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_vm(L);
     pv_lua_open_worker(L);
     pv_lua_open_snapshot(L);
+    pv_lua_open_stream(L);
+    pv_lua_open_console(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, pv_lua_tf(L)->env->version);
     lua_setfield(L, -2, "version");

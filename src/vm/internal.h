@@ -28,6 +28,9 @@ struct pv_vm_output {
     int fd;
     struct pv_console *text;
     struct pv_vm *vm;
+    void (*on_bytes)(const void *data, size_t n, void *arg); /* gets all bytes as they come; or NULL */
+    void *arg;
+    struct pv_buf unsent; /* input of the console that QEMU has not taken yet */
 };
 
 /* vm.c: console lines that a dying guest prints, and any other program can. */

@@ -87,6 +87,7 @@ static void output_close(struct pv_vm_output *o)
 {
     pv_loop_del(o->vm->loop, &o->watch);
     pv_close(&o->fd);
+    pv_buf_free(&o->unsent);
 }
 
 /* Reads at most `reads` times, until the descriptor would block or is at its end. */
@@ -99,6 +100,8 @@ static void output_read(struct pv_vm_output *o, unsigned reads)
 
         if (n > 0) {
             pv_console_feed(o->text, buf, (size_t)n);
+            if (o->on_bytes)
+                o->on_bytes(buf, (size_t)n, o->arg);
         } else if (n < 0 && errno == EINTR) {
             continue;
         } else {
@@ -109,11 +112,28 @@ static void output_read(struct pv_vm_output *o, unsigned reads)
     }
 }
 
+/* Sends what QEMU takes now; the guest's UART takes 16 bytes at a time. */
+static void output_send(struct pv_vm_output *o)
+{
+    while (o->fd >= 0 && o->unsent.len) {
+        ssize_t n = send(o->fd, o->unsent.data, o->unsent.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) /* EAGAIN, or QEMU is gone, which reading notices */
+            break;
+        pv_buf_consume(&o->unsent, (size_t)n);
+    }
+    if (o->fd >= 0)
+        pv_loop_set(o->vm->loop, &o->watch, o->unsent.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static void on_output(struct pv_watch *w, uint32_t events)
 {
     struct pv_vm_output *o = PV_CONTAINER_OF(w, struct pv_vm_output, watch);
 
-    (void)events;
+    if (events & EPOLLOUT)
+        output_send(o);
     output_read(o, READS_AT_ONCE);
     if (o == &o->vm->console)
         update_panic_hints(o->vm);
@@ -423,6 +443,31 @@ int pv_vm_overlay(const struct pv_vm *vm, size_t i)
 void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg)
 {
     pv_console_read_findings(vm->console.text, fn ? pv_findings_new(fn, arg) : NULL);
+}
+
+void pv_vm_on_console(struct pv_vm *vm, void (*fn)(const void *data, size_t n, void *arg), void *arg)
+{
+    vm->console.on_bytes = fn;
+    vm->console.arg = arg;
+}
+
+void pv_vm_console_write(struct pv_vm *vm, const void *data, size_t n)
+{
+    if (vm->console.fd < 0)
+        return;
+    pv_buf_add(&vm->console.unsent, data, n);
+    output_send(&vm->console);
+}
+
+size_t pv_vm_console_unsent(const struct pv_vm *vm)
+{
+    return vm->console.unsent.len;
+}
+
+void pv_vm_console_drop_unsent(struct pv_vm *vm)
+{
+    vm->console.unsent.len = 0;
+    output_send(&vm->console);
 }
 
 void pv_vm_settle_findings(struct pv_vm *vm)

@@ -79,6 +79,18 @@ void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
  */
 void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg);
 /*
+ * Calls fn with all bytes of the console from now on, as they come: from the loop, and from pv_vm_kill and
+ * pv_vm_settle_findings.  fn must not call into the VM.
+ */
+void pv_vm_on_console(struct pv_vm *vm, void (*fn)(const void *data, size_t n, void *arg), void *arg);
+/*
+ * Input for the guest's serial line: queued (copied) and sent from the loop as the guest takes it.  The unsent
+ * bytes end with the VM.
+ */
+void pv_vm_console_write(struct pv_vm *vm, const void *data, size_t n);
+size_t pv_vm_console_unsent(const struct pv_vm *vm);
+void pv_vm_console_drop_unsent(struct pv_vm *vm);
+/*
  * Reads all console bytes that QEMU has written by now, so that every kernel report from before an agent's
  * reply that has arrived is a finding.  Does not wait.
  */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two spools, because an offset must mean one byte: a reader of text searches and splits it without having to
+ * translate.
+ */
+#include "guest/recording.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "util/mem.h"
+#include "util/spool.h"
+
+struct pv_recording {
+    struct pv_spool *text, *raw;
+    bool cr;     /* the last byte was a CR, which is not in `text` yet */
+    bool inside; /* the last byte was no LF */
+};
+
+struct pv_recording *pv_recording_new(const char *dir)
+{
+    struct pv_recording *r = pv_xcalloc(1, sizeof(*r));
+
+    r->text = pv_spool_new(dir, 0, 0);
+    r->raw = pv_spool_new(dir, 0, 0);
+    return r;
+}
+
+void pv_recording_free(struct pv_recording *r)
+{
+    if (!r)
+        return;
+    pv_spool_unref(r->text);
+    pv_spool_unref(r->raw);
+    free(r);
+}
+
+void pv_recording_flush(struct pv_recording *r)
+{
+    if (r->cr)
+        pv_spool_add(r->text, "\r", 1);
+    r->cr = false;
+}
+
+void pv_recording_add(struct pv_recording *r, const void *data, size_t n)
+{
+    const char *p = data, *end = p + n;
+
+    if (!n)
+        return;
+    pv_spool_add(r->raw, data, n);
+    r->inside = end[-1] != '\n';
+    while (p < end) {
+        const char *cr;
+
+        if (r->cr && *p != '\n')
+            pv_spool_add(r->text, "\r", 1);
+        cr = memchr(p, '\r', (size_t)(end - p));
+        pv_spool_add(r->text, p, (size_t)((cr ? cr : end) - p));
+        r->cr = cr;
+        p = cr ? cr + 1 : end;
+    }
+}
+
+void pv_recording_mark(struct pv_recording *r, const char *what)
+{
+    cleanup_free char *line = pv_xasprintf("%s[provium: %s]\n", r->inside ? "\n" : "", what);
+
+    pv_recording_add(r, line, strlen(line));
+}
+
+void pv_recording_append(struct pv_recording *r, struct pv_recording *from)
+{
+    pv_recording_flush(from);
+    pv_recording_flush(r);
+    pv_spool_append(r->raw, from->raw);
+    pv_spool_append(r->text, from->text);
+    r->inside = from->inside;
+}
+
+struct pv_spool *pv_recording_text(const struct pv_recording *r)
+{
+    return r->text;
+}
+
+struct pv_spool *pv_recording_raw(const struct pv_recording *r)
+{
+    return r->raw;
+}
