@@ -99,7 +99,10 @@ enum {
     /* WHOLE: u32 id, u64 length of a hole in the file. */ \
     X(WHOLE, 0x13) \
     /* TREE_GET: u32 id, str path.  Reply: ENTRY frames, each file's followed by its DATA and HOLE frames, \
-     * then OK with the number of entries (no PV_ENTRY_END); or ERROR, also in the middle. */ \
+     * then OK with the number of entries (no PV_ENTRY_END); or ERROR, also in the middle.  An entry of kind \
+     * PV_ENTRY_SKIPPED stands for something that is not sent: its mode has the file type bits (S_IFMT) too, \
+     * its size is the errno of the failure (0: it is no file, directory or link).  It has the name of the \
+     * file or directory before it when that could not be read to its end. */ \
     X(TREE_GET, 0x14) \
     /* RESUME: u32 id, u64 wall clock of the host in ns since 1970 (UTC), bytes entropy (16 to 512 bytes). \
      * First request to a machine resumed from a saved state: sets CLOCK_REALTIME, credits the entropy to \
@@ -154,7 +157,7 @@ enum {
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
 enum { PV_PTR_OUTPUT = 1 };   /* SYSRET returns the pointer's memory */
 enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */
-enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3 };
+enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3, PV_ENTRY_SKIPPED = 4 };
 enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 
 /*

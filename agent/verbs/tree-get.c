@@ -49,19 +49,34 @@ static void tree_get_fail(struct ag_session *s, int errnum, const char *action)
     ag_request_fail(s, errnum, "%s '%.2000s%s%.2000s'", action, t->path, *t->name ? "/" : "", t->name);
 }
 
-static void send_entry(struct ag_session *s, uint32_t kind, const struct stat *st, const char *target)
+static void send_entry(struct ag_session *s, uint32_t kind, const struct stat *st, uint64_t size,
+                       const char *target)
 {
     struct tree_get *t = tree_get_state(s);
     struct pv_enc e = ag_frame_begin(s, PV_MSG_ENTRY, AG_REPLY_MAX);
 
     pv_enc_u32(&e, s->id);
     pv_enc_u32(&e, kind);
-    pv_enc_u32(&e, st->st_mode & 07777);
-    pv_enc_u64(&e, kind == PV_ENTRY_FILE ? (uint64_t)st->st_size : 0);
+    pv_enc_u32(&e, st->st_mode & (kind == PV_ENTRY_SKIPPED ? S_IFMT | 07777 : 07777));
+    pv_enc_u64(&e, size);
     pv_enc_bytes(&e, t->name, strlen(t->name));
     pv_enc_bytes(&e, target, strlen(target));
     ag_frame_end(s, &e);
     t->n++;
+}
+
+/* Faults of the agent and of the whole machine; any other one is the entry's, which is left out. */
+static bool is_fatal(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+}
+
+/* errnum 0: it is of a kind that is not sent. */
+static void send_skipped(struct ag_session *s, mode_t mode, int errnum)
+{
+    struct stat st = {.st_mode = mode};
+
+    send_entry(s, PV_ENTRY_SKIPPED, &st, (uint64_t)errnum, "");
 }
 
 /* ---- entries, by kind: 0, or -1 with errno ---- */
@@ -78,7 +93,7 @@ static int get_dir(struct ag_session *s, int fd, const struct stat *st)
     t->dir[t->depth].fd = fd;
     t->dir[t->depth].at = 0;
     t->dir[t->depth++].len = (uint16_t)strlen(t->name);
-    send_entry(s, PV_ENTRY_DIR, st, "");
+    send_entry(s, PV_ENTRY_DIR, st, 0, "");
     return 0;
 }
 
@@ -92,7 +107,7 @@ static void get_file(struct ag_session *s, int fd, const struct stat *st)
     t->size = st->st_size;
     t->data_end = 0;
     t->at = 0;
-    send_entry(s, PV_ENTRY_FILE, st, "");
+    send_entry(s, PV_ENTRY_FILE, st, (uint64_t)st->st_size, "");
 }
 
 static int get_link(struct ag_session *s, int dir, const char *name, const struct stat *st)
@@ -100,35 +115,47 @@ static int get_link(struct ag_session *s, int dir, const char *name, const struc
     char target[PV_PATH_MAX];
     ssize_t n = readlinkat(dir, name, target, sizeof(target));
 
+    if (n < 0 && errno == ENOENT)
+        return 0;
     if (n < 0 || (size_t)n >= sizeof(target)) {
-        if (n >= 0)
-            errno = ENAMETOOLONG;
-        return -1;
+        int errnum = n < 0 ? errno : ENAMETOOLONG;
+
+        if (is_fatal(errnum))
+            return -1;
+        send_skipped(s, st->st_mode, errnum);
+        return 0;
     }
     target[n] = '\0';
-    send_entry(s, PV_ENTRY_LINK, st, target);
+    send_entry(s, PV_ENTRY_LINK, st, 0, target);
     return 0;
 }
 
-/* Leaves out an entry that was removed since its directory was read. */
+/* The entry cannot be read.  One that was removed since its directory was read is no entry. */
+static int skip_entry(struct ag_session *s, mode_t mode)
+{
+    if (is_fatal(errno))
+        return -1;
+    if (errno != ENOENT)
+        send_skipped(s, mode, errno);
+    return 0;
+}
+
 static int get_entry(struct ag_session *s, int dir, const char *name)
 {
-    struct stat st;
+    struct stat st = {0};
 
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : -1;
+        return skip_entry(s, 0);
     if (S_ISLNK(st.st_mode))
-        return get_link(s, dir, name, &st) < 0 && errno != ENOENT ? -1 : 0;
-    if (S_ISSOCK(st.st_mode))
-        return 0; /* useless without the process that listens on it */
+        return get_link(s, dir, name, &st);
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
-        errno = EOPNOTSUPP;
-        return -1;
+        send_skipped(s, st.st_mode, 0);
+        return 0;
     }
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (fd < 0)
-        return errno == ENOENT ? 0 : -1;
+        return skip_entry(s, st.st_mode);
     if (fstat(fd, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))) {
         close(fd);
         return 0; /* replaced by another kind since the fstatat() */
@@ -152,11 +179,13 @@ static void next_entries(struct ag_session *s)
     t->name[base] = '\0';
     long n = lseek(dir, t->dir[top].at, SEEK_SET) < 0 ? -1 : syscall(SYS_getdents64, dir, buf, sizeof(buf));
 
-    if (n < 0) {
+    if (n < 0 && (is_fatal(errno) || top == 0)) {
         tree_get_fail(s, errno, "read directory");
         return;
     }
-    if (n == 0) {
+    if (n < 0)
+        send_skipped(s, S_IFDIR, errno);
+    if (n <= 0) {
         close(dir);
         t->depth--;
         return;
@@ -174,7 +203,7 @@ static void next_entries(struct ag_session *s)
             return;
         }
         if (get_entry(s, dir, e->name) < 0) {
-            tree_get_fail(s, errno, errno == EOPNOTSUPP ? "neither file, directory nor link:" : "open");
+            tree_get_fail(s, errno, "open");
             return;
         }
     }
@@ -228,10 +257,12 @@ static void send_file_data(struct ag_session *s)
     }
     if (n < 0 && errno == EINTR)
         return;
-    if (n < 0) {
+    if (n < 0 && (is_fatal(errno) || !*t->name)) {
         tree_get_fail(s, errno, "read");
         return;
     }
+    if (n < 0)
+        send_skipped(s, S_IFREG, errno);
     close(t->fd);
     t->fd = -1;
 }

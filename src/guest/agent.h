@@ -19,14 +19,24 @@
 struct pv_agent;
 struct pv_err;
 
+/*
+ * Limits of what one call may bring to the host, unless the call raises them; a reply that is larger ends the
+ * call with an error of class guest, which names the option.
+ */
+#define PV_MAX_OUTPUT (UINT64_C(256) << 20) /* max_output: stdout and stderr of a command, bytes */
+#define PV_MAX_FILE (UINT64_C(1) << 30)     /* max_size: content of a file, bytes */
+#define PV_MAX_TREE (UINT64_C(16) << 30)    /* max_size: content of all files of a tree, bytes */
+#define PV_MAX_ENTRIES UINT64_C(1000000)    /* max_entries of a tree */
+
 struct pv_exec {
     struct pv_strv argv; /* a shell command is {"/bin/sh", "-c", cmd} */
     struct pv_strv env;  /* "KEY=VALUE", over the profile's and the defaults */
     const char *cwd;     /* NULL: / */
     const void *in;      /* stdin; NULL: /dev/null */
     size_t in_len;
-    int64_t timeout_ns; /* 0: none (the host still gives up when the guest dies) */
-    bool unnumbered;    /* the command uses up no pids of the guest */
+    int64_t timeout_ns;  /* 0: none (the host still gives up when the guest dies) */
+    uint64_t max_output; /* 0: PV_MAX_OUTPUT */
+    bool unnumbered;     /* the command uses up no pids of the guest */
 };
 
 struct pv_exec_result {
@@ -42,11 +52,11 @@ void pv_exec_result_fini(struct pv_exec_result *r);
 /* A command that cannot be started (no such file, bad cwd) is an error of class guest with its errno. */
 int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err);
 
-/* timeout_ns 0: none. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
+/* timeout_ns 0: none. At most PV_MAX_FILE bytes. mode PV_MODE_KEEP or permission bits. Errors of the guest carry errno and the path. */
 int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns, struct pv_buf *out,
                        struct pv_err *err);
 /*
- * As pv_agent_read_file, without keeping the file in memory: sink gets the pieces as they arrive (from within
+ * As pv_agent_read_file, without keeping the file in memory and without a limit: sink gets the pieces as they arrive (from within
  * the loop: it must not call into guests) and returns -1 to end the call with an error of class host.
  */
 int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
@@ -114,11 +124,11 @@ void pv_job_state_fini(struct pv_job_state *s);
 /* Uses argv, env and cwd of x; its timeout (0: 60 s) is for the start. */
 int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
 /* wait_ns 0: returns the present state at once. An unknown job is an error of class guest, ENOENT. */
-int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
-                      struct pv_err *err);
+int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_t max_output,
+                      struct pv_job_state *s, struct pv_err *err);
 /* timeout_ns 0: 60 s. */
-int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
-                      struct pv_err *err);
+int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, uint64_t max_output,
+                      struct pv_job_state *s, struct pv_err *err);
 
 /* The kernel log as text. */
 int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err);
@@ -132,12 +142,35 @@ int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, s
  *
  * Pull never writes outside host_path, for any reply of the guest: symbolic links are made, never followed,
  * also existing ones and host_path itself (the caller vouches for its parent directories).  Existing files
- * and links are replaced.  Set-user-ID and set-group-ID are dropped.  A failed copy is left incomplete, and
- * the error names the incomplete file.
+ * and links are replaced.  Set-user-ID, set-group-ID and the bits of this process's umask are dropped.  A
+ * failed copy is left incomplete, and the error names the incomplete file.
  */
 int pv_agent_push(struct pv_agent *a, const char *host_path, const char *guest_path, int64_t timeout_ns,
                   struct pv_err *err);
-int pv_agent_pull(struct pv_agent *a, const char *guest_path, const char *host_path, int64_t timeout_ns,
-                  struct pv_err *err);
+struct pv_pull {
+    int64_t timeout_ns;
+    uint64_t max_size, max_entries; /* 0: PV_MAX_TREE, PV_MAX_ENTRIES */
+    bool strict;                    /* an entry that cannot be copied is an error */
+};
+
+enum { PV_SKIPPED_MAX = 10000 };
+
+/* What was not copied: fifos, sockets, devices, and what the agent cannot read. */
+struct pv_pull_result {
+    struct pv_skipped {
+        char *path;       /* below the tree's root; any bytes but NUL */
+        const char *type; /* "file", "dir", "link", "fifo", "socket", "block", "char", or "?" */
+        int errnum;       /* Linux x86-64; 0: it is of a kind that is not copied */
+    } * skipped;          /* at most PV_SKIPPED_MAX */
+    size_t n_skipped;
+    uint64_t skipped_in_all;
+    uint64_t entries, size; /* copied; bytes of files, without holes */
+};
+
+void pv_pull_result_fini(struct pv_pull_result *r);
+
+/* o NULL: all defaults.  r is filled on success; NULL: not wanted. */
+int pv_agent_pull(struct pv_agent *a, const char *guest_path, const char *host_path, const struct pv_pull *o,
+                  struct pv_pull_result *r, struct pv_err *err);
 
 #endif

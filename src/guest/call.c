@@ -7,12 +7,10 @@
 #include "config/config.h"
 #include "guest/guest-state.h"
 #include "util/clock.h"
+#include "util/parse.h"
 
 #define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 #define CANCEL_LIMIT (3 * PV_NSEC_PER_SEC)
-
-/* More than this from one command or file is taken for an attempt to fill the host's memory. */
-static const size_t reply_max = (size_t)4 << 30;
 
 static bool call_is_replied(void *arg)
 {
@@ -56,15 +54,23 @@ int pv_call_unexpected(enum pv_msg type, struct pv_err *err)
                       pv_msg_name(type));
 }
 
-int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err)
+int pv_call_add_output(struct pv_call *c, struct pv_buf *buf, struct pv_dec *d, struct pv_err *err)
 {
+    uint64_t max = c->max_output ? c->max_output : PV_MAX_OUTPUT;
+    char size[32];
     size_t n;
     const void *p = pv_dec_bytes(d, &n);
 
     if (!pv_dec_done(d))
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
-    if (n > reply_max - buf->len)
-        return pv_err_set(err, PV_E_PROTOCOL, "the guest sent more than 4 GiB");
+    if (n > max - c->output) {
+        pv_err_set(&c->local, PV_E_GUEST,
+                   "the command printed more than max_output, which is %s here: raise it, or let the command "
+                   "write to a file and pull that",
+                   pv_format_size(max, size));
+        return 0;
+    }
+    c->output += n;
     pv_buf_add(buf, p, n);
     return 0;
 }
@@ -85,6 +91,18 @@ static int call_on_error(struct pv_call *c, struct pv_dec *d, struct pv_err *err
     return 1;
 }
 
+/* The frames that end a reply, but for OK and ERROR. */
+static bool ends_reply(enum pv_msg type)
+{
+    static const enum pv_msg last[] = {PV_MSG_EXIT, PV_MSG_PONG,      PV_MSG_SYSRET,
+                                       PV_MSG_JOB,  PV_MSG_JOB_STATE, PV_MSG_WORKER};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(last); i++)
+        if (type == last[i])
+            return true;
+    return false;
+}
+
 static int call_on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
 {
     struct pv_call *c = arg;
@@ -95,9 +113,9 @@ static int call_on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct p
         c->value = pv_dec_u64(d);
         return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed OK");
     }
-    /* Frames that arrive after the host gave up are dropped. */
+    /* Frames that arrive after the host gave up are dropped, up to the last one. */
     if (c->local.cls != PV_E_NONE && type != PV_MSG_OK)
-        return 0;
+        return ends_reply(type);
     return c->frame ? c->frame(c, type, d, err) : pv_call_unexpected(type, err);
 }
 

@@ -40,10 +40,12 @@ struct pv_call {
     bool open; /* the stream's last frame is still to be sent */
     /* Set by `frame` or `next` when the host can not go on (disk full, file gone): ends the call. */
     struct pv_err local;
+    uint64_t max_output; /* of pv_call_add_output, 0: PV_MAX_OUTPUT */
 
     /* Private part. */
     struct pv_session *s;
     struct pv_err failed; /* from ERROR; class none while there was none */
+    uint64_t output;      /* bytes so far */
 };
 
 /* Checks the state, opens a session if there is none; *e is ready for the request's fields. */
@@ -58,8 +60,11 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
 
 /* Always -1. */
 int pv_call_unexpected(enum pv_msg type, struct pv_err *err);
-/* A frame {bytes data}: added to buf, up to the limit of one reply. 0 or -1. */
-int pv_call_add_data(struct pv_buf *buf, struct pv_dec *d, struct pv_err *err);
+/*
+ * A frame {bytes data} of a command's output: added to buf.  0 or -1.  Output of more than c->max_output bytes
+ * in all ends the call with a local error.
+ */
+int pv_call_add_output(struct pv_call *c, struct pv_buf *buf, struct pv_dec *d, struct pv_err *err);
 
 /* Bytes from memory as frames of one type, the last one empty: a `next` for struct pv_call_bytes. */
 struct pv_call_bytes {

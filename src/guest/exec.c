@@ -35,9 +35,9 @@ static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
 
     switch (type) {
     case PV_MSG_STDOUT:
-        return pv_call_add_data(&x->r->out, d, err);
+        return pv_call_add_output(c, &x->r->out, d, err);
     case PV_MSG_STDERR:
-        return pv_call_add_data(&x->r->err, d, err);
+        return pv_call_add_output(c, &x->r->err, d, err);
     case PV_MSG_EXIT:
         return exec_on_exit(x->r, d, err);
     default:
@@ -48,7 +48,10 @@ static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
 int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_result *r, struct pv_err *err)
 {
     struct exec_call c = {
-        .in = {.c = {.frame = exec_frame, .next = pv_call_next_bytes, .open = x->in != NULL},
+        .in = {.c = {.frame = exec_frame,
+                     .next = pv_call_next_bytes,
+                     .open = x->in != NULL,
+                     .max_output = x->max_output},
                .type = PV_MSG_STDIN,
                .data = x->in,
                .left = x->in ? x->in_len : 0},

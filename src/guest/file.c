@@ -54,14 +54,11 @@ int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_
     return data_finish(a, &r, &e, timeout_ns, err);
 }
 
-enum { MAX_IN_MEMORY_GIB = 4 };
-
 static int data_into_buf(void *arg, const void *data, size_t n)
 {
     struct pv_buf *b = arg;
 
-    /* A longer file counts as an attempt to fill the host's memory. */
-    if (n > ((size_t)MAX_IN_MEMORY_GIB << 30) - b->len)
+    if (n > PV_MAX_FILE - b->len)
         return -1;
     pv_buf_add(b, data, n);
     return 0;

@@ -49,9 +49,9 @@ static int job_state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d
 
     switch (type) {
     case PV_MSG_STDOUT:
-        return pv_call_add_data(&s->out, d, err);
+        return pv_call_add_output(c, &s->out, d, err);
     case PV_MSG_STDERR:
-        return pv_call_add_data(&s->err, d, err);
+        return pv_call_add_output(c, &s->err, d, err);
     case PV_MSG_JOB_STATE:
         r = pv_job_dec_state(d, &s->running, &s->exit_code, &sig, err);
         if (s->running)
@@ -74,10 +74,10 @@ int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_jo
     return pv_call_finish(a, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : JOB_LIMIT, err);
 }
 
-int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct pv_job_state *s,
-                      struct pv_err *err)
+int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_t max_output,
+                      struct pv_job_state *s, struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = job_state_frame}, .state = s};
+    struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output}, .state = s};
     struct pv_enc e;
 
     if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
@@ -88,10 +88,10 @@ int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, struct 
                           err);
 }
 
-int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, struct pv_job_state *s,
-                      struct pv_err *err)
+int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, uint64_t max_output,
+                      struct pv_job_state *s, struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = job_state_frame}, .state = s};
+    struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output}, .state = s};
     struct pv_enc e;
 
     if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)

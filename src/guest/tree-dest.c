@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,14 +12,19 @@
 
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/parse.h"
 #include "util/path.h"
 
 /* Without set-user-ID and set-group-ID: a guest must not leave setuid programs on the host. */
 enum { MODE_MASK = 01777 };
 
-void pv_dest_init(struct pv_dest *d, const char *path)
+void pv_dest_init(struct pv_dest *d, const char *path, uint64_t max_entries, uint64_t max_size)
 {
-    *d = (struct pv_dest){.path = path, .fd = -1};
+    mode_t mask = umask(0777);
+
+    umask(mask);
+    *d = (struct pv_dest){
+        .path = path, .fd = -1, .max_entries = max_entries, .max_size = max_size, .mask = MODE_MASK & ~mask};
 }
 
 void pv_dest_fini(struct pv_dest *d)
@@ -251,18 +257,28 @@ static int dest_make_top(struct pv_dest *d, unsigned kind, mode_t mode, const ch
                            target, err);
 }
 
+static int dest_check_count(const struct pv_dest *d, struct pv_err *err)
+{
+    if (d->entries == d->max_entries)
+        return pv_err_set(err, PV_E_GUEST,
+                          "pull to '%s': the tree has more entries than max_entries, which is %" PRIu64
+                          " here: raise it, or pull a part of the tree",
+                          d->path, d->max_entries);
+    return 0;
+}
+
 int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *name, const char *target,
                   struct pv_err *err)
 {
     const char *leaf;
 
-    if (dest_finish_file(d, err) < 0 || dest_check_name(d, name, err) < 0)
+    if (dest_finish_file(d, err) < 0 || dest_check_name(d, name, err) < 0 || dest_check_count(d, err) < 0)
         return -1;
     if (kind != PV_ENTRY_DIR && kind != PV_ENTRY_FILE && kind != PV_ENTRY_LINK)
         return dest_bad_name(d, name, "which is of no known kind", err);
     if (mode > 07777 || (kind == PV_ENTRY_LINK) != (*target != '\0'))
         return dest_bad_name(d, name, "which is malformed", err);
-    mode &= MODE_MASK;
+    mode &= d->mask;
     if (!*name) {
         if (dest_make_top(d, kind, mode, target, err) < 0)
             return -1;
@@ -270,6 +286,23 @@ int pv_dest_entry(struct pv_dest *d, unsigned kind, uint32_t mode, const char *n
                dest_make_entry(d, d->dir[d->depth - 1].fd, leaf, kind, mode, name, target, err) < 0) {
         return -1;
     }
+    d->entries++;
+    return 0;
+}
+
+int pv_dest_skipped(struct pv_dest *d, const char *name, struct pv_err *err)
+{
+    const char *leaf = strrchr(name, '/');
+
+    if (!*name || d->single)
+        return dest_bad_name(d, name, "which it can only send or fail", err);
+    if (d->fd >= 0 && !strcmp(name, d->file)) {
+        pv_close(&d->fd);
+        if (unlinkat(d->dir[d->depth - 1].fd, leaf ? leaf + 1 : name, 0) < 0)
+            return dest_host_error(d, "remove the incomplete", name, err);
+    }
+    if (dest_finish_file(d, err) < 0 || dest_check_name(d, name, err) < 0 || dest_check_count(d, err) < 0)
+        return -1;
     d->entries++;
     return 0;
 }
@@ -289,10 +322,19 @@ static int dest_too_large(struct pv_dest *d, struct pv_err *err)
 
 int pv_dest_data(struct pv_dest *d, const void *data, size_t n, struct pv_err *err)
 {
+    char size[32];
+
     if (d->fd < 0)
         return dest_no_file(err);
     if (n > INT64_MAX - d->at)
         return dest_too_large(d, err);
+    if (n > d->max_size - d->size)
+        return pv_err_set(
+            err, PV_E_GUEST,
+            "pull to '%s': the files have more bytes than max_size, which is %s here: raise it, "
+            "or pull a part of the tree",
+            d->path, pv_format_size(d->max_size, size));
+    d->size += n;
     while (n) {
         ssize_t w = pwrite(d->fd, data, n, (off_t)d->at);
 

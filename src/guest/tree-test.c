@@ -18,14 +18,17 @@
 
 /* One frame of the agent's reply to a pull. */
 struct step {
-    char what; /* D, F, L: entries; d: data of n bytes; h: hole of n; k: kind n; e: ERROR; o: OK with n */
+    char
+        what; /* D, F, L: entries; S: a skipped one, errno n; d: data of n bytes; h: hole of n; k: kind n; e: ERROR; o: OK with n */
     const char *name, *target;
     uint64_t n;
     uint32_t mode;
 };
 
 static const struct step *steps;
-static char *dir; /* holds `out`, and `victim` and `home/victim`, which must not change */
+static struct pv_pull pull_opts = {.timeout_ns = LIMIT};
+static struct pv_pull_result pulled; /* of the last pull that succeeded */
+static char *dir;                    /* holds `out`, and `victim` and `home/victim`, which must not change */
 
 static void assert_err(const struct pv_err *err, enum pv_err_class cls, const char *text)
 {
@@ -98,7 +101,7 @@ static void send_entry(int fd, uint32_t id, uint32_t kind, const struct step *s)
 
     pv_enc_u32(&e, kind);
     pv_enc_u32(&e, s->mode ? s->mode : 0755);
-    pv_enc_u64(&e, 0);
+    pv_enc_u64(&e, kind == PV_ENTRY_SKIPPED ? s->n : 0);
     pv_enc_bytes(&e, s->name, strlen(s->name));
     pv_enc_bytes(&e, target, strlen(target));
     fake_send(fd, &e);
@@ -135,6 +138,7 @@ static void agent_send_tree(int fd)
                        s->what == 'D'   ? PV_ENTRY_DIR
                        : s->what == 'F' ? PV_ENTRY_FILE
                        : s->what == 'L' ? PV_ENTRY_LINK
+                       : s->what == 'S' ? PV_ENTRY_SKIPPED
                                         : (uint32_t)s->n,
                        s);
         }
@@ -149,8 +153,9 @@ static int pull_to(const struct step *what, const char *to, struct pv_err *err)
     int r;
 
     steps = what;
+    pv_pull_result_fini(&pulled);
     g = fake_new(scripts, 2);
-    r = pv_agent_pull(pv_guest_agent(g), "/x", in_dir(to), LIMIT, err);
+    r = pv_agent_pull(pv_guest_agent(g), "/x", in_dir(to), &pull_opts, &pulled, err);
     if (pv_agent_ping(pv_guest_agent(g), "x", 1, LIMIT, NULL) < 0)
         fail_msg("the guest is not usable after a pull");
     fake_free(g);
@@ -191,6 +196,10 @@ static void hostile_pulls(void **state)
         {{{'D', ""}, {'F', "a", "target"}}, "malformed"},
         {{{'D', ""}, {'L', "a", ""}}, "malformed"},
         {{{'D', ""}, {'F', "a", .mode = 010000}}, "malformed"},
+        {{{'S', ""}}, "only send or fail"},
+        {{{'D', ""}, {'S', "../victim", .n = 13}}, "leads out"},
+        {{{'F', ""}, {'S', "a", .n = 13}}, "only send or fail"},
+        {{{'D', ""}, {'S', "a", .n = 4096}}, "malformed"},
         {{{'D', ""}, {'o', .n = 2}}, "says 2 entries and sent 1"},
         {{{'o', .n = 0}}, "sent nothing"},
     };
@@ -284,8 +293,10 @@ static void modes_and_holes(void **state)
     struct stat st;
 
     (void)state;
+    umask(0);
     if (pull_to(tree, "out", &err) < 0)
         fail_msg("%s", err.text);
+    umask(022);
     assert_int_equal(stat(in_dir("out"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0555);
     assert_int_equal(stat(in_dir("out/d"), &st), 0);
@@ -325,6 +336,90 @@ static void incomplete_pulls(void **state)
     assert_int_equal(pull_to(fails, "out", &err), -1);
     assert_err(&err, PV_E_GUEST, "read 'x'");
     assert_err(&err, PV_E_GUEST, "out/half' is incomplete");
+}
+
+/* What the guest does not send is listed; a file that it cannot read to its end is removed. */
+static void skipped_entries(void **state)
+{
+    static const struct step tree[] = {{'D', ""},
+                                       {'S', "pipe", .mode = S_IFIFO | 0600},
+                                       {'D', "d"},
+                                       {'F', "d/half"},
+                                       {'d', .n = 10},
+                                       {'S', "d/half", .mode = S_IFREG, .n = EIO},
+                                       {'F', "d/whole"},
+                                       {'d', .n = 3},
+                                       {'S', "d", .mode = S_IFDIR, .n = EACCES},
+                                       {'S', "odd", .mode = 0170000 | 0777, .n = 1},
+                                       {'o', .n = 8},
+                                       {0}};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    if (pull_to(tree, "out", &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(pulled.entries, 4);
+    assert_int_equal(pulled.n_skipped, 4);
+    assert_int_equal(pulled.skipped_in_all, 4);
+    assert_string_equal(pulled.skipped[0].path, "pipe");
+    assert_string_equal(pulled.skipped[0].type, "fifo");
+    assert_int_equal(pulled.skipped[0].errnum, 0);
+    assert_string_equal(pulled.skipped[1].path, "d/half");
+    assert_int_equal(pulled.skipped[1].errnum, EIO);
+    assert_string_equal(pulled.skipped[2].type, "dir");
+    assert_string_equal(pulled.skipped[3].type, "?");
+    assert_file(in_dir("out/d/whole"), "zzz");
+    assert_int_equal(access(in_dir("out/d/half"), F_OK), -1);
+    assert_int_equal(access(in_dir("out/pipe"), F_OK), -1);
+
+    pull_opts.strict = true;
+    assert_int_equal(pull_to(tree, "out", &err), -1);
+    assert_err(&err, PV_E_GUEST, "'pipe' cannot be copied: fifo (strict)");
+    pull_opts.strict = false;
+}
+
+/* A total of bytes and of entries: the error names the option, and the session goes on. */
+static void pull_limits(void **state)
+{
+    static const struct step tree[] = {{'D', ""},           {'F', "a"},      {'d', .n = 600}, {'F', "b"},
+                                       {'h', .n = 1 << 30}, {'d', .n = 400}, {'o', .n = 3},   {0}};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    pull_opts.max_size = 999;
+    assert_int_equal(pull_to(tree, "out", &err), -1);
+    assert_err(&err, PV_E_GUEST, "more bytes than max_size, which is 999");
+    assert_err(&err, PV_E_GUEST, "out/b' is incomplete");
+    pull_opts.max_size = 1000; /* holes do not count */
+    pull_opts.max_entries = 2;
+    assert_int_equal(pull_to(tree, "out", &err), -1);
+    assert_err(&err, PV_E_GUEST, "more entries than max_entries, which is 2");
+    pull_opts.max_entries = 3;
+    if (pull_to(tree, "out", &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(pulled.size, 1000);
+    pull_opts = (struct pv_pull){.timeout_ns = LIMIT};
+}
+
+/* The modes of copies are those of the guest but for the bits of the umask. */
+static void umask_holds(void **state)
+{
+    static const struct step tree[] = {
+        {'D', "", .mode = 0777}, {'F', "a", .mode = 0666}, {'D', "d", .mode = 01777}, {'o', .n = 3}, {0}};
+    mode_t old = umask(027);
+    struct pv_err err = PV_ERR_INIT;
+    struct stat st;
+
+    (void)state;
+    if (pull_to(tree, "out", &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(umask(old), 027);
+    assert_int_equal(stat(in_dir("out"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0750);
+    assert_int_equal(stat(in_dir("out/a"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(stat(in_dir("out/d"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 01750);
 }
 
 /* ---- push ---- */
@@ -467,6 +562,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(existing_entries_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(modes_and_holes, setup, teardown),
         cmocka_unit_test_setup_teardown(incomplete_pulls, setup, teardown),
+        cmocka_unit_test_setup_teardown(skipped_entries, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(umask_holds, setup, teardown),
         cmocka_unit_test_setup_teardown(push_trees, setup, teardown),
         cmocka_unit_test_setup_teardown(sparse_push, setup, teardown),
         cmocka_unit_test_setup_teardown(pushes_that_fail, setup, teardown),

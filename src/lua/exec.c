@@ -86,6 +86,7 @@ static LJMP void exec_options(lua_State *L, int idx, const char *what, const str
         return;
     exec_env(L, idx, what, &x->env);
     x->timeout_ns = pv_lua_opt_time(L, idx, what, "timeout", 0);
+    x->max_output = pv_lua_opt_size(L, idx, what, "max_output", 0);
     /* the options table, which is on the caller's stack, owns both strings */
     if (pv_lua_rawfield(L, idx, "cwd") == LUA_TSTRING)
         x->cwd = pv_lua_check_cstring(L, -1, "option 'cwd'");
@@ -133,8 +134,9 @@ static LJMP void push_exec_result(lua_State *L, const struct pv_exec_result *r)
     lua_setfield(L, -2, "duration");
 }
 
-static const struct lua_opt exec_opts[] = {
-    {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"stdin", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
+static const struct lua_opt exec_opts[] = {{"env", OPT_TABLE},       {"cwd", OPT_STRING},
+                                           {"stdin", OPT_STRING},    {"timeout", OPT_TIME},
+                                           {"max_output", OPT_SIZE}, {NULL, 0}};
 
 static LJMP void run_exec(lua_State *L, struct lua_agent a, struct exec_call *c)
 {

@@ -13,7 +13,7 @@ struct exec_call {
 
 /*
  * The command at idx with the options behind it, which may be nil; the stack is cut there.  `opts`: those of
- * env, cwd, stdin and timeout that are allowed.  Pushes the userdata that owns the call; its strings are
+ * env, cwd, stdin, timeout and max_output that are allowed.  Pushes the userdata that owns the call; its strings are
  * owned by the arguments.
  */
 LJMP struct exec_call *pv_lua_exec_new(lua_State *L, int idx, const char *what, const struct lua_opt *opts);

@@ -15,11 +15,11 @@ static void job_state_fini(void *p)
     pv_job_state_fini(p);
 }
 
-/* vm:background(cmd, {env=, cwd=, timeout=}?) */
+/* vm:background(cmd, {env=, cwd=, timeout=, max_output=}?) */
 int pv_lua_job_start(lua_State *L)
 {
     static const struct lua_opt opts[] = {
-        {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"timeout", OPT_TIME}, {NULL, 0}};
+        {"env", OPT_TABLE}, {"cwd", OPT_STRING}, {"timeout", OPT_TIME}, {"max_output", OPT_SIZE}, {NULL, 0}};
     struct lua_agent a = pv_lua_check_agent(L, "background");
     struct exec_call *c = pv_lua_exec_new(L, 2, "background", opts);
     struct pv_job job;
@@ -31,11 +31,15 @@ int pv_lua_job_start(lua_State *L)
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushinteger(L, job.id);
     lua_setfield(L, -2, "id");
     lua_pushinteger(L, job.pid);
     lua_setfield(L, -2, "pid");
+    if (c->x.max_output) {
+        lua_pushinteger(L, (lua_Integer)c->x.max_output);
+        lua_setfield(L, -2, "max_output");
+    }
     return 1;
 }
 
@@ -56,6 +60,19 @@ static LJMP uint32_t check_job(lua_State *L, const char *what)
         pv_lua_raise(L, "%s: %I is no job's id", what, (LUAI_UACINT)id);
     lua_pop(L, 1);
     return (uint32_t)id;
+}
+
+/* The limit that background was called with; 0: the default, also for a job that is given by its id. */
+static LJMP uint64_t job_max_output(lua_State *L)
+{
+    lua_Integer max;
+
+    if (!lua_istable(L, 2))
+        return 0;
+    pv_lua_rawfield(L, 2, "max_output");
+    max = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return max > 0 ? (uint64_t)max : 0;
 }
 
 /* The time at 3: seconds, a string such as "5s", or {timeout=}; 0: none. */
@@ -109,7 +126,7 @@ int pv_lua_job_wait(lua_State *L)
     wait = check_job_wait(L);
     s = pv_lua_tmp(L, sizeof(*s), job_state_fini);
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "waiting for job %u in %s", (unsigned)job, a.name);
-    rc = pv_agent_job_wait(a.a, job, wait, s, &err);
+    rc = pv_agent_job_wait(a.a, job, wait, job_max_output(L), s, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
@@ -133,7 +150,7 @@ int pv_lua_job_kill(lua_State *L)
     int rc;
 
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "killing job %u in %s", (unsigned)job, a.name);
-    rc = pv_agent_job_kill(a.a, job, timeout, s, &err);
+    rc = pv_agent_job_kill(a.a, job, timeout, job_max_output(L), s, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_job_state(L, s);
 }

@@ -17,6 +17,7 @@ static const char *const type_names[] = {
     [OPT_TABLE] = "a table",
     [OPT_TIME] = "seconds or a string such as \"5s\"",
     [OPT_MODE] = "permission bits, best as a string such as \"0644\"",
+    [OPT_SIZE] = "a size such as \"64M\", or a number of bytes",
 };
 
 const char *pv_lua_describe(lua_State *L, int idx)
@@ -56,6 +57,7 @@ static bool opt_type_fits(lua_State *L, int idx, enum opt_type type)
         return t == LUA_TTABLE;
     case OPT_TIME:
     case OPT_MODE:
+    case OPT_SIZE:
         return t == LUA_TNUMBER || t == LUA_TSTRING;
     }
     return false;
@@ -172,6 +174,29 @@ bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt)
 
     lua_pop(L, 1);
     return v;
+}
+
+uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *name, uint64_t dflt)
+{
+    uint64_t size = dflt;
+    struct pv_err err;
+
+    switch (pv_lua_rawfield(L, idx, name)) {
+    case LUA_TNUMBER:
+        if (!lua_isinteger(L, -1) || lua_tointeger(L, -1) < 1)
+            pv_lua_raise(L, "%s option '%s' must be %s, got %s", what, name, type_names[OPT_SIZE],
+                         pv_lua_describe(L, -1));
+        size = (uint64_t)lua_tointeger(L, -1);
+        break;
+    case LUA_TSTRING:
+        if (pv_parse_size(lua_tostring(L, -1), &size, &err) < 0)
+            pv_lua_raise(L, "%s option '%s': %s", what, name, err.text);
+        break;
+    default:
+        break;
+    }
+    lua_pop(L, 1);
+    return size;
 }
 
 uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt)

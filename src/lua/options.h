@@ -7,7 +7,7 @@
 
 #include "lua/state.h"
 
-enum opt_type { OPT_STRING, OPT_INTEGER, OPT_BOOLEAN, OPT_TABLE, OPT_TIME, OPT_MODE };
+enum opt_type { OPT_STRING, OPT_INTEGER, OPT_BOOLEAN, OPT_TABLE, OPT_TIME, OPT_MODE, OPT_SIZE };
 
 struct lua_opt {
     const char *name; /* NULL ends the list */
@@ -30,6 +30,8 @@ LJMP int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t 
 
 /* Below: the named field of a checked table; dflt when it is nil. Times are ns, at least 1. */
 LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt);
+/* "16M", or an integer of bytes; at least 1. */
+LJMP uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *name, uint64_t dflt);
 LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt);
 LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
 /* Pushes a field of a table without its metatable, so that a pushed string is owned by the table. */

@@ -74,6 +74,33 @@ each(function(vm, case, profile)
         sh("rm -f " .. dir .. "/version")
     end)
 
+    case("what cannot be copied is listed, and the rest is copied", function()
+        local made = "mkdir -p /tmp/mixed/sub && cd /tmp/mixed && echo one >a && mkfifo sub/pipe && mknod null c 1 3 && echo two >sub/z"
+        assert(vm:exec(made).ok)
+        local into = dir .. "/mixed-" .. profile
+        local r = vm:pull("/tmp/mixed", into)
+        table.sort(r.skipped, function(x, y) return x.path < y.path end)
+        assert_eq({ { path = "null", type = "char" }, { path = "sub/pipe", type = "fifo" } }, r.skipped)
+        assert_eq(2, r.n_skipped)
+        assert_eq(4, r.entries) -- two directories, two files
+        assert_eq(8, r.size)
+        assert_eq("one\ntwo\n", sh("cat " .. into .. "/a " .. into .. "/sub/z"))
+        assert_eq("a\nsub\n", sh("ls " .. into))
+        assert_error(function() vm:pull("/tmp/mixed", into, { strict = true }) end, "cannot be copied")
+        assert_error(function() vm:pull("/tmp/mixed", into, { max_entries = 2 }) end, "max_entries")
+        assert_error(function() vm:pull("/tmp/mixed", into, { max_size = 7 }) end, "max_size")
+        sh("rm -rf " .. into)
+    end)
+
+    case("limits: an error names the option, and the VM goes on", function()
+        assert_error(function() vm:exec("yes", { max_output = "1M", timeout = "60s" }) end, "max_output")
+        assert_error(function() vm:read_file("/dev/zero", { max_size = "3M", timeout = "60s" }) end, "max_size")
+        assert_eq(1000000, #vm:exec("head -c 1000000 /dev/zero", { max_output = 1000000 }).stdout)
+        local job = vm:background("head -c 2000 /dev/zero", { max_output = 1000 })
+        assert_error(function() vm:job_wait(job, 60) end, "max_output")
+        assert_eq("fine", vm:exec("echo fine").stdout.trim())
+    end)
+
     case("errors carry the path", function()
         assert_error(function() vm:push(dir .. "/none", "/tmp/x") end, "/none")
         assert_error(function() vm:pull("/tmp/none", dir .. "/x") end, "/tmp/none")
