@@ -18,7 +18,7 @@ help:
 	@echo 'make coverage the tests without VMs counted by gcov, a report in build-coverage/report'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make bench    measure, as ratios to the raw thing'
-	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores'
+	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores, 10,000 changes of code'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
 	@echo 'make clean    remove what was built, keep the default guest'
 	@echo 'make distclean  remove that too'

@@ -93,6 +93,24 @@ static void look_vsock(struct doctor *d, struct row *r)
         row_set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
 }
 
+/* Software emulation of several CPUs (vm/version.h). */
+static void look_smp(struct doctor *d, struct row *r)
+{
+    cleanup_free char *version = pv_qemu_version(NULL, NULL);
+
+    (void)d;
+    if (!version)
+        row_set(r, NOTE, NULL, "cannot be told without QEMU");
+    else if (pv_qemu_loses_patches(version))
+        row_set(
+            r, NOTE, "use KVM, or QEMU 8.1 or newer",
+            "QEMU %s can lose changes of code when it emulates several CPUs in threads; VMs without KVM run "
+            "all their CPUs in one thread (tcg_thread)",
+            version);
+    else
+        row_set(r, OK, NULL, "a thread for each CPU of a VM without KVM");
+}
+
 /* The transport of savable VMs. */
 static void look_saved(struct doctor *d, struct row *r)
 {
@@ -174,9 +192,16 @@ static const struct {
     const char *name;
     void (*look)(struct doctor *d, struct row *r);
 } parts[] = {
-    {"QEMU", look_qemu},       {"accelerator", look_accel},   {"vsock", look_vsock},
-    {"saved VMs", look_saved}, {"default guest", look_guest}, {"configuration", look_config},
-    {"kernel", look_kernel},   {"cache", look_cache},         {"memory", look_memory},
+    {"QEMU", look_qemu},
+    {"accelerator", look_accel},
+    {"emulated SMP", look_smp},
+    {"vsock", look_vsock},
+    {"saved VMs", look_saved},
+    {"default guest", look_guest},
+    {"configuration", look_config},
+    {"kernel", look_kernel},
+    {"cache", look_cache},
+    {"memory", look_memory},
 };
 
 static void print_json(const struct row *rows, bool can_boot)

@@ -170,6 +170,8 @@ static const struct {
     {MIN "append = \"a\\nb\"\n", 3, {"'append'", "control character"}},
     {MIN "append = \"\"\"\nx\"\"\"\ninit = \"x\"\n", 5, {"'init'"}},
     /* the rest */
+    {MIN "tcg_thread = \"two\"\n", 3, {"'tcg_thread'", "'two'", "single"}},
+    {MIN "tcg_thread = 1\n", 3, {"'tcg_thread'", "a number", "multi"}},
     {MIN "accel = \"xen\"\n", 3, {"'accel'", "'xen'", "tcg"}},
     {MIN "boot_timeout = \"soon\"\n", 3, {"'boot_timeout'", "'soon'"}},
     {MIN "boot_timeout = 0\n", 3, {"'boot_timeout'", "millisecond"}},
@@ -211,6 +213,7 @@ static void test_good_file(void **state)
     c = load_text(MIN
                   "\n[profile.full]\nkernel = \"sub/../bzImage\"\nrootfs = \"disk.qcow2\"\ninit = \"/init\"\n"
                   "append = \"a=1 b\"\nmodules = \"tree\"\nmachine = \"pc\"\ncpu = \"max\"\naccel = \"tcg\"\n"
+                  "tcg_thread = \"multi\"\n"
                   "transport = \"serial\"\nboot_timeout = \"2m\"\nqemu_args = [\"-s\", \"-S\"]\nroot = "
                   "\"LABEL=my root\"\n"
                   "env = {A = \"1\", B = \"two words\", C = \"\"}\n"
@@ -230,6 +233,7 @@ static void test_good_file(void **state)
     assert_string_equal(p->append, "");
     assert_null(p->rootfs);
     assert_int_equal(p->accel, PV_ACCEL_AUTO);
+    assert_int_equal(p->tcg_thread, PV_TCG_THREAD_AUTO);
     assert_int_equal(p->boot_timeout_ns, 0);
     assert_int_equal(p->line, 1);
     p = pv_config_profile(c, "full", &err);
@@ -240,6 +244,7 @@ static void test_good_file(void **state)
     assert_string_equal(p->root, "LABEL=my root");
     assert_true(p->init_set);
     assert_int_equal(p->accel, PV_ACCEL_TCG);
+    assert_int_equal(p->tcg_thread, PV_TCG_THREAD_MULTI);
     assert_true(p->boot_timeout_ns == 120 * PV_NSEC_PER_SEC);
     assert_int_equal(p->qemu_args.n, 2);
     assert_string_equal(p->qemu_args.v[1], "-S");

@@ -31,6 +31,19 @@ bool pv_accel_parse(const char *s, enum pv_accel *accel)
     return false;
 }
 
+bool pv_tcg_thread_parse(const char *s, enum pv_tcg_thread *thread)
+{
+    static const char *const names[] = {
+        [PV_TCG_THREAD_AUTO] = "auto", [PV_TCG_THREAD_SINGLE] = "single", [PV_TCG_THREAD_MULTI] = "multi"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(s, names[i])) {
+            *thread = (enum pv_tcg_thread)i;
+            return true;
+        }
+    return false;
+}
+
 bool pv_transport_parse(const char *s, enum pv_transport *transport)
 {
     static const char *const names[] = {

@@ -27,6 +27,9 @@ enum pv_accel { PV_ACCEL_AUTO, PV_ACCEL_KVM, PV_ACCEL_TCG };
 /* The channel between host and agent; auto: vsock, except virtio-serial for guests that will be saved. */
 enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL };
 
+/* How software emulation runs several vCPUs; auto: in a thread each, unless this QEMU loses code patches. */
+enum pv_tcg_thread { PV_TCG_THREAD_AUTO, PV_TCG_THREAD_SINGLE, PV_TCG_THREAD_MULTI };
+
 struct pv_profile {
     char *name;
     char *kernel;        /* absolute */
@@ -41,6 +44,7 @@ struct pv_profile {
     char *machine; /* NULL: Provium's default */
     char *cpu;     /* NULL: Provium's default */
     enum pv_accel accel;
+    enum pv_tcg_thread tcg_thread;
     enum pv_transport transport;
     int64_t boot_timeout_ns;  /* 0: the default, 30 s */
     struct pv_strv qemu_args; /* unchecked */
@@ -85,6 +89,8 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
 
 /* "auto", "kvm" or "tcg" to the enum; false for other texts. */
 bool pv_accel_parse(const char *s, enum pv_accel *accel);
+/* "auto", "single" or "multi" to the enum; false for other texts. */
+bool pv_tcg_thread_parse(const char *s, enum pv_tcg_thread *thread);
 /* "auto", "vsock" or "serial" to the enum; false for other texts. */
 bool pv_transport_parse(const char *s, enum pv_transport *transport);
 

@@ -223,6 +223,17 @@ static int read_accel(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
+static int read_tcg_thread(const struct value *v, void *field, struct pv_err *err)
+{
+    const char *s = get_string(v, v->node, false, err);
+
+    if (!s)
+        return -1;
+    if (!pv_tcg_thread_parse(s, field))
+        return key_error(v, err, "is '%.64s'; expected %s", s, v->key->expected);
+    return 0;
+}
+
 static int read_transport(const struct value *v, void *field, struct pv_err *err)
 {
     const char *s = get_string(v, v->node, false, err);
@@ -329,6 +340,7 @@ static const struct key keys[] = {
     {"machine", FIELD(machine), read_string, "a string for QEMU's -machine, such as \"q35\""},
     {"cpu", FIELD(cpu), read_string, "a string for QEMU's -cpu, such as \"max\""},
     {"accel", FIELD(accel), read_accel, "\"auto\", \"kvm\" or \"tcg\""},
+    {"tcg_thread", FIELD(tcg_thread), read_tcg_thread, "\"auto\", \"single\" or \"multi\""},
     {"transport", FIELD(transport), read_transport, "\"auto\", \"vsock\" or \"serial\""},
     {"boot_timeout", FIELD(boot_timeout_ns), read_time, "a time such as \"30s\", \"2m\" or 30 (seconds)"},
     {"qemu_args", FIELD(qemu_args), read_list, "a list of strings"},

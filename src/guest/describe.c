@@ -16,24 +16,19 @@
 
 static const char qemu[] = "qemu-system-x86_64";
 
-/* A script may start any QEMU, so it is asked for the version, once per process. */
+/* A script may start any QEMU, so it is asked for the version. */
 static void describe_qemu(struct pv_buf *out)
 {
-    static char *known_path, *known_version;
     cleanup_free char *path = pv_find_program(qemu);
     cleanup_close int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char magic[4] = "";
+    const char *version;
 
     pv_buf_addf(out, "qemu: %s\n", path ? path : "none");
     if (fd < 0 || (read(fd, magic, 4) == 4 && !memcmp(magic, "\177ELF", 4)))
         return;
-    if (!known_path || strcmp(known_path, path) != 0) {
-        free(known_path);
-        free(known_version);
-        known_path = pv_steal(&path);
-        known_version = pv_qemu_version(known_path, NULL);
-    }
-    pv_buf_addf(out, "qemu version: %s\n", known_version ? known_version : "unknown");
+    version = pv_qemu_known_version(path);
+    pv_buf_addf(out, "qemu version: %s\n", version ? version : "unknown");
 }
 
 /* The host CPU, which KVM passes through to the guest. */
@@ -69,7 +64,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
         pv_buf_addf(out, "accelerator: kvm\ntsc: %" PRIu32 "\n", probe.tsc_khz);
         describe_host_cpu(out);
     } else {
-        pv_buf_addf(out, "accelerator: tcg\n");
+        pv_buf_addf(out, "accelerator: tcg\ntcg thread: %d\n", p->tcg_thread);
     }
     describe_string(out, "kernel", p->kernel);
     describe_string(out, "initrd", p->initrd);

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "guest/emulation.h"
 #include "guest/end.h"
 #include "guest/lease.h"
 #include "guest/machine.h"
@@ -181,6 +182,7 @@ int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, s
 int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_conlog *log,
                       struct pv_err *err)
 {
+    spec->one_thread = i->machine && pv_emulation_one_thread(i->machine);
     spec->channel.kind = i->channel->kind;
     spec->channel.fd = i->channel->qemu_fd;
     spec->channel.cid = i->channel->cid;

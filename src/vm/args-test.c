@@ -61,6 +61,27 @@ static void test_plain(void **state)
                     "-append\nconsole=ttyS0 a,b\n");
 }
 
+/* The vCPUs in one thread are a choice of software emulation alone. */
+static void test_threads(void **state)
+{
+    struct pv_vm_spec spec = {
+        .initrd_fd = -1, .memory.size = UINT64_C(512) << 20, .cpus = 2, .channel.fd = -1, .one_thread = true};
+
+    (void)state;
+    for (int kvm = 0; kvm < 2; kvm++) {
+        struct pv_strv argv = {0};
+        size_t i = 0;
+
+        spec.kvm = kvm;
+        pv_vm_args(&spec, &argv);
+        while (i < argv.n && strcmp(argv.v[i], "-accel") != 0)
+            i++;
+        assert_true(i + 1 < argv.n);
+        assert_string_equal(argv.v[i + 1], kvm ? "kvm" : "tcg,thread=single");
+        pv_strv_free(&argv);
+    }
+}
+
 static void test_everything(void **state)
 {
     static const struct pv_vm_disk disks[] = {
@@ -216,11 +237,9 @@ static void test_kernel_args(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_kernel_vsock_and_own_machine),
-        cmocka_unit_test(test_machine_args),
-        cmocka_unit_test(test_kernel_args),
+        cmocka_unit_test(test_plain),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_everything),   cmocka_unit_test(test_kernel_vsock_and_own_machine),
+        cmocka_unit_test(test_machine_args), cmocka_unit_test(test_kernel_args),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,9 +46,14 @@ static bool with_kvm(const struct pv_vm_spec *s)
     return s->kvm;
 }
 
-static bool without_kvm(const struct pv_vm_spec *s)
+static bool tcg_multi(const struct pv_vm_spec *s)
 {
-    return !s->kvm;
+    return !s->kvm && !s->one_thread;
+}
+
+static bool tcg_single(const struct pv_vm_spec *s)
+{
+    return !s->kvm && s->one_thread;
 }
 
 static bool vsock_user(const struct pv_vm_spec *s)
@@ -279,7 +284,8 @@ static const struct row {
     {always, "-no-reboot", NULL},
     {always, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"},
     {with_kvm, "-accel", "kvm"},
-    {without_kvm, "-accel", "tcg,thread=multi"},
+    {tcg_multi, "-accel", "tcg,thread=multi"},
+    {tcg_single, "-accel", "tcg,thread=single"},
     {memory_own, "-machine", "{machine}"},
     {memory_backend, "-machine", "{machine},memory-backend=mem"},
     {memory_file, "-object",

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
@@ -107,4 +108,26 @@ char *pv_qemu_version(const char *qemu, struct pv_err *err)
     }
     pv_buf_free(&o.text);
     return version;
+}
+
+const char *pv_qemu_known_version(const char *path)
+{
+    static char *known_path, *known_version;
+
+    if (!known_path || strcmp(known_path, path) != 0) {
+        free(known_path);
+        free(known_version);
+        known_path = pv_xstrdup(path);
+        known_version = pv_qemu_version(path, NULL);
+    }
+    return known_version;
+}
+
+bool pv_qemu_loses_patches(const char *version)
+{
+    int major, minor;
+
+    if (!version || sscanf(version, "%3d.%3d", &major, &minor) != 2)
+        return true;
+    return major < 8 || (major == 8 && minor < 1);
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/emulation.h"
+
+#include <string.h>
+
+#include "config/config.h"
+#include "guest/machine.h"
+#include "util/mem.h"
+#include "util/spawn.h"
+#include "vm/version.h"
+
+/* A later -smp in qemu_args wins over Provium's own. */
+static bool has_several_cpus(const struct pv_machine *m)
+{
+    const struct pv_strv *args = &m->profile->qemu_args;
+
+    for (size_t i = 0; i < args->n; i++)
+        if (!strcmp(args->v[i], "-smp") || !strcmp(args->v[i], "--smp"))
+            return true;
+    return m->cpus > 1;
+}
+
+bool pv_emulation_one_thread(const struct pv_machine *m)
+{
+    cleanup_free char *qemu = NULL;
+
+    if (m->kvm || !has_several_cpus(m) || m->profile->tcg_thread == PV_TCG_THREAD_MULTI)
+        return false;
+    if (m->profile->tcg_thread == PV_TCG_THREAD_SINGLE)
+        return true;
+    qemu = pv_find_program("qemu-system-x86_64");
+    return pv_qemu_loses_patches(qemu ? pv_qemu_known_version(qemu) : NULL);
+}
