@@ -215,11 +215,36 @@ static int read_standby(struct pv_config *c, const struct pv_config_at *at, cons
     return 0;
 }
 
+static int read_tests(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *v,
+                      struct pv_err *err)
+{
+    static const char expected[] = "a list of patterns below this directory, such as [\"**/*.test.lua\"]";
+
+    if (v->type != PV_TOML_ARRAY || !v->n_items)
+        return pv_err_set(err, PV_E_USAGE, "%s:%d: [provium]: key 'tests' is %s; expected %s", at->file,
+                          v->line, v->type == PV_TOML_ARRAY ? "an empty list" : "no list", expected);
+    for (size_t i = 0; i < v->n_items; i++) {
+        const struct pv_toml *p = &v->items[i];
+
+        if (p->type != PV_TOML_STRING || !p->str_len || strlen(p->str) != p->str_len)
+            return pv_err_set(err, PV_E_USAGE,
+                              "%s:%d: [provium]: key 'tests': entry %zu is no pattern; expected %s", at->file,
+                              p->line, i + 1, expected);
+        if (p->str[0] == '/' || !strcmp(p->str, "..") || !strncmp(p->str, "../", 3) || strstr(p->str, "/../"))
+            return pv_err_set(
+                err, PV_E_USAGE,
+                "%s:%d: [provium]: key 'tests': '%.100s' leads out of the directory; expected %s", at->file,
+                p->line, p->str, expected);
+        pv_strv_add(&c->tests, p->str);
+    }
+    return 0;
+}
+
 /* [provium]: settings outside of profiles. */
 static int read_provium(struct pv_config *c, const struct pv_config_at *at, const struct pv_toml *t,
                         struct pv_err *err)
 {
-    static const char *const known[] = {"cache_size", "standby", NULL};
+    static const char *const known[] = {"cache_size", "standby", "tests", NULL};
 
     for (size_t i = 0; i < t->n_items; i++) {
         const struct pv_toml *v = &t->items[i];
@@ -230,9 +255,12 @@ static int read_provium(struct pv_config *c, const struct pv_config_at *at, cons
             r = read_cache_size(c, at, v, err);
         else if (!strcmp(v->key, "standby"))
             r = read_standby(c, at, v, err);
+        else if (!strcmp(v->key, "tests"))
+            r = read_tests(c, at, v, err);
         else
             r = pv_err_set(err, PV_E_USAGE,
-                           "%s:%d: [provium]: key '%.64s' is not known%s%s%s (expected: cache_size, standby)",
+                           "%s:%d: [provium]: key '%.64s' is not known%s%s%s (expected: cache_size, standby, "
+                           "tests)",
                            at->file, v->line, v->key, near ? "; did you mean '" : "", near ? near : "",
                            near ? "'?" : "");
         if (r < 0)
@@ -351,6 +379,7 @@ void pv_config_free(struct pv_config *c)
     for (size_t i = 0; i < c->n_profiles; i++)
         pv_profile_fini(&c->profiles[i]);
     free(c->profiles);
+    pv_strv_free(&c->tests);
     free(c->path);
     free(c->dir);
     free(c);

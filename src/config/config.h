@@ -58,8 +58,9 @@ struct pv_config {
     char *dir;  /* project root: directory of that file, else the working directory */
     struct pv_profile *profiles;
     size_t n_profiles;
-    uint64_t cache_size; /* limit of the fixture cache in bytes; PV_CACHE_SIZE by default */
-    bool standby;        /* standby VMs are allowed; true by default */
+    uint64_t cache_size;  /* limit of the fixture cache in bytes; PV_CACHE_SIZE by default */
+    bool standby;         /* standby VMs are allowed; true by default */
+    struct pv_strv tests; /* patterns of test files (util/glob.h), relative to dir; empty: not given */
 };
 
 #define PV_CACHE_SIZE (UINT64_C(20) << 30)

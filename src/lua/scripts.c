@@ -7,6 +7,7 @@
 #include "lua/modules.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/tmp.h"
 #include "testfile/builder-main.h"
 #include "testfile/hostpath.h"
 #include "util/mem.h"
@@ -62,30 +63,51 @@ static int script_dofile(lua_State *L)
     return dofile_done(L, LUA_OK, 1);
 }
 
-/* For require: NAME.lua and NAME/init.lua, dots being slashes. */
+static void search_free(void *p)
+{
+    pv_strv_free(p);
+}
+
+/* Pushes the path of NAME.lua or NAME/init.lua below one of the directories, dots being slashes; false: none. */
+static LJMP bool push_module(lua_State *L, const char *rel)
+{
+    static const char *const forms[] = {"%s.lua", "%s/init.lua"};
+    struct pv_strv *dirs = pv_lua_tmp(L, sizeof(*dirs), search_free);
+
+    pv_tf_require_dirs(pv_lua_tf(L), dirs);
+    for (size_t i = 0; i < dirs->n; i++)
+        for (size_t j = 0; j < PV_ARRAY_LEN(forms); j++) {
+            const char *dir = lua_pushfstring(L, *dirs->v[i] ? "%s/" : "", dirs->v[i]);
+            const char *path = lua_pushfstring(L, "%s%s", dir, lua_pushfstring(L, forms[j], rel));
+
+            pv_tf_reads(pv_lua_tf(L), path);
+            if (access(path, F_OK) == 0)
+                return true;
+            lua_pop(L, 3);
+        }
+    return false;
+}
+
+/* For require. */
 static int script_searcher(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    const char *rel = luaL_gsub(L, name, ".", "/");
-    const char *forms[] = {"%s.lua", "%s/init.lua"};
-    char found[PATH_MAX];
+    const char *rel = luaL_gsub(L, name, ".", "/"), *found;
 
-    for (size_t i = 0; i < PV_ARRAY_LEN(forms); i++) {
-        const char *path = lua_pushfstring(L, forms[i], rel);
-
-        if (!pv_tf_find(pv_lua_tf(L), path, found))
-            continue;
-        if (luaL_loadfile(L, found) != LUA_OK)
-            return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, found,
-                              lua_tostring(L, -1));
-        lua_pushstring(L, found);
-        return 2;
+    if (!push_module(L, rel)) {
+        lua_pushfstring(
+            L,
+            "no file '%s.lua' or '%s/init.lua' in the test's directory or those above it up to the "
+            "given one, beside provium.toml, or in the working directory",
+            rel, rel);
+        return 1;
     }
-    lua_pushfstring(L,
-                    "no file '%s.lua' or '%s/init.lua' in the working directory, the project root or the "
-                    "test's directory",
-                    rel, rel);
-    return 1;
+    found = lua_tostring(L, -1);
+    if (luaL_loadfile(L, found) != LUA_OK)
+        return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, found,
+                          lua_tostring(L, -1));
+    lua_pushstring(L, found);
+    return 2;
 }
 
 /*

@@ -58,9 +58,10 @@ static int tear_down(void **state)
 }
 
 /* The names found, each followed by a blank; "error: TEXT" when it failed. */
-static char *found_names(const char *p1, const char *p2, const char *only)
+static char *found_names(const char *p1, const char *p2, const char *only, const char *pattern)
 {
-    cleanup_strv struct pv_strv paths = {0}, filter = {0};
+    cleanup_strv struct pv_strv paths = {0}, filter = {0}, patterns = {0};
+    struct pv_find_rule rule = {.patterns = &patterns, .base = dir};
     struct pv_test_list l = {0};
     struct pv_err err = PV_ERR_INIT;
     struct pv_buf out = {0};
@@ -70,8 +71,10 @@ static char *found_names(const char *p1, const char *p2, const char *only)
         pv_strv_add(&paths, p2);
     if (only)
         pv_strv_add(&filter, only);
+    if (pattern)
+        pv_strv_add(&patterns, pattern);
     pv_buf_adds(&out, "");
-    if (pv_find_tests(&paths, &filter, false, &l, &err) < 0)
+    if (pv_find_tests(&paths, &rule, &filter, false, &l, &err) < 0)
         pv_buf_addf(&out, "error: %s", err.text);
     for (size_t i = 0; i < l.n; i++)
         pv_buf_addf(&out, "%s ", l.v[i].name);
@@ -81,7 +84,7 @@ static char *found_names(const char *p1, const char *p2, const char *only)
 
 static void assert_found(const char *p1, const char *p2, const char *only, const char *want)
 {
-    cleanup_free char *got = found_names(p1, p2, only);
+    cleanup_free char *got = found_names(p1, p2, only, NULL);
 
     assert_string_equal(got, want);
 }
@@ -124,6 +127,38 @@ static void test_only(void **state)
     assert_found("t", NULL, "zzz", "error: none of the 4 test files in 't' has a name that contains 'zzz'");
 }
 
+static void assert_matched(const char *p1, const char *p2, const char *pattern, const char *want)
+{
+    cleanup_free char *got = found_names(p1, p2, NULL, pattern);
+
+    assert_string_equal(got, want);
+}
+
+static void test_patterns(void **state)
+{
+    (void)state;
+    assert_matched("t", NULL, "t/**/*.lua", "a.lua b.lua dir.lua/in.lua sub/c.lua ");
+    assert_matched("t", "u", "t/*.lua", "a.lua b.lua ");
+    assert_matched("t", NULL, "notes.*", "sub/notes.txt ");
+    assert_matched("t", "t/b.lua", "t/sub/*", "b.lua sub/c.lua sub/notes.txt ");
+    cleanup_free char *none = found_names("t", NULL, NULL, "x/*.lua");
+    assert_non_null(strstr(none, "error: no test files in 't'; expected files that match 'x/*.lua' "
+                                 "(`tests` in /tmp/pv-find-test-"));
+}
+
+static void test_test_lua(void **state)
+{
+    (void)state;
+    touch_file("v/a.lua");
+    touch_file("v/sub/b.test.lua");
+    touch_file("w/c.lua");
+    assert_found("v", NULL, NULL, "sub/b.test.lua ");
+    assert_found("v", "w", NULL, "c.lua sub/b.test.lua ");
+    assert_found("v", "v/a.lua", NULL, "a.lua sub/b.test.lua ");
+    assert_found("v/a.lua", "v", NULL, "v/a.lua sub/b.test.lua ");
+    assert_matched("v", NULL, "*.lua", "a.lua sub/b.test.lua ");
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -138,8 +173,9 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),  cmocka_unit_test(test_loop), cmocka_unit_test(test_given),
-        cmocka_unit_test(test_clash), cmocka_unit_test(test_only), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_tree),     cmocka_unit_test(test_loop),   cmocka_unit_test(test_given),
+        cmocka_unit_test(test_clash),    cmocka_unit_test(test_only),   cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_test_lua), cmocka_unit_test(test_errors),
     };
 
     return cmocka_run_group_tests_name("runner-find", tests, set_up, tear_down);

@@ -84,7 +84,7 @@ static void keep_shard(const struct pv_shard *shard, const struct pv_history *h,
 int pv_select(const struct pv_select_opts *o, const struct pv_history *h, struct pv_selection *out,
               struct pv_err *err)
 {
-    if (pv_find_tests(&o->paths, &o->only, o->allow_none, &out->files, err) < 0)
+    if (pv_find_tests(&o->paths, &o->rule, &o->only, o->allow_none, &out->files, err) < 0)
         return -1;
     if (out->files.n == 0)
         pv_strv_add(&out->notes, "there are no test files, which --allow-none allows");

@@ -21,8 +21,9 @@ struct pv_err;
 struct pv_history;
 
 struct pv_select_opts {
-    struct pv_strv paths; /* files and directories */
-    struct pv_strv only;  /* -f: names that contain one of these; empty: all */
+    struct pv_strv paths;     /* files and directories */
+    struct pv_find_rule rule; /* what makes a file below a directory a test; borrowed */
+    struct pv_strv only;      /* -f: names that contain one of these; empty: all */
     bool rerun_failed;
     bool allow_none;       /* an empty selection is no error */
     struct pv_shard shard; /* 0 of 0: all */

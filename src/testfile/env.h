@@ -30,6 +30,8 @@ struct pv_testfile_env {
     /* --tag and --no-tag: a sub-test runs when it has one of `tags` (if there are any) and none of `no_tags`.
      * NULL: none. */
     const struct pv_strv *tags, *no_tags;
+    /* --meta and --no-meta, "KEY=VALUE": the same by a sub-test's meta. */
+    const struct pv_strv *meta, *no_meta;
     bool slow_tests; /* --slow-tests */
     enum pv_guest_policy oopses, warnings;
 };

@@ -2,10 +2,13 @@
 #include "testfile/hostpath.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "testfile/testfile.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 bool pv_tf_find(struct pv_testfile *tf, const char *path, char out[static PATH_MAX])
 {
@@ -24,4 +27,50 @@ bool pv_tf_find(struct pv_testfile *tf, const char *path, char out[static PATH_M
             return true;
     }
     return false;
+}
+
+static void dirs_add(struct pv_strv *dirs, const char *dir)
+{
+    if (!strcmp(dir, "."))
+        dir = "";
+    for (size_t i = 0; i < dirs->n; i++)
+        if (!strcmp(dirs->v[i], dir))
+            return;
+    pv_strv_add(dirs, dir);
+}
+
+/* dir and its parents up to root, by their names alone; false: dir is not below root, nothing was added. */
+static bool dirs_add_upward(struct pv_strv *dirs, const char *dir, const char *root)
+{
+    size_t n = root ? strlen(root) : 0;
+    cleanup_free char *at = pv_xstrdup(dir), *top = NULL;
+
+    while (n > 1 && root[n - 1] == '/')
+        n--;
+    top = pv_xstrndup(root ? root : "", n);
+    if (!n || !pv_path_is_below(dir, top))
+        return false;
+    for (;;) {
+        char *up;
+
+        dirs_add(dirs, at);
+        if (!strcmp(at, top) || !strcmp(at, "/") || !strcmp(at, "."))
+            return true;
+        up = pv_path_dirname(at);
+        free(at);
+        at = up;
+    }
+}
+
+void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
+{
+    const char *project = tf->env->config ? tf->env->config->dir : NULL;
+    const char *given = tf->builder || !tf->env->root ? project : tf->env->root;
+    cleanup_free char *root = given ? realpath(given, NULL) : NULL; /* a fixture's path has no links */
+
+    if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root))
+        dirs_add(dirs, tf->dir);
+    if (project)
+        dirs_add(dirs, project);
+    dirs_add(dirs, "");
 }

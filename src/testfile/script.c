@@ -25,14 +25,6 @@ static void script_add_dir(struct pv_strv *dirs, const char *parent)
     pv_strv_add(dirs, dir);
 }
 
-/* True when `path` is `root` or below it. */
-static bool path_is_below(const char *path, const char *root)
-{
-    size_t n = strlen(root);
-
-    return !strncmp(path, root, n) && (n == 1 || path[n] == '/' || !path[n]);
-}
-
 /*
  * From the script's directory upward: for a test file to the test root, for a fixture's script, which test
  * files of any root may need, to the project root.  A script outside of that root has its own directory
@@ -52,7 +44,7 @@ static void script_list_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 
         if (!inner)
             script_add_dir(dirs, dir);
-        if (!strcmp(dir, "/") || (!inner && !(root && path_is_below(dir, root) && strcmp(dir, root) != 0)))
+        if (!strcmp(dir, "/") || (!inner && !(root && pv_path_is_below(dir, root) && strcmp(dir, root) != 0)))
             break;
         up = pv_path_dirname(dir);
         free(dir);

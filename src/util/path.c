@@ -38,6 +38,13 @@ const char *pv_path_basename(const char *path)
     return slash ? slash + 1 : path;
 }
 
+bool pv_path_is_below(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+
+    return !strncmp(path, dir, n) && (n == 0 || dir[n - 1] == '/' || path[n] == '/' || !path[n]);
+}
+
 int pv_mkdir_p(const char *path, unsigned mode, struct pv_err *err)
 {
     cleanup_free char *p = pv_xstrdup(path);

@@ -3,6 +3,7 @@
 #ifndef PV_UTIL_PATH_H
 #define PV_UTIL_PATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +20,9 @@ char *pv_path_dirname(const char *path);
 
 /* Borrowed pointer to the last component. */
 const char *pv_path_basename(const char *path);
+
+/* True when `path` is `dir` or below it, by their names alone. */
+bool pv_path_is_below(const char *path, const char *dir);
 
 /* mkdir -p; `mode` is for the directories it creates.  -1: class host. */
 int pv_mkdir_p(const char *path, unsigned mode, struct pv_err *err);

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/test-opts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "cli/options.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/parse.h"
+
+enum {
+    OPT_CONFIG,
+    OPT_ACCEL,
+    OPT_JOBS,
+    OPT_MEM,
+    OPT_CPUS,
+    OPT_TIMEOUT,
+    OPT_SLOW,
+    OPT_DURATIONS,
+    OPT_RETRIES,
+    OPT_FAIL_ON_FLAKY,
+    OPT_FAIL_FAST,
+    OPT_REPEAT,
+    OPT_FILTER,
+    OPT_RERUN_FAILED,
+    OPT_TAG,
+    OPT_NO_TAG,
+    OPT_META,
+    OPT_NO_META,
+    OPT_SLOW_TESTS,
+    OPT_SHARD,
+    OPT_SHUFFLE,
+    OPT_LIST,
+    OPT_ALLOW_NONE,
+    OPT_HISTORY,
+    OPT_GUEST_WARNINGS,
+    OPT_GUEST_OOPSES,
+    OPT_VERBOSE,
+    OPT_QUIET,
+    OPT_COLOR,
+    OPT_JSON,
+    OPT_JUNIT,
+    OPT_HTML,
+    OPT_TAP,
+    OPT_COUNT
+};
+
+static const struct pv_opt opts[] = {
+    [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
+    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
+    [OPT_JOBS] = {"jobs", 'p', "N", "files side by side (default: half of the CPUs, at least 2)"},
+    [OPT_MEM] = {"mem", 0, "SIZE",
+                 "memory of all VMs together: 8G (default: what keeps 1.5G of the host free)"},
+    [OPT_CPUS] = {"cpus", 0, "N", "CPUs of all VMs together (default: no limit)"},
+    [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (default 300 s)"},
+    [OPT_SLOW] = {"slow", 0, "TIME", "say which files take longer (default 60 s)"},
+    [OPT_DURATIONS] = {"durations", 0, "N", "list the N slowest files at the end"},
+    [OPT_RETRIES] = {"retries", 0, "N", "run a file that failed up to N times more; a pass is then flaky"},
+    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run"},
+    [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
+    [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
+    [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
+    [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "only files that failed when they last ran"},
+    [OPT_TAG] = {"tag", 0, "TAG", "only sub-tests that have TAG; may be repeated: one of them"},
+    [OPT_NO_TAG] = {"no-tag", 0, "TAG", "not the sub-tests that have TAG; may be repeated"},
+    [OPT_META] = {"meta", 0, "KEY=VALUE", "only sub-tests with that meta; may be repeated: one of them"},
+    [OPT_NO_META] = {"no-meta", 0, "KEY=VALUE", "not the sub-tests with that meta; may be repeated"},
+    [OPT_SLOW_TESTS] = {"slow-tests", 0, NULL, "run the sub-tests that say slow=true, too"},
+    [OPT_SHARD] = {"shard", 0, "K/N|auto", "the K-th of N parts of the files; auto: as the job engine says"},
+    [OPT_SHUFFLE] = {"shuffle", 0, "SEED", "start the files in a random order, or that of SEED", true},
+    [OPT_LIST] = {"list", 0, NULL, "list the files that would run, in order; with --json as JSON"},
+    [OPT_ALLOW_NONE] = {"allow-none", 0, NULL, "no test files are no error"},
+    [OPT_HISTORY] = {"history", 0, "FILE", "keep durations and failures there, not in the user's cache"},
+    [OPT_GUEST_WARNINGS] = {"guest-warnings", 0, "fail|report|ignore",
+                            "what a WARNING of a guest's kernel does to the test (default report)"},
+    [OPT_GUEST_OOPSES] = {"guest-oopses", 0, "fail|report|ignore",
+                          "the same for an oops, BUG, KASAN, lockdep, hang, OOM or panic (default fail)"},
+    [OPT_VERBOSE] = {"verbose", 'v', NULL,
+                     "show the output of files that passed, and how long sub-tests took"},
+    [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
+    [OPT_COLOR] = {"color", 0, "auto|always|never", "colours; auto: on a terminal, unless NO_COLOR is set"},
+    [OPT_JSON] = {"json", 0, "FILE",
+                  "report of a JSON object a line, while the run goes on; - is standard output"},
+    [OPT_JUNIT] = {"junit", 0, "FILE", "report in the JUnit format, for CI systems"},
+    [OPT_HTML] = {"html", 0, "FILE", "report as one page with a timeline, for a browser"},
+    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the usual report on standard error"},
+    [OPT_COUNT] = {NULL},
+};
+
+enum { OTHER_OPTION = -2 };
+
+static int take_color(struct pv_test_cmd *c, const char *value, struct pv_err *err)
+{
+    static const char *const names[] = {
+        [COLOR_AUTO] = "auto", [COLOR_ALWAYS] = "always", [COLOR_NEVER] = "never"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            c->color = (enum test_color)i;
+            return 0;
+        }
+    return pv_err_set(err, PV_E_USAGE, "test: --color '%s' is not known; expected auto, always or never",
+                      value);
+}
+
+static int take_shuffle(struct pv_test_cmd *c, const char *value, struct pv_err *err)
+{
+    char *end;
+
+    c->select.shuffle = true;
+    if (!value) /* few digits, for typing it again */
+        return getrandom(&c->select.seed, sizeof(c->select.seed), 0) < 0
+                   ? pv_err_sys(err, errno, "test: --shuffle: no random number")
+                   : (c->select.seed %= 1000000, 0);
+    errno = 0;
+    c->select.seed = strtoull(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || errno)
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --shuffle '%s' is no seed; expected a number, as a shuffled run shows it",
+                          value);
+    return 0;
+}
+
+static int take_policy(enum pv_guest_policy *policy, const char *option, const char *value,
+                       struct pv_err *err)
+{
+    static const char *const names[] = {
+        [PV_POLICY_FAIL] = "fail", [PV_POLICY_REPORT] = "report", [PV_POLICY_IGNORE] = "ignore"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            *policy = (enum pv_guest_policy)i;
+            return 0;
+        }
+    return pv_err_set(err, PV_E_USAGE, "test: --%s '%s' is not known; expected fail, report or ignore",
+                      option, value);
+}
+
+static int take_count(const char *option, const char *value, unsigned least, unsigned *n, struct pv_err *err)
+{
+    char *end;
+    unsigned long v;
+
+    errno = 0;
+    v = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || errno || v < least || v > 100000)
+        return pv_err_set(err, PV_E_USAGE, "test: --%s '%s': expected a number from %u to 100000", option,
+                          value, least);
+    *n = (unsigned)v;
+    return 0;
+}
+
+static int take_meta(struct pv_strv *list, const char *option, const char *value, struct pv_err *err)
+{
+    const char *eq = strchr(value, '=');
+
+    if (!eq || eq == value)
+        return pv_err_set(err, PV_E_USAGE, "test: --%s '%s': expected KEY=VALUE, such as owner=net-team",
+                          option, value);
+    pv_strv_add(list, value);
+    return 0;
+}
+
+/* Options of the scheduler; OTHER_OPTION: option is none of them. */
+static int take_schedule(struct test_schedule *s, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_JOBS:
+        return take_count("jobs", value, 1, &s->jobs, err);
+    case OPT_CPUS:
+        return take_count("cpus", value, 1, &s->cpus, err);
+    case OPT_DURATIONS:
+        return take_count("durations", value, 0, &s->durations, err);
+    case OPT_RETRIES:
+        return take_count("retries", value, 0, &s->retries, err);
+    case OPT_REPEAT:
+        return take_count("repeat", value, 1, &s->repeat, err);
+    case OPT_MEM:
+        return pv_parse_size(value, &s->memory, err) < 0 ? pv_err_wrap(err, "test: --mem") : 0;
+    case OPT_SLOW:
+        return pv_parse_time(value, &s->slow_ns, err) < 0 ? pv_err_wrap(err, "test: --slow") : 0;
+    case OPT_FAIL_FAST:
+        s->fail_fast = true;
+        return 0;
+    case OPT_FAIL_ON_FLAKY:
+        s->fail_on_flaky = true;
+        return 0;
+    default:
+        return OTHER_OPTION;
+    }
+}
+
+/* Options of output, reports and history; OTHER_OPTION: option is none of them. */
+static int take_output(struct pv_test_cmd *c, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_VERBOSE:
+        c->verbose = true;
+        return 0;
+    case OPT_QUIET:
+        c->quiet = true;
+        return 0;
+    case OPT_COLOR:
+        return take_color(c, value, err);
+    case OPT_JSON:
+        c->reports.json = value ? value : "-";
+        return 0;
+    case OPT_JUNIT:
+        c->reports.junit = value;
+        return 0;
+    case OPT_HTML:
+        c->reports.html = value;
+        return 0;
+    case OPT_TAP:
+        c->reports.tap = true;
+        return 0;
+    case OPT_LIST:
+        c->list = true;
+        return 0;
+    case OPT_HISTORY:
+        c->history = value;
+        return 0;
+    default:
+        return OTHER_OPTION;
+    }
+}
+
+static int take_option(struct pv_test_cmd *c, int option, const char *value, struct pv_err *err)
+{
+    int r = take_schedule(&c->schedule, option, value, err);
+
+    if (r == OTHER_OPTION)
+        r = take_output(c, option, value, err);
+    if (r != OTHER_OPTION)
+        return r;
+    switch (option) {
+    case OPT_CONFIG:
+        c->config = value;
+        return 0;
+    case OPT_ACCEL:
+        c->accel_text = value;
+        if (pv_accel_parse(value, &c->accel))
+            return 0;
+        return pv_err_set(err, PV_E_USAGE, "test: --accel '%s' is not known; expected auto, kvm or tcg",
+                          value);
+    case OPT_TIMEOUT:
+        c->timeout_text = value;
+        if (pv_parse_time(value, &c->timeout_ns, err) == 0)
+            return 0;
+        return pv_err_wrap(err, "test: --timeout");
+    case OPT_FILTER:
+        pv_strv_add(&c->select.only, value);
+        return 0;
+    case OPT_RERUN_FAILED:
+        c->select.rerun_failed = true;
+        return 0;
+    case OPT_TAG:
+        pv_strv_add(&c->subtests.tags, value);
+        return 0;
+    case OPT_NO_TAG:
+        pv_strv_add(&c->subtests.no_tags, value);
+        return 0;
+    case OPT_META:
+        return take_meta(&c->subtests.meta, "meta", value, err);
+    case OPT_NO_META:
+        return take_meta(&c->subtests.no_meta, "no-meta", value, err);
+    case OPT_SLOW_TESTS:
+        c->subtests.slow = true;
+        return 0;
+    case OPT_SHARD:
+        return pv_shard_parse(value, "test: --shard", &c->select.shard, err);
+    case OPT_SHUFFLE:
+        return take_shuffle(c, value, err);
+    case OPT_ALLOW_NONE:
+        c->select.allow_none = true;
+        return 0;
+    case OPT_GUEST_WARNINGS:
+        c->policy.warnings_text = value;
+        return take_policy(&c->policy.warnings, "guest-warnings", value, err);
+    case OPT_GUEST_OOPSES:
+        c->policy.oopses_text = value;
+        return take_policy(&c->policy.oopses, "guest-oopses", value, err);
+    case PV_OPT_HELP:
+        c->help = true;
+        return 0;
+    default:
+        pv_strv_add(&c->select.paths, value);
+        return 0;
+    }
+}
+
+static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err)
+{
+    struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
+    const char *value;
+    struct stat st;
+    int i;
+
+    for (int w = 1; w < argc && strcmp(argv[w], "--") != 0; w++)
+        if (!strcmp(argv[w], "--list")) /* --json reports the list, by default to standard output */
+            p.optional = "json";
+    while ((i = pv_opt_next(&p, &value, err)) >= 0)
+        if (take_option(c, i, value, err) < 0)
+            return -1;
+    if (i == PV_OPT_BAD)
+        return -1;
+    if (c->quiet && c->verbose)
+        return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
+    if (c->list && (c->reports.junit || c->reports.html || c->reports.tap))
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --list runs nothing, so there is nothing for --%s to report",
+                          c->reports.junit  ? "junit"
+                          : c->reports.html ? "html"
+                                            : "tap");
+    if (c->help || c->select.paths.n)
+        return 0;
+    if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "test: no path given, and there is no directory 'tests' here; say which files to run: "
+            "provium test PATH...");
+    pv_strv_add(&c->select.paths, "tests");
+    return 0;
+}
+
+int pv_test_opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err)
+{
+    *c = (struct pv_test_cmd){.accel = PV_ACCEL_AUTO,
+                              .policy.warnings = PV_POLICY_REPORT,
+                              .timeout_ns = 300 * PV_NSEC_PER_SEC,
+                              .schedule = {.slow_ns = 60 * PV_NSEC_PER_SEC},
+                              .argc = argc,
+                              .argv = argv};
+    return opts_parse(c, argc, argv, err);
+}
+
+void pv_test_opts_help(void)
+{
+    pv_opt_help(
+        stdout, "provium test [options] [PATH...]",
+        "Runs test files: those given, and those below the directories given, except below one called\n"
+        "'fixtures': files that match `tests` in provium.toml, without it every *.test.lua of a\n"
+        "directory, and in a directory without any every *.lua. Without PATH: the directory 'tests'.\n"
+        "Exit code 0: all passed, 1: something failed, 2: usage, configuration or internal error.",
+        opts);
+}
+
+void pv_test_opts_fini(struct pv_test_cmd *c)
+{
+    pv_strv_free(&c->select.only);
+    pv_strv_free(&c->select.paths);
+    pv_strv_free(&c->subtests.tags);
+    pv_strv_free(&c->subtests.no_tags);
+    pv_strv_free(&c->subtests.meta);
+    pv_strv_free(&c->subtests.no_meta);
+}
