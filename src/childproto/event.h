@@ -14,17 +14,21 @@
 #include "childproto/result.h"
 
 enum pv_event_type {
-    PV_EV_TEST_BEGIN, /* name; id is the number of the sub-test, counted from 0 */
-    PV_EV_TEST_END,   /* id, outcome, class, text: message */
-    PV_EV_FILE,       /* outcome, class, text: message; the verdict on the file, sent last */
-    PV_EV_LOG,        /* name: VM, text: path of its console log */
-    PV_EV_CONSOLE,    /* name: VM, text: tail of its console; id: of the failed sub-test or PV_NO_TEST */
-    PV_EV_NOTICE,     /* text: one line for the user */
-    PV_EV_PHASE,      /* text: the blocking operation the file is in, "booting vm1" */
-    PV_EV_STEP_BEGIN, /* id, kind, name: VM or none, text; time, console */
-    PV_EV_STEP_END,   /* id, ok; time, console */
-    PV_EV_STEPS_CUT,  /* id: number of steps that were not sent */
-    PV_EV_FINDING,    /* name: VM, id: of the sub-test or PV_NO_TEST, outcome, class, text: headline, newline,
+    PV_EV_TEST_BEGIN,   /* name; id is the number of the sub-test, counted from 0 */
+    PV_EV_TEST_META,    /* id, name: key, text: value, ok: it is in a list */
+    PV_EV_TEST_EXPECT,  /* id, text: why the sub-test is expected to fail */
+    PV_EV_TEST_ATTEMPT, /* id, outcome, class, text: message, duration; another attempt follows */
+    PV_EV_NOTE,         /* id: of the sub-test or PV_NO_TEST, text: of a call of log() */
+    PV_EV_TEST_END,     /* id, outcome, class, text: message */
+    PV_EV_FILE,         /* outcome, class, text: message; the verdict on the file, sent last */
+    PV_EV_LOG,          /* name: VM, text: path of its console log */
+    PV_EV_CONSOLE,      /* name: VM, text: tail of its console; id: of the failed sub-test or PV_NO_TEST */
+    PV_EV_NOTICE,       /* text: one line for the user */
+    PV_EV_PHASE,        /* text: the blocking operation the file is in, "booting vm1" */
+    PV_EV_STEP_BEGIN,   /* id, kind, name: VM or none, text; time, console */
+    PV_EV_STEP_END,     /* id, ok; time, console */
+    PV_EV_STEPS_CUT,    /* id: number of steps that were not sent */
+    PV_EV_FINDING, /* name: VM, id: of the sub-test or PV_NO_TEST, outcome, class, text: headline, newline,
                          excerpt; findings are counted from 0 */
     PV_EV_FINDING_HANDLED, /* id: of the finding */
     PV_EV_VM,              /* name: VM, text: its new state */

@@ -64,6 +64,33 @@ uint32_t pv_result_test_begin(struct pv_result *r, const char *name)
     return r->n_tests++;
 }
 
+void pv_result_test_meta(struct pv_result *r, uint32_t id, const char *key, const char *value, bool in_list)
+{
+    result_send(
+        r, (struct pv_event){.type = PV_EV_TEST_META, .id = id, .name = key, .text = value, .ok = in_list});
+}
+
+void pv_result_test_expect(struct pv_result *r, uint32_t id, const char *reason)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_TEST_EXPECT, .id = id, .text = reason});
+}
+
+void pv_result_test_attempt(struct pv_result *r, uint32_t id, enum pv_class cls, const char *msg,
+                            int64_t duration_ns)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_TEST_ATTEMPT,
+                                     .outcome = PV_FAIL,
+                                     .cls = cls,
+                                     .id = id,
+                                     .text = msg,
+                                     .duration_ns = duration_ns});
+}
+
+void pv_result_note(struct pv_result *r, uint32_t id, const char *text)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_NOTE, .id = id, .text = text});
+}
+
 void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, enum pv_class cls,
                         const char *msg, int64_t duration_ns)
 {

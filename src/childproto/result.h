@@ -19,6 +19,7 @@ enum pv_outcome {
     PV_FAIL,
     PV_SKIP,
     PV_TODO,
+    PV_XFAIL,  /* sub-tests only: it failed, as its expect_fail says */
     PV_HELPER, /* files only: a helper library, nothing was tested */
     PV_OUTCOME_COUNT
 };
@@ -68,7 +69,16 @@ int pv_result_fd(const struct pv_result *r);
 
 /* Returns the id for the calls below. Sub-tests may nest and end in any order. */
 uint32_t pv_result_test_begin(struct pv_result *r, const char *name);
-/* cls: PV_CLASS_NONE unless outcome is PV_FAIL. */
+/* One value of a sub-test's meta; of a list, each element is one. */
+void pv_result_test_meta(struct pv_result *r, uint32_t id, const char *key, const char *value, bool in_list);
+/* The sub-test is expected to fail, for this reason. */
+void pv_result_test_expect(struct pv_result *r, uint32_t id, const char *reason);
+/* An attempt at the sub-test has failed; another one follows. */
+void pv_result_test_attempt(struct pv_result *r, uint32_t id, enum pv_class cls, const char *msg,
+                            int64_t duration_ns);
+/* A call of log() in the sub-test, or outside of all (PV_NO_TEST). */
+void pv_result_note(struct pv_result *r, uint32_t id, const char *text);
+/* cls: PV_CLASS_NONE unless outcome is PV_FAIL or PV_XFAIL. */
 void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcome, enum pv_class cls,
                         const char *msg, int64_t duration_ns);
 

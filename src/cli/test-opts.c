@@ -229,12 +229,36 @@ static int take_output(struct pv_test_cmd *c, int option, const char *value, str
     }
 }
 
+/* Options that select sub-tests; OTHER_OPTION: option is none of them. */
+static int take_subtests(struct test_subtests *t, int option, const char *value, struct pv_err *err)
+{
+    switch (option) {
+    case OPT_TAG:
+        pv_strv_add(&t->tags, value);
+        return 0;
+    case OPT_NO_TAG:
+        pv_strv_add(&t->no_tags, value);
+        return 0;
+    case OPT_META:
+        return take_meta(&t->meta, "meta", value, err);
+    case OPT_NO_META:
+        return take_meta(&t->no_meta, "no-meta", value, err);
+    case OPT_SLOW_TESTS:
+        t->slow = true;
+        return 0;
+    default:
+        return OTHER_OPTION;
+    }
+}
+
 static int take_option(struct pv_test_cmd *c, int option, const char *value, struct pv_err *err)
 {
     int r = take_schedule(&c->schedule, option, value, err);
 
     if (r == OTHER_OPTION)
         r = take_output(c, option, value, err);
+    if (r == OTHER_OPTION)
+        r = take_subtests(&c->subtests, option, value, err);
     if (r != OTHER_OPTION)
         return r;
     switch (option) {
@@ -257,19 +281,6 @@ static int take_option(struct pv_test_cmd *c, int option, const char *value, str
         return 0;
     case OPT_RERUN_FAILED:
         c->select.rerun_failed = true;
-        return 0;
-    case OPT_TAG:
-        pv_strv_add(&c->subtests.tags, value);
-        return 0;
-    case OPT_NO_TAG:
-        pv_strv_add(&c->subtests.no_tags, value);
-        return 0;
-    case OPT_META:
-        return take_meta(&c->subtests.meta, "meta", value, err);
-    case OPT_NO_META:
-        return take_meta(&c->subtests.no_meta, "no-meta", value, err);
-    case OPT_SLOW_TESTS:
-        c->subtests.slow = true;
         return 0;
     case OPT_SHARD:
         return pv_shard_parse(value, "test: --shard", &c->select.shard, err);

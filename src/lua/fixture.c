@@ -44,7 +44,7 @@ static void run_fixture_script(struct pv_testfile *tf)
     end.ok = pv_lua_run(L, &pl, LUA_MULTRET);
     if (!end.ok) {
         end.cls = pl.error_cls;
-        end.text = pv_lua_message(L);
+        end.text = pv_lua_message(L, -1);
     } else if (!lua_isnoneornil(L, 1)) {
         end.vm = pv_lua_vm_at(L, 1);
         end.returned = pv_lua_worker_at(L, 1) ? "worker" : luaL_typename(L, 1);
@@ -151,7 +151,8 @@ int pv_lua_build_fixture(const struct pv_testfile_env *env, const char *script, 
 
         outcome = left ? tf.tests.outcome : PV_FAIL;
         cls = left ? PV_CLASS_NONE : pl.error_cls;
-        msg = left ? (tf.tests.reason ? pv_xstrdup(tf.tests.reason) : NULL) : pv_xstrdup(pv_lua_message(L));
+        msg =
+            left ? (tf.tests.reason ? pv_xstrdup(tf.tests.reason) : NULL) : pv_xstrdup(pv_lua_message(L, -1));
     }
     if (outcome == PV_FAIL)
         pv_tf_tails_send(&tf, PV_NO_TEST);

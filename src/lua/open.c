@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lua/assert.h"
+#include "lua/hooks.h"
 #include "lua/limit.h"
 #include "lua/modules.h"
 #include "lua/skip.h"
@@ -22,6 +23,8 @@ static int open_and_load(lua_State *L)
     pv_lua_open_scripts(L);
     pv_lua_open_strings(L);
     pv_lua_open_test(L);
+    pv_lua_open_hooks(L);
+    pv_lua_open_log(L);
     pv_lua_open_limit(L);
     pv_lua_open_assert(L);
     pv_lua_open_provium(L);
@@ -32,6 +35,43 @@ static int open_and_load(lua_State *L)
         return lua_error(L);
     }
     return 1;
+}
+
+/* Runs what the file deferred. Argument: the struct lua_calls, then the failure of the chunk or nil. */
+static int run_defers(lua_State *L)
+{
+    struct lua_calls *c = lua_touserdata(L, 1);
+
+    pv_lua_calls_begin(L, c);
+    if (!lua_isnil(L, 2))
+        pv_lua_calls_fail(L, c, pv_lua_of(L)->error_cls, pv_lua_message(L, 2));
+    pv_lua_run_file_defers(L, c);
+    lua_pushstring(L, pv_lua_calls_text(L, c));
+    return 1;
+}
+
+/* The chunk has ended with rc, its results or its error on the stack: as pv_lua_run. */
+static bool file_end(lua_State *L, struct pv_lua *pl, int rc)
+{
+    bool left = rc != LUA_OK && pv_lua_is_skip(L, -1);
+    enum pv_outcome outcome = pl->tf->tests.outcome;
+    struct lua_calls c;
+
+    lua_pushcfunction(L, run_defers);
+    lua_pushlightuserdata(L, &c);
+    if (rc == LUA_OK || left)
+        lua_pushnil(L);
+    else
+        lua_pushvalue(L, -3);
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK)
+        return false; /* out of memory */
+    pl->tf->tests.outcome = outcome;
+    if (c.failed) {
+        pl->error_cls = c.cls;
+        return false;
+    }
+    lua_pop(L, 1);
+    return true;
 }
 
 bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results)
@@ -46,18 +86,14 @@ bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results)
     lua_insert(L, 1);
     rc = lua_pcall(L, 0, results, 1);
     lua_remove(L, 1);
-    if (rc == LUA_OK)
-        return true;
-    if (rc != LUA_ERRRUN) /* out of memory: the handler was not called */
+    if (rc != LUA_OK && rc != LUA_ERRRUN) /* out of memory: the handler was not called */
         pl->error_cls = PV_CLASS_LUA;
-    if (!pv_lua_is_skip(L, -1))
-        return false;
-    return pl->tf->tests.outcome != PV_OK; /* always so: skip() sets it before it raises */
+    return file_end(L, pl, rc);
 }
 
-const char *pv_lua_message(lua_State *L)
+const char *pv_lua_message(lua_State *L, int idx)
 {
-    return lua_tostring(L, -1) ? lua_tostring(L, -1) : "error without a message";
+    return lua_tostring(L, idx) ? lua_tostring(L, idx) : "error without a message";
 }
 
 lua_State *pv_lua_open(struct pv_lua *pl, struct pv_testfile *tf, struct pv_err *err)

@@ -12,11 +12,11 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_testfile *tf, struct pv_err 
 /* Ends the guests, closes the state and tf. */
 void pv_lua_close(struct pv_lua *pl, lua_State *L);
 /*
- * Loads the file and runs it: true with its results on the stack from 1 on (none when it left by skip() or
+ * Loads the file and runs it, then what it deferred: true with its results on the stack from 1 on (none when it left by skip() or
  * todo()); false with the message on top and its class in pl->error_cls.
  */
 bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results);
-/* The message on top of the stack, or words for one that is no string. */
-const char *pv_lua_message(lua_State *L);
+/* The message at idx, or words for one that is no string. */
+const char *pv_lua_message(lua_State *L, int idx);
 
 #endif

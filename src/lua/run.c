@@ -28,7 +28,7 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
     }
     ok = pv_lua_run(L, &pl, 0);
     if (!ok)
-        msg = pv_xstrdup(pv_lua_message(L));
+        msg = pv_xstrdup(pv_lua_message(L, -1));
     else if (tf.tests.reason)
         msg = pv_xstrdup(tf.tests.reason);
     cls = ok ? PV_CLASS_NONE : pl.error_cls;

@@ -10,7 +10,7 @@
 
 const char *pv_outcome_name(enum pv_outcome o)
 {
-    static const char *const names[] = {"ok", "fail", "skip", "todo", "helper"};
+    static const char *const names[] = {"ok", "fail", "skip", "todo", "xfail", "helper"};
     _Static_assert(sizeof(names) / sizeof(names[0]) == PV_OUTCOME_COUNT, "a name for every outcome");
 
     return names[o];
@@ -189,6 +189,49 @@ static void json_attempts(struct pv_buf *out, const struct pv_file_report *f)
     pv_buf_addc(out, ']');
 }
 
+void pv_json_strings(struct pv_buf *out, const struct pv_strv *v)
+{
+    pv_buf_addc(out, '[');
+    for (size_t i = 0; i < v->n; i++) {
+        if (i)
+            pv_buf_addc(out, ',');
+        pv_json_str(out, v->v[i], strlen(v->v[i]));
+    }
+    pv_buf_addc(out, ']');
+}
+
+void pv_json_meta(struct pv_buf *out, const struct pv_test_report *t)
+{
+    pv_buf_addc(out, '{');
+    for (size_t i = 0; i < t->n_meta; i++) {
+        const struct pv_meta_report *m = &t->meta[i];
+
+        if (i)
+            pv_buf_addc(out, ',');
+        pv_json_str(out, m->key, strlen(m->key));
+        pv_buf_addc(out, ':');
+        if (m->list)
+            pv_json_strings(out, &m->values);
+        else
+            pv_json_str(out, m->values.v[0], strlen(m->values.v[0]));
+    }
+    pv_buf_addc(out, '}');
+}
+
+static void json_test_attempts(struct pv_buf *out, const struct pv_test_report *t)
+{
+    json_open_list(out, "attempts");
+    for (size_t i = 0; i < t->n_attempts; i++) {
+        json_next(out);
+        pv_buf_addc(out, '{');
+        json_text_member(out, "class", pv_class_name(t->attempts[i].cls));
+        json_text_member(out, "message", t->attempts[i].msg);
+        json_int_member(out, "duration_ns", t->attempts[i].duration_ns);
+        pv_buf_addc(out, '}');
+    }
+    pv_buf_addc(out, ']');
+}
+
 static void json_tests(struct pv_buf *out, const struct pv_file_report *f)
 {
     json_open_list(out, "tests");
@@ -203,6 +246,13 @@ static void json_tests(struct pv_buf *out, const struct pv_file_report *f)
         json_text_member(out, "message", t->msg);
         json_int_member(out, "begin_ns", t->begin_ns);
         json_int_member(out, "duration_ns", t->duration_ns);
+        json_str_member(out, "expect_fail", t->expect_fail);
+        json_key(out, "meta");
+        pv_json_meta(out, t);
+        json_bool_member(out, "flaky", pv_report_test_flaky(t));
+        json_test_attempts(out, t);
+        json_key(out, "log");
+        pv_json_strings(out, &t->log);
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
@@ -310,6 +360,8 @@ void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief
     json_bool_member(out, "flaky", f->flaky);
     json_attempts(out, f);
     json_tests(out, f);
+    json_key(out, "log");
+    pv_json_strings(out, &f->log);
     json_findings(out, f);
     json_consoles(out, f, brief);
     json_steps(out, f, brief);
@@ -342,5 +394,7 @@ void pv_json_end(struct pv_buf *out, const struct pv_run_end *end)
     json_int_member(out, "tests_passed", (int64_t)t->tests_passed);
     json_int_member(out, "tests_failed", (int64_t)t->tests_failed);
     json_int_member(out, "tests_skipped", (int64_t)t->tests_skipped);
+    json_int_member(out, "tests_xfailed", (int64_t)t->tests_xfailed);
+    json_int_member(out, "tests_flaky", (int64_t)t->tests_flaky);
     pv_buf_adds(out, "}}\n");
 }

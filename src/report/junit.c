@@ -166,6 +166,40 @@ static void junit_skipped(struct pv_buf *out, const char *type, const char *reas
     pv_buf_adds(out, "/>");
 }
 
+/* An expected failure is a skip with both reasons, as pytest has it. */
+static void junit_xfailed(struct pv_buf *out, const struct pv_test_report *t)
+{
+    cleanup_free char *reason = pv_xasprintf("%s: %s", t->expect_fail ? t->expect_fail : "expected to fail",
+                                             t->msg ? t->msg : "failed");
+
+    junit_skipped(out, pv_outcome_name(PV_XFAIL), reason);
+}
+
+/* A property for each value. */
+static void junit_properties(struct pv_buf *out, const struct pv_test_report *t)
+{
+    if (!t->n_meta)
+        return;
+    pv_buf_adds(out, "<properties>");
+    for (size_t i = 0; i < t->n_meta; i++)
+        for (size_t j = 0; j < t->meta[i].values.n; j++) {
+            pv_buf_adds(out, "<property");
+            xml_attr(out, "name", t->meta[i].key);
+            xml_attr(out, "value", t->meta[i].values.v[j]);
+            pv_buf_adds(out, "/>");
+        }
+    pv_buf_adds(out, "</properties>");
+}
+
+/* The texts of log(), a line each. */
+static void junit_log(struct pv_buf *out, const struct pv_strv *log)
+{
+    for (size_t i = 0; i < log->n; i++) {
+        xml_text(out, log->v[i]);
+        pv_buf_addc(out, '\n');
+    }
+}
+
 static void junit_open_case(struct pv_buf *out, const char *class, const char *name, int64_t ns)
 {
     pv_buf_adds(out, "<testcase");
@@ -189,24 +223,50 @@ static bool junit_has_file_case(const struct pv_file_report *f)
     return f->n_tests == 0 && f->outcome != PV_HELPER;
 }
 
-/* Earlier attempts, as Surefire has them: kind is "flaky" when the last one passed, "rerun" when it did not.
- */
+/* An earlier attempt, as Surefire has it: kind is "flaky" when the last one passed, "rerun" when it did not. */
+static void junit_attempt(struct pv_buf *out, const char *kind, enum pv_class cls, const char *msg)
+{
+    const char *what = is_error(cls) ? "Error" : "Failure";
+
+    if (!msg || !*msg)
+        msg = "failed";
+    pv_buf_addf(out, "<%s%s", kind, what);
+    xml_attr(out, "type", *pv_class_name(cls) ? pv_class_name(cls) : "failure");
+    xml_attr_message(out, msg);
+    pv_buf_addc(out, '>');
+    xml_text(out, msg);
+    pv_buf_addf(out, "</%s%s>", kind, what);
+}
+
 static void junit_attempts(struct pv_buf *out, const struct pv_file_report *f, const char *kind)
 {
-    for (size_t i = 0; i < f->n_attempts; i++) {
-        const struct pv_attempt_report *a = &f->attempts[i];
-        const char *what = is_error(a->cls) ? "Error" : "Failure",
-                   *msg = a->msg && *a->msg ? a->msg : "failed";
+    for (size_t i = 0; i < f->n_attempts; i++)
+        if (f->attempts[i].outcome == PV_FAIL)
+            junit_attempt(out, kind, f->attempts[i].cls, f->attempts[i].msg);
+}
 
-        if (a->outcome != PV_FAIL)
-            continue;
-        pv_buf_addf(out, "<%s%s", kind, what);
-        xml_attr(out, "type", *pv_class_name(a->cls) ? pv_class_name(a->cls) : "failure");
-        xml_attr_message(out, msg);
-        pv_buf_addc(out, '>');
-        xml_text(out, msg);
-        pv_buf_addf(out, "</%s%s>", kind, what);
+static void junit_test_case(struct pv_buf *out, const struct pv_file_report *f, uint32_t id,
+                            const char *class)
+{
+    const struct pv_test_report *t = &f->tests[id];
+
+    junit_open_case(out, class, t->name, t->duration_ns);
+    junit_properties(out, t);
+    if (t->outcome == PV_FAIL)
+        junit_failed(out, f, id, t->cls, t->msg && *t->msg ? t->msg : "failed");
+    else if (t->outcome == PV_XFAIL)
+        junit_xfailed(out, t);
+    else if (t->outcome != PV_OK)
+        junit_skipped(out, pv_outcome_name(t->outcome), t->msg);
+    for (size_t i = 0; i < t->n_attempts && (t->outcome == PV_OK || t->outcome == PV_FAIL); i++)
+        junit_attempt(out, t->outcome == PV_OK ? "flaky" : "rerun", t->attempts[i].cls, t->attempts[i].msg);
+    if (t->log.n) {
+        pv_buf_adds(out, "<system-out>");
+        junit_log(out, &t->log);
+        pv_buf_adds(out, "</system-out>");
     }
+    junit_remarks(out, f, id);
+    pv_buf_adds(out, "</testcase>\n");
 }
 
 static void junit_file_case(struct pv_buf *out, const struct pv_file_report *f, const char *class)
@@ -219,7 +279,7 @@ static void junit_file_case(struct pv_buf *out, const struct pv_file_report *f, 
     } else if (f->outcome == PV_FAIL) {
         junit_failed(out, f, PV_NO_TEST, f->cls, f->msg && *f->msg ? f->msg : "a sub-test failed");
         junit_attempts(out, f, "rerun");
-    } else if (f->flaky) {
+    } else if (f->n_attempts) {
         junit_attempts(out, f, "flaky");
     } else if (f->outcome != PV_OK) {
         junit_skipped(out, pv_outcome_name(f->outcome), f->msg);
@@ -232,12 +292,14 @@ static void junit_output(struct pv_buf *out, const struct pv_file_report *f)
     size_t n = f->output.len < PV_OUTPUT_MAX ? f->output.len : PV_OUTPUT_MAX;
     uint64_t cut = f->output_cut + f->output.len - n;
 
-    if (!n)
+    if (!n && !f->log.n)
         return;
     pv_buf_adds(out, "<system-out>");
+    junit_log(out, &f->log);
     if (cut)
         pv_buf_addf(out, "[%" PRIu64 " bytes before this are not kept]\n", cut);
-    xml_escape(out, f->output.data + f->output.len - n, n, false);
+    if (n)
+        xml_escape(out, f->output.data + f->output.len - n, n, false);
     pv_buf_adds(out, "</system-out>\n");
 }
 
@@ -251,7 +313,7 @@ void pv_junit_count(const struct pv_file_report *f, struct pv_junit_counts *c)
 
         if (t->outcome == PV_FAIL)
             *(is_error(t->cls) ? &c->errors : &c->failures) += 1;
-        c->skipped += t->outcome == PV_SKIP || t->outcome == PV_TODO;
+        c->skipped += t->outcome == PV_SKIP || t->outcome == PV_TODO || t->outcome == PV_XFAIL;
     }
     if (!own)
         return;
@@ -283,17 +345,8 @@ void pv_junit_file(struct pv_buf *out, const struct pv_file_report *f, const str
     if (info->host && *info->host)
         xml_attr(out, "hostname", info->host);
     pv_buf_adds(out, ">\n");
-    for (size_t i = 0; i < f->n_tests; i++) {
-        const struct pv_test_report *test = &f->tests[i];
-
-        junit_open_case(out, class, test->name, test->duration_ns);
-        if (test->outcome == PV_FAIL)
-            junit_failed(out, f, (uint32_t)i, test->cls, test->msg && *test->msg ? test->msg : "failed");
-        else if (test->outcome != PV_OK)
-            junit_skipped(out, pv_outcome_name(test->outcome), test->msg);
-        junit_remarks(out, f, (uint32_t)i);
-        pv_buf_adds(out, "</testcase>\n");
-    }
+    for (size_t i = 0; i < f->n_tests; i++)
+        junit_test_case(out, f, (uint32_t)i, class);
     if (junit_has_file_case(f))
         junit_file_case(out, f, class);
     junit_output(out, f);

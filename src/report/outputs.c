@@ -77,7 +77,11 @@ void pv_totals_add(struct pv_totals *t, const struct pv_file_report *f)
     for (size_t i = 0; i < f->n_tests; i++) {
         enum pv_outcome o = f->tests[i].outcome;
 
-        *(o == PV_OK ? &t->tests_passed : o == PV_FAIL ? &t->tests_failed : &t->tests_skipped) += 1;
+        *(o == PV_OK      ? &t->tests_passed
+          : o == PV_FAIL  ? &t->tests_failed
+          : o == PV_XFAIL ? &t->tests_xfailed
+                          : &t->tests_skipped) += 1;
+        t->tests_flaky += pv_report_test_flaky(&f->tests[i]);
     }
     t->tests += f->n_tests;
 }

@@ -173,6 +173,43 @@ static uint32_t cursor_test(struct cursor *c, const json_t *o, const struct pv_f
                                  : PV_NO_TEST;
 }
 
+/* {"key": "value" or ["value", ...]} */
+static void read_test_meta(struct cursor *c, const json_t *o, struct pv_test_report *t)
+{
+    json_t *meta = cursor_get(o, "meta"), *v;
+    const char *key;
+
+    if (meta && !json_is_object(meta))
+        cursor_fail(c, "meta", "an object");
+    t->meta = pv_xcalloc(json_object_size(meta) + 1, sizeof(*t->meta));
+    json_object_foreach(meta, key, v)
+    {
+        struct pv_meta_report *m = &t->meta[t->n_meta++];
+
+        *m = (struct pv_meta_report){.key = pv_xstrdup(key), .list = json_is_array(v)};
+        if (m->list)
+            cursor_strings(c, meta, key, &m->values);
+        else
+            pv_strv_take(&m->values, cursor_text(c, meta, key));
+    }
+}
+
+static void read_test_attempts(struct cursor *c, const json_t *o, struct pv_test_report *t)
+{
+    const json_t *l;
+    size_t n = cursor_list(c, o, "attempts", &l);
+
+    t->attempts = pv_xcalloc(n + 1, sizeof(*t->attempts));
+    for (; t->n_attempts < n; t->n_attempts++) {
+        const json_t *e = json_array_get(l, t->n_attempts);
+
+        t->attempts[t->n_attempts] =
+            (struct pv_test_attempt){.cls = cursor_class(c, e),
+                                     .msg = cursor_text(c, e, "message"),
+                                     .duration_ns = cursor_time_ns(c, e, "duration_ns", 0)};
+    }
+}
+
 static void read_tests(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
@@ -182,13 +219,18 @@ static void read_tests(struct cursor *c, const json_t *o, struct pv_file_report 
     for (; f->n_tests < n; f->n_tests++) {
         const json_t *e = json_array_get(l, f->n_tests);
 
-        f->tests[f->n_tests] = (struct pv_test_report){.name = cursor_text(c, e, "name"),
-                                                       .msg = cursor_text_or_null(c, e, "message"),
-                                                       .outcome = cursor_outcome(c, e, "outcome"),
-                                                       .cls = cursor_class(c, e),
-                                                       .ended = true,
-                                                       .begin_ns = cursor_time_ns(c, e, "begin_ns", 0),
-                                                       .duration_ns = cursor_time_ns(c, e, "duration_ns", 0)};
+        f->tests[f->n_tests] =
+            (struct pv_test_report){.name = cursor_text(c, e, "name"),
+                                    .msg = cursor_text_or_null(c, e, "message"),
+                                    .outcome = cursor_outcome(c, e, "outcome"),
+                                    .cls = cursor_class(c, e),
+                                    .ended = true,
+                                    .expect_fail = cursor_text_or_null(c, e, "expect_fail"),
+                                    .begin_ns = cursor_time_ns(c, e, "begin_ns", 0),
+                                    .duration_ns = cursor_time_ns(c, e, "duration_ns", 0)};
+        read_test_meta(c, e, &f->tests[f->n_tests]);
+        read_test_attempts(c, e, &f->tests[f->n_tests]);
+        cursor_strings(c, e, "log", &f->tests[f->n_tests].log);
     }
 }
 
@@ -309,6 +351,7 @@ static void read_file_line(struct cursor *c, const json_t *o, struct pv_file_rep
     f->duration_ns = cursor_time_ns(c, o, "duration_ns", 0);
     f->flaky = cursor_flag(c, o, "flaky");
     read_tests(c, o, f);
+    cursor_strings(c, o, "log", &f->log);
     read_attempts(c, o, f);
     read_findings(c, o, f);
     read_consoles(c, o, f);

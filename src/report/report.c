@@ -48,6 +48,63 @@ static void report_test_end(struct pv_file_report *f, const struct pv_event *ev)
     t->msg = report_copy(f, ev->text, ev->text_len);
 }
 
+/* The sub-test's meta of that key; NULL: it has none yet. */
+static struct pv_meta_report *test_meta(struct pv_test_report *t, const struct pv_event *ev)
+{
+    for (size_t i = 0; i < t->n_meta; i++)
+        if (strlen(t->meta[i].key) == ev->name_len && !memcmp(t->meta[i].key, ev->name, ev->name_len))
+            return &t->meta[i];
+    return NULL;
+}
+
+static void report_test_meta(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_test_report *t = ev->id < f->n_tests ? &f->tests[ev->id] : NULL;
+    struct pv_meta_report *m = t ? test_meta(t, ev) : NULL;
+    char *value = t ? report_copy(f, ev->text, ev->text_len) : NULL;
+    char *key = value && !m ? report_copy(f, ev->name, ev->name_len) : NULL;
+
+    if (!value || (!m && !key)) {
+        free(value);
+        return;
+    }
+    if (!m) {
+        t->meta = pv_xrealloc(t->meta, (t->n_meta + 1) * sizeof(*t->meta));
+        m = &t->meta[t->n_meta++];
+        *m = (struct pv_meta_report){.key = key};
+    }
+    m->list = ev->ok || m->values.n > 0;
+    pv_strv_take(&m->values, value);
+}
+
+static void report_test_expect(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_test_report *t = ev->id < f->n_tests ? &f->tests[ev->id] : NULL;
+
+    if (t && !t->expect_fail)
+        t->expect_fail = report_copy(f, ev->text, ev->text_len);
+}
+
+static void report_test_attempt(struct pv_file_report *f, const struct pv_event *ev)
+{
+    struct pv_test_report *t = ev->id < f->n_tests ? &f->tests[ev->id] : NULL;
+    char *msg = t ? report_copy(f, ev->text, ev->text_len) : NULL;
+
+    if (!msg)
+        return;
+    t->attempts = pv_xrealloc(t->attempts, (t->n_attempts + 1) * sizeof(*t->attempts));
+    t->attempts[t->n_attempts++] =
+        (struct pv_test_attempt){.cls = ev->cls, .msg = msg, .duration_ns = ev->duration_ns};
+}
+
+static void report_note(struct pv_file_report *f, const struct pv_event *ev)
+{
+    char *text = report_copy(f, ev->text, ev->text_len);
+
+    if (text)
+        pv_strv_take(ev->id < f->n_tests ? &f->tests[ev->id].log : &f->log, text);
+}
+
 static void report_console(struct pv_file_report *f, const struct pv_event *ev)
 {
     char *vm, *tail;
@@ -151,6 +208,15 @@ static void report_vm_state(struct pv_file_report *f, const struct pv_event *ev)
     v->since = pv_now();
 }
 
+static void report_verdict(struct pv_file_report *f, const struct pv_event *ev)
+{
+    f->verdict = true;
+    f->outcome = ev->outcome;
+    f->cls = ev->cls;
+    free(f->msg);
+    f->msg = pv_xstrndup(ev->text, ev->text_len);
+}
+
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
     switch (ev->type) {
@@ -160,12 +226,20 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
     case PV_EV_TEST_END:
         report_test_end(f, ev);
         break;
+    case PV_EV_TEST_META:
+        report_test_meta(f, ev);
+        break;
+    case PV_EV_TEST_EXPECT:
+        report_test_expect(f, ev);
+        break;
+    case PV_EV_TEST_ATTEMPT:
+        report_test_attempt(f, ev);
+        break;
+    case PV_EV_NOTE:
+        report_note(f, ev);
+        break;
     case PV_EV_FILE:
-        f->verdict = true;
-        f->outcome = ev->outcome;
-        f->cls = ev->cls;
-        free(f->msg);
-        f->msg = pv_xstrndup(ev->text, ev->text_len);
+        report_verdict(f, ev);
         break;
     case PV_EV_LOG:
         report_console_log(f, ev);
@@ -244,14 +318,43 @@ bool pv_report_failed(const struct pv_file_report *f)
     return f->outcome == PV_FAIL;
 }
 
+bool pv_report_test_flaky(const struct pv_test_report *t)
+{
+    return t->outcome == PV_OK && t->n_attempts > 0;
+}
+
+bool pv_report_flaky(const struct pv_file_report *f)
+{
+    bool flaky = f->n_attempts > 0;
+
+    for (size_t i = 0; i < f->n_tests; i++)
+        flaky |= pv_report_test_flaky(&f->tests[i]);
+    return flaky && !pv_report_failed(f);
+}
+
 /* Each frees a list and its elements. */
+
+static void report_free_test(struct pv_test_report *t)
+{
+    for (size_t i = 0; i < t->n_meta; i++) {
+        free(t->meta[i].key);
+        pv_strv_free(&t->meta[i].values);
+    }
+    for (size_t i = 0; i < t->n_attempts; i++)
+        free(t->attempts[i].msg);
+    free(t->meta);
+    free(t->attempts);
+    pv_strv_free(&t->log);
+    free(t->expect_fail);
+    free(t->name);
+    free(t->msg);
+}
 
 static void report_free_tests(struct pv_file_report *f)
 {
-    for (size_t i = 0; i < f->n_tests; i++) {
-        free(f->tests[i].name);
-        free(f->tests[i].msg);
-    }
+    for (size_t i = 0; i < f->n_tests; i++)
+        report_free_test(&f->tests[i]);
+    pv_strv_free(&f->log);
     free(f->tests);
     f->tests = NULL;
     f->n_tests = 0;

@@ -21,12 +21,32 @@ struct pv_console {
     char *vm, *tail;
 };
 
+/* A key of a sub-test's meta. */
+struct pv_meta_report {
+    char *key;
+    bool list; /* it was given as a list */
+    struct pv_strv values;
+};
+
+/* An earlier attempt at a sub-test (its option `retries`): it failed. */
+struct pv_test_attempt {
+    enum pv_class cls;
+    char *msg;
+    int64_t duration_ns;
+};
+
 struct pv_test_report {
     char *name, *msg;
     enum pv_outcome outcome;
-    enum pv_class cls; /* of a failure */
+    enum pv_class cls; /* of a failure, also of an expected one */
     bool ended;
-    int64_t begin_ns, duration_ns; /* begin: see pv_file_report.base_ns */
+    char *expect_fail;             /* why it is expected to fail; NULL: it is not */
+    int64_t begin_ns, duration_ns; /* of all attempts; begin: see pv_file_report.base_ns */
+    struct pv_meta_report *meta;
+    size_t n_meta;
+    struct pv_test_attempt *attempts;
+    size_t n_attempts;
+    struct pv_strv log; /* what the sub-test said with log() */
 };
 
 /* A step of the timeline. */
@@ -92,11 +112,12 @@ struct pv_file_report {
     int64_t phase_since; /* pv_now() when the event arrived */
     struct pv_vm_report *vms;
     size_t n_vms;
-    bool flaky; /* it passed, after an attempt that failed */
+    bool flaky; /* it passed, after an attempt at it or at a sub-test that failed */
     struct pv_attempt_report *attempts;
     size_t n_attempts;
     struct pv_test_report *tests;
     size_t n_tests;
+    struct pv_strv log; /* what it said with log() outside of sub-tests */
     struct pv_console *consoles;
     size_t n_consoles;
     struct pv_finding_report *findings;
@@ -127,6 +148,10 @@ void pv_report_output(struct pv_file_report *f, const char *data, size_t n);
 void pv_report_broken(struct pv_file_report *f, enum pv_class cls, const char *why);
 /* True when a sub-test failed or the file did. */
 bool pv_report_failed(const struct pv_file_report *f);
+/* True when the sub-test passed, at a later attempt than the first. */
+bool pv_report_test_flaky(const struct pv_test_report *t);
+/* True when the file passed, and not at its first attempt or not all of its sub-tests at theirs. */
+bool pv_report_flaky(const struct pv_file_report *f);
 /* Appends the report to f->attempts, and empties it for the next attempt. */
 void pv_report_next_attempt(struct pv_file_report *f);
 /* Empties the report of a file that the pool restarts, as if it had not run. */

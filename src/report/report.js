@@ -41,12 +41,17 @@ function count(n, one, many) {
     return n + " " + (n === 1 ? one : many || one + "s");
 }
 
+// "owner=net area=tcp area=ipv6"
+function metaText(t) {
+    return Object.entries(t.meta).flatMap(([k, v]) => [].concat(v).map(x => k + "=" + x)).join(" ");
+}
+
 const run = parse("run")[0], end = parse("end")[0], files = parse("file"), totals = end.totals;
 for (const f of files) {
     f.end_ns = f.begin_ns + f.duration_ns;
     f.state = f.flaky ? "flaky" : f.verdict === "interrupted" ? "not-run" : f.verdict === "todo" ? "skip"
         : f.verdict === "helper" ? "ok" : f.verdict;
-    f.hay = [f.file, f.message, f.class].concat(f.tests.flatMap(t => [t.name, t.message]),
+    f.hay = [f.file, f.message, f.class].concat(f.tests.flatMap(t => [t.name, t.message, t.expect_fail, metaText(t)].concat(t.log)),
         f.findings.map(d => d.headline)).join("\n").toLowerCase();
 }
 
@@ -116,7 +121,7 @@ function consoleView(f, c, t0, t1) {
 // ---- the timeline of a file ----
 
 function outcomeClass(o) {
-    return o === "fail" ? " failed" : o === "skip" || o === "todo" ? " skipped" : "";
+    return o === "fail" ? " failed" : o === "skip" || o === "todo" || o === "xfail" ? " skipped" : "";
 }
 
 // Tracks: sub-tests (nested ones below), the file, each VM. A bar is {kind, text, vm, begin, end, cls, what}.
@@ -230,8 +235,12 @@ function testList(f) {
         for (let i = from; i < f.tests.length && i < from + TESTS_AT_ONCE; i++) {
             const t = f.tests[i], row = el("div", "sub-test");
             add(row, el("span", "badge " + t.outcome, t.outcome), el("span", "test-name", t.name),
-                t.class ? el("span", "class", t.class) : null, el("span", "time", seconds(t.duration_ns)));
+                t.class ? el("span", "class", t.class) : null, t.flaky ? el("span", "badge flaky", "flaky") : null,
+                el("span", "meta", metaText(t)), el("span", "time", seconds(t.duration_ns)));
             add(box, row);
+            t.attempts.forEach((a, n) => add(box, el("pre", "message", "attempt " + (n + 1) + ": " + a.message)));
+            if (t.expect_fail) add(box, el("p", "note", "expected to fail: " + t.expect_fail));
+            if (t.log.length) add(box, el("pre", "log", t.log.join("\n")));
             if (t.message) add(box, el("pre", "message " + t.outcome, t.message));
             add(box, tails(f, i));
         }
@@ -263,6 +272,7 @@ function fileBody(f) {
     if (f.message) add(body, el("pre", "message " + f.verdict, (f.class ? f.class + ": " : "") + f.message));
     add(body, attempts(f), tails(f, null), testList(f), timeline(f));
     if (!f.steps.length) for (const c of f.consoles) add(body, consoleView(f, c, null, null));
+    if (f.log.length) add(body, el("h4", null, "log"), el("pre", "log", f.log.join("\n")));
     if (f.output)
         add(body, el("h4", null, "output" + (f.output_cut ? " (without the first " + f.output_cut + " bytes)" : "")),
             el("pre", null, f.output));

@@ -43,11 +43,13 @@ static void tap_directive(struct pv_buf *out, const char *word, const char *reas
     }
 }
 
-/* test NULL: the file itself. */
+/* test NULL: the file itself.  An expected failure is TAP's TODO: a point that is not ok and counts as none. */
 static void tap_point(struct pv_buf *out, size_t number, enum pv_outcome o, const char *file,
                       const char *test, const char *msg)
 {
-    pv_buf_addf(out, "%s %zu - ", o == PV_FAIL || o == PV_TODO ? "not ok" : "ok", number);
+    bool passed = o != PV_FAIL && o != PV_TODO && o != PV_XFAIL;
+
+    pv_buf_addf(out, "%s %zu - ", passed ? "ok" : "not ok", number);
     tap_description(out, file);
     if (test) {
         pv_buf_adds(out, ": ");
@@ -57,6 +59,8 @@ static void tap_point(struct pv_buf *out, size_t number, enum pv_outcome o, cons
         tap_directive(out, "SKIP", msg);
     else if (o == PV_TODO)
         tap_directive(out, "TODO", msg);
+    else if (o == PV_XFAIL)
+        tap_directive(out, "TODO expected to fail:", msg);
     pv_buf_addc(out, '\n');
 }
 
@@ -71,11 +75,39 @@ static void tap_yaml_of_vm(struct pv_buf *out, const char *what, size_t number, 
     pv_buf_addc(out, '\n');
 }
 
+static void tap_yaml_log(struct pv_buf *out, const struct pv_strv *log)
+{
+    if (!log->n)
+        return;
+    pv_buf_adds(out, "  log: ");
+    pv_json_strings(out, log);
+    pv_buf_addc(out, '\n');
+}
+
+/* What a sub-test says of itself, whatever became of it. */
+static void tap_yaml_of_test(struct pv_buf *out, const struct pv_test_report *t)
+{
+    tap_yaml(out, "expect_fail", t->expect_fail);
+    if (t->n_meta) {
+        pv_buf_adds(out, "  meta: ");
+        pv_json_meta(out, t);
+        pv_buf_addc(out, '\n');
+    }
+    for (size_t i = 0; i < t->n_attempts; i++) {
+        pv_buf_addf(out, "  \"attempt %zu\": ", i + 1);
+        pv_json_str(out, t->attempts[i].msg, strlen(t->attempts[i].msg));
+        pv_buf_addc(out, '\n');
+    }
+    tap_yaml_log(out, &t->log);
+}
+
 /* The diagnostics of a failed point; id: the sub-test, or PV_NO_TEST. */
 static void tap_diagnostics(struct pv_buf *out, const struct pv_file_report *f, uint32_t id,
                             enum pv_class cls, const char *msg, int64_t duration_ns)
 {
     pv_buf_adds(out, "  ---\n");
+    if (id < f->n_tests)
+        tap_yaml_of_test(out, &f->tests[id]);
     tap_yaml(out, "message", msg);
     tap_yaml(out, "class", pv_class_name(cls));
     pv_buf_addf(out, "  duration_ms: %.3f\n", (double)duration_ns / PV_NSEC_PER_MSEC);
@@ -126,10 +158,14 @@ void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n)
     for (size_t i = 0; i < f->n_tests; i++) {
         const struct pv_test_report *t = &f->tests[i];
 
-        tap_point(out, ++*n, t->outcome, f->name, t->name, t->msg);
-        if (t->outcome == PV_FAIL) {
-            told = true;
+        tap_point(out, ++*n, t->outcome, f->name, t->name, t->outcome == PV_XFAIL ? t->expect_fail : t->msg);
+        told |= t->outcome == PV_FAIL;
+        if (t->outcome == PV_FAIL || t->outcome == PV_XFAIL) {
             tap_diagnostics(out, f, (uint32_t)i, t->cls, t->msg, t->duration_ns);
+        } else if (t->n_meta || t->log.n || t->n_attempts || t->expect_fail) {
+            pv_buf_adds(out, "  ---\n");
+            tap_yaml_of_test(out, t);
+            pv_buf_adds(out, "  ...\n");
         }
     }
     if (f->outcome == PV_FAIL && (!told || (f->msg && *f->msg))) {
@@ -139,10 +175,20 @@ void pv_tap_file(struct pv_buf *out, const struct pv_file_report *f, size_t *n)
         tap_point(out, ++*n, f->outcome, f->name, NULL, f->msg);
     }
     tap_remarks(out, f);
+    for (size_t i = 0; i < f->log.n; i++) {
+        pv_buf_adds(out, "# ");
+        tap_description(out, f->name);
+        pv_buf_adds(out, ": ");
+        tap_description(out, f->log.v[i]);
+        pv_buf_addc(out, '\n');
+    }
     if (f->flaky) {
         pv_buf_adds(out, "# ");
         tap_description(out, f->name);
-        pv_buf_addf(out, ": flaky, passed at attempt %zu\n", f->n_attempts + 1);
+        if (f->n_attempts)
+            pv_buf_addf(out, ": flaky, passed at attempt %zu\n", f->n_attempts + 1);
+        else
+            pv_buf_adds(out, ": flaky, a test of it did not pass at its first attempt\n");
     }
 }
 

@@ -45,14 +45,22 @@ static void fill_report(struct pv_file_report *f, const char *s)
     report_say(f, (struct pv_event){.type = PV_EV_FILE, .outcome = PV_FAIL, .cls = PV_CLASS_LUA, .text = s});
     pv_report_next_attempt(f);
     f->ran = true;
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < PV_HELPER; i++) {
         report_say(f, (struct pv_event){.type = PV_EV_TEST_BEGIN, .id = i, .name = s});
+        report_say(f, (struct pv_event){.type = PV_EV_TEST_META, .id = i, .name = s, .text = s, .ok = i > 1});
+        report_say(
+            f, (struct pv_event){.type = PV_EV_TEST_META, .id = i, .name = s, .text = "more", .ok = i > 1});
+        report_say(f, (struct pv_event){.type = PV_EV_TEST_ATTEMPT, .id = i, .cls = PV_CLASS_LUA, .text = s});
+        report_say(f, (struct pv_event){.type = PV_EV_NOTE, .id = i, .text = s});
+        if (i == PV_XFAIL)
+            report_say(f, (struct pv_event){.type = PV_EV_TEST_EXPECT, .id = i, .text = s});
         report_say(f, (struct pv_event){.type = PV_EV_TEST_END,
                                         .id = i,
                                         .outcome = (enum pv_outcome)i,
                                         .cls = i == PV_FAIL ? PV_CLASS_ASSERTION : PV_CLASS_NONE,
                                         .text = s});
     }
+    report_say(f, (struct pv_event){.type = PV_EV_NOTE, .id = PV_NO_TEST, .text = s});
     report_say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = 1, .name = s, .text = s});
     report_say(f, (struct pv_event){.type = PV_EV_CONSOLE, .id = PV_NO_TEST, .name = s, .text = s});
     report_say(f, (struct pv_event){.type = PV_EV_LOG, .name = s, .text = s});
@@ -246,7 +254,7 @@ static void check_junit(const struct pv_file_report *f, const char *s)
     (void)s;
     pv_totals_add(&end.totals, f);
     pv_junit_head(&out, &end);
-    assert_non_null(strstr(out.data, "tests=\"5\" failures=\"1\" errors=\"1\""));
+    assert_non_null(strstr(out.data, "tests=\"6\" failures=\"1\" errors=\"1\""));
     pv_junit_file(&out, f, &info);
     pv_junit_foot(&out);
     assert_int_equal(out.len, strlen(out.data));
@@ -293,7 +301,8 @@ static void test_junit_golden(void **state)
 
 static void check_tap(const struct pv_file_report *f, const char *s)
 {
-    static const char *const want[] = {"ok 1 - ", "not ok 2 - ", "ok 3 - ", "not ok 4 - ", "not ok 5 - "};
+    static const char *const want[] = {"ok 1 - ",     "not ok 2 - ", "ok 3 - ",
+                                       "not ok 4 - ", "not ok 5 - ", "not ok 6 - "};
     cleanup_buf struct pv_buf out = {0};
     size_t n = 0, points = 0;
     bool yaml = false;
@@ -301,7 +310,7 @@ static void check_tap(const struct pv_file_report *f, const char *s)
     if (!*s)
         return; /* a file without a message of its own has no test point */
     pv_tap_file(&out, f, &n);
-    assert_int_equal(n, 5);
+    assert_int_equal(n, PV_ARRAY_LEN(want));
     for (char *line = out.data, *end; (end = strchr(line, '\n')); line = end + 1) {
         const char *value;
 
@@ -318,16 +327,18 @@ static void check_tap(const struct pv_file_report *f, const char *s)
             json_decref(json_loads(value + 2, JSON_DECODE_ANY, NULL) ?: parse_json(value, strlen(value)));
             continue;
         }
-        assert_true(points < 5 && !strncmp(line, want[points], strlen(want[points])));
+        if (!strncmp(line, "# ", 2)) /* a comment */
+            continue;
+        assert_true(points < PV_ARRAY_LEN(want) && !strncmp(line, want[points], strlen(want[points])));
         for (const char *hash = line; (hash = strchr(hash, '#')); hash++)
             if (hash[-1] == ' ') { /* a directive: only our own */
                 assert_true(!strncmp(hash, points == 2 ? "# SKIP" : "# TODO", 6) &&
-                            (points == 2 || points == 3));
+                            (points == 2 || points == 3 || points == 4));
                 break;
             }
         points++;
     }
-    assert_int_equal(points, 5);
+    assert_int_equal(points, PV_ARRAY_LEN(want));
     assert_false(yaml);
 }
 

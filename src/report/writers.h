@@ -40,7 +40,8 @@ struct pv_junit_counts {
 /* Counts of files and sub-tests, from the reports of files that have ended. */
 struct pv_totals {
     size_t files, passed, failed, skipped, helpers, interrupted, flaky;
-    size_t tests, tests_passed, tests_failed, tests_skipped;
+    size_t tests, tests_passed, tests_failed, tests_skipped, tests_xfailed;
+    size_t tests_flaky; /* of those that passed */
     struct pv_junit_counts junit;
 };
 
@@ -68,6 +69,11 @@ void pv_json_file(struct pv_buf *out, const struct pv_file_report *f, bool brief
 void pv_json_end(struct pv_buf *out, const struct pv_run_end *end);
 /* A quoted string; bytes that are no UTF-8, and NUL, become the text \xNN. */
 void pv_json_str(struct pv_buf *out, const char *s, size_t n);
+
+/* A list of strings. */
+void pv_json_strings(struct pv_buf *out, const struct pv_strv *v);
+/* The object of a sub-test's meta: each value a string, or a list of strings. */
+void pv_json_meta(struct pv_buf *out, const struct pv_test_report *t);
 
 /* Adds the counts of one file. */
 void pv_junit_count(const struct pv_file_report *f, struct pv_junit_counts *c);

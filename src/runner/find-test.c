@@ -140,7 +140,7 @@ static void test_patterns(void **state)
     assert_matched("t", NULL, "t/**/*.lua", "a.lua b.lua dir.lua/in.lua sub/c.lua ");
     assert_matched("t", "u", "t/*.lua", "a.lua b.lua ");
     assert_matched("t", NULL, "notes.*", "sub/notes.txt ");
-    assert_matched("t", "t/b.lua", "t/sub/*", "b.lua sub/c.lua sub/notes.txt ");
+    assert_matched("t", "t/b.lua", "t/sub/*", "t/b.lua sub/c.lua sub/notes.txt ");
     cleanup_free char *none = found_names("t", NULL, NULL, "x/*.lua");
     assert_non_null(strstr(none, "error: no test files in 't'; expected files that match 'x/*.lua' "
                                  "(`tests` in /tmp/pv-find-test-"));
@@ -153,7 +153,7 @@ static void test_test_lua(void **state)
     touch_file("v/sub/b.test.lua");
     touch_file("w/c.lua");
     assert_found("v", NULL, NULL, "sub/b.test.lua ");
-    assert_found("v", "w", NULL, "c.lua sub/b.test.lua ");
+    assert_found("v", "w", NULL, "sub/b.test.lua c.lua ");
     assert_found("v", "v/a.lua", NULL, "a.lua sub/b.test.lua ");
     assert_found("v/a.lua", "v", NULL, "v/a.lua sub/b.test.lua ");
     assert_matched("v", NULL, "*.lua", "a.lua sub/b.test.lua ");

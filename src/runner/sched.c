@@ -156,7 +156,7 @@ static void on_slot_end(struct slot *slot)
         sched_start_item(s, slot, it);
         return;
     }
-    f->flaky = f->n_attempts > 0 && !pv_report_failed(f);
+    f->flaky = pv_report_flaky(f);
     item_record(s, it);
     if (failed && s->o.run->fail_fast)
         sched_stop(s);

@@ -98,11 +98,8 @@ static void format_outcome(struct pv_buf *out, const struct pv_format_style *st,
 {
     static const struct {
         const char *word, *color;
-    } words[] = {[PV_OK] = {"ok", GREEN},
-                 [PV_FAIL] = {"FAIL", RED},
-                 [PV_SKIP] = {"skip", YELLOW},
-                 [PV_TODO] = {"todo", YELLOW},
-                 [PV_HELPER] = {"ok", GREEN}};
+    } words[] = {[PV_OK] = {"ok", GREEN},      [PV_FAIL] = {"FAIL", RED},      [PV_SKIP] = {"skip", YELLOW},
+                 [PV_TODO] = {"todo", YELLOW}, [PV_XFAIL] = {"xfail", YELLOW}, [PV_HELPER] = {"ok", GREEN}};
     _Static_assert(sizeof(words) / sizeof(words[0]) == PV_OUTCOME_COUNT, "a word for every outcome");
 
     format_painted(out, st, words[o].color, words[o].word);
@@ -151,6 +148,60 @@ static void format_message(struct pv_buf *out, const char *msg, const char *inde
     }
 }
 
+/* "passed at attempt 2", "3 attempts", or the reason of an expected failure, in parentheses. */
+static void format_test_remark(struct pv_buf *out, const struct pv_test_report *t)
+{
+    if (t->outcome == PV_XFAIL) {
+        pv_buf_adds(out, " (");
+        format_clean(out, t->expect_fail, NULL);
+        pv_buf_addc(out, ')');
+    } else if (pv_report_test_flaky(t)) {
+        pv_buf_addf(out, " (flaky: passed at attempt %zu)", t->n_attempts + 1);
+    } else if (t->n_attempts) {
+        pv_buf_addf(out, " (%zu attempts)", t->n_attempts + 1);
+    }
+}
+
+/* The texts of log(). */
+static void format_log(struct pv_buf *out, const struct pv_strv *log, const char *indent,
+                       const struct pv_format_style *st)
+{
+    for (size_t i = 0; i < log->n; i++) {
+        cleanup_buf struct pv_buf text = {0};
+
+        pv_buf_addf(&text, "log: ");
+        pv_text_clean(&text, log->v[i], strlen(log->v[i]), indent);
+        pv_buf_adds(out, indent);
+        format_painted(out, st, DIM, text.data);
+        pv_buf_addc(out, '\n');
+    }
+}
+
+/* Below a sub-test's line: its earlier attempts, its meta when it failed or `-v` asks for it, its log. */
+static void format_test_details(struct pv_buf *out, const struct pv_test_report *t,
+                                const struct pv_format_style *st)
+{
+    for (size_t i = 0; i < t->n_attempts; i++) {
+        pv_buf_addf(out, "        attempt %zu ... ", i + 1);
+        format_outcome(out, st, PV_FAIL);
+        pv_buf_adds(out, ": ");
+        format_message(out, t->attempts[i].msg, "            ", st);
+        pv_buf_addc(out, '\n');
+    }
+    if (t->n_meta && (t->outcome == PV_FAIL || st->verbose)) {
+        pv_buf_adds(out, "        meta:");
+        for (size_t i = 0; i < t->n_meta; i++)
+            for (size_t j = 0; j < t->meta[i].values.n; j++) {
+                pv_buf_addc(out, ' ');
+                format_clean(out, t->meta[i].key, NULL);
+                pv_buf_addc(out, '=');
+                format_clean(out, t->meta[i].values.v[j], NULL);
+            }
+        pv_buf_addc(out, '\n');
+    }
+    format_log(out, &t->log, "        ", st);
+}
+
 static void format_test(struct pv_buf *out, const struct pv_test_report *t, enum pv_class file_cls,
                         const struct pv_format_style *st)
 {
@@ -160,6 +211,7 @@ static void format_test(struct pv_buf *out, const struct pv_test_report *t, enum
     format_outcome(out, st, t->outcome);
     if (t->outcome == PV_FAIL && t->cls != file_cls && telling_class(t->cls))
         pv_buf_addf(out, " (%s)", telling_class(t->cls));
+    format_test_remark(out, t);
     if (st->verbose && t->duration_ns) {
         char took[32];
 
@@ -171,6 +223,7 @@ static void format_test(struct pv_buf *out, const struct pv_test_report *t, enum
         format_message(out, t->msg, "        ", st);
     }
     pv_buf_addc(out, '\n');
+    format_test_details(out, t, st);
 }
 
 /* The attempts before the last one, each with its message. */
@@ -215,8 +268,10 @@ static void format_file_line(struct pv_buf *out, const struct pv_file_report *f,
         pv_buf_addf(out, "%.1fs)", seconds);
     } else if (f->flaky) {
         format_painted(out, st, YELLOW, "flaky");
-        pv_buf_addf(out, " (passed at attempt %zu, %zu test%s, %.1fs)", f->n_attempts + 1, f->n_tests,
-                    f->n_tests == 1 ? "" : "s", seconds);
+        pv_buf_adds(out, " (");
+        if (f->n_attempts)
+            pv_buf_addf(out, "passed at attempt %zu, ", f->n_attempts + 1);
+        pv_buf_addf(out, "%zu test%s, %.1fs)", f->n_tests, f->n_tests == 1 ? "" : "s", seconds);
     } else {
         format_outcome(out, st, f->outcome);
         if (f->outcome == PV_SKIP || f->outcome == PV_TODO) {
@@ -295,6 +350,7 @@ void pv_format_file(struct pv_buf *out, const struct pv_file_report *f, const st
         format_findings(out, f, (uint32_t)i);
         format_consoles(out, f, (uint32_t)i);
     }
+    format_log(out, &f->log, "    ", st);
     if (failed && !f->interrupted && f->msg && *f->msg) {
         pv_buf_adds(out, "    ");
         format_message(out, f->msg, "    ", st);

@@ -104,6 +104,63 @@ static void test_policy(void **state)
     assert_int_equal(end_test(s), PV_FAIL);
 }
 
+/* expect_fail covers a failure of the test alone. */
+static void test_expect_fail(void **state)
+{
+    struct scene *s = *state;
+
+    s->env.oopses = PV_POLICY_FAIL;
+    pv_tf_test_begin(&s->tf, "fails");
+    pv_tf_test_options(&s->tf, "T-1", 0);
+    assert_int_equal(pv_tf_test_end(&s->tf, PV_FAIL, PV_CLASS_ASSERTION, "as known"), PV_XFAIL);
+    pv_tf_test_begin(&s->tf, "passes");
+    pv_tf_test_options(&s->tf, "T-1", 0);
+    assert_int_equal(end_test(s), PV_FAIL);
+    pv_tf_test_begin(&s->tf, "skipped");
+    pv_tf_test_options(&s->tf, "T-1", 0);
+    assert_int_equal(pv_tf_test_end(&s->tf, PV_SKIP, PV_CLASS_NONE, "why"), PV_SKIP);
+    for (int i = 0; i < 4; i++) { /* an oops or a fatal warning, with a failure of the test or without */
+        pv_tf_test_begin(&s->tf, "reported");
+        pv_tf_test_options(&s->tf, "T-1", 0);
+        report(s, i & 1 ? PV_FINDING_OOPS : PV_FINDING_WARNING, "a report", false);
+        assert_int_equal(pv_tf_test_end(&s->tf, i & 2 ? PV_FAIL : PV_OK,
+                                        i & 2 ? PV_CLASS_ASSERTION : PV_CLASS_NONE, i & 2 ? "too" : NULL),
+                         PV_FAIL);
+    }
+    pv_tf_test_begin(&s->tf, "panics");
+    pv_tf_test_options(&s->tf, "T-1", 0);
+    assert_int_equal(pv_tf_test_end(&s->tf, PV_FAIL, PV_CLASS_PANIC, "the guest died"), PV_FAIL);
+    assert_int_equal(s->tf.tests.n_failed, 6);
+}
+
+/* A report of the guest's kernel in an attempt counts, whatever the next one would do. */
+static void test_retries(void **state)
+{
+    struct scene *s = *state;
+    enum pv_outcome o = PV_FAIL;
+
+    pv_tf_test_begin(&s->tf, "second time");
+    pv_tf_test_options(&s->tf, NULL, 1);
+    pv_tf_attempt_begin(&s->tf, 0);
+    assert_true(pv_tf_attempt_end(&s->tf, &o, PV_CLASS_ASSERTION, "once"));
+    pv_tf_attempt_begin(&s->tf, 0);
+    o = PV_OK;
+    assert_false(pv_tf_attempt_end(&s->tf, &o, PV_CLASS_NONE, NULL));
+    assert_int_equal(o, PV_OK);
+    for (int i = 0; i < 4; i++) {
+        pv_tf_test_begin(&s->tf, "reported");
+        pv_tf_test_options(&s->tf, NULL, 5);
+        pv_tf_attempt_begin(&s->tf, 0);
+        report(s, i & 1 ? PV_FINDING_OOPS : PV_FINDING_WARNING, "a report", false);
+        o = i & 2 ? PV_FAIL : PV_OK;
+        assert_false(
+            pv_tf_attempt_end(&s->tf, &o, i & 2 ? PV_CLASS_ASSERTION : PV_CLASS_NONE, i & 2 ? "too" : NULL));
+        assert_int_equal(o, PV_FAIL);
+    }
+    assert_int_equal(s->tf.tests.n_open, 0);
+    assert_int_equal(s->tf.tests.n_failed, 4);
+}
+
 static void test_allowed(void **state)
 {
     struct scene *s = *state;
@@ -212,7 +269,8 @@ static void test_limit(void **state)
     assert_int_equal(end_test(s), PV_OK);
     pv_tf_limit_extend(&s->tf, 60 * PV_NSEC_PER_SEC); /* a wait for the pool does not count */
     assert_false(pv_tf_limit_expired(&s->tf));
-    assert_int_equal(pv_tf_test_end_returned(&s->tf), PV_OK);
+    assert_null(pv_tf_test_late(&s->tf));
+    assert_int_equal(end_test(s), PV_OK);
     assert_true(pv_tf_limit_update(&s->tf));
     assert_true(pv_tf_limit(&s->tf) == PV_FOREVER);
 }
@@ -347,6 +405,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCENE_TEST(test_finding_fails_its_test),
         SCENE_TEST(test_policy),
+        SCENE_TEST(test_expect_fail),
+        SCENE_TEST(test_retries),
         SCENE_TEST(test_allowed),
         SCENE_TEST(test_expected),
         SCENE_TEST(test_death_of_another_vm),

@@ -26,40 +26,132 @@ void pv_tf_test_begin(struct pv_testfile *tf, const char *name)
     tests->n_begun++;
 }
 
-enum pv_outcome pv_tf_test_end(struct pv_testfile *tf, enum pv_outcome outcome, enum pv_class cls,
-                               const char *text)
+void pv_tf_test_options(struct pv_testfile *tf, const char *expect_fail, unsigned retries)
 {
-    struct tf_tests *tests = &tf->tests;
-    struct tf_test *t = &tests->open[tests->n_open - 1];
-    cleanup_free char *msg = text ? pv_xstrdup(text) : NULL;
+    struct tf_test *t = &tf->tests.open[tf->tests.n_open - 1];
+
+    t->retries = retries;
+    if (!expect_fail)
+        return;
+    t->expect_fail = pv_xstrdup(expect_fail);
+    pv_result_test_expect(tf->env->result, t->id, expect_fail);
+}
+
+void pv_tf_attempt_begin(struct pv_testfile *tf, int64_t timeout_ns)
+{
+    struct tf_test *t = &tf->tests.open[tf->tests.n_open - 1];
+
+    t->attempt_started = pv_now();
+    t->outcome = PV_OK;
+    free(t->reason);
+    t->reason = NULL;
+    t->timeout_ns = timeout_ns;
+    t->deadline = timeout_ns ? pv_deadline(timeout_ns) : 0;
+}
+
+/* How an attempt ended. */
+struct verdict {
+    enum pv_outcome outcome;
+    enum pv_class cls;
+    char *msg;
+    bool of_test; /* a failure is the test's own: neither the guest's kernel's nor the host's */
+};
+
+/* Judges the innermost sub-test by the findings that came during it. */
+static struct verdict test_judge(struct pv_testfile *tf, enum pv_outcome outcome, enum pv_class cls,
+                                 const char *text)
+{
+    struct verdict v = {.outcome = outcome, .cls = cls, .msg = text ? pv_xstrdup(text) : NULL};
+    bool reported;
 
     pv_tf_findings_settle(tf);
-    tests->n_open--;
-    pv_tf_judge(tf, t->id, &outcome, &cls, &msg);
-    if (outcome == PV_FAIL)
+    reported = pv_tf_judge(tf, tf->tests.open[tf->tests.n_open - 1].id, &v.outcome, &v.cls, &v.msg);
+    v.of_test = !reported && v.cls != PV_CLASS_PANIC && v.cls != PV_CLASS_OOPS && v.cls != PV_CLASS_WARNING &&
+                v.cls != PV_CLASS_HARNESS;
+    return v;
+}
+
+static void verdict_set_msg(struct verdict *v, char *msg)
+{
+    free(v->msg);
+    v->msg = msg;
+}
+
+/* Applies expect_fail. */
+static void test_expect(const struct tf_test *t, struct verdict *v)
+{
+    if (!t->expect_fail)
+        return;
+    if (v->outcome == PV_FAIL && v->of_test) {
+        v->outcome = PV_XFAIL;
+    } else if (v->outcome == PV_FAIL) {
+        verdict_set_msg(
+            v, pv_xasprintf("%s\nexpect_fail (%s) covers a failure of the test, not one of the guest's "
+                            "kernel or of the host",
+                            v->msg ? v->msg : "failed", t->expect_fail));
+    } else if (v->outcome == PV_OK) {
+        v->outcome = PV_FAIL;
+        v->cls = PV_CLASS_ASSERTION;
+        verdict_set_msg(v, pv_xasprintf("it passed, but expect_fail says that it fails: %s", t->expect_fail));
+    }
+}
+
+/* Closes the innermost sub-test, which was judged. */
+static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
+{
+    struct tf_tests *tests = &tf->tests;
+    struct tf_test *t = &tests->open[--tests->n_open];
+
+    test_expect(t, v);
+    if (v->outcome == PV_FAIL)
         tests->n_failed++;
-    pv_result_test_end(tf->env->result, t->id, outcome, cls, msg, pv_now() - t->started);
-    if (outcome == PV_FAIL)
+    pv_result_test_end(tf->env->result, t->id, v->outcome, v->cls, v->msg, pv_now() - t->started);
+    if (v->outcome == PV_FAIL)
         pv_tf_tails_send(tf, t->id);
     if (tests->n_open == 0)
         pv_tf_reset_end(tf);
     free(t->name);
     free(t->reason);
+    free(t->expect_fail);
     *t = (struct tf_test){0};
-    return outcome;
+    verdict_set_msg(v, NULL);
+    return v->outcome;
 }
 
-enum pv_outcome pv_tf_test_end_returned(struct pv_testfile *tf)
+bool pv_tf_attempt_end(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_class cls, const char *text)
+{
+    struct tf_test *t = &tf->tests.open[tf->tests.n_open - 1];
+    struct verdict v = test_judge(tf, *outcome, cls, text);
+
+    if (v.outcome != PV_FAIL || !v.of_test || !t->retries || t->expect_fail) {
+        *outcome = test_close(tf, &v);
+        return false;
+    }
+    t->retries--;
+    pv_result_test_attempt(tf->env->result, t->id, v.cls, v.msg, pv_now() - t->attempt_started);
+    if (tf->tests.n_open == 1)
+        pv_tf_reset_end(tf);
+    verdict_set_msg(&v, NULL);
+    return true;
+}
+
+enum pv_outcome pv_tf_test_end(struct pv_testfile *tf, enum pv_outcome outcome, enum pv_class cls,
+                               const char *text)
+{
+    struct verdict v = test_judge(tf, outcome, cls, text);
+
+    return test_close(tf, &v);
+}
+
+char *pv_tf_test_late(const struct pv_testfile *tf)
 {
     const struct tf_test *t = &tf->tests.open[tf->tests.n_open - 1];
-    cleanup_free char *msg = NULL;
 
     if (t->outcome != PV_OK || !t->deadline || pv_now() < t->deadline)
-        return pv_tf_test_end(tf, t->outcome, PV_CLASS_NONE, t->reason);
-    msg = pv_xasprintf("timed out: it took %.3g s, its timeout is %.3g s",
-                       (double)(pv_now() - t->deadline + t->timeout_ns) / PV_NSEC_PER_SEC,
-                       (double)t->timeout_ns / PV_NSEC_PER_SEC);
-    return pv_tf_test_end(tf, PV_FAIL, PV_CLASS_TIMEOUT, msg);
+        return NULL;
+    return pv_xasprintf("timed out: it took %.3g s, its timeout is %.3g s",
+                        (double)(pv_now() - t->deadline + t->timeout_ns) / PV_NSEC_PER_SEC,
+                        (double)t->timeout_ns / PV_NSEC_PER_SEC);
 }
 
 void pv_tf_tests_fail(struct pv_testfile *tf, const char *msg)

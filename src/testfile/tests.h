@@ -6,6 +6,7 @@
 #ifndef PV_TESTFILE_TESTS_H
 #define PV_TESTFILE_TESTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,7 +23,10 @@ struct tf_test {
     int64_t started;
     enum pv_outcome outcome;      /* PV_OK, or that of skip() or todo() */
     char *reason;                 /* of skip() or todo(); NULL: none */
-    int64_t timeout_ns, deadline; /* 0: none of its own */
+    int64_t timeout_ns, deadline; /* 0: none of its own; of each attempt anew */
+    char *expect_fail;            /* why it is expected to fail; NULL: it is not */
+    unsigned retries;             /* attempts that are left */
+    int64_t attempt_started;
 };
 
 struct tf_tests {
@@ -43,17 +47,31 @@ static inline uint32_t pv_tf_test_id(const struct tf_tests *t)
 
 /* Opens a sub-test. n_open must be below TF_MAX_NESTED_TESTS. */
 void pv_tf_test_begin(struct pv_testfile *tf, const char *name);
+/* Options of the sub-test that was begun last. expect_fail may be NULL. */
+void pv_tf_test_options(struct pv_testfile *tf, const char *expect_fail, unsigned retries);
+/* An attempt at the innermost sub-test begins: its deadline is in timeout_ns; 0: none. */
+void pv_tf_attempt_begin(struct pv_testfile *tf, int64_t timeout_ns);
+/*
+ * The attempt has ended with *outcome; cls and text are of a failure (or text a reason).  True: it has failed
+ * and another one is to be made, the sub-test stays open.  False: the sub-test was closed as by
+ * pv_tf_test_end, and *outcome is its outcome.
+ *
+ * A failed attempt is repeated while there are retries, unless the failure is the guest kernel's (a report
+ * fails the sub-test, whatever a later attempt does) or the host's, or is expected.
+ */
+bool pv_tf_attempt_end(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_class cls, const char *text);
 /*
  * Closes the innermost sub-test and tells the supervisor.  cls and text are of a failure (or text a reason);
- * findings may change the outcome, which is returned.
+ * findings may change the outcome, and so does expect_fail: it covers failures of the test, not those of the
+ * guest's kernel or of the host.  Returns the outcome.
  */
 enum pv_outcome pv_tf_test_end(struct pv_testfile *tf, enum pv_outcome outcome, enum pv_class cls,
                                const char *text);
 /*
- * The same for a sub-test whose function returned, or left by skip() or todo(): its deadline makes it fail
- * when it has passed.
+ * The innermost sub-test's function has returned, or left by skip() or todo().  NULL: in time; else the
+ * message of a failure of class timeout, because its deadline has passed.  The caller frees.
  */
-enum pv_outcome pv_tf_test_end_returned(struct pv_testfile *tf);
+char *pv_tf_test_late(const struct pv_testfile *tf);
 /* Closes all open sub-tests as failed (os.exit). */
 void pv_tf_tests_fail(struct pv_testfile *tf, const char *msg);
 /* skip() and todo(): sets the outcome of the innermost sub-test, else of the file. reason may be NULL. */

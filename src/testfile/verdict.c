@@ -55,7 +55,7 @@ static char *findings_text(const struct tf_finding *worst, size_t n)
                         n == 2 ? "" : "s");
 }
 
-void pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
+bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
                  char **msg)
 {
     struct tf_findings *list = &tf->findings;
@@ -75,17 +75,18 @@ void pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
     list->n_unkept = 0;
     list->unkept_cls = PV_CLASS_NONE;
     if (worst_cls == PV_CLASS_NONE)
-        return;
+        return false;
     if (*outcome == PV_FAIL && *msg) {
         /* The test's own message stays; a broken kernel is the better class for it. */
         if (worst_cls != PV_CLASS_WARNING)
             *cls = worst_cls;
-        return;
+        return true;
     }
     *outcome = PV_FAIL;
     *cls = worst_cls;
     free(*msg);
     *msg = findings_text(worst, n);
+    return true;
 }
 
 enum pv_outcome pv_tf_file_outcome(const struct pv_testfile *tf, bool ok)

@@ -12,9 +12,10 @@ struct pv_testfile;
 
 /*
  * Changes outcome, class and message (*msg is the caller's; it may be NULL) by the findings of the sub-test,
- * or of the file with PV_NO_TEST.  May block for 2 s, for a VM whose console speaks of a panic.
+ * or of the file with PV_NO_TEST.  May block for 2 s, for a VM whose console speaks of a panic.  Returns true
+ * when a finding fails it, whatever else does.
  */
-void pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
+bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
                  char **msg);
 /* The outcome of a file before its own findings; ok: its code raised no error. */
 enum pv_outcome pv_tf_file_outcome(const struct pv_testfile *tf, bool ok);

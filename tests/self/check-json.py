@@ -6,8 +6,10 @@ WHOLE: the last line is the end, and every file is accounted for. CUT: the run m
 import json
 import sys
 
-FILE = {'type', 'file', 'verdict', 'class', 'message', 'flaky', 'begin_ns', 'duration_ns', 'attempts', 'tests', 'findings',
+FILE = {'type', 'file', 'verdict', 'class', 'message', 'flaky', 'begin_ns', 'duration_ns', 'attempts', 'tests', 'log', 'findings',
         'tails', 'logs', 'steps', 'steps_cut', 'consoles', 'output', 'output_cut', 'incomplete'}
+
+TEST = {'name', 'outcome', 'class', 'message', 'begin_ns', 'duration_ns', 'expect_fail', 'meta', 'flaky', 'attempts', 'log'}
 
 
 def constant(name):
@@ -31,6 +33,8 @@ for line in lines[1:]:
         if line['verdict'] != 'not-run':
             running.discard(line['file'])
         done.append(line['file'])
+        for test in line['tests']:
+            assert TEST <= set(test), TEST - set(test)
         for step in line['steps']:
             assert step['end_ns'] is None or step['begin_ns'] <= step['end_ns'], step
             assert step['begin_ns'] >= line['begin_ns'], step
