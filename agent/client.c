@@ -206,15 +206,57 @@ void cl_path(struct client *c, unsigned type, uint32_t id, const char *path)
     struct pv_enc e = begin_request(type, id);
 
     put_str(&e, path);
+    if (type == PV_MSG_READ_FILE) {
+        pv_enc_u64(&e, 0);
+        pv_enc_u64(&e, PV_READ_ALL);
+    }
+    cl_send(c, &e);
+}
+
+void cl_read_part(struct client *c, uint32_t id, const char *path, uint64_t offset, uint64_t length)
+{
+    struct pv_enc e = begin_request(PV_MSG_READ_FILE, id);
+
+    put_str(&e, path);
+    pv_enc_u64(&e, offset);
+    pv_enc_u64(&e, length);
     cl_send(c, &e);
 }
 
 void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path)
 {
+    cl_write_flags(c, id, mode, 0, path);
+}
+
+void cl_write_flags(struct client *c, uint32_t id, uint32_t mode, uint32_t flags, const char *path)
+{
     struct pv_enc e = begin_request(PV_MSG_WRITE_FILE, id);
 
     pv_enc_u32(&e, mode);
+    pv_enc_u32(&e, flags);
     put_str(&e, path);
+    cl_send(c, &e);
+}
+
+void cl_stat(struct client *c, uint32_t id, uint32_t follow, const char *path)
+{
+    struct pv_enc e = begin_request(PV_MSG_STAT, id);
+
+    pv_enc_u32(&e, follow);
+    put_str(&e, path);
+    cl_send(c, &e);
+}
+
+void cl_file_op(struct client *c, uint32_t id, uint32_t op, uint32_t a, uint32_t b, const char *path,
+                const char *other)
+{
+    struct pv_enc e = begin_request(PV_MSG_FILE_OP, id);
+
+    pv_enc_u32(&e, op);
+    pv_enc_u32(&e, a);
+    pv_enc_u32(&e, b);
+    put_str(&e, path);
+    put_str(&e, other);
     cl_send(c, &e);
 }
 
@@ -387,6 +429,10 @@ static bool take_reply(struct client *c, struct cl_reply *a)
     case PV_MSG_WORKER:
         a->port = pv_dec_u32(&c->d);
         a->pid = pv_dec_u32(&c->d);
+        break;
+    case PV_MSG_FILE_STAT:
+        append_bytes(&a->entries, c->d.p, c->d.n);
+        c->d.n = 0;
         break;
     default:
         return false;

@@ -31,7 +31,8 @@ struct client {
 
 /* All frames that replied to a request. */
 struct cl_reply {
-    unsigned type; /* PV_MSG_OK, ERROR, EXIT, SYSRET, JOB, JOB_STATE, WORKER; 0: none in time; 1: the
+    unsigned
+        type; /* PV_MSG_OK, ERROR, EXIT, SYSRET, JOB, JOB_STATE, WORKER, FILE_STAT; 0: none in time; 1: the
                       connection ended */
     uint64_t value, duration;
     uint32_t errnum, code, signal, flags;
@@ -39,7 +40,7 @@ struct cl_reply {
     char text[8192];
     struct cl_bytes bufs[4]; /* of SYSRET */
     uint32_t n_bufs;
-    struct cl_bytes entries; /* payloads of ENTRY frames, without the id; their DATA is in data[0] */
+    struct cl_bytes entries; /* payloads of ENTRY and FILE_STAT, without the id; DATA is in data[0] */
     uint64_t holes;          /* bytes in HOLE frames */
     struct cl_bytes data[3]; /* DATA, STDOUT, STDERR */
 };
@@ -61,7 +62,12 @@ void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms,
              const char *const *argv, const char *const *env);
 void cl_sh(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cmd);
 void cl_path(struct client *c, unsigned type, uint32_t id, const char *path);
+void cl_read_part(struct client *c, uint32_t id, const char *path, uint64_t offset, uint64_t length);
 void cl_write_begin(struct client *c, uint32_t id, uint32_t mode, const char *path);
+void cl_write_flags(struct client *c, uint32_t id, uint32_t mode, uint32_t flags, const char *path);
+void cl_stat(struct client *c, uint32_t id, uint32_t follow, const char *path);
+void cl_file_op(struct client *c, uint32_t id, uint32_t op, uint32_t a, uint32_t b, const char *path,
+                const char *other);
 void cl_data(struct client *c, unsigned type, uint32_t id, const void *data, size_t n);
 void cl_id(struct client *c, unsigned type, uint32_t id); /* CANCEL, MOUNT_VFS */
 

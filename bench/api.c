@@ -196,7 +196,7 @@ static double write_ms(struct pv_guest *g, const char *path, const char *data, s
     struct pv_err err = PV_ERR_INIT;
     int64_t start = pv_now();
 
-    must(pv_agent_write_file(pv_guest_agent(g), path, data, n, 0644, limit, &err), &err);
+    must(pv_agent_write_file(pv_guest_agent(g), path, data, n, 0644, 0, limit, &err), &err);
     return ms_since(start);
 }
 

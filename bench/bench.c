@@ -257,7 +257,7 @@ static void move_once(struct channel *c, size_t s, int i, const char *data)
     double mb = (double)move_sizes[s] / 1e6, cpu = qemu_cpu_ms(c->g), cpu2;
     int64_t start = pv_now();
 
-    must(pv_agent_write_file(pv_guest_agent(c->g), "/tmp/bench", data, move_sizes[s], 0644,
+    must(pv_agent_write_file(pv_guest_agent(c->g), "/tmp/bench", data, move_sizes[s], 0644, 0,
                              60 * PV_NSEC_PER_SEC, &err),
          &err);
     c->to[s][i] = mb / ((double)(pv_now() - start) / 1e9);

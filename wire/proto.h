@@ -16,7 +16,8 @@
  * one request at a time per connection; PING and CANCEL may come at any time.  The host drops replies that
  * carry another id than the current request's.
  *
- * The reply to a request ends with exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE or WORKER.
+ * The reply to a request ends with exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE, WORKER or
+ * FILE_STAT.
  * DATA, STDOUT, STDERR, ENTRY and HOLE frames come before it.
  */
 #ifndef PV_WIRE_PROTO_H
@@ -51,10 +52,11 @@ enum {
     X(EXEC, 0x02) \
     /* STDIN: u32 id, bytes data.  Empty data ends stdin.  Only with PV_EXEC_STDIN. */ \
     X(STDIN, 0x03) \
-    /* READ_FILE: u32 id, str path.  Reply: DATA frames, then OK with the number of bytes. */ \
+    /* READ_FILE: u32 id, str path, u64 offset, u64 length (PV_READ_ALL: to the end).  Reply: DATA frames, then \
+     * OK with the number of bytes; fewer than length when the file ends before. */ \
     X(READ_FILE, 0x04) \
-    /* WRITE_FILE: u32 id, u32 mode or PV_MODE_KEEP, str path.  Then WDATA frames, of which the last is \
-     * empty.  Reply: OK with the number of bytes, or ERROR as soon as it fails; after an ERROR the \
+    /* WRITE_FILE: u32 id, u32 mode or PV_MODE_KEEP, u32 flags (PV_WRITE_*), str path.  Then WDATA frames, the last \
+     * of them empty.  Reply: OK with the number of bytes, or ERROR as soon as it fails; after an ERROR the \
      * agent drops WDATA up to and including the empty one. */ \
     X(WRITE_FILE, 0x05) \
     /* WDATA: u32 id, bytes data. */ \
@@ -109,6 +111,16 @@ enum {
      * the random pool and reseeds the kernel's generator.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
      * read after that; or ERROR. */ \
     X(RESUME, 0x15) \
+    /* STAT: u32 id, u32 follow (0 or 1), str path.  Reply: FILE_STAT or ERROR. */ \
+    X(STAT, 0x30) \
+    /* LIST: u32 id, str path of a directory.  Reply: DATA frames, whose data is whole names with a NUL behind \
+     * each, without "." and "..", in the directory's order; then OK with the number of names; or ERROR. */ \
+    X(LIST, 0x31) \
+    /* FILE_OP: u32 id, u32 operation (PV_FILE_OPS), u32 a, u32 b, str path, str other.  Reply: OK or ERROR. */ \
+    X(FILE_OP, 0x32) \
+    /* REMOVE_TREE: u32 id, str path.  Removes a file, a link, or a directory with all that is in it.  Reply: \
+     * OK with the number of entries removed, or ERROR, also in the middle. */ \
+    X(REMOVE_TREE, 0x33) \
     /* ---- guest to host ---- */ \
     /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
     X(READY, 0x80) \
@@ -138,7 +150,34 @@ enum {
     X(WORKER, 0x8b) \
     /* ENTRY, HOLE: like WENTRY and WHOLE. */ \
     X(ENTRY, 0x8c) \
-    X(HOLE, 0x8d)
+    X(HOLE, 0x8d) \
+    /* FILE_STAT: u32 id, u32 type (PV_TYPE_*), u32 mode (07777), u32 uid, u32 gid, u64 size, u64 nlink, u64 ino, \
+     * u64 dev, u64 rdev, then atime, mtime and ctime: u64 seconds (two's complement) and u32 nanoseconds. */ \
+    X(FILE_STAT, 0xb0)
+
+/*
+ * The operations of FILE_OP, with what a, b and other mean; what is not named is 0 or "".  Modes are exact: no
+ * umask, set-id bits included.  An id of 0xffffffff keeps the owner or the group.
+ */
+#define PV_FILE_OPS(X) \
+    /* a: mode, b: 1 makes the directories above it too, and an existing directory is no error. */ \
+    X(MKDIR, 1) \
+    /* A file, a link or an empty directory. */ \
+    X(REMOVE, 2) \
+    /* other: the new name. */ \
+    X(RENAME, 3) \
+    /* other: the target. */ \
+    X(SYMLINK, 4) \
+    /* a: mode; follows links. */ \
+    X(CHMOD, 5) \
+    /* a: user id, b: group id; follows links. */ \
+    X(CHOWN, 6)
+
+enum pv_file_op_kind {
+#define PV_FILE_OP_ENUM(name, number) PV_FILE_##name = (number),
+    PV_FILE_OPS(PV_FILE_OP_ENUM)
+#undef PV_FILE_OP_ENUM
+};
 
 enum pv_msg {
 #define PV_MSG_ENUM(name, number) PV_MSG_##name = (number),
@@ -146,6 +185,19 @@ enum pv_msg {
 #undef PV_MSG_ENUM
 };
 
+/* As the length of READ_FILE: to the end of the file. */
+#define PV_READ_ALL UINT64_MAX
+
+enum { PV_WRITE_APPEND = 1 }; /* adds to the file; else it is truncated first */
+enum {
+    PV_TYPE_FILE = 1,
+    PV_TYPE_DIR = 2,
+    PV_TYPE_LINK = 3,
+    PV_TYPE_FIFO = 4,
+    PV_TYPE_SOCKET = 5,
+    PV_TYPE_BLOCK = 6,
+    PV_TYPE_CHAR = 7,
+};
 enum {
     PV_EXEC_STDIN = 1, /* STDIN frames follow; else stdin is /dev/null */
     /*

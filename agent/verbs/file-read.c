@@ -12,7 +12,9 @@ enum { READ_ROUNDS = 4 };
 
 struct file_read {
     int fd;
-    uint64_t bytes;
+    bool seeks;         /* `at` is passed to pread(2): for an offset, and for nothing that cannot seek */
+    uint64_t at, bytes; /* where the next piece begins; sent so far */
+    uint64_t left;      /* PV_READ_ALL: to the end */
     char path[PV_PATH_MAX];
 };
 
@@ -28,10 +30,14 @@ static void read_chunks(struct ag_session *s)
     struct file_read *f = file_read_state(s);
 
     for (int i = 0; i < READ_ROUNDS && ag_data_room(s);) {
-        ssize_t n = ag_reply_data(s, PV_MSG_DATA, f->fd, -1, PV_CHUNK);
+        size_t max = f->left < PV_CHUNK ? (size_t)f->left : PV_CHUNK;
+        ssize_t n = max ? ag_reply_data(s, PV_MSG_DATA, f->fd, f->seeks ? (int64_t)f->at : -1, max) : 0;
 
         if (n > 0) {
             f->bytes += (uint64_t)n;
+            f->at += (uint64_t)n;
+            if (f->left != PV_READ_ALL)
+                f->left -= (uint64_t)n;
             if (n >= AG_PACKET) /* a smaller piece may share its packet with OK */
                 ag_reply_send(s);
             i++;
@@ -58,9 +64,12 @@ static bool file_read_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 
     (void)id;
     pv_dec_str(d, f->path, sizeof(f->path));
-    if (!pv_dec_done(d))
+    f->at = pv_dec_u64(d);
+    f->left = pv_dec_u64(d);
+    if (!pv_dec_done(d) || f->at > INT64_MAX - UINT32_MAX)
         return false;
     f->bytes = 0;
+    f->seeks = f->at > 0;
     f->fd = ag_open_file(f->path, O_RDONLY, 0, &st);
     if (f->fd < 0)
         ag_request_fail(s, errno, "open '%s'", f->path);

@@ -18,6 +18,7 @@ struct file_write {
     bool regular;
     enum { UNKNOWN, IN_PARTS, WHOLE } how; /* whether one WDATA may take several writes */
     uint64_t bytes;
+    uint64_t before; /* size of the file that is added to */
     char path[PV_PATH_MAX];
 };
 
@@ -26,20 +27,22 @@ AG_STATE(file_write, file_write_state)
 static bool file_write_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
     struct file_write *f = file_write_state(s);
-    uint32_t mode = pv_dec_u32(d);
+    uint32_t mode = pv_dec_u32(d), flags = pv_dec_u32(d);
+    int how = flags & PV_WRITE_APPEND ? O_APPEND : O_TRUNC;
     struct stat st;
 
     (void)id;
     pv_dec_str(d, f->path, sizeof(f->path));
-    if (!pv_dec_done(d) || (mode != PV_MODE_KEEP && mode & ~(uint32_t)07777))
+    if (!pv_dec_done(d) || (mode != PV_MODE_KEEP && mode & ~(uint32_t)07777) ||
+        flags & ~(uint32_t)PV_WRITE_APPEND)
         return false;
     f->mode = mode;
     f->bytes = 0;
     f->how = UNKNOWN;
     /* The umask is 0.  The file gets its set-id bits at the end, when its content is complete. */
-    f->fd =
-        ag_open_file(f->path, O_WRONLY | O_CREAT | O_TRUNC, mode == PV_MODE_KEEP ? 0644 : mode & 0777, &st);
+    f->fd = ag_open_file(f->path, O_WRONLY | O_CREAT | how, mode == PV_MODE_KEEP ? 0644 : mode & 0777, &st);
     f->regular = f->fd >= 0 && S_ISREG(st.st_mode);
+    f->before = f->regular ? (uint64_t)st.st_size : 0;
     if (f->fd < 0)
         ag_request_fail(s, errno, "open '%s'", f->path);
     return true;
@@ -138,7 +141,7 @@ static size_t wdata_take_part(struct ag_session *s, const uint8_t *data, size_t 
     int e;
 
     if (!last) { /* whole pages only: the kernel would look up a page that is cut twice */
-        size_t over = (f->bytes + n) % 4096;
+        size_t over = (f->before + f->bytes + n) % 4096;
 
         n = over < n ? n - over : 0;
     }

@@ -61,8 +61,18 @@ int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns,
  */
 int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
                           int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err);
+
+/* A part of a file: up to `length` bytes (PV_READ_ALL: to the end) from `offset` (at most 2^62) on. */
+struct pv_file_part {
+    const char *path;
+    uint64_t offset, length;
+};
+
+int pv_agent_read_part_to(struct pv_agent *a, const struct pv_file_part *part, int64_t timeout_ns,
+                          int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err);
+/* flags: PV_WRITE_APPEND, or 0: the file is truncated first. */
 int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, size_t n, uint32_t mode,
-                        int64_t timeout_ns, struct pv_err *err);
+                        uint32_t flags, int64_t timeout_ns, struct pv_err *err);
 int pv_agent_mount_vfs(struct pv_agent *a, int64_t timeout_ns, struct pv_err *err);
 
 /* Sends n bytes and waits until the agent echoes them: a raw round trip, for bench and health checks. */

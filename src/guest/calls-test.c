@@ -336,7 +336,7 @@ static void silence_times_out(void **state)
     assert_int_equal(pv_agent_mount_vfs(pv_guest_agent(g), 50 * PV_NSEC_PER_MSEC, &err), -1);
     assert_err(&err, PV_E_TIMEOUT, "mount_vfs on vm");
     assert_int_equal(
-        pv_agent_write_file(pv_guest_agent(g), "/x", much, 4 << 20, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
+        pv_agent_write_file(pv_guest_agent(g), "/x", much, 4 << 20, 0, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
     assert_err(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
     free(much);
     assert_pings(g);

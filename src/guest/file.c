@@ -8,7 +8,7 @@ struct data_call {
     struct pv_call c;
     int (*sink)(void *arg, const void *data, size_t n);
     void *arg;
-    uint64_t got;
+    uint64_t got, max;
     const char *what;
 };
 
@@ -24,6 +24,8 @@ static int data_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     if (!pv_dec_done(d))
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
     r->got += n;
+    if (r->got > r->max)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent more bytes than it was asked for");
     if (n && r->sink(r->arg, p, n) < 0)
         pv_err_set(&c->local, PV_E_HOST, "%s was given up by the host after %" PRIu64 " bytes", r->what,
                    r->got);
@@ -41,17 +43,29 @@ static int data_finish(struct pv_agent *a, struct data_call *r, struct pv_enc *e
     return 0;
 }
 
+int pv_agent_read_part_to(struct pv_agent *a, const struct pv_file_part *part, int64_t timeout_ns,
+                          int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err)
+{
+    cleanup_free char *what = pv_xasprintf("read_file '%s'", part->path);
+    struct data_call r = {
+        .c = {.ok = true, .frame = data_frame}, .sink = sink, .arg = arg, .max = part->length, .what = what};
+    struct pv_enc e;
+
+    if (pv_call_check_path(part->path, err) < 0 ||
+        pv_call_begin(a, &r.c, PV_MSG_READ_FILE, what, &e, err) < 0)
+        return -1;
+    pv_enc_str(&e, part->path);
+    pv_enc_u64(&e, part->offset);
+    pv_enc_u64(&e, part->length);
+    return data_finish(a, &r, &e, timeout_ns, err);
+}
+
 int pv_agent_read_file_to(struct pv_agent *a, const char *path, int64_t timeout_ns,
                           int (*sink)(void *arg, const void *data, size_t n), void *arg, struct pv_err *err)
 {
-    cleanup_free char *what = pv_xasprintf("read_file '%s'", path);
-    struct data_call r = {.c = {.ok = true, .frame = data_frame}, .sink = sink, .arg = arg, .what = what};
-    struct pv_enc e;
+    const struct pv_file_part whole = {.path = path, .length = PV_READ_ALL};
 
-    if (pv_call_check_path(path, err) < 0 || pv_call_begin(a, &r.c, PV_MSG_READ_FILE, what, &e, err) < 0)
-        return -1;
-    pv_enc_str(&e, path);
-    return data_finish(a, &r, &e, timeout_ns, err);
+    return pv_agent_read_part_to(a, &whole, timeout_ns, sink, arg, err);
 }
 
 static int data_into_buf(void *arg, const void *data, size_t n)
@@ -72,8 +86,11 @@ int pv_agent_read_file(struct pv_agent *a, const char *path, int64_t timeout_ns,
 
 int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, struct pv_err *err)
 {
-    struct data_call r = {
-        .c = {.ok = true, .frame = data_frame}, .sink = data_into_buf, .arg = out, .what = "dmesg"};
+    struct data_call r = {.c = {.ok = true, .frame = data_frame},
+                          .sink = data_into_buf,
+                          .arg = out,
+                          .max = UINT64_MAX,
+                          .what = "dmesg"};
     struct pv_enc e;
 
     if (pv_call_begin(a, &r.c, PV_MSG_DMESG, "dmesg", &e, err) < 0)
@@ -82,7 +99,7 @@ int pv_agent_dmesg(struct pv_agent *a, int64_t timeout_ns, struct pv_buf *out, s
 }
 
 int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, size_t n, uint32_t mode,
-                        int64_t timeout_ns, struct pv_err *err)
+                        uint32_t flags, int64_t timeout_ns, struct pv_err *err)
 {
     struct pv_call_bytes b = {.c = {.ok = true, .next = pv_call_next_bytes, .open = true},
                               .type = PV_MSG_WDATA,
@@ -94,6 +111,7 @@ int pv_agent_write_file(struct pv_agent *a, const char *path, const void *data, 
     if (pv_call_check_path(path, err) < 0 || pv_call_begin(a, &b.c, PV_MSG_WRITE_FILE, what, &e, err) < 0)
         return -1;
     pv_enc_u32(&e, mode);
+    pv_enc_u32(&e, flags);
     pv_enc_str(&e, path);
     if (pv_call_finish(a, &b.c, &e, what, timeout_ns, err) < 0)
         return -1;

@@ -7,21 +7,6 @@
 
 #include <string.h>
 
-/* A call in the second line of a script whose first one makes `vm`. */
-struct bad_call {
-    const char *call, *want;
-};
-
-static void refuses(const struct bad_call *calls, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        cleanup_free char *script = pv_xasprintf("local vm = provium.create('minimal')\n%s", calls[i].call);
-        cleanup_free char *want = pv_xasprintf("    t.lua:2: %s\n", calls[i].want);
-
-        fails(script, want);
-    }
-}
-
 static const struct bad_call bad_boots[] = {
     {"vm:boot{memroy = '1G'}", "unknown boot option 'memroy' (did you mean 'memory'?); known: memory, cpus, "
                                "files, disks, timeout, append, transport, vsock"},

@@ -17,6 +17,8 @@ struct read_file {
     bool over; /* the file is larger */
 };
 
+#define MAX_OFFSET (INT64_C(1) << 62)
+
 static void read_file_fini(void *p)
 {
     pv_lua_zerocopy_free(&((struct read_file *)p)->l);
@@ -34,12 +36,17 @@ static int read_file_sink(void *arg, const void *data, size_t n)
     return 0;
 }
 
-/* vm:read_file(path, {timeout=, max_size=}?) */
+/* vm:read_file(path, {offset=, length=, timeout=, max_size=}?) */
 int pv_lua_read_file(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {"max_size", OPT_SIZE}, {NULL, 0}};
+    static const struct lua_opt opts[] = {{"offset", OPT_INTEGER},
+                                          {"length", OPT_INTEGER},
+                                          {"timeout", OPT_TIME},
+                                          {"max_size", OPT_SIZE},
+                                          {NULL, 0}};
     struct lua_agent a = pv_lua_check_agent(L, "read_file");
     const char *path = pv_lua_check_cstring(L, 2, "the path of read_file");
+    struct pv_file_part part = {.path = path, .length = PV_READ_ALL};
     uint64_t max = PV_MAX_FILE;
     int64_t timeout = 0;
     struct read_file *r;
@@ -48,6 +55,8 @@ int pv_lua_read_file(lua_State *L)
     int rc;
 
     if (pv_lua_check_opts(L, 3, "read_file", opts)) {
+        part.offset = (uint64_t)pv_lua_opt_integer(L, 3, "read_file", "offset", 0, MAX_OFFSET, 0);
+        part.length = (uint64_t)pv_lua_opt_integer(L, 3, "read_file", "length", 0, INT64_MAX, -1);
         timeout = pv_lua_opt_time(L, 3, "read_file", "timeout", 0);
         max = pv_lua_opt_size(L, 3, "read_file", "max_size", max);
     }
@@ -55,7 +64,7 @@ int pv_lua_read_file(lua_State *L)
     r->l.a = &pv_lua_of(L)->alloc;
     r->max = max;
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "reading '%.100s' in %s", path, a.name);
-    rc = pv_agent_read_file_to(a.a, path, timeout, read_file_sink, r, &err);
+    rc = pv_agent_read_part_to(a.a, &part, timeout, read_file_sink, r, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0 && r->over)
         return pv_lua_raise(L,
@@ -68,13 +77,14 @@ int pv_lua_read_file(lua_State *L)
     return 1;
 }
 
-/* vm:write_file(path, data, {mode=, timeout=}?) */
+/* vm:write_file(path, data, {mode=, append=, timeout=}?) */
 int pv_lua_write_file(lua_State *L)
 {
-    static const struct lua_opt opts[] = {{"mode", OPT_MODE}, {"timeout", OPT_TIME}, {NULL, 0}};
+    static const struct lua_opt opts[] = {
+        {"mode", OPT_MODE}, {"append", OPT_BOOLEAN}, {"timeout", OPT_TIME}, {NULL, 0}};
     struct lua_agent a = pv_lua_check_agent(L, "write_file");
     const char *path = pv_lua_check_cstring(L, 2, "the path of write_file"), *data;
-    uint32_t mode = PV_MODE_KEEP;
+    uint32_t mode = PV_MODE_KEEP, flags = 0;
     int64_t timeout = 0;
     struct pv_err err;
     size_t n;
@@ -86,10 +96,11 @@ int pv_lua_write_file(lua_State *L)
     data = lua_tolstring(L, 3, &n);
     if (pv_lua_check_opts(L, 4, "write_file", opts)) {
         mode = pv_lua_opt_mode(L, 4, "write_file", "mode", PV_MODE_KEEP);
+        flags = pv_lua_opt_bool(L, 4, "append", false) ? PV_WRITE_APPEND : 0;
         timeout = pv_lua_opt_time(L, 4, "write_file", "timeout", 0);
     }
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "writing '%.100s' in %s", path, a.name);
-    rc = pv_agent_write_file(a.a, path, data, n, mode, timeout, &err);
+    rc = pv_agent_write_file(a.a, path, data, n, mode, flags, timeout, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

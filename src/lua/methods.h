@@ -18,7 +18,16 @@ int pv_lua_job_wait(lua_State *L);
 int pv_lua_job_kill(lua_State *L);
 int pv_lua_read_file(lua_State *L); /* files.c */
 int pv_lua_write_file(lua_State *L);
-int pv_lua_push_tree(lua_State *L);
+int pv_lua_stat(lua_State *L); /* file-ops.c */
+int pv_lua_exists(lua_State *L);
+int pv_lua_list(lua_State *L);
+int pv_lua_mkdir(lua_State *L);
+int pv_lua_remove(lua_State *L);
+int pv_lua_rename(lua_State *L);
+int pv_lua_symlink(lua_State *L);
+int pv_lua_chmod(lua_State *L);
+int pv_lua_chown(lua_State *L);
+int pv_lua_push_tree(lua_State *L); /* files.c */
 int pv_lua_pull_tree(lua_State *L);
 int pv_lua_mount_vfs(lua_State *L); /* system.c */
 int pv_lua_dmesg(lua_State *L);

@@ -199,40 +199,63 @@ uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *na
     return size;
 }
 
-uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt)
+lua_Integer pv_lua_opt_integer(lua_State *L, int idx, const char *what, const char *name, lua_Integer min,
+                               lua_Integer max, lua_Integer dflt)
+{
+    lua_Integer v = dflt;
+
+    if (pv_lua_rawfield(L, idx, name) != LUA_TNIL) {
+        v = lua_tointeger(L, -1);
+        if (v < min || v > max)
+            pv_lua_raise(L, "%s option '%s' must be from %I to %I, got %I", what, name, (LUAI_UACINT)min,
+                         (LUAI_UACINT)max, (LUAI_UACINT)v);
+    }
+    lua_pop(L, 1);
+    return v;
+}
+
+uint32_t pv_lua_check_mode(lua_State *L, int idx, const char *arg)
 {
     /* usual modes whose octal digits were written as a decimal number */
     static const int slips[] = {400, 444, 500, 555, 600, 640, 644, 660,
                                 664, 666, 700, 750, 755, 770, 775, 777};
     lua_Integer mode = -1;
 
-    if (pv_lua_rawfield(L, idx, name) == LUA_TNIL) {
-        lua_pop(L, 1);
-        return dflt;
-    }
-    if (lua_type(L, -1) == LUA_TNUMBER) {
+    if (lua_type(L, idx) == LUA_TNUMBER) {
         int is_int;
 
-        mode = lua_tointegerx(L, -1, &is_int);
+        mode = lua_tointegerx(L, idx, &is_int);
         if (!is_int)
             mode = -1;
         for (size_t i = 0; i < PV_ARRAY_LEN(slips); i++)
             if (mode == slips[i])
-                pv_lua_raise(
-                    L, "%s option '%s': %d is a decimal number here; write \"0%d\" (octal, as a string)",
-                    what, name, slips[i], slips[i]);
-    } else {
-        const char *s = lua_tostring(L, -1);
+                pv_lua_raise(L, "%s: %d is a decimal number here; write \"0%d\" (octal, as a string)", arg,
+                             slips[i], slips[i]);
+    } else if (lua_type(L, idx) == LUA_TSTRING) {
+        const char *s = lua_tostring(L, idx);
         size_t n = strlen(s);
 
         if (n > 0 && n <= 5 && strspn(s, "01234567") == n)
             mode = (lua_Integer)strtoul(s, NULL, 8);
     }
     if (mode < 0 || mode > 07777)
-        pv_lua_raise(L, "%s option '%s' must be %s, got %s", what, name, type_names[OPT_MODE],
-                     pv_lua_describe(L, -1));
-    lua_pop(L, 1);
+        pv_lua_raise(L, "%s must be %s, got %s", arg, type_names[OPT_MODE],
+                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
     return (uint32_t)mode;
+}
+
+uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt)
+{
+    uint32_t mode = dflt;
+
+    if (pv_lua_rawfield(L, idx, name) != LUA_TNIL) {
+        const char *arg = lua_pushfstring(L, "%s option '%s'", what, name);
+
+        mode = pv_lua_check_mode(L, -2, arg);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return mode;
 }
 
 const char *pv_lua_check_cstring(lua_State *L, int idx, const char *what)

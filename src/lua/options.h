@@ -33,6 +33,9 @@ LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char
 /* "16M", or an integer of bytes; at least 1. */
 LJMP uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *name, uint64_t dflt);
 LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const char *name, uint32_t dflt);
+/* From min to max, or an error that says so. */
+LJMP lua_Integer pv_lua_opt_integer(lua_State *L, int idx, const char *what, const char *name,
+                                    lua_Integer min, lua_Integer max, lua_Integer dflt);
 LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
 /* Pushes a field of a table without its metatable, so that a pushed string is owned by the table. */
 LJMP int pv_lua_rawfield(lua_State *L, int idx, const char *name);
@@ -43,6 +46,8 @@ LJMP int pv_lua_rawfield(lua_State *L, int idx, const char *name);
 LJMP void pv_lua_find_host(lua_State *L, const char *path, const char *what, char found[static PATH_MAX]);
 /* Pushes a short rendering of a value for a message: string "two", table, nil. */
 LJMP const char *pv_lua_describe(lua_State *L, int idx);
+/* Permission bits at idx, as an option of type OPT_MODE has them; `arg` names the value in the error. */
+LJMP uint32_t pv_lua_check_mode(lua_State *L, int idx, const char *arg);
 /* A string without NUL bytes at idx, or an error that calls it `what`. */
 LJMP const char *pv_lua_check_cstring(lua_State *L, int idx, const char *what);
 /*

@@ -102,6 +102,16 @@ void fails(const char *script, const char *want)
     assert_string_equal(got, want);
 }
 
+void refuses(const struct bad_call *calls, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        cleanup_free char *script = pv_xasprintf("local vm = provium.create('minimal')\n%s", calls[i].call);
+        cleanup_free char *want = pv_xasprintf("    t.lua:2: %s\n", calls[i].want);
+
+        fails(script, want);
+    }
+}
+
 int script_set_up(void **state)
 {
     (void)state;

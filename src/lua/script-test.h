@@ -21,6 +21,12 @@ void passes(const char *script);
 /* want: without the lines of the source ("  > 3 | ..."), which tests/self/failures.sh checks. */
 void fails(const char *script, const char *want);
 
+/* A call in the second line of a script whose first one makes `vm`, and the message of its error. */
+struct bad_call {
+    const char *call, *want;
+};
+void refuses(const struct bad_call *calls, size_t n);
+
 /* Writes a file in the test's directory. */
 void script_put(const char *path, const char *text);
 
