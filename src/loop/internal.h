@@ -14,8 +14,10 @@ struct pv_loop {
     struct pv_timer *timers;
     struct epoll_event batch[BATCH];
     int n_batch;
-    struct pv_task *tasks;   /* all tasks that were not freed */
+    struct pv_task *tasks;   /* all tasks that were not freed, in the order of their start */
     struct pv_task *current; /* the running task; NULL outside of tasks */
+    uint64_t round;          /* number of the round */
+    uint64_t changes;        /* how often the list of tasks was changed */
 };
 
 /* pv_loop_run within a task: switches back to the loop until the wait is over. */
@@ -23,7 +25,7 @@ int pv_task_wait(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64
                  struct pv_err *err);
 /* Called after each round: resumes every task whose wait is over, until its next wait or its end. */
 void pv_tasks_resume(struct pv_loop *loop);
-/* The earliest deadline of a waiting task, or PV_FOREVER. */
+/* When the next task is to be resumed: 0 at once, else the earliest deadline, or PV_FOREVER. */
 int64_t pv_tasks_due(const struct pv_loop *loop);
 
 #endif

@@ -55,21 +55,32 @@ void pv_timer_cancel(struct pv_loop *loop, struct pv_timer *t); /* not armed is 
 int pv_loop_run(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64_t deadline,
                 struct pv_err *err);
 
-/* ---- tasks (task.c): coroutines for blocking code in the background ---- */
+/* ---- tasks (task.c): coroutines for blocking code beside other code ---- */
 
 struct pv_task;
 
 /*
  * Runs fn(arg) on a stack of its own, at once, until its first pv_loop_run that has to wait.  The loop
- * resumes the task when that wait is over, from a pv_loop_run of the code outside.  Switches are cooperative:
- * a task loses the processor only in pv_loop_run.  A task must not call Lua or start another task.
- * NULL with *err: class host.
+ * resumes the task when that wait is over, from a pv_loop_run of the code outside of tasks; of several whose
+ * wait is over, in the order of their start.  Switches are cooperative: a task loses the processor only in
+ * pv_loop_run, and when it starts or frees another task.  NULL with *err: class host.
  */
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err);
 bool pv_task_done(const struct pv_task *t);
+/* The task that runs now; NULL: the code outside of tasks. */
+struct pv_task *pv_task_current(const struct pv_loop *loop);
 /*
- * Frees the task; not from within a task.  A task that has not ended is cancelled: each of its pv_loop_run
- * calls fails (class host) until fn returns, and pv_task_free blocks until then.  NULL is fine.
+ * Cancels: the task is resumed in the loop's next round, and each of its pv_loop_run calls fails (class host)
+ * until fn returns.  Between pv_task_shield(loop, true) and (loop, false) in the task they work nevertheless,
+ * for waits that clean up and have a short deadline.
+ */
+void pv_task_cancel(struct pv_task *t);
+/* True within a cancelled task. */
+bool pv_task_cancelled(const struct pv_loop *loop);
+void pv_task_shield(const struct pv_loop *loop, bool on); /* outside of tasks: nothing */
+/*
+ * Frees the task; not from within itself.  One that has not ended is cancelled, shields or not, and
+ * pv_task_free runs it until fn returns.  NULL is fine.
  */
 void pv_task_free(struct pv_task *t);
 

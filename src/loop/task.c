@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A task is a stack and a saved context (makecontext).  Control switches only between the loop and a task:
- * to the task when it starts and when its wait is over, to the loop when the task waits or ends.
+ * A task is a stack and a saved context (makecontext).  Control switches to the task when it starts, when its
+ * wait is over and when it is freed, and back to where that was done when the task waits or ends.  The loop
+ * itself runs on the stack outside of all tasks only.
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,9 +20,13 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-/* Untouched stack pages take no memory.  The lowest page is inaccessible: an overflow is a SIGSEGV. */
-enum { STACK = 1 << 20, GUARD = 4096 };
+/*
+ * As large as a process's own stack usually is, because Lua scripts run on it.  Untouched pages take no
+ * memory.  The lowest page is inaccessible: an overflow is a SIGSEGV.
+ */
+enum { STACK = 8 << 20, GUARD = 4096 };
 
+/* reason: the context of the task, its wait and what AddressSanitizer needs */
 struct pv_task {
     struct pv_loop *loop;
     void (*fn)(void *arg);
@@ -34,6 +39,9 @@ struct pv_task {
     bool looked; /* a round has passed since the wait began */
     int result;  /* of the wait: 0, 1 or -1, as for pv_loop_run */
     bool ended, cancelled;
+    unsigned shields; /* nested pv_task_shield: its waits work although it is cancelled */
+    bool hard;        /* pv_task_free: no wait works any more */
+    uint64_t round;   /* the loop's round that resumed it last */
     /* For AddressSanitizer, which has to know the current stack. */
     void *fake, *fake_back;
     const void *back_stack;
@@ -59,7 +67,7 @@ static void fiber_arrive(void *fake, const void **stack, size_t *size)
 #endif
 }
 
-/* Switches to the loop; does not return when the task has ended. */
+/* Switches to where the task was entered; does not return when the task has ended. */
 static void task_yield(struct pv_task *t)
 {
     fiber_leave(t->ended ? NULL : &t->fake, t->back_stack, t->back_size);
@@ -69,12 +77,14 @@ static void task_yield(struct pv_task *t)
 
 static void task_enter(struct pv_task *t)
 {
-    assert(!t->loop->current && !t->ended);
+    struct pv_task *from = t->loop->current;
+
+    assert(t != from && !t->ended);
     t->loop->current = t;
     fiber_leave(&t->fake_back, t->stack + GUARD, STACK);
     swapcontext(&t->back, &t->here);
     fiber_arrive(t->fake_back, NULL, NULL);
-    t->loop->current = NULL;
+    t->loop->current = from;
 }
 
 /* The first function on the task's stack.  makecontext passes ints only, hence the halves of a pointer. */
@@ -94,8 +104,18 @@ static void task_unlink(struct pv_task *t)
 
     while (*at && *at != t)
         at = &(*at)->next;
-    if (*at)
-        *at = t->next;
+    *at = t->next;
+    t->loop->changes++;
+}
+
+static void task_link(struct pv_task *t)
+{
+    struct pv_task **at = &t->loop->tasks;
+
+    while (*at)
+        at = &(*at)->next;
+    *at = t;
+    t->loop->changes++;
 }
 
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err)
@@ -113,12 +133,12 @@ struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void 
     }
     t = pv_xcalloc(1, sizeof(*t));
     self = (uintptr_t)t;
-    *t = (struct pv_task){.loop = loop, .fn = fn, .arg = arg, .stack = stack, .next = loop->tasks};
+    *t = (struct pv_task){.loop = loop, .fn = fn, .arg = arg, .stack = stack};
     getcontext(&t->here);
     t->here.uc_stack.ss_sp = t->stack + GUARD;
     t->here.uc_stack.ss_size = STACK;
     makecontext(&t->here, (void (*)(void))task_begin, 2, (unsigned)(self >> 32), (unsigned)self);
-    loop->tasks = t;
+    task_link(t);
     task_enter(t);
     return t;
 }
@@ -128,11 +148,38 @@ bool pv_task_done(const struct pv_task *t)
     return t->ended;
 }
 
+struct pv_task *pv_task_current(const struct pv_loop *loop)
+{
+    return loop->current;
+}
+
+void pv_task_cancel(struct pv_task *t)
+{
+    t->cancelled = true;
+}
+
+bool pv_task_cancelled(const struct pv_loop *loop)
+{
+    return loop->current && loop->current->cancelled;
+}
+
+void pv_task_shield(const struct pv_loop *loop, bool on)
+{
+    if (loop->current)
+        loop->current->shields += on ? 1U : -1U;
+}
+
+/* No wait of the task works any more. */
+static bool task_is_stopped(const struct pv_task *t)
+{
+    return t->hard || (t->cancelled && !t->shields);
+}
+
 void pv_task_free(struct pv_task *t)
 {
     if (!t)
         return;
-    t->cancelled = true;
+    t->cancelled = t->hard = true;
     while (!t->ended) {
         t->result = -1;
         task_enter(t);
@@ -147,24 +194,26 @@ int pv_task_wait(struct pv_loop *loop, bool (*done)(void *arg), void *arg, int64
 {
     struct pv_task *t = loop->current;
 
-    if (!t->cancelled && done && done(arg))
-        return 0;
-    if (!t->cancelled) {
+    if (!task_is_stopped(t)) {
+        if (done && done(arg))
+            return 0;
         t->done = done;
         t->done_arg = arg;
         t->deadline = deadline;
         t->looked = false;
         task_yield(t);
     }
-    if (t->cancelled)
-        return pv_err_set(err, PV_E_HOST, "the task was cancelled");
+    if (task_is_stopped(t))
+        return pv_err_set(err, PV_E_HOST, "the task was given up");
     return t->result;
 }
 
 /* True when the task's wait is over; t->result is set then. */
 static bool wait_is_over(struct pv_task *t)
 {
-    if (t->done && t->done(t->done_arg))
+    if (task_is_stopped(t))
+        t->result = -1;
+    else if (t->done && t->done(t->done_arg))
         t->result = 0;
     else if (t->looked && pv_now() >= t->deadline)
         t->result = 1;
@@ -175,15 +224,23 @@ static bool wait_is_over(struct pv_task *t)
 
 void pv_tasks_resume(struct pv_loop *loop)
 {
-    struct pv_task *next;
+    uint64_t round = ++loop->round, changes;
+    struct pv_task *t = loop->tasks, *next;
 
-    for (struct pv_task *t = loop->tasks; t; t = next) {
-        next = t->next; /* stays valid: a task neither starts nor frees a task */
-        if (t->ended)
-            continue;
-        t->looked = true;
-        if (wait_is_over(t))
-            task_enter(t);
+    /* In the order of their start.  A task that runs may start and free others: the list is walked anew then. */
+    while (t) {
+        next = t->next;
+        if (!t->ended && t->round != round) {
+            t->looked = true;
+            t->round = round;
+            if (wait_is_over(t)) {
+                changes = loop->changes;
+                task_enter(t);
+                if (loop->changes != changes)
+                    next = loop->tasks;
+            }
+        }
+        t = next;
     }
 }
 
@@ -191,8 +248,14 @@ int64_t pv_tasks_due(const struct pv_loop *loop)
 {
     int64_t due = PV_FOREVER;
 
-    for (const struct pv_task *t = loop->tasks; t; t = t->next)
-        if (!t->ended && t->deadline < due)
+    for (const struct pv_task *t = loop->tasks; t; t = t->next) {
+        if (t->ended)
+            continue;
+        /* The code that ran since the last round may have made a condition true. */
+        if (task_is_stopped(t) || (t->done && t->done(t->done_arg)))
+            return 0;
+        if (t->deadline < due)
             due = t->deadline;
+    }
     return due;
 }
