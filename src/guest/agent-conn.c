@@ -18,6 +18,9 @@
 /* Between two attempts a guest that refused goes on booting. */
 #define RETRY_PAUSE (3 * PV_NSEC_PER_MSEC)
 
+/* Of one VM.  The agent serves 128 connections, of which workers and the main session are some, too. */
+enum { AUX_REQUESTS_MAX = 16, AUX_HELD_MAX = 64 };
+
 int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err)
 {
     if (pv_guest_check_running(a->guest, what, err) < 0)
@@ -40,7 +43,8 @@ static void agent_set_session(struct pv_agent *a, struct pv_session *s)
             pv_instance_set_session(a->guest->instance, s);
         return;
     }
-    pv_session_free(a->session);
+    pv_session_close(a->session);
+    pv_session_unref(a->session);
     a->session = s;
 }
 
@@ -54,9 +58,31 @@ static struct pv_channel *agent_channel(const struct pv_agent *a)
     return pv_instance_channel(a->guest->instance);
 }
 
+/* One connecting: aux is the entry that gets the session; NULL: the agent's own one. */
+struct dial {
+    struct pv_agent *a;
+    struct pv_aux *aux;
+};
+
+static struct pv_session *dial_session(const struct dial *d)
+{
+    return d->aux ? d->aux->session : pv_agent_session(d->a);
+}
+
+static void dial_set_session(struct dial *d, struct pv_session *s)
+{
+    if (!d->aux) {
+        agent_set_session(d->a, s);
+        return;
+    }
+    pv_session_close(d->aux->session);
+    pv_session_unref(d->aux->session);
+    d->aux->session = s;
+}
+
 static bool session_is_settled(void *arg)
 {
-    const struct pv_session *s = pv_agent_session(arg);
+    const struct pv_session *s = dial_session(arg);
 
     return s->state == PV_SESSION_OPEN || s->state == PV_SESSION_BROKEN;
 }
@@ -105,8 +131,9 @@ static void worker_is_alive(void *arg)
         pv_vm_alive_hint(pv_instance_vm(a->guest->instance));
 }
 
-static struct pv_session *open_session(struct pv_agent *a, struct pv_err *err)
+static struct pv_session *open_session(struct dial *d, struct pv_err *err)
 {
+    struct pv_agent *a = d->a;
     struct pv_channel *c = agent_channel(a);
     struct pv_stream *stream = c->ops->connect(c, a->port, err);
     struct pv_session *s;
@@ -116,20 +143,21 @@ static struct pv_session *open_session(struct pv_agent *a, struct pv_err *err)
     s = pv_session_new(a->guest->env->host.loop, stream);
     s->alive = a->worker ? worker_is_alive : instance_is_alive;
     s->alive_arg = a->worker ? (void *)a : (void *)a->guest->instance;
-    agent_set_session(a, s);
+    dial_set_session(d, s);
     return s;
 }
 
 /* One attempt. 0: open; 1: refused, or the deadline; -1. */
-static int connect_once(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+static int connect_once(struct dial *d, int64_t deadline, struct pv_err *err)
 {
     int64_t attempt = pv_deadline(ATTEMPT_LIMIT);
-    struct pv_session *s = open_session(a, err);
+    struct pv_guest *g = d->a->guest;
+    struct pv_session *s = open_session(d, err);
     int r;
 
     if (!s)
         return -1;
-    r = pv_guest_wait(a->guest, session_is_settled, a, attempt < deadline ? attempt : deadline, err);
+    r = pv_guest_wait(g, session_is_settled, d, attempt < deadline ? attempt : deadline, err);
     if (r < 0)
         return -1;
     if (s->state == PV_SESSION_OPEN)
@@ -137,7 +165,7 @@ static int connect_once(struct pv_agent *a, int64_t deadline, struct pv_err *err
     if (s->state == PV_SESSION_BROKEN && s->err.cls == PV_E_PROTOCOL) {
         if (err)
             *err = s->err;
-        pv_guest_add_console(a->guest, err);
+        pv_guest_add_console(g, err);
         return -1;
     }
     return 1;
@@ -151,14 +179,12 @@ static void note_last(const struct pv_session *s, char last[static 128])
         snprintf(last, 128, "%.120s", s->err.text);
 }
 
-int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+/* Connects until READY or the deadline.  When it fails because the guest has ended, d->aux is gone. */
+static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
 {
+    struct pv_agent *a = d->a;
     char last[128] = "";
 
-    const struct pv_session *s = pv_agent_session(a);
-
-    if (s && s->state == PV_SESSION_OPEN)
-        return 0;
     for (;;) {
         int64_t pause;
         int r = pv_guest_wait(a->guest, channel_is_ready, a, deadline, err);
@@ -169,15 +195,134 @@ int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
             return channel_broken(a, err);
         if (r > 0)
             return connect_timed_out(a, last, err);
-        r = connect_once(a, deadline, err);
+        r = connect_once(d, deadline, err);
         if (r <= 0)
             return r;
-        note_last(pv_agent_session(a), last);
+        note_last(dial_session(d), last);
         if (pv_now() >= deadline)
             return connect_timed_out(a, last, err);
-        pv_agent_disconnect(a);
+        dial_set_session(d, NULL);
         pause = pv_deadline(RETRY_PAUSE);
         if (pv_guest_wait(a->guest, NULL, NULL, pause < deadline ? pause : deadline, err) < 0)
             return -1;
     }
+}
+
+int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    struct dial d = {.a = a};
+    const struct pv_session *s = pv_agent_session(a);
+
+    return s && s->state == PV_SESSION_OPEN ? 0 : dial_run(&d, deadline, err);
+}
+
+/* ---- auxiliary sessions ---- */
+
+/* A reference to a new session of this use, or NULL with *err. */
+static struct pv_session *aux_open(struct pv_agent *a, enum pv_aux_use use, int64_t deadline,
+                                   struct pv_err *err)
+{
+    struct pv_instance *i = a->guest->instance;
+    unsigned generation = a->guest->generation;
+    struct dial d = {.a = a, .aux = pv_instance_add_aux(i)};
+
+    d.aux->use = PV_AUX_BUSY;
+    if (dial_run(&d, deadline, err) == 0) {
+        d.aux->use = use;
+        return pv_session_ref(d.aux->session);
+    }
+    if (a->guest->instance == i && a->guest->generation == generation)
+        pv_instance_drop_aux(i, d.aux);
+    return NULL;
+}
+
+static unsigned aux_count(const struct pv_instance *i, bool held)
+{
+    unsigned n = 0;
+
+    for (const struct pv_aux *x = pv_instance_aux(i); x; x = x->next)
+        n += (x->use == PV_AUX_HELD) == held;
+    return n;
+}
+
+/* An idle one; broken ones are removed. */
+static struct pv_aux *aux_find_idle(struct pv_instance *i)
+{
+    struct pv_aux *next;
+
+    for (struct pv_aux *x = pv_instance_aux(i); x; x = next) {
+        next = x->next;
+        if (x->use != PV_AUX_IDLE)
+            continue;
+        if (x->session->state == PV_SESSION_OPEN)
+            return x;
+        pv_instance_drop_aux(i, x);
+    }
+    return NULL;
+}
+
+static bool aux_can_be_had(void *arg)
+{
+    struct pv_instance *i = ((struct pv_agent *)arg)->guest->instance;
+
+    return aux_find_idle(i) || aux_count(i, false) < AUX_REQUESTS_MAX;
+}
+
+struct pv_session *pv_agent_take_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    struct pv_aux *x;
+    int r = pv_guest_wait(a->guest, aux_can_be_had, a, deadline, err);
+
+    if (r < 0)
+        return NULL;
+    if (r > 0) {
+        pv_err_set(err, PV_E_TIMEOUT, "%s has %d requests under way, and none of them ended in time", a->name,
+                   AUX_REQUESTS_MAX + 1);
+        return NULL;
+    }
+    x = aux_find_idle(a->guest->instance);
+    if (!x)
+        return aux_open(a, PV_AUX_BUSY, deadline, err);
+    x->use = PV_AUX_BUSY;
+    return pv_session_ref(x->session);
+}
+
+/* Puts a session with a reference of the caller's back to use, or removes it. */
+static void aux_leave(struct pv_agent *a, struct pv_session *s, bool keep)
+{
+    struct pv_instance *i = a->guest->instance;
+    struct pv_aux *x = i ? pv_instance_aux(i) : NULL;
+
+    while (x && x->session != s)
+        x = x->next;
+    if (x && keep && s->state == PV_SESSION_OPEN)
+        x->use = PV_AUX_IDLE;
+    else if (x)
+        pv_instance_drop_aux(i, x);
+    pv_session_unref(s);
+}
+
+void pv_agent_leave_aux(struct pv_agent *a, struct pv_session *s)
+{
+    aux_leave(a, s, true);
+}
+
+struct pv_session *pv_agent_open_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    if (a->worker) {
+        pv_err_set(err, PV_E_USAGE, "%s has one connection; use the VM for this", a->name);
+        return NULL;
+    }
+    if (aux_count(a->guest->instance, true) >= AUX_HELD_MAX) {
+        pv_err_set(err, PV_E_USAGE, "%s has %d processes and streams open already; close some", a->name,
+                   AUX_HELD_MAX);
+        return NULL;
+    }
+    return aux_open(a, PV_AUX_HELD, deadline, err);
+}
+
+void pv_agent_close_aux(struct pv_agent *a, struct pv_session *s)
+{
+    if (s)
+        aux_leave(a, s, false);
 }

@@ -13,6 +13,7 @@
 struct pv_err;
 struct pv_guest;
 struct pv_session;
+struct pv_turn;
 struct pv_worker;
 
 struct pv_agent {
@@ -21,6 +22,7 @@ struct pv_agent {
     const char *name;           /* for messages; its guest's or worker's */
     unsigned port;              /* where it listens */
     struct pv_session *session; /* of a worker; the one of the VM's own agent is its instance's */
+    struct pv_turn *turns;      /* requests on the main session, in order (call.c): the first has it */
 };
 
 /*
@@ -32,8 +34,25 @@ int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err);
 /* The session, as far as there is one; NULL: none. */
 struct pv_session *pv_agent_session(const struct pv_agent *a);
 
-/* Closes the session, if there is one. */
+/* Closes the main session, if there is one. */
 void pv_agent_disconnect(struct pv_agent *a);
+
+/*
+ * Auxiliary sessions of a VM: each is another process of the agent, in the state that the agent had at boot:
+ * without the descriptors, credentials and namespaces that raw calls made in the main session's process.
+ *
+ * Takes an idle one out of the VM's pool, or connects one; waits while the pool's 16 are all busy.  NULL
+ * with *err.  leave returns it to the pool.
+ */
+struct pv_session *pv_agent_take_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+void pv_agent_leave_aux(struct pv_agent *a, struct pv_session *s);
+/*
+ * Connects one that is the caller's own (the VM must run: pv_agent_check_running); at most 64 of a VM.  It
+ * breaks when the VM ends or is restored; the caller closes it in any case.  NULL with *err: as of
+ * pv_agent_connect; class usage for a worker, which has one connection, and for the 65th.
+ */
+struct pv_session *pv_agent_open_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+void pv_agent_close_aux(struct pv_agent *a, struct pv_session *s); /* NULL is fine */
 
 /*
  * Class usage, "cannot WHAT: NAME is STATE", unless guest and worker run; class guest-died when one of them
@@ -42,10 +61,12 @@ void pv_agent_disconnect(struct pv_agent *a);
 int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err);
 
 /*
- * The session broke during WHAT.  Tells the end of the VM, which has priority, from the end of an agent
- * process in a VM that lives on; *err says how that ended (class guest-died).  A worker ends with its
- * session.  A guest that broke the protocol: class protocol.  Always -1.
+ * A session broke during WHAT, as `why` says; pid: of its agent process.  Tells the end of the VM, which has
+ * priority, from the end of an agent process in a VM that lives on; *err says how that ended (class
+ * guest-died).  A worker ends with its session.  A guest that broke the protocol: class protocol.  ask: send
+ * requests to find that out.  The caller has let go of the session.  Always -1.
  */
-int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err);
+int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bool ask, const char *what,
+                  struct pv_err *err);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "guest/guest-state.h"
+#include "loop/loop.h"
 #include "util/clock.h"
 #include "util/parse.h"
 
@@ -19,11 +20,17 @@ static bool call_is_replied(void *arg)
     return c->s->state == PV_SESSION_BROKEN || (c->s->replied && pv_session_drained(c->s) && !c->open);
 }
 
+/* Another request waits for the session of one that yields. */
+static bool call_is_in_the_way(const struct pv_call *c)
+{
+    return c->yields && !c->aux && c->turn.next;
+}
+
 static bool call_is_over(void *arg)
 {
     const struct pv_call *c = arg;
 
-    return call_is_replied(arg) || c->local.cls != PV_E_NONE;
+    return call_is_replied(arg) || c->local.cls != PV_E_NONE || call_is_in_the_way(c);
 }
 
 static bool call_next(void *arg, struct pv_session *s)
@@ -138,33 +145,164 @@ static void tell_fresh_process(const struct pv_agent *a)
     o->notice(line, o->arg);
 }
 
+/* ---- which session ---- */
+
+struct turn_wait {
+    const struct pv_agent *a;
+    const struct pv_turn *turn;
+};
+
+static bool turn_has_come(void *arg)
+{
+    const struct turn_wait *w = arg;
+
+    return w->a->turns == w->turn;
+}
+
+static void turn_leave(struct pv_agent *a, struct pv_turn *turn)
+{
+    struct pv_turn **at = &a->turns;
+
+    while (*at != turn)
+        at = &(*at)->next;
+    *at = turn->next;
+    turn->next = NULL;
+}
+
+/* Queues for the main session and waits until all requests before this one are over. 0 or -1. */
+static int turn_take(struct pv_agent *a, struct pv_call *c, const char *what, struct pv_err *err)
+{
+    struct turn_wait w = {a, &c->turn};
+    struct pv_turn **at = &a->turns;
+    int r;
+
+    c->turn = (struct pv_turn){.what = what};
+    while (*at)
+        at = &(*at)->next;
+    *at = &c->turn;
+    if (a->turns == &c->turn)
+        return 0;
+    r = pv_guest_wait(a->guest, turn_has_come, &w, pv_guest_deadline(a->guest, c->turn_ns), err);
+    if (r > 0)
+        pv_err_set(err, PV_E_TIMEOUT,
+                   "%s on %s timed out: the agent's process was busy with %s (a worker of its own, "
+                   "vm:spawn(), would not have to wait)",
+                   what, a->name, a->turns->what);
+    if (r != 0)
+        turn_leave(a, &c->turn);
+    return r == 0 ? 0 : -1;
+}
+
+/* Requests that must run in the main session's process, and those that leave a trace in it. */
+static bool is_of_process(enum pv_msg type)
+{
+    switch (type) {
+    case PV_MSG_SYSCALL:
+    case PV_MSG_SPAWN:
+    case PV_MSG_JOB_START:
+    case PV_MSG_JOB_WAIT:
+    case PV_MSG_JOB_KILL:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool wants_aux(const struct pv_agent *a, enum pv_msg type)
+{
+    const struct pv_session *s = pv_agent_session(a);
+
+    if (a->worker || is_of_process(type))
+        return false;
+    /*
+     * While tasks run beside each other, a process without a history is kept free for raw calls: another one
+     * does as well for the rest.
+     */
+    return a->turns ||
+           (a->guest->env->tasks && s && !s->stateful && type != PV_MSG_RESUME && type != PV_MSG_SHUTDOWN);
+}
+
+/* The call's turn on the main session, which is open then. 0 or -1. */
+static int call_enter_main(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const char *what,
+                           struct pv_err *err)
+{
+    int r;
+
+    if (turn_take(a, c, what, err) < 0)
+        return -1;
+    /* A worker has one session in its life; a VM's agent accepts a new one. */
+    if (a->worker && pv_agent_check_running(a, what, err) < 0) {
+        r = -1;
+    } else if (a->worker && a->session->state == PV_SESSION_BROKEN) {
+        struct pv_err why = a->session->err;
+        uint32_t pid = a->session->agent_pid;
+
+        turn_leave(a, &c->turn);
+        pv_agent_disconnect(a);
+        return pv_agent_lost(a, &why, pid, true, what, err);
+    } else {
+        tell_fresh_process(a);
+        r = pv_agent_connect(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);
+    }
+    if (r < 0) {
+        turn_leave(a, &c->turn);
+        return -1;
+    }
+    c->s = pv_session_ref(pv_agent_session(a));
+    c->s->stateful |= type == PV_MSG_SYSCALL || type == PV_MSG_SPAWN;
+    return 0;
+}
+
 int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const char *what, struct pv_enc *e,
                   struct pv_err *err)
 {
     if (pv_agent_check_running(a, what, err) < 0 || pv_guest_check_time(a->guest, what, err) < 0)
         return -1;
-    /* A worker has one session in its life; a VM's agent accepts a new one. */
-    if (a->worker && a->session->state == PV_SESSION_BROKEN)
-        return pv_agent_lost(a, what, err);
-    tell_fresh_process(a);
-    if (pv_agent_connect(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err) < 0)
+    c->aux = wants_aux(a, type);
+    if (c->aux)
+        c->s = pv_agent_take_aux(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);
+    else if (call_enter_main(a, c, type, what, err) < 0)
         return -1;
-    c->s = pv_agent_session(a);
+    if (!c->s)
+        return -1;
     pv_session_begin(c->s, e, type);
     c->s->on_frame = call_on_frame;
     c->s->arg = c;
+    c->deaf = type == PV_MSG_SYSCALL;
     return 0;
 }
 
-/* Ends a request without a reply. 0: it is over, 1: the session had to be dropped, -1: the guest died. */
+/* The request is over: the next one may have its session. */
+static void call_leave(struct pv_agent *a, struct pv_call *c)
+{
+    pv_session_end(c->s);
+    if (c->aux) {
+        pv_agent_leave_aux(a, c->s);
+    } else {
+        turn_leave(a, &c->turn);
+        pv_session_unref(c->s);
+    }
+    c->s = NULL;
+}
+
+/* ---- sending, waiting ---- */
+
+/*
+ * Ends a request without a reply, also for a task that is cancelled. 0: it is over, 1: the session had to be
+ * dropped, -1: the guest died.
+ */
 static int call_cancel(struct pv_agent *a, struct pv_call *c, const struct pv_err *why, struct pv_err *err)
 {
+    const struct pv_loop *loop = a->guest->env->host.loop;
+    int64_t limit = c->deaf && pv_task_cancelled(loop) ? 0 : CANCEL_LIMIT;
     int r;
 
     c->open = false;
     pv_session_cancel(c->s);
-    r = pv_guest_wait(a->guest, call_is_replied, c, pv_deadline(CANCEL_LIMIT), err);
-    if (r > 0)
+    pv_task_shield(loop, true);
+    r = pv_guest_wait(a->guest, call_is_replied, c, pv_deadline(limit), err);
+    pv_task_shield(loop, false);
+    if (r != 0)
         pv_session_break(c->s, why);
     return r;
 }
@@ -192,26 +330,49 @@ static int call_give_up(struct pv_agent *a, struct pv_call *c, const char *what,
     return -1;
 }
 
+/* Sends and waits. 0: replied; 1: the session broke; -1. */
+static int call_run(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
+                    int64_t timeout_ns, struct pv_err *err)
+{
+    struct pv_err gone = PV_ERR_INIT;
+    int r;
+
+    pv_err_set(&gone, PV_E_USAGE, "the task of %s was given up", what);
+    if (c->open)
+        c->s->next_chunk = call_next;
+    if (pv_session_send(c->s, e, err) < 0)
+        return pv_err_wrap(err, "%s", what);
+    r = pv_guest_wait(a->guest, call_is_over, c, pv_guest_deadline(a->guest, timeout_ns), err);
+    if (r == 0 && !call_is_replied(c) && c->local.cls == PV_E_NONE) {
+        c->yielded = true;
+        pv_err_set(&c->local, PV_E_HOST, "%s gave way to another request", what);
+    }
+    if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !call_is_replied(c)))
+        return call_give_up(a, c, what, timeout_ns, err);
+    if (r < 0 && c->s->state == PV_SESSION_OPEN) { /* the task is cancelled, and the guest works on it */
+        call_cancel(a, c, &gone, NULL);
+        return -1;
+    }
+    /* EOF after the reply's last frame is a normal close. */
+    return r < 0 ? -1 : c->s->state == PV_SESSION_BROKEN && !c->s->replied;
+}
+
 int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err)
 {
+    struct pv_err why;
+    uint32_t pid;
     int r;
 
     pv_guest_phase(a->guest, what);
-    if (c->open)
-        c->s->next_chunk = call_next;
-    if (pv_session_send(c->s, e, err) < 0) {
-        pv_session_end(c->s);
-        return pv_err_wrap(err, "%s", what);
-    }
-    r = pv_guest_wait(a->guest, call_is_over, c, pv_guest_deadline(a->guest, timeout_ns), err);
-    if (r > 0 || (r == 0 && c->local.cls != PV_E_NONE && !call_is_replied(c)))
-        r = call_give_up(a, c, what, timeout_ns, err);
-    else if (r == 0 && c->s->state == PV_SESSION_BROKEN &&
-             !c->s->replied) /* EOF after the reply's last frame is a normal close */
-        return pv_agent_lost(a, what, err);
-    if (pv_agent_session(a)) /* NULL when the guest has ended */
-        pv_session_end(pv_agent_session(a));
+    r = call_run(a, c, e, what, timeout_ns, err);
+    why = c->s->err;
+    pid = c->s->agent_pid;
+    if (r > 0 && !c->aux && pv_agent_session(a) == c->s)
+        pv_agent_disconnect(a);
+    call_leave(a, c);
+    if (r > 0)
+        return pv_agent_lost(a, &why, pid, !c->probe, what, err);
     if (r < 0)
         return -1;
     if (c->local.cls != PV_E_NONE || c->failed.cls != PV_E_NONE) {

@@ -9,7 +9,10 @@
  *     pv_enc_str(&e, path);
  *     return pv_call_finish(a, &c, &e, "read_file", timeout_ns, err);
  *
- * One request at a time per session: calls block (run the loop), and callbacks make none.
+ * Calls block (run the loop), and callbacks make none; several tasks may make calls at a time.  A session
+ * works on one request at a time.  Requests that belong to the agent's process (raw calls, jobs, a worker's
+ * start) and all those of a worker have its main session in the order in which they came.  Any other request
+ * gets the main session when that is free, else an auxiliary one.
  */
 #ifndef PV_GUEST_CALL_H
 #define PV_GUEST_CALL_H
@@ -22,6 +25,12 @@
  * The agent ends commands and system calls at their timeout; the host waits this much longer for its reply.
  */
 #define PV_CALL_GRACE (5 * PV_NSEC_PER_SEC)
+
+/* A place in the queue for an agent's main session; pv_agent.turns has the first. */
+struct pv_turn {
+    const char *what;
+    struct pv_turn *next;
+};
 
 struct pv_call {
     bool ok; /* an OK is the reply to this request; its value: */
@@ -42,8 +51,20 @@ struct pv_call {
     struct pv_err local;
     uint64_t max_output; /* of pv_call_add_output, 0: PV_MAX_OUTPUT */
 
+    int64_t turn_ns; /* how long it may wait for its turn; 0: no limit of its own */
+    /*
+     * It may be cancelled for a request that waits for its turn: pv_call_finish fails then, and `yielded` is
+     * true.
+     */
+    bool yields;
+    bool yielded;
+    bool probe; /* it asks how a process ended: no probe when this one's session breaks */
+
     /* Private part. */
-    struct pv_session *s;
+    struct pv_session *s; /* a reference */
+    bool aux;             /* s is an auxiliary session */
+    bool deaf;            /* the agent reads no CANCEL while it works on the request */
+    struct pv_turn turn;  /* without aux */
     struct pv_err failed; /* from ERROR; class none while there was none */
     uint64_t output;      /* bytes so far */
 };

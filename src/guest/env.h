@@ -6,6 +6,7 @@
 #ifndef PV_GUEST_ENV_H
 #define PV_GUEST_ENV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "config/config.h"
@@ -75,6 +76,8 @@ struct pv_guest_env {
      * changed between calls.  Waiting for the pool does not count.
      */
     int64_t until;
+    /* Code beside this one may make calls to the same guests, in tasks of the loop (call.h). */
+    bool tasks;
 };
 
 #endif

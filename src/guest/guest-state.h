@@ -38,7 +38,6 @@ struct pv_guest {
     struct pv_guest_end end;      /* of the last instance, in a final state */
     unsigned generation;          /* how often it was restored; outdates workers */
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
-    bool probing;                 /* pv_agent_lost asks the agent how a process ended */
     struct pv_recording *console; /* of all its runs */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
 };

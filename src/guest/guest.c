@@ -287,6 +287,7 @@ static bool notice_end(struct pv_guest *g)
 
 struct guest_wait {
     const struct pv_guest *g;
+    unsigned generation; /* when the wait began: a restore ends it */
     bool (*done)(void *arg);
     void *arg;
 };
@@ -295,13 +296,13 @@ static bool wait_is_over(void *arg)
 {
     struct guest_wait *w = arg;
 
-    return guest_has_ended(w->g) || (w->done && w->done(w->arg));
+    return guest_has_ended(w->g) || w->g->generation != w->generation || (w->done && w->done(w->arg));
 }
 
 /* The channel broke: gives the machine the time to end, so that the break is not blamed instead. */
 static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
 {
-    struct guest_wait end = {.g = g};
+    struct guest_wait end = {.g = g, .generation = g->generation};
     const struct pv_channel *c = guest_has_ended(g) ? NULL : pv_instance_channel(g->instance);
     bool port;
 
@@ -317,15 +318,22 @@ static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
-    struct guest_wait w = {g, done, arg};
+    struct guest_wait w = {g, g->generation, done, arg};
     int r;
 
     guest_observe(g);
     r = pv_loop_run(g->env->host.loop, wait_is_over, &w, deadline, err);
-    if (r < 0 || (r == 0 && wait_out_grace(g, err) < 0))
+    if (r < 0)
+        return -1;
+    if (g->generation != w.generation)
+        return pv_err_set(err, PV_E_USAGE, "%s was restored meanwhile, which ended this call", g->name);
+    if (r == 0 && wait_out_grace(g, err) < 0)
         return -1;
     if (!notice_end(g))
         return r;
+    if (g->state == PV_GUEST_KILLED || (g->state == PV_GUEST_SHUT_DOWN && !g->end.reason))
+        return pv_err_set(err, PV_E_GUEST_DIED, "%s was %s meanwhile, which ended this call", g->name,
+                          state_names[g->state]);
     pv_err_set(err, PV_E_GUEST_DIED, "%s died: %s", g->name, g->end.reason ? g->end.reason : "killed");
     pv_err_died(err, g->end.died, g->number);
     pv_guest_add_console(g, err);

@@ -41,6 +41,7 @@ struct pv_instance {
     struct pv_channel *channel;
     struct pv_vm *vm;
     struct pv_session *session;
+    struct pv_aux *aux;
     struct pv_vsock_device *vsock;
     unsigned vsock_cid;
     bool graced;
@@ -253,8 +254,42 @@ struct pv_session *pv_instance_session(const struct pv_instance *i)
 
 void pv_instance_set_session(struct pv_instance *i, struct pv_session *s)
 {
-    pv_session_free(i->session);
+    pv_session_close(i->session);
+    pv_session_unref(i->session);
     i->session = s;
+}
+
+struct pv_aux *pv_instance_aux(const struct pv_instance *i)
+{
+    return i->aux;
+}
+
+struct pv_aux *pv_instance_add_aux(struct pv_instance *i)
+{
+    struct pv_aux **at = &i->aux;
+
+    while (*at)
+        at = &(*at)->next;
+    return *at = pv_xcalloc(1, sizeof(**at));
+}
+
+void pv_instance_drop_aux(struct pv_instance *i, struct pv_aux *aux)
+{
+    struct pv_aux **at = &i->aux;
+
+    while (*at != aux)
+        at = &(*at)->next;
+    *at = aux->next;
+    pv_session_close(aux->session);
+    pv_session_unref(aux->session);
+    free(aux);
+}
+
+void pv_instance_close_sessions(struct pv_instance *i)
+{
+    while (i->aux)
+        pv_instance_drop_aux(i, i->aux);
+    pv_instance_set_session(i, NULL);
 }
 
 struct pv_vsock_device *pv_instance_vsock(const struct pv_instance *i)
@@ -304,7 +339,7 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     cleanup_buf struct pv_buf tail = {0};
     const char *panic;
 
-    pv_instance_set_session(i, NULL);
+    pv_instance_close_sessions(i);
     if (i->vm)
         pv_vm_kill(i->vm);
     pv_instance_console_tail(i, PV_CONSOLE_TAIL_LINES, &tail);
@@ -319,7 +354,7 @@ void pv_instance_free(struct pv_instance *i)
 {
     if (!i)
         return;
-    pv_session_free(i->session);
+    pv_instance_close_sessions(i);
     pv_vm_free(i->vm);
     pv_machine_free(i->machine);
     pv_snapshot_unref(i->base);

@@ -92,6 +92,28 @@ struct pv_session *pv_instance_session(const struct pv_instance *i); /* NULL: no
 /* Closes the present one, takes s (NULL: none). */
 void pv_instance_set_session(struct pv_instance *i, struct pv_session *s);
 
+/*
+ * Auxiliary sessions: further connections to the VM's agent, each served by a process of its own.  The list
+ * is in the order of their opening; agent-conn.c decides about them.
+ */
+enum pv_aux_use {
+    PV_AUX_IDLE, /* connected, for the next request */
+    PV_AUX_BUSY, /* connecting, or a request is under way */
+    PV_AUX_HELD, /* kept by the caller of pv_agent_open_aux */
+};
+struct pv_aux {
+    struct pv_session *session;
+    enum pv_aux_use use;
+    struct pv_aux *next;
+};
+struct pv_aux *pv_instance_aux(const struct pv_instance *i); /* the first; NULL: none */
+/* A new entry at the end, without a session. */
+struct pv_aux *pv_instance_add_aux(struct pv_instance *i);
+/* Closes its session, if there is one, and frees the entry. */
+void pv_instance_drop_aux(struct pv_instance *i, struct pv_aux *aux);
+/* Closes all sessions with the VM's agent: requests that are under way fail. */
+void pv_instance_close_sessions(struct pv_instance *i);
+
 /* The guest's own vsock device while one is plugged in. */
 struct pv_vsock_device *pv_instance_vsock(const struct pv_instance *i);
 /* Frees the present one, takes d (NULL: none). */

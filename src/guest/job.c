@@ -64,38 +64,55 @@ static int job_state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d
 
 int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = job_frame}, .job = job};
+    int64_t limit = x->timeout_ns ? x->timeout_ns : JOB_LIMIT;
+    struct job_call j = {.c = {.frame = job_frame, .turn_ns = limit}, .job = job};
     struct pv_enc e;
 
     if (pv_call_check_command(x, "background", err) < 0 ||
         pv_call_begin(a, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
     pv_enc_command(&e, a, x);
-    return pv_call_finish(a, &j.c, &e, "background", x->timeout_ns ? x->timeout_ns : JOB_LIMIT, err);
+    return pv_call_finish(a, &j.c, &e, "background", limit, err);
 }
 
 int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output}, .state = s};
-    struct pv_enc e;
+    int64_t began = pv_now(), left = wait_ns;
 
-    if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
-        return -1;
-    pv_enc_u32(&e, job);
-    pv_enc_u64(&e, pv_wire_ms(wait_ns));
-    return pv_call_finish(a, &j.c, &e, "job_wait", wait_ns < PV_FOREVER - JOB_LIMIT ? wait_ns + JOB_LIMIT : 0,
-                          err);
+    for (;;) {
+        struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output, .yields = true},
+                             .state = s};
+        struct pv_enc e;
+        int r;
+
+        if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
+            return -1;
+        pv_enc_u32(&e, job);
+        pv_enc_u64(&e, pv_wire_ms(left));
+        r = pv_call_finish(a, &j.c, &e, "job_wait", left < PV_FOREVER - JOB_LIMIT ? left + JOB_LIMIT : 0,
+                           err);
+        /* Its turn comes again when the request that it gave way to is over. */
+        if (r == 0 || !j.c.yielded)
+            return r;
+        pv_job_state_fini(s);
+        *s = (struct pv_job_state){0};
+        left = wait_ns - (pv_now() - began);
+        if (left < 0)
+            left = 0;
+    }
 }
 
 int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err)
 {
-    struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output}, .state = s};
+    int64_t limit = timeout_ns ? timeout_ns : JOB_LIMIT;
+    struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output, .turn_ns = limit},
+                         .state = s};
     struct pv_enc e;
 
     if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, job);
-    return pv_call_finish(a, &j.c, &e, "job_kill", timeout_ns ? timeout_ns : JOB_LIMIT, err);
+    return pv_call_finish(a, &j.c, &e, "job_kill", limit, err);
 }

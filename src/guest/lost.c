@@ -50,7 +50,7 @@ static int probe_once(struct pv_agent *a, uint32_t pid, struct status_call *s, i
     struct pv_enc e;
     int64_t left;
 
-    *s = (struct status_call){.c = {.frame = status_frame}};
+    *s = (struct status_call){.c = {.frame = status_frame, .probe = true}};
     if (pv_agent_connect(a, deadline, err) < 0)
         return -1;
     if (pv_call_begin(a, &s->c, PV_MSG_STATUS, "ask how a process ended", &e, err) < 0)
@@ -136,21 +136,17 @@ static int process_ended(struct pv_agent *a, const char *what, uint32_t pid, con
     return -1;
 }
 
-int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
+int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bool ask, const char *what,
+                  struct pv_err *err)
 {
-    struct pv_err why = pv_agent_session(a)->err, died = PV_ERR_INIT;
-    uint32_t pid = pv_agent_session(a)->agent_pid;
+    struct pv_err died = PV_ERR_INIT;
     struct pv_guest *g = a->guest;
     char how[256];
     int r;
 
-    pv_agent_disconnect(a);
-    /* Recursion guard: do not probe the agent while a probe fails. */
-    if (why.cls != PV_E_GUEST_DIED || g->stopping || g->probing)
-        return session_dropped(a, what, &why, err);
-    g->probing = true;
+    if (why->cls != PV_E_GUEST_DIED || g->stopping || !ask)
+        return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
-    g->probing = false;
     if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
         return pv_guest_check_running(g, what, err);
     if (!channel_works(g)) {
@@ -160,7 +156,7 @@ int pv_agent_lost(struct pv_agent *a, const char *what, struct pv_err *err)
     }
     if (r < 0) {
         pv_debug(a->name, "how pid %" PRIu32 " ended is not known: %s", pid, died.text);
-        snprintf(how, sizeof(how), "is gone (%.160s; how it ended is not known)", why.text);
+        snprintf(how, sizeof(how), "is gone (%.160s; how it ended is not known)", why->text);
     }
     return process_ended(a, what, pid, how, err);
 }

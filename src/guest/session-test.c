@@ -33,7 +33,7 @@ static void setup(struct peer *p)
 
 static void teardown(struct peer *p)
 {
-    pv_session_free(p->s);
+    pv_session_unref(p->s);
     pv_close(&p->fd);
     pv_loop_free(p->loop);
 }

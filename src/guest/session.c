@@ -220,9 +220,9 @@ struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream
 {
     struct pv_session *s = pv_xcalloc(1, sizeof(*s));
 
+    s->refs = 1;
     s->loop = loop;
     s->again.fn = session_on_again;
-
     s->stream = stream;
     s->in.data = pv_xmalloc(BUFFER_SIZE);
     s->out.data = pv_xmalloc(BUFFER_SIZE);
@@ -234,15 +234,30 @@ struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream
     return s;
 }
 
-void pv_session_free(struct pv_session *s)
+struct pv_session *pv_session_ref(struct pv_session *s)
 {
-    if (!s)
+    s->refs++;
+    return s;
+}
+
+void pv_session_unref(struct pv_session *s)
+{
+    if (!s || --s->refs)
         return;
-    pv_timer_cancel(s->loop, &s->again);
-    pv_stream_close(s->stream);
+    pv_session_close(s);
     free(s->in.data);
     free(s->out.data);
     free(s);
+}
+
+void pv_session_close(struct pv_session *s)
+{
+    if (!s || !s->stream)
+        return;
+    session_broken(s, PV_E_USAGE, 0, "the test ended it");
+    pv_timer_cancel(s->loop, &s->again);
+    pv_stream_close(s->stream);
+    s->stream = NULL;
 }
 
 bool pv_session_drained(const struct pv_session *s)

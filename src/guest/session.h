@@ -3,8 +3,8 @@
  * One connection to an agent process: frames over a stream.  All bytes of the guest enter here: sizes, types,
  * directions and ids are checked, and callers get decoded frames of their own request.
  *
- * Owned by an instance or a worker; works in callbacks of the loop; never blocks.  Its buffers hold one frame
- * each.
+ * Owned by an instance or a worker, which closes it; a request that is under way keeps the closed object.
+ * Works in callbacks of the loop; never blocks.  Its buffers hold one frame each.
  */
 #ifndef PV_GUEST_SESSION_H
 #define PV_GUEST_SESSION_H
@@ -24,9 +24,10 @@ enum pv_session_state {
     PV_SESSION_CONNECTING, /* the stream is connecting */
     PV_SESSION_GREETING,   /* it is connected; READY has not come */
     PV_SESSION_OPEN,
-    PV_SESSION_BROKEN, /* err says why; only close is left */
+    PV_SESSION_BROKEN, /* err says why; it is only closed then */
 };
 
+/* reason: one object for the connection, its request and its buffers */
 struct pv_session {
     enum pv_session_state state;
     struct pv_err err; /* once BROKEN */
@@ -34,6 +35,7 @@ struct pv_session {
     struct pv_stream *stream;
     char release[128]; /* from READY: uname -r */
     uint32_t agent_pid;
+    bool stateful; /* a raw call or a worker's start went to its process, which may have changed */
 
     /* The current request; id 0: none. */
     uint32_t id, last_id;
@@ -55,6 +57,7 @@ struct pv_session {
     void *alive_arg;
 
     /* Private part. */
+    unsigned refs;
     struct pv_loop *loop;
     struct pv_timer again; /* goes on after the other watches had their turn */
     struct {
@@ -71,9 +74,13 @@ struct pv_session {
     } body;
 };
 
-/* Takes the stream. */
+/* Takes the stream; the caller has the one reference. */
 struct pv_session *pv_session_new(struct pv_loop *loop, struct pv_stream *stream);
-void pv_session_free(struct pv_session *s); /* NULL is fine */
+struct pv_session *pv_session_ref(struct pv_session *s);
+/* Closes and frees it with the last reference. NULL is fine. */
+void pv_session_unref(struct pv_session *s);
+/* Ends the connection: the session is broken from now on. NULL and a closed one are fine. */
+void pv_session_close(struct pv_session *s);
 
 /*
  * Begins a request: *e is an encoder over the output buffer, its id already written.  The output must be

@@ -214,7 +214,7 @@ struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct
         return NULL;
     if (pv_guest_detach_vsock(g, deadline, err) < 0)
         return snapshot_failed(g, s, "save", err);
-    pv_agent_disconnect(&g->agent);
+    pv_instance_close_sessions(g->instance);
     if (guest_quiesce(g, true, deadline, err) < 0 || save_machine(g, s, true, deadline, err) < 0)
         return snapshot_failed(g, s, "save", err);
     /* Before the machine can run again: its memory is the snapshot's now. */

@@ -13,6 +13,7 @@
 struct spawn_call {
     struct pv_call c;
     uint32_t port, pid;
+    uint32_t process_pid; /* of the agent process that spawns */
 };
 
 static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, struct pv_err *err)
@@ -31,17 +32,18 @@ static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
 struct pv_worker *pv_worker_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t limit = timeout_ns ? timeout_ns : SPAWN_LIMIT, deadline = pv_guest_deadline(g, limit);
-    struct spawn_call s = {.c = {.frame = worker_frame}};
+    struct spawn_call s = {.c = {.frame = worker_frame, .turn_ns = limit}};
     struct pv_agent *a = pv_guest_agent(g);
     struct pv_worker *w;
     struct pv_enc e;
 
     if (pv_call_begin(a, &s.c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
         return NULL;
+    s.process_pid = s.c.s->agent_pid;
     pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
     if (pv_call_finish(a, &s.c, &e, "spawn", limit, err) < 0)
         return NULL;
-    w = pv_worker_new(g, thread, s.port, s.pid, pv_agent_session(a)->agent_pid);
+    w = pv_worker_new(g, thread, s.port, s.pid, s.process_pid);
     if (pv_agent_connect(&w->agent, deadline, err) < 0) {
         pv_err_wrap(err, "spawn on %s", g->name);
         pv_worker_free(w);

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests to one VM by several tasks at a time: which session each gets, and what they see of its ends. */
+#include "util/test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/fake-agent.h"
+#include "guest/instance.h"
+#include "guest/session.h"
+#include "loop/loop.h"
+#include "util/clock.h"
+
+#define LIMIT (10 * PV_NSEC_PER_SEC)
+
+enum what { CALL_PING, CALL_SYSCALL, CALL_JOB_WAIT, CALL_JOB_KILL };
+
+/* One request in a task. */
+struct call {
+    struct pv_guest *g;
+    enum what what;
+    int64_t timeout;
+    int r;
+    int64_t value; /* of the system call; of a job: its exit code */
+    struct pv_err err;
+    struct pv_task *task;
+};
+
+static void call_make(void *arg)
+{
+    struct call *c = arg;
+    struct pv_agent *a = pv_guest_agent(c->g);
+    struct pv_syscall nr = {.nr = 1, .timeout_ns = c->timeout};
+    struct pv_job_state job = {0};
+    struct pv_sysret ret = {0};
+
+    c->err = (struct pv_err)PV_ERR_INIT;
+    switch (c->what) {
+    case CALL_PING:
+        c->r = pv_agent_ping(a, "x", 1, LIMIT, &c->err);
+        break;
+    case CALL_SYSCALL:
+        c->r = pv_agent_syscall(a, &nr, &ret, &c->err);
+        c->value = ret.value;
+        break;
+    case CALL_JOB_WAIT:
+        c->r = pv_agent_job_wait(a, 7, LIMIT, 0, &job, &c->err);
+        c->value = job.exit_code;
+        break;
+    case CALL_JOB_KILL:
+        c->r = pv_agent_job_kill(a, 7, LIMIT, 0, &job, &c->err);
+        c->value = job.exit_code;
+        break;
+    }
+    pv_sysret_fini(&ret);
+    pv_job_state_fini(&job);
+}
+
+static void call_start(struct call *c, struct pv_guest *g, enum what what)
+{
+    *c = (struct call){.g = g, .what = what, .timeout = c->timeout};
+    c->task = pv_task_start(g->env->host.loop, call_make, c, NULL);
+    assert_non_null(c->task);
+}
+
+static bool call_is_done(void *arg)
+{
+    return pv_task_done(((struct call *)arg)->task);
+}
+
+static void call_end(struct call *c)
+{
+    assert_int_equal(pv_loop_run(c->g->env->host.loop, call_is_done, c, pv_deadline(LIMIT), NULL), 0);
+    pv_task_free(c->task);
+}
+
+static void assert_ok(const struct call *c)
+{
+    if (c->r < 0)
+        fail_msg("%s", c->err.text);
+}
+
+static void assert_failed(const struct call *c, enum pv_err_class cls, const char *text)
+{
+    assert_int_equal(c->r, -1);
+    if (c->err.cls != cls || !strstr(c->err.text, text))
+        fail_msg("expected class %s with '%s', got class %s: %s", pv_err_class_name(cls), text,
+                 pv_err_class_name(c->err.cls), c->err.text);
+}
+
+/* ---- agents ---- */
+
+static void reply_sysret(int fd, uint32_t id, uint64_t value)
+{
+    struct pv_enc e = fake_begin(PV_MSG_SYSRET, id);
+
+    pv_enc_u64(&e, value);
+    pv_enc_u32(&e, 0);
+    fake_send(fd, &e);
+}
+
+/* Two system calls, each of which takes a moment. */
+static void agent_takes_its_time(int fd)
+{
+    struct fake_req r;
+
+    for (uint64_t i = 1; i <= 2; i++) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+
+        fake_expect(fd, &r, PV_MSG_SYSCALL);
+        FAKE_CHECK(poll(&p, 1, 300) == 0); /* no other request comes meanwhile */
+        reply_sysret(fd, r.id, i);
+    }
+    fake_serve_pings(fd);
+}
+
+/* A system call that does not return. */
+static void agent_hangs(int fd)
+{
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    for (;;)
+        fake_get(fd, &r);
+}
+
+static void agent_crashes(int fd)
+{
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    poll(NULL, 0, 200);
+}
+
+/* Replies to STATUS and system calls. */
+static void agent_knows_status(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    for (;;) {
+        fake_get(fd, &r);
+        if (r.type == PV_MSG_SYSCALL) {
+            reply_sysret(fd, r.id, 5);
+            continue;
+        }
+        FAKE_CHECK(r.type == PV_MSG_STATUS && pv_dec_u32(&r.d) == 100);
+        e = fake_begin(PV_MSG_JOB_STATE, r.id);
+        pv_enc_u32(&e, 0);
+        pv_enc_u32(&e, 139);
+        pv_enc_u32(&e, SIGSEGV);
+        fake_send(fd, &e);
+    }
+}
+
+static void send_job(int fd, uint32_t id, uint32_t running)
+{
+    struct pv_enc e = fake_begin(PV_MSG_JOB_STATE, id);
+
+    pv_enc_u32(&e, running);
+    pv_enc_u32(&e, running ? 0 : 137);
+    pv_enc_u32(&e, 0);
+    fake_send(fd, &e);
+}
+
+static void agent_has_a_job(int fd)
+{
+    struct fake_req r;
+    uint32_t wait;
+
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    wait = r.id;
+    fake_expect(fd, &r, PV_MSG_CANCEL);
+    FAKE_CHECK(r.id == wait);
+    fake_error(fd, wait, ECANCELED, "wait for job 7");
+    fake_expect(fd, &r, PV_MSG_JOB_KILL);
+    send_job(fd, r.id, 0);
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    send_job(fd, r.id, 0);
+}
+
+static void agent_is_cancelled(int fd)
+{
+    struct fake_req r;
+    uint32_t wait;
+
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    wait = r.id;
+    fake_expect(fd, &r, PV_MSG_CANCEL);
+    FAKE_CHECK(r.id == wait);
+    fake_error(fd, wait, ECANCELED, "wait for job 7");
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    for (;;)
+        fake_get(fd, &r);
+}
+
+/* ---- tests ---- */
+
+static void raw_calls_take_turns(void **state)
+{
+    static const fake_script scripts[] = {agent_takes_its_time, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct call first = {0}, second = {0}, ping = {0};
+
+    (void)state;
+    call_start(&first, g, CALL_SYSCALL);
+    call_start(&second, g, CALL_SYSCALL);
+    call_start(&ping, g, CALL_PING); /* beside them, in an auxiliary session */
+    call_end(&ping);
+    assert_ok(&ping);
+    assert_false(call_is_done(&first));
+    call_end(&first);
+    call_end(&second);
+    assert_ok(&first);
+    assert_ok(&second);
+    assert_int_equal(first.value, 1);
+    assert_int_equal(second.value, 2);
+    assert_null(pv_guest_agent(g)->turns);
+    fake_free(g);
+}
+
+/* The auxiliary session stays connected: one connection serves all requests that come one after the other. */
+static void auxiliary_sessions_are_used_again(void **state)
+{
+    static const fake_script scripts[] = {agent_hangs, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct call raw = {0}, ping = {0};
+
+    (void)state;
+    call_start(&raw, g, CALL_SYSCALL);
+    for (int i = 0; i < 5; i++) {
+        call_start(&ping, g, CALL_PING);
+        call_end(&ping);
+        assert_ok(&ping);
+    }
+    pv_guest_kill(g);
+    call_end(&raw);
+    assert_failed(&raw, PV_E_GUEST_DIED, "killed meanwhile");
+    fake_free(g);
+}
+
+static void a_turn_has_a_deadline(void **state)
+{
+    static const fake_script scripts[] = {agent_hangs};
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct call first = {0}, second = {.timeout = 50 * PV_NSEC_PER_MSEC};
+
+    (void)state;
+    call_start(&first, g, CALL_SYSCALL);
+    call_start(&second, g, CALL_SYSCALL);
+    call_end(&second);
+    assert_failed(&second, PV_E_TIMEOUT, "was busy with syscall 1");
+    pv_guest_kill(g);
+    call_end(&first);
+    fake_free(g);
+}
+
+/* A call whose task is cancelled ends in the guest as well, and its session serves the next call. */
+static void a_cancelled_call_is_cancelled_in_the_guest(void **state)
+{
+    static const fake_script scripts[] = {agent_is_cancelled, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct call wait = {0}, raw = {0};
+
+    (void)state;
+    call_start(&wait, g, CALL_JOB_WAIT);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(100 * PV_NSEC_PER_MSEC), NULL);
+    pv_task_cancel(wait.task);
+    call_end(&wait);
+    assert_failed(&wait, PV_E_HOST, "given up");
+    call_start(&raw, g, CALL_SYSCALL); /* in the same session; does not return */
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(100 * PV_NSEC_PER_MSEC), NULL);
+    pv_task_cancel(raw.task);
+    call_end(&raw);
+    assert_failed(&raw, PV_E_HOST, "given up");
+    call_start(&raw, g, CALL_PING); /* in a new one */
+    call_end(&raw);
+    assert_ok(&raw);
+    fake_free(g);
+}
+
+/* A process that ends ends one call; the next one in the queue has the fresh process. */
+static void a_crash_ends_one_call(void **state)
+{
+    static const fake_script scripts[] = {agent_crashes, agent_knows_status, agent_knows_status};
+    struct pv_guest *g = fake_new(scripts, 3);
+    struct call first = {0}, second = {0};
+
+    (void)state;
+    call_start(&first, g, CALL_SYSCALL);
+    call_start(&second, g, CALL_SYSCALL);
+    call_end(&first);
+    call_end(&second);
+    assert_failed(&first, PV_E_GUEST_DIED, "(pid 100) was killed by SIGSEGV");
+    assert_ok(&second);
+    assert_int_equal(second.value, 5);
+    fake_free(g);
+}
+
+static void a_job_is_killed_while_it_is_waited_for(void **state)
+{
+    static const fake_script scripts[] = {agent_has_a_job};
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct call wait = {0}, kill = {0};
+
+    (void)state;
+    call_start(&wait, g, CALL_JOB_WAIT);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(100 * PV_NSEC_PER_MSEC), NULL);
+    call_start(&kill, g, CALL_JOB_KILL);
+    call_end(&kill);
+    call_end(&wait);
+    assert_ok(&kill);
+    assert_ok(&wait);
+    assert_int_equal(kill.value, 137);
+    assert_int_equal(wait.value, 137);
+    fake_free(g);
+}
+
+static void a_held_session_is_its_own(void **state)
+{
+    static const fake_script scripts[] = {fake_serve_pings, fake_serve_pings};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_session *s = pv_agent_open_aux(pv_guest_agent(g), pv_deadline(LIMIT), &err);
+    struct call ping = {0};
+
+    (void)state;
+    if (!s)
+        fail_msg("%s", err.text);
+    assert_int_equal(s->state, PV_SESSION_OPEN);
+    call_start(&ping, g, CALL_PING); /* in the main session, not in s */
+    call_end(&ping);
+    assert_ok(&ping);
+    assert_int_equal(s->last_id, 0);
+    pv_guest_kill(g);
+    assert_int_equal(s->state, PV_SESSION_BROKEN);
+    pv_agent_close_aux(pv_guest_agent(g), s);
+    fake_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(raw_calls_take_turns),
+        cmocka_unit_test(auxiliary_sessions_are_used_again),
+        cmocka_unit_test(a_turn_has_a_deadline),
+        cmocka_unit_test(a_cancelled_call_is_cancelled_in_the_guest),
+        cmocka_unit_test(a_crash_ends_one_call),
+        cmocka_unit_test(a_job_is_killed_while_it_is_waited_for),
+        cmocka_unit_test(a_held_session_is_its_own),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
