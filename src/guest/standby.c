@@ -36,6 +36,7 @@ struct standby {
     bool wanted;  /* a resume waits for it: only the necessary steps are taken */
     bool spoiled; /* its kernel reported something, which would be lost for the test: not adopted */
     bool stopped, ready;
+    bool taken; /* pv_standby_adopt works on it, maybe in a task: it is neither found nor dropped */
     struct standby *next;
 };
 
@@ -70,8 +71,13 @@ static void standby_drop(struct standby *b)
 
 void pv_standby_pool_clear(struct pv_standby_pool *pool)
 {
-    while (pool && pool->list)
-        standby_drop(pool->list);
+    struct standby *next;
+
+    for (struct standby *b = pool ? pool->list : NULL; b; b = next) {
+        next = b->next;
+        if (!b->taken)
+            standby_drop(b);
+    }
 }
 
 void pv_standby_pool_free(struct pv_standby_pool *pool)
@@ -229,6 +235,8 @@ static struct standby *standby_find(struct pv_standby_pool *pool, const struct p
 
     for (struct standby *b = pool ? pool->list : NULL; b; b = next) {
         next = b->next;
+        if (b->taken)
+            continue;
         if (standby_is_over(b))
             standby_drop(b);
         else if (b->s == s)
@@ -244,8 +252,12 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s)
 
     if (!pool || standby_find(pool, s))
         return;
-    for (b = pool->list; b; b = b->next, n++)
+    for (b = pool->list; b; b = b->next) {
+        if (b->taken)
+            continue;
         oldest = b;
+        n++;
+    }
     if (n == STANDBYS_MAX)
         standby_drop(oldest);
     b = pv_xcalloc(1, sizeof(*b));
@@ -296,7 +308,7 @@ struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct 
 
     if (!b)
         return NULL;
-    b->wanted = true;
+    b->wanted = b->taken = true;
     if (standby_start(b, deadline, &err)) {
         i = pv_guest_release(b->g);
         pv_vm_move_log(pv_instance_vm(i), log);

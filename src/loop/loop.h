@@ -66,6 +66,12 @@ struct pv_task;
  * pv_loop_run, and when it starts or frees another task.  NULL with *err: class host.
  */
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err);
+/*
+ * The same for a task with variables of its own: swap(arg) is called before control enters the task, and after
+ * it has left it.  It exchanges the values of these variables with the other ones that it keeps.
+ */
+struct pv_task *pv_task_start_swapping(struct pv_loop *loop, void (*fn)(void *arg), void (*swap)(void *arg),
+                                       void *arg, struct pv_err *err);
 bool pv_task_done(const struct pv_task *t);
 /* The task that runs now; NULL: the code outside of tasks. */
 struct pv_task *pv_task_current(const struct pv_loop *loop);

@@ -30,6 +30,7 @@ enum { STACK = 8 << 20, GUARD = 4096 };
 struct pv_task {
     struct pv_loop *loop;
     void (*fn)(void *arg);
+    void (*swap)(void *arg);
     void *arg;
     ucontext_t here, back;
     char *stack;
@@ -81,9 +82,13 @@ static void task_enter(struct pv_task *t)
 
     assert(t != from && !t->ended);
     t->loop->current = t;
+    if (t->swap)
+        t->swap(t->arg);
     fiber_leave(&t->fake_back, t->stack + GUARD, STACK);
     swapcontext(&t->back, &t->here);
     fiber_arrive(t->fake_back, NULL, NULL);
+    if (t->swap)
+        t->swap(t->arg);
     t->loop->current = from;
 }
 
@@ -120,6 +125,12 @@ static void task_link(struct pv_task *t)
 
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err)
 {
+    return pv_task_start_swapping(loop, fn, NULL, arg, err);
+}
+
+struct pv_task *pv_task_start_swapping(struct pv_loop *loop, void (*fn)(void *arg), void (*swap)(void *arg),
+                                       void *arg, struct pv_err *err)
+{
     char *stack = mmap(NULL, GUARD + STACK, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     struct pv_task *t;
@@ -133,7 +144,7 @@ struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void 
     }
     t = pv_xcalloc(1, sizeof(*t));
     self = (uintptr_t)t;
-    *t = (struct pv_task){.loop = loop, .fn = fn, .arg = arg, .stack = stack};
+    *t = (struct pv_task){.loop = loop, .fn = fn, .swap = swap, .arg = arg, .stack = stack};
     getcontext(&t->here);
     t->here.uc_stack.ss_sp = t->stack + GUARD;
     t->here.uc_stack.ss_size = STACK;
