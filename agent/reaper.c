@@ -21,6 +21,7 @@
 #include "process-tree.h"
 #include "process.h"
 #include "signals.h"
+#include "user.h"
 #include "util.h"
 
 enum {
@@ -54,6 +55,8 @@ static void exec_in_path(const struct ag_command *c)
     for (char *const *v = c->envp; *v; v++)
         if (strncmp(*v, "PATH=", 5) == 0)
             dirs = *v + 5;
+    if (c->path)
+        dirs = c->path;
     for (const char *p = dirs; *c->argv[0];) {
         size_t n = strcspn(p, ":");
 
@@ -66,6 +69,17 @@ static void exec_in_path(const struct ag_command *c)
         p += n + 1;
     }
     errno = e;
+}
+
+/* The pipes of its stdio become the user's, so that it can open /dev/stdout. */
+static int command_become_user(const struct ag_user *u)
+{
+    struct stat st;
+
+    for (int i = 0; i < 3; i++)
+        if (fstat(i, &st) == 0 && S_ISFIFO(st.st_mode))
+            fchown(i, u->uid, u->gid);
+    return ag_user_become(u);
 }
 
 static int command_main(void *arg)
@@ -82,10 +96,13 @@ static int command_main(void *arg)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(022);
-    b->at = AG_AT_CHDIR;
-    if (chdir(*c->cwd ? c->cwd : "/") == 0) {
-        b->at = AG_AT_EXEC;
-        exec_in_path(c);
+    b->at = AG_AT_USER;
+    if (!c->user || command_become_user(c->user) == 0) {
+        b->at = AG_AT_CHDIR;
+        if (chdir(*c->cwd ? c->cwd : "/") == 0) {
+            b->at = AG_AT_EXEC;
+            exec_in_path(c);
+        }
     }
     b->errnum = errno;
     _exit(127);
@@ -198,7 +215,10 @@ static pid_t start_command(int ctl, const struct ag_command *c)
     if (pid > 0 && b.errnum) {
         r.value = b.errnum;
         r.at = b.at;
-        ag_format(r.what, sizeof(r.what), "%s", b.at == AG_AT_EXEC ? c->argv[0] : c->cwd);
+        ag_format(r.what, sizeof(r.what), "%s",
+                  b.at == AG_AT_EXEC    ? c->argv[0]
+                  : b.at == AG_AT_CHDIR ? c->cwd
+                                        : c->user->name);
     }
     if (pid < 0 || b.errnum) {
         send_report(ctl, &r);
@@ -229,6 +249,19 @@ static void close_others(int ctl, const struct ag_command *c)
     }
 }
 
+/* Obeys the session.  True: the command is to be killed. */
+static bool take_order(int ctl, pid_t pid, bool gone)
+{
+    unsigned char order[2];
+    ssize_t n = recv(ctl, order, sizeof(order), MSG_DONTWAIT);
+
+    if (n != 2)
+        return n >= 0 || errno != EAGAIN;
+    if (!gone) /* not reaped, so the pid is its own */
+        kill(pid, order[1]);
+    return false;
+}
+
 /* Waits until the command has ended (*gone) or is to be killed (true), or both. */
 static bool watch_command(int ctl, pid_t pid, struct sink sink[2], int *status, bool *gone)
 {
@@ -241,7 +274,7 @@ static bool watch_command(int ctl, pid_t pid, struct sink sink[2], int *status, 
         for (int i = 0; i < 2; i++)
             p[1 + i] = (struct pollfd){.fd = sink[i].from, .events = POLLIN};
         if (ppoll(p, 3, NULL, &none) > 0) {
-            kill_it = p[0].revents;
+            kill_it = p[0].revents && take_order(ctl, pid, *gone);
             pump_output(&sink[0]);
             pump_output(&sink[1]);
         }
@@ -275,7 +308,7 @@ static _Noreturn void reaper_main(int ctl, const struct ag_command *c)
     pid_t pid = start_command(ctl, c);
 
     close_others(ctl, c);
-    if (c->job)
+    if (c->started)
         send_report(ctl, &(struct ag_report){.kind = AG_STARTED, .value = pid});
     for (int i = 0; i < 2; i++)
         sink[i] = (struct sink){.from = c->pump[i], .to = c->sink[i]};
@@ -313,6 +346,13 @@ pid_t ag_reaper_start(struct ag_session *s, const struct ag_command *c, int *ctl
         ag_close(ctl);
     errno = e;
     return pid;
+}
+
+bool ag_reaper_signal(int ctl, int sig)
+{
+    unsigned char order[2] = {'s', (unsigned char)sig};
+
+    return send(ctl, order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(order);
 }
 
 bool ag_reaper_kill(int ctl)

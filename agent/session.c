@@ -114,19 +114,35 @@ static bool frame_at(struct ag_session *s, size_t off, unsigned *type, uint32_t 
     return have - PV_FRAME_HEADER >= *n;
 }
 
-/* Handles every CANCEL in s->in, while a data frame waits at its head. */
-static void look_for_cancel(struct ag_session *s)
+/* Takes a frame behind the head whose input is urgent; its id becomes 0, so that it is dropped later. */
+static void take_urgent(struct ag_session *s, unsigned type, uint8_t *payload, struct pv_dec *d, uint32_t id)
+{
+    const struct ag_input *input = s->verb && s->id == id ? ag_verb_input(s->verb, type) : NULL;
+
+    if (!input || !input->urgent || !input->valid(*d))
+        return;
+    input->take(s, d);
+    memset(payload, 0, sizeof(id));
+}
+
+/* Handles every CANCEL and every urgent frame in s->in, while a data frame waits at its head. */
+static void look_for_urgent(struct ag_session *s)
 {
     size_t off = 0;
     unsigned type;
     uint32_t n;
 
     for (; frame_at(s, off, &type, &n); off += PV_FRAME_HEADER + n) {
-        struct pv_dec d = {.p = s->in.data + s->in.head + off + PV_FRAME_HEADER, .n = n};
+        uint8_t *payload = s->in.data + s->in.head + off + PV_FRAME_HEADER;
+        struct pv_dec d = {.p = payload, .n = n};
         uint32_t id = pv_dec_u32(&d);
 
+        if (d.bad)
+            continue;
         if (type == PV_MSG_CANCEL && pv_dec_done(&d))
             cancel_request(s, id);
+        else
+            take_urgent(s, type, payload, &d, id);
     }
 }
 
@@ -212,7 +228,7 @@ static enum stall work_input(struct ag_session *s)
         if (step == AG_WAIT) {
             const struct ag_verb *before = s->verb;
 
-            look_for_cancel(s);
+            look_for_urgent(s);
             if (s->verb == before)
                 return STALL_FD;
             continue; /* cancelled: the frame at the head will be dropped */

@@ -40,6 +40,8 @@ struct ag_input {
     unsigned message;
     /* Whether the payload behind the id decodes; NULL: take checks it. */
     bool (*valid)(struct pv_dec d);
+    /* It is taken at once, even while an earlier frame stays at the head. */
+    bool urgent;
     /* A valid frame.  Bytes of it that were taken before an AG_WAIT are counted in s->in.done. */
     enum ag_step (*take)(struct ag_session *s, struct pv_dec *d);
     /*

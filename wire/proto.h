@@ -18,7 +18,7 @@
  *
  * The reply to a request ends with exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE, WORKER or
  * FILE_STAT.
- * DATA, STDOUT, STDERR, ENTRY and HOLE frames come before it.
+ * DATA, STDOUT, STDERR, ENTRY, HOLE, STARTED and TAKEN frames come before it.
  */
 #ifndef PV_WIRE_PROTO_H
 #define PV_WIRE_PROTO_H
@@ -46,9 +46,10 @@ enum {
     /* ---- host to guest ---- */ \
     /* PING: u32 id, bytes data.  Reply: PONG with the same data. */ \
     X(PING, 0x01) \
-    /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), str cwd ("": /), \
-     * u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the whole environment). \
-     * Reply: STDOUT and STDERR frames, then EXIT; or ERROR when the command could not be started. */ \
+    /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), with PV_EXEC_LOOKUP: str path, with \
+     * PV_EXEC_USER: str user, str cwd ("": /), u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the \
+     * whole environment).  Reply: STDOUT and STDERR frames, then EXIT; or ERROR when the command could not be \
+     * started.  With PV_EXEC_PROCESS also STARTED, and TAKEN frames. */ \
     X(EXEC, 0x02) \
     /* STDIN: u32 id, bytes data.  Empty data ends stdin.  Only with PV_EXEC_STDIN. */ \
     X(STDIN, 0x03) \
@@ -111,6 +112,12 @@ enum {
      * the random pool and reseeds the kernel's generator.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
      * read after that; or ERROR. */ \
     X(RESUME, 0x15) \
+    /* SIGNAL: u32 id of an EXEC with PV_EXEC_PROCESS, u32 signal (1 to 64).  Sends it to the command's first \
+     * process, if that runs.  No reply. */ \
+    X(SIGNAL, 0x20) \
+    /* FOLLOW: u32 id, u32 from (PV_FOLLOW_*), u64 offset (of no meaning but for PV_FOLLOW_OFFSET), str path. \
+     * Reply: STARTED with pid 0, then DATA frames with bytes as they are appended, until CANCEL; or ERROR. */ \
+    X(FOLLOW, 0x21) \
     /* STAT: u32 id, u32 follow (0 or 1), str path.  Reply: FILE_STAT or ERROR. */ \
     X(STAT, 0x30) \
     /* LIST: u32 id, str path of a directory.  Reply: DATA frames, whose data is whole names with a NUL behind \
@@ -151,6 +158,11 @@ enum {
     /* ENTRY, HOLE: like WENTRY and WHOLE. */ \
     X(ENTRY, 0x8c) \
     X(HOLE, 0x8d) \
+    /* STARTED: u32 id, u32 pid.  The command runs, or the file is open. */ \
+    X(STARTED, 0xa0) \
+    /* TAKEN: u32 id, u64 data bytes of STDIN that the command's pipe has taken so far, u32 closed (1: the \
+     * command has closed its stdin, and later bytes are dropped). */ \
+    X(TAKEN, 0xa1) \
     /* FILE_STAT: u32 id, u32 type (PV_TYPE_*), u32 mode (07777), u32 uid, u32 gid, u64 size, u64 nlink, u64 ino, \
      * u64 dev, u64 rdev, then atime, mtime and ctime: u64 seconds (two's complement) and u32 nanoseconds. */ \
     X(FILE_STAT, 0xb0)
@@ -205,7 +217,14 @@ enum {
      * processes have the pids that they would have had without it.  ERROR before Linux 5.5.
      */
     PV_EXEC_UNNUMBERED = 2,
+    PV_EXEC_LOOKUP = 4, /* a program without a slash is looked up in `path`, not in the environment's PATH */
+    PV_EXEC_USER =
+        8, /* a name or a number: uid, gid, groups as login sets them, no capabilities but root's */
+    PV_EXEC_HOME =
+        16, /* with PV_EXEC_USER: HOME, USER, LOGNAME, SHELL too, unless the environment has them */
+    PV_EXEC_PROCESS = 32, /* STARTED and TAKEN are sent, SIGNAL is accepted */
 };
+enum { PV_FOLLOW_END = 0, PV_FOLLOW_START = 1, PV_FOLLOW_OFFSET = 2 };
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
 enum { PV_PTR_OUTPUT = 1 };   /* SYSRET returns the pointer's memory */
 enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */

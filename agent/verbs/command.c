@@ -59,7 +59,10 @@ struct ag_command ag_command_of(const struct ag_session *s, const struct ag_comm
 
 const char *ag_command_action(const struct ag_report *r)
 {
-    return r->at == AG_AT_CHDIR ? "chdir" : r->at == AG_AT_EXEC ? "exec" : "fork";
+    static const char *const actions[] = {
+        [AG_AT_FORK] = "fork", [AG_AT_USER] = "become user", [AG_AT_CHDIR] = "chdir", [AG_AT_EXEC] = "exec"};
+
+    return actions[r->at];
 }
 
 int ag_command_pipe(int *ours, int *theirs, bool we_read)

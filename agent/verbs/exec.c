@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 
 #include "agent/process.h"
 #include "agent/reaper.h"
+#include "agent/user.h"
 #include "agent/util.h"
 #include "command.h"
 
@@ -33,6 +35,11 @@ struct exec {
     int status;     /* once ended: wait status */
     size_t left[2]; /* once ended: bytes that the pipes held then and that were not read yet */
     uint64_t duration;
+    bool process;   /* PV_EXEC_PROCESS */
+    uint64_t taken; /* bytes of stdin that its pipe has taken */
+    struct ag_user user;
+    char path[PV_PATH_MAX];
+    char home[4][AG_USER_DIR_MAX + 16]; /* entries of its environment */
     struct ag_command_args args; /* large: last, so that its memory is touched only as far as it is used */
 };
 
@@ -75,11 +82,62 @@ static int launch_command(struct ag_session *s, struct ag_command *c, bool with_
     return x->reaper > 0 ? 0 : -1;
 }
 
+/* Decodes the fields in front of the command's; false when malformed.  The user's name is in x->user.name. */
+static bool exec_decode(struct exec *x, struct pv_dec *d, uint32_t *flags, uint64_t *timeout)
+{
+    const uint32_t known =
+        PV_EXEC_STDIN | PV_EXEC_UNNUMBERED | PV_EXEC_LOOKUP | PV_EXEC_USER | PV_EXEC_HOME | PV_EXEC_PROCESS;
+
+    *flags = pv_dec_u32(d);
+    *timeout = pv_dec_u64(d);
+    if (*flags & PV_EXEC_LOOKUP)
+        pv_dec_str(d, x->path, sizeof(x->path));
+    if (*flags & PV_EXEC_USER)
+        pv_dec_str(d, x->user.name, sizeof(x->user.name));
+    return ag_command_decode(&x->args, d) && !(*flags & ~known);
+}
+
+/* Adds NAME=value to the environment, unless it has that name. */
+static void add_env(struct exec *x, size_t i, const char *name, const char *value)
+{
+    size_t n = 0, len = strlen(name);
+
+    for (; x->args.envp[n]; n++)
+        if (strncmp(x->args.envp[n], name, len) == 0 && x->args.envp[n][len] == '=')
+            return;
+    if (n == PV_ARGS_MAX || !ag_format(x->home[i], sizeof(x->home[i]), "%s=%s", name, value))
+        return;
+    x->args.envp[n] = x->home[i];
+    x->args.envp[n + 1] = NULL;
+}
+
+/* Finds the user and gives the command its ids and environment; false: ERROR was replied. */
+static bool exec_set_user(struct ag_session *s, struct ag_command *c, bool home)
+{
+    struct exec *x = exec_state(s);
+    char name[AG_USER_NAME_MAX];
+
+    ag_format(name, sizeof(name), "%s", x->user.name);
+    if (ag_user_find(name, &x->user) < 0) {
+        ag_request_fail(s, errno, errno == ENOENT ? "'%s' is no user in /etc/passwd" : "find user '%s'",
+                        name);
+        return false;
+    }
+    c->user = &x->user;
+    if (!home)
+        return true;
+    add_env(x, 0, "HOME", *x->user.home ? x->user.home : "/");
+    add_env(x, 1, "USER", x->user.name);
+    add_env(x, 2, "LOGNAME", x->user.name);
+    add_env(x, 3, "SHELL", *x->user.shell ? x->user.shell : "/bin/sh");
+    return true;
+}
+
 static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
     struct exec *x = exec_state(s);
-    uint32_t flags = pv_dec_u32(d);
-    uint64_t timeout = pv_dec_u64(d);
+    uint32_t flags;
+    uint64_t timeout;
 
     (void)id;
     x->reaper = x->ctl = x->in = x->out[0] = x->out[1] = -1;
@@ -87,11 +145,16 @@ static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     x->flags = 0;
     x->ended = false;
     x->left[0] = x->left[1] = 0;
-    if (!ag_command_decode(&x->args, d) || flags & ~(uint32_t)(PV_EXEC_STDIN | PV_EXEC_UNNUMBERED))
+    x->taken = 0;
+    if (!exec_decode(x, d, &flags, &timeout))
         return false;
     struct ag_command c = ag_command_of(s, &x->args);
 
     c.unnumbered = flags & PV_EXEC_UNNUMBERED;
+    c.started = x->process = flags & PV_EXEC_PROCESS;
+    c.path = flags & PV_EXEC_LOOKUP ? x->path : NULL;
+    if (flags & PV_EXEC_USER && !exec_set_user(s, &c, flags & PV_EXEC_HOME))
+        return true;
     if (timeout && timeout < (uint64_t)(INT64_MAX - ag_now()) / 1000000)
         x->due = ag_now() + (int64_t)timeout * 1000000;
     if (launch_command(s, &c, flags & PV_EXEC_STDIN) < 0)
@@ -101,24 +164,71 @@ static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     return true;
 }
 
+/* ---- input ---- */
+
+static void reply_taken(struct ag_session *s)
+{
+    const struct exec *x = exec_state(s);
+    struct pv_enc e;
+
+    if (!x->process)
+        return;
+    e = ag_frame_begin(s, PV_MSG_TAKEN, 64);
+    pv_enc_u32(&e, s->id);
+    pv_enc_u64(&e, x->taken);
+    pv_enc_u32(&e, x->in < 0);
+    ag_frame_end(s, &e);
+}
+
+/* Writes on with the frame's bytes; false while the pipe is full. */
+static bool stdin_write(struct ag_session *s, const uint8_t *data, size_t n)
+{
+    struct exec *x = exec_state(s);
+
+    while (x->in >= 0 && s->in.done < n) {
+        ssize_t r = write(x->in, data + s->in.done, n - s->in.done);
+
+        if (r >= 0) {
+            s->in.done += (size_t)r;
+            x->taken += (uint64_t)r;
+        } else if (errno == EAGAIN) {
+            return false;
+        } else if (errno != EINTR) {
+            ag_close(&x->in); /* the command has closed its stdin: drop the rest, as a shell's pipe does */
+        }
+    }
+    return true;
+}
+
 static enum ag_step stdin_take(struct ag_session *s, struct pv_dec *d)
 {
     struct exec *x = exec_state(s);
+    uint64_t before = x->taken;
     size_t n;
     const uint8_t *data = pv_dec_bytes(d, &n);
 
     if (n == 0)
         ag_close(&x->in);
-    while (x->in >= 0 && s->in.done < n) {
-        ssize_t r = write(x->in, data + s->in.done, n - s->in.done);
+    bool done = stdin_write(s, data, n);
 
-        if (r >= 0)
-            s->in.done += (size_t)r;
-        else if (errno == EAGAIN)
-            return AG_WAIT;
-        else if (errno != EINTR)
-            ag_close(&x->in); /* the command has closed its stdin: drop the rest, as a shell's pipe does */
-    }
+    if (done || x->taken != before)
+        reply_taken(s);
+    return done ? AG_DONE : AG_WAIT;
+}
+
+static bool signal_valid(struct pv_dec d)
+{
+    uint32_t sig = pv_dec_u32(&d);
+
+    return pv_dec_done(&d) && sig >= 1 && sig <= 64;
+}
+
+static enum ag_step signal_take(struct ag_session *s, struct pv_dec *d)
+{
+    const struct exec *x = exec_state(s);
+
+    if (x->process && x->ctl >= 0)
+        ag_reaper_signal(x->ctl, (int)pv_dec_u32(d));
     return AG_DONE;
 }
 
@@ -175,7 +285,13 @@ static void take_report(struct ag_session *s)
 
     if (n < 0)
         return;
-    if (n != sizeof(r)) { /* the reaper was killed: assume that the command was, too */
+    if (n == sizeof(r) && r.kind == AG_STARTED) {
+        struct pv_enc e = ag_frame_begin(s, PV_MSG_STARTED, 64);
+
+        pv_enc_u32(&e, s->id);
+        pv_enc_u32(&e, (uint32_t)r.value);
+        ag_frame_end(s, &e);
+    } else if (n != sizeof(r)) { /* the reaper was killed: assume that the command was, too */
         command_ended(x, SIGKILL, 0);
     } else if (r.kind == AG_ENDED) {
         command_ended(x, r.value, r.duration);
@@ -272,7 +388,8 @@ static void exec_more(struct ag_session *s, const struct pollfd *p)
 const struct ag_verb ag_verb_exec = {
     .message = PV_MSG_EXEC,
     .start = exec_start,
-    .input = {{.message = PV_MSG_STDIN, .valid = ag_bytes_valid, .take = stdin_take}},
+    .input = {{.message = PV_MSG_STDIN, .valid = ag_bytes_valid, .take = stdin_take},
+              {.message = PV_MSG_SIGNAL, .valid = signal_valid, .urgent = true, .take = signal_take}},
     .pollfds = exec_pollfds,
     .due = exec_due,
     .more = exec_more,

@@ -143,7 +143,7 @@ static void start_job(struct ag_session *s, uint32_t id, struct jobs *jobs, stru
     struct ag_command c = ag_command_of(s, args);
     struct ag_report r = {.kind = AG_FAILED};
 
-    c.job = true;
+    c.started = true;
     *j = (struct job){.ctl = -1, .out = {-1, -1}};
     if (launch_job(s, j, &c) < 0) {
         ag_reply_error(s, id, errno, "start '%.4000s'", args->argv[0]);
