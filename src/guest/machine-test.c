@@ -94,7 +94,7 @@ static void machine_to_command_line(void **state)
     pv_machine_free(m);
 }
 
-static const char saved[] = "{\"version\":3,\"profile\":\"p\",\"memory\":67108864,\"cpus\":3,\"kvm\":true,"
+static const char saved[] = "{\"version\":4,\"profile\":\"p\",\"memory\":67108864,\"cpus\":3,\"kvm\":true,"
                             "\"hotplug_port\":true,\"disks\":[{\"path\":\"/d\",\"format\":\"qcow2\","
                             "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
 
@@ -128,8 +128,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":3", "\"version\":2"},
-        {"\"version\":3,", ""},
+        {"\"version\":4", "\"version\":3"},
+        {"\"version\":4,", ""},
         {"\"profile\":\"p\"", "\"profile\":1"},
         {"\"memory\":67108864", "\"memory\":0"},
         {"\"memory\":67108864", "\"memory\":\"64M\""},

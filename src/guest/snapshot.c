@@ -84,14 +84,30 @@ static int save_disks(const struct pv_guest *g, struct pv_snapshot *s, bool last
     return 0;
 }
 
+/* Once in the life of this process. */
+static void tell_slow_saves(const struct pv_guest *g)
+{
+    static bool told;
+
+    if (told || !g->env->observer.notice)
+        return;
+    told = true;
+    g->env->observer.notice("this QEMU cannot save a VM's devices apart from its memory: fixtures, snapshots "
+                            "and clones work, but slowly",
+                            g->env->observer.arg);
+}
+
 /* Stops the machine and saves all of it. */
 static int save_machine(struct pv_guest *g, struct pv_snapshot *s, bool last, int64_t deadline,
                         struct pv_err *err)
 {
     int64_t start = pv_now();
+    bool with_memory;
 
-    if (pv_vm_save(pv_instance_vm(g->instance), &s->vmstate, deadline, err) < 0)
+    if (pv_vm_save(pv_instance_vm(g->instance), &s->vmstate, &with_memory, deadline, err) < 0)
         return -1;
+    if (with_memory)
+        tell_slow_saves(g);
     pv_debug(g->name, "vmstate saved after %.1f ms", (double)(pv_now() - start) / 1e6);
     if (save_memory(g, s, last, err) < 0 || save_disks(g, s, last, err) < 0)
         return -1;

@@ -11,6 +11,7 @@
 #include "util/mem.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
+#include "vm/vmstate.h"
 
 /* vm.c: QEMU as a child of this process. */
 struct pv_vm_process {
@@ -50,9 +51,12 @@ struct pv_vm_end {
 /* migrate.c */
 struct pv_vm_migration {
     int save_fd;        /* memfd that QEMU writes its stream to; -1: not savable */
-    int load_fd;        /* the stream that the VM was loaded from; -1: it was booted */
-    struct pv_buf head; /* of its stream (vmstate.h); empty until the first save */
+    int load_fd;        /* the file that the VM was loaded from; -1: it was booted */
+    struct pv_buf head; /* of its stream (vmstate.h); empty: of no use for the next save */
     char status[16];    /* of the last MIGRATION event */
+    bool asked;         /* QEMU has told how it can be saved (`how`) */
+    bool with_memory;   /* every save has all memory */
+    struct pv_vmstate_record how;
 };
 
 /* hotplug.c */

@@ -3,6 +3,7 @@
 #ifndef PV_VM_MIGRATE_H
 #define PV_VM_MIGRATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_err;
@@ -10,10 +11,11 @@ struct pv_vm;
 
 /*
  * Stops the vCPUs and saves the vmstate, which pv_vm_load of the same QEMU loads, into *out (a memfd, the
- * caller's).  The VM stays stopped: pv_vm_cont.  Needs spec->state.savable, else class usage.  Blocks (runs
- * the loop).
+ * caller's).  The VM stays stopped: pv_vm_cont.  *with_memory: this QEMU cannot save its devices alone, and
+ * *out has all memory too.  Needs spec->state.savable, else class usage; a device that QEMU cannot save is
+ * usage too.  Blocks (runs the loop).
  */
-int pv_vm_save(struct pv_vm *vm, int *out, int64_t deadline, struct pv_err *err);
+int pv_vm_save(struct pv_vm *vm, int *out, bool *with_memory, int64_t deadline, struct pv_err *err);
 /* Loads load_fd into an `incoming` VM, which stays stopped.  Blocks (runs the loop). */
 int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 

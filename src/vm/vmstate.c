@@ -1,141 +1,91 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * QEMU's stream (docs/devel/migration.rst; migration/savevm.c and migration/ram.c in QEMU's sources; numbers
- * are big-endian):
- *
- *     "QEVM", u32 3
- *     0x07, u32 length, machine type, then subsections: 0x05, u8 length, name, u32 version, contents
- *     sections of memory: 0x01 (first) | 0x02 | 0x03 (last), u32 section; the first also has u8 length, "ram",
- *         u32 instance, u32 version; then records of u64 address | flags; then 0x7e, u32 section
- *     devices: 0x04 ... 0x00, then 0x06, u32 length, a description in JSON
+ * A stream of devices alone: "QEVM", u32 3 (big-endian), sections of devices, 0x00.  A whole stream has the
+ * head between the version and the sections, and behind them 0x06, u32 length, a description in JSON, which may
+ * be empty.
  */
 #include "vm/vmstate.h"
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
-/* Flags of a record of memory. */
-enum { R_ZERO = 0x02, R_SIZES = 0x04, R_PAGE = 0x08, R_EOS = 0x10, R_CONTINUE = 0x20, R_MASK = 0xfff };
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
 
-struct in {
-    const unsigned char *p;
-    size_t n, at;
-    bool truncated;
-};
+/* A device's section begins with 0x04, u32 number, u8 length of the name, name, u32 instance, u32 version. */
+enum { MAGIC = 8, SECTION_FULL = 4, NAME_LENGTH_AT = 5, SECTION_HEAD = 14 };
 
-static uint64_t in_get(struct in *in, unsigned bytes)
+static const char record_magic[8] = {'P', 'V', 'S', 'T', 'A', 'T', 'E', '1'};
+static const char stream_magic[MAGIC] = {'Q', 'E', 'V', 'M', 0, 0, 0, 3};
+static const char no_description[] = {6, 0, 0, 0, 0};
+
+int pv_vmstate_append(int fd, const struct pv_vmstate_record *r, struct pv_err *err)
 {
-    uint64_t v = 0;
+    struct pv_vmstate_record full = *r;
+    struct stat st;
 
-    if (in->n - in->at < bytes) {
-        in->truncated = true;
-        in->at = in->n;
+    memcpy(full.magic, record_magic, sizeof(full.magic));
+    if (fstat(fd, &st) < 0 || pv_pwrite_all(fd, &full, sizeof(full), st.st_size) < 0)
+        return pv_err_sys(err, errno, "cannot keep the state of the VM");
+    return 0;
+}
+
+int pv_vmstate_read(int fd, struct pv_vmstate_record *r, struct pv_err *err)
+{
+    struct stat st;
+    ssize_t n;
+
+    if (fstat(fd, &st) < 0)
+        return pv_err_sys(err, errno, "cannot read the saved state of the VM");
+    n = st.st_size < (off_t)sizeof(*r) ? 0 : pv_pread_all(fd, r, sizeof(*r), st.st_size - (off_t)sizeof(*r));
+    if (n < 0)
+        return pv_err_sys(err, errno, "cannot read the saved state of the VM");
+    if (n != (ssize_t)sizeof(*r) || memcmp(r->magic, record_magic, sizeof(r->magic)) != 0 ||
+        !memchr(r->capability, '\0', sizeof(r->capability)) ||
+        strspn(r->capability, "abcdefghijklmnopqrstuvwxyz-") != strlen(r->capability) ||
+        r->head > (uint64_t)st.st_size - sizeof(*r) || !r->head != !r->capability[0])
+        return pv_err_set(err, PV_E_HOST, "the saved state of the VM is damaged: no valid record at its end");
+    return 0;
+}
+
+/* Length of the first section's head, 0 when these are no devices. */
+static size_t first_section_head(const struct pv_buf *devices)
+{
+    size_t n;
+
+    if (devices->len <= MAGIC + SECTION_HEAD || memcmp(devices->data, stream_magic, MAGIC) != 0 ||
+        devices->data[MAGIC] != SECTION_FULL || devices->data[devices->len - 1] != '\0')
         return 0;
-    }
-    while (bytes--)
-        v = v << 8 | in->p[in->at++];
-    return v;
+    n = SECTION_HEAD + (unsigned char)devices->data[MAGIC + NAME_LENGTH_AT];
+    return MAGIC + n < devices->len ? n : 0;
 }
 
-static void in_skip(struct in *in, uint64_t n)
+size_t pv_vmstate_head(const struct pv_buf *stream, const struct pv_buf *devices)
 {
-    if (in->n - in->at < n) {
-        in->truncated = true;
-        n = in->n - in->at;
-    }
-    in->at += n;
-}
+    size_t n = first_section_head(devices);
+    const char *section, *at, *next;
 
-static unsigned in_peek(const struct in *in)
-{
-    return in->at < in->n ? in->p[in->at] : 0;
-}
-
-static bool skip_configuration(struct in *in)
-{
-    static const char known[] = "configuration/capabilities";
-
-    if (in_peek(in) != PV_VMSTATE_CONFIGURATION)
-        return true;
-    in_skip(in, 1);
-    in_skip(in, in_get(in, 4));
-    while (in_peek(in) == PV_VMSTATE_SUBSECTION) {
-        size_t len;
-
-        in_skip(in, 1);
-        len = (size_t)in_get(in, 1);
-        if (len != sizeof(known) - 1 || in->n - in->at < len || memcmp(in->p + in->at, known, len) != 0)
-            return false; /* a subsection has no length: an unknown one cannot be skipped */
-        in_skip(in, len + 4);
-        for (uint64_t n = in_get(in, 4); n > 0 && !in->truncated; n--)
-            in_skip(in, in_get(in, 1));
-    }
-    return !in->truncated;
-}
-
-/* Name, size and address of each block of memory, `left` bytes in sum. */
-static void skip_block_list(struct in *in, uint64_t left)
-{
-    while (left > 0 && !in->truncated) {
-        uint64_t size;
-
-        in_skip(in, in_get(in, 1));
-        size = in_get(in, 8);
-        in_skip(in, 8);
-        left = size && size <= left ? left - size : 0;
-    }
-}
-
-/* The records of one section of memory. */
-static bool skip_memory(struct in *in)
-{
-    while (!in->truncated) {
-        uint64_t v = in_get(in, 8), flags = v & R_MASK;
-
-        if (flags & R_EOS)
-            return true;
-        if (flags & R_SIZES) {
-            skip_block_list(in, v & ~(uint64_t)R_MASK);
-            continue;
-        }
-        if (!(flags & R_CONTINUE))
-            in_skip(in, in_get(in, 1));
-        if (flags & R_ZERO)
-            in_skip(in, 1);
-        else if (flags & R_PAGE)
-            in_skip(in, 4096);
-        else
-            return false;
-    }
-    return false;
-}
-
-size_t pv_vmstate_head(const void *data, size_t n)
-{
-    struct in in = {.p = data, .n = n};
-    bool seen = false;
-
-    if (in_get(&in, 4) != 0x5145564d || in_get(&in, 4) != 3 || !skip_configuration(&in))
+    if (!n || !stream->len)
         return 0;
-    for (;;) {
-        uint64_t type = in_get(&in, 1);
+    section = devices->data + MAGIC;
+    at = memmem(stream->data, stream->len, section, n);
+    if (!at || at == stream->data)
+        return 0;
+    /* A guest can write these bytes into memory that is in the head: then there are two places. */
+    next = at + 1;
+    return memmem(next, stream->len - (size_t)(next - stream->data), section, n)
+               ? 0
+               : (size_t)(at - stream->data);
+}
 
-        if (in.truncated)
-            return 0;
-        if (type == PV_VMSTATE_FULL)
-            return seen ? in.at - 1 : 0;
-        if (type < PV_VMSTATE_START || type > PV_VMSTATE_END)
-            return 0;
-        in_skip(&in, 4);
-        if (type == PV_VMSTATE_START) {
-            if (in_get(&in, 1) != 3 || in.n - in.at < 3 || memcmp(in.p + in.at, "ram", 3) != 0)
-                return 0;
-            in_skip(&in, 3 + 8);
-        }
-        if (!skip_memory(&in) || in_get(&in, 1) != PV_VMSTATE_FOOTER)
-            return 0;
-        in_skip(&in, 4);
-        seen = true;
-    }
+bool pv_vmstate_join(const struct pv_buf *head, const struct pv_buf *devices, struct pv_buf *out)
+{
+    if (!first_section_head(devices))
+        return false;
+    pv_buf_add(out, head->data, head->len);
+    pv_buf_add(out, devices->data + MAGIC, devices->len - MAGIC);
+    pv_buf_add(out, no_description, sizeof(no_description));
+    return true;
 }
