@@ -57,6 +57,7 @@ static int setup(void **state)
     puts_file("initrd.img", "archive");
     puts_file("disk.img", "raw bytes");
     put_file("disk.qcow2", "QFI\xfb\0\0\0\3", 8);
+    put_file("qcow2.raw", "QFI\xfb\0\0\0\3", 8);
     put_file("disk.vmdk", "KDMV\1\0\0\0", 8);
     put_file("disk.xz",
              "\xfd"
@@ -154,6 +155,9 @@ static const struct {
     {MIN "rootfs = \"disk.img\"\nrootfs_format = \"vdi\"\n", 4, {"'rootfs_format'", "'vdi'", "qcow2"}},
     {MIN "rootfs = \"disk.img\"\nrootfs_format = \"qcow2\"\n", 4, {"'rootfs_format'", "is a raw image"}},
     {MIN "rootfs_format = \"raw\"\nrootfs = \"disk.qcow2\"\n", 3, {"'rootfs_format'", "is a qcow2 image"}},
+    {MIN "rootfs = \"qcow2.raw\"\n", 3, {"'rootfs'", "qcow2 image by its content", "rootfs_format"}},
+    {MIN "rootfs = \"disk.img\"\nrootfs_backing = 1\n", 4, {"'rootfs_backing'", "true or false"}},
+    {MIN "rootfs_backing = true\n", 3, {"'rootfs_backing'", "no effect without `rootfs`"}},
     {MIN "rootfs_format = \"raw\"\n", 3, {"'rootfs_format'", "no effect without `rootfs`"}},
     {MIN "root = \"LABEL=x\"\n", 3, {"'root'", "no effect without `rootfs`"}},
     {MIN "rootfs = \"disk.img\"\ninitrd = \"initrd.img\"\nroot = \"LABEL=x\"\n", 5, {"'root'", "`initrd`"}},

@@ -30,12 +30,14 @@ enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL }
 /* How software emulation runs several vCPUs; auto: in a thread each, unless this QEMU loses code patches. */
 enum pv_tcg_thread { PV_TCG_THREAD_AUTO, PV_TCG_THREAD_SINGLE, PV_TCG_THREAD_MULTI };
 
+/* More than 20 members: one for each key. */
 struct pv_profile {
     char *name;
     char *kernel;        /* absolute */
     char *initrd;        /* absolute, or NULL */
     char *rootfs;        /* absolute, or NULL */
     char *rootfs_format; /* "raw" or "qcow2"; by default from the file's first bytes */
+    bool rootfs_backing; /* a qcow2 rootfs may have a backing file */
     char *root;          /* "/dev/vda2", "LABEL=...", "UUID=..."; NULL: the guest init searches it */
     char *init;          /* "/sbin/init" unless init_set */
     bool init_set;       /* the profile has the key `init` */

@@ -170,6 +170,14 @@ static int read_format(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
+static int read_bool(const struct value *v, void *field, struct pv_err *err)
+{
+    if (v->node->type != PV_TOML_BOOL)
+        return key_error(v, err, "is %s; expected %s", type_name(v->node->type), v->key->expected);
+    *(bool *)field = v->node->integer != 0;
+    return 0;
+}
+
 static int read_root(const struct value *v, void *field, struct pv_err *err)
 {
     const char *s = get_string(v, v->node, false, err);
@@ -332,6 +340,7 @@ static const struct key keys[] = {
     {"initrd", FIELD(initrd), read_file_path, "the path of a readable cpio archive"},
     {"rootfs", FIELD(rootfs), read_image_path, "the path of a readable disk image"},
     {"rootfs_format", FIELD(rootfs_format), read_format, "\"raw\" or \"qcow2\""},
+    {"rootfs_backing", FIELD(rootfs_backing), read_bool, "true or false"},
     {"root", FIELD(root), read_root, "\"/dev/vda2\", \"LABEL=...\" or \"UUID=...\""},
     {"init", FIELD(init), read_init,
      "an absolute path in the guest without spaces, quotes and backslashes, at most 255 bytes"},
@@ -385,6 +394,13 @@ static struct value key_value(const struct pv_config_at *at, const struct pv_tom
     return v;
 }
 
+static bool name_is_raw(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n > 4 && !strcmp(path + n - 4, ".raw");
+}
+
 /* Compares rootfs_format with the image's content, or sets it. */
 static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                         struct pv_err *err)
@@ -397,6 +413,12 @@ static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *tab
         return 0; /* the user overrides the table of magic numbers */
     if (!found)
         return key_error(&v, err, "'%s' %s", p->rootfs, why.text);
+    /* A guest that had the disk as a raw one may have written a header to it. */
+    if (!p->rootfs_format && !strcmp(found, "qcow2") && name_is_raw(p->rootfs))
+        return key_error(&v, err,
+                         "'%s' is a qcow2 image by its content and a raw one by its name; say which with "
+                         "rootfs_format",
+                         p->rootfs);
     if (!p->rootfs_format) {
         p->rootfs_format = pv_xstrdup(found);
         return 0;
@@ -411,7 +433,7 @@ static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *tab
 static int check_together(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                           struct pv_err *err)
 {
-    static const char *const need_rootfs[] = {"rootfs_format", "root"};
+    static const char *const need_rootfs[] = {"rootfs_format", "rootfs_backing", "root"};
 
     if (!p->kernel)
         return pv_err_set(err, PV_E_USAGE, "%s:%d: profile '%s': key 'kernel' is missing; expected %s",

@@ -24,6 +24,7 @@ struct pv_guest_disk {
     char *format; /* "raw", "qcow2" */
     bool readonly;
     bool snapshot;
+    bool backing; /* a qcow2 image may have a backing file */
 };
 
 struct pv_guest_file {

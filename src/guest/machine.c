@@ -14,6 +14,7 @@
 #include "util/err.h"
 #include "util/parse.h"
 #include "vm/hotplug.h"
+#include "vm/qcow2.h"
 #include "vm/spec.h"
 
 /* The version of the saved description; adding or removing a row of the tables below needs a new version. */
@@ -186,12 +187,16 @@ static int disk_check(const struct pv_guest_disk *d, struct pv_err *err)
 
 static int disks_from_opts(struct pv_machine *m, const struct pv_boot_opts *o, struct pv_err *err)
 {
-    if (m->profile->rootfs)
-        disk_add(m, m->profile->rootfs, m->profile->rootfs_format, true, false);
+    const struct pv_profile *p = m->profile;
+
+    if (p->rootfs && pv_disk_chain(p->rootfs, p->rootfs_format, p->rootfs_backing, NULL, NULL, err) < 0)
+        return -1;
+    if (p->rootfs)
+        disk_add(m, p->rootfs, p->rootfs_format, true, false);
     for (size_t i = 0; i < o->n_disks; i++) {
         const struct pv_guest_disk *d = &o->disks[i];
 
-        if (disk_check(d, err) < 0)
+        if (disk_check(d, err) < 0 || pv_disk_chain(d->path, d->format, d->backing, NULL, NULL, err) < 0)
             return -1;
         disk_add(m, d->path, d->format, d->readonly, d->snapshot || o->keep_disks);
     }

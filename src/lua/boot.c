@@ -18,11 +18,9 @@
 
 enum { MAX_DISKS = 24, MAX_FILES = 65536 };
 
-static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},
-                                           {"format", OPT_STRING},
-                                           {"readonly", OPT_BOOLEAN},
-                                           {"snapshot", OPT_BOOLEAN},
-                                           {NULL, 0}};
+static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},      {"format", OPT_STRING},
+                                           {"backing", OPT_BOOLEAN},  {"readonly", OPT_BOOLEAN},
+                                           {"snapshot", OPT_BOOLEAN}, {NULL, 0}};
 
 static void boot_opts_fini(void *p)
 {
@@ -78,7 +76,7 @@ static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
     int top = lua_gettop(L);
     const char *what = lua_pushfstring(L, "disk %d", number), *format = "raw";
     char found[PATH_MAX];
-    bool readonly, snapshot;
+    bool readonly, snapshot, backing;
     struct stat st;
 
     if (!lua_istable(L, top))
@@ -87,6 +85,7 @@ static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
     pv_lua_check_opts(L, top, what, disk_opts);
     readonly = pv_lua_opt_bool(L, top, "readonly", false);
     snapshot = pv_lua_opt_bool(L, top, "snapshot", false);
+    backing = pv_lua_opt_bool(L, top, "backing", false);
     if (pv_lua_rawfield(L, top, "format") == LUA_TSTRING)
         format = pv_lua_check_cstring(L, -1, "the format of a disk");
     if (pv_lua_rawfield(L, top, "path") != LUA_TSTRING)
@@ -95,8 +94,11 @@ static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
     if (stat(found, &st) == 0 && S_ISDIR(st.st_mode))
         pv_lua_raise(L, "%s: '%s' is a directory, expected an image file", what, found);
     o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
-    o->disks[o->n_disks++] = (struct pv_guest_disk){
-        .path = pv_xstrdup(found), .format = pv_xstrdup(format), .readonly = readonly, .snapshot = snapshot};
+    o->disks[o->n_disks++] = (struct pv_guest_disk){.path = pv_xstrdup(found),
+                                                    .format = pv_xstrdup(format),
+                                                    .readonly = readonly,
+                                                    .snapshot = snapshot,
+                                                    .backing = backing};
     lua_settop(L, top);
 }
 

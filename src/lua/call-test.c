@@ -32,7 +32,7 @@ static const struct bad_call bad_boots[] = {
                                 "\"x\"}; it has number 1 as a guest path"},
     {"vm:boot{disks = {{path = '/none.img'}}}", "disk 1: '/none.img' does not exist on the host"},
     {"vm:boot{disks = {{path = 't.lua', redonly = true}}}",
-     "unknown disk 1 option 'redonly' (did you mean 'readonly'?); known: path, format, readonly, "
+     "unknown disk 1 option 'redonly' (did you mean 'readonly'?); known: path, format, backing, readonly, "
      "snapshot"},
     {"vm:boot{disks = {{format = 'raw'}}}", "disk 1 needs a path: {path = \"disk.img\"}"},
     {"vm:boot{disks = {path = 't.lua'}}",

@@ -58,4 +58,33 @@ test("bad disks are refused before QEMU starts", function()
     assert_error(function() vm:boot({ disks = { { path = dir } } }) end, "is a directory")
 end)
 
+
+test("a guest does not choose what QEMU opens by what it writes", function()
+    local secret, image = dir .. "/secret", dir .. "/written.img"
+    assert(os.execute(string.format("echo secret >'%s' && truncate -s 4M '%s'", secret, image)))
+    local header = dir .. "/header"
+    assert(os.execute(string.format("qemu-img create -q -f qcow2 -b '%s' -F raw '%s' 4M", secret, header)))
+    local f = assert(io.open(header, "rb"))
+    local bytes = f:read("a")
+    f:close()
+    local vm = provium.create("minimal")
+    vm:boot({ disks = { { path = image } } }) -- no format: raw, whatever is in it
+    vm:write_file("/dev/vda", bytes)
+    vm:shutdown()
+    vm = provium.create("minimal")
+    vm:boot({ disks = { { path = image } } })
+    assert_eq("QFI", vm:exec("head -c 3 /dev/vda").stdout)
+    assert_eq(false, vm:exec("head -c 100 /dev/vda | grep -q ^secret").ok)
+    vm:kill()
+    local function refused(disk, text)
+        assert_error(function() provium.create("minimal"):boot({ disks = { disk } }) end, text)
+    end
+    refused({ path = image, format = "qcow2", readonly = true }, "backing = true")
+    refused({ path = image, format = "qcow2", snapshot = true }, "backing = true")
+    vm = provium.create("minimal")
+    vm:boot({ disks = { { path = header, format = "qcow2", backing = true, snapshot = true } } })
+    assert_eq("secret\n", vm:exec("head -c 7 /dev/vda").stdout)
+    vm:kill()
+end)
+
 os.execute("rm -rf " .. dir)
