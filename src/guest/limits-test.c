@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits of what one call may bring to the host: each is an error that names its option, and no more. */
+/*
+ * The limits of what one call may bring to the host: each is an error that names its option, and no more.  The
+ * limits of the numbers in replies: each is an error of class protocol.
+ */
 #include "util/test.h"
 
 #include <string.h>
 
 #include "guest/fake-agent.h"
+#include "guest/resume.h"
+#include "guest/worker.h"
 #include "util/clock.h"
 #include "util/mem.h"
 
@@ -98,9 +103,74 @@ static void output_has_a_limit(void **state)
     fake_free(g);
 }
 
+/* ---- numbers that an agent chooses ---- */
+
+static uint64_t said; /* by the agent: a clock, a port */
+
+static void agent_resumes(int fd)
+{
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_RESUME);
+    fake_ok(fd, r.id, said);
+    fake_serve_pings(fd);
+}
+
+static void clocks_have_a_range(void **state)
+{
+    static const uint64_t clocks[] = {UINT64_MAX, UINT64_C(1) << 63, (UINT64_C(1) << 63) + 1};
+    static const fake_script scripts[] = {agent_resumes};
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(clocks); i++) {
+        struct pv_err err = PV_ERR_INIT;
+        struct pv_guest *g;
+
+        said = clocks[i];
+        g = fake_new(scripts, 1);
+        assert_int_equal(pv_resume_meet(g, pv_deadline(10 * PV_NSEC_PER_SEC), &err), -1);
+        assert_err(&err, PV_E_PROTOCOL, "says that its clock is");
+        fake_free(g);
+    }
+}
+
+static void agent_spawns(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_SPAWN);
+    e = fake_begin(PV_MSG_WORKER, r.id);
+    pv_enc_u32(&e, (uint32_t)said);
+    pv_enc_u32(&e, 101);
+    fake_send(fd, &e);
+}
+
+static void ports_have_a_range(void **state)
+{
+    static const uint32_t ports[] = {0, 1, 1023, PV_AGENT_PORT, UINT32_MAX};
+    static const fake_script scripts[] = {agent_spawns, fake_serve_pings};
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(ports); i++) {
+        struct pv_err err = PV_ERR_INIT;
+        struct pv_guest *g;
+
+        said = ports[i];
+        g = fake_new(scripts, 2);
+        assert_null(pv_worker_spawn(g, false, 0, &err));
+        assert_err(&err, PV_E_PROTOCOL, "malformed WORKER");
+        fake_free(g);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(output_has_a_limit)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(output_has_a_limit),
+        cmocka_unit_test(clocks_have_a_range),
+        cmocka_unit_test(ports_have_a_range),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -95,6 +96,9 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
     pv_enc_bytes(&e, entropy, sizeof(entropy));
     if (pv_call_finish(&g->agent, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
         return -1;
+    if (c.value > INT64_MAX)
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent of %s says that its clock is %" PRIu64 " ns",
+                          g->name, c.value);
     *off = pv_wall_now() - (int64_t)c.value;
     return 0;
 }

@@ -10,6 +10,10 @@
 
 #define SPAWN_LIMIT (30 * PV_NSEC_PER_SEC)
 
+/* A vsock listener of the agent never has another port; to these, a connect fails on the host. */
+#define PORT_MIN 1024
+#define PORT_ANY UINT32_MAX
+
 struct spawn_call {
     struct pv_call c;
     uint32_t port, pid;
@@ -24,7 +28,7 @@ static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
         return pv_call_unexpected(type, err);
     s->port = pv_dec_u32(d);
     s->pid = pv_dec_u32(d);
-    if (!pv_dec_done(d) || s->port == PV_AGENT_PORT)
+    if (!pv_dec_done(d) || s->port < PORT_MIN || s->port == PORT_ANY || s->port == PV_AGENT_PORT)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed WORKER");
     return 1;
 }

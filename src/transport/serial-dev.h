@@ -21,6 +21,8 @@
 enum {
     PV_SERIAL_IN = 256 * 1024,         /* read from the port at once */
     PV_SERIAL_STALE_MAX = 1024 * 1024, /* bytes of older greetings that are dropped */
+    PV_SERIAL_OUT_MAX = 128 * 1024, /* bytes that may wait for a guest that does not read: one DATA and more
+                                          small packets than all channels have at a time */
 };
 
 enum chan_state {

@@ -3,7 +3,7 @@
  * One socket to QEMU, which hands its bytes to the guest's port and back.  Input is cut into packets in
  * place, each checked before anything is done about it; a channel's DATA is copied into its ring, which the
  * guest can not run over because it was granted no more.  Output goes straight to the socket; what that does
- * not take waits in `out`: at most one packet of DATA, and small packets whose number the protocol bounds.
+ * not take waits in `out`: at most one packet of DATA, and PV_SERIAL_OUT_MAX bytes of small packets.
  */
 #include "transport/serial.h"
 
@@ -167,6 +167,11 @@ void pv_serial_packet(struct serial *d, unsigned type, uint16_t channel, uint32_
 
     if (d->c.error)
         return;
+    /* A packet of credit for each DATA that a guest sends, which reads none of them. */
+    if (serial_queued(d) > PV_SERIAL_OUT_MAX) {
+        serial_fail(d, EPROTO, "the guest sends and does not read: %zu bytes wait for it", serial_queued(d));
+        return;
+    }
     pv_mux_put_header(p, type, channel, bare ? 0 : 4);
     pv_mux_put_u32(p + PV_MUX_HEADER, word);
     pv_buf_add(&d->out, p, bare ? PV_MUX_HEADER : PV_MUX_HEADER + 4);

@@ -42,33 +42,38 @@ char *pv_find_program(const char *file)
     return NULL;
 }
 
-/* The sources are first duplicated at PLACE_BASE and above, so that no dup2 to a target overwrites one. */
-enum { PLACE_BASE = 200, FDS_MAX = 32 };
+static int highest_target(const struct pv_spawn *sp)
+{
+    int max = 2;
 
+    for (size_t i = 0; i < sp->n_fds; i++)
+        if (sp->fds[i].to > max)
+            max = sp->fds[i].to;
+    return max;
+}
+
+/* The sources are first duplicated above the targets, so that no dup2 to a target overwrites one. */
 static int child_place_fds(const struct pv_spawn *sp, int report)
 {
-    int devnull = open("/dev/null", O_RDWR);
-    int moved_report, max_to = 2, place[FDS_MAX];
+    int base = highest_target(sp) + 1, devnull = open("/dev/null", O_RDWR);
+    int moved_report, place[PV_SPAWN_FDS];
 
     if (devnull < 0)
         return -1;
-    moved_report = fcntl(report, F_DUPFD_CLOEXEC, PLACE_BASE + 64);
-    devnull = fcntl(devnull, F_DUPFD_CLOEXEC, PLACE_BASE + 64);
+    moved_report = fcntl(report, F_DUPFD_CLOEXEC, base);
+    devnull = fcntl(devnull, F_DUPFD_CLOEXEC, base);
     if (moved_report < 0 || devnull < 0)
         return -1;
     for (size_t i = 0; i < sp->n_fds; i++)
-        if ((place[i] = fcntl(sp->fds[i].from, F_DUPFD_CLOEXEC, PLACE_BASE)) < 0)
+        if ((place[i] = fcntl(sp->fds[i].from, F_DUPFD_CLOEXEC, base)) < 0)
             return -1;
     for (int fd = 0; fd < 3; fd++)
         if (dup2(devnull, fd) < 0)
             return -1;
-    for (size_t i = 0; i < sp->n_fds; i++) {
+    for (size_t i = 0; i < sp->n_fds; i++)
         if (dup2(place[i], sp->fds[i].to) < 0)
             return -1;
-        if (sp->fds[i].to > max_to)
-            max_to = sp->fds[i].to;
-    }
-    for (int fd = 3; fd < max_to; fd++) {
+    for (int fd = 3; fd < base; fd++) {
         bool wanted = false;
 
         for (size_t i = 0; i < sp->n_fds; i++)
@@ -77,7 +82,8 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
             close(fd);
     }
     /* Linux before 5.9 has no close_range(2); there CLOEXEC, which all our descriptors carry, suffices. */
-    syscall(SYS_close_range, (unsigned)max_to + 1, (unsigned)moved_report - 1, 0);
+    if (moved_report > base)
+        syscall(SYS_close_range, (unsigned)base, (unsigned)moved_report - 1, 0);
     syscall(SYS_close_range, (unsigned)moved_report + 1, ~0U, 0);
     return moved_report;
 }
@@ -121,7 +127,7 @@ pid_t pv_spawn(const struct pv_spawn *sp, int *pidfd, struct pv_err *err)
     if (!full)
         return pv_err_set(err, PV_E_MISSING, "program '%s' was not found%s", sp->file,
                           strchr(sp->file, '/') ? " or is not executable" : " in PATH");
-    if (sp->n_fds > FDS_MAX)
+    if (sp->n_fds > PV_SPAWN_FDS)
         return pv_err_set(err, PV_E_HOST, "too many descriptors for '%s'", sp->file);
     if (pipe2(report, O_CLOEXEC) < 0)
         return pv_err_sys(err, errno, "cannot make a pipe");

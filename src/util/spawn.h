@@ -24,13 +24,15 @@ struct pv_spawn_fd {
     int to;   /* in the child */
 };
 
+enum { PV_SPAWN_FDS = 128 };
+
 struct pv_spawn {
     const char *file;              /* looked up in PATH unless it has a slash */
     char *const *argv;             /* NULL-terminated */
     char *const *envp;             /* NULL: this process's */
     const char *cwd;               /* NULL: this process's */
     const struct pv_spawn_fd *fds; /* 0, 1 and 2 are /dev/null unless listed */
-    size_t n_fds;                  /* at most 32 */
+    size_t n_fds;                  /* at most PV_SPAWN_FDS */
     bool outlive;                  /* no SIGKILL when this process dies */
 };
 

@@ -229,6 +229,34 @@ static void spawns_programs(void **state)
     assert_int_equal(pv_spawn(&(struct pv_spawn){.file = "/etc/passwd", .argv = argv}, NULL, &err), -1);
 }
 
+/* As many descriptors as a VM with all its disks needs, at any numbers: each arrives at its own. */
+static void spawns_with_many_descriptors(void **state)
+{
+    enum { N = 96, FIRST = 5 };
+    char *argv[] = {"sh", "-c", "for i in $(seq 5 100); do read n <&$i && [ $n = $i ] || exit 1; done", NULL};
+    struct pv_spawn_fd fds[N];
+    struct pv_err err = PV_ERR_INIT;
+    int status;
+    pid_t pid;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        int to = FIRST + (i * 7) % N, fd[2];
+
+        assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+        assert_true(dprintf(fd[1], "%d\n", to) > 0);
+        close(fd[1]);
+        fds[i] = (struct pv_spawn_fd){fd[0], to};
+    }
+    pid = pv_spawn(&(struct pv_spawn){.file = "bash", .argv = argv, .fds = fds, .n_fds = N}, NULL, &err);
+    if (pid < 0)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < N; i++)
+        close(fds[i].from);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* The child of pv_spawn ends when its parent is killed. */
 static void kills_child_with_parent(void **state)
 {
@@ -277,6 +305,7 @@ int main(void)
         cmocka_unit_test(digests_bytes_and_files),
         cmocka_unit_test(knows_the_boot_id),
         cmocka_unit_test(spawns_programs),
+        cmocka_unit_test(spawns_with_many_descriptors),
         cmocka_unit_test(kills_child_with_parent),
     };
 

@@ -309,7 +309,7 @@ static const struct row {
     {serial, "-chardev", "socket,id=agent,fd=" STR(FD_VSOCK)},
     /* Without ioeventfd the vCPU's own thread handles its doorbell: one context switch less. */
     {serial, "-device", "virtio-serial-pci,id=vserial,max_ports=2,ioeventfd=off"},
-    {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=agent"},
+    {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=" PV_VM_AGENT_PORT},
     {always, MACHINE_ARGS, NULL},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},

@@ -12,6 +12,9 @@
 
 enum { FIXED_FDS = 8 };
 
+_Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX <= (int)PV_SPAWN_FDS,
+               "pv_spawn passes on the descriptors of all disks");
+
 struct inherited {
     struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX];
     size_t n;

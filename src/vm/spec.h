@@ -78,6 +78,9 @@ enum {
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
 
+/* The id of the agent's port of the virtio-serial device. */
+#define PV_VM_AGENT_PORT "agent"
+
 /* The memory size that QEMU rounds `memory` up to, bytes. */
 uint64_t pv_vm_memory_size(uint64_t memory);
 

@@ -191,7 +191,11 @@ static void on_shutdown(struct pv_vm *vm, const json_t *data)
 
 static void on_vserport_change(struct pv_vm *vm, const json_t *data)
 {
-    if (json_is_false(json_object_get(data, "open")) && vm->on_port_closed)
+    const char *id = json_string_value(json_object_get(data, "id"));
+
+    /* The profile's qemu_args may have added ports of their own. */
+    if (id && !strcmp(id, PV_VM_AGENT_PORT) && json_is_false(json_object_get(data, "open")) &&
+        vm->on_port_closed)
         vm->on_port_closed(vm->port_arg);
 }
 

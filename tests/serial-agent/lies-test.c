@@ -296,6 +296,28 @@ static void test_channel(void **state)
     close(fd);
 }
 
+/* A guest that sends and never reads: what waits for it has a bound. */
+static void test_never_reads(void **state)
+{
+    struct conn c = {0};
+    unsigned n = 0;
+    int fd;
+    struct pv_channel *v = greeted_channel(&fd);
+
+    (void)state;
+    for (; n < 200000 && !v->error; n++) {
+        conn_dial(v, &c, 9);
+        if (!v->error)
+            guest_send_packet(fd, PV_MUX_REFUSED, 1, 4, ECONNREFUSED);
+        wait_event(&c);
+        pv_stream_close(c.s);
+    }
+    assert_int_equal(v->error, EPROTO);
+    assert_non_null(strstr(v->error_text, "sends and does not read"));
+    v->ops->free(v);
+    close(fd);
+}
+
 static void test_rest_lies(void **state)
 {
     struct conn c[2];
@@ -378,9 +400,10 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greeting), cmocka_unit_test(test_lies),      cmocka_unit_test(test_second_byte),
-        cmocka_unit_test(test_channel),  cmocka_unit_test(test_rest_lies), cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_greeting),    cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_second_byte), cmocka_unit_test(test_channel),
+        cmocka_unit_test(test_rest_lies),   cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_never_reads), cmocka_unit_test(test_random),
     };
     struct pv_err err = PV_ERR_INIT;
 
