@@ -30,7 +30,7 @@ enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL }
 /* How software emulation runs several vCPUs; auto: in a thread each, unless this QEMU loses code patches. */
 enum pv_tcg_thread { PV_TCG_THREAD_AUTO, PV_TCG_THREAD_SINGLE, PV_TCG_THREAD_MULTI };
 
-/* More than 20 members: one for each key. */
+/* reason: a member for each key. */
 struct pv_profile {
     char *name;
     char *kernel;        /* absolute */
