@@ -16,8 +16,10 @@
  * Measured here with Debian's cloud kernel (q35, TCG, 12 boots each): `max,erms=off` 1.51 s, `qemu64` 1.56,
  * `max` 1.83.  With all features that QEMU can emulate, tests find what they need (and RDRAND seeds the
  * random pool at once); ERMS makes the kernel copy with `rep movsb`, which is slow to emulate.
+ * Recent versions of QEMU emulate FSRM.  Linux before 6.4 expects ERMS beside it: memmove without ERMS then copies
+ * at least 32 bytes, and the kernel overwrites itself.
  */
-#define CPU_TCG "max,erms=off"
+#define CPU_TCG "max,erms=off,fsrm=off"
 #define CPU_KVM "host"
 
 /* Turns off devices that cost boot time and that no virtio guest needs. */
