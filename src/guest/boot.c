@@ -339,7 +339,7 @@ static int boot_run_steps(struct boot *b, struct pv_err *err)
     return r;
 }
 
-int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
+static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
     struct boot b = {.g = g, .o = o, .serial = boot_wants_serial(g, o), .initrd_fd = -1};
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
@@ -372,4 +372,15 @@ int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_er
     }
     pv_guest_set_running(g);
     return boot_vsock_device(&b, err);
+}
+
+int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
+{
+    int r;
+
+    if (pv_guest_operation_begin(g, "boot", err) < 0)
+        return -1;
+    r = guest_boot(g, o, err);
+    pv_guest_operation_end(g);
+    return r;
 }

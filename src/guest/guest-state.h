@@ -39,12 +39,22 @@ struct pv_guest {
     unsigned generation;          /* how often it was restored; outdates workers */
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
     struct pv_recording *console; /* of all its runs */
+    const char *operation;        /* what a task does with the machine as a whole: "boot"; NULL: nothing */
+    struct pv_instance *ended;    /* ended by another task during that; freed with its end */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
 };
 
 /* pv_guest_new with a name of its own; takes it. */
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
                                     char *name);
+
+/*
+ * Brackets work on the machine as a whole (boot, snapshot, restore, reset) that waits: tasks run meanwhile.  A
+ * second one fails, class usage: "cannot WHAT vm1: boot has not ended".  Another task may end the guest at any
+ * time; the instance's memory stays valid until operation_end, so that waits on it can fail.
+ */
+int pv_guest_operation_begin(struct pv_guest *g, const char *what, struct pv_err *err);
+void pv_guest_operation_end(struct pv_guest *g);
 
 /* A new run begins: the instance and the end record of the last one are dropped. */
 void pv_guest_begin(struct pv_guest *g);

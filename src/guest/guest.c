@@ -104,6 +104,7 @@ void pv_guest_free(struct pv_guest *g)
     if (!g)
         return;
     pv_instance_free(g->instance);
+    pv_instance_free(g->ended);
     pv_conlog_free(g->log);
     pv_recording_free(g->console);
     pv_guest_end_fini(&g->end);
@@ -125,6 +126,21 @@ static void guest_observe(struct pv_guest *g)
 {
     if (g->instance && !g->unknown)
         pv_instance_observe(g->instance, guest_on_finding, g);
+}
+
+int pv_guest_operation_begin(struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    if (g->operation)
+        return pv_err_set(err, PV_E_USAGE, "cannot %s %s: another task is in its %s, which has not ended",
+                          what, g->name, g->operation);
+    g->operation = what;
+    return 0;
+}
+
+void pv_guest_operation_end(struct pv_guest *g)
+{
+    g->operation = NULL;
+    pv_instance_free(pv_steal(&g->ended));
 }
 
 void pv_guest_begin(struct pv_guest *g)
@@ -173,7 +189,10 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
     }
     g->instance = NULL;
     guest_set_state(g, to);
-    pv_instance_free(i);
+    if (g->operation && !g->ended)
+        g->ended = i;
+    else
+        pv_instance_free(i);
 }
 
 void pv_guest_kill(struct pv_guest *g)

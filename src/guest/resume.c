@@ -234,6 +234,11 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
         pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
         return -1;
     }
+    if (g->state != PV_GUEST_BOOTING) { /* another task has ended it during the wait for the lease */
+        pv_vm_lease_release(lease);
+        return pv_err_set(err, PV_E_GUEST_DIED, "cannot resume %s: it was %s meanwhile", g->name,
+                          pv_guest_state_name(g->state));
+    }
     deadline = pv_deadline(timeout);
     pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
     if (guest_make_run(g, s, o, deadline, err) < 0) {
@@ -275,10 +280,15 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
                      struct pv_err *err)
 {
     struct pv_vm_lease *lease = NULL;
+    int r;
 
-    if (g->state == PV_GUEST_CREATED)
+    if (pv_guest_operation_begin(g, "restore", err) < 0)
+        return -1;
+    if (g->state == PV_GUEST_CREATED) {
+        pv_guest_operation_end(g);
         return pv_err_set(err, PV_E_USAGE,
                           "cannot restore %s: it was never booted (vm:clone makes another VM)", g->name);
+    }
     if (g->instance)
         lease = pv_instance_take_lease(g->instance);
     pv_guest_begin(g);
@@ -287,5 +297,7 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
         pv_vm_lease_release(lease);
         lease = NULL;
     }
-    return guest_resume(g, s, lease, o, err);
+    r = guest_resume(g, s, lease, o, err);
+    pv_guest_operation_end(g);
+    return r;
 }

@@ -200,7 +200,7 @@ static int snapshot_go_on(struct pv_guest *g, bool stopped, struct pv_err *err)
     return pv_guest_attach_vsock(g, deadline, err) < 0 ? -1 : pv_guest_await_vsock(g, deadline, err);
 }
 
-struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+static struct pv_snapshot *guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
     struct pv_snapshot *s = snapshot_begin(g, "snapshot", err);
@@ -221,7 +221,18 @@ struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, st
     return r == 0 ? s : snapshot_failed(g, s, "snapshot", err);
 }
 
-struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+struct pv_snapshot *pv_guest_snapshot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+{
+    struct pv_snapshot *s;
+
+    if (pv_guest_operation_begin(g, "snapshot", err) < 0)
+        return NULL;
+    s = guest_snapshot(g, timeout_ns, err);
+    pv_guest_operation_end(g);
+    return s;
+}
+
+static struct pv_snapshot *guest_save(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
     struct pv_snapshot *s = snapshot_begin(g, "save", err);
@@ -235,5 +246,16 @@ struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct
         return snapshot_failed(g, s, "save", err);
     /* Before the machine can run again: its memory is the snapshot's now. */
     pv_guest_end(g, PV_GUEST_SHUT_DOWN, NULL);
+    return s;
+}
+
+struct pv_snapshot *pv_guest_save(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
+{
+    struct pv_snapshot *s;
+
+    if (pv_guest_operation_begin(g, "save", err) < 0)
+        return NULL;
+    s = guest_save(g, timeout_ns, err);
+    pv_guest_operation_end(g);
     return s;
 }
