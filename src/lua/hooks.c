@@ -191,7 +191,7 @@ static LJMP void add_function(lua_State *L, int list, const char *name)
 
 static int hooks_defer(lua_State *L)
 {
-    add_function(L, LIST_DEFERRED + (int)pv_lua_tf(L)->tests.n_open, "defer");
+    add_function(L, LIST_DEFERRED + (int)pv_tf_depth(pv_lua_tf(L)), "defer");
     return 0;
 }
 

@@ -17,13 +17,15 @@
  */
 #include "lua/limit.h"
 
+#include "loop/loop.h"
 #include "lua/raise.h"
 #include "testfile/limit.h"
 #include "util/clock.h"
 
 #define GRACE PV_NSEC_PER_SEC
 
-enum { HOOK_COUNT = 10000, LATE_COUNT = 1000000 };
+/* GIVE_UP_CATCHES: errors that tasks which are given up may catch before each instruction raises one. */
+enum { HOOK_COUNT = 10000, LATE_COUNT = 1000000, GIVE_UP_CATCHES = 100 };
 
 static const char threads_key; /* its address: registry key of the table of coroutines */
 
@@ -33,6 +35,12 @@ static void limit_hook(lua_State *L, lua_Debug *ar)
     int64_t until = pv_tf_limit(pl->tf), now;
 
     (void)ar;
+    if (pv_task_cancelled(pl->tf->loop)) {
+        lua_sethook(L, limit_hook, LUA_MASKCOUNT, pl->giving_up++ < GIVE_UP_CATCHES ? HOOK_COUNT : 1);
+        pv_lua_raise(L, "the task was given up");
+    }
+    if (pl->giving_up)
+        return;
     if (until == PV_FOREVER) { /* a coroutine that outlives the test that made it */
         lua_sethook(L, NULL, 0, 0);
         return;
@@ -75,10 +83,15 @@ void pv_lua_limit_changed(lua_State *L)
     set_hooks(L, pv_tf_limit(tf) == PV_FOREVER ? NULL : limit_hook);
 }
 
+void pv_lua_limit_give_up(lua_State *L, bool on)
+{
+    pv_lua_of(L)->giving_up = on;
+    set_hooks(L, on || pv_tf_limit(pv_lua_tf(L)) != PV_FOREVER ? limit_hook : NULL);
+}
+
 /* ---- the table of coroutines ---- */
 
-/* Adds the thread on top of the stack. */
-static LJMP void note_thread(lua_State *L)
+void pv_lua_limit_note_thread(lua_State *L)
 {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key) != LUA_TTABLE) {
         lua_pop(L, 1);
@@ -102,7 +115,7 @@ static int co_create(lua_State *L)
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 1);
-    note_thread(L);
+    pv_lua_limit_note_thread(L);
     return 1;
 }
 
@@ -114,7 +127,7 @@ static int co_wrap(lua_State *L)
     lua_call(L, lua_gettop(L) - 1, 1);
     if (lua_getupvalue(L, -1, 1)) {
         if (lua_isthread(L, -1))
-            note_thread(L);
+            pv_lua_limit_note_thread(L);
         lua_pop(L, 1);
     }
     return 1;

@@ -9,6 +9,7 @@
 #include "lua/limit.h"
 #include "lua/modules.h"
 #include "lua/skip.h"
+#include "lua/task.h"
 #include "lua/trace.h"
 #include "util/err.h"
 
@@ -46,6 +47,7 @@ static int run_defers(lua_State *L)
     if (!lua_isnil(L, 2))
         pv_lua_calls_fail(L, c, pv_lua_of(L)->error_cls, pv_lua_message(L, 2));
     pv_lua_run_file_defers(L, c);
+    pv_lua_tasks_settle(L, PV_NO_TEST, c);
     lua_pushstring(L, pv_lua_calls_text(L, c));
     return 1;
 }

@@ -10,6 +10,7 @@
 #include "lua/modules.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/task.h"
 #include "lua/stream.h"
 #include "util/err.h"
 #include "util/parse.h"
@@ -94,6 +95,7 @@ void pv_lua_open_provium(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"create", provium_create},  {"shutdown_all", provium_shutdown_all},
                                          {"fixture", pv_lua_fixture}, {"depends", pv_lua_depends},
+                                         {"async", pv_lua_async},     {"all", pv_lua_all},
                                          {"sleep", pv_lua_sleep},     {"pack", pv_lua_pack},
                                          {"unpack", pv_lua_unpack},   {NULL, NULL}};
     static const luaL_Reg meta[] = {
@@ -102,6 +104,7 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_vm(L);
     pv_lua_open_worker(L);
     pv_lua_open_snapshot(L);
+    pv_lua_open_task(L);
     pv_lua_open_stream(L);
     pv_lua_open_console(L);
     luaL_newlib(L, functions);

@@ -54,19 +54,25 @@ int pv_lua_raise(lua_State *L, const char *fmt, ...)
     return lua_error(L);
 }
 
-int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...)
+int pv_lua_raise_again(lua_State *L, enum pv_class cls)
 {
     struct pv_lua *pl = pv_lua_of(L);
     struct lua_raised *r = &pl->raised[pl->n_raised++ % LUA_N_RAISED];
+
+    free(r->text);
+    r->text = pv_xstrdup(lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
+    r->cls = cls;
+    return lua_error(L);
+}
+
+int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...)
+{
     va_list ap;
 
     va_start(ap, fmt);
     push_message(L, fmt, ap);
     va_end(ap);
-    free(r->text);
-    r->text = pv_xstrdup(lua_tostring(L, -1));
-    r->cls = cls;
-    return lua_error(L);
+    return pv_lua_raise_again(L, cls);
 }
 
 enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg)

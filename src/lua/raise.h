@@ -10,6 +10,8 @@ struct pv_err;
 /* Class PV_CLASS_LUA: the script's mistake. */
 LJMP int pv_lua_raise(lua_State *L, const char *fmt, ...);
 LJMP int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...);
+/* Raises the text on top of the stack, an error that was raised before with this class, as it is. */
+LJMP int pv_lua_raise_again(lua_State *L, enum pv_class cls);
 /* Raises err, with its class; a timeout that is the sub-test's is told as that. */
 LJMP int pv_lua_raise_err(lua_State *L, const struct pv_err *err);
 /* Raises the message of the sub-test's expired limit. */

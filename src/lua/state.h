@@ -36,6 +36,11 @@ struct pv_lua {
     enum pv_class error_cls; /* of the error that pv_lua_msgh handled last */
     lua_CFunction test;      /* test(): its frame ends tracebacks */
     int64_t late_since;      /* when the hook first found the limit expired; 0: not yet */
+    unsigned giving_up;      /* not 0: tasks are given up; 1 and how often the hook has raised that */
+    struct lua_task *tasks;  /* that have not been settled, in the order of their start (task.h) */
+    struct lua_task *task;   /* the running one; NULL: the script itself */
+    unsigned n_tasks;        /* begun so far */
+    bool over;               /* the script has ended: no task begins any more */
 };
 
 static inline struct pv_lua *pv_lua_of(lua_State *L)

@@ -9,6 +9,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/skip.h"
+#include "lua/task.h"
 #include "testfile/error.h"
 #include "testfile/select.h"
 #include "util/err.h"
@@ -102,6 +103,7 @@ static LJMP bool run_attempt(lua_State *L, int64_t timeout_ns, enum pv_outcome *
     pv_tf_attempt_begin(tf, timeout_ns);
     pv_lua_calls_begin(L, &c);
     pv_lua_attempt(L, &c, fn);
+    pv_lua_tasks_settle(L, t->id, &c);
     text = c.failed ? pv_lua_calls_text(L, &c) : t->reason;
     *outcome = c.failed ? PV_FAIL : t->outcome;
     again = pv_tf_attempt_end(tf, outcome, c.failed ? c.cls : PV_CLASS_NONE, text);
@@ -135,6 +137,8 @@ static int lua_test(lua_State *L)
     if (!lua_isfunction(L, fn))
         pv_lua_raise(L, "test(\"%s\") needs a function as its %s argument, got %s", name,
                      fn == 3 ? "third" : "second", lua_isnone(L, fn) ? "nothing" : luaL_typename(L, fn));
+    if (pv_lua_of(L)->task)
+        pv_lua_raise(L, "test(\"%s\") cannot begin in a task; begin tasks in the test instead", name);
     if (tf->builder)
         pv_lua_raise(L,
                      "test(\"%s\") does not belong into a fixture, whose script prepares a VM; to refuse it, "

@@ -83,9 +83,9 @@ static bool is_test_frame(lua_State *L, int level)
 
 /*
  * Adds "\nat FILE:LINE" (unless the text begins with it) and "\ncalled from FILE:LINE"... up to the frame of
- * test(), each with its line of the source.
+ * test(), each with its line of the source.  `first` stands for the first "at".
  */
-static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
+static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first, const char *first)
 {
     const char *last = NULL; /* the source of the frame before, and its line */
     lua_Debug ar;
@@ -102,7 +102,7 @@ static void add_frames(lua_State *L, luaL_Buffer *b, bool has_first)
         last = ar.source;
         last_line = ar.currentline;
         if (shown++ > 0 || !has_first) {
-            lua_pushfstring(L, shown > 1 ? "\ncalled from %s:%d" : "\nat %s:%d",
+            lua_pushfstring(L, "\n%s %s:%d", shown > 1 ? "called from" : first,
                             ar.source[0] == '@' ? ar.source + 1 : ar.short_src, ar.currentline);
             luaL_addvalue(b);
             if (ar.name && strlen(ar.name) <= 60) {
@@ -168,7 +168,7 @@ int pv_lua_msgh(lua_State *L)
         tail = NULL;
     luaL_buffinit(L, &b);
     luaL_addlstring(&b, msg, tail ? (size_t)(tail - msg) : n);
-    add_frames(L, &b, has_where);
+    add_frames(L, &b, has_where, strstr(msg, LUA_TASK_MARK) ? "waited for at" : "at");
     add_command(L, &b);
     luaL_pushresult(&b);
     return 1;

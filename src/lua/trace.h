@@ -4,6 +4,9 @@
 
 #include "lua/state.h"
 
+/* In the text of a task's error, in front of the line that began the task. */
+#define LUA_TASK_MARK "\nin a task begun at "
+
 /*
  * Message handler for pcall: turns any error value into the text of the report, with the positions behind it
  * ("TEXT\nat FILE:LINE\ncalled from ...", outside of sub-tests in front), and sets error_cls.  The value of

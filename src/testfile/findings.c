@@ -217,6 +217,10 @@ int pv_tf_expect_wait(struct pv_testfile *tf, struct tf_expect *e, int64_t timeo
 
 void pv_tf_expect_end(struct tf_expect *e)
 {
+    struct tf_expect **at;
+
     pv_guest_settle_findings(e->g->g);
-    e->g->expect = e->outer;
+    for (at = &e->g->expect; *at != e; at = &(*at)->outer) /* that of another task may be the innermost */
+        ;
+    *at = e->outer;
 }

@@ -17,16 +17,25 @@ bool pv_tf_limit_expired(const struct pv_testfile *tf)
     return tf->guest_env.until && pv_now() >= tf->guest_env.until;
 }
 
-bool pv_tf_limit_update(struct pv_testfile *tf)
+/* The earliest deadline of the sub-tests that the running context belongs to; 0: none. */
+static int64_t limit_earliest(const struct pv_testfile *tf)
 {
+    size_t n = pv_tf_depth(tf);
     int64_t until = 0;
 
-    for (size_t i = 0; i < tf->tests.n_open; i++) {
+    for (size_t i = 0; i < n; i++) {
         int64_t d = tf->tests.open[i].deadline;
 
         if (d && (!until || d < until))
             until = d;
     }
+    return until;
+}
+
+bool pv_tf_limit_update(struct pv_testfile *tf)
+{
+    int64_t until = limit_earliest(tf);
+
     if (until == tf->guest_env.until)
         return false;
     tf->guest_env.until = until;
@@ -34,13 +43,27 @@ bool pv_tf_limit_update(struct pv_testfile *tf)
     return true;
 }
 
-void pv_tf_limit_extend(struct pv_testfile *tf, int64_t ns)
+void pv_tf_limit_enter(struct pv_testfile *tf)
 {
+    tf->guest_env.until = limit_earliest(tf);
+}
+
+void pv_tf_limit_pause(struct pv_testfile *tf)
+{
+    if (tf->tests.n_paused++ == 0)
+        tf->tests.paused_since = pv_now();
+}
+
+void pv_tf_limit_resume(struct pv_testfile *tf)
+{
+    int64_t now = pv_now(), ns = now - tf->tests.paused_since;
+
+    tf->tests.n_paused--;
+    tf->tests.paused_since = now;
     for (size_t i = 0; i < tf->tests.n_open; i++)
         if (tf->tests.open[i].deadline)
             tf->tests.open[i].deadline += ns;
-    if (tf->guest_env.until)
-        tf->guest_env.until += ns;
+    tf->guest_env.until = limit_earliest(tf);
 }
 
 void pv_tf_limit_note(struct pv_testfile *tf, const char *doing)

@@ -14,8 +14,14 @@ int64_t pv_tf_limit(const struct pv_testfile *tf);
 bool pv_tf_limit_expired(const struct pv_testfile *tf);
 /* To be called when open sub-tests or their deadlines have changed; whether the limit is another one now. */
 bool pv_tf_limit_update(struct pv_testfile *tf);
-/* Adds ns to every deadline: the time of a wait that no test can avoid, such as for memory of the pool. */
-void pv_tf_limit_extend(struct pv_testfile *tf, int64_t ns);
+/* Another context runs from now on: its limit is that of the sub-tests that it belongs to. */
+void pv_tf_limit_enter(struct pv_testfile *tf);
+/*
+ * Brackets a wait that no test can avoid, such as for memory of the pool: its time does not count.  Waits of
+ * several tasks at a time count once.
+ */
+void pv_tf_limit_pause(struct pv_testfile *tf);
+void pv_tf_limit_resume(struct pv_testfile *tf);
 /* Remembers `doing` for the message, if the limit has expired and nothing is remembered yet. */
 void pv_tf_limit_note(struct pv_testfile *tf, const char *doing);
 /* The message of an expired limit. The caller frees. */

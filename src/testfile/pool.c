@@ -8,7 +8,6 @@
 #include "childproto/lease.h"
 #include "testfile/limit.h"
 #include "testfile/testfile.h"
-#include "util/clock.h"
 
 /* One wait of pool_acquire.  Its step begins with the first text: none without a wait. */
 struct pool_wait {
@@ -24,7 +23,7 @@ static void pool_on_wait(const char *text, void *arg)
     pv_standby_pool_clear(w->tf->guest_env.standby_pool); /* their leases may be all that is missing */
     pv_tf_phase(w->tf, text);
     if (w->step == PV_NO_STEP && !w->tf->builder) /* a build is a step of its asker already */
-        w->step = pv_result_step_begin(w->tf->env->result, w->track, PV_STEP_WAIT, text);
+        w->step = pv_result_step_begin(w->tf->env->result, pv_tf_track(w->tf, w->track), PV_STEP_WAIT, text);
 }
 
 static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
@@ -34,14 +33,14 @@ static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const ch
     struct pv_lease_want want = {.vm = vm, .memory = memory, .cpus = cpus, .standby = standby};
     char track[TF_NAME_MAX];
     struct pool_wait w = {.tf = tf, .track = track, .step = PV_NO_STEP};
-    int64_t began = pv_now();
     int r;
 
     snprintf(track, sizeof(track), "%.*s", (int)strcspn(vm, " "), vm);
     if (!tf->env->lease)
         return 0;
+    pv_tf_limit_pause(tf);
     r = pv_lease_acquire(tf->env->lease, tf->loop, &want, pool_on_wait, &w, err);
-    pv_tf_limit_extend(tf, pv_now() - began);
+    pv_tf_limit_resume(tf);
     if (w.step == PV_NO_STEP)
         return r;
     pv_result_step_end(tf->env->result, w.step, r == 0);

@@ -267,7 +267,9 @@ static void test_limit(void **state)
     assert_string_equal(text, "the test around it, 'outer', timed out after 1 s, reading");
     free(text);
     assert_int_equal(end_test(s), PV_OK);
-    pv_tf_limit_extend(&s->tf, 60 * PV_NSEC_PER_SEC); /* a wait for the pool does not count */
+    pv_tf_limit_pause(&s->tf); /* a wait for the pool does not count */
+    s->tf.tests.paused_since -= 60 * PV_NSEC_PER_SEC;
+    pv_tf_limit_resume(&s->tf);
     assert_false(pv_tf_limit_expired(&s->tf));
     assert_null(pv_tf_test_late(&s->tf));
     assert_int_equal(end_test(s), PV_OK);

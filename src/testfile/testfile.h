@@ -17,6 +17,7 @@
 #include "childproto/result.h"
 #include "testfile/builder-link.h"
 #include "testfile/command.h"
+#include "testfile/context.h"
 #include "testfile/env.h"
 #include "testfile/findings.h"
 #include "testfile/guests.h"
@@ -44,9 +45,11 @@ struct pv_testfile {
     struct tf_guests guests;
     struct tf_tests tests;
     struct tf_findings findings;
-    struct tf_timeline timeline;
+    struct tf_timeline timeline; /* of the running context, like the next two */
     struct tf_command command;
-    struct tf_tails tails; /* of fixtures that could not be built, to be sent */
+    struct tf_scope scope;
+    struct tf_context *contexts; /* of tasks */
+    struct tf_tails tails;       /* of fixtures that could not be built, to be sent */
     struct tf_store store;
     struct tf_reset reset;
 };

@@ -163,7 +163,8 @@ void pv_tf_tests_fail(struct pv_testfile *tf, const char *msg)
 void pv_tf_tests_leave(struct pv_testfile *tf, enum pv_outcome outcome, const char *reason)
 {
     struct tf_tests *tests = &tf->tests;
-    struct tf_test *t = tests->n_open ? &tests->open[tests->n_open - 1] : NULL;
+    size_t depth = pv_tf_depth(tf);
+    struct tf_test *t = depth ? &tests->open[depth - 1] : NULL;
     char **slot = t ? &t->reason : &tests->reason;
 
     tf->touched = true;

@@ -36,6 +36,8 @@ struct tf_tests {
     size_t n_deselected;     /* --tag and --no-tag did not let them run */
     enum pv_outcome outcome; /* of the file: skip() or todo() outside of sub-tests */
     char *reason;
+    unsigned n_paused;    /* waits of contexts whose time does not count (limit.h) */
+    int64_t paused_since; /* up to then, such waits have been added to the deadlines */
     char late_doing[256]; /* the call that ran when a deadline passed; "": none yet */
 };
 

@@ -9,12 +9,43 @@
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
+enum { TF_PHASE_MAX = 512 };
+
+const char *pv_tf_track(const struct pv_testfile *tf, const char *vm)
+{
+    return tf->scope.track[0] ? tf->scope.track : vm;
+}
+
+/* The phase, with that of other contexts: "booting vm1 (and 2 more)". */
+static void phase_compose(const struct pv_testfile *tf, const char *what, char text[static TF_PHASE_MAX])
+{
+    size_t others = 0;
+
+    for (const struct tf_context *c = tf->contexts; c; c = c->next) {
+        const char *doing = c->timeline.doing;
+
+        if (!doing[0])
+            continue;
+        if (what[0])
+            others++;
+        else
+            what = doing;
+    }
+    if (others)
+        snprintf(text, TF_PHASE_MAX, "%.200s (and %zu more)", what, others);
+    else
+        snprintf(text, TF_PHASE_MAX, "%s", what);
+}
+
 void pv_tf_phase(struct pv_testfile *tf, const char *what)
 {
+    char text[TF_PHASE_MAX];
+
+    phase_compose(tf, what, text);
     if (tf->builder)
-        pv_tf_builder_say(tf->builder, TF_MSG_PHASE, PV_CLASS_NONE, NULL, what);
+        pv_tf_builder_say(tf->builder, TF_MSG_PHASE, PV_CLASS_NONE, NULL, text);
     else
-        pv_result_phase(tf->env->result, what);
+        pv_result_phase(tf->env->result, text);
 }
 
 static void step_begin(struct pv_testfile *tf, const char *track, enum pv_step kind, const char *fmt,
@@ -25,7 +56,7 @@ static void step_begin(struct pv_testfile *tf, const char *track, enum pv_step k
     vsnprintf(t->doing, sizeof(t->doing), fmt, ap);
     pv_tf_phase(tf, t->doing);
     if (t->n_steps < PV_ARRAY_LEN(t->steps))
-        t->steps[t->n_steps] = pv_result_step_begin(tf->env->result, track, kind, t->doing);
+        t->steps[t->n_steps] = pv_result_step_begin(tf->env->result, pv_tf_track(tf, track), kind, t->doing);
     t->n_steps++;
 }
 

@@ -24,6 +24,8 @@ struct tf_timeline {
     size_t n_steps;    /* open ones; deeper ones than steps[] holds are only counted */
 };
 
+/* The track of a step: a task's steps are all on its own track. vm may be NULL. */
+const char *pv_tf_track(const struct pv_testfile *tf, const char *vm);
 /* Sends the phase to the supervisor, or to a builder's asker; "": the script's own code. */
 void pv_tf_phase(struct pv_testfile *tf, const char *what);
 /* Opens a step on the track of a VM ("vm1"; NULL: the file's own) and makes its text the phase. */
