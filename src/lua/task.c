@@ -59,11 +59,13 @@ static void task_run(void *arg)
     struct lua_task *t = arg;
     int rc;
 
+    t->pl->tf->pool.tasks++;
     rc = lua_pcall(t->co, lua_gettop(t->co) - 2, LUA_MULTRET, 1);
     lua_remove(t->co, 1);
     t->cls = rc == LUA_ERRRUN ? t->pl->error_cls : PV_CLASS_LUA;
     t->state = rc == LUA_OK ? LUA_TASK_RETURNED : pv_lua_is_skip(t->co, -1) ? LUA_TASK_LEFT : LUA_TASK_FAILED;
     t->ended = ++ends;
+    t->pl->tf->pool.tasks--;
     pv_result_step_end(t->pl->tf->env->result, t->step, rc == LUA_OK || t->state == LUA_TASK_LEFT);
 }
 
@@ -297,6 +299,7 @@ void pv_lua_tasks_await(lua_State *L, struct lua_task *const *tasks, size_t n, i
 
     check_circle(L, tasks, n, deadline == PV_FOREVER);
     pv_tf_step_begin(tf, NULL, PV_STEP_WAIT, "%s", what);
+    tf->pool.stalled += deadline == PV_FOREVER;
     if (self && deadline == PV_FOREVER) {
         self->waits = tasks;
         self->n_waits = n;
@@ -304,6 +307,7 @@ void pv_lua_tasks_await(lua_State *L, struct lua_task *const *tasks, size_t n, i
     rc = pv_loop_run(tf->loop, tasks_have_ended, &w, deadline < limit ? deadline : limit, &err);
     if (self)
         self->n_waits = 0;
+    tf->pool.stalled -= deadline == PV_FOREVER;
     pv_tf_step_end(tf, rc == 0);
     if (rc < 0)
         pv_lua_raise_err(L, &err);

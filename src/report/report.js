@@ -124,7 +124,7 @@ function outcomeClass(o) {
     return o === "fail" ? " failed" : o === "skip" || o === "todo" || o === "xfail" ? " skipped" : "";
 }
 
-// Tracks: sub-tests (nested ones below), the file, each VM. A bar is {kind, text, vm, begin, end, cls, what}.
+// Tracks: sub-tests (nested ones below), the file, each VM, each task. A bar is {kind, text, vm, begin, end, cls, what}.
 function tracksOf(f) {
     const tracks = [], vms = new Map();
     const open = [];
@@ -166,7 +166,7 @@ function showMoment(f, into, bar, t) {
     } else {
         add(into, el("p", "step", "at " + seconds(t - f.begin_ns)));
     }
-    const shown = f.consoles.filter(c => !bar || bar.vm === null || c.vm === bar.vm);
+    const shown = f.consoles.filter(c => !bar || bar.vm === null || bar.vm.startsWith("task ") || c.vm === bar.vm);
     for (const c of shown) add(into, consoleView(f, c, t0, t1));
     if (!shown.length) add(into, el("p", "note", "No console was kept."));
 }

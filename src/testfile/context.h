@@ -7,7 +7,9 @@
 #ifndef PV_TESTFILE_CONTEXT_H
 #define PV_TESTFILE_CONTEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "testfile/command.h"
 #include "testfile/timeline.h"
@@ -25,6 +27,15 @@ struct tf_context {
     struct tf_command command;
     struct tf_scope scope;
     struct tf_context *next;
+};
+
+/* Memory and CPUs of the pool, and what waits for them (pool.c). */
+struct tf_pool {
+    unsigned tasks;    /* that have not ended */
+    unsigned stalled;  /* contexts that cannot go on before others do: they wait for the pool or for tasks */
+    bool asking;       /* a request of this file is with the pool: one at a time */
+    unsigned held;     /* leases of this file's VMs */
+    uint64_t releases; /* so far */
 };
 
 /* The number of open sub-tests that the running context belongs to: the innermost is open[depth - 1]. */

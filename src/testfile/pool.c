@@ -6,8 +6,11 @@
 
 #include "guest/standby.h"
 #include "childproto/lease.h"
+#include "loop/loop.h"
 #include "testfile/limit.h"
 #include "testfile/testfile.h"
+#include "util/clock.h"
+#include "util/err.h"
 
 /* One wait of pool_acquire.  Its step begins with the first text: none without a wait. */
 struct pool_wait {
@@ -26,6 +29,62 @@ static void pool_on_wait(const char *text, void *arg)
         w->step = pv_result_step_begin(w->tf->env->result, pv_tf_track(w->tf, w->track), PV_STEP_WAIT, text);
 }
 
+static bool pool_has_turn(void *arg)
+{
+    return !((struct pv_testfile *)arg)->pool.asking;
+}
+
+struct release_wait {
+    const struct pv_testfile *tf;
+    uint64_t seen;
+};
+
+/* True when a lease was released, and when no other context of the file can go on to release one. */
+static bool release_is_decided(void *arg)
+{
+    const struct release_wait *w = arg;
+    const struct tf_pool *p = &w->tf->pool;
+
+    return p->releases != w->seen || p->stalled > p->tasks;
+}
+
+/*
+ * One request of a file at a time, because the arbiter takes a file that waits as one that does nothing else.  A
+ * refusal over what other VMs of this file hold is final only when no task can end one of them.
+ */
+static int pool_ask(struct pv_testfile *tf, struct pv_lease_want *want, struct pool_wait *w,
+                    struct pv_err *err)
+{
+    struct tf_pool *p = &tf->pool;
+    struct pv_err why = PV_ERR_INIT;
+
+    for (;;) {
+        struct release_wait release = {.tf = tf};
+        int r = pv_loop_run(tf->loop, pool_has_turn, tf, PV_FOREVER, err);
+
+        if (r < 0)
+            return -1;
+        p->asking = true;
+        release.seen = p->releases;
+        r = pv_lease_acquire(tf->env->lease, tf->loop, want, pool_on_wait, w, &why);
+        p->asking = false;
+        if (r == 0) {
+            p->held++;
+            return 0;
+        }
+        if ((why.cls != PV_E_USAGE && why.cls != PV_E_MISSING) || !p->held || !p->tasks)
+            break;
+        want->standby = NULL; /* its lease went with the request */
+        pool_on_wait("waiting for memory or CPUs that other VMs of this file hold", w);
+        if (pv_loop_run(tf->loop, release_is_decided, &release, PV_FOREVER, &why) < 0 ||
+            p->releases == release.seen)
+            break;
+    }
+    if (err)
+        *err = why;
+    return -1;
+}
+
 static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const char *standby, void *arg,
                         struct pv_err *err)
 {
@@ -39,7 +98,9 @@ static int pool_acquire(const char *vm, uint64_t memory, unsigned cpus, const ch
     if (!tf->env->lease)
         return 0;
     pv_tf_limit_pause(tf);
-    r = pv_lease_acquire(tf->env->lease, tf->loop, &want, pool_on_wait, &w, err);
+    tf->pool.stalled++;
+    r = pool_ask(tf, &want, &w, err);
+    tf->pool.stalled--;
     pv_tf_limit_resume(tf);
     if (w.step == PV_NO_STEP)
         return r;
@@ -73,10 +134,14 @@ static int pool_claim(const char *vm, void *arg, struct pv_err *err)
 
 static void pool_release(const char *vm, void *arg)
 {
-    const struct pv_testfile *tf = arg;
+    struct pv_testfile *tf = arg;
 
-    if (tf->env->lease)
-        pv_lease_release(tf->env->lease, vm);
+    if (!tf->env->lease)
+        return;
+    pv_lease_release(tf->env->lease, vm);
+    tf->pool.releases++;
+    if (tf->pool.held && strncmp(vm, "standby", 7) != 0)
+        tf->pool.held--;
 }
 
 void pv_tf_pool_connect(struct pv_testfile *tf)

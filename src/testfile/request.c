@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture/store.h"
 #include "guest/snapshot.h"
@@ -152,6 +153,8 @@ static int request_wait(struct tf_request *r, pid_t holder, struct pv_err *err)
     if (!r->waited_since)
         r->waited_since = pv_wall_now();
     pv_tf_step_begin(r->tf, NULL, PV_STEP_WAIT, "%s", doing);
+    if (holder == getpid()) /* another task builds it */
+        lease = NULL;
     if (lease)
         pv_lease_block(lease, true);
     do {

@@ -49,7 +49,8 @@ struct pv_testfile {
     struct tf_command command;
     struct tf_scope scope;
     struct tf_context *contexts; /* of tasks */
-    struct tf_tails tails;       /* of fixtures that could not be built, to be sent */
+    struct tf_pool pool;
+    struct tf_tails tails; /* of fixtures that could not be built, to be sent */
     struct tf_store store;
     struct tf_reset reset;
 };

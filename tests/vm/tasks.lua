@@ -5,9 +5,9 @@ for i = 1, 3 do
     vms[i] = provium.create("minimal")
 end
 provium.all {
-    function() vms[1]:boot { memory = "192M" } end,
-    function() vms[2]:boot { memory = "192M" } end,
-    function() vms[3]:boot { memory = "192M", transport = "serial" } end,
+    function() vms[1]:boot { memory = "192M", timeout = "200s" } end,
+    function() vms[2]:boot { memory = "192M", timeout = "200s" } end,
+    function() vms[3]:boot { memory = "192M", timeout = "200s", transport = "serial" } end,
 }
 
 test("three VMs that booted at once", function()
@@ -32,7 +32,7 @@ end)
 
 test("a VM is killed while it boots", function()
     local vm = provium.create("minimal")
-    local boot = provium.async(function() vm:boot { memory = "192M" } end)
+    local boot = provium.async(function() vm:boot { memory = "192M", timeout = "200s" } end)
     assert_error(function() vm:boot() end, "another task is in its boot")
     provium.sleep(0.2)
     vm:kill()
