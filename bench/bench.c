@@ -3,7 +3,7 @@
  * The cost of Provium as ratios to a bare equivalent.  Machines are noisy, so both alternate within one run,
  * and medians are compared.
  *
- *     bench [boot] [channel] [api] [resume] [cache] [-n RUNS]
+ *     bench [boot] [channel] [api] [resume] [tasks] [cache] [-n RUNS]
  */
 #include <dirent.h>
 #include <errno.h>
@@ -308,7 +308,7 @@ int main(int argc, char **argv)
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
     struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = on_phase}};
     bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
-         want_resume = false;
+         want_resume = false, want_tasks = false;
     size_t runs = 15;
 
     for (int i = 1; i < argc; i++) {
@@ -320,6 +320,8 @@ int main(int argc, char **argv)
             want_api = true, all = false;
         else if (!strcmp(argv[i], "resume"))
             want_resume = true, all = false;
+        else if (!strcmp(argv[i], "tasks"))
+            want_tasks = true, all = false;
         else if (!strcmp(argv[i], "cache"))
             want_cache = true, all = false;
         else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
@@ -341,6 +343,8 @@ int main(int argc, char **argv)
         bench_api(&env, p);
     if (all || want_resume)
         bench_resume(&env, p);
+    if (all || want_tasks)
+        bench_tasks(&env, p);
     if (all || want_cache)
         bench_cache();
     pv_loop_free(env.host.loop);

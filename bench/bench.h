@@ -26,6 +26,9 @@ void bench_api(const struct pv_guest_env *env, const struct pv_profile *p);
 /* Resuming a snapshot, against booting and against QEMU by hand. */
 void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p);
 
+/* Requests in tasks, and boots at once.  Changes env->tasks. */
+void bench_tasks(struct pv_guest_env *env, const struct pv_profile *p);
+
 /* Writing, finding and verifying an entry of the fixture cache; no VM. */
 void bench_cache(void);
 

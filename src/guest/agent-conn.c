@@ -62,6 +62,7 @@ static struct pv_channel *agent_channel(const struct pv_agent *a)
 struct dial {
     struct pv_agent *a;
     struct pv_aux *aux;
+    unsigned port;
 };
 
 static struct pv_session *dial_session(const struct dial *d)
@@ -135,7 +136,7 @@ static struct pv_session *open_session(struct dial *d, struct pv_err *err)
 {
     struct pv_agent *a = d->a;
     struct pv_channel *c = agent_channel(a);
-    struct pv_stream *stream = c->ops->connect(c, a->port, err);
+    struct pv_stream *stream = c->ops->connect(c, d->port, err);
     struct pv_session *s;
 
     if (!stream)
@@ -208,25 +209,45 @@ static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
     }
 }
 
+static bool agent_is_not_dialing(void *arg)
+{
+    return !((const struct pv_agent *)arg)->dialing;
+}
+
 int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 {
-    struct dial d = {.a = a};
+    struct dial d = {.a = a, .port = a->port};
     const struct pv_session *s = pv_agent_session(a);
+    int r;
 
-    return s && s->state == PV_SESSION_OPEN ? 0 : dial_run(&d, deadline, err);
+    if (!a->dialing && s && s->state == PV_SESSION_OPEN)
+        return 0;
+    /* Another task may be at it: a second attempt would close its session. */
+    r = pv_guest_wait(a->guest, agent_is_not_dialing, a, deadline, err);
+    if (r != 0)
+        return r < 0 ? -1 : connect_timed_out(a, "", err);
+    s = pv_agent_session(a);
+    if (s && s->state == PV_SESSION_OPEN)
+        return 0;
+    a->dialing = true;
+    r = dial_run(&d, deadline, err);
+    a->dialing = false;
+    return r;
 }
 
 /* ---- auxiliary sessions ---- */
 
-/* A reference to a new session of this use, or NULL with *err. */
-static struct pv_session *aux_open(struct pv_agent *a, enum pv_aux_use use, int64_t deadline,
-                                   struct pv_err *err)
+/* A reference to a new session of this use, or NULL with *err.  copy: NULL, or the fork to connect to. */
+static struct pv_session *aux_open(struct pv_agent *a, enum pv_aux_use use, const struct pv_agent_copy *copy,
+                                   int64_t deadline, struct pv_err *err)
 {
     struct pv_instance *i = a->guest->instance;
     unsigned generation = a->guest->generation;
-    struct dial d = {.a = a, .aux = pv_instance_add_aux(i)};
+    struct dial d = {.a = a, .aux = pv_instance_add_aux(i), .port = copy ? copy->port : a->port};
 
     d.aux->use = PV_AUX_BUSY;
+    d.aux->copy_of = copy ? copy->of : 0;
+    d.aux->version = copy ? copy->version : 0;
     if (dial_run(&d, deadline, err) == 0) {
         d.aux->use = use;
         return pv_session_ref(d.aux->session);
@@ -245,8 +266,17 @@ static unsigned aux_count(const struct pv_instance *i, bool held)
     return n;
 }
 
-/* An idle one; broken ones are removed. */
-static struct pv_aux *aux_find_idle(struct pv_instance *i)
+/* It is broken, or a fork of a main process that has changed since. */
+static bool aux_is_stale(const struct pv_instance *i, const struct pv_aux *x)
+{
+    const struct pv_session *main = pv_instance_session(i);
+
+    return x->session->state != PV_SESSION_OPEN ||
+           (x->copy_of && (!main || main->agent_pid != x->copy_of || main->version != x->version));
+}
+
+/* An idle one, which is a fork of the main process or not; stale ones are removed. */
+static struct pv_aux *aux_find_idle(struct pv_instance *i, bool copy)
 {
     struct pv_aux *next;
 
@@ -254,9 +284,10 @@ static struct pv_aux *aux_find_idle(struct pv_instance *i)
         next = x->next;
         if (x->use != PV_AUX_IDLE)
             continue;
-        if (x->session->state == PV_SESSION_OPEN)
+        if (aux_is_stale(i, x))
+            pv_instance_drop_aux(i, x);
+        else if ((x->copy_of != 0) == copy)
             return x;
-        pv_instance_drop_aux(i, x);
     }
     return NULL;
 }
@@ -265,7 +296,7 @@ static bool aux_can_be_had(void *arg)
 {
     struct pv_instance *i = ((struct pv_agent *)arg)->guest->instance;
 
-    return aux_find_idle(i) || aux_count(i, false) < AUX_REQUESTS_MAX;
+    return aux_find_idle(i, false) || aux_count(i, false) < AUX_REQUESTS_MAX;
 }
 
 struct pv_session *pv_agent_take_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err)
@@ -280,11 +311,27 @@ struct pv_session *pv_agent_take_aux(struct pv_agent *a, int64_t deadline, struc
                    AUX_REQUESTS_MAX + 1);
         return NULL;
     }
-    x = aux_find_idle(a->guest->instance);
+    x = aux_find_idle(a->guest->instance, false);
     if (!x)
-        return aux_open(a, PV_AUX_BUSY, deadline, err);
+        return aux_open(a, PV_AUX_BUSY, NULL, deadline, err);
     x->use = PV_AUX_BUSY;
     return pv_session_ref(x->session);
+}
+
+struct pv_session *pv_agent_idle_copy(struct pv_agent *a)
+{
+    struct pv_aux *x = aux_find_idle(a->guest->instance, true);
+
+    if (!x)
+        return NULL;
+    x->use = PV_AUX_BUSY;
+    return pv_session_ref(x->session);
+}
+
+struct pv_session *pv_agent_open_copy(struct pv_agent *a, const struct pv_agent_copy *copy, int64_t deadline,
+                                      struct pv_err *err)
+{
+    return aux_open(a, PV_AUX_BUSY, copy, deadline, err);
 }
 
 /* Puts a session with a reference of the caller's back to use, or removes it. */
@@ -318,7 +365,7 @@ struct pv_session *pv_agent_open_aux(struct pv_agent *a, int64_t deadline, struc
                    AUX_HELD_MAX);
         return NULL;
     }
-    return aux_open(a, PV_AUX_HELD, deadline, err);
+    return aux_open(a, PV_AUX_HELD, NULL, deadline, err);
 }
 
 void pv_agent_close_aux(struct pv_agent *a, struct pv_session *s)

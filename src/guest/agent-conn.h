@@ -22,6 +22,7 @@ struct pv_agent {
     const char *name;           /* for messages; its guest's or worker's */
     unsigned port;              /* where it listens */
     struct pv_session *session; /* of a worker; the one of the VM's own agent is its instance's */
+    bool dialing;               /* a task connects the main session */
     struct pv_turn *turns;      /* requests on the main session, in order (call.c): the first has it */
 };
 
@@ -46,6 +47,18 @@ void pv_agent_disconnect(struct pv_agent *a);
  */
 struct pv_session *pv_agent_take_aux(struct pv_agent *a, int64_t deadline, struct pv_err *err);
 void pv_agent_leave_aux(struct pv_agent *a, struct pv_session *s);
+/*
+ * Another kind is a fork of the main session's process, with all that raw calls made there: it serves requests
+ * until the next raw call.  The idle one, or NULL; and the connection to a new one, which spawn.c makes.
+ */
+struct pv_agent_copy {
+    uint32_t of; /* pid of the main session's process */
+    uint64_t version;
+    unsigned port;
+};
+struct pv_session *pv_agent_idle_copy(struct pv_agent *a);
+struct pv_session *pv_agent_open_copy(struct pv_agent *a, const struct pv_agent_copy *copy, int64_t deadline,
+                                      struct pv_err *err);
 /*
  * Connects one that is the caller's own (the VM must run: pv_agent_check_running); at most 64 of a VM.  It
  * breaks when the VM ends or is restored; the caller closes it in any case.  NULL with *err: as of

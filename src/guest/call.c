@@ -176,7 +176,7 @@ static int turn_take(struct pv_agent *a, struct pv_call *c, const char *what, st
     struct pv_turn **at = &a->turns;
     int r;
 
-    c->turn = (struct pv_turn){.what = what};
+    c->turn = (struct pv_turn){.what = what, .yields = c->yields};
     while (*at)
         at = &(*at)->next;
     *at = &c->turn;
@@ -208,18 +208,40 @@ static bool is_of_process(enum pv_msg type)
     }
 }
 
-static bool wants_aux(const struct pv_agent *a, enum pv_msg type)
+/* Requests of a moment: they take what is free. */
+static bool is_short(enum pv_msg type)
 {
-    const struct pv_session *s = pv_agent_session(a);
+    return type == PV_MSG_PING || type == PV_MSG_STATUS || type == PV_MSG_RESUME || type == PV_MSG_SHUTDOWN;
+}
 
+static bool wants_main(const struct pv_agent *a, enum pv_msg type)
+{
     if (a->worker || is_of_process(type))
-        return false;
-    /*
-     * While tasks run beside each other, a process without a history is kept free for raw calls: another one
-     * does as well for the rest.
-     */
-    return a->turns ||
-           (a->guest->env->tasks && s && !s->stateful && type != PV_MSG_RESUME && type != PV_MSG_SHUTDOWN);
+        return true;
+    return !a->turns && (!a->guest->env->tasks || is_short(type) || !pv_agent_session(a));
+}
+
+/*
+ * While tasks run beside each other, the main session is kept free for raw calls.  Another process does as well:
+ * any one as long as no raw call has been made, else a fork of the main one, if that can be asked for it now.
+ */
+static struct pv_session *call_take_other(struct pv_agent *a, enum pv_msg type, struct pv_err *err)
+{
+    const struct pv_session *main = pv_agent_session(a);
+    int64_t deadline = pv_guest_deadline(a->guest, CONNECT_LIMIT);
+    struct pv_agent_copy copy;
+    struct pv_session *s;
+
+    if (!main || !main->version || is_short(type))
+        return pv_agent_take_aux(a, deadline, err);
+    s = pv_agent_idle_copy(a);
+    if (s)
+        return s;
+    if (a->turns && !a->turns->yields)
+        return pv_agent_take_aux(a, deadline, err);
+    if (pv_agent_spawn_copy(a, &copy, CONNECT_LIMIT, err) < 0)
+        return NULL;
+    return pv_agent_open_copy(a, &copy, deadline, err);
 }
 
 /* The call's turn on the main session, which is open then. 0 or -1. */
@@ -249,7 +271,7 @@ static int call_enter_main(struct pv_agent *a, struct pv_call *c, enum pv_msg ty
         return -1;
     }
     c->s = pv_session_ref(pv_agent_session(a));
-    c->s->stateful |= type == PV_MSG_SYSCALL || type == PV_MSG_SPAWN;
+    c->s->version += type == PV_MSG_SYSCALL;
     return 0;
 }
 
@@ -258,9 +280,9 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
 {
     if (pv_agent_check_running(a, what, err) < 0 || pv_guest_check_time(a->guest, what, err) < 0)
         return -1;
-    c->aux = wants_aux(a, type);
+    c->aux = !wants_main(a, type);
     if (c->aux)
-        c->s = pv_agent_take_aux(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);
+        c->s = call_take_other(a, type, err);
     else if (call_enter_main(a, c, type, what, err) < 0)
         return -1;
     if (!c->s)

@@ -29,6 +29,7 @@
 /* A place in the queue for an agent's main session; pv_agent.turns has the first. */
 struct pv_turn {
     const char *what;
+    bool yields; /* the request gives way to those behind it */
     struct pv_turn *next;
 };
 
@@ -109,6 +110,9 @@ int64_t pv_call_limit(int64_t timeout_ns);
 
 /* ---- requests of the room's own ---- */
 
+/* A fork of the main session's process for one more connection (spawn.c). 0 or -1. */
+int pv_agent_spawn_copy(struct pv_agent *a, struct pv_agent_copy *copy, int64_t timeout_ns,
+                        struct pv_err *err);
 /* SHUTDOWN; returns when the agent has acknowledged it. */
 int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err);
 /* Decodes JOB_STATE, the reply to JOB_WAIT, JOB_KILL and STATUS: 1, or -1 with *err. */

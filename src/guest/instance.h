@@ -16,6 +16,7 @@
 #define PV_GUEST_INSTANCE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pv_buf;
 struct pv_channel;
@@ -104,6 +105,9 @@ enum pv_aux_use {
 struct pv_aux {
     struct pv_session *session;
     enum pv_aux_use use;
+    uint32_t
+        copy_of; /* pid of the main session's process, of which it is a fork; 0: in the state of the boot */
+    uint64_t version; /* of that process then */
     struct pv_aux *next;
 };
 struct pv_aux *pv_instance_aux(const struct pv_instance *i); /* the first; NULL: none */

@@ -35,7 +35,7 @@ struct pv_session {
     struct pv_stream *stream;
     char release[128]; /* from READY: uname -r */
     uint32_t agent_pid;
-    bool stateful; /* a raw call or a worker's start went to its process, which may have changed */
+    uint64_t version; /* of its process: the number of raw calls that may have changed it */
 
     /* The current request; id 0: none. */
     uint32_t id, last_id;

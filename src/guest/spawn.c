@@ -33,19 +33,42 @@ static int worker_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
     return 1;
 }
 
+/* The request.  s->process_pid and *version (may be NULL): of the process that spawned. */
+static int spawn_ask(struct pv_agent *a, struct spawn_call *s, bool thread, uint64_t *version, int64_t limit,
+                     struct pv_err *err)
+{
+    struct pv_enc e;
+
+    *s = (struct spawn_call){.c = {.frame = worker_frame, .turn_ns = limit}};
+    if (pv_call_begin(a, &s->c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
+        return -1;
+    s->process_pid = s->c.s->agent_pid;
+    if (version)
+        *version = s->c.s->version;
+    pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
+    return pv_call_finish(a, &s->c, &e, "spawn", limit, err);
+}
+
+int pv_agent_spawn_copy(struct pv_agent *a, struct pv_agent_copy *copy, int64_t timeout_ns,
+                        struct pv_err *err)
+{
+    struct spawn_call s;
+
+    if (spawn_ask(a, &s, false, &copy->version, timeout_ns, err) < 0)
+        return -1;
+    copy->of = s.process_pid;
+    copy->port = s.port;
+    return 0;
+}
+
 struct pv_worker *pv_worker_spawn(struct pv_guest *g, bool thread, int64_t timeout_ns, struct pv_err *err)
 {
     int64_t limit = timeout_ns ? timeout_ns : SPAWN_LIMIT, deadline = pv_guest_deadline(g, limit);
-    struct spawn_call s = {.c = {.frame = worker_frame, .turn_ns = limit}};
     struct pv_agent *a = pv_guest_agent(g);
+    struct spawn_call s;
     struct pv_worker *w;
-    struct pv_enc e;
 
-    if (pv_call_begin(a, &s.c, PV_MSG_SPAWN, "spawn", &e, err) < 0)
-        return NULL;
-    s.process_pid = s.c.s->agent_pid;
-    pv_enc_u32(&e, thread ? PV_SPAWN_THREAD : 0);
-    if (pv_call_finish(a, &s.c, &e, "spawn", limit, err) < 0)
+    if (spawn_ask(a, &s, thread, NULL, limit, err) < 0)
         return NULL;
     w = pv_worker_new(g, thread, s.port, s.pid, s.process_pid);
     if (pv_agent_connect(&w->agent, deadline, err) < 0) {

@@ -16,7 +16,7 @@
 
 #define LIMIT (10 * PV_NSEC_PER_SEC)
 
-enum what { CALL_PING, CALL_SYSCALL, CALL_JOB_WAIT, CALL_JOB_KILL };
+enum what { CALL_PING, CALL_MOUNT, CALL_SYSCALL, CALL_JOB_WAIT, CALL_JOB_KILL };
 
 /* One request in a task. */
 struct call {
@@ -41,6 +41,9 @@ static void call_make(void *arg)
     switch (c->what) {
     case CALL_PING:
         c->r = pv_agent_ping(a, "x", 1, LIMIT, &c->err);
+        break;
+    case CALL_MOUNT:
+        c->r = pv_agent_mount_vfs(a, LIMIT, &c->err);
         break;
     case CALL_SYSCALL:
         c->r = pv_agent_syscall(a, &nr, &ret, &c->err);
@@ -197,6 +200,36 @@ static void agent_is_cancelled(int fd)
         fake_get(fd, &r);
 }
 
+/* One raw call, then a fork of the process. */
+static void agent_is_copied(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    reply_sysret(fd, r.id, 1);
+    fake_expect(fd, &r, PV_MSG_SPAWN);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0);
+    e = fake_begin(PV_MSG_WORKER, r.id);
+    pv_enc_u32(&e, 6000);
+    pv_enc_u32(&e, 200);
+    fake_send(fd, &e);
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+    reply_sysret(fd, r.id, 2);
+    fake_serve_pings(fd);
+}
+
+static void agent_reads_files(int fd)
+{
+    struct fake_req r;
+
+    for (;;) {
+        fake_expect(fd, &r, PV_MSG_MOUNT_VFS);
+        poll(NULL, 0, 200);
+        fake_ok(fd, r.id, 0);
+    }
+}
+
 /* ---- tests ---- */
 
 static void raw_calls_take_turns(void **state)
@@ -282,6 +315,34 @@ static void a_cancelled_call_is_cancelled_in_the_guest(void **state)
     fake_free(g);
 }
 
+/* While tasks run, the main session is left to raw calls: others use a fork of its process. */
+static void other_requests_see_what_raw_calls_made(void **state)
+{
+    static const fake_script scripts[] = {agent_is_copied, agent_reads_files};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct call raw = {0}, mount = {0}, again = {0};
+    struct pv_guest_env env = *g->env;
+
+    (void)state;
+    g->env = &env;
+    env.tasks = true;
+    call_start(&raw, g, CALL_SYSCALL);
+    call_end(&raw);
+    assert_int_equal(raw.value, 1);
+    call_start(&mount, g, CALL_MOUNT);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(50 * PV_NSEC_PER_MSEC), NULL);
+    call_end(&mount);
+    assert_ok(&mount);
+    call_start(&again, g, CALL_MOUNT); /* in the same fork */
+    call_start(&raw, g, CALL_SYSCALL); /* beside it */
+    call_end(&raw);
+    assert_int_equal(raw.value, 2);
+    assert_false(call_is_done(&again));
+    call_end(&again);
+    assert_ok(&again);
+    fake_free(g);
+}
+
 /* A process that ends ends one call; the next one in the queue has the fresh process. */
 static void a_crash_ends_one_call(void **state)
 {
@@ -348,6 +409,7 @@ int main(void)
         cmocka_unit_test(auxiliary_sessions_are_used_again),
         cmocka_unit_test(a_turn_has_a_deadline),
         cmocka_unit_test(a_cancelled_call_is_cancelled_in_the_guest),
+        cmocka_unit_test(other_requests_see_what_raw_calls_made),
         cmocka_unit_test(a_crash_ends_one_call),
         cmocka_unit_test(a_job_is_killed_while_it_is_waited_for),
         cmocka_unit_test(a_held_session_is_its_own),
