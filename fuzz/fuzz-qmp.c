@@ -28,7 +28,7 @@ static void on_event(void *arg, const char *event, const struct json_t *data)
 
     (void)data;
     if (!strcmp(event, "STOP"))
-        pv_qmp_post(p->qmp, "query-status", on_reply);
+        pv_qmp_post(p->qmp, "query-status", NULL, on_reply);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -23,6 +23,7 @@ static const char *const class_names[] = {
     [PV_CLASS_PANIC] = "guest-panic",
     [PV_CLASS_OOPS] = "guest-oops",
     [PV_CLASS_WARNING] = "guest-warning",
+    [PV_CLASS_STUCK] = "guest-stuck",
     [PV_CLASS_AGENT_LOST] = "agent-lost",
     [PV_CLASS_QEMU_DIED] = "qemu-died",
     [PV_CLASS_HARNESS] = "harness-error",

@@ -33,6 +33,7 @@ enum pv_class {
     PV_CLASS_PANIC,      /* the guest's kernel panicked */
     PV_CLASS_OOPS,       /* oops, BUG, KASAN, lockdep, hung task, OOM... in a guest's console */
     PV_CLASS_WARNING,    /* WARNING and the like in a guest's console */
+    PV_CLASS_STUCK,      /* the guest stood still */
     PV_CLASS_AGENT_LOST, /* the agent ended, never came up or broke the protocol, in a guest that lives */
     PV_CLASS_QEMU_DIED,  /* the machine ended: QEMU died or refused to start, the guest powered off */
     PV_CLASS_HARNESS,    /* the host lacks something or refused it, or the file's process died */

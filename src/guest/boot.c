@@ -17,6 +17,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "guest/emulation.h"
 #include "guest/machine.h"
 #include "guest/vsock-device.h"
 #include "image/image.h"
@@ -284,6 +285,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         return pv_err_set(err, PV_E_USAGE,
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
                           strlen(append), PV_KERNEL_ARGS_MAX);
+    g->lossy = pv_emulation_is_lossy(b->machine);
     pv_machine_to_spec(b->machine, &spec, &arrays);
     r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));
@@ -339,15 +341,13 @@ static int boot_run_steps(struct boot *b, struct pv_err *err)
     return r;
 }
 
-static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
+/* One boot, from the lease to READY.  The guest has ended when it fails after pv_guest_begin. */
+static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
     struct boot b = {.g = g, .o = o, .serial = boot_wants_serial(g, o), .initrd_fd = -1};
     int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
     struct pv_vm_lease *lease;
 
-    if (g->state != PV_GUEST_CREATED)
-        return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
-                          g->name, pv_guest_state_name(g->state));
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
     lease = boot_check_opts(&b, err) < 0
@@ -372,6 +372,38 @@ static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct p
     }
     pv_guest_set_running(g);
     return boot_vsock_device(&b, err);
+}
+
+/* True when the boot failed by the fault that pv_qemu_loses_patches tells of, as far as can be known. */
+static bool boot_was_lost(const struct pv_guest *g, const struct pv_err *err)
+{
+    return err->cls == PV_E_GUEST_DIED && err->died == PV_DIED_STUCK && g->lossy;
+}
+
+/* A boot that was lost is tried once more. */
+static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
+{
+    const struct pv_guest_observer *observer = &g->env->observer;
+    struct pv_err why = PV_ERR_INIT;
+    cleanup_free char *line = NULL;
+
+    if (g->state != PV_GUEST_CREATED)
+        return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
+                          g->name, pv_guest_state_name(g->state));
+    if (boot_once(g, o, &why) == 0)
+        return 0;
+    if (boot_was_lost(g, &why)) {
+        line = pv_xasprintf(
+            "%s stood still while it booted with tcg_thread = \"multi\", as can happen with this "
+            "QEMU (provium doctor says more); it is booted once more",
+            g->name);
+        if (observer->notice)
+            observer->notice(line, observer->arg);
+        return boot_once(g, o, err);
+    }
+    if (err)
+        *err = why;
+    return -1;
 }
 
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)

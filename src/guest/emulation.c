@@ -20,14 +20,22 @@ static bool has_several_cpus(const struct pv_machine *m)
     return m->cpus > 1;
 }
 
+static bool qemu_loses_patches(void)
+{
+    cleanup_free char *qemu = pv_find_program("qemu-system-x86_64");
+
+    return pv_qemu_loses_patches(qemu ? pv_qemu_known_version(qemu) : NULL);
+}
+
 bool pv_emulation_one_thread(const struct pv_machine *m)
 {
-    cleanup_free char *qemu = NULL;
-
     if (m->kvm || !has_several_cpus(m) || m->profile->tcg_thread == PV_TCG_THREAD_MULTI)
         return false;
-    if (m->profile->tcg_thread == PV_TCG_THREAD_SINGLE)
-        return true;
-    qemu = pv_find_program("qemu-system-x86_64");
-    return pv_qemu_loses_patches(qemu ? pv_qemu_known_version(qemu) : NULL);
+    return m->profile->tcg_thread == PV_TCG_THREAD_SINGLE || qemu_loses_patches();
+}
+
+bool pv_emulation_is_lossy(const struct pv_machine *m)
+{
+    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI &&
+           qemu_loses_patches();
 }

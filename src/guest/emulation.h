@@ -13,5 +13,7 @@ struct pv_machine;
  * Asks QEMU for its version once per process.
  */
 bool pv_emulation_one_thread(const struct pv_machine *m);
+/* True when the profile wants a thread for each of several vCPUs although this QEMU loses changes of code. */
+bool pv_emulation_is_lossy(const struct pv_machine *m);
 
 #endif

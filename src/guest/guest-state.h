@@ -41,6 +41,7 @@ struct pv_guest {
     struct pv_recording *console; /* of all its runs */
     const char *operation;        /* what a task does with the machine as a whole: "boot"; NULL: nothing */
     struct pv_instance *ended;    /* ended by another task during that; freed with its end */
+    bool lossy;                   /* its CPUs are emulated in threads by a QEMU that loses changes of code */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
 };
 

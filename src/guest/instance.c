@@ -331,6 +331,8 @@ static enum pv_err_died instance_died(const struct pv_instance *i)
 {
     if (!i->vm || pv_console_fatal(pv_vm_console(i->vm)))
         return PV_DIED_AGENT;
+    if (pv_vm_stuck(i->vm))
+        return PV_DIED_STUCK;
     return pv_vm_panicked(i->vm) ? PV_DIED_PANIC : PV_DIED_QEMU;
 }
 

@@ -9,9 +9,10 @@ enum pv_class pv_tf_err_class(const struct pv_err *err)
     case PV_E_TIMEOUT:
         return PV_CLASS_TIMEOUT;
     case PV_E_GUEST_DIED:
-        return err->died == PV_DIED_PANIC  ? PV_CLASS_PANIC
-               : err->died == PV_DIED_QEMU ? PV_CLASS_QEMU_DIED
-                                           : PV_CLASS_AGENT_LOST;
+        return err->died == PV_DIED_PANIC   ? PV_CLASS_PANIC
+               : err->died == PV_DIED_STUCK ? PV_CLASS_STUCK
+               : err->died == PV_DIED_QEMU  ? PV_CLASS_QEMU_DIED
+                                            : PV_CLASS_AGENT_LOST;
     case PV_E_PROTOCOL: /* of the agent, or of the guest's driver */
         return PV_CLASS_AGENT_LOST;
     case PV_E_MISSING:

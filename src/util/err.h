@@ -34,7 +34,8 @@ enum pv_err_class {
 enum pv_err_died {
     PV_DIED_AGENT, /* an agent process ended and the guest lives, or the guest init failed before the agent */
     PV_DIED_QEMU,  /* QEMU ended */
-    PV_DIED_PANIC  /* the guest's kernel panicked */
+    PV_DIED_PANIC, /* the guest's kernel panicked */
+    PV_DIED_STUCK  /* the guest stood still and was ended */
 };
 
 enum { PV_ERR_TEXT = 8192 };

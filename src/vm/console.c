@@ -276,6 +276,11 @@ void pv_console_feed(struct pv_console *c, const void *data, size_t n)
         line_byte(c, p[i]);
 }
 
+void pv_console_note(struct pv_console *c, const char *text, size_t n)
+{
+    pv_conlog_feed(c->log, text, n);
+}
+
 void pv_console_finish(struct pv_console *c)
 {
     if (c->now.len)

@@ -39,6 +39,9 @@ void pv_console_settle_findings(struct pv_console *c);
 /* Any bytes, in any pieces.  Never fails: a write error ends the log alone. */
 void pv_console_feed(struct pv_console *c, const void *data, size_t n);
 
+/* Adds text of the harness to the log alone. */
+void pv_console_note(struct pv_console *c, const char *text, size_t n);
+
 /* True once the last line of the kernel's panic report was seen. */
 bool pv_console_panic_over(const struct pv_console *c);
 

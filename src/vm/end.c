@@ -76,6 +76,8 @@ void pv_vm_explain_end(struct pv_vm *vm)
         pv_buf_adds(&b, fatal);
     else if (panic)
         pv_buf_addf(&b, "the guest's kernel panicked: %s", panic);
+    else if (vm->stuck.reason)
+        pv_buf_adds(&b, vm->stuck.reason);
     else if (p->killed && (!p->reaped || (WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL)))
         pv_buf_adds(&b, "it was killed");
     else
@@ -99,4 +101,9 @@ bool pv_vm_panicked(const struct pv_vm *vm)
 {
     return vm->state == PV_VM_ENDED && !pv_console_fatal(vm->console.text) &&
            (vm->end.panic_event || pv_console_panic(vm->console.text));
+}
+
+bool pv_vm_stuck(const struct pv_vm *vm)
+{
+    return vm->state == PV_VM_ENDED && vm->stuck.reason && !pv_vm_panicked(vm);
 }

@@ -9,6 +9,7 @@
 
 #include "loop/loop.h"
 #include "util/mem.h"
+#include "vm/cpus.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
 #include "vm/vmstate.h"
@@ -59,6 +60,17 @@ struct pv_vm_migration {
     struct pv_vmstate_record how;
 };
 
+/* stuck.c */
+struct pv_vm_stuck {
+    struct pv_timer timer; /* the next look */
+    int64_t alive;         /* when the last sign of life came */
+    bool paused;           /* QEMU does not run the vCPUs */
+    bool asked;            /* a print of the registers is due */
+    struct pv_cpus cpus;   /* prints since the last sign of life */
+    int64_t cpu_time;      /* QEMU's at the first of them */
+    char *reason;          /* the guest stands still: how; NULL: it does not */
+};
+
 /* hotplug.c */
 struct pv_vm_hotplug {
     enum {
@@ -79,6 +91,7 @@ struct pv_vm {
     struct pv_vm_end end;
     struct pv_vm_migration migration;
     struct pv_vm_hotplug hotplug;
+    struct pv_vm_stuck stuck;
     uint64_t memory_file;          /* dirty.c: bytes of the memory file, 0: none */
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
@@ -105,6 +118,16 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
 
 /* Writes vm->end.reason from what is known by now. */
 void pv_vm_explain_end(struct pv_vm *vm);
+
+/* ---- stuck.c ---- */
+
+/* QEMU was started; paused: with its vCPUs stopped. */
+void pv_vm_stuck_begin(struct pv_vm *vm, bool paused);
+/* The console or the agent has sent something. Cheap. */
+void pv_vm_stuck_alive(struct pv_vm *vm);
+/* QEMU has stopped its vCPUs, or lets them run. */
+void pv_vm_stuck_pause(struct pv_vm *vm, bool paused);
+void pv_vm_stuck_end(struct pv_vm *vm);
 
 /* ---- hotplug.c ---- */
 

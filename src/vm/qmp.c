@@ -16,7 +16,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512 };
+enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512, POSTS = 2 };
 
 enum state {
     QMP_GREETING,    /* waits for the greeting */
@@ -42,8 +42,10 @@ struct pv_qmp {
     json_int_t waiting; /* id of the call that waits, 0: none */
     json_t *reply;      /* the whole message that replies to it */
 
-    json_int_t posted; /* id of pv_qmp_post's command, 0: none */
-    pv_qmp_reply_fn *on_reply;
+    struct {
+        json_int_t id; /* of a pv_qmp_post whose reply is due, 0: none */
+        pv_qmp_reply_fn *on_reply;
+    } posted[POSTS];
 
     pv_qmp_event_fn *on_event;
     void *arg;
@@ -143,12 +145,18 @@ static json_int_t command_send(struct pv_qmp *q, const char *command, json_t *ar
     return id;
 }
 
-void pv_qmp_post(struct pv_qmp *q, const char *command, pv_qmp_reply_fn *on_reply)
+bool pv_qmp_post(struct pv_qmp *q, const char *command, const char *arguments, pv_qmp_reply_fn *on_reply)
 {
-    if (q->state != QMP_READY || q->posted)
-        return;
-    q->on_reply = on_reply;
-    q->posted = command_send(q, command, NULL);
+    cleanup_json json_t *args = arguments ? json_loads(arguments, 0, NULL) : NULL;
+    size_t i = 0;
+
+    while (i < POSTS && q->posted[i].id)
+        i++;
+    if (q->state != QMP_READY || i == POSTS)
+        return false;
+    q->posted[i].on_reply = on_reply;
+    q->posted[i].id = command_send(q, command, args);
+    return true;
 }
 
 /* ---- receiving ---- */
@@ -171,11 +179,12 @@ static void on_reply_message(struct pv_qmp *q, json_t *message)
         q->reply = json_incref(message);
         return;
     }
-    if (q->posted && json_is_integer(id) && json_integer_value(id) == q->posted) {
-        q->posted = 0;
-        q->on_reply(q->arg, json_object_get(message, "return"));
-        return;
-    }
+    for (size_t i = 0; json_is_integer(id) && i < POSTS; i++)
+        if (q->posted[i].id && json_integer_value(id) == q->posted[i].id) {
+            q->posted[i].id = 0;
+            q->posted[i].on_reply(q->arg, json_object_get(message, "return"));
+            return;
+        }
     pv_debug("qmp", "dropped a reply without a call");
 }
 

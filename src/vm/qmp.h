@@ -64,9 +64,10 @@ int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, st
 typedef void pv_qmp_reply_fn(void *arg, const struct json_t *value);
 
 /*
- * Sends a command without arguments and does not wait; on_reply gets the monitor's own `arg`.  Sends nothing
- * before the monitor is ready, once it is broken, or while the reply to an earlier post is due.
+ * Sends a command (arguments: a JSON object, or NULL) and does not wait; on_reply gets the monitor's own `arg`.
+ * Sends nothing, and returns false, before the monitor is ready, once it is broken, or while the replies to two
+ * earlier posts are due.
  */
-void pv_qmp_post(struct pv_qmp *q, const char *command, pv_qmp_reply_fn *on_reply);
+bool pv_qmp_post(struct pv_qmp *q, const char *command, const char *arguments, pv_qmp_reply_fn *on_reply);
 
 #endif

@@ -45,6 +45,7 @@ static void vm_set_ended(struct pv_vm *vm, bool notify)
         return;
     vm->state = PV_VM_ENDED;
     pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+    pv_vm_stuck_end(vm);
     pv_vm_explain_end(vm);
     pv_debug("vm", "pid %d ended: %s", (int)vm->process.pid, vm->end.reason);
     if (notify && vm->on_end)
@@ -71,6 +72,7 @@ void pv_vm_alive_hint(struct pv_vm *vm)
     struct pv_vm_panic_hints *h = &vm->hints;
     int64_t now;
 
+    pv_vm_stuck_alive(vm);
     if (vm->state == PV_VM_ENDED || vm->end.stopped[0] || (!h->panic_seen && !h->fatal_seen))
         return;
     now = pv_now();
@@ -135,8 +137,10 @@ static void on_output(struct pv_watch *w, uint32_t events)
     if (events & EPOLLOUT)
         output_send(o);
     output_read(o, READS_AT_ONCE);
-    if (o == &o->vm->console)
+    if (o == &o->vm->console) {
+        pv_vm_stuck_alive(o->vm);
         update_panic_hints(o->vm);
+    }
 }
 
 static int output_open(struct pv_vm_output *o, int *fd, struct pv_err *err)
@@ -218,16 +222,36 @@ static void on_device_deleted(struct pv_vm *vm, const json_t *data)
 static void on_stop(struct pv_vm *vm, const json_t *data)
 {
     (void)data;
-    pv_qmp_post(vm->qmp, "query-status", on_status);
+    pv_vm_stuck_pause(vm, true);
+    pv_qmp_post(vm->qmp, "query-status", NULL, on_status);
+}
+
+static void on_resume(struct pv_vm *vm, const json_t *data)
+{
+    (void)data;
+    pv_vm_stuck_pause(vm, false);
+}
+
+/* The guest sleeps (ACPI S3) until WAKEUP. */
+static void on_suspend(struct pv_vm *vm, const json_t *data)
+{
+    (void)data;
+    pv_vm_stuck_pause(vm, true);
 }
 
 static const struct {
     const char *event;
     void (*fn)(struct pv_vm *vm, const json_t *data);
 } qmp_events[] = {
-    {"GUEST_PANICKED", on_guest_panicked},   {"SHUTDOWN", on_shutdown},
-    {"VSERPORT_CHANGE", on_vserport_change}, {"MIGRATION", on_migration},
-    {"DEVICE_DELETED", on_device_deleted},   {"STOP", on_stop},
+    {"GUEST_PANICKED", on_guest_panicked},
+    {"SHUTDOWN", on_shutdown},
+    {"VSERPORT_CHANGE", on_vserport_change},
+    {"MIGRATION", on_migration},
+    {"DEVICE_DELETED", on_device_deleted},
+    {"STOP", on_stop},
+    {"RESUME", on_resume},
+    {"SUSPEND", on_suspend},
+    {"WAKEUP", on_resume},
 };
 
 static void on_qmp_event(void *arg, const char *event, const json_t *data)
@@ -373,7 +397,10 @@ static int vm_start_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, struct
         output_open(&vm->console, &console.ours, err) < 0 || output_open(&vm->errors, &errors.ours, err) < 0)
         return -1;
     vm->qmp = pv_qmp_take_fd(vm->loop, pv_steal_fd(&qmp.ours), on_qmp_event, vm, err);
-    return vm->qmp ? 0 : -1;
+    if (!vm->qmp)
+        return -1;
+    pv_vm_stuck_begin(vm, spec->state.incoming);
+    return 0;
 }
 
 struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, struct pv_conlog *log,
@@ -407,6 +434,8 @@ void pv_vm_free(struct pv_vm *vm)
     if (vm->process.pid > 0)
         pv_vm_kill(vm);
     pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+    pv_vm_stuck_end(vm);
+    free(vm->stuck.reason);
     output_close(&vm->console);
     output_close(&vm->errors);
     pv_qmp_free(vm->qmp);

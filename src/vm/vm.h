@@ -29,8 +29,8 @@ enum pv_vm_state { PV_VM_RUNNING, PV_VM_ENDED };
  * snapshot disk that cannot be read or more than PV_VM_DISKS_MAX disks, class usage.  A QEMU that refuses its
  * command line is started and ends, with its reason.
  *
- * on_end (may be NULL) is called from the loop, once, when QEMU has exited or the kernel has panicked and does
- * not go on (pv_vm_end_reason says why).  It may call pv_vm_kill, not pv_vm_free.  pv_vm_kill does not call
+ * on_end (may be NULL) is called from the loop, once, when QEMU has exited, or the kernel has panicked and does
+ * not go on, or the guest stands still (pv_vm_end_reason says why).  It may call pv_vm_kill, not pv_vm_free.  pv_vm_kill does not call
  * it.
  */
 struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, struct pv_conlog *log,
@@ -57,7 +57,7 @@ void pv_vm_move_log(struct pv_vm *vm, struct pv_conlog *log);
 
 /*
  * Why it ended, one sentence, the most specific cause first: the guest init's fatal line, the kernel's panic
- * text, QEMU's own stderr with its exit status ("QEMU refused to start: ..."), "the guest powered off",
+ * text, how the guest stands still, QEMU's own stderr with its exit status ("QEMU refused to start: ..."), "the guest powered off",
  * "the guest rebooted", "QEMU was killed by SIGKILL".  Borrowed; "" while it runs.
  */
 const char *pv_vm_end_reason(const struct pv_vm *vm);
@@ -65,6 +65,9 @@ const char *pv_vm_end_reason(const struct pv_vm *vm);
 bool pv_vm_guest_powered_off(const struct pv_vm *vm);
 /* True when it ended because its kernel panicked. */
 bool pv_vm_panicked(const struct pv_vm *vm);
+
+/* True when it was ended because its guest stood still (stuck.c says when it does). */
+bool pv_vm_stuck(const struct pv_vm *vm);
 
 /*
  * Calls fn from the loop when the guest closes the agent's port of the virtio-serial device.  fn must not call
