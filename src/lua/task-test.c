@@ -33,6 +33,40 @@ static void results(void **state)
            "assert_eq(300, select('#', t:wait()))\n");
 }
 
+/* A task has as much stack as the script. */
+static void deep_stacks(void **state)
+{
+    (void)state;
+    passes("provium.async(function()\n"
+           "  local function lua(n) return n == 0 and 0 or 1 + lua(n - 1) end\n"
+           "  assert_eq(10000, lua(10000))\n"
+           "  local function c(n) return (('x'):gsub('x', function() return n == 0 and 'y' or c(n - 1) end)) "
+           "end\n"
+           "  assert_eq('y', c(150))\n"
+           "  local function nested(n) if n > 0 then assert(pcall(nested, n - 1)) else provium.sleep(0.01) "
+           "end end\n"
+           "  nested(150)\n"
+           "  assert_error(function() local function f() return 1 + f() end f() end, 'stack overflow')\n"
+           "  assert_error(function() c(1000) end, 'overflow')\n"
+           "  collectgarbage()\n"
+           "end):wait()\n");
+}
+
+/* A finalizer that waits lets tasks go on, as any call does. */
+static void finalizers(void **state)
+{
+    (void)state;
+    passes("local n = 0\n"
+           "provium.all{function()\n"
+           "  for _ = 1, 3 do\n"
+           "    setmetatable({}, {__gc = function() provium.sleep(0.01) n = n + 1 end})\n"
+           "    collectgarbage()\n"
+           "  end\n"
+           "end, function() for _ = 1, 20 do provium.sleep(0.005) local _ = ('x'):rep(1000) end end}\n"
+           "collectgarbage() assert_eq(3, n)\n");
+    passes("setmetatable({}, {__gc = function() assert(not pcall(provium.async, print)) end})");
+}
+
 /* Tasks run in turn, in the order of their start, and only while another one waits. */
 static void order(void **state)
 {
@@ -205,9 +239,10 @@ static void wrong_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(results),  cmocka_unit_test(order),           cmocka_unit_test(errors),
-        cmocka_unit_test(given_up), cmocka_unit_test(timeouts),        cmocka_unit_test(waits_for_itself),
-        cmocka_unit_test(all),      cmocka_unit_test(wrong_arguments),
+        cmocka_unit_test(results),         cmocka_unit_test(deep_stacks),      cmocka_unit_test(finalizers),
+        cmocka_unit_test(order),           cmocka_unit_test(errors),           cmocka_unit_test(given_up),
+        cmocka_unit_test(timeouts),        cmocka_unit_test(waits_for_itself), cmocka_unit_test(all),
+        cmocka_unit_test(wrong_arguments),
     };
 
     return cmocka_run_group_tests(tests, script_set_up, script_tear_down);

@@ -51,6 +51,28 @@ limited "two VMs each, room for two" 256 256 --mem 256M "$work/two"
 contains "two VMs each: the one that gave way is told" "$work/out" "is started again from its beginning: it and other files waited"
 contains "two VMs each: both pass" "$work/out" "OK: 2 passed, 0 failed"
 
+cat >"$work/two/tasks.lua" <<'LUA'
+test("tasks take turns", function()
+    local fns = {}
+    for i = 1, 4 do
+        fns[i] = function()
+            local vm <close> = provium.create()
+            vm:boot{memory = "128M", timeout = "100s"}
+            return vm:exec("echo " .. i).stdout:trim()
+        end
+    end
+    assert_eq({"1", "2", "3", "4"}, provium.all(fns))
+end)
+test("tasks that wait for each other get the refusal", function()
+    local fns = {}
+    for i = 1, 3 do
+        fns[i] = function() provium.create():boot{memory = "128M", timeout = "100s"} end
+    end
+    assert_error(function() provium.all(fns) end, "the file's other VMs hold 256M")
+end)
+LUA
+limited "tasks of one file" 256 256 --mem 256M "$work/two/tasks.lua"
+
 echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
 "$PROVIUM" test --config "$work/provium.toml" --mem 256M "$work/two/large.lua" >"$work/out" 2>&1
 is "too large: exit code" $? 1

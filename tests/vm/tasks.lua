@@ -52,3 +52,16 @@ test("a snapshot, a clone and a restore beside calls", function()
     assert_error(function() hangs:wait() end, "was restored meanwhile")
     assert_eq("x\n", vm:exec("echo x").stdout.value)
 end)
+
+test("one fixture, requested by several tasks at once", function()
+    local fns = {}
+    for i = 1, 5 do
+        fns[i] = function()
+            local vm <close> = provium.fixture("prepared")
+            vm:write_file("/tmp/number", tostring(i))
+            provium.sleep(0.1)
+            return vm:read_file("/tmp/number")
+        end
+    end
+    assert_eq({ "1", "2", "3", "4", "5" }, provium.all(fns))
+end)
