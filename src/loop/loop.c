@@ -29,6 +29,7 @@ void pv_loop_free(struct pv_loop *loop)
 {
     if (!loop)
         return;
+    pv_tasks_free_stacks(loop);
     close(loop->epfd);
     free(loop);
 }

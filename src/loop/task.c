@@ -17,6 +17,7 @@
 #include "util/mem.h"
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -123,6 +124,44 @@ static void task_link(struct pv_task *t)
     t->loop->changes++;
 }
 
+/* ---- stacks: mapping one takes longer than a request's round trip, so some are kept ---- */
+
+/* A stack with its guard page, or NULL with errno. */
+static char *stack_take(struct pv_loop *loop)
+{
+    char *stack;
+
+    if (loop->n_stacks) {
+        stack = loop->stacks[--loop->n_stacks];
+#ifdef __SANITIZE_ADDRESS__
+        __asan_unpoison_memory_region(stack + GUARD, STACK); /* its last frames never returned */
+#endif
+        return stack;
+    }
+    stack = mmap(NULL, GUARD + STACK, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED)
+        return NULL;
+    if (mprotect(stack, GUARD, PROT_NONE) == 0)
+        return stack;
+    munmap(stack, GUARD + STACK);
+    return NULL;
+}
+
+static void stack_leave(struct pv_loop *loop, char *stack)
+{
+    if (loop->n_stacks < KEPT_STACKS)
+        loop->stacks[loop->n_stacks++] = stack;
+    else
+        munmap(stack, GUARD + STACK);
+}
+
+void pv_tasks_free_stacks(struct pv_loop *loop)
+{
+    while (loop->n_stacks)
+        munmap(loop->stacks[--loop->n_stacks], GUARD + STACK);
+}
+
 struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void *arg, struct pv_err *err)
 {
     return pv_task_start_swapping(loop, fn, NULL, arg, err);
@@ -131,15 +170,12 @@ struct pv_task *pv_task_start(struct pv_loop *loop, void (*fn)(void *arg), void 
 struct pv_task *pv_task_start_swapping(struct pv_loop *loop, void (*fn)(void *arg), void (*swap)(void *arg),
                                        void *arg, struct pv_err *err)
 {
-    char *stack = mmap(NULL, GUARD + STACK, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    char *stack = stack_take(loop);
     struct pv_task *t;
     uintptr_t self;
 
-    if (stack == MAP_FAILED || mprotect(stack, GUARD, PROT_NONE) < 0) {
+    if (!stack) {
         pv_err_sys(err, errno, "cannot make a stack");
-        if (stack != MAP_FAILED)
-            munmap(stack, GUARD + STACK);
         return NULL;
     }
     t = pv_xcalloc(1, sizeof(*t));
@@ -196,7 +232,7 @@ void pv_task_free(struct pv_task *t)
         task_enter(t);
     }
     task_unlink(t);
-    munmap(t->stack, GUARD + STACK);
+    stack_leave(t->loop, t->stack);
     free(t);
 }
 
