@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "high-fd.h"
 #include "request.h"
 #include "process-table.h"
 #include "util.h"
@@ -189,7 +190,7 @@ static _Noreturn void worker_main(struct ag_session *parent, int listen_fd, pid_
         session_free(sessions);
     memset(threads, 0, sizeof(threads));
     pthread_mutex_unlock(&lock);
-    int fd = accept_host(&w, listen_fd);
+    int fd = ag_high_fd(accept_host(&w, listen_fd));
     struct ag_session *s = fd < 0 ? NULL : ag_session_new(fd, &w, run);
 
     if (!s)
@@ -229,7 +230,7 @@ static void *thread_main(void *arg)
     s->pid = t->slot->pid;
     t->ready = 1;
     syscall(SYS_futex, &t->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
-    s->fd = accept_host(&s->w, t->listen_fd);
+    s->fd = ag_high_fd(accept_host(&s->w, t->listen_fd));
     if (s->fd >= 0)
         s->run(s);
     pthread_mutex_lock(&lock);

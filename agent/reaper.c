@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "high-fd.h"
 #include "process-tree.h"
 #include "process.h"
 #include "signals.h"
@@ -332,7 +333,7 @@ pid_t ag_reaper_start(struct ag_session *s, const struct ag_command *c, int *ctl
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
-    *ctl = pair[0];
+    *ctl = ag_high_fd(pair[0]);
     pid_t pid = ag_fork_reaper(s, c->unnumbered);
 
     if (pid == 0) {

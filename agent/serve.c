@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "high-fd.h"
 #include "session.h"
 #include "signals.h"
 #include "process-table.h"
@@ -134,6 +135,7 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
         if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)
             close(i);
     ag_world_init(&w);
+    ag_high_world(&w);
     w.table = ag_process_table_new();
     if (s->port_fd >= 0) {
         prefer_multiplexer();

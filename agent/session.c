@@ -15,6 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "high-fd.h"
 #include "process.h"
 #include "reply.h"
 #include "request.h"
@@ -341,10 +342,11 @@ void ag_session_main(int fd, const struct ag_world *w)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     ag_signals_ignore(true);
-    struct ag_session *s = ag_session_new(fd, w, session_run);
+    struct ag_session *s = ag_session_new(ag_high_fd(fd), w, session_run);
 
     if (!s)
         _exit(1);
+    ag_high_world(&s->w); /* those that the supervisor has moved stay where they are */
     session_run(s);
     ag_process_end(s);
 }

@@ -71,7 +71,7 @@ enum {
     X(CANCEL, 0x09) \
     /* SYSCALL: u32 id, u64 timeout in ms (0: none), u64 number, 6 x u64 argument, u32 n, n x {u32 slot \
      * (0..5), bytes data}: the argument becomes the address of a copy of data; u32 m, m x {u32 buffer \
-     * (0..n-1), u32 offset, u32 length, u32 flags (PV_PTR_*), bytes data}: the address of `length` bytes of \
+     * (0..n-1, or n + k: the memory of the k-th pointer, one in front of this), u32 offset, u32 length, u32 flags (PV_PTR_*), bytes data}: the address of `length` bytes of \
      * memory that begin with data (then zeros) is stored in that buffer at offset.  Reply: SYSRET; or \
      * ERROR: ETIMEDOUT when the timeout interrupted it, EPROTO when slots, buffers or offsets are wrong. \
      * While the call blocks, the agent reads no other frame, not even CANCEL. */ \
@@ -128,6 +128,16 @@ enum {
     /* REMOVE_TREE: u32 id, str path.  Removes a file, a link, or a directory with all that is in it.  Reply: \
      * OK with the number of entries removed, or ERROR, also in the middle. */ \
     X(REMOVE_TREE, 0x33) \
+    /* MEM_ALLOC: u32 id, u64 size (not 0), u32 flags (PV_MEM_*).  Zeroed memory of the session's process, with \
+     * an inaccessible page behind it.  Reply: OK with its address, or ERROR. */ \
+    X(MEM_ALLOC, 0x34) \
+    /* MEM_FREE: u32 id, u64 address from MEM_ALLOC.  Reply: OK, or ERROR (EINVAL: there is no such block). */ \
+    X(MEM_FREE, 0x35) \
+    /* MEM_READ: u32 id, u64 address, u64 length.  Reply: DATA frames, then OK with the length; or ERROR. */ \
+    X(MEM_READ, 0x36) \
+    /* MEM_WRITE: u32 id, u64 address.  Then WDATA frames, the last of them empty.  Reply: OK with the number of \
+     * bytes, or ERROR as soon as it fails; after an ERROR the agent drops WDATA as after WRITE_FILE. */ \
+    X(MEM_WRITE, 0x37) \
     /* ---- guest to host ---- */ \
     /* READY: u32 PV_WIRE_MAGIC, u32 PV_WIRE_VERSION, u32 pid, str kernel release (uname -r). */ \
     X(READY, 0x80) \
@@ -200,6 +210,7 @@ enum pv_msg {
 /* As the length of READ_FILE: to the end of the file. */
 #define PV_READ_ALL UINT64_MAX
 
+enum { PV_MEM_SHARED = 1 };   /* with workers that are forked later; else each has its own copy */
 enum { PV_WRITE_APPEND = 1 }; /* adds to the file; else it is truncated first */
 enum {
     PV_TYPE_FILE = 1,
@@ -241,6 +252,7 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     root SPEC           the root's partition: /dev/vda2, LABEL=..., UUID=...
  *     initfallback PATH   tried when provium.init does not exist
  *     serial NAME         the agent uses the virtio-serial port of this name (wire/mux.h), not vsock
+ *     userland HOSTNAME   the built-in userland: mount /proc, /sys, /dev, /run and /tmp, bring the loopback device up
  *
  * Injected files lie below PV_BOOT_FILES with their final path.  Guest init moves them into the root of the
  * guest's init, through the symbolic links of that root, and then removes PV_BOOT_DIR.

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/high-fd.h"
+
 /*
  * Makes a `str` a C string in place: moves it down by one byte, into its length field, which has been read.
  * NULL (and d bad) when it holds a NUL byte.
@@ -71,7 +73,7 @@ int ag_command_pipe(int *ours, int *theirs, bool we_read)
 
     if (pipe2(p, O_CLOEXEC) < 0)
         return -1;
-    *ours = p[we_read ? 0 : 1];
+    *ours = ag_high_fd(p[we_read ? 0 : 1]);
     *theirs = p[we_read ? 1 : 0];
     /* The command's end stays blocking: it shares that flag with every process that inherits it. */
     return fcntl(*ours, F_SETFL, O_NONBLOCK | (we_read ? O_RDONLY : O_WRONLY));

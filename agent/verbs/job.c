@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/high-fd.h"
 #include "agent/process.h"
 #include "agent/reaper.h"
 #include "agent/util.h"
@@ -88,7 +89,7 @@ static int open_sink(void)
 
     for (size_t i = 0; fd < 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
         fd = open(dirs[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    return fd;
+    return ag_high_fd(fd);
 }
 
 /* Opens the job's files and pipes and starts its reaper; 0, or -1 with errno. */

@@ -3,8 +3,9 @@
  * SYSCALL: made by the session's own process or thread with the bare instruction.  libc's wrappers would
  * apply new credentials to every thread, keep state of their own, and turn results into errno.
  *
- * Each buffer ends at the end of a page, and the page behind it is not mapped: a kernel that writes too
- * much gets EFAULT instead of overwriting another buffer.
+ * Each buffer begins at a multiple of 64, one of a page or more at a page, and as far as that allows it ends
+ * at the end of a page.  The page behind is not mapped: a kernel that writes too much gets EFAULT instead of
+ * overwriting another buffer.
  *
  * A timeout sends this thread a signal again and again, from the deadline until the call is back: the first
  * one may come just before the instruction, where it interrupts nothing.
@@ -19,7 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIG_INTERRUPT = 63, AGAIN_NS = 10 * 1000 * 1000, PAGE = 4096, SMALL_N = 16 };
+#include "agent/high-fd.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+enum { SIG_INTERRUPT = 63, AGAIN_NS = 10 * 1000 * 1000, PAGE = 4096, ALIGN = 64, SMALL_N = 16 };
 
 /* Memory that a buffer, or a pointer in a buffer, refers to. */
 struct area {
@@ -76,16 +83,27 @@ static bool decode_buffer(struct area *a, struct pv_dec *d)
     return !d->bad && a->where <= 5;
 }
 
-/* {u32 buffer, u32 offset, u32 length, u32 flags, bytes data} */
-static bool decode_pointer(const struct call *c, struct area *a, struct pv_dec *d)
+/* Area i: of the buffers, then of the pointers. */
+static struct area *area_at(struct call *c, uint32_t i)
 {
+    return i < c->n_bufs ? &c->buf[i] : &c->ptr[i - c->n_bufs];
+}
+
+/* {u32 buffer or earlier pointer, u32 offset, u32 length, u32 flags, bytes data}: pointer i. */
+static bool decode_pointer(struct call *c, uint32_t i, struct pv_dec *d)
+{
+    struct area *a = &c->ptr[i];
+
     *a = (struct area){.where = pv_dec_u32(d)};
     a->offset = pv_dec_u32(d);
     a->n = pv_dec_u32(d);
     a->flags = pv_dec_u32(d);
     a->data = pv_dec_bytes(d, &a->data_n);
-    return !d->bad && a->where < c->n_bufs && c->buf[a->where].n >= 8 &&
-           a->offset <= c->buf[a->where].n - 8 && a->data_n <= a->n && !(a->flags & ~(uint32_t)PV_PTR_OUTPUT);
+    if (d->bad || a->where >= c->n_bufs + i)
+        return false;
+    size_t room = area_at(c, a->where)->n;
+
+    return room >= 8 && a->offset <= room - 8 && a->data_n <= a->n && !(a->flags & ~(uint32_t)PV_PTR_OUTPUT);
 }
 
 static bool decode_call(struct call *c, struct pv_dec *d)
@@ -111,7 +129,7 @@ static bool decode_call(struct call *c, struct pv_dec *d)
     if (d->bad || c->n_ptrs > PV_BUFS_MAX)
         return false;
     for (uint32_t i = 0; i < c->n_ptrs; i++) {
-        if (!decode_pointer(c, &c->ptr[i], d))
+        if (!decode_pointer(c, i, d))
             return false;
         total += c->ptr[i].n;
     }
@@ -120,15 +138,15 @@ static bool decode_call(struct call *c, struct pv_dec *d)
 
 /* ---- memory ---- */
 
-/* Area i: of the buffers, then of the pointers. */
-static struct area *area_at(struct call *c, uint32_t i)
-{
-    return i < c->n_bufs ? &c->buf[i] : &c->ptr[i - c->n_bufs];
-}
-
 static size_t page_align(size_t n)
 {
     return (n + PAGE - 1) / PAGE * PAGE;
+}
+
+/* What an area takes in front of its guard page: it begins at a multiple of 64, a large one at a page. */
+static size_t area_room(const struct area *a)
+{
+    return a->n < PAGE ? (a->n + ALIGN - 1) / ALIGN * ALIGN : page_align(a->n);
 }
 
 static int map_small(struct kept *k)
@@ -164,10 +182,10 @@ static int lay_out_small(struct kept *k, struct call *c)
     for (uint32_t i = 0; i < n; i++) {
         struct area *a = area_at(c, i);
 
-        a->p = k->small + i * 2 * PAGE + PAGE - a->n;
+        a->p = k->small + i * 2 * PAGE + PAGE - area_room(a);
         if (a->data_n)
             memcpy(a->p, a->data, a->data_n);
-        memset(a->p + a->data_n, 0, a->n - a->data_n);
+        memset(a->p + a->data_n, 0, area_room(a) - a->data_n);
     }
     return 1;
 }
@@ -175,7 +193,7 @@ static int lay_out_small(struct kept *k, struct call *c)
 /* Places an area at *at and moves that behind its guard page. */
 static int place_area(struct area *a, uint8_t **at)
 {
-    a->p = *at + page_align(a->n) - a->n;
+    a->p = *at + page_align(a->n) - area_room(a);
     *at += page_align(a->n) + PAGE;
     if (a->data_n)
         memcpy(a->p, a->data, a->data_n);
@@ -211,7 +229,7 @@ static int lay_out(struct kept *k, struct call *c)
     for (uint32_t i = 0; i < c->n_bufs; i++)
         c->arg[c->buf[i].where] = (uintptr_t)c->buf[i].p;
     for (uint32_t i = 0; i < c->n_ptrs; i++)
-        memcpy(c->buf[c->ptr[i].where].p + c->ptr[i].offset, &c->ptr[i].p, 8);
+        memcpy(area_at(c, c->ptr[i].where)->p + c->ptr[i].offset, &c->ptr[i].p, 8);
     return 0;
 }
 
@@ -241,6 +259,43 @@ static __attribute__((noinline)) int64_t enter_kernel(uint64_t nr, const uint64_
                              : "a"((uint64_t)SYS_exit), "D"(UINT64_C(0))
                              : "rcx", "r11", "memory");
     return (int64_t)value;
+}
+
+static bool is_own_fd(uint64_t fd)
+{
+    return (uint32_t)fd >= AG_FD_FIRST && (uint32_t)fd <= AG_FD_LAST;
+}
+
+/* close_range(2) around the agent's own descriptors. */
+static int64_t close_around(const struct call *c)
+{
+    uint32_t first = (uint32_t)c->arg[0], last = (uint32_t)c->arg[1];
+    uint64_t a[6];
+    int64_t value = 0;
+
+    memcpy(a, c->arg, sizeof(a));
+    if (first > last || last < AG_FD_FIRST || first > AG_FD_LAST)
+        return enter_kernel(c->nr, a);
+    if (first < AG_FD_FIRST) {
+        a[1] = AG_FD_FIRST - 1;
+        value = enter_kernel(c->nr, a);
+    }
+    if (value < 0)
+        return value;
+    a[0] = AG_FD_LAST + 1; /* also for a range of own descriptors alone: the kernel checks the flags */
+    a[1] = last > AG_FD_LAST ? last : AG_FD_LAST + 1;
+    return last > AG_FD_LAST || first >= AG_FD_FIRST ? enter_kernel(c->nr, a) : value;
+}
+
+/* The agent's own descriptors are to system calls as if they were not there. */
+static int64_t call_kernel(const struct call *c)
+{
+    if (c->nr == SYS_close_range)
+        return close_around(c);
+    if ((c->nr == SYS_close && is_own_fd(c->arg[0])) ||
+        ((c->nr == SYS_dup2 || c->nr == SYS_dup3) && (is_own_fd(c->arg[0]) || is_own_fd(c->arg[1]))))
+        return -EBADF;
+    return enter_kernel(c->nr, c->arg);
 }
 
 static void set_timer(const struct kept *k, uint64_t ms)
@@ -301,7 +356,7 @@ static void make_call(struct ag_session *s, uint32_t id, struct kept *k, struct 
         ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c->nr);
         return;
     }
-    int64_t value = enter_kernel(c->nr, c->arg);
+    int64_t value = call_kernel(c);
 
     if (c->timeout)
         set_timer(k, 0);

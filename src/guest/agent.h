@@ -87,7 +87,7 @@ struct pv_sys_buf {
 };
 
 struct pv_sys_ptr {
-    unsigned buf;    /* index into bufs */
+    unsigned buf;    /* index into bufs; n_bufs + k: the memory of ptrs[k], which is in front of this one */
     uint32_t offset; /* where in that buffer the address is stored */
     uint32_t len;    /* bytes of memory; n <= len */
     bool output;     /* the agent returns the memory after the call */

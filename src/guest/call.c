@@ -202,6 +202,10 @@ static bool is_of_process(enum pv_msg type)
     case PV_MSG_JOB_START:
     case PV_MSG_JOB_WAIT:
     case PV_MSG_JOB_KILL:
+    case PV_MSG_MEM_ALLOC:
+    case PV_MSG_MEM_FREE:
+    case PV_MSG_MEM_READ:
+    case PV_MSG_MEM_WRITE:
         return true;
     default:
         return false;

@@ -36,18 +36,20 @@ void pv_sysret_fini(struct pv_sysret *r)
 static int syscall_check_ptr(const struct pv_syscall *c, size_t i, struct pv_err *err)
 {
     const struct pv_sys_ptr *p = &c->ptrs[i];
-    const struct pv_sys_buf *b;
+    size_t room;
 
-    if (p->buf >= c->n_bufs)
-        return pv_err_set(err, PV_E_USAGE, "syscall: pointer %zu is for buffer %u, but there are %zu", i + 1,
-                          p->buf, c->n_bufs);
-    b = &c->bufs[p->buf];
-    if (b->n < POINTER || p->offset > b->n - POINTER)
+    if (p->buf >= c->n_bufs + i)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "syscall: pointer %zu is for buffer %u, but there are %zu and %zu pointers in front", i + 1,
+            p->buf, c->n_bufs, i);
+    room = p->buf < c->n_bufs ? c->bufs[p->buf].n : c->ptrs[p->buf - c->n_bufs].len;
+    if (room < POINTER || p->offset > room - POINTER)
         return pv_err_set(err, PV_E_USAGE,
                           "syscall: pointer %zu at offset %" PRIu32
                           " needs %d bytes there, but its buffer has "
                           "only %zu bytes",
-                          i + 1, p->offset, POINTER, b->n);
+                          i + 1, p->offset, POINTER, room);
     if (p->n > p->len)
         return pv_err_set(err, PV_E_USAGE,
                           "syscall: pointer %zu has %zu bytes of data for %" PRIu32 " bytes of memory", i + 1,

@@ -36,6 +36,10 @@ int pv_lua_syscall(lua_State *L);    /* syscall.c */
 int pv_lua_syscall_buf(lua_State *L);
 int pv_lua_syscall_bufs(lua_State *L);
 int pv_lua_syscall_ptr(lua_State *L);
+int pv_lua_alloc(lua_State *L); /* memory.c */
+int pv_lua_free(lua_State *L);
+int pv_lua_read_mem(lua_State *L);
+int pv_lua_write_mem(lua_State *L);
 int pv_lua_ioctl(lua_State *L); /* ioctl.c */
 int pv_lua_ioctl_buf(lua_State *L);
 

@@ -188,17 +188,48 @@ static LJMP unsigned check_buf_idx(lua_State *L, const struct sys_call *c, const
     return 0;
 }
 
+/*
+ * What the pointer that is added next is stored in, of the table at idx: `buf_idx` names a buffer, `ptr_idx` an
+ * earlier entry of the list, from 1.  Sets p->buf.
+ */
+static LJMP void check_ptr_place(lua_State *L, int idx, const char *what, const struct sys_call *c,
+                                 struct pv_sys_ptr *p)
+{
+    bool in_buf = pv_lua_rawfield(L, idx, "buf_idx") != LUA_TNIL;
+    bool in_ptr = pv_lua_rawfield(L, idx, "ptr_idx") != LUA_TNIL;
+    lua_Integer k = lua_tointeger(L, -1);
+
+    lua_pop(L, 2);
+    if (in_buf == in_ptr)
+        pv_lua_raise(L,
+                     "%s needs 'buf_idx' (the argument whose buffer holds the pointer) or 'ptr_idx' (an "
+                     "earlier entry), and %s",
+                     what, in_buf ? "not both" : "has neither");
+    if (in_buf)
+        p->buf = check_buf_idx(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
+    else if (k < 1 || k > (lua_Integer)c->c.n_ptrs)
+        pv_lua_raise(L, "%s: 'ptr_idx' must be the number of an earlier entry, %s, got %I", what,
+                     c->c.n_ptrs ? lua_pushfstring(L, "1 to %d", (int)c->c.n_ptrs) : "of which there is none",
+                     (LUAI_UACINT)k);
+    else
+        p->buf = (unsigned)(c->c.n_bufs + (size_t)k - 1);
+}
+
 /* The table of a pointer, on top of the stack. */
 static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_name, struct sys_call *c)
 {
-    const struct lua_opt ptr_opts[] = {{"ptr_offset", OPT_INTEGER}, {len_name, OPT_INTEGER},
-                                       {"data", OPT_STRING},        {"output", OPT_BOOLEAN},
-                                       {"buf_idx", OPT_INTEGER},    {NULL, 0}};
+    const struct lua_opt ptr_opts[] = {{"ptr_offset", OPT_INTEGER},
+                                       {len_name, OPT_INTEGER},
+                                       {"data", OPT_STRING},
+                                       {"output", OPT_BOOLEAN},
+                                       {"buf_idx", OPT_INTEGER},
+                                       {"ptr_idx", OPT_INTEGER},
+                                       {NULL, 0}};
     struct lua_opt opts[PV_ARRAY_LEN(ptr_opts)];
     struct pv_sys_ptr *p = &c->ptrs[c->c.n_ptrs];
     bool of_ioctl = !strcmp(len_name, "buf_len");
     int idx = lua_gettop(L);
-    const struct pv_sys_buf *b;
+    size_t room;
 
     memcpy(opts, ptr_opts, sizeof(opts));
     if (of_ioctl)
@@ -210,7 +241,10 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
     if (pv_lua_rawfield(L, idx, "data") == LUA_TSTRING)
         p->data = lua_tolstring(L, -1, &p->n); /* the table owns the string */
     lua_pop(L, 1);
-    p->buf = of_ioctl ? 0 : check_buf_idx(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
+    if (of_ioctl)
+        p->buf = 0;
+    else
+        check_ptr_place(L, idx, what, c, p);
     p->offset = spec_integer(L, idx, what, "ptr_offset", -1);
     p->len = spec_integer(L, idx, what, len_name, p->data ? (int64_t)p->n : -1);
     p->output = pv_lua_rawfield(L, idx, "output") == LUA_TBOOLEAN && lua_toboolean(L, -1);
@@ -218,11 +252,11 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
     if (p->n > p->len)
         pv_lua_raise(L, "%s: 'data' has %I bytes, more than '%s' %I", what, (LUAI_UACINT)p->n, len_name,
                      (LUAI_UACINT)p->len);
-    b = &c->bufs[p->buf];
-    if (b->n < 8 || p->offset > b->n - 8)
+    room = p->buf < c->c.n_bufs ? c->bufs[p->buf].n : c->ptrs[p->buf - c->c.n_bufs].len;
+    if (room < 8 || p->offset > room - 8)
         pv_lua_raise(L, "%s: a pointer at 'ptr_offset' %I takes bytes %I to %I of its buffer, which has %I",
                      what, (LUAI_UACINT)p->offset, (LUAI_UACINT)p->offset, (LUAI_UACINT)p->offset + 7,
-                     (LUAI_UACINT)b->n);
+                     (LUAI_UACINT)room);
     c->c.n_ptrs++;
 }
 

@@ -233,4 +233,4 @@ each(function(vm, case)
     end)
 
     vm:remove(dir, { recursive = true })
-end)
+end, { timeout = "2m" })
