@@ -57,6 +57,13 @@ void ag_inject(struct ag_boot *b);
 void ag_rootfs_switch(struct ag_boot *b);
 
 /*
+ * For the built-in userland, conf.userland: mounts /proc, /sys, /dev, /run, /tmp and those below /dev, brings the
+ * loopback device up and sets the host name (userland.c).  What the kernel does not have is left out; false: it
+ * has no devtmpfs.
+ */
+bool ag_userland_prepare(const struct ag_boot *b);
+
+/*
  * Checks b->init, replaces it by conf.init_fallback if it does not exist; fatal when neither can be run
  * (choose-init.c).  Called before the agent is forked, so that a guest without an init never sends READY.
  */

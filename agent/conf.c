@@ -64,12 +64,18 @@ static const char *set_serial(struct ag_conf *c, char *value)
     return plain_name(value) ? set_once(&c->serial, value) : "wants the name of a port";
 }
 
+static const char *set_userland(struct ag_conf *c, char *value)
+{
+    return plain_name(value) ? set_once(&c->userland, value) : "wants a host name";
+}
+
 static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", set_module}, {"fsmodule", set_fsmodule},         {"rootfs", set_rootfs},
-    {"root", set_root},     {"initfallback", set_initfallback}, {"serial", set_serial},
+    {"module", set_module},     {"fsmodule", set_fsmodule},         {"rootfs", set_rootfs},
+    {"root", set_root},         {"initfallback", set_initfallback}, {"serial", set_serial},
+    {"userland", set_userland},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

@@ -181,9 +181,9 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
         s.listen_fd = listen_vsock(b);
     if (b->conf.rootfs)
         ag_rootfs_switch(b);
-    else
+    else if (!b->conf.userland || !ag_userland_prepare(b))
         make_nodes(b);
-    print_time(b, b->conf.rootfs ? "rootfs" : "nodes");
+    print_time(b, b->conf.rootfs ? "rootfs" : b->conf.userland ? "userland" : "nodes");
     ag_inject(b);
     print_time(b, "files");
     ag_choose_init(b);

@@ -52,6 +52,7 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
     for (size_t i = 0; i < o->n_files; i++) {
         free(o->files[i].guest_path);
         free(o->files[i].host_path);
+        free(o->files[i].content);
     }
     free(o->files);
     for (size_t i = 0; i < o->n_disks; i++) {
@@ -202,14 +203,25 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
     bool root = p->rootfs && !p->initrd;
     struct pv_modlist always = {0}, fs[MAX_FS] = {0};
     const char *fs_types[MAX_FS + 1];
+    cleanup_free char *hostname = pv_xstrndup(b->g->name, strcspn(b->g->name, " ")); /* of "vm1 (minimal)" */
     struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
     int r = boot_collect_modules(b, root, fs_types, &always, fs, err);
 
     boot_reads_modules(b, NULL, &always);
     for (size_t i = 0; i < MAX_FS; i++)
         boot_reads_modules(b, NULL, &fs[i]);
-    for (size_t i = 0; i < b->o->n_files; i++)
-        files[i] = (struct pv_suppl_file){b->o->files[i].guest_path, b->o->files[i].host_path};
+    for (size_t i = 0; i < b->o->n_files; i++) {
+        const struct pv_guest_file *f = &b->o->files[i];
+
+        files[i] = (struct pv_suppl_file){.guest_path = f->guest_path,
+                                          .host_path = f->host_path,
+                                          .content = f->content,
+                                          .content_n = f->content_n,
+                                          .has_owner = f->has_owner,
+                                          .mode = f->mode,
+                                          .uid = f->uid,
+                                          .gid = f->gid};
+    }
     if (r == 0) {
         struct pv_suppl suppl = {
             .initrd = p->initrd,
@@ -220,6 +232,7 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
             .root = root ? p->root : NULL,
             .init_fallback = root || p->init_set ? NULL : "/init",
             .serial = b->serial ? PV_MUX_PORT_NAME : NULL,
+            .hostname = p->builtin_userland ? hostname : NULL,
             .files = files,
             .n_files = b->o->n_files,
         };

@@ -92,11 +92,23 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     return g;
 }
 
+static unsigned last_vm_number; /* of "vm1" */
+
 struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile)
 {
-    static unsigned count;
+    return pv_guest_new_named(env, profile, pv_xasprintf("vm%u (%s)", ++last_vm_number, profile->name));
+}
 
-    return pv_guest_new_named(env, profile, pv_xasprintf("vm%u (%s)", ++count, profile->name));
+struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                 const char *name)
+{
+    unsigned number;
+    int end = 0;
+
+    /* Later VMs without a name of their own get other ones. */
+    if (sscanf(name, "vm%9u%n", &number, &end) == 1 && !name[end] && number > last_vm_number)
+        last_vm_number = number;
+    return pv_guest_new_named(env, profile, pv_xasprintf("%s (%s)", name, profile->name));
 }
 
 void pv_guest_free(struct pv_guest *g)

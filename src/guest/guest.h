@@ -27,9 +27,17 @@ struct pv_guest_disk {
     bool backing; /* a qcow2 image may have a backing file */
 };
 
+/* As the mode of a file to inject: the host file's. */
+#define PV_GUEST_FILE_KEEP UINT32_MAX
+
+/* A file to inject; see struct pv_suppl_file.  The strings and the content are by malloc. */
 struct pv_guest_file {
     char *guest_path;
-    char *host_path;
+    char *host_path; /* NULL: a file of content */
+    char *content;
+    size_t content_n;
+    bool has_owner;
+    uint32_t mode, uid, gid;
 };
 
 /* No kernel boots in less memory, bytes. */
@@ -58,6 +66,9 @@ void pv_boot_opts_fini(struct pv_boot_opts *o);
 
 /* `env` and `profile` must outlive the guest. Starts nothing. */
 struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile);
+/* The same with a name of the caller's, of which no other VM that has not ended should have the same. */
+struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv_profile *profile,
+                                 const char *name);
 /*
  * What a VM of this profile would run with here, as lines of text: accelerator, QEMU, CPU, and the profile's
  * own values.  Not the contents of files.  Added to out.

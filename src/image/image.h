@@ -59,21 +59,30 @@ void pv_modlist_fini(struct pv_modlist *l);
 
 /* ---- suppl.c: the supplementary initramfs, which follows the profile's own archive ---- */
 
+/* As the mode of an injected file: the host file's. */
+#define PV_SUPPL_KEEP UINT32_MAX
+
 struct pv_suppl_file {
     const char *guest_path; /* absolute */
-    const char *host_path;  /* a file, or a directory with its content */
+    const char *host_path;  /* a file, or a directory with its content; NULL: a file of content */
+    const void *content;
+    size_t content_n;
+    bool
+        has_owner; /* of a file: mode (unless PV_SUPPL_KEEP), uid and gid are these; else the host's mode, root */
+    uint32_t mode, uid, gid;
 };
 
 struct pv_suppl {
     const char *initrd;               /* the profile's archive, copied first; NULL: none */
     const struct pv_modlist *modules; /* the guest init loads these, in order */
     const struct pv_modlist
-        *fs_modules;                   /* one list for each entry of fs_types, loaded if the root needs it */
-    const char *const *fs_types;       /* "ext4", ... NULL-terminated; NULL: none */
-    const char *rootfs_device;         /* "vda", or NULL */
-    const char *root;                  /* the profile's `root`, or NULL */
-    const char *init_fallback;         /* an init to try if the profile's fails, or NULL */
-    const char *serial;                /* name of the agent's virtio-serial port; NULL: it uses vsock */
+        *fs_modules;             /* one list for each entry of fs_types, loaded if the root needs it */
+    const char *const *fs_types; /* "ext4", ... NULL-terminated; NULL: none */
+    const char *rootfs_device;   /* "vda", or NULL */
+    const char *root;            /* the profile's `root`, or NULL */
+    const char *init_fallback;   /* an init to try if the profile's fails, or NULL */
+    const char *hostname;        /* for the built-in userland, which guest init sets up; NULL: another one */
+    const char *serial;          /* name of the agent's virtio-serial port; NULL: it uses vsock */
     const struct pv_suppl_file *files; /* injected files */
     size_t n_files;
 };

@@ -43,6 +43,7 @@ int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
 {
     w->out = out;
     w->discard = false;
+    w->uid = w->gid = 0;
     w->a = archive_write_new();
     if (!w->a)
         return pv_err_set(err, PV_E_HOST, "cannot start libarchive: out of memory");
@@ -113,6 +114,8 @@ static int put_node(struct pv_newc *w, const struct node *n, struct pv_err *err)
         return pv_err_set(err, PV_E_HOST, "cannot write into the initramfs: out of memory");
     archive_entry_set_pathname(e, n->path + 1);
     archive_entry_set_mode(e, (mode_t)n->mode);
+    archive_entry_set_uid(e, w->uid);
+    archive_entry_set_gid(e, w->gid);
     archive_entry_set_mtime(e, clamp_time(n->mtime), 0);
     archive_entry_set_size(e, (la_int64_t)n->size);
     archive_entry_set_nlink(e, 1);

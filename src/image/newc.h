@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A writer of newc archives (libarchive), all entries owned by root.  Names are bytes, not text.
+ * A writer of newc archives (libarchive).  Entries are owned by root unless the caller has set uid and gid.  Names are bytes, not text.
  *
  *     cleanup_newc struct pv_newc w = {0};
  *
@@ -25,8 +25,9 @@ struct pv_err;
 
 struct pv_newc {
     struct archive *a;
-    int out;      /* borrowed */
-    bool discard; /* drop libarchive's last writes, during pv_newc_fini */
+    int out;           /* borrowed */
+    uint32_t uid, gid; /* of the entries that follow */
+    bool discard;      /* drop libarchive's last writes, during pv_newc_fini */
 };
 
 /* Begins at the position of `out`.  libarchive keeps a pointer to `w` until pv_newc_fini. */

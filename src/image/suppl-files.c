@@ -21,7 +21,8 @@
 
 struct item {
     char *path; /* "/etc/config", normalised; "" is the root */
-    const char *host;
+    const struct pv_suppl_file *file;
+    const char *host; /* its path, or a description of it for messages */
     struct stat st;
 };
 
@@ -117,16 +118,23 @@ static int check_item(struct item *it, const struct pv_suppl_file *f, struct pv_
     size_t n = strlen(f->guest_path);
     cleanup_close int fd = -1;
 
-    it->host = f->host_path;
+    it->file = f;
+    it->host = f->host_path ? f->host_path : "given by its content";
     it->path = normalise_guest_path(f->guest_path, err);
     if (!it->path)
         return -1;
-    fd = open_host(f->host_path, f->guest_path, &it->st, err);
-    if (fd < 0)
+    it->st.st_mode = S_IFREG;
+    if (f->host_path && (fd = open_host(f->host_path, f->guest_path, &it->st, err)) < 0)
         return -1;
+    if (f->has_owner && !S_ISREG(it->st.st_mode))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "mode, uid and gid of guest path '%s' are for a file, but '%s' is a directory; inject it "
+            "as a plain path",
+            f->guest_path, f->host_path);
     if (S_ISREG(it->st.st_mode) && (f->guest_path[n - 1] == '/' || !it->path[0]))
         return pv_err_set(err, PV_E_USAGE, "guest path '%s' names a directory, but '%s' is a file",
-                          f->guest_path, f->host_path);
+                          f->guest_path, it->host);
     return 0;
 }
 
@@ -304,20 +312,34 @@ static int put_tree(struct inject *in, const char *path, const char *host, int f
     return 0;
 }
 
-static int put_item(struct inject *in, const struct item *it, struct pv_err *err)
+/* Writes a single file, of the host's descriptor fd or, with -1, of the item's content. */
+static int put_file(struct inject *in, const struct item *it, int fd, mode_t host_mode, struct pv_err *err)
 {
     cleanup_free char *full = pv_xasprintf(PV_BOOT_FILES "%s", it->path);
+    const struct pv_suppl_file *f = it->file;
+    mode_t mode = f->has_owner && f->mode != PV_SUPPL_KEEP ? f->mode : host_mode;
+    int r;
+
+    in->w->uid = f->has_owner ? f->uid : 0;
+    in->w->gid = f->has_owner ? f->gid : 0;
+    r = fd < 0 ? pv_newc_bytes(in->w, full, mode, f->content, f->content_n, err)
+               : pv_newc_fd(in->w, full, mode, fd, it->host, err);
+    in->w->uid = in->w->gid = 0;
+    return r;
+}
+
+static int put_item(struct inject *in, const struct item *it, struct pv_err *err)
+{
     cleanup_close int fd = -1;
-    struct stat st = {0};
+    struct stat st = {.st_mode = 0644};
 
     if (put_parents(in, it->path, err) < 0)
         return -1;
-    fd = open_host(it->host, it->path, &st, err);
-    if (fd < 0)
+    if (it->file->host_path && (fd = open_host(it->host, it->path, &st, err)) < 0)
         return -1;
     if (S_ISDIR(st.st_mode))
         return put_tree(in, it->path, it->host, fd, &st, err);
-    return pv_newc_fd(in->w, full, st.st_mode, fd, it->host, err);
+    return put_file(in, it, fd, st.st_mode, err);
 }
 
 int pv_suppl_put_files(struct pv_newc *w, const struct pv_suppl_file *files, size_t n, struct pv_err *err)

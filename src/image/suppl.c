@@ -167,7 +167,8 @@ static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struc
     if (conf_line(&b, "rootfs", suppl->rootfs_device, err) < 0 ||
         conf_line(&b, "root", suppl->root, err) < 0 ||
         conf_line(&b, "initfallback", suppl->init_fallback, err) < 0 ||
-        conf_line(&b, "serial", suppl->serial, err) < 0)
+        conf_line(&b, "serial", suppl->serial, err) < 0 ||
+        conf_line(&b, "userland", suppl->hostname, err) < 0)
         return -1;
     return pv_newc_bytes(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
 }

@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "lua/handle.h"
@@ -42,13 +43,54 @@ static LJMP void boot_memory(lua_State *L, struct pv_boot_opts *o)
         pv_lua_raise(L, "boot option 'memory': '%s' is too small for a kernel; at least 32M", s);
 }
 
-static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
+/* A file of options, whose table is on top of the stack: its content, or a path, with an owner. */
+static LJMP void boot_file_table(lua_State *L, const char *guest, struct pv_guest_file *f)
 {
+    static const struct lua_opt opts[] = {{"content", OPT_STRING}, {"path", OPT_STRING}, {"mode", OPT_MODE},
+                                          {"uid", OPT_INTEGER},    {"gid", OPT_INTEGER}, {NULL, 0}};
+    const char *what = lua_pushfstring(L, "file '%s'", guest), *content;
+    int idx = lua_absindex(L, -2);
+    char found[PATH_MAX];
+    bool has_content, has_path;
+
+    pv_lua_check_opts(L, idx, what, opts);
+    has_path = pv_lua_rawfield(L, idx, "path") != LUA_TNIL;
+    has_content = pv_lua_rawfield(L, idx, "content") != LUA_TNIL;
+    if (has_path == has_content)
+        pv_lua_raise(L, "%s needs 'content' (what is in it) or 'path' (a file of the host), and %s", what,
+                     has_path ? "not both" : "has neither");
+    f->has_owner = true;
+    f->mode = pv_lua_opt_mode(L, idx, what, "mode", has_content ? 0644 : PV_GUEST_FILE_KEEP);
+    f->uid = (uint32_t)pv_lua_opt_integer(L, idx, what, "uid", 0, UINT32_MAX - 1, 0);
+    f->gid = (uint32_t)pv_lua_opt_integer(L, idx, what, "gid", 0, UINT32_MAX - 1, 0);
+    if (has_path) {
+        pv_lua_find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
+        f->host_path = pv_xstrdup(found);
+    } else {
+        content = lua_tolstring(L, -1, &f->content_n);
+        f->content = pv_xmalloc(f->content_n + 1);
+        memcpy(f->content, content, f->content_n + 1);
+    }
+    lua_pop(L, 3);
+}
+
+/* A file or tree of the host, whose path is on top of the stack. */
+static LJMP void boot_file_path(lua_State *L, const char *guest, struct pv_guest_file *f)
+{
+    const char *what = lua_pushfstring(L, "boot option 'files': host file for '%s'", guest);
     char found[PATH_MAX];
 
+    pv_lua_find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
+    f->host_path = pv_xstrdup(found);
+    lua_pop(L, 1);
+}
+
+static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
+{
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        const char *guest, *what;
+        struct pv_guest_file *f;
+        const char *guest;
 
         if (lua_type(L, -2) != LUA_TSTRING)
             pv_lua_raise(
@@ -60,13 +102,16 @@ static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
         if (guest[0] != '/' || !guest[1])
             pv_lua_raise(L, "boot option 'files': guest path '%s' must be absolute, such as \"/etc/x\"",
                          guest);
-        what = lua_pushfstring(L, "boot option 'files': host file for '%s'", guest);
-        pv_lua_find_host(L, pv_lua_check_cstring(L, -2, what), what, found);
         if (o->n_files == MAX_FILES)
             pv_lua_raise(L, "boot option 'files' has more than %d entries; inject a directory", MAX_FILES);
         o->files = pv_xrealloc(o->files, (o->n_files + 1) * sizeof(*o->files));
-        o->files[o->n_files++] = (struct pv_guest_file){pv_xstrdup(guest), pv_xstrdup(found)};
-        lua_pop(L, 2);
+        f = &o->files[o->n_files++];
+        *f = (struct pv_guest_file){.guest_path = pv_xstrdup(guest)};
+        if (lua_istable(L, -1))
+            boot_file_table(L, guest, f);
+        else
+            boot_file_path(L, guest, f);
+        lua_pop(L, 1);
     }
 }
 
