@@ -38,13 +38,54 @@ static const struct bad_call bad_boots[] = {
     {"vm:boot{disks = {path = 't.lua'}}",
      "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}"},
     {"provium.create('minimal', {memory = '1G'})",
-     "provium.create takes only a profile's name; options belong to vm:boot{...}"},
+     "unknown provium.create option 'memory'; known: name (vm:boot takes memory, cpus and others)"},
+    {"provium.create('minimal', 'web')", "provium.create options must be a table, got string \"web\""},
+    {"provium.create('minimal', {name = 7})", "provium.create option 'name' must be a string, got number 7"},
+    {"provium.create('minimal', {name = 'a b'})", "provium.create option 'name': a VM's name has 1 to 63 "
+                                                  "letters, digits, '-', '_' and '.', and begins with a "
+                                                  "letter or a digit; got string \"a b\""},
+    {"provium.create('minimal', {name = '-x'})", "provium.create option 'name': a VM's name has 1 to 63 "
+                                                 "letters, digits, '-', '_' and '.', and begins with a "
+                                                 "letter or a digit; got string \"-x\""},
+    {"provium.create('minimal', {name = 'web'}) provium.create('minimal', {name = 'web'})",
+     "provium.create option 'name': there is a VM called 'web' already; end it first, or choose another "
+     "name"},
+    {"vm:boot{files = {['/x'] = {}}}",
+     "file '/x' needs 'content' (what is in it) or 'path' (a file of the host), and has neither"},
+    {"vm:boot{files = {['/x'] = {content = '', path = 't.lua'}}}",
+     "file '/x' needs 'content' (what is in it) or 'path' (a file of the host), and not both"},
+    {"vm:boot{files = {['/x'] = {contnt = ''}}}",
+     "unknown file '/x' option 'contnt' (did you mean 'content'?); known: content, path, mode, uid, gid"},
+    {"vm:boot{files = {['/x'] = {content = 5}}}",
+     "file '/x' option 'content' must be a string, got number 5"},
+    {"vm:boot{files = {['/x'] = {content = '', mode = 644}}}",
+     "file '/x' option 'mode': 644 is a decimal number here; write \"0644\" (octal, as a string)"},
+    {"vm:boot{files = {['/x'] = {content = '', uid = -1}}}",
+     "file '/x' option 'uid' must be from 0 to 4294967294, got -1"},
+    {"vm:boot{files = {['/x'] = {content = '', gid = 4294967295}}}",
+     "file '/x' option 'gid' must be from 0 to 4294967294, got 4294967295"},
+    {"vm:boot{files = {['/x'] = {path = '/none'}}}", "file '/x': '/none' does not exist on the host"},
+    {"vm:boot{files = {['/x'] = true}}",
+     "boot option 'files': host file for '/x' must be a string, got boolean true"},
 };
 
 static void test_boot_options(void **state)
 {
     (void)state;
     refuses(bad_boots, PV_ARRAY_LEN(bad_boots));
+}
+
+/* Names that VMs get by themselves, beside those of the script. */
+static void test_names(void **state)
+{
+    (void)state;
+    passes("local first = provium.create('minimal')\n"
+           "local name = tostring(first):match('^vm%d+')\n"
+           "assert_error(function() provium.create('minimal', {name = name}) end, 'already')\n"
+           "assert_contains(tostring(provium.create('minimal', {name = 'vm5000'})), 'vm5000 (minimal)')\n"
+           "assert_contains(tostring(provium.create('minimal')), 'vm5001 (minimal)')\n"
+           "assert_contains(tostring(provium.create('minimal', {name = ('x'):rep(63)})), ('x'):rep(63))\n"
+           "provium.create('minimal', {})\n");
 }
 
 static const struct bad_call bad_requests[] = {
@@ -156,8 +197,33 @@ static const struct bad_call bad_syscalls[] = {
      "syscall_ptr ptrs[1] needs 'data_len'"},
     {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, data = 'x'}})",
      "syscall_ptr ptrs[1] needs 'ptr_offset'"},
+    {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{ptr_offset = 0, data_len = 1}})",
+     "syscall_ptr ptrs[1] needs 'buf_idx' (the argument whose buffer holds the pointer) or 'ptr_idx' (an "
+     "earlier "
+     "entry), and has neither"},
+    {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, ptr_idx = 1, ptr_offset = 0, data_len = 1}})",
+     "syscall_ptr ptrs[1] needs 'buf_idx' (the argument whose buffer holds the pointer) or 'ptr_idx' (an "
+     "earlier "
+     "entry), and not both"},
+    {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{ptr_idx = 1, ptr_offset = 0, data_len = 1}})",
+     "syscall_ptr ptrs[1]: 'ptr_idx' must be the number of an earlier entry, of which there is none, got 1"},
+    {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, ptr_offset = 0, data_len = 8}, {ptr_idx = 2, "
+     "ptr_offset = 0, data_len = 1}})",
+     "syscall_ptr ptrs[2]: 'ptr_idx' must be the number of an earlier entry, 1 to 1, got 2"},
+    {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, ptr_offset = 0, data_len = 7}, {ptr_idx = 1, "
+     "ptr_offset = 0, data_len = 1}})",
+     "syscall_ptr ptrs[2]: a pointer at 'ptr_offset' 0 takes bytes 0 to 7 of its buffer, which has 7"},
+    {"vm:alloc()", "alloc: the size must be an integer, got nothing"},
+    {"vm:alloc(0)", "alloc: the size must be at least 1, got 0"},
+    {"vm:alloc(1, {share = true})",
+     "unknown alloc option 'share' (did you mean 'shared'?); known: shared, timeout"},
+    {"vm:free('x')", "free: the address must be an integer, got string \"x\""},
+    {"vm:read_mem(1)", "read_mem: the number of bytes must be an integer, got nothing"},
+    {"vm:read_mem(1, -1)", "read_mem: the number of bytes must be 0 to 1073741824, got -1"},
+    {"vm:write_mem(1)", "the data of write_mem must be a string, got nothing"},
     {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, ptr_offset = 0, data = 'x', buf_len = 1}})",
-     "unknown syscall_ptr ptrs[1] option 'buf_len'; known: ptr_offset, data_len, data, output, buf_idx"},
+     "unknown syscall_ptr ptrs[1] option 'buf_len'; known: ptr_offset, data_len, data, output, buf_idx, "
+     "ptr_idx"},
     {"vm:ioctl(1)", "ioctl: the command must be an integer, got nothing"},
     {"vm:ioctl(nil, 1)", "ioctl: the descriptor must be an integer, got nil"},
     {"vm:ioctl(1, 2, true)",
@@ -289,9 +355,10 @@ static void test_wait_until(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_boot_options),      cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_syscall_arguments), cmocka_unit_test(test_pack),
-        cmocka_unit_test(test_pack_edges),        cmocka_unit_test(test_wait_until),
+        cmocka_unit_test(test_boot_options), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_requests),     cmocka_unit_test(test_syscall_arguments),
+        cmocka_unit_test(test_pack),         cmocka_unit_test(test_pack_edges),
+        cmocka_unit_test(test_wait_until),
     };
 
     return cmocka_run_group_tests(tests, script_set_up, script_tear_down);

@@ -115,6 +115,17 @@ void pv_lua_push_null(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &null_key);
 }
 
+bool pv_lua_is_null(lua_State *L, int idx)
+{
+    bool is;
+
+    idx = lua_absindex(L, idx);
+    pv_lua_push_null(L);
+    is = lua_rawequal(L, idx, -1);
+    lua_pop(L, 1);
+    return is;
+}
+
 static LJMP void push_json_value(lua_State *L, json_t *v)
 {
     const char *key;
@@ -138,6 +149,7 @@ static LJMP void push_json_value(lua_State *L, json_t *v)
             push_json_value(L, item);
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
+        pv_lua_mark_array(L);
         return;
     case JSON_STRING:
         lua_pushlstring(L, json_string_value(v), json_string_length(v));

@@ -12,29 +12,73 @@
 #include "lua/raise.h"
 #include "lua/task.h"
 #include "lua/stream.h"
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"
 
+enum { NAME_LEN_MAX = 63 }; /* a host name's */
+
 #define RESET "reset_between_tests"
 
-/* provium.create(profile?) */
+/* The option `name` of the table at idx, which may be nil; NULL: none.  The table owns it. */
+static LJMP const char *create_name(lua_State *L, int idx)
+{
+    static const struct lua_opt opts[] = {{"name", OPT_STRING}, {NULL, 0}};
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    const char *name = NULL;
+
+    if (lua_istable(L, idx) && pv_lua_rawfield(L, idx, "name") == LUA_TNIL && lua_next(L, idx) &&
+        lua_type(L, -2) == LUA_TSTRING)
+        pv_lua_raise(
+            L, "unknown provium.create option '%s'; known: name (vm:boot takes memory, cpus and others)",
+            lua_tostring(L, -2));
+    lua_settop(L, idx);
+    if (pv_lua_check_opts(L, idx, "provium.create", opts) && pv_lua_rawfield(L, idx, "name") == LUA_TSTRING)
+        name = pv_lua_check_cstring(L, -1, "provium.create option 'name'");
+    if (name &&
+        (!*name || strlen(name) > NAME_LEN_MAX || name[strspn(name, letters)] || strchr("-_.", name[0])))
+        pv_lua_raise(
+            L,
+            "provium.create option 'name': a VM's name has 1 to %d letters, digits, '-', '_' and '.', and "
+            "begins with a letter or a digit; got %s",
+            NAME_LEN_MAX, pv_lua_describe(L, -1));
+    if (name && pv_tf_guest_called(&pv_lua_tf(L)->guests, name))
+        pv_lua_raise(
+            L,
+            "provium.create option 'name': there is a VM called '%s' already; end it first, or choose "
+            "another name",
+            name);
+    return name;
+}
+
+/* provium.create(profile?, {name=}?) */
 static int provium_create(lua_State *L)
 {
     struct pv_testfile *tf = pv_lua_tf(L);
-    const char *name = lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, "the profile's name");
+    const char *profile_name =
+        lua_isnoneornil(L, 1) ? NULL : pv_lua_check_cstring(L, 1, "the profile's name");
     const struct pv_profile *profile;
     struct tf_guest **h;
+    const char *name;
     struct pv_err err;
 
     tf->touched = true;
-    if (!lua_isnoneornil(L, 2))
-        pv_lua_raise(L, "provium.create takes only a profile's name; options belong to vm:boot{...}");
-    profile = pv_config_profile(tf->env->config, name, &err);
+    lua_settop(L, 2);
+    name = create_name(L, 2);
+    profile = pv_config_profile(tf->env->config, profile_name, &err);
     if (!profile)
         return pv_lua_raise_err(L, &err);
     h = pv_lua_new_vm(L);
     pv_tf_reads_profile(tf, profile);
-    *h = pv_tf_guest_add(&tf->guests, pv_guest_new(&tf->guest_env, profile));
+    *h = pv_tf_guest_add(&tf->guests, name ? pv_guest_new_as(&tf->guest_env, profile, name)
+                                           : pv_guest_new(&tf->guest_env, profile));
+    return 1;
+}
+
+/* provium.now(): seconds that never go back. */
+static int provium_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)pv_now() / PV_NSEC_PER_SEC);
     return 1;
 }
 
@@ -93,11 +137,17 @@ static int provium_index(lua_State *L)
 
 void pv_lua_open_provium(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"create", provium_create},  {"shutdown_all", provium_shutdown_all},
-                                         {"fixture", pv_lua_fixture}, {"depends", pv_lua_depends},
-                                         {"async", pv_lua_async},     {"all", pv_lua_all},
-                                         {"sleep", pv_lua_sleep},     {"pack", pv_lua_pack},
-                                         {"unpack", pv_lua_unpack},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", provium_create},
+                                         {"shutdown_all", provium_shutdown_all},
+                                         {"fixture", pv_lua_fixture},
+                                         {"depends", pv_lua_depends},
+                                         {"async", pv_lua_async},
+                                         {"all", pv_lua_all},
+                                         {"sleep", pv_lua_sleep},
+                                         {"now", provium_now},
+                                         {"pack", pv_lua_pack},
+                                         {"unpack", pv_lua_unpack},
+                                         {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__index", provium_index}, {"__newindex", provium_newindex}, {NULL, NULL}};
 
@@ -113,6 +163,8 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_json(L);
     pv_lua_push_null(L);
     lua_setfield(L, -2, "null");
+    pv_lua_push_json_table(L);
+    lua_setfield(L, -2, "json");
     luaL_newlib(L, meta);
     lua_setmetatable(L, -2);
     lua_setglobal(L, "provium");

@@ -128,6 +128,14 @@ struct tf_worker *pv_tf_worker_add(struct tf_guest *vm, struct pv_worker *worker
     return w;
 }
 
+struct tf_guest *pv_tf_guest_called(const struct tf_guests *list, const char *name)
+{
+    for (struct tf_guest *g = list->first; g; g = g->next)
+        if (!strcmp(g->name, name) && pv_guest_state(g->g) < PV_GUEST_DEAD)
+            return g;
+    return NULL;
+}
+
 struct tf_guest *pv_tf_guest_of(const struct tf_guests *list, const struct pv_guest *guest)
 {
     struct tf_guest *g = list->first;

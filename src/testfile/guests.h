@@ -52,6 +52,8 @@ struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest)
 struct tf_worker *pv_tf_worker_add(struct tf_guest *vm, struct pv_worker *worker);
 /* "vm1" of a guest called "vm1 (minimal)". */
 void pv_tf_short_name(const struct pv_guest *guest, char name[static TF_NAME_MAX]);
+/* The entry of that short name whose VM has not ended; NULL: there is none. */
+struct tf_guest *pv_tf_guest_called(const struct tf_guests *list, const char *name);
 /* The entry of guest; NULL: it has none, because its resume failed or because it is being freed. */
 struct tf_guest *pv_tf_guest_of(const struct tf_guests *list, const struct pv_guest *guest);
 /* Ends all VMs; the entries stay and say "killed". */
