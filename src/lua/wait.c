@@ -145,7 +145,7 @@ int pv_lua_sleep(lua_State *L)
         return pv_lua_raise_err(L, &err);
     snprintf(what, sizeof(what), "sleeping for %.3g s", (double)ns / PV_NSEC_PER_SEC);
     pv_tf_phase(tf, what);
-    step = pv_result_step_begin(tf->env->result, pv_tf_track(tf, NULL), PV_STEP_CALL, "sleeping");
+    step = pv_tf_step_send(tf, NULL, PV_STEP_CALL, "sleeping");
     rc = pv_loop_run(tf->loop, NULL, NULL, earlier(pv_deadline(ns), pv_tf_limit(tf)), &err);
     pv_result_step_end(tf->env->result, step, rc >= 0);
     pv_tf_phase(tf, "");

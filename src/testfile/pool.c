@@ -26,7 +26,7 @@ static void pool_on_wait(const char *text, void *arg)
     pv_standby_pool_clear(w->tf->guest_env.standby_pool); /* their leases may be all that is missing */
     pv_tf_phase(w->tf, text);
     if (w->step == PV_NO_STEP && !w->tf->builder) /* a build is a step of its asker already */
-        w->step = pv_result_step_begin(w->tf->env->result, pv_tf_track(w->tf, w->track), PV_STEP_WAIT, text);
+        w->step = pv_tf_step_send(w->tf, w->track, PV_STEP_WAIT, text);
 }
 
 static bool pool_has_turn(void *arg)

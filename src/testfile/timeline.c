@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "loop/loop.h"
 #include "testfile/builder-link.h"
 #include "testfile/limit.h"
 #include "testfile/testfile.h"
@@ -14,6 +15,13 @@ enum { TF_PHASE_MAX = 512 };
 const char *pv_tf_track(const struct pv_testfile *tf, const char *vm)
 {
     return tf->scope.track[0] ? tf->scope.track : vm;
+}
+
+uint32_t pv_tf_step_send(struct pv_testfile *tf, const char *vm, enum pv_step kind, const char *text)
+{
+    if (pv_task_cancelled(tf->loop))
+        return PV_NO_STEP;
+    return pv_result_step_begin(tf->env->result, pv_tf_track(tf, vm), kind, text);
 }
 
 /* The phase, with that of other contexts: "booting vm1 (and 2 more)". */
@@ -56,7 +64,7 @@ static void step_begin(struct pv_testfile *tf, const char *track, enum pv_step k
     vsnprintf(t->doing, sizeof(t->doing), fmt, ap);
     pv_tf_phase(tf, t->doing);
     if (t->n_steps < PV_ARRAY_LEN(t->steps))
-        t->steps[t->n_steps] = pv_result_step_begin(tf->env->result, pv_tf_track(tf, track), kind, t->doing);
+        t->steps[t->n_steps] = pv_tf_step_send(tf, track, kind, t->doing);
     t->n_steps++;
 }
 

@@ -26,6 +26,11 @@ struct tf_timeline {
 
 /* The track of a step: a task's steps are all on its own track. vm may be NULL. */
 const char *pv_tf_track(const struct pv_testfile *tf, const char *vm);
+/*
+ * Sends a step's begin; its id is for pv_result_step_end.  Not for a task that is given up, each of whose calls
+ * fails at once.
+ */
+uint32_t pv_tf_step_send(struct pv_testfile *tf, const char *vm, enum pv_step kind, const char *text);
 /* Sends the phase to the supervisor, or to a builder's asker; "": the script's own code. */
 void pv_tf_phase(struct pv_testfile *tf, const char *what);
 /* Opens a step on the track of a VM ("vm1"; NULL: the file's own) and makes its text the phase. */
