@@ -18,6 +18,7 @@ help:
 	@echo 'make coverage the tests without VMs counted by gcov, a report in build-coverage/report'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make bench    measure, as ratios to the raw thing'
+	@echo 'make fuzz SECONDS=60  every fuzz target under libFuzzer for SECONDS (clang)'
 	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores, 10,000 changes of code'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
 	@echo 'make clean    remove what was built, keep the default guest'
@@ -54,6 +55,11 @@ check-slurm: build
 bench: build
 	@bench/run
 
+# Each target of fuzz/ for so many seconds.
+SECONDS = 60
+fuzz: setup
+	@scripts/fuzz $(SECONDS)
+
 soak: build
 	@bench/soak/run
 
@@ -67,9 +73,9 @@ install: build
 
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
-	@rm -rf build-check build-asan build-coverage
+	@rm -rf build-check build-asan build-coverage build-fuzz
 
 distclean:
-	@rm -rf $(BUILD) build-check build-asan build-coverage
+	@rm -rf $(BUILD) build-check build-asan build-coverage build-fuzz
 
-.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench soak install clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install clean distclean
