@@ -385,12 +385,117 @@ static void test_parts(void **state)
     assert_int_equal(reply_errno(c, NULL, 0), EPROTO);
 }
 
+/* ---- memory ---- */
+
+static uint64_t alloc(struct client *c, uint64_t size, uint32_t flags)
+{
+    struct cl_reply a;
+    uint64_t value;
+
+    cl_mem_alloc(c, ++id, size, flags);
+    cl_reply(c, id, NULL, 0, CL_SOON, &a);
+    assert_int_equal(a.type, PV_MSG_OK);
+    value = a.value;
+    cl_reply_free(&a);
+    return value;
+}
+
+static uint32_t mem_read(struct client *c, uint64_t at, uint64_t n, uint8_t *to)
+{
+    struct cl_reply a;
+    uint32_t e;
+
+    cl_u64s(c, PV_MSG_MEM_READ, ++id, (const uint64_t[]){at, n}, 2);
+    cl_reply(c, id, NULL, 0, CL_SOON, &a);
+    e = a.errnum;
+    assert_int_equal(a.type, e ? PV_MSG_ERROR : PV_MSG_OK);
+    if (!e)
+        assert_true(a.value == n && a.data[0].n == n);
+    if (!e && n)
+        memcpy(to, a.data[0].p, n);
+    cl_reply_free(&a);
+    return e;
+}
+
+static uint32_t mem_write(struct client *c, uint64_t at, const uint8_t *p, size_t n)
+{
+    cl_u64s(c, PV_MSG_MEM_WRITE, ++id, &at, 1);
+    for (size_t i = 0; i < n; i += PV_CHUNK)
+        cl_data(c, PV_MSG_WDATA, id, p + i, n - i < PV_CHUNK ? n - i : PV_CHUNK);
+    cl_data(c, PV_MSG_WDATA, id, "", 0);
+    return reply_errno(c, NULL, 0);
+}
+
+static uint32_t mem_free(struct client *c, uint64_t at)
+{
+    cl_u64s(c, PV_MSG_MEM_FREE, ++id, &at, 1);
+    return reply_errno(c, NULL, 0);
+}
+
+static void test_memory(void **state)
+{
+    enum { SIZE = 700001 };
+    struct client *c = *state;
+    static uint8_t data[SIZE], back[SIZE + 4096];
+    uint64_t at = alloc(c, SIZE, PV_MEM_SHARED), end = at + (SIZE + 4095) / 4096 * 4096, own = alloc(c, 1, 0);
+
+    assert_int_equal(at % 4096, 0);
+    assert_int_equal(mem_read(c, at, SIZE, back), 0);
+    assert_memory_equal(back, data, SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        data[i] = (uint8_t)(i * 7 + i / 256);
+    assert_int_equal(mem_write(c, at, data, SIZE), 0);
+    assert_int_equal(mem_read(c, at + 3, SIZE - 3, back), 0);
+    assert_memory_equal(back, data + 3, SIZE - 3);
+    assert_int_equal(mem_read(c, end - 4, 5, back), EFAULT);
+    assert_int_equal(mem_write(c, end - 4, data, 5), EFAULT);
+    assert_int_equal(mem_write(c, at - 1, data, 1), EFAULT);
+    assert_int_equal(mem_read(c, 0, 1, back), EFAULT);
+    assert_int_equal(mem_read(c, UINT64_MAX, 1, back), EFAULT);
+    assert_int_equal(mem_read(c, UINT64_C(1) << 63, 8, back), EFAULT);
+    assert_int_equal(mem_read(c, at, UINT64_MAX, back), EFAULT);
+    assert_int_equal(mem_read(c, 0, 0, back), 0);
+    assert_int_equal(mem_free(c, at + 4096), EINVAL);
+    assert_int_equal(mem_free(c, own), 0);
+    assert_int_equal(mem_free(c, own), EINVAL);
+    assert_int_equal(mem_free(c, at), 0);
+    assert_int_equal(mem_read(c, at, 1, back), EFAULT);
+    cl_mem_alloc(c, ++id, UINT64_C(1) << 48, 0);
+    assert_int_equal(reply_errno(c, NULL, 0), ENOMEM);
+    cl_mem_alloc(c, ++id, UINT64_MAX, PV_MEM_SHARED);
+    assert_int_equal(reply_errno(c, NULL, 0), ENOMEM);
+    cl_mem_alloc(c, ++id, 0, 0);
+    assert_int_equal(reply_errno(c, NULL, 0), EPROTO);
+    cl_mem_alloc(c, ++id, 4096, 2);
+    assert_int_equal(reply_errno(c, NULL, 0), EPROTO);
+}
+
+/* A system call that closes every descriptor, 0 to 2 too: the connection stays, and commands go on to work. */
+static void test_close_all(void **state)
+{
+    struct client *c = *state;
+    struct cl_reply a;
+
+    cl_syscall(c, ++id, 0, 436, (const uint64_t[6]){0, UINT32_MAX}, NULL, 0, NULL, 0); /* close_range */
+    cl_reply(c, id, NULL, 0, CL_SOON, &a);
+    assert_int_equal(a.type, PV_MSG_SYSRET);
+    assert_true(a.value == 0 || (int64_t)a.value == -ENOSYS);
+    cl_reply_free(&a);
+    cl_sh(c, ++id, 0, 0, "echo fine");
+    cl_reply(c, id, NULL, 0, CL_SOON, &a);
+    assert_int_equal(a.type, PV_MSG_EXIT);
+    assert_int_equal(a.code, 0);
+    assert_memory_equal(a.data[1].p, "fine\n", 5);
+    cl_reply_free(&a);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, cl_setup, cl_teardown)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(test_stat), T(test_list), T(test_mkdir), T(test_changes), T(test_remove_tree), T(test_parts),
+        T(test_stat),        T(test_list),  T(test_mkdir),  T(test_changes),
+        T(test_remove_tree), T(test_parts), T(test_memory), T(test_close_all),
     };
     char cmd[128];
 

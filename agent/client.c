@@ -238,6 +238,24 @@ void cl_write_flags(struct client *c, uint32_t id, uint32_t mode, uint32_t flags
     cl_send(c, &e);
 }
 
+void cl_u64s(struct client *c, unsigned type, uint32_t id, const uint64_t *v, size_t n)
+{
+    struct pv_enc e = begin_request(type, id);
+
+    for (size_t i = 0; i < n; i++)
+        pv_enc_u64(&e, v[i]);
+    cl_send(c, &e);
+}
+
+void cl_mem_alloc(struct client *c, uint32_t id, uint64_t size, uint32_t flags)
+{
+    struct pv_enc e = begin_request(PV_MSG_MEM_ALLOC, id);
+
+    pv_enc_u64(&e, size);
+    pv_enc_u32(&e, flags);
+    cl_send(c, &e);
+}
+
 void cl_stat(struct client *c, uint32_t id, uint32_t follow, const char *path)
 {
     struct pv_enc e = begin_request(PV_MSG_STAT, id);

@@ -84,6 +84,9 @@ struct cl_ptr {
 };
 void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr, const uint64_t arg[6],
                 const struct cl_buf *bufs, uint32_t n_bufs, const struct cl_ptr *ptrs, uint32_t n_ptrs);
+void cl_u64s(struct client *c, unsigned type, uint32_t id, const uint64_t *v,
+             size_t n); /* MEM_FREE, MEM_READ, ... */
+void cl_mem_alloc(struct client *c, uint32_t id, uint64_t size, uint32_t flags);
 void cl_job_start(struct client *c, uint32_t id, const char *cmd);
 void cl_u32(struct client *c, unsigned type, uint32_t id, uint32_t v); /* JOB_KILL, SPAWN, STATUS */
 void cl_job_wait(struct client *c, uint32_t id, uint32_t job, uint64_t ms);

@@ -22,8 +22,12 @@ int ag_high_fd(int fd)
         high.rlim_cur = AG_FD_LAST + 1;
     if (high.rlim_max < high.rlim_cur)
         high.rlim_max = high.rlim_cur;
-    if (setrlimit(RLIMIT_NOFILE, &high) < 0)
-        return fd;
+    if (setrlimit(RLIMIT_NOFILE, &high) < 0) { /* without the privilege, as far as the hard limit */
+        high = own;
+        high.rlim_cur = own.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &high) < 0)
+            return fd;
+    }
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, AG_FD_FIRST);
 
     setrlimit(RLIMIT_NOFILE, &own);
@@ -31,6 +35,11 @@ int ag_high_fd(int fd)
         return fd;
     close(fd);
     return moved;
+}
+
+int ag_above_stdio(int fd)
+{
+    return fd > 2 ? fd : ag_high_fd(fd);
 }
 
 void ag_high_world(struct ag_world *w)

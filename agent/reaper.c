@@ -334,6 +334,7 @@ pid_t ag_reaper_start(struct ag_session *s, const struct ag_command *c, int *ctl
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
     *ctl = ag_high_fd(pair[0]);
+    pair[1] = ag_above_stdio(pair[1]);
     pid_t pid = ag_fork_reaper(s, c->unnumbered);
 
     if (pid == 0) {

@@ -243,12 +243,16 @@ static double source_ms(struct raw *source, size_t n)
     return ms;
 }
 
-static void print_throughput(const char *what, double *ours, double *raw)
+/* goal: of the ratio; 0: there is none. */
+static void print_throughput(const char *what, double goal, double *ours, double *raw)
 {
     double mb = (double)big / 1e3, o = quantile(ours, MOVES, 0.5), r = quantile(raw, MOVES, 0.5);
 
-    printf("  %-34s median %5.0f MB/s  p99 %5.0f MB/s  raw %5.0f MB/s  ratio (goal: 0.80) %5.2f\n", what,
-           mb / o, mb / quantile(ours, MOVES, 0.99), mb / r, r / o);
+    printf("  %-34s median %5.0f MB/s  p99 %5.0f MB/s  raw %5.0f MB/s  ratio %5.2f", what, mb / o,
+           mb / quantile(ours, MOVES, 0.99), mb / r, r / o);
+    if (goal > 0)
+        printf(" (goal: %.2f)", goal);
+    printf("\n");
 }
 
 static void bench_files(struct pv_guest *g, struct raw *sink, struct raw *source, double raw_trip)
@@ -275,11 +279,11 @@ static void bench_files(struct pv_guest *g, struct raw *sink, struct raw *source
         raw_from[i] = source_ms(source, big);
         from[i] = read_ms(g, big);
     }
-    print_throughput("write_file, 64 MiB", to, raw_to);
-    print_throughput("the same over one that is there", over, raw_to);
+    print_throughput("write_file, 64 MiB, to a new file", 0.75, to, raw_to);
+    print_throughput("the same over one that is there", 0, over, raw_to);
     /* Like raw, without the guest's page allocation for a file. */
-    print_throughput("write_file, 64 MiB, to /dev/null", null, raw_to);
-    print_throughput("read_file, 64 MiB", from, raw_from);
+    print_throughput("write_file, 64 MiB, to /dev/null", 0.80, null, raw_to);
+    print_throughput("read_file, 64 MiB", 0.80, from, raw_from);
     free(data);
 }
 

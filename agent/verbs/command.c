@@ -74,7 +74,7 @@ int ag_command_pipe(int *ours, int *theirs, bool we_read)
     if (pipe2(p, O_CLOEXEC) < 0)
         return -1;
     *ours = ag_high_fd(p[we_read ? 0 : 1]);
-    *theirs = p[we_read ? 1 : 0];
+    *theirs = ag_above_stdio(p[we_read ? 1 : 0]);
     /* The command's end stays blocking: it shares that flag with every process that inherits it. */
     return fcntl(*ours, F_SETFL, O_NONBLOCK | (we_read ? O_RDONLY : O_WRONLY));
 }
