@@ -8,8 +8,10 @@
 set -u -o pipefail
 agent=$(realpath "$1") check=$(realpath "$2")
 guest=${PROVIUM_GUEST_DIR:-$(dirname "$agent")/../guest}
+guest_dir=$(realpath -m "$guest")
 kernel=$(realpath -m "$guest/vmlinuz") modules=$(realpath -m "$guest/modules")
-for need in cpio qemu-system-x86_64 busybox mkfs.ext4 debugfs; do
+PATH=$PATH:/usr/sbin:/sbin
+for need in cpio qemu-system-x86_64 busybox mkfs.ext4 debugfs modprobe; do
     command -v $need >/dev/null || { echo "skipped: no $need"; exit 77; }
 done
 [ -r "$kernel" ] && [ -d "$modules" ] || { echo "skipped: no kernel in $guest"; exit 77; }
@@ -18,8 +20,27 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
 failed=0
 
-mods="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci vsock
-vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport vsock_loopback"
+mods="virtio_pci vmw_vsock_virtio_transport vsock_loopback" # that every guest loads
+version=$(cat "$guest_dir/VERSION")
+mkdir -p root/lib/modules && ln -s "$modules" "root/lib/modules/$version"
+
+# with_deps NAME...: paths of the modules that are not built in and of those that they need, in order, each once
+with_deps() {
+    local name
+    for name; do
+        modprobe -C /dev/null -d "$PWD/root" -S "$version" --show-depends "$name" || echo "no module $name" >&2
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
+}
+
+# unpack FILE: a module as the guest init loads it
+unpack() {
+    case $1 in
+    *.xz) xz -dc "$1" ;;
+    *.zst) zstd -qdc "$1" ;;
+    *.gz) gzip -dc "$1" ;;
+    *) cat "$1" ;;
+    esac
+}
 
 # userland DIR: a busybox root, its /sbin/init from stdin
 userland() {
@@ -38,15 +59,15 @@ archive() { (cd "$1" && find . -mindepth 1 | sort | cpio -o -H newc -R 0:0 --qui
 
 # suppl DIR MODULE...: makes the supplementary initramfs; more lines of boot.conf from stdin
 suppl() {
-    local to=$1 m file
+    local to=$1 file m
     shift
     rm -rf "$to"
     mkdir -p "$to"/.provium/modules "$to"/.provium/files/{lib,etc,bin}
     cp "$agent" "$to/provium-wrapper"
-    for m in $mods "$@"; do
-        file=$(find "$modules/" -name "$m.ko" | head -n 1)
-        [ -n "$file" ] || continue # built in
-        cp "$file" "$to/.provium/modules/"
+    # shellcheck disable=SC2086 # names, one a word
+    with_deps $mods "$@" | while read -r file; do
+        m=$(basename "$file") m=${m%%.ko*}
+        unpack "$file" >"$to/.provium/modules/$m.ko"
         case $m in overlay) continue ;; esac
         echo "module $m.ko"
     done >"$to/.provium/boot.conf"

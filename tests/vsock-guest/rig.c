@@ -3,7 +3,6 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image/decompress.h"
+#include "image/image.h"
+#include "image/magic.h"
 #include "loop/loop.h"
 #include "ports.h"
 #include "rig.h"
@@ -23,6 +25,8 @@
 #include "util/path.h"
 #include "util/spawn.h"
 #include "vhost/vhost.h"
+
+enum { MODULE_MAX = 64 << 20 };
 
 struct rig rig = {.console = -1};
 
@@ -118,36 +122,35 @@ static void add_file(struct archive *a, const char *path, unsigned mode, const c
     close(fd);
 }
 
-/* The path of NAME.ko below dir, or NULL. */
-static char *find_module(const char *dir, const char *name)
+static int add_plain(void *arg, const void *data, size_t n, struct pv_err *err)
 {
-    char *paths[] = {(char *)dir, NULL};
-    char *file = pv_xasprintf("%s.ko", name), *found = NULL;
-    FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, NULL);
+    (void)err;
+    pv_buf_add(arg, data, n);
+    return 0;
+}
 
-    for (FTSENT *e; fts && !found && (e = fts_read(fts));)
-        if (e->fts_info == FTS_F && strcmp(e->fts_name, file) == 0)
-            found = pv_xstrdup(e->fts_path);
-    if (fts)
-        fts_close(fts);
-    free(file);
-    return found;
+static void add_module(struct archive *a, const char *path, const char *from)
+{
+    cleanup_buf struct pv_buf packed = {0}, plain = {0};
+    struct pv_err err = PV_ERR_INIT;
+    enum pv_comp comp;
+
+    if (pv_read_file(from, MODULE_MAX, &packed, &err) < 0)
+        rig_fail("%s", err.text);
+    comp = pv_magic_comp(packed.data, packed.len);
+    if (comp != PV_COMP_NONE &&
+        pv_decompress(comp, packed.data, packed.len, MODULE_MAX, add_plain, &plain, &err) < 0)
+        rig_fail("%s: %s", from, err.text);
+    add_entry(a, path, 0644, AE_IFREG, comp == PV_COMP_NONE ? packed.data : plain.data,
+              comp == PV_COMP_NONE ? packed.len : plain.len);
 }
 
 static void make_initrd(int fd, const char *guest, const char *modules)
 {
-    static const char *const names[] = {
-        "virtio_ring",
-        "virtio",
-        "virtio_pci_modern_dev",
-        "virtio_pci_legacy_dev",
-        "virtio_pci",
-        "vsock",
-        "vmw_vsock_virtio_transport_common",
-        "vmw_vsock_virtio_transport",
-    };
+    static const char *const names[] = {"virtio_pci", "vmw_vsock_virtio_transport"};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_modlist list = {0};
     struct archive *a = archive_write_new();
-    int n = 0;
 
     archive_write_set_format_cpio_newc(a);
     if (archive_write_open_fd(a, fd) != ARCHIVE_OK)
@@ -156,15 +159,15 @@ static void make_initrd(int fd, const char *guest, const char *modules)
     add_entry(a, "dev/console", 0600, AE_IFCHR, NULL, 0);
     add_entry(a, "modules", 0755, AE_IFDIR, NULL, 0);
     add_file(a, "init", 0755, guest);
-    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        char *from = find_module(modules, names[i]), path[32];
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (pv_modlist_add(&list, modules, names[i], &err) != 0)
+            rig_fail("module %s: %s", names[i], err.text);
+    for (size_t i = 0; i < list.paths.n; i++) {
+        cleanup_free char *path = pv_xasprintf("modules/%02zu.ko", i);
 
-        if (!from)
-            continue; /* built in */
-        snprintf(path, sizeof(path), "modules/%02d.ko", n++);
-        add_file(a, path, 0644, from);
-        free(from);
+        add_module(a, path, list.paths.v[i]);
     }
+    pv_modlist_fini(&list);
     archive_write_close(a);
     archive_write_free(a);
 }
