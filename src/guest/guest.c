@@ -283,8 +283,8 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
     while (tail.len && tail.data[tail.len - 1] == '\n')
         tail.data[--tail.len] = '\0';
     if (tail.len)
-        pv_err_append(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, PV_CONSOLE_TAIL_LINES,
-                      tail.data);
+        pv_err_console(err, "\n--- console of %s (last %d lines) ---\n%s", g->name, PV_CONSOLE_TAIL_LINES,
+                       tail.data);
     else
         pv_err_append(err, "\n--- console of %s: empty ---", g->name);
 }

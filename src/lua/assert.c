@@ -30,9 +30,8 @@ static int assert_failed(lua_State *L)
 /* assert(pcall(...)): an error that was raised with a class keeps it. */
 static int assert_reraise(lua_State *L)
 {
-    enum pv_class cls = pv_lua_class_of(pv_lua_of(L), luaL_checkstring(L, 1));
-
-    return pv_lua_raise_as(L, cls == PV_CLASS_LUA ? PV_CLASS_ASSERTION : cls, "%s", lua_tostring(L, 1));
+    luaL_checkstring(L, 1);
+    return pv_lua_raise_caught(L, 1, PV_CLASS_ASSERTION);
 }
 
 /* The assertion got wrong arguments. */

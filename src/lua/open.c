@@ -122,7 +122,5 @@ void pv_lua_close(struct pv_lua *pl, lua_State *L)
     pv_testfile_end_guests(pl->tf);
     lua_close(L);
     free(pl->alloc.block);
-    for (size_t i = 0; i < LUA_N_RAISED; i++)
-        free(pl->raised[i].text);
     pv_testfile_close(pl->tf);
 }

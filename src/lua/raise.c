@@ -2,7 +2,6 @@
 #include "lua/raise.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "testfile/error.h"
@@ -54,14 +53,27 @@ int pv_lua_raise(lua_State *L, const char *fmt, ...)
     return lua_error(L);
 }
 
-int pv_lua_raise_again(lua_State *L, enum pv_class cls)
+static const char raised_key; /* its address: registry key of the list of raised strings */
+
+/* Raises the string on top of the stack, which is remembered with what is known about the error. */
+static LJMP int raise_known(lua_State *L, struct lua_raised known)
 {
     struct pv_lua *pl = pv_lua_of(L);
-    struct lua_raised *r = &pl->raised[pl->n_raised++ % LUA_N_RAISED];
+    unsigned slot = pl->n_raised % LUA_N_RAISED;
 
-    free(r->text);
-    r->text = pv_xstrdup(lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
-    r->cls = cls;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &raised_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, LUA_N_RAISED, 0);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &raised_key);
+    }
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)slot + 1);
+    lua_pop(L, 1);
+    known.text = lua_tolstring(L, -1, &known.len);
+    known.test_id = pv_tf_test_id(&pl->tf->tests);
+    pl->raised[slot] = known;
+    pl->n_raised++;
     return lua_error(L);
 }
 
@@ -72,18 +84,51 @@ int pv_lua_raise_as(lua_State *L, enum pv_class cls, const char *fmt, ...)
     va_start(ap, fmt);
     push_message(L, fmt, ap);
     va_end(ap);
-    return pv_lua_raise_again(L, cls);
+    return raise_known(L, (struct lua_raised){.cls = cls});
 }
 
-enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg)
+const struct lua_raised *pv_lua_raised_at(lua_State *L, int idx)
 {
-    for (unsigned i = 0; i < LUA_N_RAISED && i < pl->n_raised; i++) {
+    const struct pv_lua *pl = pv_lua_of(L);
+    const struct lua_raised *newest = &pl->raised[(pl->n_raised - 1) % LUA_N_RAISED];
+    const char *msg = lua_type(L, idx) == LUA_TSTRING ? lua_tostring(L, idx) : NULL;
+
+    for (unsigned i = 0; msg && i < LUA_N_RAISED && i < pl->n_raised; i++) {
         const struct lua_raised *r = &pl->raised[(pl->n_raised - 1 - i) % LUA_N_RAISED];
 
-        if (strstr(msg, r->text))
-            return r->cls;
+        if (msg == r->text)
+            return r;
     }
-    return PV_CLASS_LUA;
+    if (!msg || !pl->n_raised || newest->test_id != pv_tf_test_id(&pl->tf->tests))
+        return NULL;
+    return strstr(msg, newest->text) ? newest : NULL;
+}
+
+enum pv_class pv_lua_class_at(lua_State *L, int idx)
+{
+    const struct lua_raised *r = pv_lua_raised_at(L, idx);
+
+    return r ? r->cls : PV_CLASS_LUA;
+}
+
+int pv_lua_raise_again(lua_State *L, enum pv_class cls)
+{
+    const struct lua_raised *r = pv_lua_raised_at(L, -1);
+
+    return raise_known(L, (struct lua_raised){.cls = cls, .vm = r && r->cls == cls ? r->vm : 0});
+}
+
+int pv_lua_raise_caught(lua_State *L, int idx, enum pv_class cls)
+{
+    const struct lua_raised *r = pv_lua_raised_at(L, idx);
+    struct lua_raised known = {.cls = r ? r->cls : cls, .vm = r ? r->vm : 0};
+
+    if (r && lua_tostring(L, idx) == r->text)
+        known.console = r->console;
+    pv_lua_where(L);
+    lua_pushvalue(L, idx);
+    lua_concat(L, 2);
+    return raise_known(L, known);
 }
 
 int pv_lua_raise_expired(lua_State *L)
@@ -108,5 +153,9 @@ int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
     pv_tf_findings_met_death(tf, err);
     if (err->cls == PV_E_TIMEOUT && pv_tf_limit_expired(tf))
         return pv_lua_raise_expired(L);
-    return pv_lua_raise_as(L, pv_tf_err_class(err), "%s", err->text);
+    pv_lua_where(L);
+    lua_pushstring(L, err->text);
+    lua_concat(L, 2);
+    return raise_known(
+        L, (struct lua_raised){.cls = pv_tf_err_class(err), .vm = err->vm, .console = err->console});
 }

@@ -19,10 +19,15 @@ LJMP int pv_lua_raise_expired(lua_State *L);
 /* The same if it has expired. */
 LJMP void pv_lua_check_expired(lua_State *L);
 /*
- * The class of a raised error whose text is somewhere in msg, as after error("context: " .. e);
- * PV_CLASS_LUA: there is none.
+ * The error that was raised with the string at idx, which a script may have caught and raised again; else the
+ * newest one of this sub-test if that string holds the whole of its text, as after error("context: " .. e) or
+ * when coroutine.wrap adds a position.  NULL: none.  Valid until the next error is raised.
  */
-enum pv_class pv_lua_class_of(const struct pv_lua *pl, const char *msg);
+const struct lua_raised *pv_lua_raised_at(lua_State *L, int idx);
+/* Its class; PV_CLASS_LUA: none. */
+enum pv_class pv_lua_class_at(lua_State *L, int idx);
+/* Raises the string at idx once more, with a position, and with class cls if it was raised with none. */
+LJMP int pv_lua_raise_caught(lua_State *L, int idx, enum pv_class cls);
 
 /* Pushes "FILE:LINE: " of the nearest line of a script, or "". */
 LJMP void pv_lua_where(lua_State *L);

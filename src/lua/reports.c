@@ -71,8 +71,10 @@ static LJMP int raise_no_report(lua_State *L, const struct tf_expect *e, int64_t
  */
 static bool is_expected_panic(lua_State *L, const struct tf_expect *e)
 {
-    return e->first && pv_guest_panicked(e->g->g) && lua_type(L, -1) == LUA_TSTRING &&
-           pv_lua_class_of(pv_lua_of(L), lua_tostring(L, -1)) == PV_CLASS_PANIC;
+    const struct lua_raised *r = pv_lua_raised_at(L, -1);
+
+    return e->first && pv_guest_panicked(e->g->g) && r && r->cls == PV_CLASS_PANIC &&
+           r->vm == pv_guest_number(e->g->g);
 }
 
 /* vm:expect_report(text?, fn, {timeout=10}?): the reports that fn causes are expected. */

@@ -20,10 +20,14 @@
 
 #define LJMP /* may raise */
 
-/* An error that was raised with a class; Lua itself knows only its text. */
+/* An error that was raised with a class.  Lua's value is a string, which the registry keeps: raise.c. */
 struct lua_raised {
-    char *text;
+    const char *text; /* of that string: its address is the error's identity */
+    size_t len;
+    size_t console; /* bytes at its end that quote a guest's console */
     enum pv_class cls;
+    unsigned vm;      /* number of the VM whose death it tells, as pv_guest_number; 0: none */
+    uint32_t test_id; /* the sub-test in which it was raised, or PV_NO_TEST */
 };
 
 enum { LUA_N_RAISED = 8 };

@@ -97,6 +97,7 @@ static LJMP bool run_attempt(lua_State *L, int64_t timeout_ns, enum pv_outcome *
     bool again;
 
     if (tf->tests.n_open == 1 && pv_tf_reset_begin(tf, &err) < 0) {
+        pv_err_drop_console(&err);
         *outcome = pv_tf_test_end(tf, PV_FAIL, pv_tf_err_class(&err), err.text);
         return false;
     }

@@ -133,9 +133,18 @@ static void add_command(lua_State *L, luaL_Buffer *b)
     c->words[0] = '\0'; /* told */
 }
 
+/* Length of the console that msg ends with because it ends with the text of the raised error. */
+static size_t console_at_end(const char *msg, size_t n, const struct lua_raised *raised)
+{
+    return raised && n >= raised->len && !memcmp(msg + n - raised->len, raised->text, raised->len)
+               ? raised->console
+               : 0;
+}
+
 int pv_lua_msgh(lua_State *L)
 {
-    const char *msg, *where, *tail;
+    const struct lua_raised *raised;
+    const char *msg, *where;
     size_t n, where_n;
     luaL_Buffer b;
     bool has_where;
@@ -152,7 +161,9 @@ int pv_lua_msgh(lua_State *L)
     lua_copy(L, -1, 2);
     lua_settop(L, 2);
     msg = lua_tolstring(L, 2, &n);
-    pv_lua_of(L)->error_cls = pv_lua_class_of(pv_lua_of(L), msg);
+    raised = pv_lua_raised_at(L, 2);
+    pv_lua_of(L)->error_cls = raised ? raised->cls : PV_CLASS_LUA;
+    n -= console_at_end(msg, n, raised);
     pv_lua_where(L);
     where = lua_tolstring(L, 3, &where_n);
     has_where = where_n && where_n < n && !strncmp(msg, where, where_n);
@@ -163,11 +174,8 @@ int pv_lua_msgh(lua_State *L)
         } while (where_n < n && !strncmp(msg, where, where_n));
         has_where = false;
     }
-    tail = strstr(msg, "\n--- console of ");
-    if (tail && strstr(tail, ": empty ---"))
-        tail = NULL;
     luaL_buffinit(L, &b);
-    luaL_addlstring(&b, msg, tail ? (size_t)(tail - msg) : n);
+    luaL_addlstring(&b, msg, n);
     add_frames(L, &b, has_where, strstr(msg, LUA_TASK_MARK) ? "waited for at" : "at");
     add_command(L, &b);
     luaL_pushresult(&b);

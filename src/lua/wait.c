@@ -57,16 +57,15 @@ static LJMP void wait_sleep_until(lua_State *L, struct wait_call *w, int64_t dea
 /* Makes any request, because its error says how the guest died. */
 static LJMP int raise_wait_death(lua_State *L, struct wait_call *w)
 {
-    static const char asked[] = "cannot ping: ";
+    static const char asked[] = "cannot ping: "; /* no word of the test's */
     struct pv_err err;
-    const char *text = err.text;
 
     if (pv_agent_ping(w->a.a, "", 0, 0, &err) == 0)
         return 0;
-    if (!strncmp(text, asked, sizeof(asked) - 1))
-        text += sizeof(asked) - 1;
-    pv_tf_findings_met_death(pv_lua_tf(L), &err);
-    return pv_lua_raise_as(L, pv_tf_err_class(&err), "while waiting for %s: %s", lua_tostring(L, DESC), text);
+    if (!strncmp(err.text, asked, sizeof(asked) - 1))
+        memmove(err.text, err.text + sizeof(asked) - 1, strlen(err.text) - sizeof(asked) + 2);
+    pv_err_wrap(&err, "while waiting for %s", lua_tostring(L, DESC));
+    return pv_lua_raise_err(L, &err);
 }
 
 static int wait_step(lua_State *L, int status, lua_KContext context)

@@ -32,6 +32,7 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
     err->cls = cls;
     err->died = PV_DIED_AGENT;
     err->vm = 0;
+    err->console = 0;
     err->errnum = errnum;
     err->file = file;
     err->line = line;
@@ -56,7 +57,7 @@ int pv_err_died(struct pv_err *err, enum pv_err_died died, unsigned vm)
 int pv_err_wrap(struct pv_err *err, const char *fmt, ...)
 {
     char prefix[1024];
-    size_t plen, tlen;
+    size_t plen, tlen, lost;
     va_list ap;
 
     if (!err)
@@ -67,25 +68,53 @@ int pv_err_wrap(struct pv_err *err, const char *fmt, ...)
     plen = strlen(prefix);
     memcpy(prefix + plen, ": ", 3);
     plen += 2;
-    tlen = strlen(err->text);
+    lost = tlen = strlen(err->text);
     if (tlen > sizeof(err->text) - 1 - plen)
         tlen = sizeof(err->text) - 1 - plen;
+    lost -= tlen;
+    err->console -= lost < err->console ? (unsigned)lost : err->console;
     memmove(err->text + plen, err->text, tlen);
     memcpy(err->text, prefix, plen);
     err->text[plen + tlen] = '\0';
     return -1;
 }
 
+/* Returns the number of bytes that were added. */
+static unsigned text_append(struct pv_err *err, const char *fmt, va_list ap)
+{
+    size_t len = strlen(err->text);
+
+    vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
+    return (unsigned)strlen(err->text + len);
+}
+
 int pv_err_append(struct pv_err *err, const char *fmt, ...)
 {
     va_list ap;
-    size_t len;
 
     if (!err)
         return -1;
-    len = strlen(err->text);
     va_start(ap, fmt);
-    vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
+    text_append(err, fmt, ap);
+    va_end(ap);
+    err->console = 0; /* not at the end any more */
+    return -1;
+}
+
+int pv_err_console(struct pv_err *err, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!err)
+        return -1;
+    va_start(ap, fmt);
+    err->console = text_append(err, fmt, ap);
     va_end(ap);
     return -1;
+}
+
+void pv_err_drop_console(struct pv_err *err)
+{
+    err->text[strlen(err->text) - err->console] = '\0';
+    err->console = 0;
 }

@@ -44,6 +44,7 @@ struct pv_err {
     enum pv_err_class cls;
     enum pv_err_died died;
     unsigned vm;      /* number of the guest that died, as pv_guest_number; 0: none */
+    unsigned console; /* bytes at the end of the text that quote a guest's console, see pv_err_console */
     int errnum;       /* errno, or 0 */
     const char *file; /* origin: source file and line */
     int line;
@@ -52,7 +53,8 @@ struct pv_err {
 
 #define PV_ERR_INIT \
     { \
-        .cls = PV_E_NONE, .died = PV_DIED_AGENT, .vm = 0, .errnum = 0, .file = "", .line = 0, .text = "" \
+        .cls = PV_E_NONE, .died = PV_DIED_AGENT, .vm = 0, .console = 0, .errnum = 0, .file = "", .line = 0, \
+        .text = "" \
     }
 
 /* All setters return -1, for `return pv_err_set(...)`, and accept err == NULL. */
@@ -67,6 +69,14 @@ int pv_err_wrap(struct pv_err *err, const char *fmt, ...) __attribute__((format(
 
 /* Appends to the text, such as a console tail or a hint. */
 int pv_err_append(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Appends as pv_err_append, and notes that the text ends with a guest's console, which reports leave out because
+ * they show all consoles.
+ */
+int pv_err_console(struct pv_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Takes the console off the text's end. */
+void pv_err_drop_console(struct pv_err *err);
 
 /* "usage", "timeout", ... */
 const char *pv_err_class_name(enum pv_err_class cls);
