@@ -121,7 +121,7 @@ static int connect_timed_out(const struct pv_agent *a, const char *last, struct 
 /* The argument of a VM's own agent is its instance, which another guest may adopt with the session. */
 static void instance_is_alive(void *arg)
 {
-    pv_vm_alive_hint(pv_instance_vm(arg));
+    pv_instance_alive(arg);
 }
 
 static void worker_is_alive(void *arg)
@@ -129,7 +129,7 @@ static void worker_is_alive(void *arg)
     const struct pv_agent *a = arg;
 
     if (a->guest->instance && a->worker->generation == a->guest->generation)
-        pv_vm_alive_hint(pv_instance_vm(a->guest->instance));
+        pv_instance_alive(a->guest->instance);
 }
 
 static struct pv_session *open_session(struct dial *d, struct pv_err *err)

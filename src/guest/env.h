@@ -62,7 +62,9 @@ struct pv_guest_observer {
     void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
     /* A boot is about to read this file of the host, or this directory as a whole. */
     void (*reads)(const char *path, void *arg);
-    void (*state)(const char *vm, enum pv_guest_state state, void *arg);
+    void (*state)(const struct pv_guest *g, enum pv_guest_state state, void *arg);
+    /* A run of the guest is over, and its console was read to the end.  Before the change of state. */
+    void (*ended)(const struct pv_guest *g, bool panicked, void *arg);
     void *arg;
 };
 

@@ -43,6 +43,7 @@ struct pv_guest {
     struct pv_instance *ended;    /* ended by another task during that; freed with its end */
     bool lossy;                   /* its CPUs are emulated in threads by a QEMU that loses changes of code */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
+    bool standby;                 /* of the standby pool: no test knows it */
 };
 
 /* pv_guest_new with a name of its own; takes it. */
@@ -72,6 +73,12 @@ void pv_guest_set_running(struct pv_guest *g);
  * for a guest that neither boots nor runs.
  */
 void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason);
+
+/*
+ * Waits, as pv_guest_decide_panic without a deadline, if the guest is about to be ended while it may have
+ * panicked.
+ */
+void pv_guest_before_end(struct pv_guest *g);
 
 /* A phase, for the observer. */
 void pv_guest_phase(const struct pv_guest *g, const char *what);

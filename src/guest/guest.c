@@ -54,7 +54,7 @@ static void guest_set_state(struct pv_guest *g, enum pv_guest_state to)
     pv_debug(g->name, "%s -> %s", state_names[g->state], state_names[to]);
     g->state = to;
     if (g->env->observer.state)
-        g->env->observer.state(g->name, to, g->env->observer.arg);
+        g->env->observer.state(g, to, g->env->observer.arg);
 }
 
 void pv_guest_end_fini(struct pv_guest_end *e)
@@ -155,10 +155,29 @@ void pv_guest_operation_end(struct pv_guest *g)
     pv_instance_free(pv_steal(&g->ended));
 }
 
+/* Ends the instance, tells so, fills g->end but the reason.  The caller frees the result. */
+static struct pv_instance *guest_end_instance(struct pv_guest *g)
+{
+    struct pv_instance *i = g->instance;
+
+    if (!i)
+        return NULL;
+    g->unknown = false; /* its findings have no other moment to be told */
+    guest_observe(g);
+    pv_instance_end(i, &g->end);
+    pv_recording_flush(g->console);
+    g->instance = NULL;
+    if (g->env->observer.ended)
+        g->env->observer.ended(g, g->end.panicked, g->env->observer.arg);
+    return i;
+}
+
 void pv_guest_begin(struct pv_guest *g)
 {
-    pv_instance_free(g->instance);
-    g->instance = NULL;
+    bool unknown = g->unknown;
+
+    pv_instance_free(guest_end_instance(g));
+    g->unknown = unknown;
     pv_guest_end_fini(&g->end);
     g->stopping = false;
     g->generation += g->state != PV_GUEST_CREATED;
@@ -187,19 +206,13 @@ void pv_guest_set_running(struct pv_guest *g)
 
 void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason)
 {
-    struct pv_instance *i = g->instance;
+    struct pv_instance *i;
 
     if (!is_live(g->state))
         return;
     pv_guest_end_fini(&g->end);
     g->end.reason = reason ? pv_xstrdup(reason) : NULL;
-    if (i) {
-        g->unknown = false; /* its findings have no other moment to be told */
-        guest_observe(g);
-        pv_instance_end(i, &g->end);
-        pv_recording_flush(g->console);
-    }
-    g->instance = NULL;
+    i = guest_end_instance(g);
     guest_set_state(g, to);
     if (g->operation && !g->ended)
         g->ended = i;
@@ -207,8 +220,39 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
         pv_instance_free(i);
 }
 
+/* For vm.h's limit, and the time until the loop gets to it. */
+#define DECIDE_LIMIT (6 * PV_NSEC_PER_SEC)
+
+static bool panic_is_decided(void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    return pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g);
+}
+
+void pv_guest_decide_panic(struct pv_guest *g, int64_t deadline)
+{
+    int64_t limit = pv_deadline(DECIDE_LIMIT);
+
+    pv_loop_run(g->env->host.loop, panic_is_decided, g, deadline < limit ? deadline : limit, NULL);
+}
+
+void pv_guest_before_end(struct pv_guest *g)
+{
+    if (g->state == PV_GUEST_RUNNING && g->instance && pv_instance_panic_hint(g->instance))
+        pv_guest_decide_panic(g, PV_FOREVER);
+}
+
+void pv_guest_halt(struct pv_guest *g)
+{
+    pv_guest_before_end(g);
+    if (g->instance && pv_instance_vm(g->instance))
+        pv_vm_kill(pv_instance_vm(g->instance));
+}
+
 void pv_guest_kill(struct pv_guest *g)
 {
+    pv_guest_before_end(g);
     pv_guest_end(g, PV_GUEST_KILLED, NULL);
 }
 
@@ -253,6 +297,11 @@ void pv_guest_settle_findings(struct pv_guest *g)
 bool pv_guest_panic_suspected(const struct pv_guest *g)
 {
     return (g->instance ? pv_instance_panic_hint(g->instance) : g->end.panic) != NULL;
+}
+
+bool pv_guest_is_standby(const struct pv_guest *g)
+{
+    return g->standby;
 }
 
 bool pv_guest_panicked(const struct pv_guest *g)

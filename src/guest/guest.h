@@ -87,10 +87,24 @@ const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or 
  * Reads the console as far as it is written: findings, unfinished reports too, are observed. Does not wait.
  */
 void pv_guest_settle_findings(struct pv_guest *g);
+/*
+ * Blocks (runs the loop), for a second and a few at most, until the kernel has printed on its console what it has
+ * reported so far.  Nothing while the guest has no open session with its agent.
+ */
+void pv_guest_sync_console(struct pv_guest *g);
+/* Ends QEMU and reads the rest of its console; memory and CPUs stay acquired for pv_guest_restore, which follows. */
+void pv_guest_halt(struct pv_guest *g);
 /* True when it has ended because its kernel panicked. */
 bool pv_guest_panicked(const struct pv_guest *g);
 /* Panic hint: its console has a panic line, and it has shown no sign of life since. */
 bool pv_guest_panic_suspected(const struct pv_guest *g);
+/*
+ * Blocks (runs the loop) while there is a panic hint and its guest runs, until the deadline: within 6 s the guest
+ * shows a sign of life, or is dead because it did not.
+ */
+void pv_guest_decide_panic(struct pv_guest *g, int64_t deadline);
+/* True for a VM of the standby pool, which no test has got. */
+bool pv_guest_is_standby(const struct pv_guest *g);
 /* Last console lines, harmless for a terminal; nothing before boot. */
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 

@@ -24,12 +24,21 @@
 #include "vm/findings.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
+#include "wire/proto.h"
 
-enum { KEPT_FINDINGS_MAX = 64 };
+enum { KEPT_FINDINGS_MAX = 64 }; /* of warnings, and of others */
 
 struct kept_finding {
     struct pv_finding f; /* its strings are ours */
     struct kept_finding *next;
+};
+
+/* Those that came while there was no observer. */
+struct kept_findings {
+    struct kept_finding *first, **end;
+    unsigned n[2]; /* warnings, others: a flood of warnings leaves room for worse */
+    unsigned n_unkept;
+    enum pv_finding_kind unkept; /* the worst kind of those */
 };
 
 struct pv_instance {
@@ -45,10 +54,11 @@ struct pv_instance {
     struct pv_vsock_device *vsock;
     unsigned vsock_cid;
     bool graced;
+    bool met;                 /* an agent process has sent something */
+    struct pv_session *asked; /* made to get a sign of life after a panic hint; NULL: none */
     void (*observer)(const struct pv_finding *finding, void *arg);
     void *observer_arg;
-    struct kept_finding *kept, **kept_end;
-    unsigned n_kept;
+    struct kept_findings kept;
     struct pv_recording *console, *own_console;
 };
 
@@ -69,7 +79,7 @@ struct pv_instance *pv_instance_new(struct pv_loop *loop, struct pv_vm_lease *le
     i->lease = lease;
     i->memory_fd = -1;
     i->vsock_cid = pv_random_cid();
-    i->kept_end = &i->kept;
+    i->kept.end = &i->kept.first;
     return i;
 }
 
@@ -77,12 +87,11 @@ struct pv_instance *pv_instance_new(struct pv_loop *loop, struct pv_vm_lease *le
 
 static void kept_finding_drop(struct pv_instance *i)
 {
-    struct kept_finding *k = i->kept;
+    struct kept_finding *k = i->kept.first;
 
-    i->kept = k->next;
-    if (!i->kept)
-        i->kept_end = &i->kept;
-    i->n_kept--;
+    i->kept.first = k->next;
+    if (!i->kept.first)
+        i->kept.end = &i->kept.first;
     free((char *)k->f.headline);
     free((char *)k->f.excerpt);
     free(k);
@@ -91,21 +100,37 @@ static void kept_finding_drop(struct pv_instance *i)
 static void instance_on_finding(const struct pv_finding *finding, void *arg)
 {
     struct pv_instance *i = arg;
+    enum pv_severity severity = pv_finding_severity(finding->kind);
+    unsigned *n = &i->kept.n[severity != PV_SEV_WARNING];
     struct kept_finding *k;
 
     if (i->observer) {
         i->observer(finding, i->observer_arg);
         return;
     }
-    if (i->n_kept == KEPT_FINDINGS_MAX)
+    if (*n == KEPT_FINDINGS_MAX) {
+        if (!i->kept.n_unkept++ || severity > pv_finding_severity(i->kept.unkept))
+            i->kept.unkept = finding->kind;
         return;
+    }
     k = pv_xcalloc(1, sizeof(*k));
     k->f = *finding;
     k->f.headline = pv_xstrdup(finding->headline);
     k->f.excerpt = pv_xstrdup(finding->excerpt);
-    *i->kept_end = k;
-    i->kept_end = &k->next;
-    i->n_kept++;
+    *i->kept.end = k;
+    i->kept.end = &k->next;
+    ++*n;
+}
+
+/* The kernel reported more than is kept: one finding for all of them. */
+static void unkept_findings_tell(struct pv_instance *i)
+{
+    char text[64];
+    struct pv_finding f = {.kind = i->kept.unkept, .headline = text, .excerpt = ""};
+
+    snprintf(text, sizeof(text), "%u more kernel reports than are kept", i->kept.n_unkept);
+    i->kept.n_unkept = 0;
+    i->observer(&f, i->observer_arg);
 }
 
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
@@ -113,8 +138,13 @@ void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_findi
 {
     i->observer = fn;
     i->observer_arg = arg;
-    for (; fn && i->kept; kept_finding_drop(i))
-        fn(&i->kept->f, arg);
+    if (!fn)
+        return;
+    for (; i->kept.first; kept_finding_drop(i))
+        fn(&i->kept.first->f, arg);
+    i->kept.n[0] = i->kept.n[1] = 0;
+    if (i->kept.n_unkept)
+        unkept_findings_tell(i);
 }
 
 void pv_instance_settle_findings(struct pv_instance *i)
@@ -145,6 +175,44 @@ void pv_instance_own_recording(struct pv_instance *i, struct pv_recording *r)
 {
     pv_recording_free(i->own_console);
     i->console = i->own_console = r;
+}
+
+/* ---- signs of life ---- */
+
+void pv_instance_alive(struct pv_instance *i)
+{
+    i->met = true;
+    pv_vm_alive_hint(i->vm);
+}
+
+static void asked_is_alive(void *arg)
+{
+    pv_instance_alive(arg);
+}
+
+void pv_instance_stop_asking(struct pv_instance *i)
+{
+    pv_session_close(i->asked);
+    pv_session_unref(i->asked);
+    i->asked = NULL;
+}
+
+/* A new connection: the session that there is may be in a call that blocks its process. */
+static bool instance_ask(void *arg)
+{
+    struct pv_instance *i = arg;
+    struct pv_stream *stream;
+
+    if (!i->met)
+        return false;
+    pv_instance_stop_asking(i);
+    stream = i->channel->error ? NULL : i->channel->ops->connect(i->channel, PV_AGENT_PORT, NULL);
+    if (stream) {
+        i->asked = pv_session_new(i->loop, stream);
+        i->asked->alive = asked_is_alive;
+        i->asked->alive_arg = i;
+    }
+    return true;
 }
 
 /* ---- its parts ---- */
@@ -193,6 +261,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
         return -1;
     pv_vm_on_finding(i->vm, instance_on_finding, i);
     pv_vm_on_console(i->vm, instance_on_console, i);
+    pv_vm_on_panic_hint(i->vm, instance_ask, i);
     if (i->channel->kind == PV_CHANNEL_SERIAL)
         pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);
     return 0;
@@ -342,6 +411,7 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     const char *panic;
 
     pv_instance_close_sessions(i);
+    pv_instance_stop_asking(i);
     if (i->vm)
         pv_vm_kill(i->vm);
     pv_instance_console_tail(i, PV_CONSOLE_TAIL_LINES, &tail);
@@ -357,6 +427,7 @@ void pv_instance_free(struct pv_instance *i)
     if (!i)
         return;
     pv_instance_close_sessions(i);
+    pv_instance_stop_asking(i);
     pv_vm_free(i->vm);
     pv_machine_free(i->machine);
     pv_snapshot_unref(i->base);
@@ -365,7 +436,7 @@ void pv_instance_free(struct pv_instance *i)
         i->channel->ops->free(i->channel);
     pv_instance_set_vsock(i, NULL);
     pv_vm_lease_release(i->lease);
-    while (i->kept)
+    while (i->kept.first)
         kept_finding_drop(i);
     pv_recording_free(i->own_console);
     free(i);

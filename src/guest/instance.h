@@ -73,7 +73,8 @@ bool pv_instance_ended(const struct pv_instance *i);
 bool pv_instance_take_grace(struct pv_instance *i);
 /*
  * fn is called for each finding on the console, from the loop or from pv_instance_settle_findings.  Without
- * an observer at most 64 findings are kept, which this call passes to fn.  fn NULL removes the observer.
+ * an observer at most 64 warnings and 64 worse findings are kept, which this call passes to fn, and one that
+ * counts the others.  fn NULL removes the observer.
  */
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
                          void *arg);
@@ -127,6 +128,10 @@ unsigned pv_instance_vsock_cid(const struct pv_instance *i);
 /* A CID that only this guest sees; random, so that no test relies on its value. */
 unsigned pv_random_cid(void);
 
+/* Bytes came from an agent process. */
+void pv_instance_alive(struct pv_instance *i);
+/* Closes the connection that asks the agent for a sign of life: before a save, which needs an idle agent. */
+void pv_instance_stop_asking(struct pv_instance *i);
 /* The text of the console's panic line; NULL: none, or the guest has shown signs of life since. */
 const char *pv_instance_panic_hint(const struct pv_instance *i);
 bool pv_instance_panicked(const struct pv_instance *i);

@@ -289,6 +289,7 @@ int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_
         return pv_err_set(err, PV_E_USAGE,
                           "cannot restore %s: it was never booted (vm:clone makes another VM)", g->name);
     }
+    pv_guest_before_end(g);
     if (g->instance)
         lease = pv_instance_take_lease(g->instance);
     pv_guest_begin(g);

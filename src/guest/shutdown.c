@@ -37,6 +37,9 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
                           pv_guest_state_name(g->state));
     if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
         return 0;
+    pv_guest_before_end(g); /* a panic's words of before are no panic while it shuts down */
+    if (pv_guest_check_running(g, "shut down", NULL) < 0)
+        return 0;
     pv_guest_phase(g, "shutting down");
     g->stopping = true;
     /* An agent that does not reply is no reason to fail: the machine goes down either way. */

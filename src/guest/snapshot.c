@@ -127,9 +127,14 @@ static bool channel_is_at_rest(void *arg)
 
 static int guest_quiesce(struct pv_guest *g, bool idle, int64_t deadline, struct pv_err *err)
 {
-    struct pv_channel *c = pv_instance_channel(g->instance);
+    struct pv_channel *c;
     int r;
 
+    pv_guest_before_end(g);
+    if (pv_guest_check_running(g, "save it", err) < 0)
+        return -1;
+    pv_instance_stop_asking(g->instance);
+    c = pv_instance_channel(g->instance);
     c->ops->quiesce(c, idle);
     r = pv_guest_wait(g, channel_is_at_rest, c, deadline, err);
     if (r < 0)

@@ -34,7 +34,7 @@ struct standby {
     struct pv_guest *g;      /* has the instance until that is adopted */
     struct pv_task *task;
     bool wanted;  /* a resume waits for it: only the necessary steps are taken */
-    bool spoiled; /* its kernel reported something, which would be lost for the test: not adopted */
+    bool spoiled; /* its kernel reported something, which is the file's and no test's: not adopted */
     bool stopped, ready;
     bool taken; /* pv_standby_adopt works on it, maybe in a task: it is neither found nor dropped */
     struct standby *next;
@@ -107,9 +107,12 @@ static void standby_release(const char *vm, void *arg)
 
 static void standby_note_finding(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
 {
-    (void)g;
-    (void)finding;
-    ((struct standby *)arg)->spoiled = true;
+    struct standby *b = arg;
+    const struct pv_guest_observer *o = &b->pool->env->observer;
+
+    b->spoiled = true;
+    if (o->finding)
+        o->finding(g, finding, o->arg);
 }
 
 static struct pv_guest_env standby_env(struct standby *b)
@@ -266,6 +269,7 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s)
     b->env = standby_env(b);
     b->g = pv_guest_new_named(&b->env, s->machine->profile,
                               pv_xasprintf("standby%u (%s)", ++pool->count, pv_snapshot_profile(s)));
+    b->g->standby = true;
     pv_guest_begin(b->g);
     b->task = pv_task_start(pool->env->host.loop, standby_task, b, NULL);
     if (!b->task)

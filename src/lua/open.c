@@ -117,10 +117,16 @@ lua_State *pv_lua_open(struct pv_lua *pl, struct pv_testfile *tf, struct pv_err 
     return L;
 }
 
-void pv_lua_close(struct pv_lua *pl, lua_State *L)
+void pv_lua_end(struct pv_lua *pl, lua_State *L)
 {
     pv_testfile_end_guests(pl->tf);
     lua_close(L);
+    pv_testfile_end_guests(pl->tf); /* those that a finalizer has started */
     free(pl->alloc.block);
+}
+
+void pv_lua_close(struct pv_lua *pl, lua_State *L)
+{
+    pv_lua_end(pl, L);
     pv_testfile_close(pl->tf);
 }

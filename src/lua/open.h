@@ -9,7 +9,9 @@ struct pv_err;
 
 /* Opens tf and a Lua state on it; NULL with *err (class host): tf is closed. */
 lua_State *pv_lua_open(struct pv_lua *pl, struct pv_testfile *tf, struct pv_err *err);
-/* Ends the guests, closes the state and tf. */
+/* Ends the guests and closes the state, whose finalizers may use tf: the caller closes that. */
+void pv_lua_end(struct pv_lua *pl, lua_State *L);
+/* The same, and closes tf. */
 void pv_lua_close(struct pv_lua *pl, lua_State *L);
 /*
  * Loads the file and runs it, then what it deferred: true with its results on the stack from 1 on (none when it left by skip() or

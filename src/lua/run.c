@@ -32,11 +32,13 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
     else if (tf.tests.reason)
         msg = pv_xstrdup(tf.tests.reason);
     cls = ok ? PV_CLASS_NONE : pl.error_cls;
+    pv_tf_findings_sync(&tf);
+    pv_lua_end(&pl, L); /* from here on no kernel can report anything */
     outcome = pv_tf_file_outcome(&tf, ok);
     if (outcome == PV_SKIP && !msg && tf.tests.outcome == PV_OK)
         msg = pv_tf_none_selected(&tf);
     pv_tf_file_judge(&tf, &outcome, &cls, &msg);
-    pv_lua_close(&pl, L);
+    pv_testfile_close(&tf);
     fflush(stdout);
     pv_result_file(env->result, outcome, cls, msg);
     return outcome == PV_FAIL;

@@ -156,6 +156,8 @@ static int lua_test(lua_State *L)
         lua_pushboolean(L, false);
         return 1;
     }
+    if (tf->tests.n_open == 0 && !skip_reason(tf, &opts))
+        pv_tf_reset_halt(tf);
     pv_tf_test_begin(tf, name);
     if (fn == 3)
         pv_lua_send_meta(L, 2);

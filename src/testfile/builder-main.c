@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "guest/snapshot.h"
+#include "guest/worker.h"
 #include "child/child.h"
 #include "childproto/lease.h"
 #include "testfile/builder.h"
@@ -87,60 +88,90 @@ static struct tf_guest *builder_choose_vm(struct pv_testfile *tf, const struct t
     return NULL;
 }
 
-/* 0: the machine is in the store; 1: an input changed, see pv_tf_store_commit; -1. */
-static int builder_keep_machine(struct pv_testfile *tf, const struct tf_script_end *end, char **moved,
-                                struct pv_err *err)
+/* Saves the machine and ends all VMs; NULL with *err.  Workers that the script left end with it. */
+static struct pv_snapshot *builder_save_machine(struct pv_testfile *tf, const struct tf_script_end *end,
+                                                struct pv_err *err)
 {
     struct tf_guest *g = builder_choose_vm(tf, end, err);
-    struct pv_snapshot *s;
     int64_t left = tf->builder->deadline - pv_now();
-    int r;
+    struct pv_snapshot *s;
 
     if (!g)
-        return -1;
+        return NULL;
     pv_tf_phase(tf, "saving the machine");
+    for (struct tf_worker *w = g->workers; w; w = w->next)
+        pv_worker_kill(w->w);
     s = pv_guest_save(g->g, left > 0 ? left : 1, err);
-    if (!s)
-        return -1;
     pv_tf_guests_kill(&tf->guests);
     fflush(NULL); /* host files that the script wrote may be inputs of another one */
-    r = pv_tf_store_commit(tf, s, moved, err);
-    pv_snapshot_unref(s);
-    return r;
+    return s;
 }
 
-/* Unexpected findings fail a build as they fail a test. */
-static bool builder_has_findings(struct pv_testfile *tf, enum pv_class *cls, char **why)
+/*
+ * Unexpected findings fail a build as they fail a test; so does *failed (NULL: none), for which they may be the
+ * better class.  True: it has failed, and the message was sent.
+ */
+static bool builder_is_failed(struct pv_testfile *tf, struct pv_err *failed)
 {
-    enum pv_outcome outcome = PV_OK;
+    enum pv_outcome outcome = failed ? PV_FAIL : PV_OK;
+    enum pv_class cls = failed ? pv_tf_err_class(failed) : PV_CLASS_NONE;
+    cleanup_free char *why = NULL;
 
+    if (failed) {
+        pv_err_drop_console(failed); /* builder_failed sends all consoles */
+        why = pv_xstrdup(failed->text);
+    }
     pv_tf_findings_settle(tf);
-    pv_tf_judge(tf, PV_NO_TEST, &outcome, cls, why);
+    pv_tf_judge(tf, PV_NO_TEST, &outcome, &cls, &why);
+    if (outcome == PV_FAIL)
+        builder_failed(tf, cls, why);
     return outcome == PV_FAIL;
+}
+
+/* The script has succeeded: keeps its machine. */
+static void builder_keep_machine(struct pv_testfile *tf, const struct tf_script_end *end)
+{
+    struct pv_err err = PV_ERR_INIT;
+    cleanup_free char *moved = NULL;
+    struct pv_snapshot *s = builder_save_machine(tf, end, &err);
+    int r;
+
+    if (builder_is_failed(tf, s ? NULL : &err)) {
+        pv_snapshot_unref(s);
+        return;
+    }
+    r = pv_tf_store_commit(tf, s, &moved, &err);
+    pv_snapshot_unref(s);
+    if (r < 0)
+        builder_is_failed(tf, &err);
+    else if (r > 0)
+        pv_tf_builder_say(tf->builder, TF_MSG_MOVED, PV_CLASS_HARNESS, NULL, moved);
+    else
+        pv_tf_builder_say(tf->builder, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
+}
+
+/* The script has left by skip() or todo(). */
+static void builder_leave(struct pv_testfile *tf)
+{
+    const struct tf_tests *t = &tf->tests;
+
+    pv_testfile_end_guests(tf);
+    if (!builder_is_failed(tf, NULL))
+        pv_tf_builder_say(tf->builder, t->outcome == PV_TODO ? TF_MSG_TODO : TF_MSG_SKIP, PV_CLASS_NONE, NULL,
+                          t->reason ? t->reason : "");
 }
 
 void pv_tf_builder_end(struct pv_testfile *tf, const struct tf_script_end *end)
 {
-    const struct tf_builder *b = tf->builder;
-    const struct tf_tests *t = &tf->tests;
-    struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *text = NULL;
-    enum pv_class cls = PV_CLASS_NONE;
-    int r;
-
-    if (!end->ok)
+    if (!end->ok) {
         builder_failed(tf, end->cls, end->text);
-    else if (t->outcome != PV_OK)
-        pv_tf_builder_say(b, t->outcome == PV_TODO ? TF_MSG_TODO : TF_MSG_SKIP, PV_CLASS_NONE, NULL,
-                          t->reason ? t->reason : "");
-    else if (builder_has_findings(tf, &cls, &text))
-        builder_failed(tf, cls, text);
-    else if ((r = builder_keep_machine(tf, end, &text, &err)) < 0)
-        builder_failed(tf, pv_tf_err_class(&err), err.text);
-    else if (r > 0)
-        pv_tf_builder_say(b, TF_MSG_MOVED, PV_CLASS_HARNESS, NULL, text);
-    else
-        pv_tf_builder_say(b, TF_MSG_DONE, PV_CLASS_NONE, NULL, "");
+        return;
+    }
+    pv_tf_findings_sync(tf);
+    if (tf->tests.outcome != PV_OK)
+        builder_leave(tf);
+    else if (!builder_is_failed(tf, NULL))
+        builder_keep_machine(tf, end);
 }
 
 /* LOGS/fixture-NAME, NAME reduced to what needs no quoting; a directory of its own for each build. */

@@ -81,6 +81,15 @@ static bool finding_is_allowed(const struct tf_guest *g, const char *headline, c
     return false;
 }
 
+/* For a finding of a standby VM, which is of no VM of the test's: what any VM of the file allows. */
+static bool finding_is_allowed_anywhere(const struct pv_testfile *tf, const struct tf_finding *f)
+{
+    for (const struct tf_guest *g = tf->guests.first; g; g = g->next)
+        if (finding_is_allowed(g, f->headline, f->excerpt))
+            return true;
+    return false;
+}
+
 /* A finding caused by an expected finding is expected too.  Tells the innermost expect_report that fits. */
 static bool finding_is_expected(struct pv_testfile *tf, struct tf_finding *f)
 {
@@ -114,6 +123,7 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     struct tf_findings *list = &tf->findings;
     struct tf_guest *guest = pv_tf_guest_of(&tf->guests, g);
     enum pv_class cls = finding_class(finding->kind);
+    bool standby = pv_guest_is_standby(g);
     enum pv_guest_policy policy = cls == PV_CLASS_WARNING ? tf->env->warnings : tf->env->oopses;
     struct tf_finding *f;
 
@@ -126,7 +136,7 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     }
     f = pv_xcalloc(1, sizeof(*f));
     *f = (struct tf_finding){.guest = guest,
-                             .test_id = pv_tf_test_id(&tf->tests),
+                             .test_id = standby ? PV_NO_TEST : pv_tf_test_id(&tf->tests),
                              .id = PV_NO_TEST,
                              .cls = cls,
                              .kind = pv_finding_kind_name(finding->kind),
@@ -140,7 +150,7 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     if (policy != PV_POLICY_IGNORE && !tf->builder) /* a failed build tells it by itself */
         f->id = pv_result_finding(tf->env->result, f->test_id, f->vm, cls, f->fails ? PV_FAIL : PV_OK,
                                   f->headline, f->excerpt);
-    if (finding_is_expected(tf, f))
+    if (finding_is_expected(tf, f) || (standby && finding_is_allowed_anywhere(tf, f)))
         pv_tf_finding_handle(tf, f);
 }
 
@@ -150,6 +160,13 @@ void pv_tf_findings_settle(struct pv_testfile *tf)
         pv_guest_settle_findings(g->g);
 }
 
+void pv_tf_findings_sync(struct pv_testfile *tf)
+{
+    for (struct tf_guest *g = tf->guests.first; g; g = g->next)
+        pv_guest_sync_console(g->g);
+    pv_tf_findings_settle(tf);
+}
+
 void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
 {
     struct tf_findings *list = &tf->findings;
@@ -157,9 +174,22 @@ void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
     if (err->cls != PV_E_GUEST_DIED || err->died != PV_DIED_PANIC)
         return;
     for (struct tf_finding *f = list->first; f; f = f->next)
-        if (f->cls == PV_CLASS_PANIC && f->vm_number == err->vm)
+        if (f->cls == PV_CLASS_PANIC && !f->past && f->vm_number == err->vm)
             for (struct tf_finding *x = f; x && !x->met; x = x->follows ? finding_before(list, x) : NULL)
                 x->met = true;
+}
+
+void pv_tf_findings_ended(struct pv_testfile *tf, const struct pv_guest *g, bool panicked)
+{
+    for (struct tf_finding *f = tf->findings.first; f; f = f->next)
+        if (!f->past && f->vm_number == pv_guest_number(g) && f->panic == TF_PANIC_UNDECIDED)
+            f->panic = panicked ? TF_PANIC_YES : TF_PANIC_NO;
+}
+
+void pv_tf_findings_outdate(struct pv_testfile *tf, const struct pv_guest *g)
+{
+    for (struct tf_finding *f = tf->findings.first; f; f = f->next)
+        f->past |= f->vm_number == pv_guest_number(g);
 }
 
 void pv_tf_findings_free(struct tf_findings *list)

@@ -23,6 +23,8 @@ struct pv_guest;
 struct pv_testfile;
 struct tf_guest;
 
+enum tf_panic { TF_PANIC_UNDECIDED, TF_PANIC_NO, TF_PANIC_YES };
+
 struct tf_finding {
     struct tf_guest
         *guest;           /* held; NULL: the VM ended before a handle referred to it (a resume that failed) */
@@ -33,10 +35,12 @@ struct tf_finding {
     enum pv_class cls;
     const char *kind;
     char *headline, *excerpt;
-    bool fails;   /* by the policy, unless it is handled */
-    bool handled; /* a test expected or allowed it */
-    bool met;     /* a panic whose death of the VM was an error that the test got */
-    bool follows; /* caused by the finding before it in the same VM */
+    bool fails;          /* by the policy, unless it is handled */
+    bool handled;        /* a test expected or allowed it */
+    bool met;            /* a panic whose death of the VM was an error that the test got */
+    bool past;           /* its VM has begun another run since */
+    enum tf_panic panic; /* whether a panic's words on the console were a panic */
+    bool follows;        /* caused by the finding before it in the same VM */
     struct tf_finding *next;
 };
 
@@ -51,10 +55,16 @@ struct tf_findings {
 void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
 /* Reads all consoles up to their end; to be called where a sub-test begins or ends. Does not block. */
 void pv_tf_findings_settle(struct pv_testfile *tf);
+/* The same when all kernels have printed what they have reported so far: where a sub-test ends. Blocks. */
+void pv_tf_findings_sync(struct pv_testfile *tf);
 /* Marks f as expected, and the findings that caused it. */
 void pv_tf_finding_handle(struct pv_testfile *tf, struct tf_finding *f);
 /* The test gets err, which says why a guest died: it knows of that guest's panic. */
 void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err);
+/* The run of g in which they were found is over: those of a panic are decided. */
+void pv_tf_findings_ended(struct pv_testfile *tf, const struct pv_guest *g, bool panicked);
+/* g begins another run. */
+void pv_tf_findings_outdate(struct pv_testfile *tf, const struct pv_guest *g);
 /* The guest's last finding; NULL: none. */
 const struct tf_finding *pv_tf_finding_last(const struct pv_testfile *tf, const struct tf_guest *g);
 /* a or b, the one that is worse; PV_CLASS_NONE is the least. */

@@ -37,12 +37,19 @@ static void observer_reads(const char *path, void *arg)
     pv_tf_reads(arg, path);
 }
 
-static void observer_state(const char *vm, enum pv_guest_state state, void *arg)
+static void observer_state(const struct pv_guest *g, enum pv_guest_state state, void *arg)
 {
     struct pv_testfile *tf = arg;
 
+    if (state == PV_GUEST_BOOTING)
+        pv_tf_findings_outdate(tf, g);
     if (!tf->builder) /* a builder's vm1 is another one than the file's */
-        pv_result_vm(tf->env->result, vm, pv_guest_state_name(state));
+        pv_result_vm(tf->env->result, pv_guest_name(g), pv_guest_state_name(state));
+}
+
+static void observer_ended(const struct pv_guest *g, bool panicked, void *arg)
+{
+    pv_tf_findings_ended(arg, g, panicked);
 }
 
 /* The console log's size, which is where its next byte goes. */
@@ -69,6 +76,7 @@ void pv_tf_observe(struct pv_testfile *tf)
                                                         .finding = pv_tf_finding_add,
                                                         .reads = tf->reads ? observer_reads : NULL,
                                                         .state = observer_state,
+                                                        .ended = observer_ended,
                                                         .arg = tf};
     pv_result_set_console_size(tf->env->result, observer_console_size, tf);
 }

@@ -89,6 +89,12 @@ static int reset_check_newer(const struct pv_testfile *tf, struct pv_err *err)
     return 0;
 }
 
+void pv_tf_reset_halt(struct pv_testfile *tf)
+{
+    for (size_t i = 0; tf->reset.on && tf->reset.begun && i < tf->reset.n; i++)
+        pv_guest_halt(tf->reset.vms[i].g->g);
+}
+
 int pv_tf_reset_begin(struct pv_testfile *tf, struct pv_err *err)
 {
     struct tf_reset *r = &tf->reset;

@@ -25,7 +25,12 @@ void pv_tf_reset_set(struct pv_testfile *tf, bool on);
  * Nothing when it is off.  Blocks.
  */
 int pv_tf_reset_begin(struct pv_testfile *tf, struct pv_err *err);
-/* An outermost test has ended: ends the VMs that it made. */
+/*
+ * Before an outermost test begins: ends the VMs that pv_tf_reset_begin restores, because the last words of their
+ * kernels do not belong to that test.
+ */
+void pv_tf_reset_halt(struct pv_testfile *tf);
+/* An outermost test ends: ends the VMs that it made. */
 void pv_tf_reset_end(struct pv_testfile *tf);
 void pv_tf_reset_free(struct tf_reset *r);
 

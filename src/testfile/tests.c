@@ -64,7 +64,9 @@ static struct verdict test_judge(struct pv_testfile *tf, enum pv_outcome outcome
     struct verdict v = {.outcome = outcome, .cls = cls, .msg = text ? pv_xstrdup(text) : NULL};
     bool reported;
 
-    pv_tf_findings_settle(tf);
+    pv_tf_findings_sync(tf);
+    if (tf->tests.n_open == 1)
+        pv_tf_reset_end(tf);
     reported = pv_tf_judge(tf, tf->tests.open[tf->tests.n_open - 1].id, &v.outcome, &v.cls, &v.msg);
     v.of_test = !reported && v.cls != PV_CLASS_PANIC && v.cls != PV_CLASS_OOPS && v.cls != PV_CLASS_WARNING &&
                 v.cls != PV_CLASS_HARNESS;
@@ -108,8 +110,6 @@ static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
     pv_result_test_end(tf->env->result, t->id, v->outcome, v->cls, v->msg, pv_now() - t->started);
     if (v->outcome == PV_FAIL)
         pv_tf_tails_send(tf, t->id);
-    if (tests->n_open == 0)
-        pv_tf_reset_end(tf);
     free(t->name);
     free(t->reason);
     free(t->expect_fail);
@@ -129,8 +129,6 @@ bool pv_tf_attempt_end(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv
     }
     t->retries--;
     pv_result_test_attempt(tf->env->result, t->id, v.cls, v.msg, pv_now() - t->attempt_started);
-    if (tf->tests.n_open == 1)
-        pv_tf_reset_end(tf);
     verdict_set_msg(&v, NULL);
     return true;
 }

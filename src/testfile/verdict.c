@@ -3,39 +3,41 @@
 
 #include <stdlib.h>
 
-#include "loop/loop.h"
 #include "testfile/findings.h"
+#include "testfile/limit.h"
 #include "testfile/tails.h"
 #include "testfile/testfile.h"
-#include "util/clock.h"
 #include "util/mem.h"
 
-/* A panicked kernel has ended its VM by then. */
-#define PANIC_LIMIT (2 * PV_NSEC_PER_SEC)
-
-static bool panic_is_decided(void *arg)
-{
-    const struct pv_guest *g = arg;
-
-    return pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g);
-}
-
 /*
- * Any process in the guest can print a panic's words; the kernel has panicked if the machine ends then.  The
- * machine of a VM without an entry has ended.
+ * Any process in the guest can print a panic's words; the kernel has panicked if the machine ends then or stays
+ * silent.  Undecided: the sub-test's own time is over.  The machine of a VM without an entry has ended.
  */
-static bool vm_has_panicked(struct pv_testfile *tf, const struct tf_finding *f)
+static enum tf_panic finding_decide_panic(struct pv_testfile *tf, struct tf_finding *f)
 {
-    if (!f->guest)
-        return true;
-    pv_loop_run(tf->loop, panic_is_decided, f->guest->g, pv_deadline(PANIC_LIMIT), NULL);
-    return pv_guest_panicked(f->guest->g);
+    const struct pv_guest *g = f->guest ? f->guest->g : NULL;
+
+    if (f->panic == TF_PANIC_UNDECIDED && g)
+        pv_guest_decide_panic(f->guest->g, pv_tf_limit(tf));
+    if (f->panic != TF_PANIC_UNDECIDED)
+        return f->panic;
+    if (!g || pv_guest_panicked(g))
+        f->panic = TF_PANIC_YES;
+    else if (pv_guest_state(g) != PV_GUEST_RUNNING || !pv_guest_panic_suspected(g))
+        f->panic = TF_PANIC_NO;
+    return f->panic;
 }
 
 /* Whether f counts against the sub-test, which ended with this outcome. */
 static bool finding_counts(struct pv_testfile *tf, struct tf_finding *f, enum pv_outcome outcome)
 {
-    if (f->cls == PV_CLASS_PANIC && !f->met && !vm_has_panicked(tf, f)) {
+    enum tf_panic panic = f->cls == PV_CLASS_PANIC && !f->met ? finding_decide_panic(tf, f) : TF_PANIC_YES;
+
+    if (panic == TF_PANIC_UNDECIDED && f->test_id != PV_NO_TEST) {
+        f->test_id = PV_NO_TEST; /* decided with the file's findings */
+        return false;
+    }
+    if (panic == TF_PANIC_NO) {
         f->follows = false;
         pv_tf_finding_handle(tf, f);
         return false;
@@ -106,7 +108,6 @@ void pv_tf_file_judge(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_
 {
     bool failed = *cls != PV_CLASS_NONE;
 
-    pv_tf_findings_settle(tf);
     pv_tf_judge(tf, PV_NO_TEST, outcome, cls, msg);
     if (failed || *cls != PV_CLASS_NONE)
         pv_tf_tails_send(tf, PV_NO_TEST);

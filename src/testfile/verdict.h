@@ -12,16 +12,16 @@ struct pv_testfile;
 
 /*
  * Changes outcome, class and message (*msg is the caller's; it may be NULL) by the findings of the sub-test,
- * or of the file with PV_NO_TEST.  May block for 2 s, for a VM whose console speaks of a panic.  Returns true
- * when a finding fails it, whatever else does.
+ * or of the file with PV_NO_TEST.  Blocks until it is decided whether a VM whose console speaks of a panic has
+ * one, no longer than the sub-tests' limit.  Returns true when a finding fails it, whatever else does.
  */
 bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
                  char **msg);
 /* The outcome of a file before its own findings; ok: its code raised no error. */
 enum pv_outcome pv_tf_file_outcome(const struct pv_testfile *tf, bool ok);
 /*
- * A file has ended with msg (NULL: none; the caller's), cls and outcome: settles and judges its findings, and
- * sends logs, and console tails if it failed.
+ * A file has ended with msg (NULL: none; the caller's), cls and outcome, and its VMs too, so that no report can
+ * come any more: judges its findings, and sends logs, and console tails if it failed.
  */
 void pv_tf_file_judge(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_class *cls, char **msg);
 

@@ -38,7 +38,11 @@ struct pv_vm_output {
 /* vm.c: console lines that a dying guest prints, and any other program can. */
 struct pv_vm_panic_hints {
     int64_t panic_seen, fatal_seen; /* when the text was first seen, 0: not */
+    struct pv_timer ask_timer;      /* asks the agent for a sign of life */
     struct pv_timer dead_timer;     /* declares the end of a guest that QEMU outlives */
+    bool paused;                    /* its vCPUs are stopped: silence means nothing */
+    bool (*ask)(void *arg);
+    void *ask_arg;
 };
 
 /* end.c: what explains the end. */

@@ -31,6 +31,8 @@ enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024 };
 
 /* How long a kernel that has printed its whole panic report may stay silent before it is declared dead. */
 #define PANIC_GRACE_NS (500 * PV_NSEC_PER_MSEC)
+/* The same for one that has printed a panic's first line, while its agent is asked for a sign of life. */
+#define PANIC_LIMIT_NS (5 * PV_NSEC_PER_SEC)
 /*
  * Bytes that the agent sent before the panic, or before the guest init gave up (and reboots), may arrive for
  * so long after the console line: they are no sign of life.
@@ -38,13 +40,19 @@ enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024 };
 #define PANIC_ECHO_NS (100 * PV_NSEC_PER_MSEC)
 #define FATAL_ECHO_NS (2 * PV_NSEC_PER_SEC)
 
+static void hint_timers_cancel(struct pv_vm *vm)
+{
+    pv_timer_cancel(vm->loop, &vm->hints.ask_timer);
+    pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+}
+
 /* The only setter of PV_VM_ENDED.  notify: on_end is called; false when the owner ended the VM. */
 static void vm_set_ended(struct pv_vm *vm, bool notify)
 {
     if (vm->state == PV_VM_ENDED)
         return;
     vm->state = PV_VM_ENDED;
-    pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+    hint_timers_cancel(vm);
     pv_vm_stuck_end(vm);
     pv_vm_explain_end(vm);
     pv_debug("vm", "pid %d ended: %s", (int)vm->process.pid, vm->end.reason);
@@ -54,6 +62,24 @@ static void vm_set_ended(struct pv_vm *vm, bool notify)
 
 /* ---- console and stderr ---- */
 
+/* The earliest time of all calls counts. */
+static void dead_timer_arm(struct pv_vm *vm, int64_t due)
+{
+    struct pv_timer *t = &vm->hints.dead_timer;
+
+    if (!t->due || due < t->due)
+        pv_timer_arm(vm->loop, t, due);
+}
+
+static void on_ask_timer(struct pv_timer *t)
+{
+    struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, hints.ask_timer);
+    struct pv_vm_panic_hints *h = &vm->hints;
+
+    if (!h->paused && h->ask && h->ask(h->ask_arg))
+        dead_timer_arm(vm, pv_deadline(PANIC_LIMIT_NS));
+}
+
 /* Called after each piece of the console. */
 static void update_panic_hints(struct pv_vm *vm)
 {
@@ -61,10 +87,12 @@ static void update_panic_hints(struct pv_vm *vm)
         return;
     if (pv_console_fatal(vm->console.text) && !vm->hints.fatal_seen)
         vm->hints.fatal_seen = pv_now();
-    if (pv_console_panic(vm->console.text) && !vm->hints.panic_seen)
+    if (pv_console_panic(vm->console.text) && !vm->hints.panic_seen) {
         vm->hints.panic_seen = pv_now();
-    if (pv_console_panic_over(vm->console.text) && !vm->hints.dead_timer.due)
-        pv_timer_arm(vm->loop, &vm->hints.dead_timer, pv_deadline(PANIC_GRACE_NS));
+        pv_timer_arm(vm->loop, &vm->hints.ask_timer, pv_deadline(PANIC_ECHO_NS));
+    }
+    if (pv_console_panic_over(vm->console.text))
+        dead_timer_arm(vm, pv_deadline(PANIC_GRACE_NS));
 }
 
 void pv_vm_alive_hint(struct pv_vm *vm)
@@ -80,7 +108,7 @@ void pv_vm_alive_hint(struct pv_vm *vm)
         (h->fatal_seen && now - h->fatal_seen < FATAL_ECHO_NS))
         return;
     pv_debug("vm", "pid %d: the agent speaks after a panic hint: a false alarm", (int)vm->process.pid);
-    pv_timer_cancel(vm->loop, &h->dead_timer);
+    hint_timers_cancel(vm);
     h->panic_seen = h->fatal_seen = 0;
     pv_console_forget(vm->console.text);
 }
@@ -155,6 +183,8 @@ static void on_dead_timer(struct pv_timer *t)
 {
     struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, hints.dead_timer);
 
+    if (vm->hints.paused && !vm->end.stopped[0])
+        return;
     output_read(&vm->errors, READS_AT_ONCE);
     output_read(&vm->console, READS_AT_ONCE);
     vm_set_ended(vm, true);
@@ -222,6 +252,7 @@ static void on_device_deleted(struct pv_vm *vm, const json_t *data)
 static void on_stop(struct pv_vm *vm, const json_t *data)
 {
     (void)data;
+    vm->hints.paused = true;
     pv_vm_stuck_pause(vm, true);
     pv_qmp_post(vm->qmp, "query-status", NULL, on_status);
 }
@@ -229,6 +260,9 @@ static void on_stop(struct pv_vm *vm, const json_t *data)
 static void on_resume(struct pv_vm *vm, const json_t *data)
 {
     (void)data;
+    vm->hints.paused = false;
+    if (vm->hints.panic_seen)
+        pv_timer_arm(vm->loop, &vm->hints.ask_timer, pv_deadline(PANIC_ECHO_NS));
     pv_vm_stuck_pause(vm, false);
 }
 
@@ -236,6 +270,7 @@ static void on_resume(struct pv_vm *vm, const json_t *data)
 static void on_suspend(struct pv_vm *vm, const json_t *data)
 {
     (void)data;
+    vm->hints.paused = true;
     pv_vm_stuck_pause(vm, true);
 }
 
@@ -411,6 +446,7 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, s
     vm->loop = loop;
     vm->process = (struct pv_vm_process){.pid = -1, .pidfd = -1, .watch = {.fd = -1, .fn = on_exit_watch}};
     vm->console = vm->errors = (struct pv_vm_output){.vm = vm, .fd = -1, .watch = {.fd = -1}};
+    vm->hints.ask_timer.fn = on_ask_timer;
     vm->hints.dead_timer.fn = on_dead_timer;
     vm->migration = (struct pv_vm_migration){.save_fd = -1, .load_fd = -1};
     for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
@@ -433,7 +469,7 @@ void pv_vm_free(struct pv_vm *vm)
     vm->on_end = NULL;
     if (vm->process.pid > 0)
         pv_vm_kill(vm);
-    pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+    hint_timers_cancel(vm);
     pv_vm_stuck_end(vm);
     free(vm->stuck.reason);
     output_close(&vm->console);
@@ -471,6 +507,12 @@ void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg)
 int pv_vm_overlay(const struct pv_vm *vm, size_t i)
 {
     return i < PV_VM_DISKS_MAX ? vm->overlays[i] : -1;
+}
+
+void pv_vm_on_panic_hint(struct pv_vm *vm, bool (*ask)(void *arg), void *arg)
+{
+    vm->hints.ask = ask;
+    vm->hints.ask_arg = arg;
 }
 
 void pv_vm_on_finding(struct pv_vm *vm, void (*fn)(const struct pv_finding *finding, void *arg), void *arg)

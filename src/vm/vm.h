@@ -100,10 +100,13 @@ void pv_vm_console_drop_unsent(struct pv_vm *vm);
 void pv_vm_settle_findings(struct pv_vm *vm);
 
 /*
- * Tells the VM that bytes came from the agent.  A kernel that has panicked and neither reboots nor makes QEMU
- * exit (panic=0 in `append`) is declared dead half a second after the last line of its panic report; since any
- * program in the guest can write these lines (/dev/kmsg), this call withdraws the panic hints.  Cheap.
+ * Any program in the guest can write a panic's lines (/dev/kmsg), and a kernel that has panicked may neither
+ * reboot nor make QEMU exit (panic=0 in `append`), or hang while it prints.  So `ask`, called from the loop 100 ms
+ * behind a panic line, makes the agent send something; false: it was not met yet.  A guest that stays silent is
+ * declared dead 5 s later, or half a second behind the last line of a whole panic report.
  */
+void pv_vm_on_panic_hint(struct pv_vm *vm, bool (*ask)(void *arg), void *arg);
+/* Tells the VM that bytes came from the agent, which withdraws the panic hints.  Cheap. */
 void pv_vm_alive_hint(struct pv_vm *vm);
 
 #endif
