@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every message of a VM's life against every fault.  For each scenario and each n, something goes wrong at its n-th
+ * message: QEMU ends, the kernel panics, hangs or reports something, a descriptor gets garbage, ends or drips.
+ *
+ *     test-fake DIR                             all cases; DIR has the fake QEMU
+ *     test-fake DIR SCENARIO NAME N ACTION      one case (plan.h), with its message
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "tests/fake/reports.h"
+#include "tests/fake/run.h"
+#include "tests/fake/scenarios.h"
+#include "util/clock.h"
+#include "util/mem.h"
+#include "util/spawn.h"
+
+enum verdict {
+    ANY,  /* ok, if the VM was not needed any more */
+    FAILS /* the console speaks of a failure */
+};
+
+/* stride: only every so manyth message, because such a case takes seconds. */
+static const struct action {
+    const char *name;
+    enum verdict verdict;
+    unsigned stride;
+} actions[] = {
+    {"exit", ANY, 1},
+    {"sigkill", ANY, 1},
+    {"off", ANY, 1},
+    {"panic", FAILS, 1},
+    {"null", FAILS, 1},
+    {"warning", FAILS, 1},
+    {"garbage-console", ANY, 3},
+    {"eof-console", ANY, 3},
+    {"garbage-qmp", ANY, 3},
+    {"garbage-agent", ANY, 3},
+    {"eof-qmp", ANY, 3},
+    {"eof-agent", ANY, 3},
+    {"hang", ANY, 7},
+    {"panic-hang", FAILS, 7},
+    {"panic-end-hang", FAILS, 7},
+    {"panic-text", ANY, 7},
+    {"drip-qmp", ANY, 7},
+    {"drip-console", ANY, 7},
+    {"drip-agent", ANY, 7},
+};
+
+static unsigned n_run, n_bad, n_verdicts[PV_OUTCOME_COUNT];
+static double longest;
+
+static bool case_must_fail(const struct fake_case *c)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++)
+        if (!strcmp(actions[i].name, c->action))
+            return actions[i].verdict == FAILS && c->done;
+    return false;
+}
+
+/* NULL: nothing is wrong with the case. */
+static const char *case_fault(const struct fake_case *c)
+{
+    if (c->overdue)
+        return "did not end";
+    if (!WIFEXITED(c->status))
+        return "its process crashed";
+    if (WEXITSTATUS(c->status) > 1)
+        return "its process left descriptors, or a sanitizer found something";
+    if (!c->verdict)
+        return "no verdict";
+    if (case_must_fail(c) && c->outcome != PV_FAIL)
+        return "ok, and a kernel has reported something";
+    if (!c->fired && c->outcome != PV_OK)
+        return "failed without a fault";
+    if (c->outcome == PV_FAIL && c->cls == PV_CLASS_NONE && !*c->text)
+        return NULL;
+    return NULL;
+}
+
+static void judge(const struct fake_case *c)
+{
+    const char *fault = case_fault(c);
+    char how[64];
+
+    n_run++;
+    n_verdicts[c->verdict ? c->outcome : PV_FAIL]++;
+    longest = c->seconds > longest ? c->seconds : longest;
+    if (!fault)
+        return;
+    if (n_bad++ < 40)
+        printf("%s %s %u %s: %s (%.1f s, %s, class '%s': %.600s)\n", c->title, c->at, c->n, c->action, fault,
+               c->seconds, pv_wait_status_text(c->status, how), pv_class_name(c->cls), c->text);
+}
+
+static struct fake_case case_of(const struct scenario *s, const char *at, unsigned n, const char *action)
+{
+    return (struct fake_case){
+        .title = s->name, .script = s->script, .fixture = s->fixture, .at = at, .n = n, .action = action};
+}
+
+/* The number of messages of the scenario without a fault. */
+static unsigned scenario_length(const struct scenario *s)
+{
+    struct fake_case c = case_of(s, "*", 0, "none");
+
+    run_cases(&c, 1, 1, judge);
+    if (c.outcome != PV_OK)
+        printf("%s: %s\n", s->name, c.text);
+    return c.seen;
+}
+
+static void sweep(const struct scenario *s, unsigned jobs)
+{
+    unsigned length = scenario_length(s);
+    struct fake_case *cases = pv_xcalloc(length * PV_ARRAY_LEN(actions) + 1, sizeof(*cases));
+    unsigned before = n_run, bad = n_bad;
+    int64_t start = pv_now();
+    size_t n = 0;
+
+    for (unsigned at = 1; at <= length; at++)
+        for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++)
+            if ((at + i) % actions[i].stride == 0)
+                cases[n++] = case_of(s, "*", at, actions[i].name);
+    run_cases(cases, n, jobs, judge);
+    printf("%s: %u messages, %u cases, %u wrong, %.1f s\n", s->name, length, n_run - before, n_bad - bad,
+           (double)(pv_now() - start) / 1e9);
+    free(cases);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned jobs = getenv("FAKE_JOBS") ? (unsigned)atoi(getenv("FAKE_JOBS")) : 16;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc < 2)
+        return 2;
+    run_begin(argv[1]);
+    for (size_t i = 0; i < PV_ARRAY_LEN(scenarios); i++) {
+        const struct scenario *s = &scenarios[i];
+
+        if (argc > 2 && strcmp(argv[2], s->name) != 0)
+            continue;
+        if (argc == 6) {
+            struct fake_case c = case_of(s, argv[3], (unsigned)atoi(argv[4]), argv[5]);
+
+            run_cases(&c, 1, 1, judge);
+            printf("outcome %d, class %s, fired %d, seen %u, %.2f s: %s\n", c.outcome, pv_class_name(c.cls),
+                   c.fired, c.seen, c.seconds, c.text);
+        } else {
+            sweep(s, jobs);
+        }
+    }
+    if (run_end()) {
+        printf("processes were left\n");
+        n_bad++;
+    }
+    printf("%u cases: %u ok, %u failed; %u wrong; the longest took %.1f s\n", n_run, n_verdicts[PV_OK],
+           n_verdicts[PV_FAIL], n_bad, longest);
+    return n_bad != 0;
+}
