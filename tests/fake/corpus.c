@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/fake/corpus.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/fake/reports.h"
+#include "util/mem.h"
+
+/* Ends of QEMU by itself, in a phase that does not need the VM afterwards. */
+enum { DEATH_FAILS, DEATH_IS_FINE };
+
+/*
+ * The script makes N VMs; in the phase the last one gets or sends the nth message `at` of all (0: 2 * N, for a
+ * message that each VM gets and sends back).
+ */
+static const struct phase {
+    const char *name, *at;
+    unsigned nth;
+    int death;
+    const char *body;
+} phases[] = {
+    {"boot", "HELLO", 0, DEATH_FAILS, ""},
+    {"exec", "EXEC", 1, DEATH_FAILS, "test('t', function() vms[N]:exec('x') end)"},
+    {"write", "WDATA", 1, DEATH_FAILS, "test('t', function() vms[N]:write_file('/x', 'content') end)"},
+    {"read", "READ_FILE", 1, DEATH_FAILS, "test('t', function() vms[N]:read_file('/x') end)"},
+    {"snapshot", "QUIESCE", 1, DEATH_FAILS, "test('t', function() vms[N]:snapshot() end)"},
+    {"load", "migrate-incoming", 1, DEATH_FAILS, "test('t', function() vms[N]:clone() end)"},
+    {"clone", "RESUME", 1, DEATH_FAILS, "test('t', function() vms[N]:clone():exec('x') end)"},
+    {"restore", "cont", 2, DEATH_FAILS,
+     "test('t', function() local s = vms[N]:snapshot() vms[N]:restore(s) vms[N]:exec('x') end)"},
+    {"standby", "migrate-incoming", 3, DEATH_IS_FINE,
+     "test('t', function()\n"
+     "  local s = vms[N]:snapshot()\n"
+     "  vms[N]:restore(s) vms[N]:restore(s) provium.sleep(2)\n"
+     "end)"},
+    {"shutdown", "SHUTDOWN", 1, DEATH_IS_FINE, "test('t', function() vms[N]:shutdown() end)"},
+    {"end", "READ_FILE", 1, DEATH_IS_FINE, "for i = 1, N - 1 do vms[i]:kill() end"},
+};
+
+static const struct {
+    const char *action, *cls;
+} deaths[] = {
+    {"exit", "qemu-died"},         {"exit1", "qemu-died"},
+    {"sigkill", "qemu-died"},      {"sigsegv", "qemu-died"},
+    {"off", "qemu-died"},          {"panic", "guest-panic"},
+    {"panic-hang", "guest-panic"}, {"panic-end-hang", "guest-panic"},
+};
+
+struct corpus {
+    struct fake_case *cases;
+    char **scripts, **titles;
+    const char **classes;
+    size_t n, cap;
+};
+
+static void corpus_add(struct corpus *c, const struct phase *p, unsigned vms, const char *action,
+                       const char *cls)
+{
+    size_t i = c->n++;
+
+    if (c->n > c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 256;
+        c->cases = pv_xrealloc(c->cases, c->cap * sizeof(*c->cases));
+        c->scripts = pv_xrealloc(c->scripts, c->cap * sizeof(*c->scripts));
+        c->titles = pv_xrealloc(c->titles, c->cap * sizeof(*c->titles));
+        c->classes = pv_xrealloc(c->classes, c->cap * sizeof(*c->classes));
+    }
+    c->scripts[i] =
+        pv_xasprintf("local N, vms = %u, {}\n"
+                     "for i = 1, N do vms[i] = provium.create('fake') vms[i]:boot{memory = '64M'} end\n"
+                     "%s\n",
+                     vms, p->body);
+    c->titles[i] = pv_xasprintf("corpus: %s with %u VMs", p->name, vms);
+    c->classes[i] = cls;
+    c->cases[i] = (struct fake_case){.title = c->titles[i],
+                                     .script = c->scripts[i],
+                                     .at = p->at,
+                                     .n = p->nth ? p->nth : 2 * vms,
+                                     .action = action};
+}
+
+static const char *death_class(const struct phase *p, size_t death)
+{
+    return p->death == DEATH_IS_FINE && !strcmp(deaths[death].cls, "qemu-died") ? "" : deaths[death].cls;
+}
+
+/* count: of the kinds so far, by which the number of VMs changes. */
+static void corpus_add_phase(struct corpus *c, const struct phase *p, bool full, unsigned count)
+{
+    for (unsigned vms = 1; vms <= 3; vms++) {
+        for (size_t i = 0; fake_reports[i].name; i++)
+            if (full || (count + i) % 3 + 1 == vms)
+                corpus_add(c, p, vms, fake_reports[i].name, fake_reports[i].cls);
+        for (size_t i = 0; i < PV_ARRAY_LEN(deaths); i++)
+            if (full || (count + i) % 3 + 1 == vms)
+                corpus_add(c, p, vms, deaths[i].action, death_class(p, i));
+    }
+}
+
+struct corpus *corpus_new(bool full)
+{
+    struct corpus *c = pv_xcalloc(1, sizeof(*c));
+
+    for (unsigned i = 0; i < PV_ARRAY_LEN(phases); i++)
+        corpus_add_phase(c, &phases[i], full, i);
+    return c;
+}
+
+void corpus_free(struct corpus *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->scripts[i]);
+        free(c->titles[i]);
+    }
+    free(c->scripts);
+    free(c->titles);
+    free(c->classes);
+    free(c->cases);
+    free(c);
+}
+
+struct fake_case *corpus_cases(struct corpus *c, size_t *n)
+{
+    *n = c->n;
+    return c->cases;
+}
+
+const char *corpus_class(const struct corpus *c, const struct fake_case *of)
+{
+    return c->classes[of - c->cases];
+}
