@@ -156,6 +156,16 @@ static void on_shutdown(uint32_t id, struct pv_dec *d)
     monitor_shutdown("guest-shutdown");
 }
 
+static void on_spawn(uint32_t id, struct pv_dec *d)
+{
+    struct pv_enc e = frame_begin(PV_MSG_WORKER, id);
+
+    (void)d;
+    pv_enc_u32(&e, PV_AGENT_PORT + 1);
+    pv_enc_u32(&e, 200);
+    frame_send(&e);
+}
+
 static void on_nothing(uint32_t id, struct pv_dec *d)
 {
     (void)id;
@@ -169,6 +179,7 @@ static const struct {
     {PV_MSG_PING, on_ping},     {PV_MSG_EXEC, on_exec},         {PV_MSG_READ_FILE, on_read},
     {PV_MSG_WDATA, on_wdata},   {PV_MSG_WRITE_FILE, on_write},  {PV_MSG_RESUME, on_resume},
     {PV_MSG_STATUS, on_status}, {PV_MSG_SHUTDOWN, on_shutdown}, {PV_MSG_CANCEL, on_nothing},
+    {PV_MSG_SPAWN, on_spawn},
 };
 
 static void send_refusal(uint32_t id, unsigned type)

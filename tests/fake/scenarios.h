@@ -54,7 +54,8 @@ static const struct scenario {
      "local vm = provium.create('fake')\n"
      "vm:boot{memory = '64M', timeout = 2}\n"
      "vm:write_file('/x', 'content')\n"
-     "vm:exec('x', {timeout = 1})\n"},
+     "vm:exec('x', {timeout = 1})\n"
+     "open = vm:spawn{timeout = 1}\n" /* a worker that is left open ends with the script */},
 };
 
 #endif
