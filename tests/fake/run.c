@@ -246,7 +246,7 @@ static void slot_end(struct slot *s)
     s->c = NULL;
 }
 
-static void slot_check(struct slot *s, const struct pollfd p[2], void (*judge)(const struct fake_case *c))
+static void slot_check(struct slot *s, const struct pollfd p[2], void (*judge)(struct fake_case *c))
 {
     struct fake_case *c = s->c;
 
@@ -262,7 +262,7 @@ static void slot_check(struct slot *s, const struct pollfd p[2], void (*judge)(c
     }
 }
 
-void run_cases(struct fake_case *cases, size_t n, unsigned jobs, void (*judge)(const struct fake_case *c))
+void run_cases(struct fake_case *cases, size_t n, unsigned jobs, void (*judge)(struct fake_case *c))
 {
     size_t next = 0, busy;
 

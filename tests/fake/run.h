@@ -32,7 +32,7 @@ struct fake_case {
 /* fake_dir: has the fake QEMU under the name of the real one. */
 void run_begin(const char *fake_dir);
 /* Runs all cases, as many at once as `jobs`; calls `judge` for each that has ended. */
-void run_cases(struct fake_case *cases, size_t n, unsigned jobs, void (*judge)(const struct fake_case *c));
+void run_cases(struct fake_case *cases, size_t n, unsigned jobs, void (*judge)(struct fake_case *c));
 /* Removes the directories; the number of processes that were left. */
 unsigned run_end(void);
 
