@@ -20,6 +20,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 #include "vm/accel.h"
+#include "vm/confine.h"
 #include "vm/version.h"
 
 enum status { OK, NOTE, BAD }; /* BAD: no VM can boot */
@@ -111,6 +112,24 @@ static void look_smp(struct doctor *d, struct row *r)
         row_set(r, OK, NULL, "a thread for each CPU of a VM without KVM");
 }
 
+static void look_confinement(struct doctor *d, struct row *r)
+{
+    int version = pv_confine_landlock();
+
+    (void)d;
+    if (version)
+        row_set(
+            r, OK, NULL,
+            "QEMU opens only the files of its VM (Landlock %d%s); seccomp, no core dumps, an environment of "
+            "its own",
+            version, version < 3 ? ", which does not keep files from being cut" : "");
+    else
+        row_set(
+            r, NOTE, "use a kernel with Landlock (5.13 or newer, lsm=landlock,...)",
+            "QEMU may open what you can: this kernel has no Landlock; seccomp, no core dumps, an environment "
+            "of its own");
+}
+
 /* The transport of savable VMs. */
 static void look_saved(struct doctor *d, struct row *r)
 {
@@ -192,16 +211,10 @@ static const struct {
     const char *name;
     void (*look)(struct doctor *d, struct row *r);
 } parts[] = {
-    {"QEMU", look_qemu},
-    {"accelerator", look_accel},
-    {"emulated SMP", look_smp},
-    {"vsock", look_vsock},
-    {"saved VMs", look_saved},
-    {"default guest", look_guest},
-    {"configuration", look_config},
-    {"kernel", look_kernel},
-    {"cache", look_cache},
-    {"memory", look_memory},
+    {"QEMU", look_qemu},           {"accelerator", look_accel},       {"emulated SMP", look_smp},
+    {"vsock", look_vsock},         {"confinement", look_confinement}, {"saved VMs", look_saved},
+    {"default guest", look_guest}, {"configuration", look_config},    {"kernel", look_kernel},
+    {"cache", look_cache},         {"memory", look_memory},
 };
 
 static void print_json(const struct row *rows, bool can_boot)

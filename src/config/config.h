@@ -50,6 +50,7 @@ struct pv_profile {
     enum pv_transport transport;
     int64_t boot_timeout_ns;  /* 0: the default, 30 s */
     struct pv_strv qemu_args; /* unchecked */
+    bool unconfined;          /* confine = false: QEMU may open what the user can */
     struct pv_strv env;       /* "KEY=VALUE" */
     int line;                 /* of its table header; 0 for the built-in default */
     bool builtin_userland;    /* has neither initrd nor rootfs: initrd is the built-in userland */

@@ -178,6 +178,16 @@ static int read_bool(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
+static int read_confine(const struct value *v, void *field, struct pv_err *err)
+{
+    bool confine = true;
+
+    if (read_bool(v, &confine, err) < 0)
+        return -1;
+    *(bool *)field = !confine;
+    return 0;
+}
+
 static int read_root(const struct value *v, void *field, struct pv_err *err)
 {
     const char *s = get_string(v, v->node, false, err);
@@ -353,6 +363,7 @@ static const struct key keys[] = {
     {"transport", FIELD(transport), read_transport, "\"auto\", \"vsock\" or \"serial\""},
     {"boot_timeout", FIELD(boot_timeout_ns), read_time, "a time such as \"30s\", \"2m\" or 30 (seconds)"},
     {"qemu_args", FIELD(qemu_args), read_list, "a list of strings"},
+    {"confine", FIELD(unconfined), read_confine, "true or false"},
     {"env", FIELD(env), read_env, "a table of strings"},
 };
 

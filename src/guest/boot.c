@@ -277,6 +277,19 @@ static int step_channel(struct boot *b, struct pv_err *err)
     return 0;
 }
 
+static void tell_unconfined(const struct pv_guest *g)
+{
+    static bool told;
+    cleanup_free char *line = NULL;
+
+    if (told || !g->profile->unconfined || !g->env->observer.notice)
+        return;
+    told = true;
+    line = pv_xasprintf("profile '%s' has confine = false: its QEMU may open all that you can",
+                        g->profile->name);
+    g->env->observer.notice(line, g->env->observer.arg);
+}
+
 static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
@@ -299,6 +312,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
                           strlen(append), PV_KERNEL_ARGS_MAX);
     g->lossy = pv_emulation_is_lossy(b->machine);
+    tell_unconfined(g);
     pv_machine_to_spec(b->machine, &spec, &arrays);
     r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));

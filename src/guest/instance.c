@@ -236,12 +236,10 @@ void pv_instance_set_base(struct pv_instance *i, struct pv_snapshot *s)
 int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, struct pv_vm_spec *spec,
                             struct pv_err *err)
 {
-    unsigned sealing = m->hotplug_port ? MFD_ALLOW_SEALING : 0;
-
     pv_close(&i->memory_fd);
-    i->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | sealing);
+    i->memory_fd = memfd_create("provium-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (i->memory_fd < 0 || ftruncate(i->memory_fd, (off_t)pv_vm_memory_size(m->memory)) < 0 ||
-        (sealing && fcntl(i->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
+        fcntl(i->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
         return pv_err_sys(err, errno, "cannot make the memory of %s", spec->name);
     spec->memory.kind = PV_VM_MEMORY_SHARED;
     spec->memory.fd = i->memory_fd;

@@ -49,8 +49,8 @@ void pv_instance_set_channel(struct pv_instance *i, struct pv_channel *c);
 /* The snapshot whose memory file is mapped: keeps a reference. */
 void pv_instance_set_base(struct pv_instance *i, struct pv_snapshot *s);
 /*
- * A new memory file of the machine's size for *spec, for a machine that is saved or shares its memory.  With
- * m->hotplug_port it is sealed, as a vhost-user back end requires (vhost.h).  Class host.
+ * A new memory file of the machine's size for *spec, for a machine that is saved or shares its memory.  Its size
+ * is sealed, as a vhost-user back end requires (vhost.h).  Class host.
  */
 int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, struct pv_vm_spec *spec,
                             struct pv_err *err);

@@ -355,6 +355,38 @@ static bool is_q35(const char *machine)
     return !machine || !strncmp(machine, "q35", 3) || !strncmp(machine, "pc-q35", 6);
 }
 
+/* What gives memory of the guest back to the host, and with it pages of a file that others share. */
+static const char *discards_memory(const struct pv_profile *p)
+{
+    static const char *const words[] = {"virtio-balloon", "virtio-mem", "free-page-reporting", "-balloon"};
+
+    for (size_t i = 0; i < p->qemu_args.n; i++)
+        for (size_t j = 0; j < PV_ARRAY_LEN(words); j++)
+            if (strstr(p->qemu_args.v[i], words[j]))
+                return p->qemu_args.v[i];
+    return NULL;
+}
+
+static int args_check(const struct pv_profile *p, bool savable, struct pv_err *err)
+{
+    const char *arg = savable ? discards_memory(p) : NULL;
+
+    if (arg)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "qemu_args of profile '%s' has '%.100s', which discards memory of the guest; a VM that "
+            "can be saved shares its memory file, so take it out or boot with transport = \"vsock\"",
+            p->name, arg);
+    for (size_t i = 0; !p->unconfined && i < p->qemu_args.n; i++)
+        if (!strcmp(p->qemu_args.v[i], "-sandbox") || !strcmp(p->qemu_args.v[i], "--sandbox"))
+            return pv_err_set(
+                err, PV_E_USAGE,
+                "qemu_args of profile '%s' has '-sandbox', which is Provium's own; confine = false "
+                "in the profile lets qemu_args set it",
+                p->name);
+    return 0;
+}
+
 static int machine_check(const struct pv_machine *m, struct pv_err *err)
 {
     const struct pv_profile *p = m->profile;
@@ -377,7 +409,8 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
 
     fields_from_opts(m, o);
     m->hotplug_port = savable && o->vsock;
-    if (machine_check(m, err) == 0 && disks_from_opts(m, o, err) == 0)
+    if (machine_check(m, err) == 0 && args_check(profile, savable, err) == 0 &&
+        disks_from_opts(m, o, err) == 0)
         return m;
     pv_machine_free(m);
     return NULL;
@@ -428,6 +461,7 @@ void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, str
     spec->cpu = m->profile->cpu;
     spec->machine_args = arrays->args.v;
     spec->extra_args = m->profile->qemu_args.v;
+    spec->unconfined = m->profile->unconfined;
 }
 
 void pv_machine_arrays_fini(struct pv_machine_arrays *arrays)

@@ -32,7 +32,7 @@
 
 static int new_memfd(const char *name, struct pv_err *err)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC);
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     return fd >= 0 ? fd : pv_err_sys(err, errno, "cannot make a file in memory");
 }
@@ -97,6 +97,17 @@ static void tell_slow_saves(const struct pv_guest *g)
                             g->env->observer.arg);
 }
 
+/*
+ * The QEMUs that map the memory privately open it for writing: the seal is what keeps them from it.  A file of the
+ * cache has no seals, and one that its QEMU still maps shared takes none.
+ */
+static void snapshot_seal(const struct pv_snapshot *s)
+{
+    if (fcntl(s->memory, F_ADD_SEALS, F_SEAL_WRITE) < 0 &&
+        fcntl(s->memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) < 0)
+        pv_debug("snapshot", "its memory is not sealed");
+}
+
 /* Stops the machine and saves all of it. */
 static int save_machine(struct pv_guest *g, struct pv_snapshot *s, bool last, int64_t deadline,
                         struct pv_err *err)
@@ -111,6 +122,7 @@ static int save_machine(struct pv_guest *g, struct pv_snapshot *s, bool last, in
     pv_debug(g->name, "vmstate saved after %.1f ms", (double)(pv_now() - start) / 1e6);
     if (save_memory(g, s, last, err) < 0 || save_disks(g, s, last, err) < 0)
         return -1;
+    snapshot_seal(s);
     pv_debug(g->name, "memory and disks saved after %.1f ms (%" PRIu64 " pages)",
              (double)(pv_now() - start) / 1e6, s->dirty.n_pages);
     return 0;
@@ -251,6 +263,7 @@ static struct pv_snapshot *guest_save(struct pv_guest *g, int64_t timeout_ns, st
         return snapshot_failed(g, s, "save", err);
     /* Before the machine can run again: its memory is the snapshot's now. */
     pv_guest_end(g, PV_GUEST_SHUT_DOWN, NULL);
+    snapshot_seal(s);
     return s;
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,6 +89,14 @@ static int child_place_fds(const struct pv_spawn *sp, int report)
     return moved_report;
 }
 
+static int child_restrict(int ruleset)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_landlock_restrict_self, ruleset, 0U) < 0)
+        return -1;
+    close(ruleset);
+    return 0;
+}
+
 static void child_exec(const struct pv_spawn *sp, const char *full, pid_t parent, int report)
 {
     sigset_t none;
@@ -104,6 +113,10 @@ static void child_exec(const struct pv_spawn *sp, const char *full, pid_t parent
         goto fail;
     report = r;
     if (sp->cwd && chdir(sp->cwd) < 0)
+        goto fail;
+    if (sp->no_core)
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    if (sp->ruleset && child_restrict(sp->ruleset) < 0)
         goto fail;
     for (int sig = 1; sig < 32; sig++)
         signal(sig, SIG_DFL);

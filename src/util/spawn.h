@@ -34,6 +34,8 @@ struct pv_spawn {
     const struct pv_spawn_fd *fds; /* 0, 1 and 2 are /dev/null unless listed */
     size_t n_fds;                  /* at most PV_SPAWN_FDS */
     bool outlive;                  /* no SIGKILL when this process dies */
+    bool no_core;                  /* no core dump, whatever the user's limit is */
+    int ruleset;                   /* the number in `fds` of a Landlock ruleset that restricts it; 0: none */
 };
 
 /*

@@ -25,6 +25,8 @@
 /* Turns off devices that cost boot time and that no virtio guest needs. */
 #define MACHINE "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
 
+#define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
 struct at {
     const struct pv_vm_spec *spec;
     size_t disk;
@@ -96,6 +98,11 @@ static bool memory_backend(const struct pv_vm_spec *s)
 static bool incoming(const struct pv_vm_spec *s)
 {
     return s->state.incoming;
+}
+
+static bool unconfined(const struct pv_vm_spec *s)
+{
+    return s->unconfined;
 }
 
 static bool has_kernel(const struct pv_vm_spec *s)
@@ -284,7 +291,7 @@ static const struct row {
     {always, "-no-user-config", NULL},
     {always, "-display", "none"},
     {always, "-no-reboot", NULL},
-    {always, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"},
+    {unconfined, "-sandbox", SANDBOX}, /* qemu_args may set it otherwise */
     {with_kvm, "-accel", "kvm"},
     {tcg_multi, "-accel", "tcg,thread=multi"},
     {tcg_single, "-accel", "tcg,thread=single"},
@@ -372,6 +379,10 @@ void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv)
             if (!rows[i].when && rows[i].disk(&spec->disks[at.disk]))
                 add_row(argv, &rows[i], &at);
     add_args(argv, spec->extra_args);
+    if (!unconfined(spec)) { /* the last one wins */
+        pv_strv_add(argv, "-sandbox");
+        pv_strv_add(argv, SANDBOX);
+    }
 }
 
 /* ---- the kernel command line ---- */

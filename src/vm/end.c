@@ -59,7 +59,9 @@ static void reason_from_qemu(const struct pv_vm *vm, struct pv_buf *out)
     else if (end_was_orderly(vm) && vm->end.shutdown[0])
         pv_buf_addf(out, "QEMU was told to end (%s)", vm->end.shutdown);
     else if (!(vm->qmp && pv_qmp_was_ready(vm->qmp)) && WEXITSTATUS(p->status) != 0)
-        pv_buf_addf(out, "QEMU refused to start (%s)", text);
+        pv_buf_addf(out, "QEMU refused to start (%s%s)", text,
+                    vm->end.confined_args ? "; files that qemu_args name need confine = false in the profile"
+                                          : "");
     else
         pv_buf_addf(out, "QEMU ended unexpectedly (%s)", text);
     reason_add_stderr(vm, out);

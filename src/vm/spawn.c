@@ -7,10 +7,11 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/spawn.h"
+#include "vm/confine.h"
 #include "vm/internal.h"
 #include "vm/overlay.h"
 
-enum { FIXED_FDS = 8 };
+enum { FIXED_FDS = 9 };
 
 _Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX <= (int)PV_SPAWN_FDS,
                "pv_spawn passes on the descriptors of all disks");
@@ -82,8 +83,10 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
                 struct pv_err *err)
 {
     struct inherited in = {.n = 0};
-    cleanup_strv struct pv_strv argv = {0};
-    struct pv_spawn sp = {.fds = in.fds};
+    cleanup_strv struct pv_strv argv = {0}, env = {0};
+    cleanup_free char *program = NULL;
+    cleanup_close int ruleset = -1;
+    struct pv_spawn sp = {.fds = in.fds, .no_core = true};
 
     inherit_fd(&in, ends->errors, 2);
     inherit_fd(&in, ends->qmp, PV_QEMU_FD_QMP);
@@ -95,9 +98,19 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     pv_vm_args(spec, &argv);
-    sp.n_fds = in.n;
+    pv_confine_env(&env);
     sp.file = argv.v[0];
     sp.argv = argv.v;
+    sp.envp = env.v;
+    program = pv_find_program(sp.file);
+    if (program && !spec->unconfined)
+        ruleset = pv_confine_ruleset(spec, program, in.fds, (unsigned)in.n);
+    if (ruleset >= 0) {
+        inherit_fd(&in, ruleset, PV_QEMU_FD_RULESET);
+        sp.ruleset = PV_QEMU_FD_RULESET;
+        vm->end.confined_args = spec->extra_args && spec->extra_args[0];
+    }
+    sp.n_fds = in.n;
     for (size_t i = 0; pv_log_on && i < argv.n; i++)
         pv_debug("vm", "argv[%zu] %s", i, argv.v[i]);
     vm->process.pid = pv_spawn(&sp, &vm->process.pidfd, err);

@@ -60,6 +60,7 @@ struct pv_vm_spec {
     } channel;
     char *const *machine_args; /* further options of the machine, in front of its disks; or NULL */
     char *const *extra_args;   /* the profile's qemu_args, NULL-terminated or NULL */
+    bool unconfined;           /* QEMU may open what the user can (confine.h) */
     const char *fatal_mark;    /* a console line with this text tells why the guest init gave up
                                 (PV_FATAL_MARK); NULL: none.  Used by pv_vm_start alone */
 };
@@ -74,6 +75,7 @@ enum {
     PV_QEMU_FD_MEMORY = 32,
     PV_QEMU_FD_SAVE = 33,
     PV_QEMU_FD_LOAD = 34,
+    PV_QEMU_FD_RULESET = 35,
     PV_QEMU_FD_BACKING = 40 /* + index in the backing chains of all disks, one behind the other */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
