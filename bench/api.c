@@ -12,11 +12,13 @@
 
 #include "../tests/vsock-guest/ports.h"
 #include "bench.h"
+#include "guest/process.h"
 #include "guest/guest-state.h" /* the guest's channel has no public accessor */
 #include "guest/instance.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "transport/stream.h"
+#include "util/spool.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -217,6 +219,31 @@ static double read_ms(struct pv_guest *g, size_t n)
     return ms;
 }
 
+/* The same bytes as the stdout of a process, which nobody reads before its end. */
+static double stream_ms(struct pv_guest *g, size_t n)
+{
+    struct pv_exec x = {.max_output = 2 * n};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_process *p;
+    int64_t start = pv_now();
+    double ms;
+
+    pv_strv_add(&x.argv, "cat");
+    pv_strv_add(&x.argv, "/tmp/bench");
+    p = pv_process_start(pv_guest_agent(g), &x, false, NULL, &err);
+    must(p ? 0 : -1, &err);
+    must(pv_process_wait(p, pv_deadline(limit), &err), &err);
+    ms = ms_since(start);
+    if (pv_spool_end(pv_process_output(p, 0)) != n) {
+        fprintf(stderr, "bench: a process's stdout has %llu bytes of %zu\n",
+                (unsigned long long)pv_spool_end(pv_process_output(p, 0)), n);
+        exit(1);
+    }
+    pv_process_unref(p);
+    pv_strv_free(&x.argv);
+    return ms;
+}
+
 static double sink_ms(struct raw *sink, const char *data, size_t n)
 {
     uint64_t size = n, sum;
@@ -258,7 +285,7 @@ static void print_throughput(const char *what, double goal, double *ours, double
 static void bench_files(struct pv_guest *g, struct raw *sink, struct raw *source, double raw_trip)
 {
     static double w[FILES], r[FILES];
-    double to[MOVES], over[MOVES], null[MOVES], from[MOVES], raw_to[MOVES], raw_from[MOVES];
+    double to[MOVES], over[MOVES], null[MOVES], from[MOVES], raw_to[MOVES], raw_from[MOVES], stream[MOVES];
     char *data = pv_xmalloc(big);
 
     memset(data, 'x', big);
@@ -278,12 +305,14 @@ static void bench_files(struct pv_guest *g, struct raw *sink, struct raw *source
         null[i] = write_ms(g, "/dev/null", data, big);
         raw_from[i] = source_ms(source, big);
         from[i] = read_ms(g, big);
+        stream[i] = stream_ms(g, big);
     }
     print_throughput("write_file, 64 MiB, to a new file", 0.75, to, raw_to);
     print_throughput("the same over one that is there", 0, over, raw_to);
     /* Like raw, without the guest's page allocation for a file. */
     print_throughput("write_file, 64 MiB, to /dev/null", 0.80, null, raw_to);
     print_throughput("read_file, 64 MiB", 0.80, from, raw_from);
+    print_throughput("cat of it as a stream; raw: read_file", 0, stream, from);
     free(data);
 }
 

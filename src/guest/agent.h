@@ -31,6 +31,8 @@ struct pv_err;
 struct pv_exec {
     struct pv_strv argv; /* a shell command is {"/bin/sh", "-c", cmd} */
     struct pv_strv env;  /* "KEY=VALUE", over the profile's and the defaults */
+    bool env_clear;      /* the environment is `env` alone; the program is found as without this */
+    const char *user;    /* name or number in the guest's /etc/passwd; NULL: the agent's own */
     const char *cwd;     /* NULL: / */
     const void *in;      /* stdin; NULL: /dev/null */
     size_t in_len;

@@ -82,7 +82,7 @@ int pv_call_add_output(struct pv_call *c, struct pv_buf *buf, struct pv_dec *d, 
     return 0;
 }
 
-static int call_on_error(struct pv_call *c, struct pv_dec *d, struct pv_err *err)
+int pv_call_dec_error(struct pv_dec *d, struct pv_err *failed, struct pv_err *err)
 {
     uint32_t number = pv_dec_u32(d);
     char what[PV_PATH_MAX + 64];
@@ -94,7 +94,7 @@ static int call_on_error(struct pv_call *c, struct pv_dec *d, struct pv_err *err
     for (char *p = what; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
-    pv_err_set_at(&c->failed, PV_E_GUEST, (int)number, __FILE__, __LINE__, "%s", what);
+    pv_err_set_at(failed, PV_E_GUEST, (int)number, __FILE__, __LINE__, "%s", what);
     return 1;
 }
 
@@ -115,7 +115,7 @@ static int call_on_frame(void *arg, enum pv_msg type, struct pv_dec *d, struct p
     struct pv_call *c = arg;
 
     if (type == PV_MSG_ERROR)
-        return call_on_error(c, d, err);
+        return pv_call_dec_error(d, &c->failed, err);
     if (type == PV_MSG_OK && c->ok) {
         c->value = pv_dec_u64(d);
         return pv_dec_done(d) ? 1 : pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed OK");
@@ -420,51 +420,6 @@ int pv_call_check_path(const char *path, struct pv_err *err)
 void pv_enc_str(struct pv_enc *e, const char *s)
 {
     pv_enc_bytes(e, s, strlen(s));
-}
-
-/* The environment of a command: defaults, then the profile's, then the call's; a later KEY replaces. */
-static void env_put(struct pv_strv *env, const char *entry)
-{
-    size_t key = strcspn(entry, "=") + 1;
-
-    for (size_t i = 0; i < env->n; i++)
-        if (!strncmp(env->v[i], entry, key)) {
-            free(env->v[i]);
-            env->v[i] = pv_xstrdup(entry);
-            return;
-        }
-    pv_strv_add(env, entry);
-}
-
-int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_err *err)
-{
-    if (x->argv.n == 0)
-        return pv_err_set(err, PV_E_USAGE, "%s: the command is empty", what);
-    if (x->argv.n > PV_ARGS_MAX)
-        return pv_err_set(err, PV_E_USAGE, "%s: more than %d arguments", what, PV_ARGS_MAX);
-    return 0;
-}
-
-void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x)
-{
-    static const char *const defaults[] = {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb",
-        "LANG=C.UTF-8"};
-    cleanup_strv struct pv_strv env = {0};
-
-    for (size_t i = 0; i < PV_ARRAY_LEN(defaults); i++)
-        env_put(&env, defaults[i]);
-    for (size_t i = 0; i < a->guest->profile->env.n; i++)
-        env_put(&env, a->guest->profile->env.v[i]);
-    for (size_t i = 0; i < x->env.n; i++)
-        env_put(&env, x->env.v[i]);
-    pv_enc_str(e, x->cwd ? x->cwd : "");
-    pv_enc_u32(e, (uint32_t)x->argv.n);
-    for (size_t i = 0; i < x->argv.n; i++)
-        pv_enc_str(e, x->argv.v[i]);
-    pv_enc_u32(e, (uint32_t)env.n);
-    for (size_t i = 0; i < env.n; i++)
-        pv_enc_str(e, env.v[i]);
 }
 
 uint64_t pv_wire_ms(int64_t ns)

@@ -80,6 +80,8 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
 int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err);
 
+/* Decodes ERROR into *failed: 1, or -1 with *err. */
+int pv_call_dec_error(struct pv_dec *d, struct pv_err *failed, struct pv_err *err);
 /* Always -1. */
 int pv_call_unexpected(enum pv_msg type, struct pv_err *err);
 /*
@@ -103,6 +105,10 @@ void pv_enc_str(struct pv_enc *e, const char *s);
 /* cwd, argv and environment (defaults, the profile's, then x's) as EXEC and JOB_START have them. */
 int pv_call_check_command(const struct pv_exec *x, const char *what, struct pv_err *err);
 void pv_enc_command(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x);
+/* All of EXEC behind the id; flags: in addition to those that x means. */
+void pv_enc_exec(struct pv_enc *e, const struct pv_agent *a, const struct pv_exec *x, uint32_t flags);
+/* Decodes EXIT into *r: 1, or -1 with *err. */
+int pv_exec_dec_exit(struct pv_exec_result *r, struct pv_dec *d, struct pv_err *err);
 /* Nanoseconds to the wire's milliseconds, rounded up. */
 uint64_t pv_wire_ms(int64_t ns);
 /* The host's own limit for a request that the agent ends at timeout_ns; 0 stays 0. */

@@ -15,7 +15,7 @@ void pv_exec_result_fini(struct pv_exec_result *r)
     pv_buf_free(&r->err);
 }
 
-static int exec_on_exit(struct pv_exec_result *r, struct pv_dec *d, struct pv_err *err)
+int pv_exec_dec_exit(struct pv_exec_result *r, struct pv_dec *d, struct pv_err *err)
 {
     uint32_t code = pv_dec_u32(d), sig = pv_dec_u32(d), flags = pv_dec_u32(d);
     uint64_t duration = pv_dec_u64(d);
@@ -39,7 +39,7 @@ static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     case PV_MSG_STDERR:
         return pv_call_add_output(c, &x->r->err, d, err);
     case PV_MSG_EXIT:
-        return exec_on_exit(x->r, d, err);
+        return pv_exec_dec_exit(x->r, d, err);
     default:
         return pv_call_unexpected(type, err);
     }
@@ -63,8 +63,6 @@ int pv_agent_exec(struct pv_agent *a, const struct pv_exec *x, struct pv_exec_re
         return -1;
     if (pv_call_begin(a, &c.in.c, PV_MSG_EXEC, "exec", &e, err) < 0)
         return -1;
-    pv_enc_u32(&e, (x->in ? PV_EXEC_STDIN : 0) | (x->unnumbered ? PV_EXEC_UNNUMBERED : 0));
-    pv_enc_u64(&e, pv_wire_ms(x->timeout_ns));
-    pv_enc_command(&e, a, x);
+    pv_enc_exec(&e, a, x, x->in ? PV_EXEC_STDIN : 0);
     return pv_call_finish(a, &c.in.c, &e, "exec", pv_call_limit(x->timeout_ns), err);
 }

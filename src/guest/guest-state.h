@@ -21,6 +21,7 @@
 
 struct pv_conlog;
 struct pv_err;
+struct pv_held;
 struct pv_instance;
 struct pv_profile;
 struct pv_recording;
@@ -42,6 +43,7 @@ struct pv_guest {
     const char *operation;        /* what a task does with the machine as a whole: "boot"; NULL: nothing */
     struct pv_instance *ended;    /* ended by another task during that; freed with its end */
     bool lossy;                   /* its CPUs are emulated in threads by a QEMU that loses changes of code */
+    struct pv_held *held;         /* its open processes and followed files */
     bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
     bool standby;                 /* of the standby pool: no test knows it */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "guest/guest-state.h"
+#include "guest/held.h"
 #include "guest/instance.h"
 #include "guest/recording.h"
 #include "loop/loop.h"
@@ -115,6 +116,7 @@ void pv_guest_free(struct pv_guest *g)
 {
     if (!g)
         return;
+    pv_held_close_all(g);
     pv_instance_free(g->instance);
     pv_instance_free(g->ended);
     pv_conlog_free(g->log);

@@ -289,6 +289,11 @@ int pv_session_send(struct pv_session *s, struct pv_enc *e, struct pv_err *err)
     return 0;
 }
 
+void pv_session_kick(struct pv_session *s)
+{
+    session_pump_out(s);
+}
+
 void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, size_t n)
 {
     struct pv_enc e = {.p = s->out.data, .cap = BUFFER_SIZE};

@@ -100,6 +100,8 @@ void pv_session_chunk(struct pv_session *s, enum pv_msg type, const void *data, 
  */
 void pv_session_more(struct pv_session *s, struct pv_enc *e, enum pv_msg type);
 void pv_session_more_end(struct pv_session *s, struct pv_enc *e);
+/* Asks next_chunk again, which had no frame before. */
+void pv_session_kick(struct pv_session *s);
 /* Asks the agent to give up the current request; sent after the output that is queued. */
 void pv_session_cancel(struct pv_session *s);
 /* The request is over for the caller: its callbacks are not called any more. */

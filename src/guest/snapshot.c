@@ -12,6 +12,7 @@
 
 #include "guest/guest-state.h"
 #include "guest/guest.h"
+#include "guest/held.h"
 #include "guest/instance.h"
 #include "guest/machine.h"
 #include "guest/saved.h"
@@ -178,8 +179,9 @@ static int check_savable(struct pv_guest *g, const char *what, struct pv_err *er
 /* Checks, and copies the description of the machine while that still runs. */
 static struct pv_snapshot *snapshot_begin(struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    struct pv_machine *m =
-        check_savable(g, what, err) < 0 ? NULL : pv_machine_copy(pv_instance_machine(g->instance), err);
+    struct pv_machine *m = check_savable(g, what, err) < 0 || pv_held_check_none(g, what, err) < 0
+                               ? NULL
+                               : pv_machine_copy(pv_instance_machine(g->instance), err);
 
     return m ? pv_snapshot_new(m) : NULL;
 }

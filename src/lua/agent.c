@@ -3,6 +3,9 @@
 
 const luaL_Reg pv_lua_agent_methods[] = {{"exec", pv_lua_exec},
                                          {"json", pv_lua_exec_json},
+                                         {"sh", pv_lua_sh},
+                                         {"start", pv_lua_start},
+                                         {"follow", pv_lua_follow},
                                          {"read_file", pv_lua_read_file},
                                          {"write_file", pv_lua_write_file},
                                          {"stat", pv_lua_stat},

@@ -54,18 +54,9 @@ static LJMP struct lua_stream *check_console(lua_State *L, const char *method)
 static int console_log(lua_State *L)
 {
     const struct lua_stream *s = check_console(L, "log");
-    struct pv_reader r = {.spool = s->r.spool};
-    char mark[PV_SPOOL_MARK_MAX], *to;
-    size_t n_mark, n;
-    luaL_Buffer b;
 
     pv_guest_settle_findings(s->vm->g); /* reads the console as far as QEMU has written it */
-    n_mark = pv_reader_skip_lost(&r, mark);
-    n = (size_t)pv_reader_left(&r);
-    to = luaL_buffinitsize(L, &b, n_mark + n + 1);
-    memcpy(to, mark, n_mark);
-    pv_spool_copy(r.spool, r.pos, to + n_mark, n);
-    luaL_pushresultsize(&b, n_mark + n);
+    pv_lua_push_spool(L, s->r.spool);
     return 1;
 }
 

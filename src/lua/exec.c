@@ -8,6 +8,7 @@
 #include "lua/json.h"
 #include "lua/methods.h"
 #include "lua/raise.h"
+#include "lua/result.h"
 #include "lua/tmp.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -87,12 +88,28 @@ static LJMP void exec_options(lua_State *L, int idx, const char *what, const str
     exec_env(L, idx, what, &x->env);
     x->timeout_ns = pv_lua_opt_time(L, idx, what, "timeout", 0);
     x->max_output = pv_lua_opt_size(L, idx, what, "max_output", 0);
+    x->env_clear = pv_lua_opt_bool(L, idx, "env_clear", false);
     /* the options table, which is on the caller's stack, owns both strings */
     if (pv_lua_rawfield(L, idx, "cwd") == LUA_TSTRING)
         x->cwd = pv_lua_check_cstring(L, -1, "option 'cwd'");
     if (pv_lua_rawfield(L, idx, "stdin") == LUA_TSTRING)
         x->in = lua_tolstring(L, -1, &x->in_len);
     lua_pop(L, 2);
+}
+
+static LJMP void exec_user(lua_State *L, int idx, const char *what, struct exec_call *c)
+{
+    const char *user;
+
+    if (!lua_istable(L, idx) || pv_lua_rawfield(L, idx, "user") == LUA_TNIL)
+        return;
+    lua_tostring(L, -1);
+    user = pv_lua_check_cstring(L, -1, "option 'user'");
+    if (!*user || strlen(user) >= sizeof(c->user))
+        pv_lua_raise(L, "%s option 'user' must have 1 to %d bytes", what, (int)sizeof(c->user) - 1);
+    memcpy(c->user, user, strlen(user) + 1);
+    c->x.user = c->user;
+    lua_pop(L, 1);
 }
 
 struct exec_call *pv_lua_exec_new(lua_State *L, int idx, const char *what, const struct lua_opt *opts)
@@ -103,6 +120,7 @@ struct exec_call *pv_lua_exec_new(lua_State *L, int idx, const char *what, const
     c = pv_lua_tmp(L, sizeof(*c), exec_fini);
     exec_argv(L, idx, what, &c->x.argv);
     exec_options(L, idx + 1, what, opts, &c->x);
+    exec_user(L, idx + 1, what, c);
     return c;
 }
 
@@ -113,30 +131,9 @@ const char *pv_lua_exec_title(const struct exec_call *c)
     return a->n == 3 && !strcmp(a->v[0], "/bin/sh") && !strcmp(a->v[1], "-c") ? a->v[2] : a->v[0];
 }
 
-static LJMP void push_exec_result(lua_State *L, const struct pv_exec_result *r)
-{
-    lua_createtable(L, 0, 8);
-    lua_pushboolean(L, r->exit_code == 0 && r->signal == 0 && !r->timed_out);
-    lua_setfield(L, -2, "ok");
-    lua_pushinteger(L, r->exit_code);
-    lua_setfield(L, -2, "exit_code");
-    lua_pushlstring(L, r->out.data ? r->out.data : "", r->out.len);
-    lua_setfield(L, -2, "stdout");
-    lua_pushlstring(L, r->err.data ? r->err.data : "", r->err.len);
-    lua_setfield(L, -2, "stderr");
-    if (r->signal) {
-        lua_pushinteger(L, r->signal);
-        lua_setfield(L, -2, "signal");
-    }
-    lua_pushboolean(L, r->timed_out);
-    lua_setfield(L, -2, "timed_out");
-    lua_pushnumber(L, (double)r->duration_ns / PV_NSEC_PER_SEC);
-    lua_setfield(L, -2, "duration");
-}
-
-static const struct lua_opt exec_opts[] = {{"env", OPT_TABLE},       {"cwd", OPT_STRING},
-                                           {"stdin", OPT_STRING},    {"timeout", OPT_TIME},
-                                           {"max_output", OPT_SIZE}, {NULL, 0}};
+static const struct lua_opt exec_opts[] = {
+    {"env", OPT_TABLE}, {"env_clear", OPT_BOOLEAN}, {"cwd", OPT_STRING},      {"stdin", OPT_STRING},
+    {"user", OPT_USER}, {"timeout", OPT_TIME},      {"max_output", OPT_SIZE}, {NULL, 0}};
 
 static LJMP void run_exec(lua_State *L, struct lua_agent a, struct exec_call *c)
 {
@@ -159,8 +156,24 @@ int pv_lua_exec(lua_State *L)
     run_exec(L, a, c);
     pv_tf_command_note(&pv_lua_tf(L)->command, a.name, pv_lua_exec_title(c), c->r.exit_code, c->r.timed_out,
                        &c->r.err);
-    push_exec_result(L, &c->r);
+    pv_lua_push_result(L, &c->r, pv_lua_exec_title(c));
     exec_fini(c); /* now: it may be large, and the collector late */
+    return 1;
+}
+
+/* vm:sh(cmd, opts?) */
+int pv_lua_sh(lua_State *L)
+{
+    struct lua_agent a = pv_lua_check_agent(L, "sh");
+    struct exec_call *c = pv_lua_exec_new(L, 2, "sh", exec_opts);
+    size_t n;
+
+    run_exec(L, a, c);
+    n = c->r.out.len;
+    pv_lua_push_result(L, &c->r, pv_lua_exec_title(c));
+    pv_lua_check_ok(L);
+    lua_pushlstring(L, n ? c->r.out.data : "", n && c->r.out.data[n - 1] == '\n' ? n - 1 : n);
+    exec_fini(c);
     return 1;
 }
 

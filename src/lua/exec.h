@@ -8,6 +8,7 @@
 
 struct exec_call {
     struct pv_exec x;
+    char user[256]; /* of x */
     struct pv_exec_result r;
 };
 

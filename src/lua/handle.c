@@ -24,7 +24,7 @@ static size_t add_names(const luaL_Reg *methods, const char **names, size_t n)
 }
 
 /* __index; upvalue 1 is the table of methods (scripts/check-lua-api reads it), upvalue 2 the type. */
-static int type_index(lua_State *L)
+int pv_lua_type_index(lua_State *L)
 {
     const struct lua_type *t = lua_touserdata(L, lua_upvalueindex(2));
     const char *names[MAX_METHODS + 1], *near, *name;
@@ -62,7 +62,7 @@ void pv_lua_open_type(lua_State *L, const struct lua_type *t)
         luaL_setfuncs(L, t->shared, 0);
     luaL_setfuncs(L, t->own, 0);
     lua_pushlightuserdata(L, (void *)t);
-    lua_pushcclosure(L, type_index, 2);
+    lua_pushcclosure(L, t->index ? t->index : pv_lua_type_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pushlightuserdata(L, (void *)t);
     lua_pushcclosure(L, type_newindex, 1);
@@ -112,6 +112,13 @@ struct tf_worker *pv_lua_worker_at(lua_State *L, int idx)
     struct tf_worker **h = luaL_testudata(L, idx, LUA_WORKER_TYPE);
 
     return h ? *h : NULL;
+}
+
+struct tf_guest *pv_lua_vm_of(lua_State *L, int idx)
+{
+    const struct tf_worker *w = pv_lua_worker_at(L, idx);
+
+    return w ? w->vm : pv_lua_vm_at(L, idx);
 }
 
 static LJMP void raise_no_handle(lua_State *L, const char *method)

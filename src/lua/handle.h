@@ -16,10 +16,14 @@ struct lua_type {
     const luaL_Reg *own, *shared; /* its methods; shared NULL: none */
     const luaL_Reg *foreign;      /* methods of another type, for a better message; NULL: none */
     lua_CFunction tostring, close, gc;
+    lua_CFunction index; /* NULL: pv_lua_type_index */
 };
 
 /* Registers the type's metatable. `t` must be static. */
 LJMP void pv_lua_open_type(lua_State *L, const struct lua_type *t);
+
+/* __index of a type: its methods, or an error that names the nearest one. */
+int pv_lua_type_index(lua_State *L);
 
 /* Push a handle without a guest, on which every method is an error; the caller fills it in. */
 LJMP struct tf_guest **pv_lua_new_vm(lua_State *L);
@@ -31,6 +35,9 @@ struct tf_worker *pv_lua_worker_at(lua_State *L, int idx);
 /* The VM of the handle at 1, or an error that says how the method is called. */
 LJMP struct tf_guest *pv_lua_check_vm(lua_State *L, const char *method);
 LJMP struct tf_worker *pv_lua_check_worker(lua_State *L, const char *method);
+
+/* The VM of the VM or worker at idx. */
+struct tf_guest *pv_lua_vm_of(lua_State *L, int idx);
 
 /* The agent process that a method of a VM or a worker talks to. */
 struct lua_agent {

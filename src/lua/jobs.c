@@ -6,6 +6,7 @@
 #include "lua/handle.h"
 #include "lua/methods.h"
 #include "lua/raise.h"
+#include "lua/result.h"
 #include "lua/tmp.h"
 #include "util/err.h"
 #include "util/parse.h"
@@ -97,8 +98,10 @@ static LJMP int64_t check_job_wait(lua_State *L)
     return ns;
 }
 
-static LJMP int push_job_state(lua_State *L, struct pv_job_state *s)
+static LJMP int push_job_state(lua_State *L, struct pv_job_state *s, uint32_t job)
 {
+    char title[32];
+
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, s->running ? -1 : s->exit_code);
     lua_setfield(L, -2, "exit_code");
@@ -108,6 +111,8 @@ static LJMP int push_job_state(lua_State *L, struct pv_job_state *s)
     lua_setfield(L, -2, "stderr");
     lua_pushboolean(L, s->running);
     lua_setfield(L, -2, "running");
+    snprintf(title, sizeof(title), "job %u", (unsigned)job);
+    pv_lua_make_result(L, title);
     pv_job_state_fini(s); /* now: it may be large, and the collector late */
     return 1;
 }
@@ -136,7 +141,7 @@ int pv_lua_job_wait(lua_State *L)
         snprintf(title, sizeof(title), "job %u", (unsigned)job);
         pv_tf_command_note(&pv_lua_tf(L)->command, a.name, title, s->exit_code, false, &s->err);
     }
-    return push_job_state(L, s);
+    return push_job_state(L, s, job);
 }
 
 /* vm:job_kill(job, {timeout=}?) */
@@ -152,5 +157,5 @@ int pv_lua_job_kill(lua_State *L)
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "killing job %u in %s", (unsigned)job, a.name);
     rc = pv_agent_job_kill(a.a, job, timeout, job_max_output(L), s, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
-    return rc < 0 ? pv_lua_raise_err(L, &err) : push_job_state(L, s);
+    return rc < 0 ? pv_lua_raise_err(L, &err) : push_job_state(L, s, job);
 }

@@ -13,6 +13,9 @@ extern const luaL_Reg pv_lua_agent_methods[];
 
 int pv_lua_exec(lua_State *L); /* exec.c */
 int pv_lua_exec_json(lua_State *L);
+int pv_lua_sh(lua_State *L);
+int pv_lua_start(lua_State *L);     /* process.c */
+int pv_lua_follow(lua_State *L);    /* follow.c */
 int pv_lua_job_start(lua_State *L); /* jobs.c */
 int pv_lua_job_wait(lua_State *L);
 int pv_lua_job_kill(lua_State *L);
@@ -59,6 +62,7 @@ int pv_lua_vm_spawn(lua_State *L); /* worker.c */
 /* Register the types. */
 LJMP void pv_lua_open_vm(lua_State *L);
 LJMP void pv_lua_open_worker(lua_State *L);
+LJMP void pv_lua_open_process(lua_State *L);
 LJMP void pv_lua_open_snapshot(lua_State *L);
 
 #endif

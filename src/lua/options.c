@@ -16,6 +16,9 @@ static const char *const type_names[] = {
     [OPT_BOOLEAN] = "true or false",
     [OPT_TABLE] = "a table",
     [OPT_TIME] = "seconds or a string such as \"5s\"",
+    [OPT_USER] = "a user's name or number",
+    [OPT_STDIN] = "true or a string",
+    [OPT_ANY] = "any value",
     [OPT_MODE] = "permission bits, best as a string such as \"0644\"",
     [OPT_SIZE] = "a size such as \"64M\", or a number of bytes",
 };
@@ -53,6 +56,12 @@ static bool opt_type_fits(lua_State *L, int idx, enum opt_type type)
         return is_int;
     case OPT_BOOLEAN:
         return t == LUA_TBOOLEAN;
+    case OPT_USER:
+        return t == LUA_TSTRING || (lua_isinteger(L, idx) && lua_tointeger(L, idx) >= 0);
+    case OPT_STDIN:
+        return t == LUA_TSTRING || t == LUA_TBOOLEAN;
+    case OPT_ANY:
+        return true;
     case OPT_TABLE:
         return t == LUA_TTABLE;
     case OPT_TIME:

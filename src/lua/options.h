@@ -7,7 +7,18 @@
 
 #include "lua/state.h"
 
-enum opt_type { OPT_STRING, OPT_INTEGER, OPT_BOOLEAN, OPT_TABLE, OPT_TIME, OPT_MODE, OPT_SIZE };
+enum opt_type {
+    OPT_STRING,
+    OPT_INTEGER,
+    OPT_BOOLEAN,
+    OPT_TABLE,
+    OPT_TIME,
+    OPT_MODE,
+    OPT_SIZE,
+    OPT_USER,
+    OPT_STDIN,
+    OPT_ANY
+};
 
 struct lua_opt {
     const char *name; /* NULL ends the list */

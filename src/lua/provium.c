@@ -10,6 +10,7 @@
 #include "lua/modules.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/result.h"
 #include "lua/task.h"
 #include "lua/stream.h"
 #include "util/clock.h"
@@ -157,6 +158,8 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_task(L);
     pv_lua_open_stream(L);
     pv_lua_open_console(L);
+    pv_lua_open_process(L);
+    pv_lua_open_result(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, pv_lua_tf(L)->env->version);
     lua_setfield(L, -2, "version");

@@ -2,6 +2,8 @@
 #include "lua/raise.h"
 
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "testfile/error.h"
@@ -33,6 +35,17 @@ void pv_lua_where(lua_State *L)
         lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
     else
         lua_pushliteral(L, "");
+}
+
+void pv_lua_place(lua_State *L, char place[static LUA_WHERE_MAX])
+{
+    lua_Debug ar;
+    int level = 0;
+
+    if (pv_lua_script_frame(L, &level, &ar))
+        snprintf(place, LUA_WHERE_MAX, "%s:%d", ar.short_src, ar.currentline);
+    else
+        snprintf(place, LUA_WHERE_MAX, "?");
 }
 
 static LJMP void push_message(lua_State *L, const char *fmt, va_list ap)

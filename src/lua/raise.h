@@ -31,6 +31,9 @@ LJMP int pv_lua_raise_caught(lua_State *L, int idx, enum pv_class cls);
 
 /* Pushes "FILE:LINE: " of the nearest line of a script, or "". */
 LJMP void pv_lua_where(lua_State *L);
+/* The same as "FILE:LINE"; "?": there is none. */
+enum { LUA_WHERE_MAX = LUA_IDSIZE + 16 };
+void pv_lua_place(lua_State *L, char place[static LUA_WHERE_MAX]);
 /* The same search from `level` on; false: none. Sets *level and the fields "Sl" of ar. */
 bool pv_lua_script_frame(lua_State *L, int *level, lua_Debug *ar);
 /* True for the source of code that is part of Provium. */

@@ -190,16 +190,15 @@ static LJMP enum wake call_wait(lua_State *L, struct stream_call *c, int64_t unt
     return c->s->src->is_open(c->s) ? WAKE_TIMEOUT : WAKE_END;
 }
 
-/* Adds the last lines that came. */
-static void add_lines(const struct lua_stream *s, struct pv_err *err)
+void pv_lua_add_lines(const struct pv_spool *spool, const char *what, struct pv_err *err)
 {
     cleanup_buf struct pv_buf tail = {0};
 
-    pv_spool_tail(s->r.spool, SHOWN_LINES, &tail);
+    pv_spool_tail(spool, SHOWN_LINES, &tail);
     if (tail.len)
-        pv_err_append(err, "; the last %d lines of %s:%s", SHOWN_LINES, s->name, tail.data);
+        pv_err_append(err, "; the last %d lines of %s:%s", SHOWN_LINES, what, tail.data);
     else
-        pv_err_append(err, "; nothing has come from %s", s->name);
+        pv_err_append(err, "; nothing has come from %s", what);
 }
 
 /* The deadline has passed. */
@@ -209,7 +208,7 @@ static LJMP int raise_timeout(lua_State *L, const struct stream_call *c)
 
     pv_err_set(&err, PV_E_TIMEOUT, "%s: %s did not come within %.3g s", c->method, c->wanted,
                (double)c->timeout / PV_NSEC_PER_SEC);
-    add_lines(c->s, &err);
+    pv_lua_add_lines(c->s->r.spool, c->s->name, &err);
     return pv_lua_raise_err(L, &err);
 }
 
@@ -223,7 +222,7 @@ static LJMP int raise_end(lua_State *L, const struct stream_call *c)
                c->method, c->s->name, c->wanted, why.text[0] ? ": " : "", why.text);
     err.died = why.died;
     err.vm = why.vm;
-    add_lines(c->s, &err);
+    pv_lua_add_lines(c->s->r.spool, c->s->name, &err);
     return pv_lua_raise_err(L, &err);
 }
 
@@ -242,6 +241,15 @@ static LJMP void push_upto(lua_State *L, struct lua_stream *s, uint64_t upto)
     pv_spool_copy(r.spool, r.pos, to + n_mark, n);
     luaL_pushresultsize(&b, n_mark + n);
     s->r.pos = upto;
+    if (s->forget)
+        pv_spool_forget(r.spool, upto);
+}
+
+void pv_lua_push_spool(lua_State *L, struct pv_spool *spool)
+{
+    struct lua_stream all = {.r = {.spool = spool}};
+
+    push_upto(L, &all, pv_spool_end(spool));
 }
 
 /* ---- searches ---- */

@@ -32,6 +32,7 @@ struct lua_stream {
     struct tf_guest *vm;            /* held while the stream is open; NULL once closed */
     void *arg;                      /* the source's */
     bool raw;                       /* of a console */
+    bool forget;                    /* bytes that were read are not kept */
     char name[LUA_STREAM_NAME_MAX]; /* for messages: "the console of vm1" */
 };
 
@@ -42,6 +43,11 @@ void pv_lua_stream_open(struct lua_stream *s, const struct lua_stream_source *sr
                         struct pv_spool *spool, const char *name);
 /* The open stream of any type at 1, or an error. */
 LJMP struct lua_stream *pv_lua_check_stream(lua_State *L, const char *method);
+
+/* Pushes all bytes that a spool keeps, behind a mark if it has lost some. */
+LJMP void pv_lua_push_spool(lua_State *L, struct pv_spool *spool);
+/* Adds the last lines of a spool to a message, as those of `what`. */
+void pv_lua_add_lines(const struct pv_spool *spool, const char *what, struct pv_err *err);
 
 /* Reading: methods of every type of stream. */
 extern const luaL_Reg pv_lua_stream_methods[];

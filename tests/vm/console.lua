@@ -2,6 +2,8 @@
 
 local function booted(profile, opts)
     local vm = provium.create(profile or "minimal")
+    opts = opts or {}
+    opts.timeout = "120s" -- the default is short for a busy host
     vm:boot(opts)
     return vm
 end
@@ -15,7 +17,7 @@ test("a console is asked for before boot and read after death", function()
     local why = assert_error(function() c:expect("x", "100ms") end)
     assert_contains(why, "expect: 'x' did not come within 0.1 s; nothing has come from the console of vm")
     assert_error(function() c:write("x") end, "not booted")
-    vm:boot({ append = "loglevel=7" })
+    vm:boot({ append = "loglevel=7", timeout = "120s" })
     assert_contains(c:expect("Linux version [^\n]*\n", { pattern = true, timeout = "30s" }), "Linux version")
     vm:exec("echo before the end >/dev/console")
     assert_eq("before the end", c:expect("before the end"))
@@ -45,7 +47,7 @@ end)
 test("a boot that raises leaves its console", function()
     local vm = provium.create("init-missing")
     local c = vm:console()
-    assert_error(function() vm:boot() end)
+    assert_error(function() vm:boot({ timeout = "120s" }) end)
     assert_contains(c:log(), "provium: fatal: ")
     assert_contains(c:expect("provium: fatal: ([^\n]*)", { pattern = true }), "provium: fatal: ")
     c:drain()
