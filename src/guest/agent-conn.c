@@ -9,6 +9,7 @@
 #include "guest/session.h"
 #include "guest/worker.h"
 #include "guest/worker-end.h"
+#include "config/config.h"
 #include "transport/channel.h"
 #include "util/clock.h"
 #include "vm/vm.h"
@@ -18,13 +19,22 @@
 /* Between two attempts a guest that refused goes on booting. */
 #define RETRY_PAUSE (3 * PV_NSEC_PER_MSEC)
 
+/* How long a call waits for a guest that reboots, without a boot_timeout of its profile. */
+#define REBOOT_LIMIT (30 * PV_NSEC_PER_SEC)
+
 /* Of one VM.  The agent serves 128 connections, of which workers and the main session are some, too. */
 enum { AUX_REQUESTS_MAX = 16, AUX_HELD_MAX = 64 };
 
 int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err)
 {
-    if (pv_guest_check_running(a->guest, what, err) < 0)
+    struct pv_guest *g = a->guest;
+    int64_t limit = g->profile->boot_timeout_ns ? g->profile->boot_timeout_ns : REBOOT_LIMIT;
+
+    if (pv_guest_check_running(g, what, err) < 0)
         return -1;
+    if (g->life.rebooting && !a->worker && pv_agent_meet_again(g, pv_guest_deadline(g, limit), err) < 0)
+        return pv_err_wrap(err, "cannot %s: %s %s, and its agent does not serve yet", what, g->name,
+                           g->life.how);
     return a->worker ? pv_worker_check_running(a->worker, what, err) : 0;
 }
 
@@ -233,6 +243,22 @@ int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
     r = dial_run(&d, deadline, err);
     a->dialing = false;
     return r;
+}
+
+int pv_agent_meet_again(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    while (g->life.rebooting) {
+        unsigned generation = g->generation;
+
+        if (pv_agent_connect(&g->agent, deadline, err) == 0) {
+            g->life.rebooting = false;
+            break;
+        }
+        if (g->state != PV_GUEST_RUNNING || g->generation == generation || g->life.panic)
+            return -1;
+        /* It rebooted again, as some guests do at their first start. */
+    }
+    return 0;
 }
 
 /* ---- auxiliary sessions ---- */

@@ -32,6 +32,9 @@ struct pv_agent {
  */
 int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err);
 
+/* Connects to the agent of a guest that is rebooting, which is running then; 0 at once for others. */
+int pv_agent_meet_again(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+
 /* The session, as far as there is one; NULL: none. */
 struct pv_session *pv_agent_session(const struct pv_agent *a);
 
@@ -69,7 +72,8 @@ void pv_agent_close_aux(struct pv_agent *a, struct pv_session *s); /* NULL is fi
 
 /*
  * Class usage, "cannot WHAT: NAME is STATE", unless guest and worker run; class guest-died when one of them
- * has died.  Notices an end of the VM that no call has met yet.
+ * has died.  Notices an end of the VM that no call has met yet.  Blocks while the guest is rebooting: until its
+ * agent is met, at most for the profile's boot timeout.
  */
 int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err);
 

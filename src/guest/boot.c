@@ -28,6 +28,7 @@
 #include "util/path.h"
 #include "vhost/vhost.h"
 #include "vm/accel.h"
+#include "vm/life.h"
 #include "vm/spec.h"
 #include "wire/mux.h"
 #include "wire/proto.h"
@@ -313,6 +314,8 @@ static int step_qemu(struct boot *b, struct pv_err *err)
                           strlen(append), PV_KERNEL_ARGS_MAX);
     g->lossy = pv_emulation_is_lossy(b->machine);
     tell_unconfined(g);
+    if (pv_machine_set_boot(b->machine, append, b->initrd_fd, err) < 0)
+        return -1;
     pv_machine_to_spec(b->machine, &spec, &arrays);
     r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));
@@ -327,6 +330,14 @@ static int step_agent(struct boot *b, struct pv_err *err)
     return pv_agent_connect(&b->g->agent, b->deadline, err);
 }
 
+/* From here on; a reset during the boot itself is a failure of the boot. */
+static int step_follow(struct boot *b, struct pv_err *err)
+{
+    struct pv_instance *i = b->g->instance;
+
+    return pv_instance_machine(i)->follow ? pv_vm_allow_resets(pv_instance_vm(i), true, b->deadline, err) : 0;
+}
+
 static const struct {
     const char *what;
     int (*fn)(struct boot *b, struct pv_err *err);
@@ -337,6 +348,7 @@ static const struct {
     {"making the channel", step_channel},
     {"starting QEMU", step_qemu},
     {"booting", step_agent},
+    {"letting it reboot", step_follow},
 };
 
 /* In a running guest, so that its agent can be asked for the missing part. */

@@ -121,6 +121,8 @@ int pv_agent_spawn_copy(struct pv_agent *a, struct pv_agent_copy *copy, int64_t 
                         struct pv_err *err);
 /* SHUTDOWN; returns when the agent has acknowledged it. */
 int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err);
+/* The same for a reboot. */
+int pv_agent_ask_reboot(struct pv_agent *a, int64_t deadline, struct pv_err *err);
 /* Decodes JOB_STATE, the reply to JOB_WAIT, JOB_KILL and STATUS: 1, or -1 with *err. */
 int pv_job_dec_state(struct pv_dec *d, bool *running, int *code, int *sig, struct pv_err *err);
 

@@ -29,7 +29,7 @@ bool pv_guest_console_open(const struct pv_guest *g)
 void pv_guest_console_why(struct pv_guest *g, struct pv_err *err)
 {
     /* Notices an end that no call has met yet. */
-    if (pv_guest_check_running(g, "read the console", err) == 0 || g->state != PV_GUEST_DEAD) {
+    if (pv_guest_check_machine(g, "read the console", err) == 0 || g->state != PV_GUEST_DEAD) {
         pv_err_set(err, PV_E_GUEST, "%s is %s", g->name, pv_guest_state_name(g->state));
         return;
     }
@@ -50,7 +50,7 @@ int pv_guest_console_write(struct pv_guest *g, const void *data, size_t n, int64
     static const char what[] = "write to the console";
     int r;
 
-    if (g->state != PV_GUEST_BOOTING && pv_guest_check_running(g, what, err) < 0)
+    if (g->state != PV_GUEST_BOOTING && pv_guest_check_machine(g, what, err) < 0)
         return -1;
     if (!g->instance || !pv_instance_vm(g->instance))
         return pv_err_set(err, PV_E_USAGE, "cannot %s: QEMU of %s has not been started yet", what, g->name);

@@ -26,6 +26,19 @@ struct pv_instance;
 struct pv_profile;
 struct pv_recording;
 
+/* A reboot that a call asked for. */
+enum pv_asked { PV_ASKED_NOTHING, PV_ASKED_REBOOT, PV_ASKED_RESET };
+
+/* life.c: of a guest that runs. */
+struct pv_guest_life {
+    bool paused;
+    bool rebooting; /* the machine was reset, and the agent has not been met since */
+    enum pv_asked asked;
+    unsigned unwaited; /* resets that no call has waited for */
+    const char *how; /* how the last run ended: "rebooted", "was reset"...; NULL: it was restored, or none */
+    char *panic;     /* that led to the last reset; NULL: none */
+};
+
 struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
@@ -37,9 +50,10 @@ struct pv_guest {
     struct pv_instance *instance; /* NULL: none */
     struct pv_conlog *log;        /* the console of all its instances; NULL: no logs are kept */
     struct pv_guest_end end;      /* of the last instance, in a final state */
-    unsigned generation;          /* how often it was restored; outdates workers */
+    unsigned generation;          /* how often it was restored or reset; outdates workers and waits */
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
     struct pv_recording *console; /* of all its runs */
+    struct pv_guest_life life;
     const char *operation;        /* what a task does with the machine as a whole: "boot"; NULL: nothing */
     struct pv_instance *ended;    /* ended by another task during that; freed with its end */
     bool lossy;                   /* its CPUs are emulated in threads by a QEMU that loses changes of code */
@@ -101,7 +115,17 @@ int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns);
 /* Class timeout when env->until has passed. */
 int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_err *err);
 
-/* Class usage, "cannot WHAT: vm1 (minimal) is STATE", unless it runs; notices an end that no call has met. */
+/*
+ * Class usage, "cannot WHAT: vm1 (minimal) is STATE", unless its machine is on, paused or not; notices an end
+ * that no call has met.
+ */
+int pv_guest_check_machine(struct pv_guest *g, const char *what, struct pv_err *err);
+/* The same for calls to the guest: a paused one is refused. */
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err);
+
+/* ---- reset.c ---- */
+
+/* For pv_instance_on_reset: arg is the guest. */
+void pv_guest_on_reset(const char *panic, void *arg);
 
 #endif

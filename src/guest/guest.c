@@ -122,6 +122,7 @@ void pv_guest_free(struct pv_guest *g)
     pv_conlog_free(g->log);
     pv_recording_free(g->console);
     pv_guest_end_fini(&g->end);
+    free(g->life.panic);
     free(g->name);
     free(g);
 }
@@ -174,6 +175,12 @@ static struct pv_instance *guest_end_instance(struct pv_guest *g)
     return i;
 }
 
+static void guest_forget_life(struct pv_guest *g)
+{
+    free(g->life.panic);
+    g->life = (struct pv_guest_life){0};
+}
+
 void pv_guest_begin(struct pv_guest *g)
 {
     bool unknown = g->unknown;
@@ -182,6 +189,7 @@ void pv_guest_begin(struct pv_guest *g)
     g->unknown = unknown;
     pv_guest_end_fini(&g->end);
     g->stopping = false;
+    guest_forget_life(g);
     g->generation += g->state != PV_GUEST_CREATED;
     guest_set_state(g, PV_GUEST_BOOTING);
 }
@@ -191,6 +199,7 @@ void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i)
     assert(!g->instance && g->state == PV_GUEST_BOOTING);
     g->instance = i;
     pv_instance_record(i, g->console);
+    pv_instance_on_reset(i, pv_guest_on_reset, g);
     guest_observe(g);
 }
 
@@ -198,6 +207,7 @@ struct pv_instance *pv_guest_release(struct pv_guest *g)
 {
     pv_instance_observe(g->instance, NULL, NULL);
     pv_instance_record(g->instance, NULL);
+    pv_instance_on_reset(g->instance, NULL, NULL);
     return pv_steal(&g->instance);
 }
 
@@ -397,6 +407,15 @@ static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
                : 0;
 }
 
+static int reset_error(const struct pv_guest *g, struct pv_err *err)
+{
+    pv_err_set(err, PV_E_GUEST_DIED, "%s %s meanwhile, which ended this call%s%s", g->name, g->life.how,
+               g->life.panic ? ": " : "", g->life.panic ? g->life.panic : "");
+    pv_err_died(err, g->life.panic ? PV_DIED_PANIC : PV_DIED_AGENT, g->number);
+    pv_guest_add_console(g, err);
+    return -1;
+}
+
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err)
 {
@@ -407,10 +426,12 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     r = pv_loop_run(g->env->host.loop, wait_is_over, &w, deadline, err);
     if (r < 0)
         return -1;
+    if (r == 0 && g->generation == w.generation && wait_out_grace(g, err) < 0)
+        return -1;
+    if (g->generation != w.generation && g->life.how)
+        return reset_error(g, err);
     if (g->generation != w.generation)
         return pv_err_set(err, PV_E_USAGE, "%s was restored meanwhile, which ended this call", g->name);
-    if (r == 0 && wait_out_grace(g, err) < 0)
-        return -1;
     if (!notice_end(g))
         return r;
     if (g->state == PV_GUEST_KILLED || (g->state == PV_GUEST_SHUT_DOWN && !g->end.reason))
@@ -437,7 +458,7 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
     return pv_err_set(err, PV_E_TIMEOUT, "cannot %s: no time is left for calls to %s", what, g->name);
 }
 
-int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
+int pv_guest_check_machine(struct pv_guest *g, const char *what, struct pv_err *err)
 {
     /* An end that no call has met yet: the loop handles what has come. */
     if (g->state == PV_GUEST_RUNNING && pv_loop_run(g->env->host.loop, NULL, NULL, pv_now(), err) >= 0)
@@ -452,4 +473,13 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
     }
     return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is %s%s", what, g->name, state_names[g->state],
                       g->state == PV_GUEST_CREATED ? " (call vm:boot() first)" : "");
+}
+
+int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    if (pv_guest_check_machine(g, what, err) < 0)
+        return -1;
+    if (g->life.paused)
+        return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is paused (call vm:resume() first)", what, g->name);
+    return 0;
 }

@@ -22,6 +22,7 @@
 #include "vhost/vhost.h"
 #include "vm/console.h"
 #include "vm/findings.h"
+#include "vm/life.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
 #include "wire/proto.h"
@@ -41,6 +42,7 @@ struct kept_findings {
     enum pv_finding_kind unkept; /* the worst kind of those */
 };
 
+/* reason: the parts of one run, each with its setter */
 struct pv_instance {
     struct pv_loop *loop;
     struct pv_vm_lease *lease;
@@ -60,6 +62,9 @@ struct pv_instance {
     void *observer_arg;
     struct kept_findings kept;
     struct pv_recording *console, *own_console;
+    void (*on_reset)(const char *panic, void *arg);
+    void *reset_arg;
+    bool bootless;
 };
 
 unsigned pv_random_cid(void)
@@ -215,6 +220,32 @@ static bool instance_ask(void *arg)
     return true;
 }
 
+/* ---- resets ---- */
+
+static void instance_was_reset(const char *panic, void *arg)
+{
+    struct pv_instance *i = arg;
+
+    if (i->on_reset)
+        i->on_reset(panic, i->reset_arg);
+}
+
+void pv_instance_on_reset(struct pv_instance *i, void (*fn)(const char *panic, void *arg), void *arg)
+{
+    i->on_reset = fn;
+    i->reset_arg = arg;
+}
+
+void pv_instance_renew_grace(struct pv_instance *i)
+{
+    i->graced = false;
+}
+
+bool pv_instance_bootless(const struct pv_instance *i)
+{
+    return i->bootless;
+}
+
 /* ---- its parts ---- */
 
 void pv_instance_set_machine(struct pv_instance *i, struct pv_machine *m)
@@ -260,6 +291,8 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     pv_vm_on_finding(i->vm, instance_on_finding, i);
     pv_vm_on_console(i->vm, instance_on_console, i);
     pv_vm_on_panic_hint(i->vm, instance_ask, i);
+    pv_vm_on_reset(i->vm, instance_was_reset, i);
+    i->bootless = !spec->kernel;
     if (i->channel->kind == PV_CHANNEL_SERIAL)
         pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);
     return 0;

@@ -79,6 +79,12 @@ bool pv_instance_take_grace(struct pv_instance *i);
 void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_finding *finding, void *arg),
                          void *arg);
 void pv_instance_settle_findings(struct pv_instance *i);
+/* fn is called from the loop after each reset of the machine, as of pv_vm_on_reset; NULL: none. */
+void pv_instance_on_reset(struct pv_instance *i, void (*fn)(const char *panic, void *arg), void *arg);
+/* The next broken channel gets a moment again. */
+void pv_instance_renew_grace(struct pv_instance *i);
+/* True when the machine could not boot after a reset: it was started without a kernel. */
+bool pv_instance_bootless(const struct pv_instance *i);
 /* Bytes of the console go to this recording, those of its own recording first. NULL: to none. */
 void pv_instance_record(struct pv_instance *i, struct pv_recording *to);
 /* Takes r, which gets the bytes until the instance is adopted. */

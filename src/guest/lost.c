@@ -141,14 +141,20 @@ int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bo
 {
     struct pv_err died = PV_ERR_INIT;
     struct pv_guest *g = a->guest;
+    unsigned generation = g->generation;
     char how[256];
     int r;
 
     if (why->cls != PV_E_GUEST_DIED || g->stopping || !ask)
         return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
+    if (r < 0 && g->generation != generation) {
+        if (err)
+            *err = died;
+        return pv_err_wrap(err, "%s", what);
+    }
     if (g->state != PV_GUEST_RUNNING && died.cls != PV_E_GUEST_DIED)
-        return pv_guest_check_running(g, what, err);
+        return pv_guest_check_machine(g, what, err);
     if (!channel_works(g)) {
         if (err)
             *err = died;

@@ -94,8 +94,9 @@ static void machine_to_command_line(void **state)
     pv_machine_free(m);
 }
 
-static const char saved[] = "{\"version\":4,\"profile\":\"p\",\"memory\":67108864,\"cpus\":3,\"kvm\":true,"
-                            "\"hotplug_port\":true,\"disks\":[{\"path\":\"/d\",\"format\":\"qcow2\","
+static const char saved[] = "{\"version\":5,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+                            "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"disks\":[{"
+                            "\"path\":\"/d\",\"format\":\"qcow2\","
                             "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
 
 static void read_back(void **state)
@@ -112,6 +113,8 @@ static void read_back(void **state)
     assert_int_equal(m->cpus, 3);
     assert_true(m->kvm);
     assert_true(m->hotplug_port);
+    assert_true(m->follow);
+    assert_string_equal(m->append, "quiet");
     assert_int_equal(m->n_disks, 1);
     assert_int_equal(m->disks[0].n_backing, 2);
     assert_int_equal(m->disks[0].backing[1], -1);
@@ -128,8 +131,11 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":4", "\"version\":3"},
-        {"\"version\":4,", ""},
+        {"\"version\":5", "\"version\":4"},
+        {"\"version\":5,", ""},
+        {"\"append\":\"quiet\",", ""},
+        {"\"append\":\"quiet\"", "\"append\":1"},
+        {"\"follow\":true", "\"follow\":2"},
         {"\"profile\":\"p\"", "\"profile\":1"},
         {"\"memory\":67108864", "\"memory\":0"},
         {"\"memory\":67108864", "\"memory\":\"64M\""},
@@ -191,6 +197,7 @@ static void machine_copy(void **state)
     for (size_t i = 0; i < 2; i++)
         m->disks[0].backing[i] = dup(0);
     m->disks[0].top = dup(0);
+    m->initrd = dup(0);
     c = pv_machine_copy(m, &err);
     assert_non_null(c);
     assert_int_equal(c->memory, m->memory);
@@ -198,6 +205,8 @@ static void machine_copy(void **state)
     assert_int_equal(c->disks[0].n_backing, 2);
     assert_int_not_equal(c->disks[0].backing[1], m->disks[0].backing[1]);
     assert_int_not_equal(c->disks[0].top, m->disks[0].top);
+    assert_string_equal(c->append, "quiet");
+    assert_true(c->initrd >= 0 && c->initrd != m->initrd);
     pv_machine_free(c);
     pv_close(&m->disks[0].backing[1]);
     assert_null(pv_machine_copy(m, &err));

@@ -18,7 +18,7 @@
 #include "vm/spec.h"
 
 /* The version of the saved description; adding or removing a row of the tables below needs a new version. */
-enum { MACHINE_VERSION = 4 };
+enum { MACHINE_VERSION = 5 };
 
 #define MIB (INT64_C(1) << 20)
 
@@ -52,6 +52,7 @@ static const struct field {
     {FIELD(memory), OPTION(memory), 512 * MIB, 1, INT64_MAX, MEMBER(memory.size), NULL, NULL},
     {FIELD(cpus), OPTION(cpus), 1, 1, 1024, MEMBER(cpus), NULL, NULL},
     {FIELD(kvm), NO_OPTION, 0, 0, 1, MEMBER(kvm), NULL, NULL},
+    {FIELD(follow), OPTION(follow), 0, 0, 1, NO_MEMBER, NULL, NULL},
     {FIELD(hotplug_port), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_HOTPLUG_DEVICE},
 };
 
@@ -101,7 +102,7 @@ static void field_add_args(const struct field *f, int64_t value, struct pv_strv 
 {
     const char *place;
 
-    if (!value)
+    if (!value || !f->qemu_option)
         return;
     place = strstr(f->qemu_value, "{}");
     pv_strv_add(args, f->qemu_option);
@@ -346,6 +347,7 @@ static struct pv_machine *machine_alloc(const struct pv_profile *profile)
     struct pv_machine *m = pv_xcalloc(1, sizeof(*m));
 
     m->profile = profile;
+    m->initrd = -1;
     return m;
 }
 
@@ -423,6 +425,12 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
     *c = *m;
     c->disks = NULL;
     c->n_disks = 0;
+    c->append = NULL;
+    c->initrd = -1;
+    if (m->append && pv_machine_set_boot(c, m->append, m->initrd, err) < 0) {
+        pv_machine_free(c);
+        return NULL;
+    }
     for (size_t i = 0; i < m->n_disks; i++)
         if (!disk_copy(c, &m->disks[i])) {
             pv_err_sys(err, errno, "cannot keep the descriptors of a machine");
@@ -439,7 +447,20 @@ void pv_machine_free(struct pv_machine *m)
     for (size_t i = 0; i < m->n_disks; i++)
         disk_fini(&m->disks[i]);
     free(m->disks);
+    free(m->append);
+    pv_close(&m->initrd);
     free(m);
+}
+
+int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, struct pv_err *err)
+{
+    free(m->append);
+    m->append = pv_xstrdup(append);
+    pv_close(&m->initrd);
+    if (initrd < 0)
+        return 0;
+    m->initrd = fd_dup(initrd);
+    return m->initrd < 0 ? pv_err_sys(err, errno, "cannot keep the initramfs of a machine") : 0;
 }
 
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err)
@@ -473,11 +494,13 @@ void pv_machine_arrays_fini(struct pv_machine_arrays *arrays)
 
 char *pv_machine_to_json(const struct pv_machine *m, struct pv_err *err)
 {
-    json_t *j = json_pack("{s:i, s:s}", "version", MACHINE_VERSION, "profile", m->profile->name);
+    json_t *j = json_pack("{s:i, s:s, s:s}", "version", MACHINE_VERSION, "profile", m->profile->name,
+                          "append", m->append ? m->append : "");
     char *text, *copy = NULL;
 
     if (!j) {
-        pv_err_set(err, PV_E_USAGE, "the name of profile '%s' is not UTF-8", m->profile->name);
+        pv_err_set(err, PV_E_USAGE, "the name of profile '%s' or its kernel command line is not UTF-8",
+                   m->profile->name);
         return NULL;
     }
     fields_to_json(m, j);
@@ -490,11 +513,16 @@ char *pv_machine_to_json(const struct pv_machine *m, struct pv_err *err)
     return copy;
 }
 
-/* Neither more nor fewer keys than the tables, the version and the profile make. */
+/* Neither more nor fewer keys than the tables, the version, the profile and the command line make. */
 static bool machine_parse(struct pv_machine *m, const json_t *j)
 {
+    const char *append = json_string_value(json_object_get(j, "append"));
+
+    if (!append)
+        return false;
+    m->append = *append ? pv_xstrdup(append) : NULL;
     return json_integer_value(json_object_get(j, "version")) == MACHINE_VERSION &&
-           json_object_size(j) == 2 + PV_ARRAY_LEN(fields) + PV_ARRAY_LEN(lists) && fields_from_json(m, j) &&
+           json_object_size(j) == 3 + PV_ARRAY_LEN(fields) + PV_ARRAY_LEN(lists) && fields_from_json(m, j) &&
            lists_from_json(m, j);
 }
 

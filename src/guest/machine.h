@@ -34,9 +34,12 @@ struct pv_machine {
     uint64_t memory;                  /* bytes */
     unsigned cpus;
     bool kvm;                      /* false when made: probing KVM is the boot's task */
+    bool follow;                   /* a reset by the guest starts the machine again, instead of ending it */
     bool hotplug_port;             /* an empty PCIe root port for a vsock device (vsock-device.h) */
     struct pv_machine_disk *disks; /* the profile's rootfs is the first one */
     size_t n_disks;
+    char *append; /* the whole kernel command line; NULL: the machine has no kernel */
+    int initrd;   /* the initramfs, owned; -1: none is known */
 };
 
 /*
@@ -48,6 +51,9 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
 /* A copy that owns descriptors of its own.  Class host: out of descriptors. */
 struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *err);
 void pv_machine_free(struct pv_machine *m); /* NULL is fine */
+
+/* What the machine boots from, at a reset too: a copy of the command line and a duplicate of the initramfs. */
+int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, struct pv_err *err);
 
 /* Class usage if the guest writes directly to a disk's file.  name: the VM's, for the message. */
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err);

@@ -16,18 +16,28 @@ int pv_agent_mount_vfs(struct pv_agent *a, int64_t timeout_ns, struct pv_err *er
     return pv_call_finish(a, &c, &e, "mount_vfs", timeout_ns, err);
 }
 
-int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+static int ask_end(struct pv_agent *a, uint32_t how, const char *what, int64_t deadline, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
     struct pv_enc e;
     int64_t left;
 
-    if (pv_call_begin(a, &c, PV_MSG_SHUTDOWN, "shutdown", &e, err) < 0)
+    if (pv_call_begin(a, &c, PV_MSG_SHUTDOWN, what, &e, err) < 0)
         return -1;
-    pv_enc_u32(&e, PV_SHUTDOWN_POWEROFF);
+    pv_enc_u32(&e, how);
     /* The machine needs the last 3 s of the deadline to power off. */
     left = deadline - pv_now() - 3 * PV_NSEC_PER_SEC;
-    return pv_call_finish(a, &c, &e, "shutdown", left > 0 ? left : 1, err);
+    return pv_call_finish(a, &c, &e, what, left > 0 ? left : 1, err);
+}
+
+int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    return ask_end(a, PV_SHUTDOWN_POWEROFF, "shutdown", deadline, err);
+}
+
+int pv_agent_ask_reboot(struct pv_agent *a, int64_t deadline, struct pv_err *err)
+{
+    return ask_end(a, PV_SHUTDOWN_REBOOT, "reboot", deadline, err);
 }
 
 struct ping_call {

@@ -22,16 +22,19 @@
 #include "guest/saved.h"
 #include "guest/standby.h"
 #include "guest/vsock-device.h"
+#include "image/image.h"
 #include "loop/loop.h"
 #include "transport/serial.h"
 #include "util/clock.h"
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "vm/life.h"
 #include "vm/migrate.h"
 #include "vm/qmp.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
+#include "wire/proto.h"
 
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 #define CLOCK_OFF_MAX (100 * PV_NSEC_PER_MSEC)
@@ -49,6 +52,27 @@ static int reopen_vmstate(int fd, struct pv_err *err)
     return r >= 0 ? r : pv_err_sys(err, errno, "cannot open the saved state");
 }
 
+/*
+ * What the machine boots from when it is reset.  QEMU does not touch the memory for it while it waits for a
+ * saved state.  Without these files the machine can be resumed, but not be reset (pv_instance_bootless).
+ */
+static void resume_boot_files(const struct pv_guest *g, const struct pv_machine *m, struct pv_kernel *k,
+                              struct pv_vm_spec *spec)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    if (!m->append || m->initrd < 0)
+        return;
+    if (pv_kernel_open(m->profile->kernel, !m->kvm, k, &err) < 0) {
+        pv_debug(g->name, "resumed without a kernel: %s", err.text);
+        return;
+    }
+    spec->kernel = k->boot_path;
+    spec->append = m->append;
+    spec->initrd_fd = m->initrd;
+    spec->fatal_mark = PV_FATAL_MARK;
+}
+
 int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *err)
 {
     struct pv_instance *i = g->instance;
@@ -61,6 +85,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     struct pv_machine *m = vmstate < 0 ? NULL : pv_machine_copy(s->machine, err);
     struct pv_channel *c = m ? pv_serial_new(g->env->host.loop, err) : NULL;
     struct pv_machine_arrays arrays = {0};
+    struct pv_kernel kernel = {0};
     int r;
 
     if (m)
@@ -71,10 +96,12 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     pv_instance_set_base(i, s);
     spec.state.load_fd = vmstate;
     pv_machine_to_spec(m, &spec, &arrays);
+    resume_boot_files(g, m, &kernel, &spec);
     r = m->hotplug_port ? pv_instance_make_memory(i, m, &spec, err) : 0;
     if (r == 0)
         r = pv_instance_start(i, &spec, g->log, err);
     pv_machine_arrays_fini(&arrays);
+    pv_kernel_fini(&kernel);
     return r;
 }
 
@@ -157,6 +184,8 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     if (pv_vm_load(vm, deadline, err) < 0)
         return -1;
     resume_debug(g, "vmstate loaded", start);
+    if (s->machine->follow && pv_vm_allow_resets(vm, true, deadline, err) < 0)
+        return -1;
     if ((s->machine->hotplug_port && pv_guest_attach_vsock(g, deadline, err) < 0) ||
         pv_vm_cont(vm, deadline, err) < 0)
         return -1;

@@ -70,7 +70,7 @@ int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err 
 void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files, size_t *n)
 {
     struct pv_saved_file *b;
-    size_t most = 2;
+    size_t most = 3;
 
     for (size_t i = 0; i < s->machine->n_disks; i++)
         most += s->machine->disks[i].n_backing;
@@ -78,6 +78,8 @@ void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files
     *n = 0;
     b[(*n)++] = (struct pv_saved_file){"memory", s->dirty.n_runs ? -1 : s->memory};
     b[(*n)++] = (struct pv_saved_file){"state", s->vmstate};
+    if (s->machine->initrd >= 0)
+        b[(*n)++] = (struct pv_saved_file){"initrd", s->machine->initrd};
     for (size_t i = 0; i < s->machine->n_disks; i++)
         for (size_t j = 0; j < s->machine->disks[i].n_backing; j++, (*n)++) {
             snprintf(b[*n].name, sizeof(b[*n].name), "disk%zu.%zu", i, j);
@@ -97,13 +99,21 @@ static int saved_file_load(int (*file)(const char *name, void *arg), void *arg, 
     return *out < 0 ? pv_err_sys(err, errno, "cannot keep '%s'", name) : 0;
 }
 
+/* The initramfs, for a reset; without it the machine can be resumed all the same. */
+static int initrd_load(struct pv_machine *m, int (*file)(const char *name, void *arg), void *arg,
+                       struct pv_err *err)
+{
+    return m->append && file("initrd", arg) >= 0 ? saved_file_load(file, arg, "initrd", &m->initrd, err) : 0;
+}
+
 static int saved_files_load(struct pv_snapshot *s, int (*file)(const char *name, void *arg), void *arg,
                             struct pv_err *err)
 {
     char name[48];
 
     if (saved_file_load(file, arg, "memory", &s->memory, err) < 0 ||
-        saved_file_load(file, arg, "state", &s->vmstate, err) < 0)
+        saved_file_load(file, arg, "state", &s->vmstate, err) < 0 ||
+        initrd_load(s->machine, file, arg, err) < 0)
         return -1;
     for (size_t i = 0; i < s->machine->n_disks; i++)
         for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {

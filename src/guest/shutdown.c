@@ -3,6 +3,7 @@
 #include "guest/guest-state.h"
 #include "guest/guest.h"
 #include "guest/instance.h"
+#include "guest/life.h"
 #include "loop/loop.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -35,8 +36,14 @@ int pv_guest_shutdown(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err
     if (g->state == PV_GUEST_CREATED)
         return pv_err_set(err, PV_E_USAGE, "cannot shut down: %s is %s", g->name,
                           pv_guest_state_name(g->state));
-    if (g->state != PV_GUEST_RUNNING || pv_guest_check_running(g, "shut down", NULL) < 0)
+    if (g->state != PV_GUEST_RUNNING || pv_guest_check_machine(g, "shut down", NULL) < 0)
         return 0;
+    if (g->life.paused && pv_guest_unpause(g, err) < 0)
+        return -1;
+    if (g->life.rebooting) { /* there is no agent to be asked */
+        pv_guest_end(g, PV_GUEST_SHUT_DOWN, NULL);
+        return 0;
+    }
     pv_guest_before_end(g); /* a panic's words of before are no panic while it shuts down */
     if (pv_guest_check_running(g, "shut down", NULL) < 0)
         return 0;

@@ -164,7 +164,7 @@ static int check_savable(struct pv_guest *g, const char *what, struct pv_err *er
 {
     const struct pv_channel *c;
 
-    if (pv_guest_check_running(g, what, err) < 0)
+    if (pv_agent_check_running(&g->agent, what, err) < 0)
         return -1;
     c = pv_instance_channel(g->instance);
     if (!c->savable)

@@ -83,7 +83,11 @@ enum pv_guest_state pv_worker_state(const struct pv_worker *w)
 
 int pv_worker_check_running(struct pv_worker *w, const char *what, struct pv_err *err)
 {
-    if (w->generation != w->agent.guest->generation)
+    const struct pv_guest *g = w->agent.guest;
+
+    if (w->generation != g->generation && g->life.how)
+        pv_worker_end(w, pv_xasprintf("ended, because its VM %s", g->life.how));
+    else if (w->generation != g->generation)
         pv_worker_kill(w);
     if (w->state == PV_GUEST_RUNNING)
         return 0;

@@ -169,6 +169,15 @@ static LJMP void boot_transport(lua_State *L, struct pv_boot_opts *o)
                      lua_tostring(L, -1));
 }
 
+static LJMP void boot_on_reboot(lua_State *L, struct pv_boot_opts *o)
+{
+    const char *s = lua_tostring(L, -1);
+
+    o->follow = !strcmp(s, "follow");
+    if (!o->follow && strcmp(s, "end") != 0)
+        pv_lua_raise(L, "boot option 'on_reboot' is '%s'; expected \"end\" or \"follow\"", s);
+}
+
 /* ---- vm:boot ---- */
 
 /*
@@ -190,6 +199,7 @@ static const struct boot_opt {
     {"timeout", OPT_TIME, NULL, offsetof(struct pv_boot_opts, timeout_ns)},
     {"append", OPT_STRING, NULL, offsetof(struct pv_boot_opts, append)},
     {"transport", OPT_STRING, boot_transport},
+    {"on_reboot", OPT_STRING, boot_on_reboot},
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
 };
 

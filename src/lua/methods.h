@@ -34,6 +34,8 @@ int pv_lua_push_tree(lua_State *L); /* files.c */
 int pv_lua_pull_tree(lua_State *L);
 int pv_lua_mount_vfs(lua_State *L); /* system.c */
 int pv_lua_dmesg(lua_State *L);
+int pv_lua_time(lua_State *L); /* life.c */
+int pv_lua_set_time(lua_State *L);
 int pv_lua_wait_until(lua_State *L); /* wait.c */
 int pv_lua_syscall(lua_State *L);    /* syscall.c */
 int pv_lua_syscall_buf(lua_State *L);
@@ -49,7 +51,16 @@ int pv_lua_ioctl_buf(lua_State *L);
 /* Methods of VMs only. */
 extern const luaL_Reg pv_lua_vm_methods[];
 
-int pv_lua_vm_boot(lua_State *L);     /* boot.c */
+int pv_lua_vm_boot(lua_State *L);   /* boot.c */
+int pv_lua_vm_reboot(lua_State *L); /* life.c */
+int pv_lua_vm_reset(lua_State *L);
+int pv_lua_vm_wait_reboot(lua_State *L);
+int pv_lua_vm_pause(lua_State *L);
+int pv_lua_vm_resume(lua_State *L);
+int pv_lua_vm_power_button(lua_State *L);
+int pv_lua_vm_nmi(lua_State *L);
+int pv_lua_vm_state(lua_State *L);
+int pv_lua_vm_screenshot(lua_State *L);
 int pv_lua_vm_console(lua_State *L);  /* console.c */
 int pv_lua_vm_snapshot(lua_State *L); /* snapshot.c */
 int pv_lua_vm_restore(lua_State *L);

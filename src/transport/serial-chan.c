@@ -71,6 +71,13 @@ void pv_chan_break(struct chan *c, int error)
         chan_wake(c);
 }
 
+void pv_chan_reset(struct chan *c)
+{
+    if (c->state != CHAN_OVER && !c->in.broken)
+        pv_chan_break(c, ECONNRESET);
+    chan_over(c);
+}
+
 bool pv_chan_writable(const struct chan *c)
 {
     return c->in.broken || c->in.eof ||

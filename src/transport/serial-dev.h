@@ -60,7 +60,8 @@ struct serial {
     int fd;
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4]; /* ours, and the only reply that is accepted */
     bool greeted;
-    size_t stale; /* bytes dropped while the reply is awaited */
+    bool port_closed; /* why the channel is broken; the socket stays open, for the next agent */
+    size_t stale;     /* bytes dropped while the reply is awaited */
 
     uint8_t *in; /* PV_SERIAL_IN */
     size_t in_len;
@@ -101,6 +102,8 @@ struct chan *pv_chan_new(struct serial *d, unsigned port);
 const char *pv_chan_packet(struct chan *c, const struct pv_mux_header *h, const uint8_t *payload);
 /* Ends it with an errno; the owner is told. The number stays taken: for a device that breaks. */
 void pv_chan_break(struct chan *c, int error);
+/* The same for a machine that was reset: its number is free. */
+void pv_chan_reset(struct chan *c);
 /* True when a write would take something, or fail. */
 bool pv_chan_writable(const struct chan *c);
 /* The device goes away; the owner still has the stream. */

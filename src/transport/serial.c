@@ -93,7 +93,8 @@ static void serial_fail(struct serial *d, int error, const char *fmt, ...)
     va_end(ap);
     pv_debug("serial", "broken: %s", d->c.error_text);
     pv_loop_del(d->loop, &d->w);
-    pv_close(&d->fd);
+    if (!d->port_closed)
+        pv_close(&d->fd);
     d->out.len = d->out_off = 0;
     for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
         if (d->chan[i])
@@ -379,6 +380,9 @@ void pv_serial_closed(void *arg)
 {
     struct serial *d = serial_of(arg);
 
+    if (d->c.error)
+        return;
+    d->port_closed = true;
     serial_fail(d, ECONNRESET, "the agent has closed its port: it is gone");
 }
 
@@ -440,6 +444,35 @@ static int serial_say_hello(struct serial *d, struct pv_err *err)
     pv_buf_add(&d->out, d->hello, sizeof(d->hello));
     serial_flush(d);
     return 0;
+}
+
+/* Drops what the agents of before have sent, as far as it has come. */
+static void serial_drop_input(struct serial *d)
+{
+    while (recv(d->fd, d->in, PV_SERIAL_IN, MSG_DONTWAIT) > 0)
+        ;
+    d->in_len = 0;
+}
+
+int pv_serial_restart(struct pv_channel *c, struct pv_err *err)
+{
+    struct serial *d = serial_of(c);
+
+    if (c->error && !d->port_closed)
+        return pv_err_set(err, PV_E_PROTOCOL, "the guest's serial port broke before: %s", c->error_text);
+    pv_serial_enter(d);
+    c->error = 0;
+    c->error_text[0] = '\0';
+    d->port_closed = d->greeted = d->rest.held = false;
+    d->stale = 0;
+    for (struct chan *chan = d->all; chan; chan = chan->next)
+        pv_chan_reset(chan);
+    d->out.len = d->out_off = d->rest.out_end = 0;
+    serial_drop_input(d);
+    pv_serial_leave(d);
+    if (d->w.fd < 0 && pv_loop_add(d->loop, &d->w, d->fd, EPOLLIN, err) < 0)
+        return -1;
+    return serial_say_hello(d, err);
 }
 
 struct pv_channel *pv_serial_new(struct pv_loop *loop, struct pv_err *err)

@@ -23,6 +23,13 @@
 
 struct pv_channel *pv_serial_new(struct pv_loop *loop, struct pv_err *err);
 
+/*
+ * The machine was reset: all connections are over (ECONNRESET), a new HELLO is sent, and an end of the old agent
+ * is forgotten.  Class protocol for a channel that broke in another way, host.  The owners close
+ * the streams.
+ */
+int pv_serial_restart(struct pv_channel *c, struct pv_err *err);
+
 /* The guest has closed its end of the port: breaks the channel.  arg: a channel of pv_serial_new. */
 void pv_serial_closed(void *arg);
 

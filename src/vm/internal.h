@@ -103,6 +103,8 @@ struct pv_vm {
     void *arg;
     void (*on_port_closed)(void *arg);
     void *port_arg;
+    void (*on_reset)(const char *panic, void *arg);
+    void *reset_arg;
 };
 
 /* ---- spawn.c ---- */
@@ -133,6 +135,11 @@ void pv_vm_stuck_alive(struct pv_vm *vm);
 /* QEMU has stopped its vCPUs, or lets them run. */
 void pv_vm_stuck_pause(struct pv_vm *vm, bool paused);
 void pv_vm_stuck_end(struct pv_vm *vm);
+
+/* ---- life.c ---- */
+
+/* QEMU's RESET event. */
+void pv_vm_was_reset(struct pv_vm *vm);
 
 /* ---- hotplug.c ---- */
 

@@ -274,6 +274,12 @@ static void on_suspend(struct pv_vm *vm, const json_t *data)
     pv_vm_stuck_pause(vm, true);
 }
 
+static void on_reset(struct pv_vm *vm, const json_t *data)
+{
+    (void)data;
+    pv_vm_was_reset(vm);
+}
+
 static const struct {
     const char *event;
     void (*fn)(struct pv_vm *vm, const json_t *data);
@@ -287,6 +293,7 @@ static const struct {
     {"RESUME", on_resume},
     {"SUSPEND", on_suspend},
     {"WAKEUP", on_resume},
+    {"RESET", on_reset},
 };
 
 static void on_qmp_event(void *arg, const char *event, const json_t *data)

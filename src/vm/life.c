@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/life.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/err.h"
+#include "util/mem.h"
+#include "vm/console.h"
+#include "vm/internal.h"
+#include "vm/qmp.h"
+
+int pv_vm_allow_resets(struct pv_vm *vm, bool allow, int64_t deadline, struct pv_err *err)
+{
+    return pv_vm_qmp(vm, "set-action",
+                     allow ? "{\"reboot\": \"reset\", \"panic\": \"none\"}"
+                           : "{\"reboot\": \"shutdown\", \"panic\": \"shutdown\"}",
+                     NULL, deadline, err);
+}
+
+int pv_vm_reset(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
+{
+    return pv_vm_qmp(vm, "system_reset", NULL, NULL, deadline, err);
+}
+
+void pv_vm_on_reset(struct pv_vm *vm, void (*fn)(const char *panic, void *arg), void *arg)
+{
+    vm->on_reset = fn;
+    vm->reset_arg = arg;
+}
+
+void pv_vm_was_reset(struct pv_vm *vm)
+{
+    const char *fatal, *panic;
+    cleanup_free char *text = NULL;
+
+    pv_vm_stuck_alive(vm);
+    pv_vm_settle_findings(vm);
+    fatal = pv_console_fatal(vm->console.text);
+    panic = pv_console_panic(vm->console.text);
+    if (fatal || panic)
+        text = pv_xstrdup(fatal ? fatal : panic);
+    else if (vm->end.panic_event)
+        text = pv_xstrdup("the guest's kernel panicked");
+    pv_timer_cancel(vm->loop, &vm->hints.ask_timer);
+    pv_timer_cancel(vm->loop, &vm->hints.dead_timer);
+    vm->hints.panic_seen = vm->hints.fatal_seen = 0;
+    vm->end.panic_event = false;
+    pv_console_forget(vm->console.text);
+    if (vm->on_reset)
+        vm->on_reset(text, vm->reset_arg);
+}
+
+int pv_vm_power_button(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
+{
+    return pv_vm_qmp(vm, "system_powerdown", NULL, NULL, deadline, err);
+}
+
+int pv_vm_nmi(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
+{
+    return pv_vm_qmp(vm, "inject-nmi", NULL, NULL, deadline, err);
+}
+
+int pv_vm_screenshot(struct pv_vm *vm, const char *path, int64_t deadline, struct pv_err *err)
+{
+    json_t *j = json_pack("{s:s, s:s}", "filename", path, "format", "png");
+    char *args = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    struct pv_err e = PV_ERR_INIT;
+    int r;
+
+    json_decref(j);
+    if (!args)
+        return pv_err_set(err, PV_E_HOST, "the path '%s' is not UTF-8", path);
+    r = pv_vm_qmp(vm, "screendump", args, NULL, deadline, &e);
+    free(args);
+    if (r == 0)
+        return 0;
+    if (strstr(e.text, "no console") || strstr(e.text, "no surface"))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "the machine has no display; its profile can give it one: qemu_args = [\"-device\", "
+            "\"VGA\"]");
+    if (err)
+        *err = e;
+    return -1;
+}
