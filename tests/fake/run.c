@@ -96,6 +96,7 @@ static void case_main(const struct slot *s, int sock)
                       *spec = pv_xasprintf("%s/plan:%s:%u:%s", s->dir, c->at, c->n, c->action);
     struct pv_profile profile = {.name = (char *)"fake",
                                  .kernel = kernel,
+                                 .unconfined = true, /* the fake QEMU opens a file of the test */
                                  .init = (char *)"/sbin/init",
                                  .append = (char *)"",
                                  .accel = PV_ACCEL_TCG,
