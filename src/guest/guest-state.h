@@ -54,12 +54,12 @@ struct pv_guest {
     bool stopping;                /* shutdown was asked for: QEMU's exit is a shutdown, not a death */
     struct pv_recording *console; /* of all its runs */
     struct pv_guest_life life;
-    const char *operation;        /* what a task does with the machine as a whole: "boot"; NULL: nothing */
-    struct pv_instance *ended;    /* ended by another task during that; freed with its end */
-    bool lossy;                   /* its CPUs are emulated in threads by a QEMU that loses changes of code */
-    struct pv_held *held;         /* its open processes and followed files */
-    bool unknown;                 /* pv_guest_resume has not returned it yet: its findings are kept */
-    bool standby;                 /* of the standby pool: no test knows it */
+    const char *operation;     /* what a task does with the machine as a whole: "boot"; NULL: nothing */
+    struct pv_instance *ended; /* ended by another task during that; freed with its end */
+    bool lossy;                /* its CPUs are emulated in threads by a QEMU that loses changes of code */
+    struct pv_held *held;      /* its open processes and followed files */
+    bool unknown;              /* pv_guest_resume has not returned it yet: its findings are kept */
+    bool standby;              /* of the standby pool: no test knows it */
 };
 
 /* pv_guest_new with a name of its own; takes it. */
