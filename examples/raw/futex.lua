@@ -5,7 +5,7 @@ vm:boot()
 
 local FUTEX_WAIT, FUTEX_WAKE, EAGAIN = 0, 1, 11
 
-local at = vm:alloc(4096) -- before the workers are forked, so that they share it
+local at = vm:alloc(4096, { shared = true }) -- before the workers are forked, so that they share it
 local ping, pong = at, at + 64
 local first, second = vm:spawn(), vm:spawn()
 local pid = first:syscall("getpid")

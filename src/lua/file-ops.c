@@ -73,7 +73,7 @@ static LJMP bool run_stat(lua_State *L, const char *method, const char *path_nam
     struct lua_agent a = pv_lua_check_agent(L, method);
     const char *path = check_path(L, 2, path_name);
     bool given = pv_lua_check_opts(L, 3, method, opts);
-    bool follow = !given || pv_lua_opt_bool(L, 3, "follow", true);
+    bool follow = given && pv_lua_opt_bool(L, 3, "follow", false);
     int64_t timeout = given ? pv_lua_opt_time(L, 3, method, "timeout", 0) : 0;
     struct pv_err err;
     int rc;
@@ -84,7 +84,7 @@ static LJMP bool run_stat(lua_State *L, const char *method, const char *path_nam
     return rc > 0;
 }
 
-/* vm:stat(path, {follow=true, timeout=}?) */
+/* vm:stat(path, {follow=false, timeout=}?) */
 int pv_lua_stat(lua_State *L)
 {
     struct pv_file_stat st;
@@ -96,7 +96,7 @@ int pv_lua_stat(lua_State *L)
     return 1;
 }
 
-/* vm:exists(path, {follow=true, timeout=}?) */
+/* vm:exists(path, {follow=false, timeout=}?) */
 int pv_lua_exists(lua_State *L)
 {
     struct pv_file_stat st;

@@ -25,14 +25,14 @@ static LJMP void end_step(lua_State *L, int rc, struct pv_err *err)
         pv_lua_raise_err(L, err);
 }
 
-/* vm:alloc(size, {shared=true, timeout=}?) */
+/* vm:alloc(size, {shared=false, timeout=}?) */
 int pv_lua_alloc(lua_State *L)
 {
     static const struct lua_opt opts[] = {{"shared", OPT_BOOLEAN}, {"timeout", OPT_TIME}, {NULL, 0}};
     struct lua_agent a = pv_lua_check_agent(L, "alloc");
     lua_Integer size = pv_lua_sys_integer(L, 2, "alloc", "the size");
     bool given = pv_lua_check_opts(L, 3, "alloc", opts);
-    bool shared = !given || pv_lua_opt_bool(L, 3, "shared", true);
+    bool shared = given && pv_lua_opt_bool(L, 3, "shared", false);
     int64_t timeout = given ? pv_lua_opt_time(L, 3, "alloc", "timeout", 0) : 0;
     uint64_t address = 0;
     struct pv_err err;

@@ -40,8 +40,12 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
     vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
     len = strlen(err->text);
-    if (errnum != 0)
-        snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerror(errnum));
+    if (errnum != 0) {
+        /* Tests of a guest know the name of the errno that they expect. */
+        const char *name = cls == PV_E_GUEST ? strerrorname_np(errnum) : NULL;
+
+        snprintf(err->text + len, sizeof(err->text) - len, name ? ": %s (%s)" : ": %s", strerror(errnum), name);
+    }
     return -1;
 }
 

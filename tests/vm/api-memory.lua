@@ -55,14 +55,14 @@ each(function(vm, case)
     case("a size that cannot be had: ENOMEM", function()
         for _, size in ipairs({ 1 << 42, 1 << 50, math.maxinteger }) do
             raises("Cannot allocate memory", function() vm:alloc(size) end)
-            raises("Cannot allocate memory", function() vm:alloc(size, { shared = false }) end)
+            raises("Cannot allocate memory", function() vm:alloc(size, { shared = true }) end)
         end
         raises("at least 1", function() vm:alloc(0) end)
         vm:free(vm:alloc(1))
     end)
 
     case("workers share it, or have a copy", function()
-        local shared, private = vm:alloc(4096), vm:alloc(4096, { shared = false })
+        local shared, private = vm:alloc(4096, { shared = true }), vm:alloc(4096)
         local w = vm:spawn()
         w:write_mem(shared, "from the worker")
         w:write_mem(private, "from the worker")
