@@ -417,16 +417,6 @@ int pv_call_check_path(const char *path, struct pv_err *err)
     return 0;
 }
 
-void pv_enc_str(struct pv_enc *e, const char *s)
-{
-    pv_enc_bytes(e, s, strlen(s));
-}
-
-uint64_t pv_wire_ms(int64_t ns)
-{
-    return (uint64_t)(ns / PV_NSEC_PER_MSEC) + (ns % PV_NSEC_PER_MSEC != 0);
-}
-
 int64_t pv_call_limit(int64_t timeout_ns)
 {
     if (timeout_ns == 0)

@@ -116,7 +116,8 @@ void pv_guest_free(struct pv_guest *g)
 {
     if (!g)
         return;
-    pv_held_close_all(g);
+    while (g->held)
+        g->held->close(g->held);
     pv_instance_free(g->instance);
     pv_instance_free(g->ended);
     pv_conlog_free(g->log);

@@ -68,12 +68,6 @@ void pv_held_close(struct pv_held *h)
     held_release(h);
 }
 
-void pv_held_close_all(struct pv_guest *g)
-{
-    while (g->held)
-        pv_held_close(g->held);
-}
-
 /* ---- frames ---- */
 
 static int held_on_error(struct pv_held *h, struct pv_dec *d, struct pv_err *err)
@@ -135,6 +129,7 @@ int pv_held_begin(struct pv_held *h, struct pv_agent *a, enum pv_msg type, const
     h->agent = a;
     h->guest = a->guest;
     h->over.fn = held_on_over;
+    h->close = pv_held_close;
     if (pv_agent_check_running(a, what, err) < 0 || pv_guest_check_time(a->guest, what, err) < 0)
         return -1;
     h->session = pv_agent_open_aux(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);

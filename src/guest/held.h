@@ -48,6 +48,8 @@ struct pv_held {
     uint32_t agent_pid;         /* of the session's process */
     unsigned generation;        /* of the guest */
     struct pv_timer over;       /* closes the session outside of its callbacks */
+    void (*close)(
+        struct pv_held *h); /* pv_held_close, for the guest, which calls no higher file of the room */
     struct pv_held *next_open;
 };
 
@@ -74,7 +76,5 @@ void pv_held_close(struct pv_held *h);
 
 /* Class usage if the guest has an open one: what was opened where. */
 int pv_held_check_none(const struct pv_guest *g, const char *what, struct pv_err *err);
-/* Closes all of a guest that is about to be freed. */
-void pv_held_close_all(struct pv_guest *g);
 
 #endif

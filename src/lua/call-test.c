@@ -96,7 +96,8 @@ static const struct bad_call bad_requests[] = {
     {"vm:exec()", "exec needs a command: a string for the shell, or a list of a program and its "
                   "arguments; got nil"},
     {"vm:json({})", "json got an empty list; expected a program and its arguments"},
-    {"vm:json('x', {mode = 1})", "unknown json option 'mode'; known: env, env_clear, cwd, stdin, user, timeout, max_output"},
+    {"vm:json('x', {mode = 1})",
+     "unknown json option 'mode'; known: env, env_clear, cwd, stdin, user, timeout, max_output"},
     {"vm:background('x', {stdin = ''})",
      "unknown background option 'stdin'; known: env, cwd, timeout, max_output"},
     {"vm:job_wait()", "job_wait needs a job: what vm:background(...) returned, or its id; got nothing"},
@@ -126,8 +127,8 @@ static const struct bad_call bad_requests[] = {
     {"vm:exec('a\\0b')", "the command holds a NUL byte"},
     {"vm:exec('a', {env = {['A=B'] = 'x'}})", "exec option 'env' maps names to values, such as {LANG = "
                                               "\"C\"}; it has string \"A=B\" as a name"},
-    {"vm:exec('a', {tiemout = 1})",
-     "unknown exec option 'tiemout' (did you mean 'timeout'?); known: env, env_clear, cwd, stdin, user, timeout, max_output"},
+    {"vm:exec('a', {tiemout = 1})", "unknown exec option 'tiemout' (did you mean 'timeout'?); known: env, "
+                                    "env_clear, cwd, stdin, user, timeout, max_output"},
     {"vm:write_file('/x')", "the data of write_file must be a string, got nothing"},
     {"vm:write_file('/x', '', {mode = 644})",
      "write_file option 'mode': 644 is a decimal number here; write \"0644\" (octal, as a string)"},

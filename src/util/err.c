@@ -44,7 +44,8 @@ int pv_err_set_at(struct pv_err *err, enum pv_err_class cls, int errnum, const c
         /* Tests of a guest know the name of the errno that they expect. */
         const char *name = cls == PV_E_GUEST ? strerrorname_np(errnum) : NULL;
 
-        snprintf(err->text + len, sizeof(err->text) - len, name ? ": %s (%s)" : ": %s", strerror(errnum), name);
+        snprintf(err->text + len, sizeof(err->text) - len, name ? ": %s (%s)" : ": %s", strerror(errnum),
+                 name);
     }
     return -1;
 }

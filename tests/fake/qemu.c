@@ -14,8 +14,10 @@ static void memory_map(void)
 {
     struct stat st;
 
-    if (fstat(FD_MEMORY, &st) == 0 && st.st_size > 0)
-        mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, FD_MEMORY, 0);
+    if (fstat(FD_MEMORY, &st) == 0 && st.st_size > 0 &&
+        mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, FD_MEMORY, 0) ==
+            MAP_FAILED)
+        abort();
 }
 
 static void console_read(void)

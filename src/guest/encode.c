@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands as EXEC and JOB_START have them. */
+/* Fields of requests: strings, times, and commands as EXEC and JOB_START have them. */
 #include "guest/call.h"
 
 #include <string.h>
 
 #include "config/config.h"
 #include "guest/guest-state.h"
+#include "util/clock.h"
+
+void pv_enc_str(struct pv_enc *e, const char *s)
+{
+    pv_enc_bytes(e, s, strlen(s));
+}
+
+uint64_t pv_wire_ms(int64_t ns)
+{
+    return (uint64_t)(ns / PV_NSEC_PER_MSEC) + (ns % PV_NSEC_PER_MSEC != 0);
+}
 
 /* Adds an entry "KEY=VALUE"; a later KEY replaces an earlier one. */
 static void env_put(struct pv_strv *env, const char *entry)
