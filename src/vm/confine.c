@@ -150,6 +150,25 @@ static void rules_add_program(const struct ruleset *r, const char *qemu)
         rule_add(r, above, TREE_READ);
 }
 
+/*
+ * A monitor or gdb socket that qemu_args ask for by its path: QEMU makes it, in place of an old one.  `arg` is one
+ * argument of QEMU, "unix:/tmp/vm.qmp,server=on" or "socket,path=/tmp/vm.qmp,id=q".
+ */
+static void rules_add_sockets(const struct ruleset *r, const char *arg)
+{
+    static const char *const before[] = {"unix:", "path="};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(before); i++)
+        for (const char *at = strstr(arg, before[i]); at; at = strstr(at, before[i])) {
+            cleanup_free char *path = NULL, *dir = NULL;
+
+            at += strlen(before[i]);
+            path = pv_xasprintf("%.*s", (int)strcspn(at, ","), at);
+            dir = pv_path_dirname(path);
+            rule_add(r, dir, LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE);
+        }
+}
+
 int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const struct pv_spawn_fd *fds,
                        unsigned n)
 {
@@ -175,6 +194,8 @@ int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const st
     if (spec->kernel)
         rule_add(&r, spec->kernel, FILE_READ);
     rules_add_disks(&r, spec);
+    for (size_t i = 0; !alone && spec->extra_args[i]; i++)
+        rules_add_sockets(&r, spec->extra_args[i]);
     rules_add_fds(&r, fds, n);
     return r.fd;
 }

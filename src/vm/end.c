@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a VM ended, from the exit status, QEMU's events, its stderr and the guest's console. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -21,6 +22,8 @@ static void reason_add_stderr(const struct pv_vm *vm, struct pv_buf *out)
         text.data[--text.len] = '\0';
     if (text.len)
         pv_buf_addf(out, ": %s", text.data);
+    if (vm->end.confined_args && text.len && strstr(text.data, strerror(EACCES)))
+        pv_buf_adds(out, "; QEMU may open files that qemu_args name with confine = false in the profile");
 }
 
 /* True if QEMU exited, or stopped the vCPUs, without a failure. */
@@ -59,9 +62,7 @@ static void reason_from_qemu(const struct pv_vm *vm, struct pv_buf *out)
     else if (end_was_orderly(vm) && vm->end.shutdown[0])
         pv_buf_addf(out, "QEMU was told to end (%s)", vm->end.shutdown);
     else if (!(vm->qmp && pv_qmp_was_ready(vm->qmp)) && WEXITSTATUS(p->status) != 0)
-        pv_buf_addf(out, "QEMU refused to start (%s%s)", text,
-                    vm->end.confined_args ? "; files that qemu_args name need confine = false in the profile"
-                                          : "");
+        pv_buf_addf(out, "QEMU refused to start (%s)", text);
     else
         pv_buf_addf(out, "QEMU ended unexpectedly (%s)", text);
     reason_add_stderr(vm, out);
