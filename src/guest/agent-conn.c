@@ -248,15 +248,15 @@ int pv_agent_connect(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 int pv_agent_meet_again(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     while (g->life.rebooting) {
-        unsigned generation = g->generation;
+        unsigned generation = g->generation, panics = g->life.n_panics;
 
         if (pv_agent_connect(&g->agent, deadline, err) == 0) {
             g->life.rebooting = false;
             break;
         }
-        if (g->state != PV_GUEST_RUNNING || g->generation == generation || g->life.panic)
+        if (g->state != PV_GUEST_RUNNING || g->generation == generation || g->life.n_panics != panics)
             return -1;
-        /* It rebooted again, as some guests do at their first start. */
+        /* It was reset again, by firmware or by a guest that reboots at its first start. */
     }
     return 0;
 }

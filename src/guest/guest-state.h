@@ -37,6 +37,7 @@ struct pv_guest_life {
     unsigned unwaited; /* resets that no call has waited for */
     const char *how; /* how the last run ended: "rebooted", "was reset"...; NULL: it was restored, or none */
     char *panic;     /* that led to the last reset; NULL: none */
+    unsigned n_panics; /* resets by a panic */
 };
 
 struct pv_guest {
@@ -122,6 +123,9 @@ int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_er
 int pv_guest_check_machine(struct pv_guest *g, const char *what, struct pv_err *err);
 /* The same for calls to the guest: a paused one is refused. */
 int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *err);
+
+/* The machine was reset during a call: sets *err (class guest-died, of a panic or of the agent). Always -1. */
+int pv_guest_reset_error(const struct pv_guest *g, struct pv_err *err);
 
 /* ---- reset.c ---- */
 

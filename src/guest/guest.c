@@ -408,7 +408,7 @@ static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
                : 0;
 }
 
-static int reset_error(const struct pv_guest *g, struct pv_err *err)
+int pv_guest_reset_error(const struct pv_guest *g, struct pv_err *err)
 {
     pv_err_set(err, PV_E_GUEST_DIED, "%s %s meanwhile, which ended this call%s%s", g->name, g->life.how,
                g->life.panic ? ": " : "", g->life.panic ? g->life.panic : "");
@@ -430,7 +430,7 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     if (r == 0 && g->generation == w.generation && wait_out_grace(g, err) < 0)
         return -1;
     if (g->generation != w.generation && g->life.how)
-        return reset_error(g, err);
+        return pv_guest_reset_error(g, err);
     if (g->generation != w.generation)
         return pv_err_set(err, PV_E_USAGE, "%s was restored meanwhile, which ended this call", g->name);
     if (!notice_end(g))

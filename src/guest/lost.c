@@ -148,6 +148,10 @@ int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bo
     if (why->cls != PV_E_GUEST_DIED || g->stopping || !ask)
         return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
+    if (r < 0 && g->generation != generation && g->life.how) {
+        pv_guest_reset_error(g, err);
+        return pv_err_wrap(err, "%s", what);
+    }
     if (r < 0 && g->generation != generation) {
         if (err)
             *err = died;

@@ -35,21 +35,24 @@ void pv_guest_on_reset(const char *panic, void *arg)
     struct pv_guest *g = arg;
     struct pv_channel *c = pv_instance_channel(g->instance);
     struct pv_err err = PV_ERR_INIT;
-    bool again = g->life.rebooting;
+    bool again = g->life.rebooting && g->life.unwaited > 0;
 
-    g->life.how = panic                             ? "panicked and rebooted"
-                  : g->life.asked == PV_ASKED_RESET ? "was reset"
-                                                    : "rebooted";
+    /* Firmware may reset the machine several times until it starts: the first reset tells the cause. */
+    if (!again || panic) {
+        g->life.how = panic                             ? "panicked and rebooted"
+                      : g->life.asked == PV_ASKED_RESET ? "was reset"
+                                                        : "rebooted";
+        free(g->life.panic);
+        g->life.panic = panic ? pv_xstrdup(panic) : NULL;
+        g->life.n_panics += panic != NULL;
+        pv_recording_mark(g->console, g->life.how);
+    }
     if (g->env->observer.ended)
         g->env->observer.ended(g, panic != NULL, g->env->observer.arg);
-    free(g->life.panic);
-    g->life.panic = panic ? pv_xstrdup(panic) : NULL;
     g->life.rebooting = true;
     g->life.unwaited++;
     g->generation++;
     pv_debug(g->name, "%s", g->life.how);
-    if (!again || panic) /* firmware may reset the machine several times until it starts */
-        pv_recording_mark(g->console, g->life.how);
     pv_instance_stop_asking(g->instance);
     drop_sessions(g);
     pv_instance_renew_grace(g->instance);

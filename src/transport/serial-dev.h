@@ -52,6 +52,7 @@ struct chan {
     bool closed;   /* by its owner */
 };
 
+/* reason: one state machine, whose flags are set together at a restart */
 struct serial {
     struct pv_channel c;
     struct pv_loop *loop;
@@ -60,6 +61,7 @@ struct serial {
     int fd;
     uint8_t hello[PV_MUX_HEADER + PV_MUX_NONCE + 4]; /* ours, and the only reply that is accepted */
     bool greeted;
+    bool restarted;   /* pv_serial_restart was called */
     bool port_closed; /* why the channel is broken; the socket stays open, for the next agent */
     size_t stale;     /* bytes dropped while the reply is awaited */
 

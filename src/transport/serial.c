@@ -380,7 +380,8 @@ void pv_serial_closed(void *arg)
 {
     struct serial *d = serial_of(arg);
 
-    if (d->c.error)
+    /* QEMU delays this event by up to a second: it may tell of the agent before the restart. */
+    if (d->c.error || (d->restarted && !d->greeted))
         return;
     d->port_closed = true;
     serial_fail(d, ECONNRESET, "the agent has closed its port: it is gone");
@@ -464,6 +465,7 @@ int pv_serial_restart(struct pv_channel *c, struct pv_err *err)
     c->error = 0;
     c->error_text[0] = '\0';
     d->port_closed = d->greeted = d->rest.held = false;
+    d->restarted = true;
     d->stale = 0;
     for (struct chan *chan = d->all; chan; chan = chan->next)
         pv_chan_reset(chan);
