@@ -245,7 +245,7 @@ int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *e
 {
     const char *dir = g->env->host.log_dir ? g->env->host.log_dir : "/tmp";
     cleanup_free char *path = pv_path_join(dir, "screenshot-XXXXXX");
-    cleanup_close int fd = -1;
+    cleanup_close int fd = -1, writer = -1;
     int r;
 
     if (pv_guest_check_machine(g, "take a screenshot", err) < 0)
@@ -253,7 +253,9 @@ int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *e
     fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return pv_err_sys(err, errno, "cannot make a file for the screenshot in '%s'", dir);
-    r = pv_vm_screenshot(pv_instance_vm(g->instance), path, monitor_deadline(g), err);
+    writer = open(path, O_WRONLY | O_CLOEXEC);
+    r = writer < 0 ? pv_err_sys(err, errno, "cannot open '%s'", path)
+                   : pv_vm_screenshot(pv_instance_vm(g->instance), writer, monitor_deadline(g), err);
     if (r == 0)
         r = pv_read_file(path, SCREENSHOT_MAX, out, err);
     unlink(path);

@@ -30,7 +30,7 @@ void pv_vm_on_reset(struct pv_vm *vm, void (*fn)(const char *panic, void *arg), 
 int pv_vm_power_button(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 /* A non-maskable interrupt to all CPUs. */
 int pv_vm_nmi(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
-/* Writes the display as PNG to a file of that path.  Class usage: the machine has no display. */
-int pv_vm_screenshot(struct pv_vm *vm, const char *path, int64_t deadline, struct pv_err *err);
+/* Writes the display as PNG to a file that is open for writing alone.  Class usage: the machine has no display. */
+int pv_vm_screenshot(struct pv_vm *vm, int fd, int64_t deadline, struct pv_err *err);
 
 #endif

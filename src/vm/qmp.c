@@ -378,22 +378,37 @@ static int reply_read(const json_t *message, const char *command, char **reply, 
     return 0;
 }
 
-int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err)
+/* A command that takes a descriptor along. */
+static int call_with_fd(struct pv_qmp *q, const char *command, const char *arguments, int fd,
+                        int64_t deadline, struct pv_err *err)
 {
-    cleanup_free char *arguments = pv_xasprintf("{\"fdname\":\"%s\"}", name);
     int r = pv_loop_run(q->loop, negotiation_is_over, q, deadline, err);
 
     if (r < 0)
         return -1;
     if (r == 0 && q->state == QMP_READY) {
         q->passed = fd;
-        r = pv_qmp_call(q, "getfd", arguments, NULL, deadline, err);
+        r = pv_qmp_call(q, command, arguments, NULL, deadline, err);
         q->passed = -1;
         return r;
     }
     return q->state == QMP_BROKEN
-               ? fail_qmp_broken(q, "getfd", err)
-               : pv_err_set(err, PV_E_TIMEOUT, "QMP command 'getfd': QEMU did not reply in time");
+               ? fail_qmp_broken(q, command, err)
+               : pv_err_set(err, PV_E_TIMEOUT, "QMP command '%s': QEMU did not reply in time", command);
+}
+
+int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err)
+{
+    cleanup_free char *arguments = pv_xasprintf("{\"fdname\":\"%s\"}", name);
+
+    return call_with_fd(q, "getfd", arguments, fd, deadline, err);
+}
+
+int pv_qmp_add_fd(struct pv_qmp *q, int fd, unsigned set, int64_t deadline, struct pv_err *err)
+{
+    cleanup_free char *arguments = pv_xasprintf("{\"fdset-id\":%u}", set);
+
+    return call_with_fd(q, "add-fd", arguments, fd, deadline, err);
 }
 
 int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, char **reply, int64_t deadline,

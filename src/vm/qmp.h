@@ -60,6 +60,12 @@ int pv_qmp_call(struct pv_qmp *q, const char *command, const char *arguments, ch
 /* Passes a copy of a descriptor to QEMU under a name ("getfd"); fd stays the caller's. */
 int pv_qmp_pass(struct pv_qmp *q, int fd, const char *name, int64_t deadline, struct pv_err *err);
 
+/*
+ * Passes a copy of a descriptor as the set /dev/fdset/SET ("add-fd"), which QEMU opens where it takes a path, and only
+ * for the access with which fd was opened.  "remove-fd" ends the set.
+ */
+int pv_qmp_add_fd(struct pv_qmp *q, int fd, unsigned set, int64_t deadline, struct pv_err *err);
+
 /* Called with the "return" value (borrowed), or NULL for an error. Must not call into the monitor. */
 typedef void pv_qmp_reply_fn(void *arg, const struct json_t *value);
 
