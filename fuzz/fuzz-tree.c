@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest sends for a pull, on a real directory.  Input: records of {u8 operation, u8 length, bytes}.
+ * The guest's frames of a pull, on a real directory.  Input: records of {u8 operation, u8 length, bytes}.
  * Nothing may appear beside the destination.
  */
 #include <dirent.h>

@@ -143,7 +143,7 @@ static size_t page_align(size_t n)
     return (n + PAGE - 1) / PAGE * PAGE;
 }
 
-/* What an area takes in front of its guard page: it begins at a multiple of 64, a large one at a page. */
+/* An area's bytes in front of its guard page: it begins at a multiple of 64, a large one at a page. */
 static size_t area_room(const struct area *a)
 {
     return a->n < PAGE ? (a->n + ALIGN - 1) / ALIGN * ALIGN : page_align(a->n);

@@ -22,7 +22,7 @@
 /* How long a call waits for a guest that reboots, without a boot_timeout of its profile. */
 #define REBOOT_LIMIT (30 * PV_NSEC_PER_SEC)
 
-/* Of one VM.  The agent serves 128 connections, of which workers and the main session are some, too. */
+/* Limits of one VM.  The agent serves 128 connections, of which workers and the main session are some, too. */
 enum { AUX_REQUESTS_MAX = 16, AUX_HELD_MAX = 64 };
 
 int pv_agent_check_running(struct pv_agent *a, const char *what, struct pv_err *err)

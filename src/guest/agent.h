@@ -167,7 +167,7 @@ struct pv_pull {
 
 enum { PV_SKIPPED_MAX = 10000 };
 
-/* What was not copied: fifos, sockets, devices, and what the agent cannot read. */
+/* Entries that pull left out: fifos, sockets, devices, and files that the agent cannot read. */
 struct pv_pull_result {
     struct pv_skipped {
         char *path;       /* below the tree's root; any bytes but NUL */

@@ -34,7 +34,7 @@ struct kept_finding {
     struct kept_finding *next;
 };
 
-/* Those that came while there was no observer. */
+/* Findings that came while there was no observer. */
 struct kept_findings {
     struct kept_finding *first, **end;
     unsigned n[2]; /* warnings, others: a flood of warnings leaves room for worse */

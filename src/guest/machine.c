@@ -357,7 +357,7 @@ static bool is_q35(const char *machine)
     return !machine || !strncmp(machine, "q35", 3) || !strncmp(machine, "pc-q35", 6);
 }
 
-/* What gives memory of the guest back to the host, and with it pages of a file that others share. */
+/* Devices that give memory of the guest back to the host, and with it pages of a file that others share. */
 static const char *discards_memory(const struct pv_profile *p)
 {
     static const char *const words[] = {"virtio-balloon", "virtio-mem", "free-page-reporting", "-balloon"};

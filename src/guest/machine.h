@@ -52,7 +52,7 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
 struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *err);
 void pv_machine_free(struct pv_machine *m); /* NULL is fine */
 
-/* What the machine boots from, at a reset too: a copy of the command line and a duplicate of the initramfs. */
+/* Keeps copies of command line and initramfs (a duplicate of the descriptor): a reset boots from them, too. */
 int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, struct pv_err *err);
 
 /* Class usage if the guest writes directly to a disk's file.  name: the VM's, for the message. */

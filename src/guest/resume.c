@@ -53,7 +53,7 @@ static int reopen_vmstate(int fd, struct pv_err *err)
 }
 
 /*
- * What the machine boots from when it is reset.  QEMU does not touch the memory for it while it waits for a
+ * Kernel, initramfs and command line, which a reset boots from.  QEMU does not touch the memory for it while it waits for a
  * saved state.  Without these files the machine can be resumed, but not be reset (pv_instance_bootless).
  */
 static void resume_boot_files(const struct pv_guest *g, const struct pv_machine *m, struct pv_kernel *k,

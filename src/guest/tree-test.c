@@ -338,7 +338,7 @@ static void incomplete_pulls(void **state)
     assert_err(&err, PV_E_GUEST, "out/half' is incomplete");
 }
 
-/* What the guest does not send is listed; a file that it cannot read to its end is removed. */
+/* Pull lists entries that the guest does not send, and removes a file that it cannot read to its end. */
 static void skipped_entries(void **state)
 {
     static const struct step tree[] = {{'D', ""},

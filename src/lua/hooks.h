@@ -12,7 +12,7 @@
 
 #include "lua/state.h"
 
-/* What became of the functions that were called. */
+/* The outcome of a list of hooks. */
 struct lua_calls {
     bool failed, left; /* one raised; one left by skip() or todo() */
     enum pv_class cls; /* of the first failure */

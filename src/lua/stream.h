@@ -16,7 +16,7 @@ struct tf_guest;
 
 enum { LUA_STREAM_NAME_MAX = 200 };
 
-/* What a stream's bytes come from. */
+/* The producer of a stream's bytes. */
 struct lua_stream_source {
     /* Whether more bytes may come. */
     bool (*is_open)(const struct lua_stream *s);

@@ -189,8 +189,8 @@ static LJMP unsigned check_buf_idx(lua_State *L, const struct sys_call *c, const
 }
 
 /*
- * What the pointer that is added next is stored in, of the table at idx: `buf_idx` names a buffer, `ptr_idx` an
- * earlier entry of the list, from 1.  Sets p->buf.
+ * Sets p->buf to the place of the next pointer: `buf_idx` of the table at idx names a buffer, `ptr_idx` an earlier
+ * entry of the list, from 1.
  */
 static LJMP void check_ptr_place(lua_State *L, int idx, const char *what, const struct sys_call *c,
                                  struct pv_sys_ptr *p)

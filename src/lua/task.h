@@ -4,7 +4,6 @@
  * others go on.  A task belongs to the innermost sub-test in which it was begun, else to the file.
  *
  *     t = pv_lua_task_start(L, nargs);        // pushes it; it has run until its first wait
- *     pv_lua_task_await(L, t, deadline);      // raises the timeout
  *     return pv_lua_task_result(L, t);        // pushes its results, or raises its error
  */
 #ifndef PV_LUA_TASK_H

@@ -84,7 +84,7 @@ static void tap_yaml_log(struct pv_buf *out, const struct pv_strv *log)
     pv_buf_addc(out, '\n');
 }
 
-/* What a sub-test says of itself, whatever became of it. */
+/* The keys of a sub-test that do not depend on its outcome. */
 static void tap_yaml_of_test(struct pv_buf *out, const struct pv_test_report *t)
 {
     tap_yaml(out, "expect_fail", t->expect_fail);

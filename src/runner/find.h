@@ -23,7 +23,7 @@ struct pv_test_file {
     bool given; /* by its own path */
 };
 
-/* What makes a file below a given directory a test. */
+/* The rule by which a file below a given directory is a test. */
 struct pv_find_rule {
     const struct pv_strv *patterns; /* pv_glob_match's; NULL or empty: *.test.lua, else *.lua */
     /*

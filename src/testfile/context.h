@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a file does at a time: the script itself, and each of its tasks, is a context.  The variables that
+ * A context is one thread of a file's work: the script itself, or one of its tasks.  The variables that
  * belong to the running one are in pv_testfile (timeline, command, scope); those of the others are kept here
  * and exchanged when control passes to another task.
  */
@@ -16,7 +16,7 @@
 
 struct pv_testfile;
 
-/* What a task belongs to.  Zero-initialised: the script itself. */
+/* The track and the sub-test of a task.  Zero-initialised: the script itself. */
 struct tf_scope {
     char track[24]; /* of its steps: "task 3"; "": the script's own, and those of the VMs */
     size_t depth;   /* of a task: sub-tests that were open when it began */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a QEMU may do on the host beyond its own process: its environment, its limits, and, where the kernel has
+ * Confinement of a QEMU on the host: its environment, its limits, and, where the kernel has
  * Landlock, the files that it may open.  All of it is best effort: a host without Landlock confines less, and
  * `provium doctor` says so.
  */

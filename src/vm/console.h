@@ -25,7 +25,7 @@ const char *pv_console_panic(const struct pv_console *c);
 
 /* log: its run has begun; borrowed; NULL: none.  fatal_mark: see pv_vm_spec; copied. */
 struct pv_console *pv_console_new(struct pv_conlog *log, const char *fatal_mark);
-/* What the log has goes to another one, which takes its place. */
+/* Moves the log's content to another log, which takes its place. */
 void pv_console_move_log(struct pv_console *c, struct pv_conlog *log);
 /* Ends the log's run.  NULL is fine. */
 void pv_console_free(struct pv_console *c);

@@ -9,7 +9,7 @@
 
 #include "childproto/result.h"
 
-/* What the test file is and what goes wrong, and how it ended. */
+/* A test file, the fault in its run, and its end. */
 struct fake_case {
     const char *script, *fixture; /* fixture: NULL: none */
     const char *at;               /* plan.h: NAME */
