@@ -35,6 +35,7 @@ struct row {
 
 struct doctor {
     char *guest_dir;
+    char *qemu_version; /* found by look_qemu; NULL: there is no QEMU */
     struct pv_config *config;
 };
 
@@ -55,10 +56,9 @@ static void row_set(struct row *r, enum status status, const char *mend, const c
 static void look_qemu(struct doctor *d, struct row *r)
 {
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *version = pv_qemu_version(NULL, &err);
+    const char *version = d->qemu_version = pv_qemu_version(NULL, &err);
     int major = 0, minor = 0;
 
-    (void)d;
     if (!version)
         row_set(r, BAD, "apt install qemu-system-x86", "%s", err.text);
     else if (sscanf(version, "%d.%d", &major, &minor) != 2 || major * 100 + minor < 702)
@@ -97,9 +97,8 @@ static void look_vsock(struct doctor *d, struct row *r)
 /* Software emulation of several CPUs (vm/version.h). */
 static void look_smp(struct doctor *d, struct row *r)
 {
-    cleanup_free char *version = pv_qemu_version(NULL, NULL);
+    const char *version = d->qemu_version;
 
-    (void)d;
     if (!version)
         row_set(r, NOTE, NULL, "cannot be told without QEMU");
     else if (pv_qemu_loses_patches(version))
@@ -267,6 +266,7 @@ int pv_cmd_doctor(int argc, char **argv)
         printf("\n%s\n", can_boot ? "VMs can boot." : "No VM can boot until what is marked bad is mended.");
     }
     pv_config_free(d.config);
+    free(d.qemu_version);
     free(d.guest_dir);
     return can_boot ? 0 : 1;
 }
