@@ -200,8 +200,8 @@ int pv_held_why(struct pv_held *h, const char *what, struct pv_err *err)
         (why.cls == PV_E_GUEST_DIED && pv_guest_check_running(g, what, NULL) < 0))
         return pv_guest_check_running(g, what, err);
     if (h->generation != g->generation)
-        return pv_err_set(err, PV_E_USAGE, "cannot %s: %s ended when %s was restored", what, h->what,
-                          g->name);
+        return pv_err_set(err, PV_E_USAGE, "cannot %s: %s ended when %s %s", what, h->what, g->name,
+                          g->life.how ? g->life.how : "was restored");
     if (why.cls == PV_E_GUEST_DIED)
         return pv_agent_lost(h->agent, &why, h->agent_pid, true, what, err);
     if (err)

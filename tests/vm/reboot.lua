@@ -41,9 +41,11 @@ for _, transport in ipairs({"serial", "vsock"}) do
     test("reset over " .. transport, function()
         local before = boot_id(vm)
         vm:exec("echo again | dd of=/dev/vda conv=sync")
+        local p = vm:start("sleep 1000")
         vm:reset({timeout = "120s"})
         assert_ne(before, boot_id(vm))
         assert_eq("again", vm:exec("dd if=/dev/vda bs=512 count=1").stdout:match("%a+"))
+        assert_error(function() p:wait("60s") end, "ended when .* was reset")
         assert_contains(vm:console():log(), "[provium: was reset]")
     end)
 
