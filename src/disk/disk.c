@@ -151,6 +151,8 @@ void pv_disk_free(struct pv_disk *d)
     pv_disk_disconnect(d);
     pv_timer_cancel(d->loop, &d->notify);
     pv_rules_free(d);
+    if (d->sink)
+        d->sink->end(d->sink);
     if (d->view)
         pv_disk_settle(d, NULL);
     if (d->cache.log)
@@ -239,6 +241,8 @@ int pv_disk_settle(struct pv_disk *d, struct pv_err *err)
     for (size_t i = c->first; i < c->n; i++)
         c->v[i].durable = true;
     c->durable = c->n;
+    if (c->unflushed && d->sink)
+        d->sink->flush(d->sink);
     c->unflushed = 0;
     return pv_cache_apply(d) < 0 ? pv_err_sys(err, errno, "disk '%s': cannot write its content", d->name) : 0;
 }

@@ -8,7 +8,9 @@
 struct pv_disk_image {
     unsigned refs;
     unsigned sector;
+    char *dir; /* for `view`; NULL without changes */
     struct pv_layer *content;
+    struct pv_layer *view;     /* content with all changes; made when it is needed */
     struct pv_change *changes; /* not applied to content, in order; durable ones are among them */
     size_t n_changes;
     struct pv_blob *log; /* their data; NULL without changes */
@@ -17,5 +19,7 @@ struct pv_disk_image {
 /* Takes content, changes and log. */
 struct pv_disk_image *pv_image_new(unsigned sector, struct pv_layer *content, struct pv_change *v, size_t n,
                                    struct pv_blob *log);
+/* What a guest would read; borrowed from the image.  NULL: class host. */
+struct pv_layer *pv_image_view(struct pv_disk_image *i, struct pv_err *err);
 
 #endif

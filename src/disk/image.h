@@ -25,8 +25,7 @@ uint64_t pv_disk_image_unflushed(const struct pv_disk_image *i);
 int pv_disk_image_read(struct pv_disk_image *i, uint64_t offset, void *to, size_t n, struct pv_err *err);
 
 /*
- * A saved image is one sparse file: the content at offset 0, then an index of the ranges that have data, and the
- * unflushed writes.  save writes to fd (empty, writable) and blocks.  load reads a file that anything may have
+ * A saved image is one sparse file: the content at offset 0, then the unflushed writes.  save writes to fd (empty, writable) and blocks.  load reads a file that anything may have
  * changed: all fields are checked, class protocol.  The image keeps a duplicate of fd, which nobody may change
  * any more; `dir` is for unlinked files.
  */

@@ -37,6 +37,8 @@ struct pv_disk_sink {
     void (*change)(struct pv_disk_sink *s, enum pv_change_kind kind, uint64_t at, uint64_t len,
                    const void *data, bool durable);
     void (*flush)(struct pv_disk_sink *s);
+    void (*end)(
+        struct pv_disk_sink *s); /* the disk's power is cut, or the disk goes; the sink takes itself off */
 };
 
 struct pv_nbd;

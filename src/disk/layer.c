@@ -401,11 +401,6 @@ int pv_layer_reset(struct pv_layer *l)
     return ftruncate(l->blob->fd, 0) < 0 || ftruncate(l->blob->fd, (off_t)l->size) < 0 ? -1 : 0;
 }
 
-int pv_layer_sync(struct pv_layer *l)
-{
-    return l->kind == LAYER_FILE ? fdatasync(l->blob->fd) : 0;
-}
-
 static bool file_data(const struct pv_layer *l, uint64_t at, uint64_t *start, uint64_t *end)
 {
     off_t from = lseek(l->blob->fd, (off_t)at, SEEK_DATA), to;
@@ -416,7 +411,7 @@ static bool file_data(const struct pv_layer *l, uint64_t at, uint64_t *start, ui
         return false;
     to = lseek(l->blob->fd, from, SEEK_HOLE);
     *start = (uint64_t)from / PV_LAYER_BLOCK * PV_LAYER_BLOCK;
-    *end = to < 0 ? l->size : (uint64_t)to;
+    *end = to < 0 || (uint64_t)to > l->size ? l->size : (uint64_t)to;
     return true;
 }
 

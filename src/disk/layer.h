@@ -55,9 +55,6 @@ int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n);
 /* Forgets the layer's own blocks. */
 int pv_layer_reset(struct pv_layer *l);
 void pv_layer_set_lower(struct pv_layer *l, struct pv_layer *lower);
-/* Syncs a file of the host; for others nothing. */
-int pv_layer_sync(struct pv_layer *l);
-
 /*
  * The next range at or behind `at` that may hold other bytes than zeroes: false: none.  Ranges are of whole blocks,
  * cut at the end.
