@@ -17,7 +17,7 @@
 
 enum { CHUNK = 1 << 20 };
 
-static void collect_events(const struct pv_recording *r, struct pv_analysis *a)
+static void collect_events(const struct pv_disk_recording *r, struct pv_analysis *a)
 {
     uint32_t flushes = 0;
 
@@ -38,11 +38,11 @@ static void collect_events(const struct pv_recording *r, struct pv_analysis *a)
 }
 
 /* When each write became durable, from the last event to the first. */
-static void find_forced(const struct pv_recording *r, struct pv_analysis *a)
+static void find_forced(const struct pv_disk_recording *r, struct pv_analysis *a)
 {
-    size_t next[PV_RECORDING_DISKS], w = a->n_writes;
+    size_t next[PV_DISK_RECORDING_DISKS], w = a->n_writes;
 
-    for (size_t i = 0; i < PV_RECORDING_DISKS; i++)
+    for (size_t i = 0; i < PV_DISK_RECORDING_DISKS; i++)
         next[i] = PV_NEVER;
     a->forced_min = pv_xcalloc(a->n_writes + 1, sizeof(*a->forced_min));
     a->forced_min[w] = PV_NEVER;
@@ -95,7 +95,7 @@ static void sectors_add_data(struct sector_list *l, const struct pv_rec_disk *d,
     }
 }
 
-static void list_sectors(const struct pv_recording *r, struct pv_analysis *a, size_t disk)
+static void list_sectors(const struct pv_disk_recording *r, struct pv_analysis *a, size_t disk)
 {
     const struct pv_rec_disk *d = &r->disks[disk];
     struct sector_list l = {0};
@@ -144,7 +144,7 @@ static uint64_t hash_sector(const char *p, size_t n)
     return h;
 }
 
-static int hash_write(const struct pv_recording *r, struct pv_rec_write *w, char *buf)
+static int hash_write(const struct pv_disk_recording *r, struct pv_rec_write *w, char *buf)
 {
     const struct pv_rec_event *e = &r->events[w->event];
     unsigned sector = r->disks[e->disk].sector;
@@ -183,7 +183,7 @@ static int hash_base(const struct pv_rec_disk *d, struct pv_rec_sectors *s, char
     return 0;
 }
 
-static int hash_all(const struct pv_recording *r, struct pv_analysis *a)
+static int hash_all(const struct pv_disk_recording *r, struct pv_analysis *a)
 {
     cleanup_free char *buf = pv_xmalloc(CHUNK);
 
@@ -203,7 +203,7 @@ static int hash_all(const struct pv_recording *r, struct pv_analysis *a)
     return 0;
 }
 
-struct pv_analysis *pv_recording_analyse(struct pv_recording *r, struct pv_err *err)
+struct pv_analysis *pv_disk_recording_analyse(struct pv_disk_recording *r, struct pv_err *err)
 {
     struct pv_analysis *a;
 

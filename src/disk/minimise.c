@@ -9,7 +9,7 @@
 #include "disk/rec.h"
 
 struct pv_minimise {
-    struct pv_recording *rec;
+    struct pv_disk_recording *rec;
     struct pv_state *best, *trial;
     unsigned left; /* trials */
     size_t group, at;
@@ -54,7 +54,7 @@ struct pv_minimise *pv_minimise_new(struct pv_state *st, unsigned limit)
 {
     struct pv_minimise *m = pv_xcalloc(1, sizeof(*m));
 
-    m->rec = pv_recording_ref(st->rec);
+    m->rec = pv_disk_recording_ref(st->rec);
     m->best = minimise_widen(st);
     m->left = limit;
     minimise_list(m);
@@ -63,7 +63,7 @@ struct pv_minimise *pv_minimise_new(struct pv_state *st, unsigned limit)
 }
 
 /* A durable write that is lost, and a later one that is kept: no power failure leaves that. */
-static bool is_allowed(const struct pv_recording *r, size_t lo, size_t hi, const uint8_t *keep)
+static bool is_allowed(const struct pv_disk_recording *r, size_t lo, size_t hi, const uint8_t *keep)
 {
     bool missing = false;
 
@@ -149,7 +149,7 @@ struct pv_state *pv_minimise_free(struct pv_minimise *m)
     struct pv_state *best = pv_steal(&m->best);
 
     pv_state_unref(m->trial);
-    pv_recording_unref(m->rec);
+    pv_disk_recording_unref(m->rec);
     free(m->lost);
     free(m);
     return best;

@@ -193,7 +193,7 @@ static void model_all(const struct workload *w, bool torn, struct set *to)
 
 struct rig {
     struct pv_disk *d[DISKS];
-    struct pv_recording *rec;
+    struct pv_disk_recording *rec;
 };
 
 static void rig_init(struct rig *r, const struct workload *w, bool record)
@@ -209,13 +209,13 @@ static void rig_init(struct rig *r, const struct workload *w, bool record)
         if (!r->d[i])
             fail_msg("%s", err.text);
     }
-    if (record && !(r->rec = pv_recording_start(r->d, w->disks, "/tmp", &err)))
+    if (record && !(r->rec = pv_disk_recording_start(r->d, w->disks, "/tmp", &err)))
         fail_msg("%s", err.text);
 }
 
 static void rig_fini(struct rig *r, const struct workload *w)
 {
-    pv_recording_unref(r->rec);
+    pv_disk_recording_unref(r->rec);
     for (unsigned i = 0; i < w->disks; i++)
         pv_disk_free(r->d[i]);
 }
@@ -231,7 +231,7 @@ static void event_do(struct rig *r, const struct event *e)
     else if (e->kind == FLUSH)
         pv_cache_flush(d);
     else if (e->kind == MARK && r->rec)
-        assert_int_equal(pv_recording_mark(r->rec, "m", NULL), 0);
+        assert_int_equal(pv_disk_recording_mark(r->rec, "m", NULL), 0);
     else if (e->kind != MARK)
         assert_int_equal(pv_cache_zero(d, e->kind == ZERO ? PV_CHANGE_ZERO : PV_CHANGE_DISCARD,
                                        e->at * SECTOR, e->len * SECTOR, e->fua),
@@ -341,7 +341,7 @@ static void check_number(struct rig *r, const struct workload *w, const struct p
 
     if (all.n) {
         unsigned i = below(random, (unsigned)all.n);
-        struct pv_state *st = pv_recording_state(r->rec, i + 1, o, &err);
+        struct pv_state *st = pv_disk_recording_state(r->rec, i + 1, o, &err);
         struct pair p;
 
         assert_non_null(st);
@@ -349,8 +349,8 @@ static void check_number(struct rig *r, const struct workload *w, const struct p
         assert_memory_equal(&p, &all.v[i], sizeof(p));
         pv_state_unref(st);
     }
-    assert_null(pv_recording_state(r->rec, all.n + 1, o, &err));
-    assert_null(pv_recording_state(r->rec, 0, o, &err));
+    assert_null(pv_disk_recording_state(r->rec, all.n + 1, o, &err));
+    assert_null(pv_disk_recording_state(r->rec, 0, o, &err));
     free(all.v);
 }
 
@@ -368,7 +368,7 @@ static void test_states(void **state)
         rig_init(&r, &w, true);
         for (unsigned i = 0; i < w.n; i++)
             event_do(&r, &w.v[i]);
-        assert_int_equal(pv_recording_stop(r.rec, NULL), 0);
+        assert_int_equal(pv_disk_recording_stop(r.rec, NULL), 0);
         check_at(&r, &w, false);
         check_at(&r, &w, true);
         check_all(&r, &w, &exhaustive, true);

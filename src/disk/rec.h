@@ -27,13 +27,13 @@ struct pv_rec_disk {
     struct pv_layer *base; /* the content at the start */
     struct pv_disk *live;  /* while it is recorded */
     struct pv_disk_sink sink;
-    struct pv_recording *rec;
+    struct pv_disk_recording *rec;
     uint16_t index;
 };
 
 struct pv_analysis;
 
-struct pv_recording {
+struct pv_disk_recording {
     unsigned refs;
     size_t n_disks;
     struct pv_rec_disk *disks;
@@ -45,13 +45,13 @@ struct pv_recording {
     bool stopped;
     bool failed; /* `error` cut it short */
     struct pv_err error;
-    struct pv_recording_stats stats;
+    struct pv_disk_recording_stats stats;
     struct pv_analysis *analysis; /* made by the first iteration */
     char *dir;
 };
 
-struct pv_recording *pv_recording_alloc(const char *dir, size_t n_disks);
-struct pv_rec_event *pv_recording_add(struct pv_recording *r);
+struct pv_disk_recording *pv_disk_recording_alloc(const char *dir, size_t n_disks);
+struct pv_rec_event *pv_disk_recording_add(struct pv_disk_recording *r);
 
 /* ---- analysis.c ---- */
 
@@ -90,7 +90,7 @@ struct pv_analysis {
 };
 
 /* NULL: class host. */
-struct pv_analysis *pv_recording_analyse(struct pv_recording *r, struct pv_err *err);
+struct pv_analysis *pv_disk_recording_analyse(struct pv_disk_recording *r, struct pv_err *err);
 void pv_analysis_free(struct pv_analysis *a, size_t n_disks);
 
 /* ---- state.c ---- */
@@ -103,7 +103,7 @@ enum { PV_LOST, PV_KEPT, PV_TORN };
  */
 struct pv_state {
     unsigned refs;
-    struct pv_recording *rec;
+    struct pv_disk_recording *rec;
     uint64_t number;
     size_t lo, hi;
     uint8_t *keep;
@@ -115,7 +115,7 @@ struct pv_state {
 };
 
 /* Copies keep and torn. */
-struct pv_state *pv_state_new(struct pv_recording *r, size_t lo, size_t hi, const uint8_t *keep,
+struct pv_state *pv_state_new(struct pv_disk_recording *r, size_t lo, size_t hi, const uint8_t *keep,
                               const uint8_t *torn, size_t n_torn);
 /* The number of marks under which it can be found at most. */
 size_t pv_state_count_marks(const struct pv_analysis *a, size_t lo, size_t hi, const uint8_t *keep);

@@ -56,7 +56,7 @@ static void add_ranges(const struct pv_layer *base, struct pv_buf *out, uint32_t
     }
 }
 
-static void add_meta(const struct pv_recording *r, struct rec_header *h, struct pv_buf *out)
+static void add_meta(const struct pv_disk_recording *r, struct rec_header *h, struct pv_buf *out)
 {
     struct pv_buf ranges = {0};
 
@@ -106,7 +106,7 @@ static int put_bytes(int blob, const struct pv_layer *from, uint64_t at, uint64_
     return 0;
 }
 
-static int put_content(const struct pv_recording *r, const char *meta, int fd, uint64_t at)
+static int put_content(const struct pv_disk_recording *r, const char *meta, int fd, uint64_t at)
 {
     const struct rec_file_disk *d = (const void *)meta;
     const struct rec_file_range *range = (const void *)(d + r->n_disks);
@@ -120,7 +120,7 @@ static int put_content(const struct pv_recording *r, const char *meta, int fd, u
     return 0;
 }
 
-int pv_recording_save(struct pv_recording *r, const char *path, struct pv_err *err)
+int pv_disk_recording_save(struct pv_disk_recording *r, const char *path, struct pv_err *err)
 {
     struct rec_header h = {.version = VERSION, .n_disks = (uint32_t)r->n_disks, .n_marks = r->marks.n};
     cleanup_buf struct pv_buf meta = {0};
@@ -175,7 +175,7 @@ static const char *check_header(const struct rec_header *h, uint64_t file)
         return "it is no recording";
     if (h->version != VERSION)
         return "it has another version";
-    if (h->n_disks == 0 || h->n_disks > PV_RECORDING_DISKS || h->n_events > PV_RECORDING_EVENTS ||
+    if (h->n_disks == 0 || h->n_disks > PV_DISK_RECORDING_DISKS || h->n_events > PV_DISK_RECORDING_EVENTS ||
         h->n_marks > h->n_events || h->n_ranges > (uint64_t)RANGES_MAX * h->n_disks)
         return "a number in its header is too large";
     if (file > PV_DISK_SIZE_MAX || h->meta_len > file || h->meta_len > META_MAX || h->data_len > file ||
@@ -212,12 +212,12 @@ static const char *load_disk(struct pv_rec_disk *d, const struct rec_file_disk *
     return NULL;
 }
 
-static const char *load_marks(struct pv_recording *r, uint64_t n, struct meta *m)
+static const char *load_marks(struct pv_disk_recording *r, uint64_t n, struct meta *m)
 {
     for (uint64_t i = 0; i < n; i++) {
         const char *text = m->p + m->at, *end = memchr(text, 0, m->len - m->at);
 
-        if (!end || end - text > PV_RECORDING_MARK)
+        if (!end || end - text > PV_DISK_RECORDING_MARK)
             return "a mark of it is bad";
         pv_strv_add(&r->marks, text);
         m->at += (size_t)(end - text) + 1;
@@ -227,7 +227,7 @@ static const char *load_marks(struct pv_recording *r, uint64_t n, struct meta *m
     return m->at > m->len ? "its marks are cut off" : NULL;
 }
 
-static bool event_ok(const struct pv_recording *r, const struct pv_rec_event *e, uint64_t data_len,
+static bool event_ok(const struct pv_disk_recording *r, const struct pv_rec_event *e, uint64_t data_len,
                      uint32_t marks)
 {
     const struct pv_rec_disk *d = &r->disks[e->disk < r->n_disks ? e->disk : 0];
@@ -245,7 +245,7 @@ static bool event_ok(const struct pv_recording *r, const struct pv_rec_event *e,
     return e->from <= data_len && e->len <= data_len - e->from;
 }
 
-static const char *load_events(struct pv_recording *r, const struct rec_header *h, struct meta *m)
+static const char *load_events(struct pv_disk_recording *r, const struct rec_header *h, struct meta *m)
 {
     const struct pv_rec_event *e = meta_take(m, h->n_events, sizeof(*e));
     uint32_t marks = 0;
@@ -256,7 +256,7 @@ static const char *load_events(struct pv_recording *r, const struct rec_header *
         if (!event_ok(r, &e[i], h->data_len, marks))
             return "an event of it is bad";
         marks += e[i].kind == PV_REC_MARK;
-        *pv_recording_add(r) = e[i];
+        *pv_disk_recording_add(r) = e[i];
         r->events[i].from += e[i].kind == PV_REC_WRITE && e[i].from != PV_EXTENT_ZERO ? r->data_at : 0;
         r->stats.flushes += e[i].kind == PV_REC_FLUSH;
         r->stats.writes += e[i].kind < PV_REC_FLUSH;
@@ -265,7 +265,7 @@ static const char *load_events(struct pv_recording *r, const struct rec_header *
     return marks == r->marks.n ? NULL : "a mark of it has no event";
 }
 
-static const char *load_all(struct pv_recording *r, const struct rec_header *h, const char *bytes)
+static const char *load_all(struct pv_disk_recording *r, const struct rec_header *h, const char *bytes)
 {
     struct meta m = {bytes, 0, h->meta_len};
     uint64_t content = r->data_at + h->data_len, content_end = content + h->content_len;
@@ -279,14 +279,14 @@ static const char *load_all(struct pv_recording *r, const struct rec_header *h, 
     return why ? why : load_events(r, h, &m);
 }
 
-struct pv_recording *pv_recording_load(const char *path, const char *dir, struct pv_err *err)
+struct pv_disk_recording *pv_disk_recording_load(const char *path, const char *dir, struct pv_err *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     off_t file = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
     struct rec_header h;
     cleanup_free char *bytes = NULL;
     const char *why = "it is too short";
-    struct pv_recording *r = NULL;
+    struct pv_disk_recording *r = NULL;
 
     if (fd < 0) {
         pv_err_set_at(err, errno == ENOENT ? PV_E_MISSING : PV_E_HOST, errno, __FILE__, __LINE__,
@@ -302,7 +302,7 @@ struct pv_recording *pv_recording_load(const char *path, const char *dir, struct
             why = "its checksum is wrong";
     }
     if (!why) {
-        r = pv_recording_alloc(dir, h.n_disks);
+        r = pv_disk_recording_alloc(dir, h.n_disks);
         r->stopped = true;
         r->blob = pv_blob_new(pv_steal_fd(&fd));
         r->data_at = sizeof(h) + h.meta_len;
@@ -311,7 +311,7 @@ struct pv_recording *pv_recording_load(const char *path, const char *dir, struct
     }
     if (!why)
         return r;
-    pv_recording_unref(r);
+    pv_disk_recording_unref(r);
     pv_err_set(err, PV_E_PROTOCOL, "recording %s cannot be used: %s", path, why);
     return NULL;
 }

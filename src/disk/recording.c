@@ -10,9 +10,9 @@
 #include "util/err.h"
 #include "util/path.h"
 
-struct pv_recording *pv_recording_alloc(const char *dir, size_t n_disks)
+struct pv_disk_recording *pv_disk_recording_alloc(const char *dir, size_t n_disks)
 {
-    struct pv_recording *r = pv_xcalloc(1, sizeof(*r));
+    struct pv_disk_recording *r = pv_xcalloc(1, sizeof(*r));
 
     r->refs = 1;
     r->dir = pv_xstrdup(dir);
@@ -25,14 +25,14 @@ struct pv_recording *pv_recording_alloc(const char *dir, size_t n_disks)
     return r;
 }
 
-struct pv_recording *pv_recording_ref(struct pv_recording *r)
+struct pv_disk_recording *pv_disk_recording_ref(struct pv_disk_recording *r)
 {
     r->refs++;
     return r;
 }
 
 /* Takes the sinks off the disks. */
-static void recording_detach(struct pv_recording *r)
+static void recording_detach(struct pv_disk_recording *r)
 {
     for (size_t i = 0; i < r->n_disks; i++)
         if (r->disks[i].live) {
@@ -42,7 +42,7 @@ static void recording_detach(struct pv_recording *r)
     r->stopped = true;
 }
 
-void pv_recording_unref(struct pv_recording *r)
+void pv_disk_recording_unref(struct pv_disk_recording *r)
 {
     if (!r || --r->refs)
         return;
@@ -60,7 +60,7 @@ void pv_recording_unref(struct pv_recording *r)
     free(r);
 }
 
-struct pv_rec_event *pv_recording_add(struct pv_recording *r)
+struct pv_rec_event *pv_disk_recording_add(struct pv_disk_recording *r)
 {
     if (r->n_events == r->cap) {
         r->cap = r->cap ? 2 * r->cap : 256;
@@ -70,7 +70,7 @@ struct pv_rec_event *pv_recording_add(struct pv_recording *r)
     return &r->events[r->n_events++];
 }
 
-static void recording_fail(struct pv_recording *r)
+static void recording_fail(struct pv_disk_recording *r)
 {
     r->failed = true;
     recording_detach(r);
@@ -82,13 +82,13 @@ static bool is_zero(const char *p, size_t n)
 }
 
 /* True when the recording has reached a limit; it has failed then. */
-static bool is_full(struct pv_recording *r)
+static bool is_full(struct pv_disk_recording *r)
 {
-    if (r->n_events < PV_RECORDING_EVENTS && r->data_end <= PV_RECORDING_BYTES)
+    if (r->n_events < PV_DISK_RECORDING_EVENTS && r->data_end <= PV_DISK_RECORDING_BYTES)
         return false;
     pv_err_set(&r->error, PV_E_USAGE,
                "the recording was cut short: it has more than %d events or 16 GiB; record a shorter workload",
-               PV_RECORDING_EVENTS);
+               PV_DISK_RECORDING_EVENTS);
     recording_fail(r);
     return true;
 }
@@ -97,7 +97,7 @@ static void on_change(struct pv_disk_sink *s, enum pv_change_kind kind, uint64_t
                       const void *data, bool durable)
 {
     struct pv_rec_disk *rd = PV_CONTAINER_OF(s, struct pv_rec_disk, sink);
-    struct pv_recording *r = rd->rec;
+    struct pv_disk_recording *r = rd->rec;
     uint64_t end = at + len, sector = rd->sector;
     cleanup_free char *whole = NULL;
     struct pv_rec_event *e;
@@ -115,7 +115,7 @@ static void on_change(struct pv_disk_sink *s, enum pv_change_kind kind, uint64_t
     }
     if (is_full(r))
         return;
-    e = pv_recording_add(r);
+    e = pv_disk_recording_add(r);
     *e = (struct pv_rec_event){
         .kind = (uint8_t)kind, .durable = durable, .disk = rd->index, .at = at, .len = len};
     r->stats.writes++;
@@ -140,7 +140,7 @@ static void on_flush(struct pv_disk_sink *s)
 
     if (is_full(rd->rec))
         return;
-    e = pv_recording_add(rd->rec);
+    e = pv_disk_recording_add(rd->rec);
     e->kind = PV_REC_FLUSH;
     e->disk = rd->index;
     rd->rec->stats.flushes++;
@@ -177,14 +177,14 @@ static int recording_attach(struct pv_rec_disk *rd, struct pv_disk *d, struct pv
     return 0;
 }
 
-struct pv_recording *pv_recording_start(struct pv_disk *const *disks, size_t n, const char *dir,
-                                        struct pv_err *err)
+struct pv_disk_recording *pv_disk_recording_start(struct pv_disk *const *disks, size_t n, const char *dir,
+                                                  struct pv_err *err)
 {
-    struct pv_recording *r;
+    struct pv_disk_recording *r;
     int fd;
 
-    if (n == 0 || n > PV_RECORDING_DISKS) {
-        pv_err_set(err, PV_E_USAGE, "a recording is of 1 to %d disks, not %zu", PV_RECORDING_DISKS, n);
+    if (n == 0 || n > PV_DISK_RECORDING_DISKS) {
+        pv_err_set(err, PV_E_USAGE, "a recording is of 1 to %d disks, not %zu", PV_DISK_RECORDING_DISKS, n);
         return NULL;
     }
     for (size_t i = 0; i < n; i++) {
@@ -201,17 +201,17 @@ struct pv_recording *pv_recording_start(struct pv_disk *const *disks, size_t n, 
     fd = pv_disk_tmpfile(dir, err);
     if (fd < 0)
         return NULL;
-    r = pv_recording_alloc(dir, n);
+    r = pv_disk_recording_alloc(dir, n);
     r->blob = pv_blob_new(fd);
     for (size_t i = 0; i < n; i++)
         if (recording_attach(&r->disks[i], disks[i], err) < 0) {
-            pv_recording_unref(r);
+            pv_disk_recording_unref(r);
             return NULL;
         }
     return r;
 }
 
-int pv_recording_mark(struct pv_recording *r, const char *text, struct pv_err *err)
+int pv_disk_recording_mark(struct pv_disk_recording *r, const char *text, struct pv_err *err)
 {
     struct pv_rec_event *e;
 
@@ -222,21 +222,21 @@ int pv_recording_mark(struct pv_recording *r, const char *text, struct pv_err *e
     }
     if (r->stopped)
         return pv_err_set(err, PV_E_USAGE, "the recording has stopped: it takes no mark");
-    if (strlen(text) > PV_RECORDING_MARK)
-        return pv_err_set(err, PV_E_USAGE, "a mark has at most %d bytes", PV_RECORDING_MARK);
+    if (strlen(text) > PV_DISK_RECORDING_MARK)
+        return pv_err_set(err, PV_E_USAGE, "a mark has at most %d bytes", PV_DISK_RECORDING_MARK);
     if (is_full(r)) {
         if (err)
             *err = r->error;
         return -1;
     }
-    e = pv_recording_add(r);
+    e = pv_disk_recording_add(r);
     e->kind = PV_REC_MARK;
     e->mark = (uint32_t)r->marks.n;
     pv_strv_add(&r->marks, text);
     return 0;
 }
 
-int pv_recording_stop(struct pv_recording *r, struct pv_err *err)
+int pv_disk_recording_stop(struct pv_disk_recording *r, struct pv_err *err)
 {
     recording_detach(r);
     if (!r->failed)
@@ -246,22 +246,22 @@ int pv_recording_stop(struct pv_recording *r, struct pv_err *err)
     return -1;
 }
 
-bool pv_recording_stopped(const struct pv_recording *r)
+bool pv_disk_recording_stopped(const struct pv_disk_recording *r)
 {
     return r->stopped;
 }
 
-void pv_recording_stats(const struct pv_recording *r, struct pv_recording_stats *s)
+void pv_disk_recording_stats(const struct pv_disk_recording *r, struct pv_disk_recording_stats *s)
 {
     *s = r->stats;
 }
 
-size_t pv_recording_disks(const struct pv_recording *r)
+size_t pv_disk_recording_disks(const struct pv_disk_recording *r)
 {
     return r->n_disks;
 }
 
-const char *pv_recording_disk_name(const struct pv_recording *r, size_t disk)
+const char *pv_disk_recording_disk_name(const struct pv_disk_recording *r, size_t disk)
 {
     return r->disks[disk].name;
 }

@@ -10,13 +10,13 @@
 
 enum { DESCRIBED = 16, OWNER_BASE = UINT32_MAX };
 
-struct pv_state *pv_state_new(struct pv_recording *r, size_t lo, size_t hi, const uint8_t *keep,
+struct pv_state *pv_state_new(struct pv_disk_recording *r, size_t lo, size_t hi, const uint8_t *keep,
                               const uint8_t *torn, size_t n_torn)
 {
     struct pv_state *st = pv_xcalloc(1, sizeof(*st));
 
     st->refs = 1;
-    st->rec = pv_recording_ref(r);
+    st->rec = pv_disk_recording_ref(r);
     st->lo = lo;
     st->hi = hi;
     st->keep = pv_xmalloc(hi - lo + 1);
@@ -63,7 +63,7 @@ void pv_state_unref(struct pv_state *st)
     free(st->content);
     free(st->keep);
     free(st->torn);
-    pv_recording_unref(st->rec);
+    pv_disk_recording_unref(st->rec);
     free(st);
 }
 
@@ -107,7 +107,7 @@ static uint32_t *find_owners(const struct pv_state *st, size_t disk)
 /* Where the content of a listed sector is in the recording's data. */
 static uint64_t sector_source(const struct pv_state *st, size_t disk, size_t t, uint32_t owner)
 {
-    const struct pv_recording *r = st->rec;
+    const struct pv_disk_recording *r = st->rec;
     const struct pv_rec_event *e = &r->events[r->analysis->writes[owner].event];
 
     if (e->kind != PV_REC_WRITE || e->from == PV_EXTENT_ZERO)
@@ -194,7 +194,7 @@ static void add_size(struct pv_buf *out, uint64_t n)
 static void describe_write(const struct pv_state *st, size_t i, struct pv_buf *out)
 {
     static const char *const names[] = {"write", "discard", "write-zeroes"};
-    const struct pv_recording *r = st->rec;
+    const struct pv_disk_recording *r = st->rec;
     const struct pv_rec_write *w = &r->analysis->writes[i];
     const struct pv_rec_event *e = &r->events[w->event];
 

@@ -33,8 +33,9 @@ struct seen {
 
 enum phase { AT, INTERVALS, END };
 
+/* reason: all of an iteration; nothing outside of this file sees it */
 struct pv_states {
-    struct pv_recording *rec;
+    struct pv_disk_recording *rec;
     struct pv_analysis *a;
     struct pv_states_opts o;
     enum phase phase;
@@ -68,7 +69,7 @@ static void sum_add(struct sum *s, size_t disk, uint64_t sector, uint64_t conten
     s->b += sub ? -h.high64 : h.high64;
 }
 
-static void walker_init(struct walker *w, const struct pv_recording *r)
+static void walker_init(struct walker *w, const struct pv_disk_recording *r)
 {
     w->content = pv_xcalloc(r->n_disks, sizeof(*w->content));
     for (size_t i = 0; i < r->n_disks; i++) {
@@ -149,7 +150,8 @@ static bool seen_before(struct pv_states *s, struct sum sum, size_t marks)
     return false;
 }
 
-struct pv_states *pv_states_new(struct pv_recording *r, const struct pv_states_opts *o, struct pv_err *err)
+struct pv_states *pv_states_new(struct pv_disk_recording *r, const struct pv_states_opts *o,
+                                struct pv_err *err)
 {
     struct pv_states *s;
 
@@ -162,15 +164,15 @@ struct pv_states *pv_states_new(struct pv_recording *r, const struct pv_states_o
         pv_err_set(err, PV_E_USAGE, "the recording still runs: call stop() before its states are looked at");
         return NULL;
     }
-    if (o->exhaustive > PV_RECORDING_EXHAUSTIVE) {
+    if (o->exhaustive > PV_DISK_RECORDING_EXHAUSTIVE) {
         pv_err_set(err, PV_E_USAGE, "exhaustive is at most %d: an interval of n writes has 2^n subsets",
-                   PV_RECORDING_EXHAUSTIVE);
+                   PV_DISK_RECORDING_EXHAUSTIVE);
         return NULL;
     }
-    if (!pv_recording_analyse(r, err))
+    if (!pv_disk_recording_analyse(r, err))
         return NULL;
     s = pv_xcalloc(1, sizeof(*s));
-    s->rec = pv_recording_ref(r);
+    s->rec = pv_disk_recording_ref(r);
     s->a = r->analysis;
     s->o = *o;
     s->keep = pv_xmalloc(s->a->n_writes + 1);
@@ -191,7 +193,7 @@ void pv_states_free(struct pv_states *s)
     free(s->undo);
     free(s->seen);
     pv_buf_free(&s->torn);
-    pv_recording_unref(s->rec);
+    pv_disk_recording_unref(s->rec);
     free(s);
 }
 
@@ -413,8 +415,8 @@ struct pv_state *pv_states_next(struct pv_states *s, struct pv_err *err)
     return st;
 }
 
-struct pv_state *pv_recording_state(struct pv_recording *r, uint64_t number, const struct pv_states_opts *o,
-                                    struct pv_err *err)
+struct pv_state *pv_disk_recording_state(struct pv_disk_recording *r, uint64_t number,
+                                         const struct pv_states_opts *o, struct pv_err *err)
 {
     struct pv_states *s = pv_states_new(r, o, err);
     struct pv_state *st = NULL;
