@@ -111,7 +111,8 @@ static void list_sectors(const struct pv_disk_recording *r, struct pv_analysis *
         else
             sectors_add_data(&l, d, e->at, e->at + e->len);
     }
-    qsort(l.v, l.n, sizeof(*l.v), compare_u64);
+    if (l.n)
+        qsort(l.v, l.n, sizeof(*l.v), compare_u64);
     for (size_t i = 0; i < l.n; i++)
         if (i == 0 || l.v[i] != l.v[n - 1])
             l.v[n++] = l.v[i];

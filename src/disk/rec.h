@@ -53,6 +53,9 @@ struct pv_disk_recording {
 struct pv_disk_recording *pv_disk_recording_alloc(const char *dir, size_t n_disks);
 struct pv_rec_event *pv_disk_recording_add(struct pv_disk_recording *r);
 
+/* For fuzzing: sets the checksum in the header of a file of n bytes; false: it is too short. */
+bool pv_disk_recording_fix_hash(void *file, size_t n);
+
 /* ---- analysis.c ---- */
 
 #define PV_NEVER SIZE_MAX

@@ -88,6 +88,20 @@ static uint64_t header_hash(const struct rec_header *h, const void *meta)
     return XXH3_64bits_withSeed(meta, h->meta_len, XXH3_64bits(h, offsetof(struct rec_header, hash)));
 }
 
+bool pv_disk_recording_fix_hash(void *file, size_t n)
+{
+    struct rec_header h;
+
+    if (n < sizeof(h))
+        return false;
+    memcpy(&h, file, sizeof(h));
+    if (h.meta_len > n - sizeof(h))
+        return false;
+    h.hash = header_hash(&h, (char *)file + sizeof(h));
+    memcpy(file, &h, sizeof(h));
+    return true;
+}
+
 /* Copies n bytes of the blob, or of a layer when `from` is not NULL. */
 static int put_bytes(int blob, const struct pv_layer *from, uint64_t at, uint64_t n, int to, uint64_t to_at)
 {
