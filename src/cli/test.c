@@ -178,7 +178,8 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
                             .info = &info,
                             .history = history,
                             .keep_order = c->select.shuffle,
-                            .notes = &s->notes};
+                            .notes = &s->notes,
+                            .own_cache = !s->cache_ok};
 
     /* The probe is cached here, before the fork of files, which would each measure another number. */
     pv_accel_probe(&probe);
@@ -200,7 +201,7 @@ static int test_select_and_run(const struct pv_test_cmd *c, struct pv_err *err)
     if (!config)
         return -1;
     history = pv_history_load(config->dir, c->history, notice);
-    pv_cache_notes(notice, &s.notes);
+    s.cache_ok = pv_cache_notes(notice, &s.notes);
     select.rule = (struct pv_find_rule){.patterns = &config->tests, .base = config->dir};
     if (c->subtests.tags.n || c->subtests.no_tags.n || c->subtests.meta.n || c->subtests.no_meta.n)
         pv_history_partial(history);

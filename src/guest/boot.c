@@ -302,6 +302,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
+        .kernel_fd = b->kernel.fd,
         .append = append,
         .initrd_fd = b->initrd_fd,
         .state.savable = b->serial,

@@ -68,6 +68,7 @@ static void resume_boot_files(const struct pv_guest *g, const struct pv_machine 
         return;
     }
     spec->kernel = k->boot_path;
+    spec->kernel_fd = k->fd;
     spec->append = m->append;
     spec->initrd_fd = m->initrd;
     spec->fatal_mark = PV_FATAL_MARK;

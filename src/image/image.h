@@ -20,6 +20,7 @@ struct pv_kernel {
     char *boot_path; /* for QEMU: the unpacked vmlinux in the cache, or the file itself */
     char *release;   /* "6.1.0-56-cloud-amd64" (uname -r); NULL: a vmlinux without a version string */
     bool unpacked;   /* boot_path is the vmlinux of a bzImage */
+    int fd;          /* the file at boot_path that was checked, for reading; 0: none */
 };
 
 /*

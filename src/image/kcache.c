@@ -56,10 +56,12 @@ struct cache {
     char hash[PV_DIGEST_TEXT];
     char *vmlinux, *ok; /* names in dir */
     char *data;         /* the whole bzImage; NULL until read_source */
+    int fd;             /* the vmlinux that was checked or made; -1: none */
 };
 
 static void cache_fini(struct cache *c)
 {
+    pv_close(&c->fd);
     pv_cachedir_close(&c->dir);
     free(c->vmlinux);
     free(c->ok);
@@ -207,6 +209,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
         return ABSENT;
     if (file_identity(&st, now) && !strcmp(now, ident)) {
         stamp_use(c->dir.fd, c->ok);
+        c->fd = pv_steal_fd(&fd);
         return GOOD;
     }
     if (pv_digest_fd(fd, have) < 0 || strcmp(have, sum) != 0) {
@@ -215,6 +218,7 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
     }
     if (is_settled(&st))
         write_ok(c, length, sum, &st, NULL);
+    c->fd = pv_steal_fd(&fd);
     return GOOD;
 }
 
@@ -319,6 +323,9 @@ static int make_vmlinux(struct cache *c, struct pv_err *err)
     pv_hex(sum, sizeof(sum), text);
     if (pv_newfile_commit(&f, c->vmlinux, true, err) < 0)
         return -1;
+    c->fd = pv_cachedir_file(&c->dir, c->vmlinux, O_RDONLY, err);
+    if (c->fd < 0)
+        return -1;
     if (fstat(f.fd, &st) < 0)
         return pv_err_sys(err, errno, "cannot stat '%s/%s'", c->dir.path, c->vmlinux);
     return write_ok(c, o.length, text, &st, err);
@@ -344,13 +351,16 @@ static int find_or_make_vmlinux(struct cache *c, struct pv_err *err)
     return 0;
 }
 
-char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err)
+char *pv_kcache_get(const struct pv_kcache_src *src, int *fd, struct pv_err *err)
 {
-    __attribute__((cleanup(cache_fini))) struct cache c = {.src = src, .dir = PV_CACHEDIR_INIT};
+    __attribute__((cleanup(cache_fini))) struct cache c = {.src = src, .dir = PV_CACHEDIR_INIT, .fd = -1};
 
     if (pv_cachedir_open(&c.dir, "kernels", err) < 0 || hash_source(&c, err) < 0)
         return NULL;
     c.vmlinux = pv_xasprintf("%s.vmlinux", c.hash);
     c.ok = pv_xasprintf("%s.ok", c.hash);
-    return find_or_make_vmlinux(&c, err) < 0 ? NULL : pv_path_join(c.dir.path, c.vmlinux);
+    if (find_or_make_vmlinux(&c, err) < 0)
+        return NULL;
+    *fd = pv_steal_fd(&c.fd);
+    return pv_path_join(c.dir.path, c.vmlinux);
 }

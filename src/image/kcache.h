@@ -16,10 +16,10 @@ struct pv_kcache_src {
 };
 
 /*
- * The path of the bzImage's unpacked vmlinux, which has a PVH note; the caller frees.  On a miss this unpacks
- * the kernel, or blocks while another process unpacks one.  NULL with err set: the bzImage has to be booted
- * as it is.
+ * The path of the bzImage's unpacked vmlinux, which has a PVH note, and *fd, that file open for reading; the
+ * caller frees and closes.  On a miss this unpacks the kernel, or blocks while another process unpacks one.
+ * NULL with err set: the bzImage has to be booted as it is.
  */
-char *pv_kcache_get(const struct pv_kcache_src *src, struct pv_err *err);
+char *pv_kcache_get(const struct pv_kcache_src *src, int *fd, struct pv_err *err);
 
 #endif

@@ -84,7 +84,7 @@ static int open_bzimage(const char *path, bool unpack, const uint8_t *head, stru
         return refuse_kernel(err, path, "a bzImage that is cut short");
     k->release = read_release(src->fd, head, setup_end);
     if (unpack && src->length) {
-        k->boot_path = pv_kcache_get(src, &why);
+        k->boot_path = pv_kcache_get(src, &k->fd, &why);
         k->unpacked = k->boot_path != NULL;
         if (!k->unpacked)
             pv_debug("image", "'%s' boots as it is: %s", path, why.text);
@@ -113,6 +113,7 @@ int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv
     struct pv_kcache_src src = {.fd = fd};
     uint8_t head[PV_MAGIC_BYTES] = {0};
     ssize_t n;
+    int r;
 
     *k = (struct pv_kernel){0};
     if (fd < 0)
@@ -126,14 +127,20 @@ int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv
     if (n < 0)
         return pv_err_sys(err, errno, "cannot read kernel '%s'", path);
     if (n >= 4 && !memcmp(head, "\x7f\x45LF", 4))
-        return open_elf(path, &src, k, err);
-    if (n >= HDR_MIN && !memcmp(head + 0x202, "HdrS", 4))
-        return open_bzimage(path, unpack, head, &src, k, err);
-    return refuse_kernel(err, path, pv_magic_describe(head, (size_t)n));
+        r = open_elf(path, &src, k, err);
+    else if (n >= HDR_MIN && !memcmp(head + 0x202, "HdrS", 4))
+        r = open_bzimage(path, unpack, head, &src, k, err);
+    else
+        r = refuse_kernel(err, path, pv_magic_describe(head, (size_t)n));
+    if (r == 0 && !k->unpacked)
+        k->fd = pv_steal_fd(&fd);
+    return r;
 }
 
 void pv_kernel_fini(struct pv_kernel *k)
 {
+    if (k->fd > 0)
+        close(k->fd);
     free(k->boot_path);
     free(k->release);
     *k = (struct pv_kernel){0};

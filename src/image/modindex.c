@@ -80,13 +80,19 @@ static int run_depmod(const char *base, struct pv_err *err)
     return 0;
 }
 
+/* True for the lists that the kernel's build wrote. */
+static bool is_list(const char *name)
+{
+    return !strcmp(name, "modules.order") || !strcmp(name, "modules.builtin") ||
+           !strcmp(name, "modules.builtin.modinfo");
+}
+
 /* True for depmod's inputs: directories, and the lists that the kernel's build wrote. */
 static bool is_input(const char *path, const char *name)
 {
     struct stat st;
 
-    if (!strcmp(name, "modules.order") || !strcmp(name, "modules.builtin") ||
-        !strcmp(name, "modules.builtin.modinfo"))
+    if (is_list(name))
         return true;
     /* "build" and "source" are links to the kernel's headers */
     return name[0] != '.' && strcmp(name, "build") && strcmp(name, "source") && stat(path, &st) == 0 &&
@@ -120,6 +126,39 @@ static int build_index(const char *tree, const char *base, const char *out, stru
     return run_depmod(base, err);
 }
 
+/* True for a file that libkmod may read: an index of depmod, or a link of link_inputs. */
+static bool is_own_entry(const struct stat *st, const char *name)
+{
+    if (st->st_uid != geteuid())
+        return false;
+    return S_ISREG(st->st_mode) ||
+           (S_ISLNK(st->st_mode) && (is_list(name) || strncmp(name, "modules.", 8) != 0));
+}
+
+/* Checks all entries, because libkmod reads most of them, by their paths. */
+static int index_check(int index, const char *path, struct pv_err *err)
+{
+    int fd = openat(index, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!d) {
+        pv_err_sys(err, errno, "cannot read directory '%s'", path);
+        pv_close(&fd);
+        return -1;
+    }
+    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+        struct stat st;
+
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (fstatat(index, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !is_own_entry(&st, e->d_name))
+            rc = pv_err_set(err, PV_E_USAGE, "'%s/%s' is no file of user %u: remove it", path, e->d_name,
+                            (unsigned)geteuid());
+    }
+    closedir(d);
+    return rc;
+}
+
 /* 1: CACHE/modules/KEY is an index of this user, 0: there is none, -1 with *err: it is not to be trusted. */
 static int index_find(const struct pv_cachedir *dir, const char *key, struct pv_err *err)
 {
@@ -137,11 +176,7 @@ static int index_find(const struct pv_cachedir *dir, const char *key, struct pv_
     }
     if (fstatat(fd, "modules.dep.bin", &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
-    /* depmod makes it with the umask's mode; the directory keeps others away. */
-    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
-        return pv_err_set(err, PV_E_USAGE, "'%s/modules.dep.bin' is no file of user %u: remove it", path,
-                          (unsigned)geteuid());
-    return 1;
+    return index_check(fd, path, err) < 0 ? -1 : 1;
 }
 
 /* Makes CACHE/modules/KEY in a temporary directory and renames it into place. */

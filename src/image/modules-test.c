@@ -289,6 +289,31 @@ static void uses_only_its_own_index(void **state)
     }
 }
 
+/* libkmod reads every index by its path: a link in the place of one would lead it elsewhere. */
+static void uses_no_index_with_a_foreign_entry(void **state)
+{
+    cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL);
+    static const char *const names[] = {"modules.dep", "modules.softdep", "modules.alias.bin"};
+
+    (void)state;
+    assert_string_not_equal(index, bare);
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        cleanup_free char *entry = pv_path_join(index, names[i]), *kept = pv_path_join(index, "kept");
+
+        assert_int_equal(rename(entry, kept), 0);
+        assert_int_equal(symlink("kept", entry), 0);
+        expect_no_index();
+        assert_int_equal(unlink(entry), 0);
+        assert_int_equal(rename(kept, entry), 0);
+        if (geteuid() == 0) {
+            assert_int_equal(chown(entry, 1, 1), 0);
+            expect_no_index();
+            assert_int_equal(chown(entry, 0, 0), 0);
+        }
+    }
+}
+
 static void finding_nothing_is_no_error(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -361,6 +386,7 @@ int main(void)
         cmocka_unit_test(says_which_depmod),
         cmocka_unit_test(finds_the_tree),
         cmocka_unit_test(indexes_a_bare_tree),
+        cmocka_unit_test(uses_no_index_with_a_foreign_entry),
         cmocka_unit_test(uses_only_its_own_index),
         cmocka_unit_test(finding_nothing_is_no_error),
         cmocka_unit_test(lists_the_real_ones),

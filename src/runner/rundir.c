@@ -238,10 +238,15 @@ void pv_rundir_close(struct pv_rundir *d, bool keep)
     if (d->fd < 0)
         return;
     if (keep) {
+        cleanup_close int cache =
+            openat(d->fd, PV_RUNDIR_CACHE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int fd = openat(d->fd, KEPT, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
         if (fd >= 0)
             close(fd);
+        if (cache >= 0)
+            empty_dir(cache, MAX_DEPTH);
+        unlinkat(d->fd, PV_RUNDIR_CACHE, AT_REMOVEDIR);
     } else {
         pv_rundir_remove_in_handler(d);
     }

@@ -23,13 +23,16 @@ struct pv_rundir {
         .path = "", .fd = -1 \
     }
 
+/* In it: the cache of a run that cannot use the user's. */
+#define PV_RUNDIR_CACHE ".cache"
+
 /*
  * Makes it (mode 0700), and first removes the directories of crashed runs of this user and old kept ones.
  * Refuses a place where another user could exchange it: class usage.
  */
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err);
 
-/* keep: marks it as kept and leaves it; otherwise removes it with all that is in it. Twice is fine. */
+/* keep: marks it as kept and leaves it, without its cache; otherwise removes it with all that is in it. Twice is fine. */
 void pv_rundir_close(struct pv_rundir *d, bool keep);
 
 /* Removes everything as pv_rundir_close does, with async-signal-safe calls only. */

@@ -17,8 +17,10 @@
 #include "runner/rundir.h"
 #include "runner/sched.h"
 #include "util/text.h"
+#include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/path.h"
 
 enum { MAX_NOTICES = 64 };
 
@@ -200,6 +202,11 @@ static int run_set_up(struct runner *r, struct pv_err *err)
     r->loop = pv_loop_new(err);
     if (!r->loop || run_watch_signals(r, err) < 0 || pv_rundir_open(&r->dir, err) < 0)
         return -1;
+    if (r->o->own_cache) {
+        cleanup_free char *cache = pv_path_join(r->dir.path, PV_RUNDIR_CACHE);
+
+        pv_cachedir_use(cache);
+    }
     pv_out_init(&r->out, r->loop, pv_outputs_take_stdout(&r->o->reports) ? STDERR_FILENO : STDOUT_FILENO);
     r->out.on_error = on_run_out_error;
     r->sched = sched_new(&(struct sched_opts){.run = r->o,

@@ -46,6 +46,7 @@ struct pv_run_opts {
     struct pv_history *history;     /* durations for the order; updated and saved; NULL: none */
     bool keep_order;                /* files start in the order of the list, not the longest first */
     const struct pv_strv *notes;    /* lines shown before the first file; NULL: none */
+    bool own_cache;                 /* the cache is a directory of the run, removed with it */
     bool terminal;                  /* the output is a terminal that can move its cursor: live lines */
 };
 

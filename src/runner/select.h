@@ -35,6 +35,7 @@ struct pv_selection {
     struct pv_test_list files; /* to run: by path, or shuffled */
     struct pv_strv all;        /* names of the files of all shards */
     struct pv_strv notes;      /* lines for the user */
+    bool cache_ok;             /* the user's cache is used */
 };
 
 /*

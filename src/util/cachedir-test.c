@@ -121,6 +121,52 @@ static void refuses_another_owner(void **state)
     expect_refused(NULL, "set XDG_CACHE_HOME");
 }
 
+/* HOME or XDG_CACHE_HOME of somebody else, as under sudo -E: nothing is made there. */
+static void refuses_a_place_of_another_user(void **state)
+{
+    cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
+
+    (void)state;
+    assert_int_equal(chmod(dir, 0777), 0);
+    expect_refused(NULL, "and it is not sticky (mode 0777): set XDG_CACHE_HOME");
+    assert_int_equal(chmod(dir, 01777), 0);
+    cachedir_open_ok(&d, NULL);
+    assert_int_equal(chmod(dir, 0700), 0);
+    assert_int_equal(rmdir("provium"), 0);
+    if (geteuid() != 0) {
+        print_message("skipped: only root can give a directory to another user\n");
+        skip();
+    }
+    assert_int_equal(chown(dir, 1, 1), 0);
+    expect_refused(NULL, "belongs to user 1, not to user 0");
+    expect_refused("sub", "set XDG_CACHE_HOME to a directory of your own");
+    assert_int_equal(access("provium", F_OK), -1);
+    unsetenv("XDG_CACHE_HOME");
+    setenv("HOME", dir, 1);
+    expect_refused(NULL, "belongs to user 1, not to user 0");
+    assert_int_equal(access(".cache", F_OK), -1);
+    assert_int_equal(chown(dir, 0, 0), 0);
+    assert_int_equal(mkdir(".cache", 0700), 0);
+    assert_int_equal(chown(".cache", 1, 1), 0);
+    expect_refused(NULL, ".cache' belongs to user 1, not to user 0");
+    setenv("XDG_CACHE_HOME", dir, 1);
+    assert_int_equal(rmdir(".cache"), 0);
+}
+
+/* pv_cachedir_use comes before both variables. */
+static void uses_a_chosen_place(void **state)
+{
+    cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
+    cleanup_free char *place = pv_path_join(dir, "chosen");
+
+    (void)state;
+    pv_cachedir_use(place);
+    cachedir_open_ok(&d, "sub");
+    pv_cachedir_use(NULL);
+    assert_int_equal(access("chosen/sub", F_OK), 0);
+    assert_int_equal(access("provium", F_OK), -1);
+}
+
 static void expect_no_file(const struct pv_cachedir *d, const char *name, const char *want)
 {
     cleanup_buf struct pv_buf text = {0};
@@ -207,6 +253,8 @@ int main(void)
         cmocka_unit_test_setup(refuses_a_link, empty_cache),
         cmocka_unit_test_setup(refuses_a_directory_that_others_write_to, empty_cache),
         cmocka_unit_test_setup(refuses_another_owner, empty_cache),
+        cmocka_unit_test_setup(refuses_a_place_of_another_user, empty_cache),
+        cmocka_unit_test_setup(uses_a_chosen_place, empty_cache),
         cmocka_unit_test_setup(reads_files_of_this_user_only, empty_cache),
         cmocka_unit_test_setup(replaces_what_it_would_not_read, empty_cache),
         cmocka_unit_test_setup(knows_when_there_is_none, empty_cache),

@@ -78,11 +78,21 @@ int pv_replace_at(int at, const char *name, const void *data, size_t n)
 
 /* ---- the cache ---- */
 
+static char *chosen; /* of pv_cachedir_use */
+
+void pv_cachedir_use(const char *dir)
+{
+    free(chosen);
+    chosen = dir ? pv_xstrdup(dir) : NULL;
+}
+
 /* The caller frees. */
 static char *cache_path(struct pv_err *err)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 
+    if (chosen)
+        return pv_xstrdup(chosen);
     if (base && base[0] == '/')
         return pv_xasprintf("%s/provium", base);
     if (home && home[0] == '/')
@@ -91,12 +101,44 @@ static char *cache_path(struct pv_err *err)
     return NULL;
 }
 
+/* -1, class usage: `dir` is there, and its owner or others can exchange what is in it. */
+static int place_check(const char *dir, struct pv_err *err)
+{
+    struct stat st;
+
+    if (stat(dir, &st) < 0)
+        return 0;
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return pv_err_set(err, PV_E_USAGE,
+                          "'%s' belongs to user %u, not to user %u, who runs this: set XDG_CACHE_HOME to a "
+                          "directory of your own",
+                          dir, (unsigned)st.st_uid, (unsigned)geteuid());
+    if (st.st_mode & S_IWOTH && !(st.st_mode & S_ISVTX))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "others may write to '%s', and it is not sticky (mode %04o): set XDG_CACHE_HOME to a "
+            "directory of your own",
+            dir, (unsigned)st.st_mode & 07777);
+    return 0;
+}
+
+/* Checks the directories that the user's variables name: $XDG_CACHE_HOME, else $HOME and $HOME/.cache. */
+static int places_check(const char *root, struct pv_err *err)
+{
+    const char *base = getenv("XDG_CACHE_HOME");
+    cleanup_free char *parent = pv_path_dirname(root), *home = pv_path_dirname(parent);
+
+    if (!chosen && !(base && base[0] == '/') && place_check(home, err) < 0)
+        return -1;
+    return place_check(parent, err);
+}
+
 static int root_open(struct pv_cachedir *d, struct pv_err *err)
 {
     cleanup_free char *parent = NULL;
 
     d->path = cache_path(err);
-    if (!d->path)
+    if (!d->path || places_check(d->path, err) < 0)
         return -1;
     parent = pv_path_dirname(d->path);
     if (pv_mkdir_p(parent, 0700, err) < 0)
@@ -140,6 +182,8 @@ int pv_cachedir_check(const char *sub, struct pv_err *err)
 
     if (!root_path)
         return 0;
+    if (places_check(root_path, err) < 0)
+        return -1;
     root = pv_own_dir(AT_FDCWD, root_path, root_path, &why);
     if (root >= 0 && sub) {
         path = pv_path_join(root_path, sub);

@@ -4,7 +4,8 @@
  *
  * HOME and XDG_CACHE_HOME may name a place of another user (sudo, su, a shared machine).  A directory or file
  * of the cache is used only if it belongs to the effective user and others cannot write to it; no link is
- * followed from CACHE on.  The path that leads to CACHE is the user's choice and is not checked.
+ * followed from CACHE on.  $XDG_CACHE_HOME, or $HOME and $HOME/.cache, must belong to the user or to root, and
+ * others may write to it only if it is sticky.  The path that leads there is the user's choice.
  *
  *     cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
  *
@@ -41,6 +42,9 @@ struct pv_cachedir {
 int pv_cachedir_open(struct pv_cachedir *d, const char *sub, struct pv_err *err);
 void pv_cachedir_close(struct pv_cachedir *d);
 #define cleanup_cachedir __attribute__((cleanup(pv_cachedir_close)))
+
+/* This process and its children use the directory `dir` as CACHE from now on; NULL: as the variables say. */
+void pv_cachedir_use(const char *dir);
 
 /* Creates nothing.  -1, class usage: CACHE or CACHE/SUB is there and not to be trusted. */
 int pv_cachedir_check(const char *sub, struct pv_err *err);

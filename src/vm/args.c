@@ -192,7 +192,10 @@ static void put_cpus(const struct at *at, struct pv_buf *b)
 
 static void put_kernel(const struct at *at, struct pv_buf *b)
 {
-    pv_buf_adds(b, at->spec->kernel);
+    if (at->spec->kernel_fd > 0)
+        pv_buf_addf(b, "/proc/self/fd/%d", PV_QEMU_FD_KERNEL);
+    else
+        pv_buf_adds(b, at->spec->kernel);
 }
 
 static void put_append(const struct at *at, struct pv_buf *b)

@@ -191,7 +191,7 @@ int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const st
     for (size_t i = 0; i < PV_ARRAY_LEN(host_paths); i++)
         rule_add(&r, host_paths[i].path, host_paths[i].access);
     rules_add_program(&r, qemu);
-    if (spec->kernel)
+    if (spec->kernel && spec->kernel_fd <= 0)
         rule_add(&r, spec->kernel, FILE_READ);
     rules_add_disks(&r, spec);
     for (size_t i = 0; !alone && spec->extra_args[i]; i++)

@@ -11,7 +11,7 @@
 #include "vm/internal.h"
 #include "vm/overlay.h"
 
-enum { FIXED_FDS = 9 };
+enum { FIXED_FDS = 10 };
 
 _Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX <= (int)PV_SPAWN_FDS,
                "pv_spawn passes on the descriptors of all disks");
@@ -95,6 +95,8 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
         inherit_fd(&in, spec->channel.fd, PV_QEMU_FD_VSOCK);
     if (spec->initrd_fd >= 0)
         inherit_fd(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
+    if (spec->kernel && spec->kernel_fd > 0)
+        inherit_fd(&in, spec->kernel_fd, PV_QEMU_FD_KERNEL);
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     pv_vm_args(spec, &argv);

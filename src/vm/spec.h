@@ -34,6 +34,7 @@ struct pv_vm_spec {
     const char *name; /* for messages and -name */
     const char *qemu; /* program, NULL: qemu-system-x86_64 */
     const char *kernel;
+    int kernel_fd;      /* that file, open: becomes -kernel /proc/self/fd/N; 0: QEMU opens the path */
     const char *append; /* whole kernel command line */
     int initrd_fd;      /* becomes -initrd /proc/self/fd/N; -1: none */
     bool kvm;
@@ -76,6 +77,7 @@ enum {
     PV_QEMU_FD_SAVE = 33,
     PV_QEMU_FD_LOAD = 34,
     PV_QEMU_FD_RULESET = 35,
+    PV_QEMU_FD_KERNEL = 36,
     PV_QEMU_FD_BACKING = 40 /* + index in the backing chains of all disks, one behind the other */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
