@@ -153,8 +153,6 @@ void pv_disk_free(struct pv_disk *d)
     pv_rules_free(d);
     if (d->sink)
         d->sink->end(d->sink);
-    if (d->view)
-        pv_disk_settle(d, NULL);
     if (d->cache.log)
         pv_cache_fini(d);
     pv_layer_unref(d->store);
@@ -210,10 +208,6 @@ int pv_disk_read(struct pv_disk *d, uint64_t offset, void *to, size_t n, struct 
                                                : 0;
 }
 
-/*
- * Durable at once, but a change in the cache that is older must not be applied over it later: the cache keeps the
- * order.
- */
 int pv_disk_write(struct pv_disk *d, uint64_t offset, const void *data, size_t n, struct pv_err *err)
 {
     if (check_range(d, offset, n, err) < 0)
@@ -223,10 +217,9 @@ int pv_disk_write(struct pv_disk *d, uint64_t offset, const void *data, size_t n
     return 0;
 }
 
-int pv_disk_flush(struct pv_disk *d, struct pv_err *err)
+void pv_disk_flush(struct pv_disk *d)
 {
     pv_cache_flush(d);
-    return pv_cache_apply(d) < 0 ? pv_err_sys(err, errno, "disk '%s': cannot flush", d->name) : 0;
 }
 
 uint64_t pv_disk_unflushed(const struct pv_disk *d)
@@ -234,27 +227,13 @@ uint64_t pv_disk_unflushed(const struct pv_disk *d)
     return d->cache.unflushed;
 }
 
-int pv_disk_settle(struct pv_disk *d, struct pv_err *err)
-{
-    struct pv_cache *c = &d->cache;
-
-    for (size_t i = c->first; i < c->n; i++)
-        c->v[i].durable = true;
-    c->durable = c->n;
-    if (c->unflushed && d->sink)
-        d->sink->flush(d->sink);
-    c->unflushed = 0;
-    return pv_cache_apply(d) < 0 ? pv_err_sys(err, errno, "disk '%s': cannot write its content", d->name) : 0;
-}
-
 int pv_disk_save(struct pv_disk *d, const char *path, struct pv_err *err)
 {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-    const struct pv_layer *l = d->cache.first == d->cache.n ? d->store : d->view;
 
     if (fd < 0)
         return pv_err_sys(err, errno, "disk '%s': cannot create %s", d->name, path);
-    if (ftruncate(fd, (off_t)pv_disk_size(d)) < 0 || pv_layer_copy(l, fd) < 0)
+    if (ftruncate(fd, (off_t)pv_disk_size(d)) < 0 || pv_layer_copy(d->store, fd) < 0)
         return pv_err_sys(err, errno, "disk '%s': cannot save to %s", d->name, path);
     return 0;
 }

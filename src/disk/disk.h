@@ -56,7 +56,7 @@ struct pv_disk *pv_disk_new(struct pv_loop *loop, const struct pv_disk_opts *o, 
  */
 struct pv_disk *pv_disk_open_file(struct pv_loop *loop, const struct pv_disk_opts *o, const char *path,
                                   const char *format, bool snapshot, struct pv_err *err);
-/* Writes that are in the cache arrive (pv_disk_settle) before the disk goes.  NULL is fine. */
+/* In a file of the host, everything written is there.  NULL is fine. */
 void pv_disk_free(struct pv_disk *d);
 
 /* Serves QEMU on the stream socket fd, which it takes also when it fails; an earlier connection ends. */
@@ -72,14 +72,12 @@ unsigned pv_disk_sector(const struct pv_disk *d);
 int pv_disk_read(struct pv_disk *d, uint64_t offset, void *to, size_t n, struct pv_err *err);
 /* Durable at once, at any byte. */
 int pv_disk_write(struct pv_disk *d, uint64_t offset, const void *data, size_t n, struct pv_err *err);
-/* Makes all writes durable. */
-int pv_disk_flush(struct pv_disk *d, struct pv_err *err);
+/* Makes all writes durable: also for a VM that was killed or has shut down, whose writes all arrive. */
+void pv_disk_flush(struct pv_disk *d);
 /* Bytes of all writes, discards and write-zeroes that a power cut may lose. */
 uint64_t pv_disk_unflushed(const struct pv_disk *d);
 /* Writes what the guest would read into a new sparse raw file; replaces an existing one. */
 int pv_disk_save(struct pv_disk *d, const char *path, struct pv_err *err);
-/* Everything written arrives: call it when the VM was killed or has shut down. */
-int pv_disk_settle(struct pv_disk *d, struct pv_err *err);
 
 struct pv_disk_stats {
     uint64_t requests[PV_DISK_ANY]; /* of the guest, by op; write-zeroes count as writes */

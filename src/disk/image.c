@@ -102,37 +102,7 @@ static int copy_bytes(int from, uint64_t at, int to, uint64_t to_at, uint64_t n)
     return 0;
 }
 
-/* Copies changes, with their data into one new file. */
-static struct pv_change *copy_changes(const struct pv_disk *d, struct pv_blob **log, struct pv_err *err)
-{
-    const struct pv_cache *c = &d->cache;
-    size_t n = c->n - c->first;
-    struct pv_change *v = pv_xmalloc((n ? n : 1) * sizeof(*v));
-    uint64_t end = 0;
-    int fd = pv_disk_tmpfile(d->dir, err);
-
-    if (fd < 0) {
-        free(v);
-        return NULL;
-    }
-    *log = pv_blob_new(fd);
-    for (size_t i = 0; i < n; i++) {
-        v[i] = c->v[c->first + i];
-        if (v[i].kind != PV_CHANGE_WRITE)
-            continue;
-        if (copy_bytes(c->log->fd, v[i].from, fd, end, v[i].len) < 0) {
-            pv_err_sys(err, errno, "disk '%s': cannot copy its unflushed writes", d->name);
-            pv_blob_unref(*log);
-            free(v);
-            return NULL;
-        }
-        v[i].from = end;
-        end += v[i].len;
-    }
-    return v;
-}
-
-/* The disk's durable content, which does not change any more. */
+/* The disk's durable content, which does not change any more; the disk gets a layer on it. */
 static struct pv_layer *freeze_store(struct pv_disk *d, struct pv_err *err)
 {
     struct pv_layer *content, *store;
@@ -148,34 +118,32 @@ static struct pv_layer *freeze_store(struct pv_disk *d, struct pv_err *err)
         pv_layer_unref(content);
         return NULL;
     }
-    pv_layer_set_lower(d->view, store);
     pv_layer_unref(d->store);
     d->store = store;
     return content;
 }
 
+/* The cache's changes are taken back, and made again in the disk's new layer. */
 struct pv_disk_image *pv_disk_freeze(struct pv_disk *d, struct pv_err *err)
 {
-    struct pv_change *v = NULL;
-    struct pv_blob *log = NULL;
+    struct pv_changes c;
     struct pv_disk_image *i;
     struct pv_layer *content;
-    size_t n;
 
-    if (pv_cache_apply(d) < 0) {
-        pv_err_sys(err, errno, "disk '%s': cannot write its content", d->name);
-        return NULL;
-    }
-    n = d->cache.n - d->cache.first;
-    if (n && !(v = copy_changes(d, &log, err)))
+    if (pv_cache_withdraw(d, &c, err) < 0)
         return NULL;
     content = freeze_store(d, err);
+    if (pv_cache_adopt(d, c.v, c.n, c.log) < 0) {
+        if (content) /* else *err is set */
+            pv_err_sys(err, errno, "disk '%s': cannot make its unflushed writes again", d->name);
+        pv_layer_unref(content);
+        content = NULL;
+    }
     if (!content) {
-        free(v);
-        pv_blob_unref(log);
+        pv_changes_fini(&c);
         return NULL;
     }
-    i = pv_image_new(d->sector, content, v, n, log);
+    i = pv_image_new(d->sector, content, c.v, c.n, c.log);
     i->dir = pv_xstrdup(d->dir);
     return i;
 }

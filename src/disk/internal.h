@@ -12,24 +12,44 @@
 
 enum pv_change_kind { PV_CHANGE_WRITE, PV_CHANGE_DISCARD, PV_CHANGE_ZERO };
 
-/* A write, discard or write-zeroes in a cache; its data is in the cache's file. */
+/* A write, discard or write-zeroes.  from: where a write's data is in the file beside it. */
 struct pv_change {
     enum pv_change_kind kind;
     bool durable;
     uint64_t at, len, from;
 };
 
-/*
- * Changes that are not in the durable content yet, in their order.  The first ones that are all durable are
- * applied to the durable content in slices; `view` has what the guest reads.
- */
-struct pv_cache {
+/* Changes in their order, and the file with their data. */
+struct pv_changes {
     struct pv_change *v;
-    size_t first, n, cap; /* v[first..n) */
-    struct pv_blob *log;
-    uint64_t log_end;
+    size_t n;
+    struct pv_blob *log; /* NULL without changes */
+};
+
+void pv_changes_fini(struct pv_changes *c);
+
+/* Bytes that a change replaced; PV_OLD_ABSENT: the layer had none of its own there. */
+struct pv_old {
+    uint64_t at, len;
+    uint64_t from; /* in the log */
+};
+#define PV_OLD_ABSENT UINT64_MAX
+
+struct pv_pending {
+    struct pv_change c;
+    size_t old, n_old; /* of the cache's list */
+    uint64_t log_end;  /* of the log behind it */
+};
+
+/* Changes that a power cut may lose, and durable ones among them: v[first..n), in their order. */
+struct pv_cache {
+    struct pv_pending *v;
+    size_t first, n, cap;
+    struct pv_old *old;
+    size_t n_old, cap_old;
+    struct pv_blob *log; /* replaced bytes, [log_begin, log_end); holes before log_holes */
+    uint64_t log_begin, log_end, log_holes;
     uint64_t unflushed; /* bytes of the changes that are not durable */
-    size_t durable;     /* v[first..durable) are durable */
 };
 
 /* Gets what happens to a disk: a recording.  data: len bytes, or NULL. */
@@ -48,10 +68,8 @@ struct pv_disk {
     char *name, *dir;
     unsigned sector;
     bool readonly;
-    struct pv_layer *store; /* durable content */
-    struct pv_layer *view;  /* over store: what the cache changes */
+    struct pv_layer *store; /* what the guest reads */
     struct pv_cache cache;
-    struct pv_timer apply;
     struct pv_disk_sink *sink;
     struct pv_nbd *nbd;    /* the connection, or NULL */
     struct pv_buf scratch; /* for replies */
@@ -76,15 +94,13 @@ int pv_cache_read(struct pv_disk *d, uint64_t at, void *to, size_t n);
 int pv_cache_write(struct pv_disk *d, uint64_t at, const void *data, size_t n, bool durable);
 int pv_cache_zero(struct pv_disk *d, enum pv_change_kind kind, uint64_t at, uint64_t n, bool durable);
 void pv_cache_flush(struct pv_disk *d);
-/* Applies the durable changes now, all of them. */
-int pv_cache_apply(struct pv_disk *d);
-/* Adds another cache's changes that are not applied. */
-int pv_cache_adopt(struct pv_disk *d, const struct pv_change *v, size_t n, struct pv_blob *log);
+/* Takes all changes back: leaves the durable content, and an empty cache.  -1 with *err: class host. */
+int pv_cache_withdraw(struct pv_disk *d, struct pv_changes *out, struct pv_err *err);
+/* Makes changes, which are in the cache then; nothing of it is recorded. */
+int pv_cache_adopt(struct pv_disk *d, const struct pv_change *v, size_t n, const struct pv_blob *log);
 /* Applies a change, or a part of it, to a layer. */
 int pv_change_apply(const struct pv_change *c, const struct pv_blob *log, struct pv_layer *to, uint64_t at,
                     uint64_t len);
-/* Drops all changes. */
-int pv_cache_drop(struct pv_disk *d);
 
 /* ---- nbd.c ---- */
 

@@ -81,7 +81,8 @@ static struct pv_layer *layer_alloc(enum layer_kind kind, uint64_t size, struct 
     l->kind = kind;
     l->refs = 1;
     l->size = size;
-    pv_layer_set_lower(l, lower);
+    l->lower = lower ? pv_layer_ref(lower) : NULL;
+    l->depth = lower ? lower->depth + 1 : 0;
     return l;
 }
 
@@ -163,15 +164,6 @@ unsigned pv_layer_depth(const struct pv_layer *l)
 bool pv_layer_is_file(const struct pv_layer *l)
 {
     return l->kind == LAYER_FILE;
-}
-
-void pv_layer_set_lower(struct pv_layer *l, struct pv_layer *lower)
-{
-    struct pv_layer *old = l->lower;
-
-    l->lower = lower ? pv_layer_ref(lower) : NULL;
-    l->depth = lower ? lower->depth + 1 : 0;
-    pv_layer_unref(old);
 }
 
 static bool block_get(const struct pv_layer *l, uint64_t block)
@@ -394,11 +386,36 @@ int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n)
     return 0;
 }
 
-int pv_layer_reset(struct pv_layer *l)
+bool pv_layer_own(const struct pv_layer *l, uint64_t at, uint64_t end, uint64_t *next)
 {
-    for (size_t i = 0; i < l->n_leaves; i++)
-        leaf_free(&l->leaves[i]);
-    return ftruncate(l->blob->fd, 0) < 0 || ftruncate(l->blob->fd, (off_t)l->size) < 0 ? -1 : 0;
+    uint64_t last = (end + PV_LAYER_BLOCK - 1) / PV_LAYER_BLOCK, block = at / PV_LAYER_BLOCK;
+    bool own = true;
+
+    if (l->kind == LAYER_FILE) {
+        off_t data = lseek(l->blob->fd, (off_t)at, SEEK_DATA);
+
+        own = data == (off_t)at || (data < 0 && errno != ENXIO);
+        if (own)
+            data = lseek(l->blob->fd, (off_t)at, SEEK_HOLE);
+        *next = data < 0 ? end : (uint64_t)data;
+    } else {
+        own = block_get(l, block);
+        *next = blocks_run(l, block, last) * PV_LAYER_BLOCK;
+    }
+    *next = *next < end ? *next : end;
+    return own;
+}
+
+int pv_layer_forget(struct pv_layer *l, uint64_t at, uint64_t n)
+{
+    uint64_t first = at / PV_LAYER_BLOCK, end = (at + n + PV_LAYER_BLOCK - 1) / PV_LAYER_BLOCK;
+
+    if (l->kind == LAYER_FILE)
+        return file_zero(l->blob->fd, at, n);
+    if (file_zero(l->blob->fd, first * PV_LAYER_BLOCK, (end - first) * PV_LAYER_BLOCK) < 0)
+        return -1;
+    blocks_set(l, first, end, false);
+    return 0;
 }
 
 static bool file_data(const struct pv_layer *l, uint64_t at, uint64_t *start, uint64_t *end)

@@ -52,9 +52,13 @@ bool pv_layer_is_file(const struct pv_layer *l);
 int pv_layer_read(const struct pv_layer *l, uint64_t at, void *to, size_t n);
 int pv_layer_write(struct pv_layer *l, uint64_t at, const void *data, size_t n);
 int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n);
-/* Forgets the layer's own blocks. */
-int pv_layer_reset(struct pv_layer *l);
-void pv_layer_set_lower(struct pv_layer *l, struct pv_layer *lower);
+/*
+ * True if `at` is in a block of the layer's own; *next: where that changes, at most `end`.  A file of the host owns
+ * its data, and its holes are not its own.
+ */
+bool pv_layer_own(const struct pv_layer *l, uint64_t at, uint64_t end, uint64_t *next);
+/* The blocks that [at, at + n) touches are the layer's own no more; a file of the host gets zeroes in the range. */
+int pv_layer_forget(struct pv_layer *l, uint64_t at, uint64_t n);
 /*
  * The next range at or behind `at` that may hold other bytes than zeroes: false: none.  Ranges are of whole blocks,
  * cut at the end.

@@ -15,7 +15,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-enum { SECTORS = 6, DISKS = 2, EVENTS = 10, UNITS_MAX = 14, SECTOR = 512, WORKLOADS = 10000 };
+enum { SECTORS = 6, DISKS = 2, EVENTS = 10, UNITS_MAX = 14, SECTOR_MAX = 4096, WORKLOADS = 10000 };
 
 enum kind { WRITE, DISCARD, ZERO, FLUSH, MARK };
 
@@ -43,6 +43,8 @@ struct set {
 };
 
 static struct pv_loop *loop;
+static unsigned sector; /* bytes: less than a layer's block, or as many */
+static int image_fd;    /* the file of the disks that are in one */
 
 static unsigned below(uint64_t *random, unsigned n)
 {
@@ -196,6 +198,16 @@ struct rig {
     struct pv_disk_recording *rec;
 };
 
+/* A disk in the file image_fd, which is emptied; writes reach the file. */
+static struct pv_disk *disk_on_file(const struct pv_disk_opts *o, struct pv_err *err)
+{
+    cleanup_free char *path = pv_xasprintf("/proc/self/fd/%d", image_fd);
+
+    assert_int_equal(ftruncate(image_fd, 0), 0);
+    assert_int_equal(ftruncate(image_fd, (off_t)o->size), 0);
+    return pv_disk_open_file(loop, o, path, "raw", false, err);
+}
+
 static void rig_init(struct rig *r, const struct workload *w, bool record)
 {
     static const char *const names[] = {"a", "b"};
@@ -203,9 +215,9 @@ static void rig_init(struct rig *r, const struct workload *w, bool record)
 
     r->rec = NULL;
     for (unsigned i = 0; i < w->disks; i++) {
-        struct pv_disk_opts o = {.name = names[i], .dir = "/tmp", .size = SECTORS * SECTOR};
+        struct pv_disk_opts o = {.name = names[i], .dir = "/tmp", .size = SECTORS * sector, .sector = sector};
 
-        r->d[i] = pv_disk_new(loop, &o, &err);
+        r->d[i] = i == 0 && image_fd >= 0 ? disk_on_file(&o, &err) : pv_disk_new(loop, &o, &err);
         if (!r->d[i])
             fail_msg("%s", err.text);
     }
@@ -222,39 +234,39 @@ static void rig_fini(struct rig *r, const struct workload *w)
 
 static void event_do(struct rig *r, const struct event *e)
 {
-    char data[SECTORS * SECTOR];
+    char data[SECTORS * SECTOR_MAX];
     struct pv_disk *d = r->d[e->disk];
 
     memset(data, e->byte, sizeof(data));
     if (e->kind == WRITE)
-        assert_int_equal(pv_cache_write(d, e->at * SECTOR, data, e->len * SECTOR, e->fua), 0);
+        assert_int_equal(pv_cache_write(d, e->at * sector, data, e->len * sector, e->fua), 0);
     else if (e->kind == FLUSH)
         pv_cache_flush(d);
     else if (e->kind == MARK && r->rec)
         assert_int_equal(pv_disk_recording_mark(r->rec, "m", NULL), 0);
     else if (e->kind != MARK)
         assert_int_equal(pv_cache_zero(d, e->kind == ZERO ? PV_CHANGE_ZERO : PV_CHANGE_DISCARD,
-                                       e->at * SECTOR, e->len * SECTOR, e->fua),
+                                       e->at * sector, e->len * sector, e->fua),
                          0);
 }
 
 static void sectors_to_content(const char *bytes, char *content)
 {
     for (unsigned k = 0; k < SECTORS; k++) {
-        content[k] = bytes[k * SECTOR];
-        for (unsigned i = 1; i < SECTOR; i++)
-            assert_int_equal(bytes[k * SECTOR + i], content[k]);
+        content[k] = bytes[k * sector];
+        for (unsigned i = 1; i < sector; i++)
+            assert_int_equal(bytes[k * sector + i], content[k]);
     }
 }
 
 static struct pair pair_of_state(struct pv_state *st, const struct workload *w)
 {
-    char bytes[SECTORS * SECTOR];
+    char bytes[SECTORS * SECTOR_MAX];
     struct pair p;
 
     memset(&p, 0, sizeof(p));
     for (unsigned i = 0; i < w->disks; i++) {
-        assert_int_equal(pv_state_read(st, i, 0, bytes, sizeof(bytes), NULL), 0);
+        assert_int_equal(pv_state_read(st, i, 0, bytes, SECTORS * sector, NULL), 0);
         sectors_to_content(bytes, p.content + i * SECTORS);
     }
     p.marks = (unsigned)pv_state_marks(st);
@@ -365,6 +377,7 @@ static void test_states(void **state)
         uint64_t random = seed;
         struct rig r;
 
+        sector = seed & 2 ? 4096 : 512;
         rig_init(&r, &w, true);
         for (unsigned i = 0; i < w.n; i++)
             event_do(&r, &w.v[i]);
@@ -385,12 +398,12 @@ static void test_states(void **state)
 
 static struct pair pair_of_disks(struct rig *r, const struct workload *w)
 {
-    char bytes[SECTORS * SECTOR];
+    char bytes[SECTORS * SECTOR_MAX];
     struct pair p;
 
     memset(&p, 0, sizeof(p));
     for (unsigned i = 0; i < w->disks; i++) {
-        assert_int_equal(pv_disk_read(r->d[i], 0, bytes, sizeof(bytes), NULL), 0);
+        assert_int_equal(pv_disk_read(r->d[i], 0, bytes, SECTORS * sector, NULL), 0);
         sectors_to_content(bytes, p.content + i * SECTORS);
     }
     return p;
@@ -478,11 +491,14 @@ static void test_power_cuts(void **state)
         struct workload w = workload_make(seed);
         struct pair a, b;
 
+        sector = seed & 2 ? 4096 : 512;
+        image_fd = seed % 3 == 1 ? pv_disk_tmpfile("/tmp", NULL) : -1;
         check_cut(&w, seed, PV_DISK_KEEP_NONE, false, &a);
         check_cut(&w, seed, PV_DISK_KEEP_ALL, false, &a);
         check_cut(&w, seed, PV_DISK_KEEP_RANDOM, seed & 1, &a);
         check_cut(&w, seed, PV_DISK_KEEP_RANDOM, seed & 1, &b);
         assert_memory_equal(&a, &b, sizeof(a));
+        pv_close(&image_fd);
     }
 }
 
@@ -495,6 +511,7 @@ int main(void)
     int r;
 
     loop = pv_loop_new(NULL);
+    image_fd = -1;
     r = cmocka_run_group_tests(tests, NULL, NULL);
     pv_loop_free(loop);
     return r;
