@@ -204,6 +204,8 @@ int pv_cache_zero(struct pv_disk *d, enum pv_change_kind kind, uint64_t at, uint
 void pv_cache_flush(struct pv_disk *d)
 {
     cache_clear(&d->cache);
+    if (pv_layer_sync(d->store) < 0)
+        pv_debug(d->name, "cannot flush the image: %s", strerror(errno));
     if (d->sink)
         d->sink->flush(d->sink);
 }

@@ -48,6 +48,8 @@ static int cut_disk(struct pv_disk *d, enum pv_disk_keep keep, bool torn, uint64
                  (keep == PV_DISK_KEEP_RANDOM && pv_random(random) & 1))
             r = pv_change_apply(e, c.log, d->store, e->at, e->len);
     }
+    if (r == 0)
+        r = pv_layer_sync(d->store);
     if (r < 0)
         pv_err_sys(err, errno, "disk '%s': cannot write its content", d->name);
     if (d->sink)

@@ -12,6 +12,7 @@
 #include "disk/frozen.h"
 #include "disk/internal.h"
 #include "disk/nbd.h"
+#include "disk/remote.h"
 #include "util/clock.h"
 #include "util/err.h"
 
@@ -114,6 +115,24 @@ static struct pv_layer *file_layer(const struct pv_disk_opts *o, const char *pat
     return l;
 }
 
+/* The layer of an image that qemu-storage-daemon reads. */
+static struct pv_layer *image_layer(const struct pv_disk_opts *o, const char *path, const char *format,
+                                    bool write, unsigned sector, struct pv_err *err)
+{
+    struct pv_remote *r = pv_remote_open(o->dir, path, format, write, err);
+
+    if (!r) {
+        pv_err_wrap(err, "disk '%s'", o->name);
+        return NULL;
+    }
+    if (pv_remote_size(r) && pv_remote_size(r) % sector == 0)
+        return pv_layer_remote(r);
+    pv_err_set(err, PV_E_USAGE, "disk '%s': %s has %llu bytes, and a disk is a multiple of its sector (%u)",
+               o->name, path, (unsigned long long)pv_remote_size(r), sector);
+    pv_remote_close(r);
+    return NULL;
+}
+
 struct pv_disk *pv_disk_open_file(struct pv_loop *loop, const struct pv_disk_opts *o, const char *path,
                                   const char *format, bool snapshot, struct pv_err *err)
 {
@@ -123,11 +142,9 @@ struct pv_disk *pv_disk_open_file(struct pv_loop *loop, const struct pv_disk_opt
 
     if (check_opts(o, &size, d->sector, err) < 0)
         goto fail;
-    if (strcmp(format, "raw") != 0) {
-        pv_err_set(err, PV_E_USAGE, "disk '%s': faults need a raw image, not %s", o->name, format);
-        goto fail;
-    }
-    file = file_layer(o, path, !snapshot && !o->readonly, d->sector, err);
+    file = strcmp(format, "raw") == 0
+               ? file_layer(o, path, !snapshot && !o->readonly, d->sector, err)
+               : image_layer(o, path, format, !snapshot && !o->readonly, d->sector, err);
     if (!file)
         goto fail;
     if (snapshot) {

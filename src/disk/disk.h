@@ -50,8 +50,8 @@ struct pv_disk_opts {
 /* An empty disk, or a layer on an image.  NULL: class usage for bad options, else host. */
 struct pv_disk *pv_disk_new(struct pv_loop *loop, const struct pv_disk_opts *o, struct pv_err *err);
 /*
- * The disk in a file of the host.  format: "raw", or what QEMU knows ("qcow2"), which a qemu-nbd of this disk
- * reads and writes.  snapshot: the file is only read, and all writes are lost with the disk.  size and image of
+ * The disk in a file of the host.  format: "raw", or what QEMU knows ("qcow2"), which a
+ * qemu-storage-daemon of this disk reads and writes; it dies with this process.  snapshot: the file is only read, and all writes are lost with the disk.  size and image of
  * `o` are not used.  NULL: class usage for a file that is no multiple of the sector, missing, or host.
  */
 struct pv_disk *pv_disk_open_file(struct pv_loop *loop, const struct pv_disk_opts *o, const char *path,

@@ -12,13 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk/remote.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
 
 enum { LEAF_BITS = 32768, LEAF_BYTES = LEAF_BITS / 8, COPY = 1 << 20 };
 
-enum layer_kind { LAYER_BLOCKS, LAYER_FILE, LAYER_MAP };
+enum layer_kind { LAYER_BLOCKS, LAYER_FILE, LAYER_MAP, LAYER_REMOTE };
 
 struct pv_layer {
     enum layer_kind kind;
@@ -26,7 +27,8 @@ struct pv_layer {
     uint64_t size;
     struct pv_layer *lower;
     struct pv_blob *blob;
-    uint8_t **leaves; /* LAYER_BLOCKS */
+    struct pv_remote *remote; /* LAYER_REMOTE */
+    uint8_t **leaves;         /* LAYER_BLOCKS */
     size_t n_leaves;
     struct pv_extent *extents; /* LAYER_MAP */
     size_t n_extents;
@@ -114,6 +116,14 @@ struct pv_layer *pv_layer_file(struct pv_blob *b, uint64_t size)
     return l;
 }
 
+struct pv_layer *pv_layer_remote(struct pv_remote *r)
+{
+    struct pv_layer *l = layer_alloc(LAYER_REMOTE, pv_remote_size(r), NULL);
+
+    l->remote = r;
+    return l;
+}
+
 struct pv_layer *pv_layer_map(struct pv_blob *b, uint64_t size, struct pv_extent *v, size_t n,
                               struct pv_layer *lower)
 {
@@ -147,6 +157,7 @@ void pv_layer_unref(struct pv_layer *l)
     free(l->leaves);
     free(l->extents);
     pv_blob_unref(l->blob);
+    pv_remote_close(l->remote);
     pv_layer_unref(l->lower);
     free(l);
 }
@@ -163,7 +174,7 @@ unsigned pv_layer_depth(const struct pv_layer *l)
 
 bool pv_layer_is_file(const struct pv_layer *l)
 {
-    return l->kind == LAYER_FILE;
+    return l->kind == LAYER_FILE || l->kind == LAYER_REMOTE;
 }
 
 static bool block_get(const struct pv_layer *l, uint64_t block)
@@ -293,6 +304,8 @@ int pv_layer_read(const struct pv_layer *l, uint64_t at, void *to, size_t n)
 
     if (l->kind == LAYER_FILE)
         return file_read(l->blob->fd, at, to, n);
+    if (l->kind == LAYER_REMOTE)
+        return pv_remote_read(l->remote, at, to, n);
     if (l->kind == LAYER_MAP)
         return map_read(l, at, to, n);
     while (n) {
@@ -341,6 +354,8 @@ int pv_layer_write(struct pv_layer *l, uint64_t at, const void *data, size_t n)
         return 0;
     if (l->kind == LAYER_FILE)
         return pv_pwrite_all(l->blob->fd, data, n, (off_t)at);
+    if (l->kind == LAYER_REMOTE)
+        return pv_remote_write(l->remote, at, data, n);
     if (edges_own(l, at, n) < 0 || pv_pwrite_all(l->blob->fd, data, n, (off_t)at) < 0)
         return -1;
     blocks_set(l, at / PV_LAYER_BLOCK, (at + n - 1) / PV_LAYER_BLOCK + 1, true);
@@ -372,6 +387,8 @@ int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n)
         return 0;
     if (l->kind == LAYER_FILE)
         return file_zero(l->blob->fd, at, n);
+    if (l->kind == LAYER_REMOTE)
+        return pv_remote_zero(l->remote, at, n);
     if (edges_own(l, at, n) < 0 || file_zero(l->blob->fd, at, n) < 0)
         return -1;
     if (l->lower) {
@@ -386,12 +403,19 @@ int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n)
     return 0;
 }
 
+int pv_layer_sync(struct pv_layer *l)
+{
+    return l->kind == LAYER_REMOTE ? pv_remote_flush(l->remote) : 0;
+}
+
 bool pv_layer_own(const struct pv_layer *l, uint64_t at, uint64_t end, uint64_t *next)
 {
     uint64_t last = (end + PV_LAYER_BLOCK - 1) / PV_LAYER_BLOCK, block = at / PV_LAYER_BLOCK;
     bool own = true;
 
-    if (l->kind == LAYER_FILE) {
+    if (l->kind == LAYER_REMOTE) {
+        *next = end;
+    } else if (l->kind == LAYER_FILE) {
         off_t data = lseek(l->blob->fd, (off_t)at, SEEK_DATA);
 
         own = data == (off_t)at || (data < 0 && errno != ENXIO);
@@ -437,6 +461,11 @@ static bool own_data(const struct pv_layer *l, uint64_t at, uint64_t *start, uin
 {
     uint64_t block, last = (l->size + PV_LAYER_BLOCK - 1) / PV_LAYER_BLOCK;
 
+    if (l->kind == LAYER_REMOTE) {
+        *start = at;
+        *end = l->size;
+        return true;
+    }
     if (l->kind == LAYER_FILE)
         return file_data(l, at, start, end);
     if (l->kind == LAYER_MAP) {

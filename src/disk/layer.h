@@ -15,6 +15,7 @@ enum { PV_LAYER_BLOCK = 4096, PV_LAYER_DEPTH = 12 };
 
 struct pv_err;
 struct pv_layer;
+struct pv_remote;
 
 /* A file's bytes that several layers use. */
 struct pv_blob {
@@ -40,6 +41,8 @@ int pv_disk_tmpfile(const char *dir, struct pv_err *err);
 struct pv_layer *pv_layer_new(const char *dir, uint64_t size, struct pv_layer *lower, struct pv_err *err);
 /* The bytes of a file, which writes change. */
 struct pv_layer *pv_layer_file(struct pv_blob *b, uint64_t size);
+/* An image that a daemon has open; takes r. */
+struct pv_layer *pv_layer_remote(struct pv_remote *r);
 /* Ranges of b's bytes over lower: sorted, without overlap; takes the array. */
 struct pv_layer *pv_layer_map(struct pv_blob *b, uint64_t size, struct pv_extent *v, size_t n,
                               struct pv_layer *lower);
@@ -48,10 +51,13 @@ void pv_layer_unref(struct pv_layer *l); /* NULL is fine */
 
 uint64_t pv_layer_size(const struct pv_layer *l);
 unsigned pv_layer_depth(const struct pv_layer *l);
+/* A file or an image of the host, with any content. */
 bool pv_layer_is_file(const struct pv_layer *l);
 int pv_layer_read(const struct pv_layer *l, uint64_t at, void *to, size_t n);
 int pv_layer_write(struct pv_layer *l, uint64_t at, const void *data, size_t n);
 int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n);
+/* What was written is in the image, also when this process is killed; for other layers nothing. */
+int pv_layer_sync(struct pv_layer *l);
 /*
  * True if `at` is in a block of the layer's own; *next: where that changes, at most `end`.  A file of the host owns
  * its data, and its holes are not its own.

@@ -28,7 +28,9 @@ enum {
     WAIT_MAX = 256,         /* requests that wait */
     WAIT_BYTES = 128 << 20, /* of their data */
     OUT_BYTES = 8 << 20,    /* replies that are not sent */
-    TURN = 64,              /* requests of one turn */
+    SPARE = 2 << 20,
+    SPARE_MIN = 65536,
+    TURN = 64, /* requests of one turn */
 };
 
 struct nbd_request {
@@ -49,6 +51,7 @@ struct pv_nbd {
     struct pv_nbd_hello hello;
     uint8_t in[IN_SIZE];
     size_t in_at, in_end;
+    char *spare;             /* SPARE bytes of a former request, for the next one */
     struct nbd_request *cur; /* the write whose data is being read */
     size_t cur_got;
     struct pv_buf out;
@@ -141,11 +144,21 @@ static void nbd_reply(struct pv_nbd *c, const struct nbd_request *r, int errnum,
     nbd_send(c, &h, sizeof(h), data, errnum ? 0 : n);
 }
 
-static void request_free(struct nbd_request *r)
+static void request_free(struct pv_nbd *c, struct nbd_request *r)
 {
+    if (r && r->data && r->h.length <= SPARE && r->h.length > SPARE_MIN && !c->spare)
+        c->spare = pv_steal(&r->data);
     if (r)
         free(r->data);
     free(r);
+}
+
+/* Memory for a write's data: large pieces are used again, for the kernel would have to clear new ones. */
+static char *data_alloc(struct pv_nbd *c, uint32_t n)
+{
+    if (n > SPARE || n <= SPARE_MIN)
+        return pv_xmalloc(n);
+    return c->spare ? pv_steal(&c->spare) : pv_xmalloc(SPARE);
 }
 
 static void carry_out_read(struct pv_nbd *c, const struct nbd_request *r)
@@ -298,7 +311,7 @@ static void handle_request(struct pv_nbd *c, struct nbd_request *r)
         }
         carry_out(c, r);
     }
-    request_free(r);
+    request_free(c, r);
 }
 
 /* Carries out what waits and is due; arms the timer for the rest. */
@@ -320,7 +333,7 @@ static void run_waiting(struct pv_nbd *c)
         c->n_wait--;
         c->wait_bytes -= r->data ? r->h.length : 0;
         carry_out(c, r);
-        request_free(r);
+        request_free(c, r);
     }
     if (next)
         pv_timer_arm(d->loop, &c->timer, next);
@@ -349,7 +362,7 @@ static size_t header_step(struct pv_nbd *c, const uint8_t *p, size_t n)
     r = pv_xcalloc(1, sizeof(*r));
     r->h = h;
     if (h.command == PV_NBD_WRITE && h.length) {
-        r->data = pv_xmalloc(h.length);
+        r->data = data_alloc(c, h.length);
         c->cur = r;
         c->cur_got = 0;
         c->state = NBD_PAYLOAD;
@@ -474,9 +487,10 @@ static void nbd_free(struct pv_nbd *c)
     }
     for (struct nbd_request *r = c->wait; r; r = next) {
         next = r->next;
-        request_free(r);
+        request_free(c, r);
     }
-    request_free(c->cur);
+    request_free(c, c->cur);
+    free(c->spare);
     pv_buf_free(&c->out);
     if (c->d->nbd == c)
         c->d->nbd = NULL;

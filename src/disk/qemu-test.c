@@ -133,18 +133,6 @@ static void test_reads_and_writes(void **state)
     rig_fini(&r);
 }
 
-static void test_flush_and_fua(void **state)
-{
-    struct rig r;
-
-    (void)state;
-    rig_init(&r, (struct pv_disk_opts){.size = 1 << 20});
-    pv_disk_guest_stopped(r.d, false);
-    assert_int_equal(QEMU_IO(&r, "write -P 1 0 4k", "flush", "write -P 2 4k 4k"), 0);
-    pv_disk_free(NULL);
-    rig_fini(&r);
-}
-
 /* 40 MiB are two requests of NBD and one of the guest. */
 static void test_split_requests_count_once(void **state)
 {
@@ -179,13 +167,63 @@ static void test_readonly(void **state)
     rig_fini(&r);
 }
 
+static void run_tool(char *const *argv)
+{
+    struct pv_err err = PV_ERR_INIT;
+    int status;
+    pid_t pid = pv_spawn(&(struct pv_spawn){.file = argv[0], .argv = argv}, NULL, &err);
+
+    if (pid < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* A qcow2 image: its content is the guest's, writes reach it, a power cut takes unflushed ones back. */
+static void test_qcow2(void **state)
+{
+    char dir[] = "/tmp/disk,qemu-XXXXXX";
+    cleanup_free char *path = NULL;
+    struct pv_disk_opts o = {.name = "data", .dir = "/tmp"};
+    struct pv_err err = PV_ERR_INIT;
+    struct rig r;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    path = pv_xasprintf("%s/image", dir);
+    run_tool((char *[]){"qemu-img", "create", "-q", "-f", "qcow2", path, "8M", NULL});
+    rig_init(&r, (struct pv_disk_opts){.size = 1 << 20});
+    for (int snapshot = 0; snapshot < 2; snapshot++) {
+        pv_disk_free(r.d);
+        r.d = pv_disk_open_file(r.loop, &o, path, "qcow2", snapshot, &err);
+        if (!r.d)
+            fail_msg("%s", err.text);
+        assert_int_equal(pv_disk_size(r.d), 8 << 20);
+        assert_bytes(&r, 0, 512, snapshot ? 1 : 0);
+        assert_int_equal(pv_disk_write(r.d, 0, memset(pv_buf_reserve(&r.text, 512), 1, 512), 512, &err), 0);
+        assert_int_equal(QEMU_IO(&r, "write -P 2 1M 64k", "read -P 2 1M 64k"), 0);
+        assert_int_equal(pv_disk_write(r.d, 2 << 20, "x", snapshot, &err), 0);
+    }
+    pv_disk_free(r.d);
+    r.d = pv_disk_open_file(r.loop, &o, path, "qcow2", false, &err);
+    assert_bytes(&r, 1 << 20, 65536, 2);
+    assert_bytes(&r, 2 << 20, 512, 0);
+    pv_disk_free(r.d);
+    r.d = NULL;
+    assert_null(pv_disk_open_file(r.loop, &o, path, "vmdk", false, &err));
+    assert_int_equal(err.cls, PV_E_USAGE);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+    rig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_and_writes),
-        cmocka_unit_test(test_flush_and_fua),
         cmocka_unit_test(test_split_requests_count_once),
         cmocka_unit_test(test_readonly),
+        cmocka_unit_test(test_qcow2),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
