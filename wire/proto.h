@@ -112,6 +112,11 @@ enum {
      * the random pool and reseeds the kernel's generator.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
      * read after that; or ERROR. */ \
     X(RESUME, 0x15) \
+    /* NIC: u32 id, bytes MAC (6) that a network interface has, bytes MAC (6) that it gets, str name ("": kept), \
+     * u32 MTU (0: kept), u32 up (0 or 1), bytes address (0, 4 or 16), u32 its prefix, bytes gateway (0, 4 or 16). \
+     * An interface with either MAC is set up as told; when the two differ and it has the first one, its \
+     * addresses are dropped before.  Reply: OK with the interface's index; ENODEV: there is none yet; or ERROR. */ \
+    X(NIC, 0x16) \
     /* SIGNAL: u32 id of an EXEC with PV_EXEC_PROCESS, u32 signal (1 to 64).  Sends it to the command's first \
      * process, if that runs.  No reply. */ \
     X(SIGNAL, 0x20) \

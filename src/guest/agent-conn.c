@@ -252,7 +252,7 @@ int pv_agent_meet_again(struct pv_guest *g, int64_t deadline, struct pv_err *err
 
         if (pv_agent_connect(&g->agent, deadline, err) == 0) {
             g->life.rebooting = false;
-            break;
+            return g->met_again ? g->met_again(g, deadline, err) : 0;
         }
         if (g->state != PV_GUEST_RUNNING || g->generation == generation || g->life.n_panics != panics)
             return -1;

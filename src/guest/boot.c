@@ -19,6 +19,7 @@
 
 #include "guest/emulation.h"
 #include "guest/machine.h"
+#include "guest/nics.h"
 #include "guest/vsock-device.h"
 #include "image/image.h"
 #include "loop/loop.h"
@@ -61,6 +62,7 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
         free(o->disks[i].format);
     }
     free(o->disks);
+    free(o->nics);
     *o = (struct pv_boot_opts){0};
 }
 
@@ -69,7 +71,7 @@ static int boot_check_opts(struct boot *b, struct pv_err *err)
     if (b->o->append && strpbrk(b->o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
     b->machine = pv_machine_new(b->g->profile, b->o, b->serial, err);
-    return b->machine ? 0 : -1;
+    return b->machine ? pv_guest_nics_begin(b->g, b->o, b->machine, err) : -1;
 }
 
 static int step_accel(struct boot *b, struct pv_err *err)
@@ -182,6 +184,8 @@ static int boot_collect_modules(const struct boot *b, bool root, const char *fs_
         needed[n++] = "vmw_vsock_virtio_transport";
     if (b->o->n_disks || p->rootfs)
         needed[n++] = "virtio_blk";
+    if (b->o->n_nics)
+        needed[n++] = "virtio_net";
     if (root)
         needed[n++] = "overlay";
     for (size_t i = 0; i < n; i++)
@@ -322,6 +326,8 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));
     if (r == 0)
         r = pv_instance_start(g->instance, &spec, g->log, err);
+    if (r == 0)
+        pv_guest_nics_attach(g, false);
     pv_machine_arrays_fini(&arrays);
     return r;
 }
@@ -363,6 +369,14 @@ static int boot_vsock_device(struct boot *b, struct pv_err *err)
         return 0;
     pv_guest_kill(g);
     return pv_err_wrap(err, "cannot boot %s", g->name);
+}
+
+static int boot_nics(struct boot *b, struct pv_err *err)
+{
+    if (pv_guest_nics_set_up(b->g, b->deadline, err) == 0)
+        return 0;
+    pv_guest_kill(b->g);
+    return pv_err_wrap(err, "cannot boot %s", b->g->name);
 }
 
 static int boot_run_steps(struct boot *b, struct pv_err *err)
@@ -411,7 +425,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
         return -1;
     }
     pv_guest_set_running(g);
-    return boot_vsock_device(&b, err);
+    return boot_nics(&b, err) < 0 ? -1 : boot_vsock_device(&b, err);
 }
 
 /* True when the boot failed by the fault that pv_qemu_loses_patches tells of, as far as can be known. */

@@ -18,6 +18,7 @@
 #include "guest/agent-conn.h"
 #include "guest/end.h"
 #include "guest/env.h"
+#include "guest/nic.h"
 
 struct pv_conlog;
 struct pv_err;
@@ -40,6 +41,7 @@ struct pv_guest_life {
     unsigned n_panics; /* resets by a panic */
 };
 
+/* reason: identity, life and the parts that outlive an instance */
 struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
@@ -59,8 +61,11 @@ struct pv_guest {
     struct pv_instance *ended; /* ended by another task during that; freed with its end */
     bool lossy;                /* its CPUs are emulated in threads by a QEMU that loses changes of code */
     struct pv_held *held;      /* its open processes and followed files */
-    bool unknown;              /* pv_guest_resume has not returned it yet: its findings are kept */
-    bool standby;              /* of the standby pool: no test knows it */
+    struct pv_guest_nic nics[PV_VM_NICS_MAX]; /* by slot */
+    int (*met_again)(struct pv_guest *g, int64_t deadline,
+                     struct pv_err *err); /* after each reset; NULL: nothing */
+    bool unknown;                         /* pv_guest_resume has not returned it yet: its findings are kept */
+    bool standby;                         /* of the standby pool: no test knows it */
 };
 
 /* pv_guest_new with a name of its own; takes it. */

@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "guest/env.h"
+#include "guest/nic.h"
 #include "util/mem.h"
 
 struct pv_agent;
@@ -54,6 +55,8 @@ struct pv_boot_opts {
     size_t n_files;
     struct pv_guest_disk *disks;
     size_t n_disks;
+    struct pv_guest_nic *nics; /* by malloc */
+    size_t n_nics;
     /*
      * A vsock device for the guest's own use in a VM that can be saved, and in each VM that is resumed from
      * it, with a CID of its own.  Of no meaning on the transport vsock, where every VM has one.

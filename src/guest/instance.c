@@ -12,6 +12,7 @@
 #include "guest/end.h"
 #include "guest/lease.h"
 #include "guest/machine.h"
+#include "guest/nics.h"
 #include "guest/recording.h"
 #include "guest/saved.h"
 #include "guest/session.h"
@@ -65,6 +66,7 @@ struct pv_instance {
     void (*on_reset)(const char *panic, void *arg);
     void *reset_arg;
     bool bootless;
+    struct pv_nic_sockets nics;
 };
 
 unsigned pv_random_cid(void)
@@ -83,6 +85,7 @@ struct pv_instance *pv_instance_new(struct pv_loop *loop, struct pv_vm_lease *le
     i->loop = loop;
     i->lease = lease;
     i->memory_fd = -1;
+    pv_nic_sockets_init(&i->nics);
     i->vsock_cid = pv_random_cid();
     i->kept.end = &i->kept.first;
     return i;
@@ -280,11 +283,21 @@ int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, s
 int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_conlog *log,
                       struct pv_err *err)
 {
+    int nics[PV_VM_NICS_MAX];
+
+    if (i->machine && pv_nic_sockets_open(&i->nics, i->machine, nics, err) < 0) {
+        pv_nic_ends_close(nics);
+        return -1;
+    }
+    spec->nic_fds = i->machine ? nics : NULL;
     spec->one_thread = i->machine && pv_emulation_one_thread(i->machine);
     spec->channel.kind = i->channel->kind;
     spec->channel.fd = i->channel->qemu_fd;
     spec->channel.cid = i->channel->cid;
     i->vm = pv_vm_start(i->loop, spec, log, NULL, NULL, err);
+    spec->nic_fds = NULL;
+    if (i->machine)
+        pv_nic_ends_close(nics);
     pv_close(&i->channel->qemu_fd);
     if (!i->vm)
         return -1;
@@ -325,6 +338,16 @@ bool pv_instance_take_grace(struct pv_instance *i)
 struct pv_vm *pv_instance_vm(const struct pv_instance *i)
 {
     return i->vm;
+}
+
+struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i)
+{
+    return &i->nics;
+}
+
+struct pv_machine *pv_instance_own_machine(struct pv_instance *i)
+{
+    return i->machine;
 }
 
 struct pv_channel *pv_instance_channel(const struct pv_instance *i)
@@ -445,6 +468,7 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     pv_instance_stop_asking(i);
     if (i->vm)
         pv_vm_kill(i->vm);
+    pv_nic_sockets_close(&i->nics);
     pv_instance_console_tail(i, PV_CONSOLE_TAIL_LINES, &tail);
     panic = pv_instance_panic_hint(i);
     e->tail = tail.len ? pv_xstrdup(tail.data) : NULL;
@@ -460,6 +484,7 @@ void pv_instance_free(struct pv_instance *i)
     pv_instance_close_sessions(i);
     pv_instance_stop_asking(i);
     pv_vm_free(i->vm);
+    pv_nic_sockets_close(&i->nics);
     pv_machine_free(i->machine);
     pv_snapshot_unref(i->base);
     pv_close(&i->memory_fd);

@@ -85,7 +85,8 @@ static void machine_to_command_line(void **state)
     assert_true(spec.kvm);
     assert_string_equal(spec.machine_args[0], "-device");
     assert_non_null(strstr(spec.machine_args[1], "pcie-root-port"));
-    assert_null(spec.machine_args[2]);
+    assert_string_equal(spec.machine_args[3], PV_VM_NIC_BRIDGE);
+    assert_null(spec.machine_args[4]);
     assert_int_equal(spec.n_disks, 1);
     assert_string_equal(spec.disks[0].path, image);
     assert_true(spec.disks[0].snapshot);
@@ -94,10 +95,11 @@ static void machine_to_command_line(void **state)
     pv_machine_free(m);
 }
 
-static const char saved[] = "{\"version\":5,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
-                            "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"disks\":[{"
-                            "\"path\":\"/d\",\"format\":\"qcow2\","
-                            "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
+static const char saved[] =
+    "{\"version\":6,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
+    "\"path\":\"/d\",\"format\":\"qcow2\","
+    "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
 
 static void read_back(void **state)
 {
@@ -131,8 +133,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":5", "\"version\":4"},
-        {"\"version\":5,", ""},
+        {"\"version\":6", "\"version\":5"},
+        {"\"version\":6,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},

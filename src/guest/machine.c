@@ -18,7 +18,7 @@
 #include "vm/spec.h"
 
 /* The version of the saved description; adding or removing a row of the tables below needs a new version. */
-enum { MACHINE_VERSION = 5 };
+enum { MACHINE_VERSION = 6 };
 
 #define MIB (INT64_C(1) << 20)
 
@@ -54,6 +54,7 @@ static const struct field {
     {FIELD(kvm), NO_OPTION, 0, 0, 1, MEMBER(kvm), NULL, NULL},
     {FIELD(follow), OPTION(follow), 0, 0, 1, NO_MEMBER, NULL, NULL},
     {FIELD(hotplug_port), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_HOTPLUG_DEVICE},
+    {FIELD(nic_bridge), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_NIC_BRIDGE},
 };
 
 static int64_t field_get(enum field_type type, const void *base, size_t at)
@@ -411,6 +412,7 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
 
     fields_from_opts(m, o);
     m->hotplug_port = savable && o->vsock;
+    m->nic_bridge = is_q35(profile->machine);
     if (machine_check(m, err) == 0 && args_check(profile, savable, err) == 0 &&
         disks_from_opts(m, o, err) == 0)
         return m;
@@ -477,6 +479,9 @@ int pv_machine_check_savable(const struct pv_machine *m, const char *name, struc
 void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_machine_arrays *arrays)
 {
     fields_to_spec(m, spec, &arrays->args);
+    for (unsigned i = 0; i < PV_VM_NICS_MAX; i++)
+        if (m->nics[i].mtu)
+            pv_vm_nic_args(i, &m->nics[i], &arrays->args);
     disks_to_spec(m, spec, &arrays->disks);
     spec->machine = m->profile->machine;
     spec->cpu = m->profile->cpu;

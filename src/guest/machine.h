@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "util/mem.h"
+#include "vm/nic.h"
 
 struct pv_boot_opts;
 struct pv_config;
@@ -33,10 +34,12 @@ struct pv_machine {
     const struct pv_profile *profile; /* borrowed */
     uint64_t memory;                  /* bytes */
     unsigned cpus;
-    bool kvm;                      /* false when made: probing KVM is the boot's task */
-    bool follow;                   /* a reset by the guest starts the machine again, instead of ending it */
-    bool hotplug_port;             /* an empty PCIe root port for a vsock device (vsock-device.h) */
-    struct pv_machine_disk *disks; /* the profile's rootfs is the first one */
+    bool kvm;          /* false when made: probing KVM is the boot's task */
+    bool follow;       /* a reset by the guest starts the machine again, instead of ending it */
+    bool hotplug_port; /* an empty PCIe root port for a vsock device (vsock-device.h) */
+    bool nic_bridge;   /* a place for NICs */
+    struct pv_vm_nic nics[PV_VM_NICS_MAX]; /* those that the machine has now, by slot; not in JSON */
+    struct pv_machine_disk *disks;         /* the profile's rootfs is the first one */
     size_t n_disks;
     char *append; /* the whole kernel command line; NULL: the machine has no kernel */
     int initrd;   /* the initramfs, owned; -1: none is known */

@@ -18,6 +18,7 @@
 #include "guest/instance.h"
 #include "guest/lease.h"
 #include "guest/machine.h"
+#include "guest/nics.h"
 #include "guest/resume.h"
 #include "guest/saved.h"
 #include "guest/standby.h"
@@ -280,7 +281,8 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
         return -1;
     }
     pv_guest_set_running(g);
-    if (pv_guest_await_vsock(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0) {
+    if (pv_guest_await_vsock(g, deadline, err) < 0 || pv_resume_meet(g, deadline, err) < 0 ||
+        pv_guest_nics_resume(g, s, o ? o->nics : NULL, deadline, err) < 0) {
         pv_guest_kill(g);
         return -1;
     }

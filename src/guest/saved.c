@@ -48,6 +48,11 @@ unsigned pv_snapshot_cpus(const struct pv_snapshot *s)
     return s->machine->cpus;
 }
 
+const struct pv_guest_nic *pv_snapshot_nics(const struct pv_snapshot *s)
+{
+    return s->nics;
+}
+
 const char *pv_snapshot_profile(const struct pv_snapshot *s)
 {
     return s->machine->profile->name;

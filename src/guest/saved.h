@@ -3,6 +3,7 @@
 #ifndef PV_GUEST_SAVED_H
 #define PV_GUEST_SAVED_H
 
+#include "guest/nic.h"
 #include "guest/snapshot.h"
 #include "vm/dirty.h"
 
@@ -14,6 +15,7 @@ struct pv_snapshot {
     int memory;                 /* the memory file, which lacks: */
     struct pv_dirty dirty;
     int vmstate;
+    struct pv_guest_nic nics[PV_VM_NICS_MAX];
     unsigned n_resumed; /* how often an instance was made from it */
 };
 

@@ -183,7 +183,13 @@ static struct pv_snapshot *snapshot_begin(struct pv_guest *g, const char *what, 
                                ? NULL
                                : pv_machine_copy(pv_instance_machine(g->instance), err);
 
-    return m ? pv_snapshot_new(m) : NULL;
+    struct pv_snapshot *s = m ? pv_snapshot_new(m) : NULL;
+
+    if (s)
+        memcpy(s->nics, g->nics, sizeof(s->nics));
+    for (int i = 0; s && i < PV_VM_NICS_MAX; i++)
+        m->nics[i] = g->nics[i].hw; /* a clone's device has another MAC than QEMU was started with */
+    return s;
 }
 
 static struct pv_snapshot *snapshot_failed(struct pv_guest *g, struct pv_snapshot *s, const char *what,

@@ -18,6 +18,7 @@ struct pv_config;
 struct pv_err;
 struct pv_guest;
 struct pv_guest_env;
+struct pv_guest_nic;
 struct pv_snapshot; /* counted */
 
 /*
@@ -76,6 +77,8 @@ struct pv_resume_opts {
      */
     int (*check)(void *arg, struct pv_err *err);
     void *arg;
+    /* PV_VM_NICS_MAX: the identities of a clone's NICs, by slot; NULL: those of the snapshot. */
+    const struct pv_guest_nic *nics;
 };
 
 /*
@@ -93,6 +96,8 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
 int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
                      struct pv_err *err);
 
+/* The NICs that it was saved with, by slot: PV_VM_NICS_MAX. */
+const struct pv_guest_nic *pv_snapshot_nics(const struct pv_snapshot *s);
 /* The memory and CPUs that a resume acquires from the pool; the profile's name. */
 uint64_t pv_snapshot_memory(const struct pv_snapshot *s); /* bytes */
 unsigned pv_snapshot_cpus(const struct pv_snapshot *s);

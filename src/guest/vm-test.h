@@ -47,7 +47,7 @@ static char *sh(struct pv_guest *g, const char *cmd)
     return text;
 }
 
-static struct pv_guest *resume_guest(struct pv_snapshot *s)
+static __attribute__((unused)) struct pv_guest *resume_guest(struct pv_snapshot *s)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_guest *g = pv_guest_resume(&env, s, NULL, &err);

@@ -57,6 +57,8 @@ struct pv_modlist {
  */
 int pv_modlist_add(struct pv_modlist *l, const char *tree, const char *name, struct pv_err *err);
 void pv_modlist_fini(struct pv_modlist *l);
+/* module-read.c: adds the module, decompressed, to out.  Class usage: it is none, or is damaged. */
+int pv_module_read(const char *path, struct pv_buf *out, struct pv_err *err);
 
 /* ---- suppl.c: the supplementary initramfs, which follows the profile's own archive ---- */
 

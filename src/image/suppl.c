@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "image/decompress.h"
 #include "image/image.h"
 #include "image/initrd.h"
 #include "image/magic.h"
@@ -20,11 +19,6 @@
 #include "util/err.h"
 #include "util/path.h"
 #include "wire/proto.h"
-
-enum {
-    MODULE_FILE_MAX = 256 << 20, /* a compressed module */
-    MODULE_MAX = 512 << 20,      /* an unpacked module */
-};
 
 /* ---- modules ---- */
 
@@ -82,37 +76,14 @@ static int modset_add(struct modset *s, const char *path, struct pv_err *err)
     return 0;
 }
 
-static int buf_sink(void *arg, const void *data, size_t n, struct pv_err *err)
-{
-    (void)err; /* pv_buf_add does not fail; MODULE_MAX bounds the size */
-    pv_buf_add(arg, data, n);
-    return 0;
-}
-
 static int put_module(struct pv_newc *w, const char *path, const char *name, struct pv_err *err)
 {
     cleanup_free char *full = pv_xasprintf(PV_BOOT_MODULES "/%s", name);
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    cleanup_buf struct pv_buf packed = {0}, plain = {0};
-    char head[16];
-    enum pv_comp comp;
-    ssize_t n;
+    cleanup_buf struct pv_buf module = {0};
 
-    if (fd < 0 || (n = pread(fd, head, sizeof(head), 0)) < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "cannot read module '%s': %s", path,
-                             strerror(errno));
-    comp = pv_magic_comp(head, (size_t)n);
-    if (comp == PV_COMP_NONE) {
-        if (n < 4 || memcmp(head, "\x7f\x45LF", 4) != 0)
-            return pv_err_set(err, PV_E_USAGE, "module '%s' is %s, no kernel module", path,
-                              pv_magic_describe(head, (size_t)n));
-        return pv_newc_fd(w, full, 0644, fd, path, err);
-    }
-    if (pv_read_file(path, MODULE_FILE_MAX, &packed, err) < 0)
+    if (pv_module_read(path, &module, err) < 0)
         return -1;
-    if (pv_decompress(comp, packed.data, packed.len, MODULE_MAX, buf_sink, &plain, err) < 0)
-        return pv_err_wrap(err, "module '%s'", path);
-    return pv_newc_bytes(w, full, 0644, plain.data, plain.len, err);
+    return pv_newc_bytes(w, full, 0644, module.data, module.len, err);
 }
 
 static int collect_modules(const struct pv_suppl *suppl, struct modset *s, struct pv_err *err)

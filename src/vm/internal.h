@@ -97,6 +97,7 @@ struct pv_vm {
     struct pv_vm_migration migration;
     struct pv_vm_hotplug hotplug;
     struct pv_vm_stuck stuck;
+    unsigned nics_left;            /* nic.c: a bit per slot whose device is gone */
     uint64_t memory_file;          /* dirty.c: bytes of the memory file, 0: none */
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
@@ -145,5 +146,10 @@ void pv_vm_was_reset(struct pv_vm *vm);
 
 /* QEMU's DEVICE_DELETED event for the device of that id (NULL: it has none). */
 void pv_vm_hotplug_deleted(struct pv_vm *vm, const char *id);
+
+/* ---- nic.c ---- */
+
+/* The same event, for a NIC. */
+void pv_vm_nic_deleted(struct pv_vm *vm, const char *id);
 
 #endif

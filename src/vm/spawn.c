@@ -9,15 +9,17 @@
 #include "util/spawn.h"
 #include "vm/confine.h"
 #include "vm/internal.h"
+#include "vm/nic.h"
 #include "vm/overlay.h"
 
 enum { FIXED_FDS = 10 };
 
-_Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX <= (int)PV_SPAWN_FDS,
+_Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX + (int)PV_VM_NICS_MAX <=
+                   (int)PV_SPAWN_FDS,
                "pv_spawn passes on the descriptors of all disks");
 
 struct inherited {
-    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX];
+    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX + PV_VM_NICS_MAX];
     size_t n;
 };
 
@@ -99,6 +101,9 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
         inherit_fd(&in, spec->kernel_fd, PV_QEMU_FD_KERNEL);
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
+    for (int i = 0; spec->nic_fds && i < PV_VM_NICS_MAX; i++)
+        if (spec->nic_fds[i] >= 0)
+            inherit_fd(&in, spec->nic_fds[i], PV_QEMU_FD_NIC + i);
     pv_vm_args(spec, &argv);
     pv_confine_env(&env);
     sp.file = argv.v[0];

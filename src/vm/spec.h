@@ -29,7 +29,10 @@ enum pv_vm_memory {
     PV_VM_MEMORY_PRIVATE /* memory.fd, mapped copy-on-write: the file does not change */
 };
 
-/* Zero-initialised descriptors are valid numbers: initrd_fd is -1 for none. */
+/*
+ * Zero-initialised descriptors are valid numbers: initrd_fd is -1 for none.
+ * reason: a command line has that many parts
+ */
 struct pv_vm_spec {
     const char *name; /* for messages and -name */
     const char *qemu; /* program, NULL: qemu-system-x86_64 */
@@ -59,6 +62,8 @@ struct pv_vm_spec {
         int fd;                    /* inherited by QEMU, unless kind is NONE */
         unsigned cid;
     } channel;
+    const int *
+        nic_fds; /* PV_VM_NICS_MAX, by slot; -1: no NIC (its options are in machine_args); NULL: none at all */
     char *const *machine_args; /* further options of the machine, in front of its disks; or NULL */
     char *const *extra_args;   /* the profile's qemu_args, NULL-terminated or NULL */
     bool unconfined;           /* QEMU may open what the user can (confine.h) */
@@ -78,7 +83,8 @@ enum {
     PV_QEMU_FD_LOAD = 34,
     PV_QEMU_FD_RULESET = 35,
     PV_QEMU_FD_KERNEL = 36,
-    PV_QEMU_FD_BACKING = 40 /* + index in the backing chains of all disks, one behind the other */
+    PV_QEMU_FD_BACKING = 40, /* + index in the backing chains of all disks, one behind the other */
+    PV_QEMU_FD_NIC = 104     /* + slot of a NIC (nic.h) */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
 

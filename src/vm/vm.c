@@ -242,7 +242,10 @@ static void on_migration(struct pv_vm *vm, const json_t *data)
 
 static void on_device_deleted(struct pv_vm *vm, const json_t *data)
 {
-    pv_vm_hotplug_deleted(vm, json_string_value(json_object_get(data, "device")));
+    const char *id = json_string_value(json_object_get(data, "device"));
+
+    pv_vm_hotplug_deleted(vm, id);
+    pv_vm_nic_deleted(vm, id);
 }
 
 /*

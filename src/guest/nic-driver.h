@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PV_GUEST_NIC_DRIVER_H
+#define PV_GUEST_NIC_DRIVER_H
+
+#include <stdint.h>
+
+struct pv_err;
+struct pv_guest;
+
+/*
+ * Loads virtio_net and its dependencies from the host's modules tree into a guest that was booted without NICs.
+ * Nothing without a tree, or when they are loaded.  Blocks (runs the loop).
+ */
+int pv_guest_load_nic_driver(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+
+#endif
