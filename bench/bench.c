@@ -307,6 +307,7 @@ int main(int argc, char **argv)
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
     struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = on_phase}};
+    bool want_disk = false;
     bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
          want_resume = false, want_tasks = false;
     size_t runs = 15;
@@ -324,10 +325,12 @@ int main(int argc, char **argv)
             want_tasks = true, all = false;
         else if (!strcmp(argv[i], "cache"))
             want_cache = true, all = false;
+        else if (!strcmp(argv[i], "disk"))
+            want_disk = true, all = false;
         else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
             runs = (size_t)atoi(argv[++i]);
         else {
-            fprintf(stderr, "usage: bench [boot] [channel] [api] [resume] [cache] [-n RUNS(1..64)]\n");
+            fprintf(stderr, "usage: bench [boot] [channel] [api] [resume] [cache] [disk] [-n RUNS(1..64)]\n");
             return 2;
         }
     }
@@ -347,6 +350,8 @@ int main(int argc, char **argv)
         bench_tasks(&env, p);
     if (all || want_cache)
         bench_cache();
+    if (all || want_disk)
+        bench_disk();
     pv_loop_free(env.host.loop);
     pv_config_free(config);
     return 0;
