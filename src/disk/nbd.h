@@ -112,9 +112,9 @@ struct pv_nbd_hello {
 };
 
 /* Adds the greeting to out. */
-void pv_nbd_hello_init(struct pv_nbd_hello *h, const struct pv_disk *d, struct pv_buf *out);
+void pv_nbd_hello_init(struct pv_nbd_hello *c, const struct pv_disk *d, struct pv_buf *out);
 /* Handles one message of the client at p: the bytes it has; 0 without a new state: more bytes are needed. */
-size_t pv_nbd_hello_step(struct pv_nbd_hello *h, const uint8_t *p, size_t n);
+size_t pv_nbd_hello_step(struct pv_nbd_hello *c, const uint8_t *p, size_t n);
 
 /* Serves the disk on fd, which it takes also when it fails. */
 int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err);
