@@ -185,6 +185,13 @@ static bool take_offer(struct supervisor *s)
     return true;
 }
 
+/* At most as many as can wait, so that a flood of offers does not keep the port from being served. */
+static void take_offers(struct supervisor *s)
+{
+    for (unsigned i = 0; i < PENDING_MAX && take_offer(s); i++)
+        ;
+}
+
 /* ---- callbacks of the multiplexer ---- */
 
 static int on_open(void *arg, uint32_t port)
@@ -193,8 +200,7 @@ static int on_open(void *arg, uint32_t port)
     pid_t pid;
 
     if (port != PV_AGENT_PORT) {
-        while (take_offer(s))
-            ;
+        take_offers(s);
         for (size_t i = 0; i < PENDING_MAX; i++)
             if (s->pending[i].port == port && port) {
                 s->pending[i].port = 0;
@@ -306,8 +312,8 @@ static void run_turn(struct supervisor *s, const sigset_t *mask)
             close(of[i - life_n]->fd);
             of[i - life_n]->pid = 0;
         }
-    while (p[mux_n].revents && take_offer(s))
-        ;
+    if (p[mux_n].revents)
+        take_offers(s);
     if (ms >= 0)
         drop_pending(s, ag_now());
     ag_mux_turn(&s->mux, p, channels, mux_n);

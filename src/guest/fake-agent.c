@@ -187,7 +187,7 @@ static void fake_channel_free(struct pv_channel *c)
     (void)c;
 }
 
-/* Writes the shell script that stands in for QEMU. */
+/* Writes the shell script that stands in for QEMU; it removes itself, so that a killed test leaves no file. */
 static void write_qemu(const char *script)
 {
     int fd;
@@ -195,7 +195,7 @@ static void write_qemu(const char *script)
     snprintf(fake.qemu, sizeof(fake.qemu), "/tmp/pv-fake-XXXXXX");
     fd = mkstemp(fake.qemu);
     assert_true(fd >= 0);
-    assert_true(dprintf(fd, "#!/bin/sh\n%s\n", script) > 0);
+    assert_true(dprintf(fd, "#!/bin/sh\nrm -f \"$0\"\n%s\n", script) > 0);
     fchmod(fd, 0700);
     close(fd);
 }
@@ -208,7 +208,8 @@ static struct pv_instance *start_instance(void)
                               .append = "",
                               .initrd_fd = -1,
                               .memory.size = 1 << 20,
-                              .cpus = 1};
+                              .cpus = 1,
+                              .unconfined = true};
     struct pv_instance *i = pv_instance_new(fake.env.host.loop, NULL);
     struct pv_err err = PV_ERR_INIT;
 

@@ -22,7 +22,8 @@
 #include "util/err.h"
 #include "util/path.h"
 
-enum { MAX_NOTICES = 64 };
+/* Of different notes of all files, and of one's bytes: a test file may send any number. */
+enum { MAX_NOTICES = 64, MAX_NOTICE = 1024 };
 
 struct runner {
     const struct pv_test_list *files;
@@ -55,12 +56,18 @@ static void on_run_notice(const char *text, size_t n, void *arg)
     struct runner *r = arg;
     cleanup_buf struct pv_buf line = {0};
 
-    pv_text_clean(&line, text, n, NULL);
-    if (!line.data || r->notices.n == MAX_NOTICES)
+    if (r->notices.n > MAX_NOTICES)
+        return;
+    pv_text_clean(&line, text, n < MAX_NOTICE ? n : MAX_NOTICE, NULL);
+    if (!line.data)
         return;
     for (size_t i = 0; i < r->notices.n; i++)
         if (!strcmp(r->notices.v[i], line.data))
             return;
+    if (r->notices.n == MAX_NOTICES) {
+        pv_buf_free(&line);
+        pv_buf_addf(&line, "more than %d notes: further ones are not shown", MAX_NOTICES);
+    }
     pv_strv_add(&r->notices, line.data);
     pv_buf_free(&line);
     pv_buf_addf(&line, "  note: %s\n", r->notices.v[r->notices.n - 1]);

@@ -6,10 +6,13 @@
 #include "guest/snapshot.h"
 #include "guest/standby.h"
 #include "testfile/testfile.h"
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
 
 #define RESET "reset_between_tests"
+/* The first test's own timeout does not pay for the snapshots. */
+#define SNAPSHOT_NS (60 * PV_NSEC_PER_SEC)
 
 struct tf_reset_vm {
     struct tf_guest *g; /* held */
@@ -56,7 +59,7 @@ static int reset_take_snapshots(struct pv_testfile *tf, struct pv_err *err)
         if (pv_guest_state(g->g) != PV_GUEST_RUNNING)
             continue;
         pv_tf_call_begin(tf, g->name, "taking a snapshot of %s for " RESET, g->name);
-        s = pv_guest_snapshot(g->g, 0, err);
+        s = pv_guest_snapshot(g->g, SNAPSHOT_NS, err);
         pv_tf_step_end(tf, s != NULL);
         if (!s)
             return pv_err_wrap(err, "provium." RESET "%s",
