@@ -29,6 +29,9 @@
 #include "util/clock.h"
 #include "util/copy.h"
 #include "util/err.h"
+#include "util/mem.h"
+#include "util/spawn.h"
+#include "vm/version.h"
 #include "util/log.h"
 #include "vm/life.h"
 #include "vm/migrate.h"
@@ -75,6 +78,22 @@ static void resume_boot_files(const struct pv_guest *g, const struct pv_machine 
     spec->fatal_mark = PV_FATAL_MARK;
 }
 
+/* Against a QEMU that the guest has taken over: it gets the file read-only, or the file is looked at before each use. */
+static int resume_check_memory(const struct pv_guest *g, const struct pv_snapshot *s, struct pv_vm_spec *spec,
+                               struct pv_err *err)
+{
+    cleanup_free char *qemu = pv_find_program("qemu-system-x86_64");
+
+    spec->memory.read_only = qemu && pv_qemu_maps_read_only(qemu);
+    if (pv_snapshot_memory_changed(s))
+        return pv_err_set(
+            err, PV_E_HOST,
+            "the saved memory of %s was changed on the disk while this file used it; the next run "
+            "checks its content and builds the fixture anew",
+            g->name);
+    return 0;
+}
+
 int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *err)
 {
     struct pv_instance *i = g->instance;
@@ -99,7 +118,9 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     spec.state.load_fd = vmstate;
     pv_machine_to_spec(m, &spec, &arrays);
     resume_boot_files(g, m, &kernel, &spec);
-    r = m->hotplug_port ? pv_instance_make_memory(i, m, &spec, err) : 0;
+    r = resume_check_memory(g, s, &spec, err);
+    if (r == 0 && m->hotplug_port)
+        r = pv_instance_make_memory(i, m, &spec, err);
     if (r == 0)
         r = pv_instance_start(i, &spec, g->log, err);
     pv_machine_arrays_fini(&arrays);

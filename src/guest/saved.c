@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "guest/machine.h"
+#include "util/clock.h"
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -59,6 +60,19 @@ const char *pv_snapshot_profile(const struct pv_snapshot *s)
 }
 
 /* ---- to and from the cache ---- */
+
+bool pv_snapshot_memory_changed(const struct pv_snapshot *s)
+{
+    struct stat now;
+
+    if (!s->loaded.st_size)
+        return false;
+    if (fstat(s->memory, &now) < 0 || now.st_size != s->loaded.st_size ||
+        pv_timespec_ns(&now.st_mtim) != pv_timespec_ns(&s->loaded.st_mtim))
+        return true;
+    return now.st_nlink == s->loaded.st_nlink &&
+           pv_timespec_ns(&now.st_ctim) != pv_timespec_ns(&s->loaded.st_ctim);
+}
 
 char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err)
 {
@@ -120,6 +134,8 @@ static int saved_files_load(struct pv_snapshot *s, int (*file)(const char *name,
         saved_file_load(file, arg, "state", &s->vmstate, err) < 0 ||
         initrd_load(s->machine, file, arg, err) < 0)
         return -1;
+    if (fstat(s->memory, &s->loaded) < 0)
+        return pv_err_sys(err, errno, "cannot stat the memory of a saved machine");
     for (size_t i = 0; i < s->machine->n_disks; i++)
         for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {
             snprintf(name, sizeof(name), "disk%zu.%zu", i, j);

@@ -45,6 +45,7 @@ static int save_memory(const struct pv_guest *g, struct pv_snapshot *s, bool las
 
     if (memory_fd < 0) {
         s->memory = fcntl(pv_instance_base(g->instance)->memory, F_DUPFD_CLOEXEC, 3);
+        s->loaded = pv_instance_base(g->instance)->loaded;
         if (s->memory < 0)
             return pv_err_sys(err, errno, "cannot keep the memory of %s", g->name);
         return pv_vm_read_dirty(pv_instance_vm(g->instance), &s->dirty, err);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/cachedir.h"
@@ -38,6 +39,8 @@ int pv_newfile_commit(struct pv_newfile *f, const char *name, bool flush, struct
 {
     char self[64];
 
+    if (fchmod(f->fd, 0400) < 0)
+        return pv_err_sys(err, errno, "cannot chmod '%s/%s'", f->dir->path, name);
     if (flush && fsync(f->fd) < 0)
         return pv_err_sys(err, errno, "cannot write '%s/%s'", f->dir->path, name);
     if (f->tmp) {

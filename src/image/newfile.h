@@ -32,7 +32,7 @@ struct pv_newfile {
 /* Creates the file in `dir`, which the caller keeps open, with mode 0600.  -1: class host. */
 int pv_newfile_open(struct pv_newfile *f, const struct pv_cachedir *dir, struct pv_err *err);
 /*
- * Gives the file the name `name` in its directory, replacing an older file.  With `flush` its content reaches the disk before
+ * Makes the file read-only and gives it the name `name` in its directory, replacing an older file.  With `flush` its content reaches the disk before
  * the name does (milliseconds); without, a crash of the host may leave an empty file.  f->fd stays open.
  */
 int pv_newfile_commit(struct pv_newfile *f, const char *name, bool flush, struct pv_err *err);

@@ -209,9 +209,36 @@ static void test_machine_args(void **state)
 
     (void)state;
     args_are(&spec, head);
+    spec.memory.read_only = true; /* of no meaning for a shared one */
+    args_are(&spec, head);
     spec.machine_args = port;
     snprintf(with, sizeof(with), "%s-device\npcie-root-port,id=vsockport,chassis=200\n", head);
     args_are(&spec, with);
+}
+
+/* A saved memory: QEMU maps it privately, and opens it for reading only if it can. */
+static void test_private_memory(void **state)
+{
+    struct pv_vm_spec spec = {.name = "x",
+                              .initrd_fd = -1,
+                              .memory = {.size = 64 << 20, .kind = PV_VM_MEMORY_PRIVATE, .fd = 9},
+                              .channel.kind = PV_CHANNEL_SERIAL};
+    static const char *const want[] = {"share=off", "share=off,readonly=on,rom=off"};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        cleanup_strv struct pv_strv argv = {0};
+        bool found = false;
+
+        spec.memory.read_only = i == 1;
+        pv_vm_args(&spec, &argv);
+        for (size_t j = 0; j < argv.n; j++) {
+            const char *share = strstr(argv.v[j], "share=");
+
+            found = found || (share && !strcmp(share, want[i]));
+        }
+        assert_true(found);
+    }
 }
 
 static void test_kernel_args(void **state)
@@ -240,7 +267,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_everything),   cmocka_unit_test(test_kernel_vsock_and_own_machine),
-        cmocka_unit_test(test_machine_args), cmocka_unit_test(test_kernel_args),
+        cmocka_unit_test(test_machine_args), cmocka_unit_test(test_private_memory),
+        cmocka_unit_test(test_kernel_args),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

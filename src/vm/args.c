@@ -80,6 +80,11 @@ static bool memory_file(const struct pv_vm_spec *s)
     return s->memory.kind != PV_VM_MEMORY_OWN;
 }
 
+static bool memory_read_only(const struct pv_vm_spec *s)
+{
+    return s->memory.kind == PV_VM_MEMORY_PRIVATE && s->memory.read_only;
+}
+
 static bool memory_memfd(const struct pv_vm_spec *s)
 {
     return vsock_user(s) && !memory_file(s);
@@ -176,6 +181,8 @@ uint64_t pv_vm_memory_size(uint64_t memory)
 static void put_share(const struct at *at, struct pv_buf *b)
 {
     pv_buf_adds(b, at->spec->memory.kind == PV_VM_MEMORY_SHARED ? "on" : "off");
+    if (memory_read_only(at->spec))
+        pv_buf_adds(b, ",readonly=on,rom=off");
 }
 
 static void put_memory(const struct at *at, struct pv_buf *b)

@@ -117,7 +117,8 @@ static void rules_add_disks(struct ruleset *r, const struct pv_vm_spec *spec)
 }
 
 /* QEMU opens the regular files among them anew, by /proc/self/fd. */
-static void rules_add_fds(const struct ruleset *r, const struct pv_spawn_fd *fds, unsigned n)
+static void rules_add_fds(const struct ruleset *r, const struct pv_vm_spec *spec,
+                          const struct pv_spawn_fd *fds, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
         int flags = fcntl(fds[i].from, F_GETFL);
@@ -126,8 +127,8 @@ static void rules_add_fds(const struct ruleset *r, const struct pv_spawn_fd *fds
 
         if (fstat(fds[i].from, &st) < 0 || !S_ISREG(st.st_mode))
             continue;
-        /* This QEMU opens a privately mapped memory file for writing, too. */
-        if (reads && fds[i].to != PV_QEMU_FD_MEMORY)
+        /* A QEMU before 8.2 opens a privately mapped memory file for writing, too. */
+        if (reads && (fds[i].to != PV_QEMU_FD_MEMORY || spec->memory.read_only))
             rule_add_fd(r, fds[i].from, FILE_READ);
         else
             rule_add_fd(r, fds[i].from, reads ? FILE_WRITE & ~FS_TRUNCATE : FILE_WRITE);
@@ -196,7 +197,7 @@ int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const st
     rules_add_disks(&r, spec);
     for (size_t i = 0; !alone && spec->extra_args[i]; i++)
         rules_add_sockets(&r, spec->extra_args[i]);
-    rules_add_fds(&r, fds, n);
+    rules_add_fds(&r, spec, fds, n);
     return r.fd;
 }
 

@@ -48,7 +48,8 @@ struct pv_vm_spec {
     struct {
         uint64_t size; /* bytes */
         enum pv_vm_memory kind;
-        int fd; /* a file of pv_vm_memory_size(size) bytes, unless kind is OWN */
+        bool read_only; /* PRIVATE: QEMU opens the file for reading only (pv_qemu_maps_read_only) */
+        int fd;         /* a file of pv_vm_memory_size(size) bytes, unless kind is OWN */
     } memory;
     struct {
         bool savable;  /* pv_vm_save will be called */

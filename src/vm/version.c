@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The output of `qemu --version`: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)". */
+/*
+ * The output of `qemu --version`: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", and that of
+ * `qemu -object memory-backend-file,help`, which takes as long as a start of QEMU; CACHE/qemu keeps its outcome:
+ *
+ *     provium-qemu 1 DEV INO SIZE MTIME CTIME rom=on|off
+ */
 #include "vm/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/mem.h"
 #include "util/spawn.h"
 
@@ -46,10 +55,11 @@ static bool output_ended(void *arg)
     return ((struct output *)arg)->ended;
 }
 
-/* Runs `qemu --version` and reads about OUTPUT_MAX bytes of its output. */
-static int version_run(const char *qemu, struct output *o, struct pv_err *err)
+/* Runs `qemu ARG [VALUE]` and reads about OUTPUT_MAX bytes of its output. */
+static int qemu_ask(const char *qemu, const char *arg, const char *value, struct output *o,
+                    struct pv_err *err)
 {
-    char *argv[] = {(char *)qemu, (char *)"--version", NULL};
+    char *argv[] = {(char *)qemu, (char *)arg, (char *)value, NULL};
     cleanup_close int from = -1, to = -1;
     struct pv_spawn_fd fd;
     struct pv_spawn sp = {.file = qemu, .argv = argv, .fds = &fd, .n_fds = 1};
@@ -77,7 +87,7 @@ static int version_run(const char *qemu, struct output *o, struct pv_err *err)
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     if (r > 0)
-        return pv_err_set(err, PV_E_TIMEOUT, "'%s --version' did not end within %d s", qemu, WAIT_SECONDS);
+        return pv_err_set(err, PV_E_TIMEOUT, "'%s %s' did not end within %d s", qemu, arg, WAIT_SECONDS);
     return r;
 }
 
@@ -93,7 +103,7 @@ char *pv_qemu_version(const char *qemu, struct pv_err *err)
     o.loop = pv_loop_new(err);
     if (!o.loop)
         return NULL;
-    r = version_run(qemu, &o, err);
+    r = qemu_ask(qemu, "--version", NULL, &o, err);
     pv_loop_free(o.loop);
     at = r == 0 && o.text.data ? strstr(o.text.data, before) : NULL;
     if (at) {
@@ -130,4 +140,62 @@ bool pv_qemu_loses_patches(const char *version)
     if (!version || sscanf(version, "%3d.%3d", &major, &minor) != 2)
         return true;
     return major < 8 || (major == 8 && minor < 1);
+}
+
+/* ---- memory files that QEMU maps without write access ---- */
+
+static bool ask_for_rom(const char *qemu)
+{
+    struct output o = {.watch = {.fd = -1, .fn = on_output}};
+    struct pv_err err = PV_ERR_INIT;
+    bool yes = false;
+
+    o.loop = pv_loop_new(&err);
+    if (o.loop && qemu_ask(qemu, "-object", "memory-backend-file,help", &o, &err) == 0)
+        yes = o.text.data && strstr(o.text.data, "\n  rom=");
+    else
+        pv_debug("vm", "%s", err.text);
+    pv_loop_free(o.loop);
+    pv_buf_free(&o.text);
+    return yes;
+}
+
+static bool rom_look_up(const char *qemu)
+{
+    cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
+    cleanup_free char *head = NULL, *line = NULL;
+    cleanup_buf struct pv_buf have = {0};
+    struct stat st;
+    bool yes, known = stat(qemu, &st) == 0 && pv_cachedir_open(&dir, NULL, NULL) == 0;
+
+    if (!known)
+        return ask_for_rom(qemu);
+    head = pv_xasprintf("provium-qemu 1 %ju %ju %jd %" PRId64 " %" PRId64 " rom=", (uintmax_t)st.st_dev,
+                        (uintmax_t)st.st_ino, (intmax_t)st.st_size, pv_timespec_ns(&st.st_mtim),
+                        pv_timespec_ns(&st.st_ctim));
+    if (pv_cachedir_read(&dir, "qemu", OUTPUT_MAX, &have, NULL) == 0 && have.len > strlen(head) &&
+        !strncmp(have.data, head, strlen(head))) {
+        const char *value = have.data + strlen(head);
+
+        if (!strcmp(value, "on\n") || !strcmp(value, "off\n"))
+            return !strcmp(value, "on\n");
+    }
+    yes = ask_for_rom(qemu);
+    line = pv_xasprintf("%s%s\n", head, yes ? "on" : "off");
+    if (pv_replace_at(dir.fd, "qemu", line, strlen(line)) < 0)
+        pv_debug("vm", "cannot write '%s/qemu': %s", dir.path, strerror(errno));
+    return yes;
+}
+
+bool pv_qemu_maps_read_only(const char *path)
+{
+    static char *known_path;
+    static bool known;
+
+    if (!known_path || strcmp(known_path, path) != 0) {
+        free(known_path);
+        known_path = pv_xstrdup(path);
+        known = rom_look_up(path);
+    }
+    return known;
 }

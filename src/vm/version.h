@@ -16,6 +16,12 @@ char *pv_qemu_version(const char *qemu, struct pv_err *err);
 const char *pv_qemu_known_version(const char *path);
 
 /*
+ * True when this QEMU can map a file privately for a guest that writes, without opening the file for writing
+ * (readonly=on,rom=off of a memory-backend-file, since 8.2).  QEMU itself is asked, once per program and cache.
+ */
+bool pv_qemu_maps_read_only(const char *path);
+
+/*
  * True when QEMU's software emulation of several vCPUs, one host thread each, loses changes of code: before
  * 8.1, a translated block is made without a lock on the page that its code is read from, so a write to that
  * page by another vCPU between the reading and the linking of the block goes unseen.  A kernel patches code

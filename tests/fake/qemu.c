@@ -39,6 +39,10 @@ int main(int argc, char **argv)
             puts("QEMU emulator version 9.9.9");
             return 0;
         }
+        if (!strcmp(argv[i], "memory-backend-file,help")) {
+            puts("memory-backend-file options:\n  rom=<OnOffAuto>");
+            return 0;
+        }
         incoming |= !strcmp(argv[i], "-incoming");
         if (!strcmp(argv[i], "-fake") && i + 1 < argc)
             fault_open(argv[i + 1]);
