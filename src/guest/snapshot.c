@@ -265,6 +265,12 @@ static struct pv_snapshot *guest_save(struct pv_guest *g, int64_t timeout_ns, st
 
     if (!s)
         return NULL;
+    for (int i = 0; i < PV_VM_NICS_MAX; i++)
+        if (s->nics[i].hw.mtu) {
+            pv_err_set(err, PV_E_USAGE,
+                       "it has NICs, whose networks end with this script; unplug them first (vm:unplug)");
+            return snapshot_failed(g, s, "save", err);
+        }
     if (pv_guest_detach_vsock(g, deadline, err) < 0)
         return snapshot_failed(g, s, "save", err);
     pv_instance_close_sessions(g->instance);

@@ -10,6 +10,7 @@
 
 #include "lua/handle.h"
 #include "lua/methods.h"
+#include "lua/network.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
@@ -178,6 +179,12 @@ static LJMP void boot_on_reboot(lua_State *L, struct pv_boot_opts *o)
         pv_lua_raise(L, "boot option 'on_reboot' is '%s'; expected \"end\" or \"follow\"", s);
 }
 
+/* The VM is the first argument of vm:boot. */
+static LJMP void boot_nets(lua_State *L, struct pv_boot_opts *o)
+{
+    pv_lua_read_nets(L, pv_lua_check_vm(L, "boot")->g, o);
+}
+
 /* ---- vm:boot ---- */
 
 /*
@@ -200,6 +207,7 @@ static const struct boot_opt {
     {"append", OPT_STRING, NULL, offsetof(struct pv_boot_opts, append)},
     {"transport", OPT_STRING, boot_transport},
     {"on_reboot", OPT_STRING, boot_on_reboot},
+    {"nets", OPT_TABLE, boot_nets},
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
 };
 

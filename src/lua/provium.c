@@ -8,6 +8,7 @@
 #include "lua/json.h"
 #include "lua/methods.h"
 #include "lua/modules.h"
+#include "lua/network.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/result.h"
@@ -138,23 +139,19 @@ static int provium_index(lua_State *L)
 
 void pv_lua_open_provium(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"create", provium_create},
-                                         {"shutdown_all", provium_shutdown_all},
-                                         {"fixture", pv_lua_fixture},
-                                         {"depends", pv_lua_depends},
-                                         {"async", pv_lua_async},
-                                         {"all", pv_lua_all},
-                                         {"sleep", pv_lua_sleep},
-                                         {"now", provium_now},
-                                         {"pack", pv_lua_pack},
-                                         {"unpack", pv_lua_unpack},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", provium_create},  {"shutdown_all", provium_shutdown_all},
+                                         {"fixture", pv_lua_fixture}, {"depends", pv_lua_depends},
+                                         {"network", pv_lua_network}, {"async", pv_lua_async},
+                                         {"all", pv_lua_all},         {"sleep", pv_lua_sleep},
+                                         {"now", provium_now},        {"pack", pv_lua_pack},
+                                         {"unpack", pv_lua_unpack},   {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__index", provium_index}, {"__newindex", provium_newindex}, {NULL, NULL}};
 
     pv_lua_open_vm(L);
     pv_lua_open_worker(L);
     pv_lua_open_snapshot(L);
+    pv_lua_open_network(L);
     pv_lua_open_task(L);
     pv_lua_open_stream(L);
     pv_lua_open_console(L);

@@ -2,6 +2,8 @@
 /* The type snapshot, a userdata with a reference, and vm:snapshot, vm:restore, vm:clone. */
 #include "guest/snapshot.h"
 
+#include "guest/nic.h"
+
 #include <stdio.h>
 
 #include "lua/handle.h"
@@ -121,6 +123,15 @@ int pv_lua_vm_clone(lua_State *L)
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_RESUME, "cloning %s", g->name);
     if (!*s)
         *s = pv_guest_snapshot(g->g, o.timeout_ns, &err);
+    for (int i = 0; *s && i < PV_VM_NICS_MAX; i++)
+        if (pv_snapshot_nics(*s)[i].hw.mtu) {
+            pv_tf_step_end(pv_lua_tf(L), false);
+            pv_lua_raise(
+                L,
+                "clone: %s has NICs, and a clone cannot have the same; take the snapshot without them "
+                "(vm:unplug) and plug new ones in afterwards (vm:plug)",
+                g->name);
+        }
     guest = *s ? pv_guest_resume(&tf->guest_env, *s, &o, &err) : NULL;
     pv_tf_step_end(pv_lua_tf(L), guest != NULL);
     if (!guest)

@@ -30,6 +30,7 @@
 
 struct pv_err;
 struct pv_loop;
+struct tf_net;
 
 struct pv_testfile {
     /* set by the caller of pv_testfile_open */
@@ -43,6 +44,7 @@ struct pv_testfile {
     struct pv_guest_env guest_env;
     bool touched; /* the script used something of Provium: it is no helper library */
     struct tf_guests guests;
+    struct tf_net *nets; /* in order of creation */
     struct tf_tests tests;
     struct tf_findings findings;
     struct tf_timeline timeline; /* of the running context, like the next two */

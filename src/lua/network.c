@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* provium.network and its object; NICs as options and as methods of VMs. */
+#include <string.h>
+
+#include "lua/handle.h"
+#include "lua/methods.h"
+#include "lua/network.h"
+#include "lua/options.h"
+#include "lua/raise.h"
+#include "testfile/nets.h"
+#include "util/err.h"
+
+#define NETWORK_TYPE "provium.network"
+
+struct lua_network {
+    struct tf_net *net;
+};
+
+static LJMP struct tf_net *check_network(lua_State *L, int idx, const char *what)
+{
+    struct lua_network *h = luaL_testudata(L, idx, NETWORK_TYPE);
+
+    if (!h)
+        pv_lua_raise(L, "%s needs a network (provium.network), got %s", what,
+                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
+    return h->net;
+}
+
+/* provium.network(name, {subnet=, seed=, mtu=}?) */
+int pv_lua_network(lua_State *L)
+{
+    static const struct lua_opt opts[] = {
+        {"subnet", OPT_STRING}, {"seed", OPT_INTEGER}, {"mtu", OPT_INTEGER}, {NULL, 0}};
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    const char *name = pv_lua_check_cstring(L, 1, "the network's name"), *subnet = NULL;
+    struct lua_network *h;
+    uint64_t seed = 0;
+    unsigned mtu = TF_NET_MTU;
+    struct pv_err err;
+
+    lua_settop(L, 2);
+    if (!*name || strlen(name) > PV_NET_NAME_MAX || name[strspn(name, letters)] || strchr("-_.", name[0]))
+        pv_lua_raise(L, "a network's name has 1 to %d letters, digits, '-', '_' and '.'; got '%s'",
+                     PV_NET_NAME_MAX, name);
+    if (pv_lua_check_opts(L, 2, "network", opts)) {
+        if (pv_lua_rawfield(L, 2, "subnet") == LUA_TSTRING)
+            subnet = pv_lua_check_cstring(L, -1, "network option 'subnet'");
+        seed = (uint64_t)pv_lua_opt_integer(L, 2, "network", "seed", 0, LUA_MAXINTEGER, 0);
+        mtu =
+            (unsigned)pv_lua_opt_integer(L, 2, "network", "mtu", TF_NET_MTU_MIN, TF_NET_MTU_MAX, TF_NET_MTU);
+    }
+    pv_lua_tf(L)->touched = true;
+    h = lua_newuserdatauv(L, sizeof(*h), 0);
+    h->net = pv_tf_net_new(pv_lua_tf(L), name, subnet, seed, mtu, &err);
+    if (!h->net)
+        return pv_lua_raise_err(L, &err);
+    luaL_setmetatable(L, NETWORK_TYPE);
+    return 1;
+}
+
+/* ---- NICs ---- */
+
+/* Options of a NIC: the network, or the table {net=, ...}, at idx; opts: a table without net, at opts, or 0. */
+static LJMP void nic_read(lua_State *L, int idx, int opts, const struct pv_guest *g, struct pv_guest_nic *nic)
+{
+    static const struct lua_opt known[] = {{"net", OPT_ANY},     {"ip", OPT_ANY},      {"mac", OPT_STRING},
+                                           {"mtu", OPT_INTEGER}, {"name", OPT_STRING}, {NULL, 0}};
+    struct tf_net_want want = {NULL, NULL, false};
+    bool table = lua_istable(L, idx);
+    struct tf_net *net;
+    struct pv_err err;
+    int top = lua_gettop(L);
+
+    *nic = (struct pv_guest_nic){.n_ip = 0};
+    if (table) {
+        pv_lua_check_opts(L, idx, "NIC", known);
+        pv_lua_rawfield(L, idx, "net");
+        net = check_network(L, -1, "option 'net' of a NIC");
+        opts = idx;
+    } else {
+        net = check_network(L, idx, "a NIC");
+    }
+    if (opts && pv_lua_check_opts(L, opts, "NIC", known)) {
+        int type = pv_lua_rawfield(L, opts, "ip");
+
+        want.no_ip = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+        if (type != LUA_TNIL && !want.no_ip && type != LUA_TSTRING)
+            pv_lua_raise(L, "NIC option 'ip' must be an address or false, got %s", pv_lua_describe(L, -1));
+        want.ip = type == LUA_TSTRING ? pv_lua_check_cstring(L, -1, "NIC option 'ip'") : NULL;
+        if (pv_lua_rawfield(L, opts, "mac") == LUA_TSTRING)
+            want.mac = pv_lua_check_cstring(L, -1, "NIC option 'mac'");
+        nic->mtu = (unsigned)pv_lua_opt_integer(L, opts, "NIC", "mtu", TF_NET_MTU_MIN, (lua_Integer)net->mtu,
+                                                net->mtu);
+        if (pv_lua_rawfield(L, opts, "name") == LUA_TSTRING) {
+            const char *name = pv_lua_check_cstring(L, -1, "NIC option 'name'");
+
+            if (!*name || strlen(name) > PV_NIC_NAME_MAX || strpbrk(name, "/: \t\n") || name[0] == '.')
+                pv_lua_raise(
+                    L, "NIC option 'name' must have 1 to %d bytes without '/', ':' and blanks, got '%s'",
+                    PV_NIC_NAME_MAX, name);
+            memcpy(nic->name, name, strlen(name) + 1);
+        }
+    }
+    if (!pv_tf_net_add(net, g, &want, nic, &err))
+        pv_lua_raise_err(L, &err);
+    lua_settop(L, top);
+}
+
+void pv_lua_read_nets(lua_State *L, const struct pv_guest *g, struct pv_boot_opts *o)
+{
+    lua_Integer n = pv_lua_list_len(L, -1);
+
+    if (n < 0)
+        pv_lua_raise(
+            L, "option 'nets' must be a list of networks or NICs: nets = {lan, {net = lan2, ip = false}}");
+    if (n > PV_VM_NICS_MAX)
+        pv_lua_raise(L, "option 'nets' has %d entries; a VM has at most %d NICs", (int)n, PV_VM_NICS_MAX);
+    o->nics = pv_xcalloc((size_t)n + 1, sizeof(*o->nics));
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        nic_read(L, lua_gettop(L), 0, g, &o->nics[i - 1]);
+        o->n_nics++;
+        lua_pop(L, 1);
+    }
+}
+
+/* vm:plug(lan, opts?) */
+int pv_lua_vm_plug(lua_State *L)
+{
+    struct tf_guest *g = pv_lua_check_vm(L, "plug");
+    struct pv_guest_nic nic;
+    struct pv_err err;
+    int rc;
+
+    lua_settop(L, 3);
+    nic_read(L, 2, lua_isnil(L, 3) ? 0 : 3, g->g, &nic);
+    pv_tf_call_begin(pv_lua_tf(L), g->name, "plugging a NIC into %s", g->name);
+    rc = pv_guest_plug(g->g, &nic, 0, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc >= 0);
+    if (rc >= 0)
+        return 0;
+    if (!pv_tf_net_end_on(g->g, pv_tf_net_end_of(nic.wire)->net, NULL))
+        pv_tf_net_release(pv_tf_net_end_of(nic.wire));
+    return pv_lua_raise_err(L, &err);
+}
+
+static LJMP struct tf_net_end *check_end(lua_State *L, const char *method, unsigned *slot)
+{
+    struct tf_guest *g = pv_lua_check_vm(L, method);
+    struct tf_net *net = check_network(L, 2, method);
+    struct tf_net_end *e = pv_tf_net_end_on(g->g, net, slot);
+
+    if (!e)
+        pv_lua_raise(L, "%s: %s has no NIC on network '%s' (vm:boot{nets = {...}}, vm:plug)", method, g->name,
+                     pv_net_name(net->net));
+    return e;
+}
+
+/* vm:unplug(lan) */
+int pv_lua_vm_unplug(lua_State *L)
+{
+    unsigned slot;
+    struct tf_net_end *e = check_end(L, "unplug", &slot);
+    struct tf_guest *g = pv_lua_check_vm(L, "unplug");
+    struct pv_err err;
+    int rc;
+
+    pv_tf_call_begin(pv_lua_tf(L), g->name, "unplugging a NIC of %s", g->name);
+    rc = pv_guest_unplug(g->g, slot, 0, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    pv_tf_net_release(e);
+    return 0;
+}
+
+/* vm:ip(lan) */
+int pv_lua_vm_ip(lua_State *L)
+{
+    struct tf_net_end *e = check_end(L, "ip", NULL);
+    char text[PV_IP_TEXT];
+
+    if (e->ip.n)
+        lua_pushstring(L, pv_ip_text(&e->ip, text));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* vm:mac(lan) */
+int pv_lua_vm_mac(lua_State *L)
+{
+    char text[PV_MAC_TEXT];
+
+    lua_pushstring(L, pv_mac_text(check_end(L, "mac", NULL)->mac, text));
+    return 1;
+}
+
+/* ---- partitions, statistics ---- */
+
+/* The endpoint of the VM at idx. */
+static LJMP struct pv_net_end *end_at(lua_State *L, int idx, const struct tf_net *net, const char *method)
+{
+    struct tf_guest *g = pv_lua_vm_at(L, lua_absindex(L, idx));
+    struct tf_net_end *e = g ? pv_tf_net_end_on(g->g, net, NULL) : NULL;
+
+    if (!g)
+        pv_lua_raise(L, "%s needs VMs, got %s", method, pv_lua_describe(L, idx));
+    if (!e)
+        pv_lua_raise(L, "%s: %s has no NIC on network '%s'", method, g->name, pv_net_name(net->net));
+    return e->end;
+}
+
+/* Calls fn for (a, b) both ways, or {from=, to=} one way. */
+static LJMP void each_direction(lua_State *L, const char *method,
+                                void (*fn)(struct pv_net *net, struct pv_net_end *from,
+                                           struct pv_net_end *to))
+{
+    static const struct lua_opt opts[] = {{"from", OPT_ANY}, {"to", OPT_ANY}, {NULL, 0}};
+    struct tf_net *net = check_network(L, 1, method);
+    struct pv_net_end *from, *to;
+
+    if (lua_istable(L, 2)) {
+        pv_lua_check_opts(L, 2, method, opts);
+        pv_lua_rawfield(L, 2, "from");
+        from = end_at(L, -1, net, method);
+        pv_lua_rawfield(L, 2, "to");
+        to = end_at(L, -1, net, method);
+        fn(net->net, from, to);
+        return;
+    }
+    from = end_at(L, 2, net, method);
+    to = end_at(L, 3, net, method);
+    if (from == to)
+        pv_lua_raise(L, "%s needs two different VMs", method);
+    fn(net->net, from, to);
+    fn(net->net, to, from);
+}
+
+/* lan:partition(a, b), lan:partition{from=, to=} */
+static int network_partition(lua_State *L)
+{
+    each_direction(L, "partition", pv_net_partition);
+    return 0;
+}
+
+/* lan:heal(), with the arguments of partition or without */
+static int network_heal(lua_State *L)
+{
+    if (lua_isnoneornil(L, 2))
+        pv_net_heal_all(check_network(L, 1, "heal")->net);
+    else
+        each_direction(L, "heal", pv_net_heal);
+    return 0;
+}
+
+/* lan:isolate(a) */
+static int network_isolate(lua_State *L)
+{
+    struct tf_net *net = check_network(L, 1, "isolate");
+    struct pv_net_end *end = end_at(L, 2, net, "isolate");
+
+    pv_net_partition(net->net, end, NULL);
+    pv_net_partition(net->net, NULL, end);
+    return 0;
+}
+
+static void push_stats(void *arg, const char *from, const char *to, const struct pv_net_stats *s)
+{
+    const struct {
+        const char *name;
+        uint64_t n;
+    } counts[] = {{"sent", s->sent},           {"delivered", s->delivered},     {"lost", s->lost},
+                  {"dropped", s->dropped},     {"partitioned", s->partitioned}, {"duplicated", s->duplicated},
+                  {"reordered", s->reordered}, {"corrupted", s->corrupted}};
+    lua_State *L = arg;
+
+    lua_createtable(L, 0, 10);
+    lua_pushstring(L, from);
+    lua_setfield(L, -2, "from");
+    lua_pushstring(L, to);
+    lua_setfield(L, -2, "to");
+    for (size_t i = 0; i < PV_ARRAY_LEN(counts); i++) {
+        lua_pushinteger(L, (lua_Integer)counts[i].n);
+        lua_setfield(L, -2, counts[i].name);
+    }
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* lan:stats() */
+static int network_stats(lua_State *L)
+{
+    struct tf_net *net = check_network(L, 1, "stats");
+
+    lua_newtable(L);
+    pv_net_each(net->net, push_stats, L);
+    return 1;
+}
+
+static int network_tostring(lua_State *L)
+{
+    struct tf_net *net = check_network(L, 1, "tostring");
+
+    lua_pushfstring(L, "network %s (%s)", pv_net_name(net->net), pv_subnet_text(net->subnet));
+    return 1;
+}
+
+/* A network lives as long as the file. */
+static int network_gc(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+void pv_lua_open_network(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"partition", network_partition},
+                                       {"heal", network_heal},
+                                       {"isolate", network_isolate},
+                                       {"stats", network_stats},
+                                       {NULL, NULL}};
+    static const struct lua_type type = {.id = NETWORK_TYPE,
+                                         .kind = "network",
+                                         .own = methods,
+                                         .tostring = network_tostring,
+                                         .close = network_gc,
+                                         .gc = network_gc};
+
+    pv_lua_open_type(L, &type);
+}

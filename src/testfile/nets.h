@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* The networks of a test file, and the endpoints of its VMs on them: which has which address and MAC. */
+#ifndef PV_TESTFILE_NETS_H
+#define PV_TESTFILE_NETS_H
+
+#include <stdbool.h>
+
+#include "guest/nic.h"
+#include "net/address.h"
+#include "net/network.h"
+
+struct pv_err;
+struct pv_guest;
+struct pv_testfile;
+
+enum { TF_NET_MTU = 1500, TF_NET_MTU_MIN = 576, TF_NET_MTU_MAX = 65521 };
+
+/* The endpoint of a NIC. */
+struct tf_net_end {
+    struct pv_nic_wire wire;
+    struct tf_net *net;
+    struct pv_net_end *end;
+    unsigned vm; /* number of its guest */
+    uint8_t mac[6];
+    struct pv_ip ip;
+    bool released; /* its address is free again */
+    struct tf_net_end *next;
+};
+
+struct tf_net {
+    struct pv_testfile *tf;
+    struct pv_net *net;
+    struct pv_subnet *subnet;
+    unsigned mtu;
+    struct tf_net_end *ends;
+    struct tf_net *next;
+};
+
+/* subnet NULL: one of its own, 10.7.N.0/24.  Class usage: the subnet is none, or the name is another network's. */
+struct tf_net *pv_tf_net_new(struct pv_testfile *tf, const char *name, const char *subnet, uint64_t seed,
+                             unsigned mtu, struct pv_err *err);
+void pv_tf_nets_free(struct pv_testfile *tf);
+
+/* Text as the test has written it; ip and mac NULL: the next free one. */
+struct tf_net_want {
+    const char *ip, *mac;
+    bool no_ip;
+};
+/*
+ * A place for a NIC of the guest g, and what it determines of the NIC.  NULL: class usage, an address or a MAC that
+ * cannot be had.
+ */
+struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
+                                 struct pv_guest_nic *nic, struct pv_err *err);
+/* Releases the address of a NIC that is gone. */
+void pv_tf_net_release(struct tf_net_end *e);
+struct tf_net_end *pv_tf_net_end_of(struct pv_nic_wire *w);
+/* The endpoint of g's first NIC on net, and its slot (may be NULL); NULL: it has none. */
+struct tf_net_end *pv_tf_net_end_on(const struct pv_guest *g, const struct tf_net *net, unsigned *slot);
+
+#endif

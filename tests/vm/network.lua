@@ -1,0 +1,70 @@
+-- SPDX-License-Identifier: MIT
+-- Networks: NICs, addresses, partitions, statistics, over a reset and a restore.
+local lan = provium.network("lan", {subnet = "10.7.0.0/24", seed = 1})
+local a, b = provium.create(nil, {name = "a"}), provium.create(nil, {name = "b"})
+
+local function ping(from, to)
+    return from:exec("ping -c 1 -W 20 " .. to).ok
+end
+
+local function refuses(what, fn, ...)
+    local ok, err = pcall(fn, ...)
+    assert(not ok, what .. ": no error")
+    assert(tostring(err):contains(what), tostring(err))
+end
+
+a:boot{nets = {lan}, transport = "serial"}
+b:boot{nets = {{net = lan, ip = "10.7.0.9", mac = "52:54:00:00:00:09", mtu = 1400, name = "lan0"}}}
+
+test("VMs reach each other", function()
+    assert(a:ip(lan) == "10.7.0.1" and b:ip(lan) == "10.7.0.9")
+    assert(b:mac(lan) == "52:54:00:00:00:09")
+    assert(ping(a, "10.7.0.9") and ping(b, "10.7.0.1"))
+    assert(b:exec("cat /sys/class/net/lan0/mtu").stdout:contains("1400"))
+    local stats = lan:stats()
+    assert(#stats >= 2 and stats[1].sent > 0 and stats[1].from == "a" and stats[1].to == "b")
+end)
+
+test("a partition, one way and both, ends with heal", function()
+    lan:partition(a, b)
+    assert(not a:exec("ping -c 1 -W 1 10.7.0.9").ok)
+    lan:heal(a, b)
+    assert(ping(a, "10.7.0.9"))
+    lan:partition{from = b, to = a}
+    assert(not a:exec("ping -c 1 -W 1 10.7.0.9").ok)
+    lan:heal()
+    assert(ping(a, "10.7.0.9"))
+    lan:isolate(b)
+    assert(not a:exec("ping -c 1 -W 1 10.7.0.9").ok)
+    a:reset()
+    assert(a:ip(lan) == "10.7.0.1" and not a:exec("ping -c 1 -W 1 10.7.0.9").ok)
+    lan:heal()
+    assert(ping(a, "10.7.0.9"))
+end)
+
+test("a restore is the same machine on the network", function()
+    local s = a:snapshot()
+    a:restore(s)
+    assert(ping(a, "10.7.0.9") and ping(b, a:ip(lan)))
+    refuses("has NICs", a.clone, a)
+end)
+
+test("NICs are plugged in and unplugged", function()
+    local other = provium.network("other")
+    a:plug(other)
+    b:plug(other, {ip = "10.7.1.77"})
+    assert(ping(a, "10.7.1.77") and ping(b, a:ip(other)))
+    b:unplug(other)
+    refuses("has no NIC on network 'other'", b.ip, b, other)
+end)
+
+test("bad options", function()
+    local c = provium.create()
+    refuses("10.8.0.1", c.boot, c, {nets = {{net = lan, ip = "10.8.0.1"}}})
+    refuses("10.7.0.9", c.boot, c, {nets = {{net = lan, ip = "10.7.0.9"}}})
+    refuses("52:54:00:00:00:09", c.boot, c, {nets = {{net = lan, mac = "52:54:00:00:00:09"}}})
+    refuses("did you mean", c.boot, c, {nets = {{net = lan, nam = "x"}}})
+    refuses("already", provium.network, "lan")
+    refuses("subnet", provium.network, "x", {subnet = "10.7.0.1"})
+    refuses("has no NIC", lan.partition, lan, a, c)
+end)
