@@ -36,6 +36,7 @@ struct row {
 struct doctor {
     char *guest_dir;
     char *qemu_version; /* found by look_qemu; NULL: there is no QEMU */
+    bool no_seccomp;    /* of that QEMU */
     struct pv_config *config;
 };
 
@@ -56,15 +57,20 @@ static void row_set(struct row *r, enum status status, const char *mend, const c
 static void look_qemu(struct doctor *d, struct row *r)
 {
     struct pv_err err = PV_ERR_INIT;
-    const char *version = d->qemu_version = pv_qemu_version(NULL, &err);
+    cleanup_free char *qemu = pv_qemu_find(NULL, &err);
+    const char *version = d->qemu_version = qemu ? pv_qemu_version(qemu, &err) : NULL;
     int major = 0, minor = 0;
 
     if (!version)
-        row_set(r, BAD, "apt install qemu-system-x86", "%s", err.text);
+        row_set(r, BAD,
+                err.cls == PV_E_USAGE ? "correct or unset PROVIUM_QEMU" : "apt install qemu-system-x86", "%s",
+                err.text);
     else if (sscanf(version, "%d.%d", &major, &minor) != 2 || major * 100 + minor < 702)
-        row_set(r, NOTE, "apt install qemu-system-x86", "version %s; tested with 7.2 and newer", version);
+        row_set(r, NOTE, "apt install qemu-system-x86", "version %s (%s); tested with 7.2 and newer", version,
+                qemu);
     else
-        row_set(r, OK, NULL, "version %s", version);
+        row_set(r, OK, NULL, "version %s (%s)", version, qemu);
+    d->no_seccomp = version && !pv_qemu_confines(qemu);
 }
 
 static void look_accel(struct doctor *d, struct row *r)
@@ -115,8 +121,12 @@ static void look_confinement(struct doctor *d, struct row *r)
 {
     int version = pv_confine_landlock();
 
-    (void)d;
-    if (version)
+    if (d->no_seccomp)
+        row_set(r, NOTE, "use a QEMU that is built with seccomp",
+                "this QEMU has no seccomp%s; no core dumps, an environment of its own",
+                version ? ", but opens only the files of its VM (Landlock)"
+                        : ", and this kernel no Landlock");
+    else if (version)
         row_set(
             r, OK, NULL,
             "QEMU opens only the files of its VM (Landlock %d%s); seccomp, no core dumps, an environment of "

@@ -182,6 +182,9 @@ static const struct {
     {MIN "boot_timeout = -3\n", 3, {"'boot_timeout'", "-3"}},
     {MIN "boot_timeout = nan\n", 3, {"'boot_timeout'"}},
     {MIN "boot_timeout = true\n", 3, {"'boot_timeout'", "a boolean"}},
+    {MIN "qemu = \"none\"\n", 3, {"'qemu'", "/none' does not exist", "QEMU program"}},
+    {MIN "qemu = \"bzImage\"\n", 3, {"'qemu'", "may not be executed", "QEMU program"}},
+    {MIN "qemu = 1\n", 3, {"'qemu'", "a number", "QEMU program"}},
     {MIN "cpu = \"\"\n", 3, {"'cpu'", "is empty"}},
     /* the first mistake in the text is reported, not the first by name */
     {MIN "zzz = 1\naaa = 1\n", 3, {"'zzz'"}},

@@ -45,6 +45,7 @@ struct pv_profile {
     char *modules; /* absolute path of a /lib/modules/VERSION tree; NULL: searched by the kernel's version */
     char *machine; /* NULL: Provium's default */
     char *cpu;     /* NULL: Provium's default */
+    char *qemu;    /* absolute path of a QEMU program; NULL: PROVIUM_QEMU or the system's */
     enum pv_accel accel;
     enum pv_tcg_thread tcg_thread;
     enum pv_transport transport;

@@ -148,6 +148,18 @@ static int read_file_path(const struct value *v, void *field, struct pv_err *err
     return read_path_of(v, field, false, false, err);
 }
 
+static int read_program(const struct value *v, void *field, struct pv_err *err)
+{
+    char **path = field;
+
+    if (read_path_of(v, field, false, false, err) < 0)
+        return -1;
+    if (access(*path, X_OK) < 0)
+        return key_error(v, err, "'%s' may not be executed: %s; expected %s", *path, strerror(errno),
+                         v->key->expected);
+    return 0;
+}
+
 static int read_image_path(const struct value *v, void *field, struct pv_err *err)
 {
     return read_path_of(v, field, false, true, err);
@@ -357,6 +369,7 @@ static const struct key keys[] = {
     {"append", FIELD(append), read_append, "a string of kernel options, on one line"},
     {"modules", FIELD(modules), read_dir_path, "the path of a /lib/modules/VERSION directory"},
     {"machine", FIELD(machine), read_string, "a string for QEMU's -machine, such as \"q35\""},
+    {"qemu", FIELD(qemu), read_program, "the path of a QEMU program"},
     {"cpu", FIELD(cpu), read_string, "a string for QEMU's -cpu, such as \"max\""},
     {"accel", FIELD(accel), read_accel, "\"auto\", \"kvm\" or \"tcg\""},
     {"tcg_thread", FIELD(tcg_thread), read_tcg_thread, "\"auto\", \"single\" or \"multi\""},
@@ -491,9 +504,8 @@ int pv_profile_read(const struct pv_config_at *at, const struct pv_toml *table, 
 
 void pv_profile_fini(struct pv_profile *p)
 {
-    char **strings[] = {&p->name,          &p->kernel,  &p->initrd, &p->rootfs,
-                        &p->rootfs_format, &p->root,    &p->init,   &p->append,
-                        &p->modules,       &p->machine, &p->cpu};
+    char **strings[] = {&p->name, &p->kernel, &p->initrd,  &p->rootfs,  &p->rootfs_format, &p->root,
+                        &p->init, &p->append, &p->modules, &p->machine, &p->cpu,           &p->qemu};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(strings); i++) {
         free(*strings[i]);

@@ -31,6 +31,7 @@
 #include "vm/accel.h"
 #include "vm/life.h"
 #include "vm/spec.h"
+#include "vm/version.h"
 #include "wire/mux.h"
 #include "wire/proto.h"
 
@@ -295,6 +296,18 @@ static void tell_unconfined(const struct pv_guest *g)
     g->env->observer.notice(line, g->env->observer.arg);
 }
 
+static void tell_no_sandbox(const struct pv_guest *g)
+{
+    static bool told;
+    cleanup_free char *line = NULL, *qemu = pv_guest_qemu(g->profile);
+
+    if (told || g->profile->unconfined || !qemu || pv_qemu_confines(qemu) || !g->env->observer.notice)
+        return;
+    told = true;
+    line = pv_xasprintf("%s has no seccomp: it is confined less (-sandbox is left out)", qemu);
+    g->env->observer.notice(line, g->env->observer.arg);
+}
+
 static int step_qemu(struct boot *b, struct pv_err *err)
 {
     struct pv_guest *g = b->g;
@@ -319,6 +332,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
                           strlen(append), PV_KERNEL_ARGS_MAX);
     g->lossy = pv_emulation_is_lossy(b->machine);
     tell_unconfined(g);
+    tell_no_sandbox(g);
     if (pv_machine_set_boot(b->machine, append, b->initrd_fd, err) < 0)
         return -1;
     pv_machine_to_spec(b->machine, &spec, &arrays);

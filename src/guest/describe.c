@@ -14,12 +14,10 @@
 #include "vm/accel.h"
 #include "vm/version.h"
 
-static const char qemu[] = "qemu-system-x86_64";
-
 /* A script may start any QEMU, so it is asked for the version. */
-static void describe_qemu(struct pv_buf *out)
+static void describe_qemu(const struct pv_profile *p, struct pv_buf *out)
 {
-    cleanup_free char *path = pv_find_program(qemu);
+    cleanup_free char *path = pv_qemu_find(p->qemu, NULL);
     cleanup_close int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char magic[4] = "";
     const char *version;
@@ -59,7 +57,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);
-    describe_qemu(out);
+    describe_qemu(p, out);
     if (want != PV_ACCEL_TCG && probe.kvm) {
         pv_buf_addf(out, "accelerator: kvm\ntsc: %" PRIu32 "\n", probe.tsc_khz);
         describe_host_cpu(out);
@@ -81,4 +79,9 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
         describe_string(out, "qemu argument", p->qemu_args.v[i]);
     for (size_t i = 0; i < p->env.n; i++)
         describe_string(out, "environment", p->env.v[i]);
+}
+
+char *pv_guest_qemu(const struct pv_profile *p)
+{
+    return pv_qemu_find(p->qemu, NULL);
 }

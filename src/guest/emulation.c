@@ -20,9 +20,9 @@ static bool has_several_cpus(const struct pv_machine *m)
     return m->cpus > 1;
 }
 
-static bool qemu_loses_patches(void)
+static bool qemu_loses_patches(const struct pv_machine *m)
 {
-    cleanup_free char *qemu = pv_find_program("qemu-system-x86_64");
+    cleanup_free char *qemu = pv_qemu_find(m->profile->qemu, NULL);
 
     return pv_qemu_loses_patches(qemu ? pv_qemu_known_version(qemu) : NULL);
 }
@@ -31,11 +31,11 @@ bool pv_emulation_one_thread(const struct pv_machine *m)
 {
     if (m->kvm || !has_several_cpus(m) || m->profile->tcg_thread == PV_TCG_THREAD_MULTI)
         return false;
-    return m->profile->tcg_thread == PV_TCG_THREAD_SINGLE || qemu_loses_patches();
+    return m->profile->tcg_thread == PV_TCG_THREAD_SINGLE || qemu_loses_patches(m);
 }
 
 bool pv_emulation_is_lossy(const struct pv_machine *m)
 {
     return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI &&
-           qemu_loses_patches();
+           qemu_loses_patches(m);
 }

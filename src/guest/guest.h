@@ -78,6 +78,8 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
  * own values.  Not the contents of files.  Added to out.
  */
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
+/* The QEMU program of a profile (pv_qemu_find); the caller frees it.  NULL: there is none. */
+char *pv_guest_qemu(const struct pv_profile *p);
 /* Kills what runs, frees. NULL is fine.  Its workers must have been freed. */
 void pv_guest_free(struct pv_guest *g);
 /* Its own agent process: for requests, in any state of the guest. */

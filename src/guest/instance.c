@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "config/config.h"
 #include "guest/emulation.h"
 #include "guest/end.h"
 #include "guest/lease.h"
@@ -25,6 +26,7 @@
 #include "vm/findings.h"
 #include "vm/life.h"
 #include "vm/spec.h"
+#include "vm/version.h"
 #include "vm/vm.h"
 #include "wire/proto.h"
 
@@ -283,8 +285,13 @@ int pv_instance_make_memory(struct pv_instance *i, const struct pv_machine *m, s
 int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_conlog *log,
                       struct pv_err *err)
 {
+    cleanup_free char *qemu = pv_qemu_find(i->machine ? i->machine->profile->qemu : NULL, err);
     int nics[PV_VM_NICS_MAX];
 
+    if (!qemu)
+        return -1;
+    spec->qemu = qemu;
+    spec->no_sandbox = !pv_qemu_confines(qemu);
     if (i->machine && pv_nic_sockets_open(&i->nics, i->machine, nics, err) < 0) {
         pv_nic_ends_close(nics);
         return -1;
@@ -295,6 +302,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     spec->channel.fd = i->channel->qemu_fd;
     spec->channel.cid = i->channel->cid;
     i->vm = pv_vm_start(i->loop, spec, log, NULL, NULL, err);
+    spec->qemu = NULL; /* it ends here */
     spec->nic_fds = NULL;
     if (i->machine)
         pv_nic_ends_close(nics);

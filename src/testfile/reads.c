@@ -147,7 +147,7 @@ void pv_tf_reads_env(struct pv_testfile *tf, const char *name)
 void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p)
 {
     cleanup_free char *key = pv_xasprintf(TF_INPUT_PROFILE "%s", p->name);
-    cleanup_free char *qemu = pv_find_program("qemu-system-x86_64");
+    cleanup_free char *qemu = pv_guest_qemu(p);
     cleanup_buf struct pv_buf value = {0};
 
     if (!tf->reads)

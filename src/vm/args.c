@@ -4,6 +4,7 @@
  * {placeholders}; the rows of disks come last and are written for each disk.  Names and paths get their commas
  * doubled, as QEMU's option parser wants it.
  */
+#include "vm/version.h"
 #include "vm/spec.h"
 
 #include <inttypes.h>
@@ -108,6 +109,11 @@ static bool incoming(const struct pv_vm_spec *s)
 static bool unconfined(const struct pv_vm_spec *s)
 {
     return s->unconfined;
+}
+
+static bool unconfined_sandbox(const struct pv_vm_spec *s)
+{
+    return unconfined(s) && !s->no_sandbox;
 }
 
 static bool has_kernel(const struct pv_vm_spec *s)
@@ -301,7 +307,7 @@ static const struct row {
     {always, "-no-user-config", NULL},
     {always, "-display", "none"},
     {always, "-no-reboot", NULL},
-    {unconfined, "-sandbox", SANDBOX}, /* qemu_args may set it otherwise */
+    {unconfined_sandbox, "-sandbox", SANDBOX}, /* qemu_args may set it otherwise */
     {with_kvm, "-accel", "kvm"},
     {tcg_multi, "-accel", "tcg,thread=multi"},
     {tcg_single, "-accel", "tcg,thread=single"},
@@ -380,7 +386,7 @@ void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv)
 {
     struct at at = {.spec = spec};
 
-    pv_strv_add(argv, spec->qemu ? spec->qemu : "qemu-system-x86_64");
+    pv_strv_add(argv, spec->qemu ? spec->qemu : PV_QEMU_PROGRAM);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
         if (rows[i].when && rows[i].when(spec))
             add_row(argv, &rows[i], &at);
@@ -389,7 +395,7 @@ void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv)
             if (!rows[i].when && rows[i].disk(&spec->disks[at.disk]))
                 add_row(argv, &rows[i], &at);
     add_args(argv, spec->extra_args);
-    if (!unconfined(spec)) { /* the last one wins */
+    if (!unconfined(spec) && !spec->no_sandbox) { /* the last one wins */
         pv_strv_add(argv, "-sandbox");
         pv_strv_add(argv, SANDBOX);
     }

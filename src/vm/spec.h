@@ -68,6 +68,7 @@ struct pv_vm_spec {
     char *const *machine_args; /* further options of the machine, in front of its disks; or NULL */
     char *const *extra_args;   /* the profile's qemu_args, NULL-terminated or NULL */
     bool unconfined;           /* QEMU may open what the user can (confine.h) */
+    bool no_sandbox;           /* QEMU has no seccomp (pv_qemu_confines) */
     const char *fatal_mark;    /* a console line with this text tells why the guest init gave up
                                 (PV_FATAL_MARK); NULL: none.  Used by pv_vm_start alone */
 };

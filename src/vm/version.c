@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/path.h"
 #include "util/spawn.h"
 
 enum { OUTPUT_MAX = 4096, WAIT_SECONDS = 10 };
@@ -55,11 +57,9 @@ static bool output_ended(void *arg)
     return ((struct output *)arg)->ended;
 }
 
-/* Runs `qemu ARG [VALUE]` and reads about OUTPUT_MAX bytes of its output. */
-static int qemu_ask(const char *qemu, const char *arg, const char *value, struct output *o,
-                    struct pv_err *err)
+/* Runs qemu with the arguments behind argv[0] and reads about OUTPUT_MAX bytes of its output. */
+static int version_run(const char *qemu, char *const *argv, struct output *o, struct pv_err *err)
 {
-    char *argv[] = {(char *)qemu, (char *)arg, (char *)value, NULL};
     cleanup_close int from = -1, to = -1;
     struct pv_spawn_fd fd;
     struct pv_spawn sp = {.file = qemu, .argv = argv, .fds = &fd, .n_fds = 1};
@@ -87,23 +87,31 @@ static int qemu_ask(const char *qemu, const char *arg, const char *value, struct
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     if (r > 0)
-        return pv_err_set(err, PV_E_TIMEOUT, "'%s %s' did not end within %d s", qemu, arg, WAIT_SECONDS);
+        return pv_err_set(err, PV_E_TIMEOUT, "'%s %s' did not end within %d s", qemu, argv[1], WAIT_SECONDS);
     return r;
 }
 
-char *pv_qemu_version(const char *qemu, struct pv_err *err)
+/* Runs `qemu ARG [VALUE]` (version_run). */
+static int qemu_ask(const char *qemu, const char *arg, const char *value, struct output *o,
+                    struct pv_err *err)
+{
+    char *argv[] = {(char *)qemu, (char *)arg, (char *)value, NULL};
+
+    return version_run(qemu, argv, o, err);
+}
+
+/* The version that `argv` prints, ended by --version.  NULL with err set. */
+static char *version_ask(const char *qemu, char *const *argv, struct pv_err *err)
 {
     static const char before[] = "QEMU emulator version ";
     struct output o = {.watch = {.fd = -1, .fn = on_output}};
     char *at, *version = NULL;
     int r;
 
-    if (!qemu)
-        qemu = "qemu-system-x86_64";
     o.loop = pv_loop_new(err);
     if (!o.loop)
         return NULL;
-    r = qemu_ask(qemu, "--version", NULL, &o, err);
+    r = version_run(qemu, argv, &o, err);
     pv_loop_free(o.loop);
     at = r == 0 && o.text.data ? strstr(o.text.data, before) : NULL;
     if (at) {
@@ -120,6 +128,14 @@ char *pv_qemu_version(const char *qemu, struct pv_err *err)
     return version;
 }
 
+char *pv_qemu_version(const char *qemu, struct pv_err *err)
+{
+    cleanup_free char *found = qemu ? pv_xstrdup(qemu) : pv_qemu_find(NULL, err);
+    char *argv[] = {found, (char *)"--version", NULL};
+
+    return found ? version_ask(found, argv, err) : NULL;
+}
+
 const char *pv_qemu_known_version(const char *path)
 {
     static char *known_path, *known_version;
@@ -131,6 +147,90 @@ const char *pv_qemu_known_version(const char *path)
         known_version = pv_qemu_version(path, NULL);
     }
     return known_version;
+}
+
+/* A QEMU that is linked to libseccomp names it among the first strings of its file. */
+static bool links_seccomp(const char *path)
+{
+    enum { HEAD = 1 << 20 };
+    static const char library[] = "libseccomp.so";
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    cleanup_free char *head = pv_xcalloc(1, HEAD);
+    ssize_t n = fd < 0 ? -1 : pread(fd, head, HEAD, 0);
+
+    return n > 4 && !memcmp(head, "\177ELF", 4) && memmem(head, (size_t)n, library, strlen(library));
+}
+
+bool pv_qemu_confines(const char *path)
+{
+    static char *known_path;
+    static bool known;
+    char *with[] = {(char *)path, (char *)"-sandbox", (char *)"on", (char *)"--version", NULL};
+
+    if (known_path && !strcmp(known_path, path))
+        return known;
+    free(known_path);
+    known_path = pv_xstrdup(path);
+    known = links_seccomp(path);
+    if (!known) {
+        cleanup_free char *version = version_ask(path, with, NULL);
+
+        /* A program that prints no version at all fails at its start, and that message is the true one. */
+        known = version || !pv_qemu_known_version(path);
+    }
+    return known;
+}
+
+/* Sets class usage: "NAME is 'VALUE', which ...".  Returns NULL. */
+static char *program_refuse(const char *name, const char *value, struct pv_err *err)
+{
+    bool there = access(value, F_OK) == 0;
+
+    pv_err_set(err, PV_E_USAGE, "%s is '%s', which %s; expected the path of a QEMU program such as %s", name,
+               value, there ? "is no program that may be executed" : "is not there",
+               "/usr/bin/" PV_QEMU_PROGRAM);
+    return NULL;
+}
+
+/* The program that a key or variable `name` says.  A name without a slash is searched in PATH. */
+static char *program_named(const char *name, const char *value, struct pv_err *err)
+{
+    char *found = pv_find_program(value), cwd[PATH_MAX];
+    struct stat st;
+
+    if (!found || stat(found, &st) < 0 || !S_ISREG(st.st_mode)) {
+        free(found);
+        return program_refuse(name, value, err);
+    }
+    if (found[0] != '/' && getcwd(cwd, sizeof(cwd))) {
+        char *full = pv_path_join(cwd, found);
+
+        free(found);
+        found = full;
+    }
+    return found;
+}
+
+char *pv_qemu_find(const char *key, struct pv_err *err)
+{
+    static const char elsewhere[] = "/usr/libexec/qemu-kvm"; /* Fedora's relatives keep QEMU out of PATH */
+    const char *variable = getenv("PROVIUM_QEMU");
+    char *found;
+
+    if (key)
+        return program_named("the profile's key 'qemu'", key, err);
+    if (variable && *variable)
+        return program_named("the environment variable PROVIUM_QEMU", variable, err);
+    found = pv_find_program(PV_QEMU_PROGRAM);
+    if (!found)
+        found = pv_find_program(elsewhere);
+    if (!found)
+        pv_err_set(err, PV_E_MISSING,
+                   "there is no QEMU: '" PV_QEMU_PROGRAM
+                   "' is not in PATH and %s is not there; install it: apt "
+                   "install qemu-system-x86 (or name the program: key 'qemu' of the profile, PROVIUM_QEMU)",
+                   elsewhere);
+    return found;
 }
 
 bool pv_qemu_loses_patches(const char *version)

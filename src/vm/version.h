@@ -6,8 +6,24 @@
 
 struct pv_err;
 
+#define PV_QEMU_PROGRAM "qemu-system-x86_64"
+
 /*
- * The version of a QEMU program (NULL: qemu-system-x86_64), "7.2.22", by running it with --version; for
+ * The QEMU program, the only place that looks for it: `key` (a profile's key qemu, NULL: without it), else the
+ * environment variable PROVIUM_QEMU, else qemu-system-x86_64 in PATH, else /usr/libexec/qemu-kvm.  An absolute
+ * path, which the caller frees.  NULL: class usage when the key or the variable names no program, missing
+ * when there is none.
+ */
+char *pv_qemu_find(const char *key, struct pv_err *err);
+
+/*
+ * True unless this QEMU refuses -sandbox, as one built without seccomp does.  Runs it, for at most 10 s, when its
+ * file does not tell; asked once per process and path.
+ */
+bool pv_qemu_confines(const char *path);
+
+/*
+ * The version of a QEMU program (NULL: that of pv_qemu_find), "7.2.22", by running it with --version; for
  * doctor.  Blocks for at most 10 s.  The caller frees.  Classes missing, timeout, host.
  */
 char *pv_qemu_version(const char *qemu, struct pv_err *err);
