@@ -169,6 +169,12 @@ const char *pv_disk_rule_text(const struct pv_disk_rule *r)
     return r->text;
 }
 
+struct pv_disk_rule *pv_disk_rule_ref(struct pv_disk_rule *r)
+{
+    r->refs++;
+    return r;
+}
+
 void pv_disk_rule_unref(struct pv_disk_rule *r)
 {
     if (r && --r->refs == 0)

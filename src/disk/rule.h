@@ -59,6 +59,7 @@ uint64_t pv_disk_rule_matches(const struct pv_disk_rule *r);
 const char *pv_disk_rule_text(const struct pv_disk_rule *r);
 /* Takes the rule off its disk; done already is fine.  Delayed requests go on at once. */
 void pv_disk_rule_remove(struct pv_disk_rule *r);
+struct pv_disk_rule *pv_disk_rule_ref(struct pv_disk_rule *r);
 void pv_disk_rule_unref(struct pv_disk_rule *r); /* the disk keeps the rule; NULL is fine */
 
 /* Requests wait until pv_disk_unhang; those that have come before are carried out. */

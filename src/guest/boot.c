@@ -17,6 +17,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "disk/image.h"
+#include "guest/disks.h"
 #include "guest/emulation.h"
 #include "guest/machine.h"
 #include "guest/nics.h"
@@ -43,6 +45,7 @@ struct boot {
     const struct pv_boot_opts *o;
     int64_t deadline;
     bool serial;
+    bool again;                 /* the last machine; no options */
     struct pv_machine *machine; /* until QEMU is about to start, then the guest's */
     uint32_t tsc_khz;
     struct pv_kernel kernel;
@@ -59,7 +62,9 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
     }
     free(o->files);
     for (size_t i = 0; i < o->n_disks; i++) {
+        free(o->disks[i].name);
         free(o->disks[i].path);
+        pv_disk_image_unref(o->disks[i].image);
         free(o->disks[i].format);
     }
     free(o->disks);
@@ -67,12 +72,24 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
     *o = (struct pv_boot_opts){0};
 }
 
+/* A machine that boots again has its NICs and disks already. */
+static int boot_make_parts(struct boot *b, struct pv_err *err)
+{
+    if (!b->again && pv_guest_nics_begin(b->g, b->o, b->machine, err) < 0)
+        return -1;
+    return pv_guest_disks_make(b->g, b->machine, false, err);
+}
+
 static int boot_check_opts(struct boot *b, struct pv_err *err)
 {
     if (b->o->append && strpbrk(b->o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
-    b->machine = pv_machine_new(b->g->profile, b->o, b->serial, err);
-    return b->machine ? pv_guest_nics_begin(b->g, b->o, b->machine, err) : -1;
+    if (b->again && (!b->g->last->append || b->g->last->initrd < 0))
+        return pv_err_set(err, PV_E_USAGE, "%s has no kernel and initramfs of before: give vm:boot options",
+                          b->g->name);
+    b->machine =
+        b->again ? pv_machine_copy(b->g->last, err) : pv_machine_new(b->g->profile, b->o, b->serial, err);
+    return b->machine ? boot_make_parts(b, err) : -1;
 }
 
 static int step_accel(struct boot *b, struct pv_err *err)
@@ -156,6 +173,22 @@ static const char *peek_fs(const struct pv_profile *p)
 
 enum { MAX_FS = 6 };
 
+/* The drivers of its disks; all of them, because one may be attached later. */
+static void boot_needs_disks(const struct boot *b, const char **needed, size_t *n)
+{
+    static const char *const drivers[] = {
+        [PV_VM_BUS_VIRTIO] = "virtio_blk", [PV_VM_BUS_NVME] = "nvme", [PV_VM_BUS_SCSI] = "virtio_scsi"};
+    bool has[PV_ARRAY_LEN(drivers)] = {false};
+
+    for (size_t i = 0; i < b->machine->n_disks; i++)
+        has[b->machine->disks[i].bus] = true;
+    for (size_t i = 0; i < PV_ARRAY_LEN(drivers); i++)
+        if (has[i])
+            needed[(*n)++] = drivers[i];
+    if (has[PV_VM_BUS_SCSI])
+        needed[(*n)++] = "sd_mod";
+}
+
 /* The modules that this guest needs. A tree without one of them is no error: it may be built in. */
 static int boot_collect_modules(const struct boot *b, bool root, const char *fs_types[static MAX_FS + 1],
                                 struct pv_modlist *always, struct pv_modlist fs[static MAX_FS],
@@ -166,7 +199,7 @@ static int boot_collect_modules(const struct boot *b, bool root, const char *fs_
     const char *peeked = root ? peek_fs(p) : NULL;
     struct pv_err e = PV_ERR_INIT;
     cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, b->kernel.release, &e);
-    const char *needed[8];
+    const char *needed[12];
     size_t n = 0, n_fs = 0;
 
     if (!tree && e.cls != PV_E_NONE) {
@@ -183,8 +216,7 @@ static int boot_collect_modules(const struct boot *b, bool root, const char *fs_
         needed[n++] = "virtio_console";
     if (!b->serial || b->o->vsock)
         needed[n++] = "vmw_vsock_virtio_transport";
-    if (b->o->n_disks || p->rootfs)
-        needed[n++] = "virtio_blk";
+    boot_needs_disks(b, needed, &n);
     if (b->o->n_nics)
         needed[n++] = "virtio_net";
     if (root)
@@ -211,7 +243,14 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
     const char *fs_types[MAX_FS + 1];
     cleanup_free char *hostname = pv_xstrndup(b->g->name, strcspn(b->g->name, " ")); /* of "vm1 (minimal)" */
     struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
-    int r = boot_collect_modules(b, root, fs_types, &always, fs, err);
+    int r;
+
+    if (b->again) {
+        free(files);
+        b->initrd_fd = fcntl(b->machine->initrd, F_DUPFD_CLOEXEC, 3);
+        return b->initrd_fd < 0 ? pv_err_sys(err, errno, "cannot keep a descriptor") : 0;
+    }
+    r = boot_collect_modules(b, root, fs_types, &always, fs, err);
 
     boot_reads_modules(b, NULL, &always);
     for (size_t i = 0; i < MAX_FS; i++)
@@ -314,8 +353,9 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     const struct pv_profile *p = g->profile;
     struct pv_machine_arrays arrays = {0};
     int r;
-    cleanup_free char *append =
-        pv_vm_kernel_args(b->machine->kvm, b->tsc_khz, PV_GUEST_INIT_PATH, p->init, p->append, b->o->append);
+    cleanup_free char *append = b->again ? pv_xstrdup(b->machine->append)
+                                         : pv_vm_kernel_args(b->machine->kvm, b->tsc_khz, PV_GUEST_INIT_PATH,
+                                                             p->init, p->append, b->o->append);
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
@@ -336,10 +376,13 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     if (pv_machine_set_boot(b->machine, append, b->initrd_fd, err) < 0)
         return -1;
     pv_machine_to_spec(b->machine, &spec, &arrays);
-    r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
+    r = pv_guest_disks_serve(g, arrays.disks, b->machine->n_disks, err);
+    if (r == 0)
+        r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));
     if (r == 0)
         r = pv_instance_start(g->instance, &spec, g->log, err);
+    pv_guest_disks_close(arrays.disks, spec.n_disks);
     if (r == 0)
         pv_guest_nics_attach(g, false);
     pv_machine_arrays_fini(&arrays);
@@ -371,6 +414,16 @@ static const struct {
     {"booting", step_agent},
     {"letting it reboot", step_follow},
 };
+
+static void boot_disk_retries(struct pv_guest *g)
+{
+    for (size_t i = 0; g->instance && i < pv_instance_machine(g->instance)->n_disks; i++) {
+        const struct pv_machine_disk *d = &pv_instance_machine(g->instance)->disks[i];
+
+        if (d->served)
+            pv_guest_disk_retries_off(g, d->name, d->bus);
+    }
+}
 
 /* In a running guest, so that its agent can be asked for the missing part. */
 static int boot_vsock_device(struct boot *b, struct pv_err *err)
@@ -412,10 +465,13 @@ static int boot_run_steps(struct boot *b, struct pv_err *err)
 /* One boot, from the lease to READY.  The guest has ended when it fails after pv_guest_begin. */
 static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err)
 {
-    struct boot b = {.g = g, .o = o, .serial = boot_wants_serial(g, o), .initrd_fd = -1};
-    int64_t timeout = o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
+    static const struct pv_boot_opts none;
+    bool again = !o && g->last;
+    struct boot b = {.g = g, .o = o ? o : &none, .again = again, .initrd_fd = -1};
+    int64_t timeout = o && o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
     struct pv_vm_lease *lease;
 
+    b.serial = again ? g->last_serial : boot_wants_serial(g, b.o);
     if (pv_guest_check_time(g, "boot", err) < 0)
         return -1;
     lease = boot_check_opts(&b, err) < 0
@@ -439,6 +495,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
         return -1;
     }
     pv_guest_set_running(g);
+    boot_disk_retries(g);
     return boot_nics(&b, err) < 0 ? -1 : boot_vsock_device(&b, err);
 }
 
@@ -455,9 +512,10 @@ static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct p
     struct pv_err why = PV_ERR_INIT;
     cleanup_free char *line = NULL;
 
-    if (g->state != PV_GUEST_CREATED)
-        return pv_err_set(err, PV_E_USAGE, "cannot boot: %s is %s; a VM is booted once (create another one)",
-                          g->name, pv_guest_state_name(g->state));
+    if (g->state == PV_GUEST_BOOTING || pv_guest_state(g) == PV_GUEST_RUNNING)
+        return pv_err_set(err, PV_E_USAGE,
+                          "cannot boot: %s is %s (vm:reboot, vm:power_cycle, or create another one)", g->name,
+                          pv_guest_state_name(g->state));
     if (boot_once(g, o, &why) == 0)
         return 0;
     if (boot_was_lost(g, &why)) {

@@ -24,8 +24,11 @@ struct pv_conlog;
 struct pv_err;
 struct pv_held;
 struct pv_instance;
+struct pv_machine;
+struct pv_power_due;
 struct pv_profile;
 struct pv_recording;
+struct pv_served;
 
 /* A reboot that a call asked for. */
 enum pv_asked { PV_ASKED_NOTHING, PV_ASKED_REBOOT, PV_ASKED_RESET };
@@ -41,7 +44,7 @@ struct pv_guest_life {
     unsigned n_panics; /* resets by a panic */
 };
 
-/* reason: identity, life and the parts that outlive an instance */
+/* reason: identity, life, and what outlives an instance: console, disks, NICs, the last machine */
 struct pv_guest {
     const struct pv_guest_env *env;
     const struct pv_profile *profile;
@@ -66,6 +69,10 @@ struct pv_guest {
                      struct pv_err *err); /* after each reset; NULL: nothing */
     bool unknown;                         /* pv_guest_resume has not returned it yet: its findings are kept */
     bool standby;                         /* of the standby pool: no test knows it */
+    struct pv_served *disks;              /* served ones; the last one first */
+    struct pv_power_due *power_due;       /* NULL: no power cut is to come */
+    struct pv_machine *last; /* of the last run that has ended, for a boot without options; NULL: none */
+    bool last_serial;        /* its channel can be saved */
 };
 
 /* pv_guest_new with a name of its own; takes it. */
@@ -131,6 +138,11 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
 
 /* The machine was reset during a call: sets *err (class guest-died, of a panic or of the agent). Always -1. */
 int pv_guest_reset_error(const struct pv_guest *g, struct pv_err *err);
+
+/* ---- power.c ---- */
+
+/* No power cut is to come any more. */
+void pv_guest_power_forget(struct pv_guest *g);
 
 /* ---- reset.c ---- */
 

@@ -2,18 +2,22 @@
 #include "guest/guest.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/disks.h"
 #include "guest/guest-state.h"
 #include "guest/held.h"
 #include "guest/instance.h"
+#include "guest/machine.h"
 #include "guest/recording.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "vm/conlog.h"
+#include "vm/overlay.h"
 #include "vm/vm.h"
 #include "wire/proto.h"
 
@@ -123,6 +127,9 @@ void pv_guest_free(struct pv_guest *g)
     pv_conlog_free(g->log);
     pv_recording_free(g->console);
     pv_guest_end_fini(&g->end);
+    pv_guest_power_forget(g);
+    pv_guest_disks_free(g);
+    pv_machine_free(g->last);
     free(g->life.panic);
     free(g->name);
     free(g);
@@ -159,6 +166,36 @@ void pv_guest_operation_end(struct pv_guest *g)
     pv_instance_free(pv_steal(&g->ended));
 }
 
+/* Keeps the description of the machine that has ended, with what its overlays hold. */
+static void guest_keep_machine(struct pv_guest *g, const struct pv_instance *i)
+{
+    const struct pv_machine *m = pv_instance_machine(i);
+
+    if (!m || !pv_instance_vm(i) || g->standby)
+        return;
+    pv_guest_forget_machine(g);
+    g->last = pv_machine_copy(m, NULL);
+    g->last_serial = pv_instance_channel(i)->savable;
+    for (size_t n = 0; g->last && n < g->last->n_disks; n++) {
+        int overlay = pv_vm_overlay(pv_instance_vm(i), n);
+
+        if (overlay < 0)
+            continue;
+        pv_close(&g->last->disks[n].top);
+        g->last->disks[n].top = fcntl(overlay, F_DUPFD_CLOEXEC, 3);
+    }
+}
+
+bool pv_guest_was_booted(const struct pv_guest *g)
+{
+    return g->last != NULL;
+}
+
+void pv_guest_forget_machine(struct pv_guest *g)
+{
+    pv_machine_free(pv_steal(&g->last));
+}
+
 /* Ends the instance, tells so, fills g->end but the reason.  The caller frees the result. */
 static struct pv_instance *guest_end_instance(struct pv_guest *g)
 {
@@ -169,6 +206,9 @@ static struct pv_instance *guest_end_instance(struct pv_guest *g)
     g->unknown = false; /* its findings have no other moment to be told */
     guest_observe(g);
     pv_instance_end(i, &g->end);
+    pv_guest_power_forget(g);
+    pv_guest_disks_settle(g);
+    guest_keep_machine(g, i);
     pv_recording_flush(g->console);
     g->instance = NULL;
     if (g->env->observer.ended)

@@ -15,14 +15,23 @@
 #include "guest/env.h"
 #include "guest/nic.h"
 #include "util/mem.h"
+#include "vm/spec.h"
 
 struct pv_agent;
+struct pv_disk_image;
 struct pv_err;
 struct pv_guest;
 
+/* A file of the host, or a disk of `size` bytes, or a copy of `image`. */
 struct pv_guest_disk {
-    char *path;
-    char *format; /* "raw", "qcow2" */
+    char *name; /* at most PV_DISK_NAME bytes; NULL: "vda", "vdb"... by its position */
+    enum pv_vm_bus bus;
+    unsigned sector; /* 512, 4096; 0: the default */
+    uint64_t size;
+    struct pv_disk_image *image; /* a reference; NULL: none */
+    bool faults;                 /* of a file: it is served by this process, see disks.h */
+    char *path;                  /* NULL: none */
+    char *format;                /* "raw", "qcow2" */
     bool readonly;
     bool snapshot;
     bool backing; /* a qcow2 image may have a backing file */
@@ -80,6 +89,10 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
 /* The QEMU program of a profile (pv_qemu_find); the caller frees it.  NULL: there is none. */
 char *pv_guest_qemu(const struct pv_profile *p);
+/* True when a run of it has ended, whose machine pv_guest_boot without options starts again. */
+bool pv_guest_was_booted(const struct pv_guest *g);
+/* The last machine, which pv_guest_boot without options starts again, is dropped: nobody can ask for it. */
+void pv_guest_forget_machine(struct pv_guest *g);
 /* Kills what runs, frees. NULL is fine.  Its workers must have been freed. */
 void pv_guest_free(struct pv_guest *g);
 /* Its own agent process: for requests, in any state of the guest. */
@@ -115,7 +128,8 @@ bool pv_guest_is_standby(const struct pv_guest *g);
 void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_buf *out);
 
 /*
- * All options are checked before QEMU is started.  Waits for memory and CPUs first
+ * All options are checked before QEMU is started.  o NULL: as the last time, if there was one, else the defaults.
+ * Served disks that the machine has again keep their content.  Waits for memory and CPUs first
  * (env->pool.acquire), for which the timeout does not count.
  */
 int pv_guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct pv_err *err);

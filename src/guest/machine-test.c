@@ -96,9 +96,9 @@ static void machine_to_command_line(void **state)
 }
 
 static const char saved[] =
-    "{\"version\":6,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "{\"version\":7,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
     "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
-    "\"path\":\"/d\",\"format\":\"qcow2\","
+    "\"name\":\"data\",\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
     "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
 
 static void read_back(void **state)
@@ -133,8 +133,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":6", "\"version\":5"},
-        {"\"version\":6,", ""},
+        {"\"version\":7", "\"version\":6"},
+        {"\"version\":7,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},
@@ -149,6 +149,10 @@ static void damaged_description(void **state)
         {"\"hotplug_port\":true,", ""},
         {"\"disks\":[", "\"disks\":[1,"},
         {"\"format\":\"qcow2\",", ""},
+        {"\"name\":\"data\",", ""},
+        {"\"name\":\"data\"", "\"name\":\"123456789012345678901\""},
+        {"\"sector\":512", "\"sector\":1"},
+        {"\"bus\":2", "\"bus\":3"},
         {"\"backing\":2", "\"backing\":65"},
         {"\"backing\":2", "\"backing\":-1"},
         {"]}", "]"},

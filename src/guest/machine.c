@@ -6,19 +6,17 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "config/config.h"
 #include "guest/guest.h"
+#include "guest/machine-disk.h"
 #include "util/err.h"
 #include "util/parse.h"
 #include "vm/hotplug.h"
-#include "vm/qcow2.h"
 #include "vm/spec.h"
 
 /* The version of the saved description; adding or removing a row of the tables below needs a new version. */
-enum { MACHINE_VERSION = 6 };
+enum { MACHINE_VERSION = 7 };
 
 #define MIB (INT64_C(1) << 20)
 
@@ -154,160 +152,6 @@ static bool fields_from_json(struct pv_machine *m, const json_t *j)
     return true;
 }
 
-/* ---- disks ---- */
-
-static struct pv_machine_disk *disk_add(struct pv_machine *m, const char *path, const char *format,
-                                        bool readonly, bool snapshot)
-{
-    m->disks = pv_xrealloc(m->disks, (m->n_disks + 1) * sizeof(*m->disks));
-    m->disks[m->n_disks] = (struct pv_machine_disk){.path = pv_xstrdup(path),
-                                                    .format = pv_xstrdup(format),
-                                                    .readonly = readonly,
-                                                    .snapshot = snapshot,
-                                                    .top = -1};
-    return &m->disks[m->n_disks++];
-}
-
-static int disk_check(const struct pv_guest_disk *d, struct pv_err *err)
-{
-    struct stat st;
-    bool writes = !d->readonly && !d->snapshot;
-
-    if (strcmp(d->format, "raw") != 0 && strcmp(d->format, "qcow2") != 0)
-        return pv_err_set(err, PV_E_USAGE, "disk '%s': unknown format '%s'; expected \"raw\" or \"qcow2\"",
-                          d->path, d->format);
-    if (stat(d->path, &st) < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s'", d->path);
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return pv_err_set(err, PV_E_USAGE, "disk '%s' is neither a file nor a block device", d->path);
-    if (access(d->path, writes ? R_OK | W_OK : R_OK) < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "disk '%s' can not be %s%s", d->path,
-                             writes ? "written" : "read",
-                             writes ? " (readonly = true or snapshot = true?)" : "");
-    return 0;
-}
-
-static int disks_from_opts(struct pv_machine *m, const struct pv_boot_opts *o, struct pv_err *err)
-{
-    const struct pv_profile *p = m->profile;
-
-    if (p->rootfs && pv_disk_chain(p->rootfs, p->rootfs_format, p->rootfs_backing, NULL, NULL, err) < 0)
-        return -1;
-    if (p->rootfs)
-        disk_add(m, p->rootfs, p->rootfs_format, true, false);
-    for (size_t i = 0; i < o->n_disks; i++) {
-        const struct pv_guest_disk *d = &o->disks[i];
-
-        if (disk_check(d, err) < 0 || pv_disk_chain(d->path, d->format, d->backing, NULL, NULL, err) < 0)
-            return -1;
-        disk_add(m, d->path, d->format, d->readonly, d->snapshot || o->keep_disks);
-    }
-    return 0;
-}
-
-static int fd_dup(int fd)
-{
-    return fcntl(fd, F_DUPFD_CLOEXEC, 3);
-}
-
-/* False: out of descriptors (errno). */
-static bool disk_copy(struct pv_machine *to, const struct pv_machine_disk *d)
-{
-    struct pv_machine_disk *c = disk_add(to, d->path, d->format, d->readonly, d->snapshot);
-
-    c->backing = pv_xcalloc(d->n_backing, sizeof(*c->backing));
-    for (; c->n_backing < d->n_backing; c->n_backing++) {
-        int fd = fd_dup(d->backing[c->n_backing]);
-
-        if (fd < 0)
-            return false;
-        c->backing[c->n_backing] = fd;
-    }
-    if (d->top >= 0)
-        c->top = fd_dup(d->top);
-    return d->top < 0 || c->top >= 0;
-}
-
-static void disk_fini(struct pv_machine_disk *d)
-{
-    for (size_t i = 0; i < d->n_backing; i++)
-        pv_close(&d->backing[i]);
-    pv_close(&d->top);
-    free(d->backing);
-    free(d->path);
-    free(d->format);
-}
-
-static void disks_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks)
-{
-    *disks = pv_xcalloc(m->n_disks, sizeof(**disks));
-    for (size_t i = 0; i < m->n_disks; i++) {
-        const struct pv_machine_disk *d = &m->disks[i];
-
-        (*disks)[i] = (struct pv_vm_disk){.path = d->path,
-                                          .format = d->format,
-                                          .readonly = d->readonly,
-                                          .snapshot = d->snapshot,
-                                          .backing = d->backing,
-                                          .n_backing = d->n_backing,
-                                          .copy_top = d->top >= 0,
-                                          .top_fd = d->top};
-    }
-    spec->disks = *disks;
-    spec->n_disks = m->n_disks;
-}
-
-static json_t *disks_to_json(const struct pv_machine *m, struct pv_err *err)
-{
-    json_t *disks = json_array();
-
-    for (size_t i = 0; i < m->n_disks; i++) {
-        const struct pv_machine_disk *d = &m->disks[i];
-        json_t *j = json_pack("{s:s, s:s, s:b, s:b, s:I}", "path", d->path, "format", d->format, "readonly",
-                              d->readonly, "snapshot", d->snapshot, "backing", (json_int_t)d->n_backing);
-
-        if (!j) {
-            pv_err_set(err, PV_E_USAGE,
-                       "disk '%s': its path is not UTF-8, so the machine cannot be saved to a file", d->path);
-            json_decref(disks);
-            return NULL;
-        }
-        json_array_append_new(disks, j);
-    }
-    return disks;
-}
-
-static bool disk_from_json(struct pv_machine *m, const json_t *j)
-{
-    const char *path, *format;
-    struct pv_machine_disk *d;
-    json_int_t backing;
-    int readonly, snapshot;
-
-    if (json_unpack((json_t *)j, "{s:s, s:s, s:b, s:b, s:I !}", "path", &path, "format", &format, "readonly",
-                    &readonly, "snapshot", &snapshot, "backing", &backing) < 0 ||
-        backing < 0 || backing > PV_VM_BACKING_MAX)
-        return false;
-    d = disk_add(m, path, format, readonly, snapshot);
-    d->backing = pv_xcalloc((size_t)backing, sizeof(*d->backing));
-    for (d->n_backing = 0; d->n_backing < (size_t)backing; d->n_backing++)
-        d->backing[d->n_backing] = -1;
-    return true;
-}
-
-static bool disks_from_json(struct pv_machine *m, const json_t *disks)
-{
-    const json_t *disk;
-    size_t i;
-
-    json_array_foreach(disks, i, disk)
-    {
-        if (!disk_from_json(m, disk))
-            return false;
-    }
-    return true;
-}
-
 /* ---- lists: parts of a machine that it has any number of ---- */
 
 static const struct list {
@@ -315,7 +159,7 @@ static const struct list {
     json_t *(*to_json)(const struct pv_machine *m, struct pv_err *err);
     bool (*from_json)(struct pv_machine *m, const json_t *array);
 } lists[] = {
-    {"disks", disks_to_json, disks_from_json},
+    {"disks", pv_machine_disks_to_json, pv_machine_disks_from_json},
 };
 
 static int lists_to_json(const struct pv_machine *m, json_t *j, struct pv_err *err)
@@ -414,7 +258,7 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
     m->hotplug_port = savable && o->vsock;
     m->nic_bridge = is_q35(profile->machine);
     if (machine_check(m, err) == 0 && args_check(profile, savable, err) == 0 &&
-        disks_from_opts(m, o, err) == 0)
+        pv_machine_disks_from_opts(m, o, err) == 0)
         return m;
     pv_machine_free(m);
     return NULL;
@@ -434,7 +278,7 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
         return NULL;
     }
     for (size_t i = 0; i < m->n_disks; i++)
-        if (!disk_copy(c, &m->disks[i])) {
+        if (!pv_machine_disk_copy(c, &m->disks[i])) {
             pv_err_sys(err, errno, "cannot keep the descriptors of a machine");
             pv_machine_free(c);
             return NULL;
@@ -447,7 +291,7 @@ void pv_machine_free(struct pv_machine *m)
     if (!m)
         return;
     for (size_t i = 0; i < m->n_disks; i++)
-        disk_fini(&m->disks[i]);
+        pv_machine_disk_fini(&m->disks[i]);
     free(m->disks);
     free(m->append);
     pv_close(&m->initrd);
@@ -461,19 +305,33 @@ int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, st
     pv_close(&m->initrd);
     if (initrd < 0)
         return 0;
-    m->initrd = fd_dup(initrd);
+    m->initrd = fcntl(initrd, F_DUPFD_CLOEXEC, 3);
     return m->initrd < 0 ? pv_err_sys(err, errno, "cannot keep the initramfs of a machine") : 0;
 }
 
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err)
 {
     for (size_t i = 0; i < m->n_disks; i++)
-        if (!m->disks[i].readonly && !m->disks[i].snapshot)
+        if (m->disks[i].bus == PV_VM_BUS_NVME)
+            return pv_err_set(err, PV_E_USAGE,
+                              "cannot save %s: its disk '%s' has bus = \"nvme\", and QEMU cannot save such a "
+                              "controller; use \"virtio\" or \"scsi\"",
+                              name, m->disks[i].name);
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (!m->disks[i].readonly && !m->disks[i].snapshot && !m->disks[i].served)
             return pv_err_set(err, PV_E_USAGE,
                               "cannot save %s: the guest writes to its disk '%s' directly, and a restore "
                               "could not put that file back; attach it with snapshot = true",
                               name, m->disks[i].path);
     return 0;
+}
+
+bool pv_machine_is_served(const struct pv_machine *m)
+{
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (m->disks[i].served)
+            return true;
+    return false;
 }
 
 void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_machine_arrays *arrays)
@@ -482,7 +340,7 @@ void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, str
     for (unsigned i = 0; i < PV_VM_NICS_MAX; i++)
         if (m->nics[i].mtu)
             pv_vm_nic_args(i, &m->nics[i], &arrays->args);
-    disks_to_spec(m, spec, &arrays->disks);
+    pv_machine_disks_to_spec(m, spec, &arrays->disks);
     spec->machine = m->profile->machine;
     spec->cpu = m->profile->cpu;
     spec->machine_args = arrays->args.v;

@@ -14,18 +14,24 @@
 
 #include "util/mem.h"
 #include "vm/nic.h"
+#include "vm/spec.h"
 
 struct pv_boot_opts;
 struct pv_config;
+struct pv_disk_image;
 struct pv_err;
 struct pv_profile;
-struct pv_vm_disk;
-struct pv_vm_spec;
 
 struct pv_machine_disk {
-    char *path, *format;
+    char *name;          /* at most PV_DISK_NAME bytes; the guest sees it as the serial number */
+    char *path, *format; /* path "": no file of the host */
     bool readonly, snapshot;
-    int *backing; /* see struct pv_vm_disk; owned descriptors */
+    enum pv_vm_bus bus;
+    unsigned sector;             /* 0: the device's default */
+    bool served;                 /* by a pv_disk of this process: see disks.h */
+    uint64_t size;               /* of a served disk without a file and an image */
+    struct pv_disk_image *image; /* what a served disk starts with; NULL: its file, or zeroes */
+    int *backing;                /* see struct pv_vm_disk; owned descriptors */
     size_t n_backing;
     int top; /* owned; -1: the overlay begins empty */
 };
@@ -60,6 +66,9 @@ int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, st
 
 /* Class usage if the guest writes directly to a disk's file.  name: the VM's, for the message. */
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err);
+
+/* True when it has a served disk, which belongs to a guest. */
+bool pv_machine_is_served(const struct pv_machine *m);
 
 /* The arrays that a pv_vm_spec borrows from pv_machine_to_spec. */
 struct pv_machine_arrays {

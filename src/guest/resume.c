@@ -13,6 +13,7 @@
 
 #include "guest/call.h"
 #include "guest/console.h"
+#include "guest/disks.h"
 #include "guest/guest-state.h"
 #include "guest/guest.h"
 #include "guest/instance.h"
@@ -119,10 +120,15 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     pv_machine_to_spec(m, &spec, &arrays);
     resume_boot_files(g, m, &kernel, &spec);
     r = resume_check_memory(g, s, &spec, err);
+    if (r == 0)
+        r = pv_guest_disks_make(g, m, true, err);
+    if (r == 0)
+        r = pv_guest_disks_serve(g, arrays.disks, m->n_disks, err);
     if (r == 0 && m->hotplug_port)
         r = pv_instance_make_memory(i, m, &spec, err);
     if (r == 0)
         r = pv_instance_start(i, &spec, g->log, err);
+    pv_guest_disks_close(arrays.disks, spec.n_disks);
     pv_machine_arrays_fini(&arrays);
     pv_kernel_fini(&kernel);
     return r;

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "guest/disks.h"
 #include "guest/guest-state.h"
 #include "guest/guest.h"
 #include "guest/held.h"
@@ -117,12 +118,14 @@ static int save_machine(struct pv_guest *g, struct pv_snapshot *s, bool last, in
     int64_t start = pv_now();
     bool with_memory;
 
+    pv_guest_disks_stopped(g, true);
     if (pv_vm_save(pv_instance_vm(g->instance), &s->vmstate, &with_memory, deadline, err) < 0)
         return -1;
     if (with_memory)
         tell_slow_saves(g);
     pv_debug(g->name, "vmstate saved after %.1f ms", (double)(pv_now() - start) / 1e6);
-    if (save_memory(g, s, last, err) < 0 || save_disks(g, s, last, err) < 0)
+    if (save_memory(g, s, last, err) < 0 || save_disks(g, s, last, err) < 0 ||
+        pv_guest_disks_freeze(g, s->machine, err) < 0)
         return -1;
     snapshot_seal(s);
     pv_debug(g->name, "memory and disks saved after %.1f ms (%" PRIu64 " pages)",
@@ -174,6 +177,8 @@ static int check_savable(struct pv_guest *g, const char *what, struct pv_err *er
             "cannot %s %s: its transport is vsock (%s), which can not be saved; boot it with transport "
             "= \"serial\"",
             what, g->name, pv_channel_kind_name(c->kind));
+    if (pv_guest_disks_check_savable(g, what, err) < 0)
+        return -1;
     return pv_machine_check_savable(pv_instance_machine(g->instance), g->name, err);
 }
 
@@ -215,6 +220,11 @@ static int snapshot_go_on(struct pv_guest *g, bool stopped, struct pv_err *err)
     int64_t deadline = pv_deadline(DEFAULT_TIMEOUT);
     struct pv_channel *c;
 
+    if (stopped && machine_runs(g)) {
+        if (pv_guest_disks_unflush(g, deadline, err) < 0)
+            return -1;
+        pv_guest_disks_stopped(g, false);
+    }
     if (stopped && machine_runs(g) && pv_vm_cont(pv_instance_vm(g->instance), deadline, err) < 0)
         return -1;
     if (!g->instance)

@@ -253,7 +253,7 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s)
     struct standby *b, *oldest = NULL;
     size_t n = 0;
 
-    if (!pool || standby_find(pool, s))
+    if (!pool || standby_find(pool, s) || pv_machine_is_served(s->machine))
         return;
     for (b = pool->list; b; b = b->next) {
         if (b->taken)

@@ -6,8 +6,8 @@
 #include <assert.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "lua/disk.h"
 #include "lua/handle.h"
 #include "lua/methods.h"
 #include "lua/network.h"
@@ -19,10 +19,6 @@
 #include "util/parse.h"
 
 enum { MAX_DISKS = 24, MAX_FILES = 65536 };
-
-static const struct lua_opt disk_opts[] = {{"path", OPT_STRING},      {"format", OPT_STRING},
-                                           {"backing", OPT_BOOLEAN},  {"readonly", OPT_BOOLEAN},
-                                           {"snapshot", OPT_BOOLEAN}, {NULL, 0}};
 
 static void boot_opts_fini(void *p)
 {
@@ -120,31 +116,14 @@ static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
 static LJMP void boot_disk(lua_State *L, int number, struct pv_boot_opts *o)
 {
     int top = lua_gettop(L);
-    const char *what = lua_pushfstring(L, "disk %d", number), *format = "raw";
-    char found[PATH_MAX];
-    bool readonly, snapshot, backing;
-    struct stat st;
+    const char *what = lua_pushfstring(L, "disk %d", number);
 
     if (!lua_istable(L, top))
         pv_lua_raise(L, "boot option 'disks': %s must be a table such as {path = \"disk.img\"}, got %s", what,
                      pv_lua_describe(L, top));
-    pv_lua_check_opts(L, top, what, disk_opts);
-    readonly = pv_lua_opt_bool(L, top, "readonly", false);
-    snapshot = pv_lua_opt_bool(L, top, "snapshot", false);
-    backing = pv_lua_opt_bool(L, top, "backing", false);
-    if (pv_lua_rawfield(L, top, "format") == LUA_TSTRING)
-        format = pv_lua_check_cstring(L, -1, "the format of a disk");
-    if (pv_lua_rawfield(L, top, "path") != LUA_TSTRING)
-        pv_lua_raise(L, "%s needs a path: {path = \"disk.img\"}", what);
-    pv_lua_find_host(L, pv_lua_check_cstring(L, -1, "the path of a disk"), what, found);
-    if (stat(found, &st) == 0 && S_ISDIR(st.st_mode))
-        pv_lua_raise(L, "%s: '%s' is a directory, expected an image file", what, found);
     o->disks = pv_xrealloc(o->disks, (o->n_disks + 1) * sizeof(*o->disks));
-    o->disks[o->n_disks++] = (struct pv_guest_disk){.path = pv_xstrdup(found),
-                                                    .format = pv_xstrdup(format),
-                                                    .readonly = readonly,
-                                                    .snapshot = snapshot,
-                                                    .backing = backing};
+    o->disks[o->n_disks++] = (struct pv_guest_disk){0};
+    pv_lua_disk_options(L, top, what, &o->disks[o->n_disks - 1]);
     lua_settop(L, top);
 }
 
@@ -278,7 +257,7 @@ int pv_lua_vm_boot(lua_State *L)
     boot_read_opts(L, 2, o);
     o->keep_disks = tf->builder || tf->reset.on; /* the VM will be saved */
     pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "booting %s", g->name);
-    rc = pv_guest_boot(g->g, o, &err);
+    rc = pv_guest_boot(g->g, lua_isnil(L, 2) && pv_guest_was_booted(g->g) ? NULL : o, &err);
     pv_tf_step_end(tf, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

@@ -9,7 +9,7 @@
 
 static const struct bad_call bad_boots[] = {
     {"vm:boot{memroy = '1G'}", "unknown boot option 'memroy' (did you mean 'memory'?); known: memory, cpus, "
-                               "files, disks, timeout, append, transport, on_reboot, vsock"},
+                               "files, disks, timeout, append, transport, on_reboot, nets, vsock"},
     {"vm:boot{vsock = 'yes'}", "boot option 'vsock' must be true or false, got string \"yes\""},
     {"vm:boot{memory = '12Q'}",
      "boot option 'memory': '12Q' is not a size; expected a number with K, M, G or "
@@ -33,8 +33,9 @@ static const struct bad_call bad_boots[] = {
     {"vm:boot{disks = {{path = '/none.img'}}}", "disk 1: '/none.img' does not exist on the host"},
     {"vm:boot{disks = {{path = 't.lua', redonly = true}}}",
      "unknown disk 1 option 'redonly' (did you mean 'readonly'?); known: path, format, backing, readonly, "
-     "snapshot"},
-    {"vm:boot{disks = {{format = 'raw'}}}", "disk 1 needs a path: {path = \"disk.img\"}"},
+     "snapshot, name, size, sector, bus, faults"},
+    {"vm:boot{disks = {{format = 'raw'}}}",
+     "disk 1 needs a path ({path = \"disk.img\"}) or a size ({size = \"64M\"}, a scratch disk)"},
     {"vm:boot{disks = {path = 't.lua'}}",
      "boot option 'disks' must be a list of tables: disks = {{path = \"disk.img\"}}"},
     {"provium.create('minimal', {memory = '1G'})",

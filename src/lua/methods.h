@@ -61,6 +61,9 @@ int pv_lua_vm_power_button(lua_State *L);
 int pv_lua_vm_nmi(lua_State *L);
 int pv_lua_vm_state(lua_State *L);
 int pv_lua_vm_screenshot(lua_State *L);
+int pv_lua_vm_disk(lua_State *L); /* disk.c */
+int pv_lua_vm_power_cut(lua_State *L);
+int pv_lua_vm_power_cycle(lua_State *L);
 int pv_lua_vm_console(lua_State *L);  /* console.c */
 int pv_lua_vm_snapshot(lua_State *L); /* snapshot.c */
 int pv_lua_vm_restore(lua_State *L);
@@ -79,5 +82,7 @@ LJMP void pv_lua_open_vm(lua_State *L);
 LJMP void pv_lua_open_worker(lua_State *L);
 LJMP void pv_lua_open_process(lua_State *L);
 LJMP void pv_lua_open_snapshot(lua_State *L);
+LJMP void pv_lua_open_disk(lua_State *L);
+LJMP void pv_lua_open_rule(lua_State *L);
 
 #endif

@@ -152,6 +152,8 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_worker(L);
     pv_lua_open_snapshot(L);
     pv_lua_open_network(L);
+    pv_lua_open_disk(L);
+    pv_lua_open_rule(L);
     pv_lua_open_task(L);
     pv_lua_open_stream(L);
     pv_lua_open_console(L);

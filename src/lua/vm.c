@@ -41,8 +41,8 @@ static int vm_gc(lua_State *L)
     struct tf_guest **h = lua_touserdata(L, 1);
 
     if (*h)
-        (*h)->forgotten = true;
-    *h = NULL; /* another finalizer may still use the handle */
+        (*h)->forgotten = true; /* its disks may still be asked for, a boot cannot */
+    *h = NULL;                  /* another finalizer may still use the handle */
     return 0;
 }
 
@@ -68,6 +68,9 @@ const luaL_Reg pv_lua_vm_methods[] = {{"boot", pv_lua_vm_boot},
                                       {"screenshot", pv_lua_vm_screenshot},
                                       {"spawn", pv_lua_vm_spawn},
                                       {"console", pv_lua_vm_console},
+                                      {"disk", pv_lua_vm_disk},
+                                      {"power_cut", pv_lua_vm_power_cut},
+                                      {"power_cycle", pv_lua_vm_power_cycle},
                                       {"snapshot", pv_lua_vm_snapshot},
                                       {"restore", pv_lua_vm_restore},
                                       {"clone", pv_lua_vm_clone},

@@ -53,6 +53,7 @@ void pv_testfile_close(struct pv_testfile *tf)
     pv_tf_reset_free(&tf->reset);
     pv_tf_tails_free(&tf->tails);
     pv_tf_findings_free(&tf->findings);
+    pv_tf_rules_free(&tf->rules);
     pv_tf_guests_free(&tf->guests);
     pv_tf_nets_free(tf);
     pv_tf_store_close(&tf->store);

@@ -23,6 +23,7 @@
 #include "testfile/guests.h"
 #include "testfile/reads.h"
 #include "testfile/reset.h"
+#include "testfile/rules.h"
 #include "testfile/store.h"
 #include "testfile/tails.h"
 #include "testfile/tests.h"
@@ -32,6 +33,7 @@ struct pv_err;
 struct pv_loop;
 struct tf_net;
 
+/* reason: the parts of a run, each with its own header */
 struct pv_testfile {
     /* set by the caller of pv_testfile_open */
     const struct pv_testfile_env *env;
@@ -55,6 +57,7 @@ struct pv_testfile {
     struct tf_tails tails; /* of fixtures that could not be built, to be sent */
     struct tf_store store;
     struct tf_reset reset;
+    struct tf_rules rules;
 };
 
 /* Makes the loop and the guests' environment. -1 with *err (class host): to be closed all the same. */

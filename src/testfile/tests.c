@@ -107,6 +107,7 @@ static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
     test_expect(t, v);
     if (v->outcome == PV_FAIL)
         tests->n_failed++;
+    pv_tf_rules_end(tf, t->id);
     pv_result_test_end(tf->env->result, t->id, v->outcome, v->cls, v->msg, pv_now() - t->started);
     if (v->outcome == PV_FAIL)
         pv_tf_tails_send(tf, t->id);

@@ -131,25 +131,47 @@ static bool has_initrd(const struct pv_vm_spec *s)
     return s->kernel && s->initrd_fd >= 0;
 }
 
-static bool disk_any(const struct pv_vm_disk *d)
+static bool has_scsi(const struct pv_vm_spec *s)
 {
-    (void)d;
-    return true;
+    for (size_t i = 0; i < s->n_disks; i++)
+        if (s->disks[i].bus == PV_VM_BUS_SCSI)
+            return true;
+    return false;
 }
 
 static bool disk_readonly(const struct pv_vm_disk *d)
 {
-    return d->readonly;
+    return d->readonly && !d->served;
 }
 
 static bool disk_writable(const struct pv_vm_disk *d)
 {
-    return !d->readonly && !d->snapshot;
+    return !d->readonly && !d->snapshot && !d->served;
 }
 
 static bool disk_overlaid(const struct pv_vm_disk *d)
 {
-    return !d->readonly && d->snapshot;
+    return !d->readonly && d->snapshot && !d->served;
+}
+
+static bool disk_served(const struct pv_vm_disk *d)
+{
+    return d->served;
+}
+
+static bool disk_virtio(const struct pv_vm_disk *d)
+{
+    return d->bus == PV_VM_BUS_VIRTIO;
+}
+
+static bool disk_nvme(const struct pv_vm_disk *d)
+{
+    return d->bus == PV_VM_BUS_NVME;
+}
+
+static bool disk_scsi(const struct pv_vm_disk *d)
+{
+    return d->bus == PV_VM_BUS_SCSI;
 }
 
 /* ---- placeholders ---- */
@@ -241,6 +263,30 @@ static void put_format(const struct at *at, struct pv_buf *b)
     pv_buf_adds(b, at->spec->disks[at->disk].format);
 }
 
+/* ",serial=...": NVMe cannot be without one. */
+static void put_serial(const struct at *at, struct pv_buf *b)
+{
+    const struct pv_vm_disk *d = &at->spec->disks[at->disk];
+
+    if (!d->name && d->bus != PV_VM_BUS_NVME)
+        return;
+    pv_buf_adds(b, ",serial=");
+    add_doubled(b, d->name ? d->name : "disk");
+}
+
+static void put_sector(const struct at *at, struct pv_buf *b)
+{
+    unsigned n = at->spec->disks[at->disk].sector;
+
+    if (n)
+        pv_buf_addf(b, ",logical_block_size=%u,physical_block_size=%u", n, n);
+}
+
+static void put_served_mode(const struct at *at, struct pv_buf *b)
+{
+    pv_buf_adds(b, at->spec->disks[at->disk].readonly ? "on" : "off");
+}
+
 static void put_overlay(const struct at *at, struct pv_buf *b)
 {
     pv_buf_addf(b, "%d", PV_QEMU_FD_OVERLAY + (int)at->disk);
@@ -272,10 +318,23 @@ static const struct {
     const char *name;
     void (*put)(const struct at *at, struct pv_buf *b);
 } placeholders[] = {
-    {"{name}", put_name},   {"{machine}", put_machine}, {"{cpu}", put_cpu},       {"{memory}", put_memory},
-    {"{cpus}", put_cpus},   {"{kernel}", put_kernel},   {"{append}", put_append}, {"{cid}", put_cid},
-    {"{disk}", put_disk},   {"{path}", put_path},       {"{format}", put_format}, {"{overlay}", put_overlay},
-    {"{share}", put_share}, {"{backing}", put_backing},
+    {"{name}", put_name},
+    {"{machine}", put_machine},
+    {"{cpu}", put_cpu},
+    {"{memory}", put_memory},
+    {"{cpus}", put_cpus},
+    {"{kernel}", put_kernel},
+    {"{append}", put_append},
+    {"{cid}", put_cid},
+    {"{disk}", put_disk},
+    {"{path}", put_path},
+    {"{format}", put_format},
+    {"{overlay}", put_overlay},
+    {"{share}", put_share},
+    {"{backing}", put_backing},
+    {"{serial}", put_serial},
+    {"{sector}", put_sector},
+    {"{served_mode}", put_served_mode},
 };
 
 /* ---- the table ---- */
@@ -337,6 +396,7 @@ static const struct row {
     {serial, "-device", "virtserialport,bus=vserial.0,chardev=agent,name=provium.agent,id=" PV_VM_AGENT_PORT},
     {always, MACHINE_ARGS, NULL},
     {vsock_kernel, "-device", "vhost-vsock-pci,vhostfd=" STR(FD_VSOCK) ",guest-cid={cid}"},
+    {has_scsi, "-device", "virtio-scsi-pci,id=scsi"},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads", disk_writable},
     {NULL, "-drive", "if=none,id=disk{disk},file={path},format={format},aio=threads,readonly=on",
      disk_readonly},
@@ -344,8 +404,17 @@ static const struct row {
      "if=none,id=disk{disk},file=/proc/self/fd/{overlay},format=qcow2,aio=threads,cache=unsafe,"
      "{backing}",
      disk_overlaid},
+    {NULL, "-blockdev",
+     "driver=nbd,node-name=disk{disk},server.type=fd,server.str={overlay},cache.direct=on,discard=unmap,"
+     "read-only={served_mode}",
+     disk_served},
     /* By default a full host disk stops the guest; its kernel has to see the error instead. */
-    {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report", disk_any},
+    {NULL, "-device", "virtio-blk-pci,drive=disk{disk},werror=report,rerror=report{serial}{sector}",
+     disk_virtio},
+    /* It reports errors always. */
+    {NULL, "-device", "nvme,drive=disk{disk}{serial}{sector}", disk_nvme},
+    {NULL, "-device", "scsi-hd,bus=scsi.0,drive=disk{disk},werror=report,rerror=report{serial}{sector}",
+     disk_scsi},
 };
 
 static void add_args(struct pv_strv *argv, char *const *args)

@@ -111,6 +111,8 @@ static void rules_add_disks(struct ruleset *r, const struct pv_vm_spec *spec)
     for (size_t i = 0; i < spec->n_disks; i++) {
         const struct pv_vm_disk *d = &spec->disks[i];
 
+        if (d->served)
+            continue;
         r->chain = d->readonly || d->snapshot ? FILE_READ : FILE_WRITE;
         pv_disk_chain(d->path, d->format, true, rule_add_image, r, NULL);
     }

@@ -39,6 +39,10 @@ static int inherit_disks(struct pv_vm *vm, const struct pv_vm_spec *spec, struct
     for (size_t i = 0; i < spec->n_disks; i++) {
         const struct pv_vm_disk *d = &spec->disks[i];
 
+        if (d->served) {
+            inherit_fd(in, d->served_fd, PV_QEMU_FD_OVERLAY + (int)i);
+            continue;
+        }
         if (backing + d->n_backing > PV_VM_BACKING_MAX)
             return pv_err_set(err, PV_E_USAGE,
                               "the backing chains of the disks have more than %d images: fixtures are nested "

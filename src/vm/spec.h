@@ -11,7 +11,15 @@
 
 struct pv_strv;
 
+enum pv_vm_bus { PV_VM_BUS_VIRTIO, PV_VM_BUS_NVME, PV_VM_BUS_SCSI };
+
 struct pv_vm_disk {
+    const char *name; /* becomes the serial number; NULL: none */
+    enum pv_vm_bus bus;
+    unsigned sector; /* bytes; 0: the device's default */
+    bool
+        served; /* over NBD, on served_fd, which QEMU inherits; the members below but readonly mean nothing */
+    int served_fd;
     const char *path;
     const char *format; /* "raw" or "qcow2" */
     bool readonly;
@@ -79,7 +87,7 @@ enum {
     PV_QEMU_FD_CONSOLE = 4,
     PV_QEMU_FD_VSOCK = 5,
     PV_QEMU_FD_INITRD = 6,
-    PV_QEMU_FD_OVERLAY = 7, /* + index of a snapshot disk */
+    PV_QEMU_FD_OVERLAY = 7, /* + index of a snapshot or served disk */
     PV_QEMU_FD_MEMORY = 32,
     PV_QEMU_FD_SAVE = 33,
     PV_QEMU_FD_LOAD = 34,

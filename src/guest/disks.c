@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/disks.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "config/config.h"
+#include "disk/image.h"
+#include "disk/rule.h"
+#include "guest/guest-state.h"
+#include "guest/guest.h"
+#include "guest/instance.h"
+#include "guest/machine.h"
+#include "guest/served.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "vm/qmp.h"
+#include "vm/spec.h"
+#include "vm/vm.h"
+
+/* ---- the list ---- */
+
+static struct pv_served *served_find(const struct pv_guest *g, const char *name)
+{
+    struct pv_served *s = g->disks;
+
+    while (s && strcmp(pv_disk_name(s->d), name) != 0)
+        s = s->next;
+    return s;
+}
+
+static void served_free(struct pv_served *s)
+{
+    pv_disk_free(s->d);
+    pv_disk_image_unref(s->image);
+    free(s->path);
+    free(s);
+}
+
+void pv_guest_disks_free(struct pv_guest *g)
+{
+    while (g->disks) {
+        struct pv_served *s = g->disks;
+
+        g->disks = s->next;
+        served_free(s);
+    }
+}
+
+void pv_served_drop(struct pv_guest *g, const char *name)
+{
+    for (struct pv_served **at = &g->disks; *at; at = &(*at)->next)
+        if (!strcmp(pv_disk_name((*at)->d), name)) {
+            struct pv_served *s = *at;
+
+            *at = s->next;
+            served_free(s);
+            return;
+        }
+}
+
+static const char *temporary_dir(void)
+{
+    const char *dir = getenv("TMPDIR");
+
+    return dir && *dir ? dir : "/var/tmp";
+}
+
+struct pv_served *pv_served_add(struct pv_guest *g, const struct pv_machine_disk *m, struct pv_err *err)
+{
+    struct pv_disk_opts o = {.name = m->name,
+                             .dir = temporary_dir(),
+                             .size = m->size,
+                             .sector = m->sector,
+                             .readonly = m->readonly,
+                             .image = m->image};
+    struct pv_loop *loop = g->env->host.loop;
+    struct pv_disk *d = m->image || !*m->path
+                            ? pv_disk_new(loop, &o, err)
+                            : pv_disk_open_file(loop, &o, m->path, m->format, m->snapshot, err);
+    struct pv_served *s;
+
+    if (!d)
+        return NULL;
+    s = pv_xcalloc(1, sizeof(*s));
+    *s = (struct pv_served){.d = d,
+                            .path = pv_xstrdup(m->path),
+                            .readonly = m->readonly,
+                            .snapshot = m->snapshot,
+                            .size = m->size,
+                            .sector = m->sector,
+                            .image = m->image ? pv_disk_image_ref(m->image) : NULL,
+                            .next = g->disks};
+    g->disks = s;
+    return s;
+}
+
+static bool served_is_as(const struct pv_served *s, const struct pv_machine_disk *m)
+{
+    return !strcmp(s->path, m->path) && s->readonly == m->readonly && s->snapshot == m->snapshot &&
+           s->size == m->size && s->sector == m->sector && s->image == m->image;
+}
+
+/* Drops what the machine does not have. */
+static void served_prune(struct pv_guest *g, const struct pv_machine *m, bool fresh)
+{
+    for (struct pv_served **at = &g->disks; *at;) {
+        struct pv_served *s = *at;
+        bool keep = false;
+
+        for (size_t i = 0; !fresh && i < m->n_disks; i++)
+            keep |= m->disks[i].served && !strcmp(m->disks[i].name, pv_disk_name(s->d)) &&
+                    served_is_as(s, &m->disks[i]);
+        if (keep) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        served_free(s);
+    }
+}
+
+int pv_guest_disks_make(struct pv_guest *g, const struct pv_machine *m, bool fresh, struct pv_err *err)
+{
+    served_prune(g, m, fresh);
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (m->disks[i].served && !served_find(g, m->disks[i].name) && !pv_served_add(g, &m->disks[i], err))
+            return -1;
+    return 0;
+}
+
+/* ---- QEMU's ends ---- */
+
+int pv_served_connect(struct pv_served *s, struct pv_err *err)
+{
+    int sv[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return pv_err_sys(err, errno, "cannot make a socket for disk '%s'", pv_disk_name(s->d));
+    if (pv_disk_serve(s->d, sv[0], err) < 0) {
+        pv_close(&sv[1]);
+        return -1;
+    }
+    pv_disk_guest_stopped(s->d, false);
+    return sv[1];
+}
+
+int pv_guest_disks_serve(struct pv_guest *g, struct pv_vm_disk *disks, size_t n, struct pv_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_served *s = disks[i].served ? served_find(g, disks[i].name) : NULL;
+
+        if (!s)
+            continue;
+        disks[i].served_fd = pv_served_connect(s, err);
+        if (disks[i].served_fd < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void pv_guest_disks_close(struct pv_vm_disk *disks, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (disks[i].served)
+            pv_close(&disks[i].served_fd);
+}
+
+void pv_guest_disks_settle(struct pv_guest *g)
+{
+    for (struct pv_served *s = g->disks; s; s = s->next) {
+        pv_disk_disconnect(s->d);
+        pv_disk_trigger(s->d, PV_DISK_ANY, 0, NULL, NULL);
+        pv_disk_unhang(s->d);
+        pv_disk_flush(s->d);
+    }
+}
+
+/* ---- saves ---- */
+
+void pv_guest_disks_stopped(struct pv_guest *g, bool stopped)
+{
+    for (struct pv_served *s = g->disks; s; s = s->next)
+        pv_disk_guest_stopped(s->d, stopped);
+}
+
+/* The node that the device with this disk uses. */
+static void node_name(const struct pv_guest *g, const char *name, char node[static PV_SERVED_NODE])
+{
+    const struct pv_machine *m = pv_instance_machine(g->instance);
+
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (!strcmp(m->disks[i].name, name))
+            snprintf(node, PV_SERVED_NODE, "disk%zu", i);
+}
+
+int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    for (struct pv_served *s = g->disks; s; s = s->next) {
+        char node[PV_SERVED_NODE] = "";
+        cleanup_free char *arguments = NULL;
+
+        if (!pv_disk_unflushed(s->d) || s->readonly)
+            continue;
+        node_name(g, pv_disk_name(s->d), node);
+        arguments = pv_xasprintf("{\"command-line\":\"qemu-io %s \\\"discard 0 %u\\\"\"}", node,
+                                 pv_disk_sector(s->d));
+        pv_disk_swallow(s->d);
+        if (pv_vm_qmp(pv_instance_vm(g->instance), "human-monitor-command", arguments, NULL, deadline, err) <
+            0)
+            return -1;
+    }
+    return 0;
+}
+
+int pv_guest_disks_check_savable(const struct pv_guest *g, const char *what, struct pv_err *err)
+{
+    for (const struct pv_served *s = g->disks; s; s = s->next) {
+        if (s->plugged)
+            return pv_err_set(err, PV_E_USAGE,
+                              "cannot %s %s: its disk '%s' was attached while it ran; take it off first "
+                              "(vm:detach_disk), or give it to vm:boot",
+                              what, g->name, pv_disk_name(s->d));
+        if (pv_disk_hangs(s->d))
+            return pv_err_set(err, PV_E_USAGE, "cannot %s %s: its disk '%s' hangs (call d:unhang() first)",
+                              what, g->name, pv_disk_name(s->d));
+    }
+    return 0;
+}
+
+int pv_guest_disks_freeze(struct pv_guest *g, struct pv_machine *m, struct pv_err *err)
+{
+    for (size_t i = 0; i < m->n_disks; i++) {
+        struct pv_machine_disk *d = &m->disks[i];
+        struct pv_served *s = d->served ? served_find(g, d->name) : NULL;
+
+        if (!s)
+            continue;
+        pv_disk_image_unref(d->image);
+        d->image = pv_disk_freeze(s->d, err);
+        if (!d->image)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- names ---- */
+
+static const struct pv_machine *guest_machine(const struct pv_guest *g)
+{
+    return g->instance ? pv_instance_machine(g->instance) : g->last;
+}
+
+int pv_guest_disk_check_name(const struct pv_guest *g, const char *name, struct pv_err *err)
+{
+    const struct pv_machine *m = guest_machine(g);
+    cleanup_buf struct pv_buf names = {0};
+
+    if (!m)
+        return pv_err_set(err, PV_E_USAGE, "%s has no disks: it is %s (call vm:boot{disks = ...} first)",
+                          g->name, pv_guest_state_name(g->state));
+    for (size_t i = 0; i < m->n_disks; i++) {
+        if (!strcmp(m->disks[i].name, name))
+            return 0;
+        pv_buf_addf(&names, "%s'%s'", i ? ", " : "", m->disks[i].name);
+    }
+    return pv_err_set(err, PV_E_USAGE, "%s has no disk '%s'; it has %s", g->name, name,
+                      names.len ? names.data : "none");
+}
+
+struct pv_disk *pv_guest_disk(const struct pv_guest *g, const char *name, struct pv_err *err)
+{
+    const struct pv_served *s = served_find(g, name);
+
+    if (s)
+        return s->d;
+    if (pv_guest_disk_check_name(g, name, err) < 0)
+        return NULL;
+    pv_err_set(err, PV_E_USAGE,
+               "disk '%s' of %s is QEMU's alone: this needs faults = true in its options, or a scratch disk "
+               "(size = \"64M\" instead of a path)",
+               name, g->name);
+    return NULL;
+}
