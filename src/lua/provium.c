@@ -167,6 +167,8 @@ void pv_lua_open_provium(lua_State *L)
     lua_setfield(L, -2, "null");
     pv_lua_push_json_table(L);
     lua_setfield(L, -2, "json");
+    pv_lua_open_netframe(L);
+    lua_setfield(L, -2, "net");
     luaL_newlib(L, meta);
     lua_setmetatable(L, -2);
     lua_setglobal(L, "provium");

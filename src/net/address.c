@@ -45,19 +45,27 @@ const char *pv_ip_text(const struct pv_ip *ip, char *to)
     return to;
 }
 
-int pv_mac_parse(uint8_t mac[static 6], const char *text, struct pv_err *err)
+int pv_mac_scan(uint8_t mac[static 6], const char *text)
 {
     unsigned v[6];
     int end = 0;
-    if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &end) != 6 ||
-        text[end] || strlen(text) != PV_MAC_TEXT - 1)
-        return pv_err_set(err, PV_E_USAGE, "'%s' is not a MAC address, such as \"52:54:00:00:00:09\"", text);
-    unsigned any = 0;
+    if (strlen(text) != PV_MAC_TEXT - 1 ||
+        sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &end) != 6 ||
+        text[end])
+        return -1;
     for (unsigned i = 0; i < 6; i++)
-        any |= mac[i] = (uint8_t)v[i];
-    if (!any || mac[0] & 1)
+        mac[i] = (uint8_t)v[i];
+    return 0;
+}
+
+int pv_mac_parse(uint8_t mac[static 6], const char *text, struct pv_err *err)
+{
+    static const uint8_t none[6];
+    if (pv_mac_scan(mac, text) < 0)
+        return pv_err_set(err, PV_E_USAGE, "'%s' is not a MAC address, such as \"52:54:00:00:00:09\"", text);
+    if (mac[0] & 1 || memcmp(mac, none, sizeof none) == 0)
         return pv_err_set(err, PV_E_USAGE, "'%s' is %s, which no NIC has", text,
-                          any ? "a group address" : "no address");
+                          mac[0] & 1 ? "a group address" : "no address");
     return 0;
 }
 

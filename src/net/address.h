@@ -24,6 +24,8 @@ enum { PV_IP_TEXT = 46, PV_MAC_TEXT = 18 };
 int pv_ip_parse(struct pv_ip *ip, const char *text, struct pv_err *err);
 /* to: PV_IP_TEXT bytes. */
 const char *pv_ip_text(const struct pv_ip *ip, char *to);
+/* Any address, such as "ff:ff:ff:ff:ff:ff"; -1: it is none. */
+int pv_mac_scan(uint8_t mac[static 6], const char *text);
 /* "52:54:00:00:00:09", upper case too; no group address, not all zero.  -1: class usage, names the text. */
 int pv_mac_parse(uint8_t mac[static 6], const char *text, struct pv_err *err);
 /* Lower case; to: PV_MAC_TEXT bytes. */
