@@ -10,7 +10,7 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-enum { MAX_METHODS = 63 };
+enum { MAX_METHODS = 127 };
 
 /* ---- types ---- */
 
@@ -69,10 +69,14 @@ void pv_lua_open_type(lua_State *L, const struct lua_type *t)
     lua_setfield(L, -2, "__newindex");
     lua_pushcfunction(L, t->tostring);
     lua_setfield(L, -2, "__tostring");
-    lua_pushcfunction(L, t->close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, t->gc);
-    lua_setfield(L, -2, "__gc");
+    if (t->close) {
+        lua_pushcfunction(L, t->close);
+        lua_setfield(L, -2, "__close");
+    }
+    if (t->gc) {
+        lua_pushcfunction(L, t->gc);
+        lua_setfield(L, -2, "__gc");
+    }
     lua_pushstring(L, t->kind);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);

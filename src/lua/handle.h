@@ -15,8 +15,9 @@ struct lua_type {
     const char *kind;             /* for messages: "VM" */
     const luaL_Reg *own, *shared; /* its methods; shared NULL: none */
     const luaL_Reg *foreign;      /* methods of another type, for a better message; NULL: none */
-    lua_CFunction tostring, close, gc;
-    lua_CFunction index; /* NULL: pv_lua_type_index */
+    lua_CFunction tostring;
+    lua_CFunction close, gc; /* NULL: nothing to do */
+    lua_CFunction index;     /* NULL: pv_lua_type_index */
 };
 
 /* Registers the type's metatable. `t` must be static. */

@@ -26,6 +26,11 @@ static LJMP struct tf_net *check_network(lua_State *L, int idx, const char *what
     return h->net;
 }
 
+struct tf_net *pv_lua_check_network(lua_State *L, const char *method)
+{
+    return check_network(L, 1, method);
+}
+
 /* provium.network(name, {subnet=, seed=, mtu=}?) */
 int pv_lua_network(lua_State *L)
 {
@@ -198,17 +203,20 @@ int pv_lua_vm_mac(lua_State *L)
 
 /* ---- partitions, statistics ---- */
 
-/* The endpoint of the VM at idx. */
-static LJMP struct pv_net_end *end_at(lua_State *L, int idx, const struct tf_net *net, const char *method)
+struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net *net, const char *method)
 {
     struct tf_guest *g = pv_lua_vm_at(L, lua_absindex(L, idx));
+    struct pv_net_end *port = pv_lua_port_end_at(L, lua_absindex(L, idx));
     struct tf_net_end *e = g ? pv_tf_net_end_on(g->g, net, NULL) : NULL;
 
-    if (!g)
-        pv_lua_raise(L, "%s needs VMs, got %s", method, pv_lua_describe(L, idx));
-    if (!e)
+    if (!g && !port)
+        pv_lua_raise(L, "%s needs VMs or ports, got %s", method, pv_lua_describe(L, idx));
+    if (port && pv_net_of(port) != net->net)
+        pv_lua_raise(L, "%s: port '%s' is on network '%s', not on '%s'", method, pv_net_end_name(port),
+                     pv_net_name(pv_net_of(port)), pv_net_name(net->net));
+    if (g && !e)
         pv_lua_raise(L, "%s: %s has no NIC on network '%s'", method, g->name, pv_net_name(net->net));
-    return e->end;
+    return port ? port : e->end;
 }
 
 /* Calls fn for (a, b) both ways, or {from=, to=} one way. */
@@ -223,14 +231,14 @@ static LJMP void each_direction(lua_State *L, const char *method,
     if (lua_istable(L, 2)) {
         pv_lua_check_opts(L, 2, method, opts);
         pv_lua_rawfield(L, 2, "from");
-        from = end_at(L, -1, net, method);
+        from = pv_lua_net_end_at(L, -1, net, method);
         pv_lua_rawfield(L, 2, "to");
-        to = end_at(L, -1, net, method);
+        to = pv_lua_net_end_at(L, -1, net, method);
         fn(net->net, from, to);
         return;
     }
-    from = end_at(L, 2, net, method);
-    to = end_at(L, 3, net, method);
+    from = pv_lua_net_end_at(L, 2, net, method);
+    to = pv_lua_net_end_at(L, 3, net, method);
     if (from == to)
         pv_lua_raise(L, "%s needs two different VMs", method);
     fn(net->net, from, to);
@@ -244,13 +252,21 @@ static int network_partition(lua_State *L)
     return 0;
 }
 
-/* lan:heal(), with the arguments of partition or without */
+/* lan:heal(), or with the arguments of partition or isolate */
 static int network_heal(lua_State *L)
 {
-    if (lua_isnoneornil(L, 2))
-        pv_net_heal_all(check_network(L, 1, "heal")->net);
-    else
+    struct tf_net *net = check_network(L, 1, "heal");
+
+    if (lua_isnoneornil(L, 2)) {
+        pv_net_heal_all(net->net);
+    } else if (!lua_istable(L, 2) && lua_isnoneornil(L, 3)) {
+        struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "heal");
+
+        pv_net_heal(net->net, end, NULL);
+        pv_net_heal(net->net, NULL, end);
+    } else {
         each_direction(L, "heal", pv_net_heal);
+    }
     return 0;
 }
 
@@ -258,7 +274,7 @@ static int network_heal(lua_State *L)
 static int network_isolate(lua_State *L)
 {
     struct tf_net *net = check_network(L, 1, "isolate");
-    struct pv_net_end *end = end_at(L, 2, net, "isolate");
+    struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "isolate");
 
     pv_net_partition(net->net, end, NULL);
     pv_net_partition(net->net, NULL, end);
@@ -305,26 +321,14 @@ static int network_tostring(lua_State *L)
     return 1;
 }
 
-/* A network lives as long as the file. */
-static int network_gc(lua_State *L)
-{
-    (void)L;
-    return 0;
-}
-
 void pv_lua_open_network(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"partition", network_partition},
-                                       {"heal", network_heal},
-                                       {"isolate", network_isolate},
-                                       {"stats", network_stats},
-                                       {NULL, NULL}};
-    static const struct lua_type type = {.id = NETWORK_TYPE,
-                                         .kind = "network",
-                                         .own = methods,
-                                         .tostring = network_tostring,
-                                         .close = network_gc,
-                                         .gc = network_gc};
+    static const luaL_Reg methods[] = {
+        {"partition", network_partition}, {"heal", network_heal},          {"isolate", network_isolate},
+        {"impair", pv_lua_net_impair},    {"clear", pv_lua_net_clear},     {"stats", network_stats},
+        {"port", pv_lua_net_port},        {"capture", pv_lua_net_capture}, {NULL, NULL}};
+    static const struct lua_type type = {
+        .id = NETWORK_TYPE, .kind = "network", .own = methods, .tostring = network_tostring};
 
     pv_lua_open_type(L, &type);
 }

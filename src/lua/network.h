@@ -6,10 +6,28 @@
 
 struct pv_boot_opts;
 struct pv_guest;
+struct pv_net_end;
+struct tf_net;
+
+/* The network at 1, or an error that says how the method is called. */
+LJMP struct tf_net *pv_lua_check_network(lua_State *L, const char *method);
+/* The end on net of the VM or port at idx, or an error. */
+LJMP struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net *net,
+                                          const char *method);
 
 /* Reads the list `nets` on top of the stack: g gets a place on each network. */
 LJMP void pv_lua_read_nets(lua_State *L, const struct pv_guest *g, struct pv_boot_opts *o);
-int pv_lua_network(lua_State *L); /* provium.network */
+int pv_lua_network(lua_State *L);    /* provium.network */
+int pv_lua_net_impair(lua_State *L); /* lan:impair, clear: netimpair.c */
+int pv_lua_net_clear(lua_State *L);
+int pv_lua_net_port(lua_State *L);    /* lan:port: netport.c */
+int pv_lua_net_capture(lua_State *L); /* lan:capture: netcapture.c */
+/* The end of the open port at idx; NULL: something else is there. */
+struct pv_net_end *pv_lua_port_end_at(lua_State *L, int idx);
+
+/* Register the types. */
+LJMP void pv_lua_open_port(lua_State *L);
+LJMP void pv_lua_open_capture(lua_State *L);
 LJMP void pv_lua_open_network(lua_State *L);
 
 #endif

@@ -30,7 +30,7 @@ static const char find_key; /* its address: registry key of string.find */
 
 struct lua_stream *pv_lua_new_stream(lua_State *L, const char *id)
 {
-    struct lua_stream *s = lua_newuserdatauv(L, sizeof(*s), 0);
+    struct lua_stream *s = lua_newuserdatauv(L, sizeof(*s), 1); /* 1: what the source must keep */
 
     *s = (struct lua_stream){0};
     luaL_setmetatable(L, id);
@@ -43,7 +43,8 @@ void pv_lua_stream_open(struct lua_stream *s, const struct lua_stream_source *sr
     s->r = (struct pv_reader){.spool = pv_spool_ref(spool)};
     s->src = src;
     s->vm = vm;
-    s->vm->n_holds++;
+    if (vm)
+        vm->n_holds++;
     snprintf(s->name, sizeof(s->name), "%s", name);
 }
 
@@ -53,7 +54,8 @@ static void stream_close(struct lua_stream *s)
         return;
     if (s->src->release)
         s->src->release(s);
-    s->vm->n_holds--;
+    if (s->vm)
+        s->vm->n_holds--;
     s->vm = NULL;
     pv_reader_close(&s->r);
 }
@@ -149,7 +151,7 @@ static void call_set_wanted(struct stream_call *c, const char *text, size_t n)
 static LJMP void call_step(lua_State *L, struct stream_call *c)
 {
     if (!c->stepped)
-        pv_tf_call_begin(pv_lua_tf(L), c->s->vm->name, "waiting for %.100s on %.100s", c->wanted, c->s->name);
+        pv_tf_call_begin(pv_lua_tf(L), c->s->vm ? c->s->vm->name : NULL, "waiting for %.100s on %.100s", c->wanted, c->s->name);
     c->stepped = true;
 }
 

@@ -29,7 +29,7 @@ struct lua_stream_source {
 struct lua_stream {
     struct pv_reader r; /* closed: every method is an error */
     const struct lua_stream_source *src;
-    struct tf_guest *vm;            /* held while the stream is open; NULL once closed */
+    struct tf_guest *vm;            /* held while the stream is open; NULL: no VM's, or closed */
     void *arg;                      /* the source's */
     bool raw;                       /* of a console */
     bool forget;                    /* bytes that were read are not kept */
@@ -38,7 +38,7 @@ struct lua_stream {
 
 /* Pushes a closed stream of this type; the caller fills it in with pv_lua_stream_open. */
 LJMP struct lua_stream *pv_lua_new_stream(lua_State *L, const char *id);
-/* spool: the stream takes a reference. */
+/* spool: the stream takes a reference.  vm NULL: a stream of no VM. */
 void pv_lua_stream_open(struct lua_stream *s, const struct lua_stream_source *src, struct tf_guest *vm,
                         struct pv_spool *spool, const char *name);
 /* The open stream of any type at 1, or an error. */

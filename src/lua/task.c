@@ -380,7 +380,7 @@ void pv_lua_tasks_settle(lua_State *L, uint32_t test_id, struct lua_calls *c)
     luaL_checkstack(L, 4, NULL);
     for (struct lua_task *t = pv_lua_of(L)->tasks; t && report; t = t->next) {
         if (!task_is_of_test(t, &test_id) || t->asked ||
-            (t->state != LUA_TASK_RUNS && t->state != LUA_TASK_FAILED))
+            !(t->state == LUA_TASK_FAILED || (t->state == LUA_TASK_RUNS && !t->service)))
             continue;
         if (shown++ >= SHOWN_MAX) {
             more++;

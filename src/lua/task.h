@@ -29,6 +29,7 @@ struct lua_task {
     uint64_t ended;    /* number of its end among those of all tasks */
     bool asked;        /* its error has been raised to somebody, or is of no interest any more */
     bool listed;       /* in pl->tasks */
+    bool service;      /* serves until its sub-test, or the file, ends: it may be given up then */
     uint32_t step;     /* of the timeline */
     /* The tasks that it waits for without a timeout. */
     struct lua_task *const *waits;

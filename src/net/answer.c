@@ -59,15 +59,34 @@ static void reply_ethernet(const struct pv_answerer *a, const uint8_t *frame, ui
     memcpy(reply + 12, frame + 12, 2);
 }
 
+/* Of Ethernet and IPv4; the operation is behind it. */
+static const uint8_t arp_head[] = {0, ARPHRD_ETHER, ETHERTYPE_IP >> 8, ETHERTYPE_IP & 0xff, 6, 4, 0};
+
+size_t pv_announce(const struct pv_answerer *a, uint8_t *frame)
+{
+    uint8_t *arp = frame + ETH;
+    if (a->ip.n != 4)
+        return 0;
+    memset(frame, 0xff, 6);
+    memcpy(frame + 6, a->mac, 6);
+    write_u16(frame + 12, ETHERTYPE_ARP);
+    memcpy(arp, arp_head, sizeof arp_head);
+    arp[7] = ARPOP_REQUEST;
+    memcpy(arp + 8, a->mac, 6);
+    memcpy(arp + 14, a->ip.addr, 4);
+    memset(arp + 18, 0, 6);
+    memcpy(arp + 24, a->ip.addr, 4);
+    return ETH + ARP_SIZE;
+}
+
 static size_t answer_arp(const struct pv_answerer *a, const uint8_t *frame, size_t n, uint8_t *reply)
 {
-    static const uint8_t request[] = {0, ARPHRD_ETHER, ETHERTYPE_IP >> 8, ETHERTYPE_IP & 0xff, 6, 4,
-                                      0, ARPOP_REQUEST};
     const uint8_t *arp = frame + ETH;
-    if (n < ETH + ARP_SIZE || memcmp(arp, request, sizeof request) != 0 || !is_mine(a, arp + 24, 4))
+    if (n < ETH + ARP_SIZE || memcmp(arp, arp_head, sizeof arp_head) != 0 || arp[7] != ARPOP_REQUEST ||
+        !is_mine(a, arp + 24, 4))
         return 0;
     uint8_t *to = reply + ETH;
-    memcpy(to, request, sizeof request);
+    memcpy(to, arp_head, sizeof arp_head);
     to[7] = ARPOP_REPLY;
     memcpy(to + 8, a->mac, 6);
     memcpy(to + 14, arp + 24, 4);
@@ -159,7 +178,7 @@ static size_t answer_ip6(const struct pv_answerer *a, const uint8_t *frame, size
 
 size_t pv_answer(const struct pv_answerer *a, const uint8_t *frame, size_t n, uint8_t *reply, size_t max)
 {
-    if (n < ETH + 8 || max < ICMP6 + NA_SIZE)
+    if (n < ETH + 8 || max < ICMP6 + NA_SIZE || !(frame[0] & 1 || memcmp(frame, a->mac, 6) == 0))
         return 0;
     switch (read_u16(frame + 12)) {
     case ETHERTYPE_ARP:

@@ -19,8 +19,15 @@ struct pv_ip pv_ip_link_local(const uint8_t mac[static 6]);
 /*
  * The reply to a frame of n bytes, in reply[max]: its size; 0: the frame is none that is replied to.  Replies to ARP
  * requests (RFC 826), echo requests (RFC 792, RFC 4443) and neighbour solicitations (RFC 4861) for one of the
- * addresses; not to fragments.
+ * addresses in a frame to its MAC or to a group; not to fragments.
  */
 size_t pv_answer(const struct pv_answerer *a, const uint8_t *frame, size_t n, uint8_t *reply, size_t max);
+
+/*
+ * The frame with which an end with an IPv4 address announces itself (RFC 5227, 3), so that others forget an earlier
+ * end's MAC: its size, 0 for other addresses.  frame: PV_ANNOUNCE_MAX bytes.
+ */
+enum { PV_ANNOUNCE_MAX = 42 };
+size_t pv_announce(const struct pv_answerer *a, uint8_t *frame);
 
 #endif

@@ -70,6 +70,7 @@ struct pv_net {
     bool forwarding;
     struct pv_net_capture *captures;
     struct net_ring *ring;
+    struct pv_port *ports;
 };
 
 /* A frame on its way through the switch; its comment grows with each receiver. */
@@ -100,5 +101,8 @@ void net_end_flush(struct pv_net_end *to);
 /* Passes a frame and its comment to all captures and to the ring. */
 void net_captures_add(struct pv_net *net, const uint8_t *frame, size_t n, const struct pv_buf *comment);
 void net_ring_free(struct net_ring *r);
+
+/* ---- port.c ---- */
+void net_ports_free(struct pv_net *net);
 
 #endif

@@ -29,6 +29,7 @@ void pv_net_free(struct pv_net *net)
 {
     if (!net)
         return;
+    net_ports_free(net);
     for (struct pv_net_end *e = net->ends; e; e = e->next)
         pv_net_detach(e);
     while (net->ends) {

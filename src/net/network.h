@@ -38,7 +38,7 @@ struct pv_net_opts {
 };
 
 struct pv_net *pv_net_new(struct pv_loop *loop, const struct pv_net_opts *o);
-/* Ends all ends and their sockets.  NULL is fine. */
+/* Ends all ends, with their sockets, and all ports.  NULL is fine. */
 void pv_net_free(struct pv_net *net);
 const char *pv_net_name(const struct pv_net *net);
 struct pv_loop *pv_net_loop(const struct pv_net *net);
@@ -81,7 +81,7 @@ void pv_net_heal(struct pv_net *net, struct pv_net_end *from, struct pv_net_end 
 void pv_net_heal_all(struct pv_net *net);
 
 struct pv_impair {
-    int64_t latency, jitter;                  /* ns, one way; jitter is at most latency */
+    int64_t latency, jitter;                  /* ns, one way */
     double loss, duplicate, reorder, corrupt; /* chances, 0 to 1 */
     uint64_t rate;                            /* bits a second; 0: no limit */
     unsigned queue;                           /* frames; 0: PV_NET_QUEUE_DEFAULT */

@@ -41,6 +41,9 @@ static void test_arp(void **state)
     for (size_t n = 0; n < sizeof arp_request; n++)
         assert_int_equal(pv_answer(&a, arp_request, n, reply, sizeof reply), 0);
     memcpy(other, arp_request, sizeof other);
+    memcpy(other, "\x02\0\0\0\0\x08", 6); /* to another MAC */
+    assert_int_equal(pv_answer(&a, other, sizeof other, reply, sizeof reply), 0);
+    memcpy(other, arp_request, sizeof other);
     other[sizeof other - 1] = 8;
     assert_int_equal(pv_answer(&a, other, sizeof other, reply, sizeof reply), 0);
 }
@@ -115,9 +118,14 @@ static void test_port(void **state)
     struct pv_loop *loop = pv_loop_new(NULL);
     struct pv_net *net = pv_net_new(loop, &(struct pv_net_opts){.name = "lan"});
     const struct pv_answerer a = answerer();
-    struct pv_port *p = pv_port_new(net, "p", mac, &a.ip, NULL);
     struct pv_port *q = pv_port_new(net, "q", (const uint8_t[]){2, 0, 0, 0, 0, 1}, &(struct pv_ip){0}, NULL);
+    struct pv_port *p = pv_port_new(net, "p", mac, &a.ip, NULL);
     size_t n;
+    const uint8_t *hello = pv_port_take(q, &n); /* p announces itself */
+    assert_non_null(hello);
+    assert_int_equal(n, PV_ANNOUNCE_MAX);
+    assert_memory_equal(hello + 22, mac, 6);
+    assert_memory_equal(hello + 28, hello + 38, 4);
     pv_port_send(q, arp_request, sizeof arp_request);
     assert_false(pv_port_has(p)); /* it has replied */
     assert_true(pv_port_has(q));
@@ -135,8 +143,7 @@ static void test_port(void **state)
     assert_null(pv_port_take(p, &n));
     pv_port_send(q, frame, sizeof frame);
     pv_port_free(p);
-    pv_port_free(q);
-    pv_net_free(net);
+    pv_net_free(net); /* q with it */
     pv_loop_free(loop);
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "net/answer.h"
-#include "net/network.h"
+#include "net/internal.h"
 #include "util/mem.h"
 
 struct received {
@@ -15,6 +15,7 @@ struct received {
 };
 
 struct pv_port {
+    struct pv_port *next; /* of its network */
     struct pv_net_end *end;
     struct pv_answerer answerer;
     bool answers;
@@ -62,6 +63,10 @@ struct pv_port *pv_port_new(struct pv_net *net, const char *name, const uint8_t 
     p->answerer.ip = *ip;
     p->answerer.local = pv_ip_link_local(mac);
     memcpy(p->answerer.mac, mac, sizeof p->answerer.mac);
+    p->next = net->ports;
+    net->ports = p;
+    uint8_t frame[PV_ANNOUNCE_MAX];
+    pv_net_send(p->end, frame, pv_announce(&p->answerer, frame));
     return p;
 }
 
@@ -90,6 +95,10 @@ void pv_port_free(struct pv_port *p)
     size_t n;
     if (!p)
         return;
+    struct pv_port **at = &pv_net_of(p->end)->ports;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
     pv_net_detach(p->end);
     while (pv_port_take(p, &n))
         ;
@@ -109,4 +118,10 @@ void pv_port_send(struct pv_port *p, const void *frame, size_t n)
 uint64_t pv_port_dropped(const struct pv_port *p)
 {
     return p->dropped;
+}
+
+void net_ports_free(struct pv_net *net)
+{
+    while (net->ports)
+        pv_port_free(net->ports);
 }

@@ -23,7 +23,7 @@ enum { PV_PORT_FRAMES = 10000, PV_PORT_BYTES = 16 << 20 };
  */
 struct pv_port *pv_port_new(struct pv_net *net, const char *name, const uint8_t mac[static 6],
                             const struct pv_ip *ip, struct pv_err *err);
-void pv_port_free(struct pv_port *p); /* NULL is fine; before pv_net_free */
+void pv_port_free(struct pv_port *p); /* NULL is fine; pv_net_free does it, too */
 struct pv_net_end *pv_port_end(const struct pv_port *p);
 void pv_port_send(struct pv_port *p, const void *frame, size_t n);
 bool pv_port_has(const struct pv_port *p);

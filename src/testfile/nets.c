@@ -99,7 +99,7 @@ static int address_get(struct tf_net *net, const struct pv_ip *wanted, const cha
     return pv_subnet_take(net->subnet, wanted, owner, err);
 }
 
-static int mac_get(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err)
+int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err)
 {
     if (!text) {
         pv_mac_next(mac);
@@ -123,7 +123,8 @@ struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, c
     char name[TF_NAME_MAX];
 
     pv_tf_short_name(g, name);
-    if ((want->ip && pv_ip_parse(&wanted, want->ip, err) < 0) || mac_get(net, want->mac, e.mac, err) < 0)
+    if ((want->ip && pv_ip_parse(&wanted, want->ip, err) < 0) ||
+        pv_tf_net_mac(net, want->mac, e.mac, err) < 0)
         return NULL;
     if (!want->no_ip && address_get(net, &wanted, name, &e.ip, err) < 0) {
         ended_release(net);

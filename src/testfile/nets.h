@@ -33,6 +33,7 @@ struct tf_net {
     struct pv_subnet *subnet;
     unsigned mtu;
     struct tf_net_end *ends;
+    unsigned n_ports; /* made so far */
     struct tf_net *next;
 };
 
@@ -52,6 +53,8 @@ struct tf_net_want {
  */
 struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
                                  struct pv_guest_nic *nic, struct pv_err *err);
+/* The MAC of a text, or the next one for NULL.  -1: class usage, it is none, or taken by a NIC. */
+int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err);
 /* Releases the address of a NIC that is gone. */
 void pv_tf_net_release(struct tf_net_end *e);
 struct tf_net_end *pv_tf_net_end_of(struct pv_nic_wire *w);
