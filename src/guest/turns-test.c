@@ -402,6 +402,57 @@ static void a_held_session_is_its_own(void **state)
     fake_free(g);
 }
 
+/* No matter whether it waits for its turn, opens a session or awaits its reply. */
+static void a_reset_ends_all_calls(void **state)
+{
+    static const fake_script scripts[] = {agent_hangs}; /* a second connection is refused, and tried again */
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct call raw = {0}, second = {0}, ping = {0};
+    int64_t start;
+
+    (void)state;
+    call_start(&raw, g, CALL_SYSCALL);
+    call_start(&second, g, CALL_SYSCALL);
+    call_start(&ping, g, CALL_PING);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(100 * PV_NSEC_PER_MSEC), NULL);
+    assert_false(call_is_done(&ping));
+    start = pv_now();
+    pv_guest_on_reset(NULL, g);
+    call_end(&ping);
+    call_end(&raw);
+    call_end(&second);
+    assert_failed(&ping, PV_E_GUEST_DIED, "rebooted meanwhile, which ended this call");
+    assert_failed(&raw, PV_E_GUEST_DIED, "rebooted meanwhile, which ended this call");
+    assert_failed(&second, PV_E_GUEST_DIED, "rebooted meanwhile, which ended this call");
+    assert_true(pv_now() - start < LIMIT / 2);
+    fake_free(g);
+}
+
+/* Between the fork of the main process and the session with it. */
+static void a_reset_ends_a_call_that_opens_a_fork(void **state)
+{
+    static const fake_script scripts[] = {agent_is_copied}; /* the fork's port refuses */
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct call raw = {0}, mount = {0};
+    struct pv_guest_env env = *g->env;
+    int64_t start;
+
+    (void)state;
+    g->env = &env;
+    env.tasks = true;
+    call_start(&raw, g, CALL_SYSCALL);
+    call_end(&raw);
+    call_start(&mount, g, CALL_MOUNT);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(200 * PV_NSEC_PER_MSEC), NULL);
+    assert_false(call_is_done(&mount));
+    start = pv_now();
+    pv_guest_on_reset(NULL, g);
+    call_end(&mount);
+    assert_failed(&mount, PV_E_GUEST_DIED, "rebooted meanwhile, which ended this call");
+    assert_true(pv_now() - start < LIMIT / 2);
+    fake_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +464,8 @@ int main(void)
         cmocka_unit_test(a_crash_ends_one_call),
         cmocka_unit_test(a_job_is_killed_while_it_is_waited_for),
         cmocka_unit_test(a_held_session_is_its_own),
+        cmocka_unit_test(a_reset_ends_all_calls),
+        cmocka_unit_test(a_reset_ends_a_call_that_opens_a_fork),
     };
 
     signal(SIGPIPE, SIG_IGN);
