@@ -23,7 +23,7 @@
 
 /* ---- the list ---- */
 
-static struct pv_served *served_find(const struct pv_guest *g, const char *name)
+struct pv_served *pv_served_find(const struct pv_guest *g, const char *name)
 {
     struct pv_served *s = g->disks;
 
@@ -115,6 +115,7 @@ static void served_prune(struct pv_guest *g, const struct pv_machine *m, bool fr
             keep |= m->disks[i].served && !strcmp(m->disks[i].name, pv_disk_name(s->d)) &&
                     served_is_as(s, &m->disks[i]);
         if (keep) {
+            s->plugged = false;
             at = &s->next;
             continue;
         }
@@ -127,7 +128,8 @@ int pv_guest_disks_make(struct pv_guest *g, const struct pv_machine *m, bool fre
 {
     served_prune(g, m, fresh);
     for (size_t i = 0; i < m->n_disks; i++)
-        if (m->disks[i].served && !served_find(g, m->disks[i].name) && !pv_served_add(g, &m->disks[i], err))
+        if (m->disks[i].served && !pv_served_find(g, m->disks[i].name) &&
+            !pv_served_add(g, &m->disks[i], err))
             return -1;
     return 0;
 }
@@ -151,7 +153,7 @@ int pv_served_connect(struct pv_served *s, struct pv_err *err)
 int pv_guest_disks_serve(struct pv_guest *g, struct pv_vm_disk *disks, size_t n, struct pv_err *err)
 {
     for (size_t i = 0; i < n; i++) {
-        struct pv_served *s = disks[i].served ? served_find(g, disks[i].name) : NULL;
+        struct pv_served *s = disks[i].served ? pv_served_find(g, disks[i].name) : NULL;
 
         if (!s)
             continue;
@@ -235,7 +237,7 @@ int pv_guest_disks_freeze(struct pv_guest *g, struct pv_machine *m, struct pv_er
 {
     for (size_t i = 0; i < m->n_disks; i++) {
         struct pv_machine_disk *d = &m->disks[i];
-        struct pv_served *s = d->served ? served_find(g, d->name) : NULL;
+        struct pv_served *s = d->served ? pv_served_find(g, d->name) : NULL;
 
         if (!s)
             continue;
@@ -273,7 +275,7 @@ int pv_guest_disk_check_name(const struct pv_guest *g, const char *name, struct 
 
 struct pv_disk *pv_guest_disk(const struct pv_guest *g, const char *name, struct pv_err *err)
 {
-    const struct pv_served *s = served_find(g, name);
+    const struct pv_served *s = pv_served_find(g, name);
 
     if (s)
         return s->d;

@@ -60,9 +60,12 @@ char *pv_guest_disk_device(struct pv_guest *g, const char *name, int64_t timeout
  */
 void pv_guest_disk_retries_off(struct pv_guest *g, const char *name, enum pv_vm_bus bus);
 
-/* Hotplugs a disk, and waits until the guest has its device.  d->path NULL, or faults.  Blocks. */
+/*
+ * Hotplugs a disk, which is served, and waits until the guest has its device; name: the disk's.  timeout_ns 0: 30 s.
+ * Blocks.
+ */
 int pv_guest_attach_disk(struct pv_guest *g, const struct pv_guest_disk *d, int64_t timeout_ns,
-                         struct pv_err *err);
+                         char name[static PV_DISK_NAME + 1], struct pv_err *err);
 /* Unplugs a hotplugged disk; its content is lost unless it has a file.  Blocks. */
 int pv_guest_detach_disk(struct pv_guest *g, const char *name, int64_t timeout_ns, struct pv_err *err);
 

@@ -366,6 +366,11 @@ struct pv_channel *pv_instance_channel(const struct pv_instance *i)
     return i->channel;
 }
 
+struct pv_machine *pv_instance_edit_machine(struct pv_instance *i)
+{
+    return i->machine;
+}
+
 const struct pv_machine *pv_instance_machine(const struct pv_instance *i)
 {
     return i->machine;

@@ -96,6 +96,8 @@ struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i); /* of its NICs *
 struct pv_machine *pv_instance_own_machine(struct pv_instance *i);
 struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
 struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */
+/* The same, for what changes while it runs. */
+struct pv_machine *pv_instance_edit_machine(struct pv_instance *i);
 const struct pv_machine *pv_instance_machine(const struct pv_instance *i);
 const struct pv_snapshot *pv_instance_base(const struct pv_instance *i); /* NULL: it was booted */
 int pv_instance_memory_fd(const struct pv_instance *i);                  /* -1: its base's memory is mapped */

@@ -88,6 +88,26 @@ static int disk_from_opts(struct pv_machine *m, const struct pv_guest_disk *d, b
     return 0;
 }
 
+int pv_machine_disk_add(struct pv_machine *m, const struct pv_guest_disk *d, struct pv_err *err)
+{
+    if (m->n_disks == PV_VM_DISKS_MAX)
+        return pv_err_set(err, PV_E_USAGE, "a VM has at most %d disks", PV_VM_DISKS_MAX);
+    if (disk_from_opts(m, d, false, err) < 0)
+        return -1;
+    m->disks[m->n_disks - 1].served = true;
+    return 0;
+}
+
+void pv_machine_disk_remove(struct pv_machine *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (!strcmp(m->disks[i].name, name)) {
+            pv_machine_disk_fini(&m->disks[i]);
+            memmove(&m->disks[i], &m->disks[i + 1], (--m->n_disks - i) * sizeof(m->disks[0]));
+            return;
+        }
+}
+
 int pv_machine_disks_from_opts(struct pv_machine *m, const struct pv_boot_opts *o, struct pv_err *err)
 {
     const struct pv_profile *p = m->profile;

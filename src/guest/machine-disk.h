@@ -16,6 +16,9 @@ struct pv_vm_spec;
 
 /* Adds the rootfs and the disks of a boot call.  Class usage; looks at the files. */
 int pv_machine_disks_from_opts(struct pv_machine *m, const struct pv_boot_opts *o, struct pv_err *err);
+/* Adds one that will be served while the machine runs.  Class usage. */
+int pv_machine_disk_add(struct pv_machine *m, const struct pv_guest_disk *d, struct pv_err *err);
+void pv_machine_disk_remove(struct pv_machine *m, const char *name);
 /* The checks of one disk that do not depend on other disks.  Class usage, the text names the disk. */
 int pv_guest_disk_check(const struct pv_guest_disk *d, struct pv_err *err);
 /* Adds a copy with descriptors of its own.  False: out of descriptors (errno). */

@@ -55,7 +55,8 @@ static int module_load(struct pv_guest *g, const char *path, int64_t deadline, s
     return r;
 }
 
-int pv_guest_load_nic_driver(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+int pv_guest_load_driver(struct pv_guest *g, const char *const names[static 3], int64_t deadline,
+                         struct pv_err *err)
 {
     struct pv_kernel kernel = {0};
     struct pv_modlist list = {0};
@@ -65,12 +66,21 @@ int pv_guest_load_nic_driver(struct pv_guest *g, int64_t deadline, struct pv_err
     if (pv_kernel_open(g->profile->kernel, false, &kernel, err) < 0)
         return -1;
     tree = pv_modules_find(g->profile->modules, g->profile->kernel, kernel.release, NULL);
-    if (tree)
-        r = pv_modlist_add(&list, tree, "virtio_net", err) < 0 ? -1 : 0;
+    for (size_t i = 0; tree && r == 0 && i < 3 && names[i]; i++)
+        r = pv_modlist_add(&list, tree, names[i], err) < 0 ? -1 : 0;
     for (size_t i = 0; r == 0 && i < list.paths.n; i++)
         r = module_load(g, list.paths.v[i], deadline, err);
-    pv_debug(g->name, "loaded %zu modules for a NIC", list.paths.n);
+    pv_debug(g->name, "loaded %zu modules for a device", list.paths.n);
     pv_modlist_fini(&list);
     pv_kernel_fini(&kernel);
-    return r < 0 ? pv_err_wrap(err, "cannot give %s a driver for its NIC", g->name) : 0;
+    return r;
+}
+
+int pv_guest_load_nic_driver(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    static const char *const names[3] = {"virtio_net"};
+
+    return pv_guest_load_driver(g, names, deadline, err) < 0
+               ? pv_err_wrap(err, "cannot give %s a driver for its NIC", g->name)
+               : 0;
 }

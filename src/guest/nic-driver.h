@@ -7,6 +7,9 @@
 struct pv_err;
 struct pv_guest;
 
+/* The same for up to three modules by their names, NULL-terminated. */
+int pv_guest_load_driver(struct pv_guest *g, const char *const names[static 3], int64_t deadline,
+                         struct pv_err *err);
 /*
  * Loads virtio_net and its dependencies from the host's modules tree into a guest that was booted without NICs.
  * Nothing without a tree, or when they are loaded.  Blocks (runs the loop).

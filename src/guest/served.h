@@ -22,10 +22,13 @@ struct pv_served {
     uint64_t size;
     unsigned sector;
     struct pv_disk_image *image;
-    bool plugged; /* while the machine ran */
+    bool plugged;  /* while the machine ran */
+    unsigned slot; /* of a plugged one */
     struct pv_served *next;
 };
 
+/* NULL: the guest has none of that name. */
+struct pv_served *pv_served_find(const struct pv_guest *g, const char *name);
 /* The guest owns it.  NULL: the errors of pv_disk_new and pv_disk_open_file. */
 struct pv_served *pv_served_add(struct pv_guest *g, const struct pv_machine_disk *m, struct pv_err *err);
 void pv_served_drop(struct pv_guest *g, const char *name);

@@ -67,6 +67,52 @@ int pv_lua_vm_disk(lua_State *L)
     return 1;
 }
 
+static void attach_fini(void *p)
+{
+    pv_boot_opts_fini(p);
+}
+
+/* vm:attach_disk{...} */
+int pv_lua_vm_attach_disk(lua_State *L)
+{
+    struct tf_guest *g = pv_lua_check_vm(L, "attach_disk");
+    char name[PV_DISK_NAME + 1];
+    struct pv_boot_opts *o;
+    struct pv_err err;
+    int rc;
+
+    if (!lua_istable(L, 2))
+        pv_lua_raise(
+            L, "attach_disk needs the options of a disk, such as {name = \"extra\", size = \"64M\"}, got %s",
+            lua_isnone(L, 2) ? "nothing" : pv_lua_describe(L, 2));
+    o = pv_lua_tmp(L, sizeof(*o), attach_fini);
+    o->disks = pv_xcalloc(1, sizeof(*o->disks));
+    o->n_disks = 1;
+    pv_lua_disk_options(L, 2, "attach_disk", &o->disks[0]);
+    pv_tf_call_begin(pv_lua_tf(L), g->name, "attaching a disk to %s", g->name);
+    rc = pv_guest_attach_disk(g->g, &o->disks[0], 0, name, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    pv_lua_push_disk(L, g, name);
+    return 1;
+}
+
+/* vm:detach_disk(name, timeout?) */
+int pv_lua_vm_detach_disk(lua_State *L)
+{
+    struct tf_guest *g = pv_lua_check_vm(L, "detach_disk");
+    const char *name = pv_lua_check_cstring(L, 2, "the name of a disk");
+    int64_t timeout = pv_lua_check_time(L, 3, "detach_disk", 0);
+    struct pv_err err;
+    int rc;
+
+    pv_tf_call_begin(pv_lua_tf(L), g->name, "detaching disk '%s' from %s", name, g->name);
+    rc = pv_guest_detach_disk(g->g, name, timeout, &err);
+    pv_tf_step_end(pv_lua_tf(L), rc == 0);
+    return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
+}
+
 /* d:read(offset, n) */
 static int disk_read(lua_State *L)
 {

@@ -62,6 +62,8 @@ int pv_lua_vm_nmi(lua_State *L);
 int pv_lua_vm_state(lua_State *L);
 int pv_lua_vm_screenshot(lua_State *L);
 int pv_lua_vm_disk(lua_State *L); /* disk.c */
+int pv_lua_vm_attach_disk(lua_State *L);
+int pv_lua_vm_detach_disk(lua_State *L);
 int pv_lua_vm_power_cut(lua_State *L);
 int pv_lua_vm_power_cycle(lua_State *L);
 int pv_lua_vm_console(lua_State *L);  /* console.c */

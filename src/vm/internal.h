@@ -5,12 +5,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "loop/loop.h"
 #include "util/mem.h"
 #include "vm/cpus.h"
 #include "vm/spec.h"
+#include "vm/plug.h"
 #include "vm/vm.h"
 #include "vm/vmstate.h"
 
@@ -86,6 +88,7 @@ struct pv_vm_hotplug {
     unsigned n_plugged; /* so far: number of the last device */
 };
 
+/* reason: one process, with what each file of the room keeps about it */
 struct pv_vm {
     struct pv_loop *loop;
     enum pv_vm_state state;
@@ -97,6 +100,7 @@ struct pv_vm {
     struct pv_vm_migration migration;
     struct pv_vm_hotplug hotplug;
     struct pv_vm_stuck stuck;
+    unsigned plugs_left;           /* plug.c: a bit per slot whose device is gone */
     unsigned nics_left;            /* nic.c: a bit per slot whose device is gone */
     uint64_t memory_file;          /* dirty.c: bytes of the memory file, 0: none */
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
@@ -107,6 +111,16 @@ struct pv_vm {
     void (*on_reset)(const char *panic, void *arg);
     void *reset_arg;
 };
+
+/* A device is gone, perhaps a disk of plug.c. */
+static inline void pv_vm_plug_deleted(struct pv_vm *vm, const char *id)
+{
+    unsigned slot;
+    int end = 0;
+
+    if (id && sscanf(id, "plug%u%n", &slot, &end) == 1 && !id[end] && slot < PV_VM_PLUGS_MAX)
+        vm->plugs_left |= 1U << slot;
+}
 
 /* ---- spawn.c ---- */
 

@@ -246,6 +246,7 @@ static void on_device_deleted(struct pv_vm *vm, const json_t *data)
 
     pv_vm_hotplug_deleted(vm, id);
     pv_vm_nic_deleted(vm, id);
+    pv_vm_plug_deleted(vm, id);
 }
 
 /*
