@@ -54,13 +54,16 @@ static LJMP void port_take_ip(lua_State *L, struct lua_port *port)
 
     if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))
         return;
-    if (type == LUA_TNIL)
-        rc = pv_subnet_next(port->net->subnet, true, &port->ip, &err);
-    else if (type == LUA_TSTRING)
+    if (type == LUA_TNIL) {
+        rc = pv_subnet_next(port->net->subnet, true, port->name, &port->ip, &err);
+    } else {
+        if (type != LUA_TSTRING)
+            pv_lua_raise(L, "port option 'ip' must be an address or false, got %s", pv_lua_describe(L, -1));
         rc = pv_ip_parse(&port->ip, lua_tostring(L, -1), &err);
-    else
-        rc = pv_lua_raise(L, "port option 'ip' must be an address or false, got %s", pv_lua_describe(L, -1));
-    if (rc < 0 || pv_subnet_take(port->net->subnet, &port->ip, port->name, &err) < 0) {
+        if (rc == 0)
+            rc = pv_subnet_take(port->net->subnet, &port->ip, port->name, &err);
+    }
+    if (rc < 0) {
         port->ip.n = 0;
         pv_lua_raise_err(L, &err);
     }

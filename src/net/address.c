@@ -172,13 +172,13 @@ static struct taken **taken_find(struct pv_subnet *s, const struct pv_ip *ip)
     return at;
 }
 
-int pv_subnet_next(struct pv_subnet *s, bool last, struct pv_ip *ip, struct pv_err *err)
+int pv_subnet_next(struct pv_subnet *s, bool last, const char *owner, struct pv_ip *ip, struct pv_err *err)
 {
     uint64_t *at = last ? &s->last : &s->first;
     for (; *at >= 1 && *at <= s->hosts; *at += last ? UINT64_MAX : 1) {
         *ip = host_address(s, *at);
         if (!*taken_find(s, ip))
-            return 0;
+            return pv_subnet_take(s, ip, owner, err);
     }
     return pv_err_set(err, PV_E_USAGE, "subnet %s has no free address", s->text);
 }

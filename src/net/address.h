@@ -40,9 +40,9 @@ void pv_subnet_free(struct pv_subnet *s); /* NULL is fine */
 unsigned pv_subnet_prefix(const struct pv_subnet *s);
 const char *pv_subnet_text(const struct pv_subnet *s);
 
-/* The next free address from the first host's on; last: from the last host's downward.  -1: class usage, it is full. */
-int pv_subnet_next(struct pv_subnet *s, bool last, struct pv_ip *ip, struct pv_err *err);
-/* This address.  -1: class usage: outside, the network's own, the broadcast address, taken (with `owner` of that). */
+/* Takes the next free address from the first host's on; last: from the last host's downward.  -1: class usage, full. */
+int pv_subnet_next(struct pv_subnet *s, bool last, const char *owner, struct pv_ip *ip, struct pv_err *err);
+/* Takes this address.  -1: class usage: outside, the network's own, the broadcast address, taken (with `owner` of that). */
 int pv_subnet_take(struct pv_subnet *s, const struct pv_ip *ip, const char *owner, struct pv_err *err);
 void pv_subnet_release(struct pv_subnet *s, const struct pv_ip *ip);
 

@@ -94,7 +94,7 @@ static int address_get(struct tf_net *net, const struct pv_ip *wanted, const cha
                        struct pv_err *err)
 {
     if (!wanted->n)
-        return pv_subnet_next(net->subnet, false, ip, err);
+        return pv_subnet_next(net->subnet, false, owner, ip, err);
     *ip = *wanted;
     return pv_subnet_take(net->subnet, wanted, owner, err);
 }
