@@ -16,6 +16,15 @@ struct pv_session;
 struct pv_turn;
 struct pv_worker;
 
+/* job.c: each process of the agent numbers its jobs from 1; the host's ids go on, so that none names two jobs. */
+struct pv_job_ids {
+    uint64_t base; /* the last id that an earlier process has; 0: none */
+    uint64_t last;
+    uint32_t pid; /* of the process that has the main session; 0: none yet */
+    unsigned generation;
+    const char *end; /* how the process before it ended: "rebooted"...; NULL: by itself */
+};
+
 struct pv_agent {
     struct pv_guest *guest;
     struct pv_worker *worker;   /* NULL: the VM's own agent process */
@@ -24,6 +33,7 @@ struct pv_agent {
     struct pv_session *session; /* of a worker; the one of the VM's own agent is its instance's */
     bool dialing;               /* a task connects the main session */
     struct pv_turn *turns;      /* requests on the main session, in order (call.c): the first has it */
+    struct pv_job_ids job_ids;
 };
 
 /*

@@ -123,7 +123,8 @@ void pv_sysret_fini(struct pv_sysret *r);
 int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err);
 
 struct pv_job {
-    uint32_t id, pid;
+    uint64_t id; /* of one job in the agent's life, also across reboots and restores */
+    uint32_t pid;
 };
 
 struct pv_job_state {
@@ -135,11 +136,14 @@ struct pv_job_state {
 void pv_job_state_fini(struct pv_job_state *s);
 /* Uses argv, env and cwd of x; its timeout (0: 60 s) is for the start. */
 int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err);
-/* wait_ns 0: returns the present state at once. An unknown job is an error of class guest, ENOENT. */
-int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_t max_output,
+/*
+ * wait_ns 0: returns the present state at once. An unknown job is an error of class guest, ENOENT; one that
+ * ended with the agent's process, by a reboot for example, is one of class usage that says so.
+ */
+int pv_agent_job_wait(struct pv_agent *a, uint64_t job, int64_t wait_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err);
 /* timeout_ns 0: 60 s. */
-int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, uint64_t max_output,
+int pv_agent_job_kill(struct pv_agent *a, uint64_t job, int64_t timeout_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err);
 
 /* The kernel log as text. */

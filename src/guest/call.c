@@ -299,7 +299,7 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
 }
 
 /* The request is over: the next one may have its session. */
-static void call_leave(struct pv_agent *a, struct pv_call *c)
+void pv_call_drop(struct pv_agent *a, struct pv_call *c)
 {
     pv_session_end(c->s);
     if (c->aux) {
@@ -396,7 +396,7 @@ int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, cons
     pid = c->s->agent_pid;
     if (r > 0 && !c->aux && pv_agent_session(a) == c->s)
         pv_agent_disconnect(a);
-    call_leave(a, c);
+    pv_call_drop(a, c);
     if (r > 0)
         return pv_agent_lost(a, &why, pid, !c->probe, what, err);
     if (r < 0)

@@ -80,6 +80,9 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
 int pv_call_finish(struct pv_agent *a, struct pv_call *c, struct pv_enc *e, const char *what,
                    int64_t timeout_ns, struct pv_err *err);
 
+/* Instead of pv_call_finish: the request that was begun is not sent. */
+void pv_call_drop(struct pv_agent *a, struct pv_call *c);
+
 /* Decodes ERROR into *failed: 1, or -1 with *err. */
 int pv_call_dec_error(struct pv_dec *d, struct pv_err *failed, struct pv_err *err);
 /* Always -1. */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Background commands. The agent keeps their output; each reply has all of it. */
+#include <errno.h>
+#include <inttypes.h>
+
 #include "guest/call.h"
+#include "guest/guest-state.h"
 
 #include "util/clock.h"
 
@@ -62,6 +66,48 @@ static int job_state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d
     }
 }
 
+/* ---- ids ---- */
+
+/* The process of the call's session has the jobs from here on. */
+static void job_ids_follow(struct pv_agent *a, const struct pv_session *s)
+{
+    struct pv_job_ids *ids = &a->job_ids;
+    const struct pv_guest *g = a->guest;
+
+    if (ids->pid == s->agent_pid && ids->generation == g->generation)
+        return;
+    ids->end = ids->generation == g->generation ? NULL : g->life.how ? g->life.how : "was restored";
+    ids->base = ids->last;
+    ids->pid = s->agent_pid;
+    ids->generation = g->generation;
+}
+
+/* The agent's number of a job, for a request that was begun.  -1: the request was dropped. */
+static int job_find_number(struct pv_agent *a, struct pv_call *c, uint64_t job, const char *what,
+                           uint32_t *number, struct pv_err *err)
+{
+    const struct pv_job_ids *ids = &a->job_ids;
+
+    job_ids_follow(a, c->s);
+    if (ids->base == 0 && job <= UINT32_MAX) {
+        *number = (uint32_t)job;
+        return 0;
+    }
+    if (job > ids->base && job <= ids->last) {
+        *number = (uint32_t)(job - ids->base);
+        return 0;
+    }
+    pv_call_drop(a, c);
+    if (job == 0 || job > ids->base)
+        return pv_err_set_at(err, PV_E_GUEST, ENOENT, __FILE__, __LINE__,
+                             "%s on %s: there is no job %" PRIu64, what, a->name, job);
+    if (ids->end)
+        return pv_err_set(err, PV_E_USAGE, "cannot %s: job %" PRIu64 " ended when %s %s", what, job,
+                          a->guest->name, ids->end);
+    return pv_err_set(err, PV_E_USAGE, "cannot %s: job %" PRIu64 " ended with the agent process that had it",
+                      what, job);
+}
+
 int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_job *job, struct pv_err *err)
 {
     int64_t limit = x->timeout_ns ? x->timeout_ns : JOB_LIMIT;
@@ -71,11 +117,17 @@ int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_jo
     if (pv_call_check_command(x, "background", err) < 0 ||
         pv_call_begin(a, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
+    job_ids_follow(a, j.c.s);
     pv_enc_command(&e, a, x);
-    return pv_call_finish(a, &j.c, &e, "background", limit, err);
+    if (pv_call_finish(a, &j.c, &e, "background", limit, err) < 0)
+        return -1;
+    job->id += a->job_ids.base;
+    if (job->id > a->job_ids.last)
+        a->job_ids.last = job->id;
+    return 0;
 }
 
-int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_t max_output,
+int pv_agent_job_wait(struct pv_agent *a, uint64_t job, int64_t wait_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err)
 {
     int64_t began = pv_now(), left = wait_ns;
@@ -84,11 +136,13 @@ int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_
         struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output, .yields = true},
                              .state = s};
         struct pv_enc e;
+        uint32_t number;
         int r;
 
-        if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0)
+        if (pv_call_begin(a, &j.c, PV_MSG_JOB_WAIT, "job_wait", &e, err) < 0 ||
+            job_find_number(a, &j.c, job, "job_wait", &number, err) < 0)
             return -1;
-        pv_enc_u32(&e, job);
+        pv_enc_u32(&e, number);
         pv_enc_u64(&e, pv_wire_ms(left));
         r = pv_call_finish(a, &j.c, &e, "job_wait", left < PV_FOREVER - JOB_LIMIT ? left + JOB_LIMIT : 0,
                            err);
@@ -103,16 +157,18 @@ int pv_agent_job_wait(struct pv_agent *a, uint32_t job, int64_t wait_ns, uint64_
     }
 }
 
-int pv_agent_job_kill(struct pv_agent *a, uint32_t job, int64_t timeout_ns, uint64_t max_output,
+int pv_agent_job_kill(struct pv_agent *a, uint64_t job, int64_t timeout_ns, uint64_t max_output,
                       struct pv_job_state *s, struct pv_err *err)
 {
     int64_t limit = timeout_ns ? timeout_ns : JOB_LIMIT;
     struct job_call j = {.c = {.frame = job_state_frame, .max_output = max_output, .turn_ns = limit},
                          .state = s};
     struct pv_enc e;
+    uint32_t number;
 
-    if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0)
+    if (pv_call_begin(a, &j.c, PV_MSG_JOB_KILL, "job_kill", &e, err) < 0 ||
+        job_find_number(a, &j.c, job, "job_kill", &number, err) < 0)
         return -1;
-    pv_enc_u32(&e, job);
+    pv_enc_u32(&e, number);
     return pv_call_finish(a, &j.c, &e, "job_kill", limit, err);
 }

@@ -453,9 +453,59 @@ static void a_reset_ends_a_call_that_opens_a_fork(void **state)
     fake_free(g);
 }
 
+/* Has one job, the first of its numbers; the first process ends before its wait. */
+static void agent_numbers_jobs(int fd)
+{
+    struct fake_req r;
+    struct pv_enc e;
+
+    fake_expect(fd, &r, PV_MSG_JOB_START);
+    e = fake_begin(PV_MSG_JOB, r.id);
+    pv_enc_u32(&e, 1);
+    pv_enc_u32(&e, 1234);
+    fake_send(fd, &e);
+    fake_expect(fd, &r, PV_MSG_JOB_WAIT);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 1);
+    send_job(fd, r.id, 0);
+    fake_serve_pings(fd);
+}
+
+static void ids_of_jobs_are_not_used_again(void **state)
+{
+    static const fake_script scripts[] = {agent_numbers_jobs, agent_numbers_jobs};
+    struct pv_guest *g = fake_new(scripts, 2);
+    struct pv_agent *a = pv_guest_agent(g);
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_job_state s = {0};
+    struct pv_exec x = {0};
+    struct pv_job before, after;
+
+    (void)state;
+    pv_strv_add(&x.argv, "/bin/true");
+    assert_int_equal(pv_agent_job_start(a, &x, &before, &err), 0);
+    assert_int_equal(before.id, 1);
+    pv_guest_on_reset(NULL, g);
+    assert_int_equal(pv_agent_job_wait(a, before.id, 0, 0, &s, &err), -1);
+    assert_non_null(strstr(err.text, "cannot job_wait: job 1 ended when vm"));
+    assert_non_null(strstr(err.text, " rebooted"));
+    assert_int_equal(pv_agent_job_start(a, &x, &after, &err), 0);
+    assert_int_equal(pv_agent_job_kill(a, before.id, 0, 0, &s, &err), -1);
+    assert_non_null(strstr(err.text, "cannot job_kill: job 1 ended when vm"));
+    assert_int_equal(pv_agent_job_kill(a, 0, 0, 0, &s, &err), -1);
+    assert_non_null(strstr(err.text, "there is no job 0"));
+    assert_int_equal(pv_agent_job_wait(a, UINT64_MAX, 0, 0, &s, &err), -1);
+    assert_int_equal(err.errnum, ENOENT);
+    if (pv_agent_job_wait(a, after.id, 0, 0, &s, &err) < 0)
+        fail_msg("%s", err.text);
+    pv_job_state_fini(&s);
+    pv_strv_free(&x.argv);
+    fake_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ids_of_jobs_are_not_used_again),
         cmocka_unit_test(raw_calls_take_turns),
         cmocka_unit_test(auxiliary_sessions_are_used_again),
         cmocka_unit_test(a_turn_has_a_deadline),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Jobs, that is commands in the background: background, job_wait, job_kill. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "lua/exec.h"
@@ -33,7 +34,7 @@ int pv_lua_job_start(lua_State *L)
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     lua_createtable(L, 0, 3);
-    lua_pushinteger(L, job.id);
+    lua_pushinteger(L, (lua_Integer)job.id);
     lua_setfield(L, -2, "id");
     lua_pushinteger(L, job.pid);
     lua_setfield(L, -2, "pid");
@@ -45,7 +46,7 @@ int pv_lua_job_start(lua_State *L)
 }
 
 /* The job at 2: the table that background returned, or its id. */
-static LJMP uint32_t check_job(lua_State *L, const char *what)
+static LJMP uint64_t check_job(lua_State *L, const char *what)
 {
     lua_Integer id;
 
@@ -57,10 +58,10 @@ static LJMP uint32_t check_job(lua_State *L, const char *what)
         pv_lua_raise(L, "%s needs a job: what vm:background(...) returned, or its id; got %s", what,
                      lua_gettop(L) < 3 ? "nothing" : pv_lua_describe(L, 2));
     id = lua_tointeger(L, -1);
-    if (id < 0 || id > UINT32_MAX)
+    if (id < 0)
         pv_lua_raise(L, "%s: %I is no job's id", what, (LUAI_UACINT)id);
     lua_pop(L, 1);
-    return (uint32_t)id;
+    return (uint64_t)id;
 }
 
 /* The limit that background was called with; 0: the default, also for a job that is given by its id. */
@@ -98,7 +99,7 @@ static LJMP int64_t check_job_wait(lua_State *L)
     return ns;
 }
 
-static LJMP int push_job_state(lua_State *L, struct pv_job_state *s, uint32_t job)
+static LJMP int push_job_state(lua_State *L, struct pv_job_state *s, uint64_t job)
 {
     char title[32];
 
@@ -111,7 +112,7 @@ static LJMP int push_job_state(lua_State *L, struct pv_job_state *s, uint32_t jo
     lua_setfield(L, -2, "stderr");
     lua_pushboolean(L, s->running);
     lua_setfield(L, -2, "running");
-    snprintf(title, sizeof(title), "job %u", (unsigned)job);
+    snprintf(title, sizeof(title), "job %" PRIu64, job);
     pv_lua_make_result(L, title);
     pv_job_state_fini(s); /* now: it may be large, and the collector late */
     return 1;
@@ -121,7 +122,7 @@ static LJMP int push_job_state(lua_State *L, struct pv_job_state *s, uint32_t jo
 int pv_lua_job_wait(lua_State *L)
 {
     struct lua_agent a = pv_lua_check_agent(L, "job_wait");
-    uint32_t job = check_job(L, "job_wait");
+    uint64_t job = check_job(L, "job_wait");
     int64_t wait;
     struct pv_job_state *s;
     struct pv_err err;
@@ -130,7 +131,7 @@ int pv_lua_job_wait(lua_State *L)
     lua_settop(L, 3);
     wait = check_job_wait(L);
     s = pv_lua_tmp(L, sizeof(*s), job_state_fini);
-    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "waiting for job %u in %s", (unsigned)job, a.name);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "waiting for job %" PRIu64 " in %s", job, a.name);
     rc = pv_agent_job_wait(a.a, job, wait, job_max_output(L), s, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
@@ -138,7 +139,7 @@ int pv_lua_job_wait(lua_State *L)
     if (!s->running) {
         char title[32];
 
-        snprintf(title, sizeof(title), "job %u", (unsigned)job);
+        snprintf(title, sizeof(title), "job %" PRIu64, job);
         pv_tf_command_note(&pv_lua_tf(L)->command, a.name, title, s->exit_code, false, &s->err);
     }
     return push_job_state(L, s, job);
@@ -148,13 +149,13 @@ int pv_lua_job_wait(lua_State *L)
 int pv_lua_job_kill(lua_State *L)
 {
     struct lua_agent a = pv_lua_check_agent(L, "job_kill");
-    uint32_t job = check_job(L, "job_kill");
+    uint64_t job = check_job(L, "job_kill");
     int64_t timeout = pv_lua_check_timeout(L, 3, "job_kill", 0);
     struct pv_job_state *s = pv_lua_tmp(L, sizeof(*s), job_state_fini);
     struct pv_err err;
     int rc;
 
-    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "killing job %u in %s", (unsigned)job, a.name);
+    pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "killing job %" PRIu64 " in %s", job, a.name);
     rc = pv_agent_job_kill(a.a, job, timeout, job_max_output(L), s, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : push_job_state(L, s, job);

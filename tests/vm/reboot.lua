@@ -25,6 +25,7 @@ for _, transport in ipairs({"serial", "vsock"}) do
 
     test("reboot over " .. transport, function()
         local before, worker = boot_id(vm), vm:spawn()
+        local old = vm:background("sleep 1000")
         vm:exec("touch /root/mark; echo " .. transport .. " | dd of=/dev/vda conv=sync")
         local console = vm:console()
         vm:reboot({timeout = "120s"})
@@ -34,6 +35,12 @@ for _, transport in ipairs({"serial", "vsock"}) do
         assert(vm:exec("test -s /etc/injected").ok, "injected files are not there")
         assert_eq(transport, vm:exec("dd if=/dev/vda bs=512 count=1").stdout:match("%a+"))
         assert_error(function() worker:exec("true") end, "worker %d+ .* ended, because its VM rebooted")
+        local new = vm:background("echo new")
+        for _, job in ipairs({old, old.id}) do
+            assert_error(function() vm:job_wait(job, "60s") end, "cannot job_wait: job %d+ ended when vm%d+ .* rebooted")
+            assert_error(function() vm:job_kill(job) end, "cannot job_kill: job %d+ ended when vm%d+ .* rebooted")
+        end
+        assert_eq("new\n", vm:job_wait(new, "60s").stdout)
         assert_contains(console:log(), "[provium: rebooted]")
         assert(vm:spawn():exec("true").ok)
     end)
