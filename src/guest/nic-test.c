@@ -133,7 +133,10 @@ static void nics_of_saved_guests(void **state)
     assert_no_err(c ? 0 : -1, &err);
     nic_is_set_up(c, "eth0", 2);
     sh(c, "! ip addr show dev eth0 | grep -q 10.7.0.2/");
-    sh(c, "ip addr show dev eth0 | grep -q 'inet6 fe80::5054:ff:fe00:3/'");
+    /* The kernel makes its link-local address when it has noticed the carrier. */
+    sh(c, "for i in $(seq 100); do ip addr show dev eth0 | grep -q 'inet6 fe80::5054:ff:fe00:3/' && exit 0; "
+          "sleep "
+          "0.2; done; ip addr; exit 1");
     sh(c, "ping -c 1 -W 20 10.7.0.1 && ping -c 1 -W 20 10.7.0.2");
     assert_no_err(pv_guest_reset(c, 0, &err), &err);
     nic_is_set_up(c, "eth0", 2);

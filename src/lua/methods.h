@@ -75,6 +75,7 @@ int pv_lua_vm_allow_report(lua_State *L);
 int pv_lua_vm_expect_report(lua_State *L);
 int pv_lua_vm_plug(lua_State *L); /* network.c */
 int pv_lua_vm_unplug(lua_State *L);
+int pv_lua_vm_nic(lua_State *L); /* nic.c */
 int pv_lua_vm_ip(lua_State *L);
 int pv_lua_vm_mac(lua_State *L);
 int pv_lua_vm_spawn(lua_State *L); /* worker.c */

@@ -16,7 +16,7 @@ struct lua_network {
     struct tf_net *net;
 };
 
-static LJMP struct tf_net *check_network(lua_State *L, int idx, const char *what)
+struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what)
 {
     struct lua_network *h = luaL_testudata(L, idx, NETWORK_TYPE);
 
@@ -28,7 +28,7 @@ static LJMP struct tf_net *check_network(lua_State *L, int idx, const char *what
 
 struct tf_net *pv_lua_check_network(lua_State *L, const char *method)
 {
-    return check_network(L, 1, method);
+    return pv_lua_net_at(L, 1, method);
 }
 
 /* provium.network(name, {subnet=, seed=, mtu=}?) */
@@ -80,10 +80,10 @@ static LJMP void nic_read(lua_State *L, int idx, int opts, const struct pv_guest
     if (table) {
         pv_lua_check_opts(L, idx, "NIC", known);
         pv_lua_rawfield(L, idx, "net");
-        net = check_network(L, -1, "option 'net' of a NIC");
+        net = pv_lua_net_at(L, -1, "option 'net' of a NIC");
         opts = idx;
     } else {
-        net = check_network(L, idx, "a NIC");
+        net = pv_lua_net_at(L, idx, "a NIC");
     }
     if (opts && pv_lua_check_opts(L, opts, "NIC", known)) {
         int type = pv_lua_rawfield(L, opts, "ip");
@@ -152,7 +152,7 @@ int pv_lua_vm_plug(lua_State *L)
 static LJMP struct tf_net_end *check_end(lua_State *L, const char *method, unsigned *slot)
 {
     struct tf_guest *g = pv_lua_check_vm(L, method);
-    struct tf_net *net = check_network(L, 2, method);
+    struct tf_net *net = pv_lua_net_at(L, 2, method);
     struct tf_net_end *e = pv_tf_net_end_on(g->g, net, slot);
 
     if (!e)
@@ -225,7 +225,7 @@ static LJMP void each_direction(lua_State *L, const char *method,
                                            struct pv_net_end *to))
 {
     static const struct lua_opt opts[] = {{"from", OPT_ANY}, {"to", OPT_ANY}, {NULL, 0}};
-    struct tf_net *net = check_network(L, 1, method);
+    struct tf_net *net = pv_lua_net_at(L, 1, method);
     struct pv_net_end *from, *to;
 
     if (lua_istable(L, 2)) {
@@ -255,7 +255,7 @@ static int network_partition(lua_State *L)
 /* lan:heal(), or with the arguments of partition or isolate */
 static int network_heal(lua_State *L)
 {
-    struct tf_net *net = check_network(L, 1, "heal");
+    struct tf_net *net = pv_lua_net_at(L, 1, "heal");
 
     if (lua_isnoneornil(L, 2)) {
         pv_net_heal_all(net->net);
@@ -273,7 +273,7 @@ static int network_heal(lua_State *L)
 /* lan:isolate(a) */
 static int network_isolate(lua_State *L)
 {
-    struct tf_net *net = check_network(L, 1, "isolate");
+    struct tf_net *net = pv_lua_net_at(L, 1, "isolate");
     struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "isolate");
 
     pv_net_partition(net->net, end, NULL);
@@ -306,7 +306,7 @@ static void push_stats(void *arg, const char *from, const char *to, const struct
 /* lan:stats() */
 static int network_stats(lua_State *L)
 {
-    struct tf_net *net = check_network(L, 1, "stats");
+    struct tf_net *net = pv_lua_net_at(L, 1, "stats");
 
     lua_newtable(L);
     pv_net_each(net->net, push_stats, L);
@@ -315,7 +315,7 @@ static int network_stats(lua_State *L)
 
 static int network_tostring(lua_State *L)
 {
-    struct tf_net *net = check_network(L, 1, "tostring");
+    struct tf_net *net = pv_lua_net_at(L, 1, "tostring");
 
     lua_pushfstring(L, "network %s (%s)", pv_net_name(net->net), pv_subnet_text(net->subnet));
     return 1;

@@ -9,6 +9,8 @@ struct pv_guest;
 struct pv_net_end;
 struct tf_net;
 
+/* The network at idx, or an error that begins with `what`. */
+LJMP struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what);
 /* The network at 1, or an error that says how the method is called. */
 LJMP struct tf_net *pv_lua_check_network(lua_State *L, const char *method);
 /* The end on net of the VM or port at idx, or an error. */
@@ -26,6 +28,7 @@ int pv_lua_net_capture(lua_State *L); /* lan:capture: netcapture.c */
 struct pv_net_end *pv_lua_port_end_at(lua_State *L, int idx);
 
 /* Register the types. */
+LJMP void pv_lua_open_nic(lua_State *L);
 LJMP void pv_lua_open_port(lua_State *L);
 LJMP void pv_lua_open_capture(lua_State *L);
 LJMP void pv_lua_open_network(lua_State *L);

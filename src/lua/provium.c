@@ -154,6 +154,7 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_network(L);
     pv_lua_open_disk(L);
     pv_lua_open_rule(L);
+    pv_lua_open_nic(L);
     pv_lua_open_port(L);
     pv_lua_open_capture(L);
     pv_lua_open_task(L);

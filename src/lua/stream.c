@@ -151,7 +151,8 @@ static void call_set_wanted(struct stream_call *c, const char *text, size_t n)
 static LJMP void call_step(lua_State *L, struct stream_call *c)
 {
     if (!c->stepped)
-        pv_tf_call_begin(pv_lua_tf(L), c->s->vm ? c->s->vm->name : NULL, "waiting for %.100s on %.100s", c->wanted, c->s->name);
+        pv_tf_call_begin(pv_lua_tf(L), c->s->vm ? c->s->vm->name : NULL, "waiting for %.100s on %.100s",
+                         c->wanted, c->s->name);
     c->stepped = true;
 }
 

@@ -62,6 +62,17 @@ test("NICs are plugged in and unplugged", function()
     refuses("has no NIC on network 'other'", b.ip, b, other)
 end)
 
+test("a carrier goes down and up", function()
+    local nic = a:nic(lan)
+    nic:down()
+    a:wait_until(function() return a:exec("cat /sys/class/net/eth0/carrier").stdout:trim() == "0" end,
+        {timeout = 60, desc = "no carrier"})
+    assert(not b:exec("ping -c 1 -W 1 " .. a:ip(lan)).ok)
+    nic:up()
+    assert(ping(b, a:ip(lan)))
+    refuses("has no NIC", a.nic, a, provium.network("none"))
+end)
+
 test("bad options", function()
     local c = provium.create()
     refuses("10.8.0.1", c.boot, c, {nets = {{net = lan, ip = "10.8.0.1"}}})
