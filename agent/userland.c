@@ -61,20 +61,6 @@ static void loopback_up(const struct ag_boot *b)
     close(fd);
 }
 
-static void set_hostname(const struct ag_boot *b, const char *name)
-{
-    int fd;
-
-    if (sethostname(name, strlen(name)) < 0)
-        ag_say(b, "cannot set the host name '%s': %s", name, strerror(errno));
-    fd = open("/etc/hostname", O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return;
-    ag_write_all(fd, name, strlen(name));
-    ag_write_all(fd, "\n", 1);
-    close(fd);
-}
-
 bool ag_userland_prepare(const struct ag_boot *b)
 {
     bool has_dev = true;
@@ -90,6 +76,7 @@ bool ag_userland_prepare(const struct ag_boot *b)
     if (has_dev)
         make_links();
     loopback_up(b);
-    set_hostname(b, b->conf.userland);
+    if (!ag_set_hostname(b->conf.userland))
+        ag_say(b, "cannot set the host name '%s': %s", b->conf.userland, strerror(errno));
     return has_dev;
 }

@@ -218,3 +218,18 @@ int ag_mkdir_p(const char *path, mode_t mode)
     }
     return mkdir_p(path, mode, 0);
 }
+
+bool ag_set_hostname(const char *name)
+{
+    int fd;
+
+    if (sethostname(name, strlen(name)) < 0)
+        return false;
+    fd = open("/etc/hostname", O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return true;
+    ag_write_all(fd, name, strlen(name));
+    ag_write_all(fd, "\n", 1);
+    close(fd);
+    return true;
+}

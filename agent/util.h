@@ -18,6 +18,8 @@ void ag_sleep_ms(unsigned ms);
 
 /* Writes all n bytes to a blocking descriptor; 0, or -1 with errno. */
 int ag_write_all(int fd, const void *data, size_t n);
+/* Sets the kernel's host name, and /etc/hostname if that exists; false with errno: the kernel refused it. */
+bool ag_set_hostname(const char *name);
 
 /*
  * Reads a whole small text file and ends it with NUL.  Returns its length, or -1 with errno (EFBIG when it is

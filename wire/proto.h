@@ -107,9 +107,11 @@ enum {
      * its size is the errno of the failure (0: it is no file, directory or link).  It has the name of the \
      * file or directory before it when that could not be read to its end. */ \
     X(TREE_GET, 0x14) \
-    /* RESUME: u32 id, u64 wall clock of the host in ns since 1970 (UTC), bytes entropy (16 to 512 bytes). \
+    /* RESUME: u32 id, u64 wall clock of the host in ns since 1970 (UTC), bytes entropy (16 to 512 bytes), \
+     * str host name of at most 63 bytes ("": kept). \
      * First request to a machine resumed from a saved state: sets CLOCK_REALTIME, credits the entropy to \
-     * the random pool and reseeds the kernel's generator.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
+     * the random pool and reseeds the kernel's generator; sets the host name if it is the one that the boot \
+     * set.  Reply: OK with the guest's CLOCK_REALTIME in ns, \
      * read after that; or ERROR. */ \
     X(RESUME, 0x15) \
     /* NIC: u32 id, bytes MAC (6) that a network interface has, bytes MAC (6) that it gets, str name ("": kept), \

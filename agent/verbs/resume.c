@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * RESUME: sets the clock of a resumed machine and makes its random numbers differ from those of its copies.
+ * RESUME: sets the clock of a resumed machine, makes its random numbers differ from those of its copies, and gives it its
+ * own host name.
  */
+#include "agent/util.h"
 #include "agent/verb.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ENTROPY_MIN = 16, ENTROPY_MAX = 512 };
+enum { ENTROPY_MIN = 16, ENTROPY_MAX = 512, NAME_CAP = 64 };
 
 /* The ioctl that failed, or NULL. */
 static const char *credit_entropy(int fd, const void *data, size_t n)
@@ -45,13 +47,30 @@ static int open_random(int dev_fd)
     return fd;
 }
 
+/* /etc/hostname agrees with the kernel, as the boot left it: nobody has set another host name. */
+static bool hostname_is_of_boot(void)
+{
+    char now[NAME_CAP + 2] = "", file[NAME_CAP + 2] = "";
+    int fd = open("/etc/hostname", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, file, sizeof(file) - 1);
+
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0 || file[n - 1] != '\n' || gethostname(now, sizeof(now) - 1) < 0)
+        return false;
+    file[n - 1] = '\0';
+    return strcmp(now, file) == 0;
+}
+
 static bool resume_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 {
     uint64_t ns = pv_dec_u64(d);
     size_t n;
     const void *entropy = pv_dec_bytes(d, &n);
+    char name[NAME_CAP];
     struct timespec ts = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 
+    pv_dec_str(d, name, sizeof(name));
     if (!pv_dec_done(d) || n < ENTROPY_MIN || n > ENTROPY_MAX || ns > INT64_MAX)
         return false;
     if (!s->w.in_guest) {
@@ -69,8 +88,12 @@ static bool resume_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
         ag_reply_error(s, id, errno, "reseed the random pool: %s", failed);
     if (fd >= 0)
         close(fd);
+    bool named = failed || !name[0] || !hostname_is_of_boot() || ag_set_hostname(name);
+
+    if (!named)
+        ag_reply_error(s, id, errno, "set the host name");
     clock_gettime(CLOCK_REALTIME, &ts);
-    if (!failed)
+    if (!failed && named)
         ag_reply_ok(s, id, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
     return true;
 }

@@ -241,7 +241,7 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
     bool root = p->rootfs && !p->initrd;
     struct pv_modlist always = {0}, fs[MAX_FS] = {0};
     const char *fs_types[MAX_FS + 1];
-    cleanup_free char *hostname = pv_xstrndup(b->g->name, strcspn(b->g->name, " ")); /* of "vm1 (minimal)" */
+    cleanup_free char *hostname = pv_guest_hostname(b->g);
     struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
     int r;
 
@@ -277,7 +277,7 @@ static int step_initramfs(struct boot *b, struct pv_err *err)
             .root = root ? p->root : NULL,
             .init_fallback = root || p->init_set ? NULL : "/init",
             .serial = b->serial ? PV_MUX_PORT_NAME : NULL,
-            .hostname = p->builtin_userland ? hostname : NULL,
+            .hostname = hostname,
             .files = files,
             .n_files = b->o->n_files,
         };

@@ -311,6 +311,12 @@ void pv_guest_kill(struct pv_guest *g)
 
 /* ---- queries ---- */
 
+char *pv_guest_hostname(const struct pv_guest *g)
+{
+    /* the name is "vm1 (minimal)" */
+    return g->profile->builtin_userland ? pv_xstrndup(g->name, strcspn(g->name, " ")) : NULL;
+}
+
 struct pv_agent *pv_guest_agent(struct pv_guest *g)
 {
     return &g->agent;

@@ -140,6 +140,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
 static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
+    cleanup_free char *hostname = pv_guest_hostname(g);
     unsigned char entropy[ENTROPY];
     int64_t left = deadline - pv_now();
     struct pv_enc e;
@@ -150,6 +151,7 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
         return -1;
     pv_enc_u64(&e, (uint64_t)pv_wall_now());
     pv_enc_bytes(&e, entropy, sizeof(entropy));
+    pv_enc_str(&e, hostname ? hostname : "");
     if (pv_call_finish(&g->agent, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
         return -1;
     if (c.value > INT64_MAX)
