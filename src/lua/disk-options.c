@@ -6,6 +6,7 @@
 #include "lua/disk.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/recording.h"
 #include "util/mem.h"
 #include "util/parse.h"
 
@@ -78,6 +79,18 @@ static LJMP void disk_source(lua_State *L, int idx, const char *what, struct pv_
     bool has_path = pv_lua_rawfield(L, idx, "path") != LUA_TNIL;
 
     d->size = pv_lua_opt_size(L, idx, what, "size", 0);
+    if (pv_lua_rawfield(L, idx, "state") != LUA_TNIL) {
+        if (has_path || d->size)
+            pv_lua_raise(L, "%s has a state, so it needs no %s", what, has_path ? "path" : "size");
+        d->image = pv_lua_state_image(L, -1);
+        if (!d->image)
+            pv_lua_raise(L, "%s option 'state' must be a state of a recording, got %s", what,
+                         pv_lua_describe(L, -1));
+        scratch_check(L, idx, what);
+        lua_pop(L, 2);
+        return;
+    }
+    lua_pop(L, 1);
     if (has_path == (d->size != 0))
         pv_lua_raise(L,
                      "%s needs a path ({path = \"disk.img\"}) or a size ({size = \"64M\"}, a scratch disk)%s",
@@ -91,17 +104,11 @@ static LJMP void disk_source(lua_State *L, int idx, const char *what, struct pv_
 
 void pv_lua_disk_options(lua_State *L, int idx, const char *what, struct pv_guest_disk *d)
 {
-    static const struct lua_opt opts[] = {{"path", OPT_STRING},
-                                          {"format", OPT_STRING},
-                                          {"backing", OPT_BOOLEAN},
-                                          {"readonly", OPT_BOOLEAN},
-                                          {"snapshot", OPT_BOOLEAN},
-                                          {"name", OPT_STRING},
-                                          {"size", OPT_SIZE},
-                                          {"sector", OPT_INTEGER},
-                                          {"bus", OPT_STRING},
-                                          {"faults", OPT_BOOLEAN},
-                                          {NULL, 0}};
+    static const struct lua_opt opts[] = {
+        {"path", OPT_STRING},      {"format", OPT_STRING},    {"backing", OPT_BOOLEAN},
+        {"readonly", OPT_BOOLEAN}, {"snapshot", OPT_BOOLEAN}, {"name", OPT_STRING},
+        {"size", OPT_SIZE},        {"sector", OPT_INTEGER},   {"bus", OPT_STRING},
+        {"faults", OPT_BOOLEAN},   {"state", OPT_ANY},        {NULL, 0}};
     lua_Integer sector;
 
     idx = lua_absindex(L, idx);

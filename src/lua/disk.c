@@ -11,6 +11,7 @@
 #include "lua/methods.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "lua/recording.h"
 #include "lua/syscall.h"
 #include "lua/tmp.h"
 #include "util/err.h"
@@ -350,6 +351,7 @@ void pv_lua_open_disk(lua_State *L)
                                        {"unhang", pv_lua_disk_unhang},
                                        {"clear", pv_lua_disk_clear},
                                        {"stats", pv_lua_disk_stats},
+                                       {"record", pv_lua_disk_record},
                                        {NULL, NULL}};
     static const struct lua_type type = {.id = DISK_TYPE,
                                          .kind = "disk",

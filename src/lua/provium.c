@@ -9,6 +9,7 @@
 #include "lua/methods.h"
 #include "lua/modules.h"
 #include "lua/network.h"
+#include "lua/recording.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/result.h"
@@ -139,12 +140,20 @@ static int provium_index(lua_State *L)
 
 void pv_lua_open_provium(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"create", provium_create},  {"shutdown_all", provium_shutdown_all},
-                                         {"fixture", pv_lua_fixture}, {"depends", pv_lua_depends},
-                                         {"network", pv_lua_network}, {"async", pv_lua_async},
-                                         {"all", pv_lua_all},         {"sleep", pv_lua_sleep},
-                                         {"now", provium_now},        {"pack", pv_lua_pack},
-                                         {"unpack", pv_lua_unpack},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", provium_create},
+                                         {"shutdown_all", provium_shutdown_all},
+                                         {"fixture", pv_lua_fixture},
+                                         {"depends", pv_lua_depends},
+                                         {"network", pv_lua_network},
+                                         {"record", pv_lua_record},
+                                         {"recording", pv_lua_recording},
+                                         {"async", pv_lua_async},
+                                         {"all", pv_lua_all},
+                                         {"sleep", pv_lua_sleep},
+                                         {"now", provium_now},
+                                         {"pack", pv_lua_pack},
+                                         {"unpack", pv_lua_unpack},
+                                         {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__index", provium_index}, {"__newindex", provium_newindex}, {NULL, NULL}};
 
@@ -154,6 +163,8 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_network(L);
     pv_lua_open_disk(L);
     pv_lua_open_rule(L);
+    pv_lua_open_state(L);
+    pv_lua_open_recording(L);
     pv_lua_open_nic(L);
     pv_lua_open_port(L);
     pv_lua_open_capture(L);

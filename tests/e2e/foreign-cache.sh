@@ -32,7 +32,8 @@ shows "is told" "the cache is not used: '$work/home' belongs to user 65534"
 is "a kept directory has no cache" "$(find "$TMPDIR" -name .cache)" ""
 
 # The cache of this user with a link in the place of one of its directories.
-mkdir -p -m 700 own/provium
+mkdir -p own/provium
+chmod 700 own own/provium
 ln -s "$work/home" own/provium/fixtures
 XDG_CACHE_HOME=$work/own provium test t/a.lua
 exits "a link in the cache" 0

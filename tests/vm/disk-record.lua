@@ -1,0 +1,85 @@
+-- SPDX-License-Identifier: MIT
+-- Recordings of disks, the states that a power failure could have left, and checks of them on clones.
+local vm = provium.create()
+vm:boot{transport = "serial", memory = "128M", disks = {{name = "data", size = "16M"}}}
+local d = vm:disk("data")
+
+-- One request: a block of 4 KiB of a letter; sync: flushed before the command ends.
+local function put(letter, block, sync)
+    vm:sh(("yes %s | head -c 4096 | dd of=%s bs=4096 seek=%d count=1 iflag=fullblock oflag=direct%s 2>/dev/null"):format(
+        letter, d:device(), block, sync and " conv=fsync" or ""))
+end
+local function got(state, block) return state:read(block * 4096, 1) end
+
+put("0", 10, true)
+local rec = d:record()
+put("1", 10, true)
+rec:mark("one")
+put("2", 11)
+put("3", 12, true)
+rec:mark("three")
+put("4", 13)
+rec:stop()
+
+test("what was recorded is counted", function()
+    local s = rec:stats()
+    assert_eq(4, s.writes)
+    assert_eq(4 * 4096, s.bytes)
+    assert(s.flushes >= 2, s.flushes)
+    assert_error(function() rec:mark("late") end, "stopped")
+end)
+
+test("states keep what was flushed and marked", function()
+    local n, seen = 0, {}
+    for state in rec:states{at = "write", exhaustive = 8} do
+        n = n + 1
+        assert_eq(n, state.number)
+        for _, mark in ipairs(state.marks) do
+            assert(got(state, 10) == "1", "committed: one")
+            assert(mark ~= "three" or (got(state, 11) == "2" and got(state, 12) == "3"), "committed: three")
+        end
+        seen[got(state, 10) .. got(state, 11) .. got(state, 12) .. got(state, 13)] = true
+        assert_eq(state:read(40960, 16384), rec:state(n, {at = "write", exhaustive = 8}):read(40960, 16384))
+    end
+    assert(seen["0\0\0\0"] and seen["1\0\0\0"] and seen["12\0\0"] and seen["1\0" .. "3\0"] and seen["1234"])
+    assert_eq(n, rec:stats().states)
+    assert_error(function() rec:state(n + 1, {at = "write", exhaustive = 8}) end, "state")
+    assert_error(function() rec:states{at = "flsh"} end, 'expected "flush" or "write"')
+    assert_error(function() rec:states{sample = 1} end, "did you mean 'samples'")
+end)
+
+test("a recording is saved and read again", function()
+    local path = os.tmpname()
+    rec:save(path)
+    local again = provium.recording(path)
+    local a, b = rec:state(2, {at = "write"}), again:state(2, {at = "write"})
+    assert_eq(a:describe(), b:describe())
+    assert_eq(a:read(40960, 16384), b:read(40960, 16384))
+    local f = assert(io.open(path, "r+b"))
+    f:write("garbage")
+    f:close()
+    assert_error(function() provium.recording(path) end)
+    os.remove(path)
+end)
+
+test("each state is looked at in a clone", function()
+    local r = rec:check(vm, function(clone, disk, state)
+        local read = clone:sh("dd if=" .. disk:device() .. " bs=4096 skip=10 count=1 2>/dev/null | head -c 1")
+        assert_eq(got(state, 10), tostring(read))
+    end, {at = "write", jobs = 2})
+    assert(r.states >= 4, r.states)
+    assert_eq({}, r.failures)
+end)
+
+test("a failing state is made smaller and described", function()
+    local err = assert_error(function()
+        rec:check(vm, function(_, _, state)
+            assert(got(state, 12) ~= "3" or got(state, 11) == "2", "3 without 2")
+        end, {exhaustive = 8, jobs = 2})
+    end)
+    assert_contains(err, "3 without 2")
+    assert_contains(err, "lost: write")
+    assert_contains(err, "again: rec:state(")
+    assert_error(function() rec:check(vm, 1) end, "needs a function")
+    assert_error(function() rec:check(vm, print, {job = 1}) end, "unknown check option 'job'")
+end)
