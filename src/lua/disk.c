@@ -338,21 +338,12 @@ static int disk_tostring(lua_State *L)
 
 void pv_lua_open_disk(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"read", disk_read},
-                                       {"write", disk_write},
-                                       {"size", disk_size},
-                                       {"save", disk_save},
-                                       {"device", disk_device},
-                                       {"flush", disk_flush},
-                                       {"unflushed", disk_unflushed},
-                                       {"fail", pv_lua_disk_fail},
-                                       {"delay", pv_lua_disk_delay},
-                                       {"hang", pv_lua_disk_hang},
-                                       {"unhang", pv_lua_disk_unhang},
-                                       {"clear", pv_lua_disk_clear},
-                                       {"stats", pv_lua_disk_stats},
-                                       {"record", pv_lua_disk_record},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"read", disk_read},           {"write", disk_write},          {"size", disk_size},
+        {"save", disk_save},           {"device", disk_device},        {"flush", disk_flush},
+        {"unflushed", disk_unflushed}, {"fail", pv_lua_disk_fail},     {"delay", pv_lua_disk_delay},
+        {"hang", pv_lua_disk_hang},    {"unhang", pv_lua_disk_unhang}, {"clear", pv_lua_disk_clear},
+        {"stats", pv_lua_disk_stats},  {"record", pv_lua_disk_record}, {NULL, NULL}};
     static const struct lua_type type = {.id = DISK_TYPE,
                                          .kind = "disk",
                                          .own = methods,
