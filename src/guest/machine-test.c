@@ -96,7 +96,7 @@ static void machine_to_command_line(void **state)
 }
 
 static const char saved[] =
-    "{\"version\":7,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "{\"version\":8,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
     "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
     "\"name\":\"data\",\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
     "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
@@ -133,8 +133,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":7", "\"version\":6"},
-        {"\"version\":7,", ""},
+        {"\"version\":8", "\"version\":6"},
+        {"\"version\":8,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},

@@ -33,7 +33,7 @@ static const struct bad_call bad_boots[] = {
     {"vm:boot{disks = {{path = '/none.img'}}}", "disk 1: '/none.img' does not exist on the host"},
     {"vm:boot{disks = {{path = 't.lua', redonly = true}}}",
      "unknown disk 1 option 'redonly' (did you mean 'readonly'?); known: path, format, backing, readonly, "
-     "snapshot, name, size, sector, bus, faults"},
+     "snapshot, name, size, sector, bus, faults, state"},
     {"vm:boot{disks = {{format = 'raw'}}}",
      "disk 1 needs a path ({path = \"disk.img\"}) or a size ({size = \"64M\"}, a scratch disk)"},
     {"vm:boot{disks = {path = 't.lua'}}",
