@@ -101,7 +101,7 @@ static size_t answer_ip4(const struct pv_answerer *a, const uint8_t *frame, size
 {
     const uint8_t *ip = frame + IP4;
     if (n < ICMP4 + 8 || ip[0] != 0x45 || ip[9] != IPPROTO_ICMP || read_u16(ip + 6) & (IP_MF | IP_OFFMASK) ||
-        frame[ICMP4] != ICMP_ECHO || !is_mine(a, ip + 16, 4))
+        frame[ICMP4] != ICMP_ECHO || !is_mine(a, ip + 16, 4) || pv_sum_end(pv_sum_add(0, ip, 20)) != 0)
         return 0;
     size_t size = ETH + (size_t)read_u16(ip + 2);
     if (size > n || size < ICMP4 + 8 || size > max ||

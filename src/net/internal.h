@@ -24,6 +24,7 @@ struct net_direction {
     struct net_frame *first, *last;
     unsigned queued;
     int64_t free_at; /* when the rate admits the next frame */
+    uint64_t number; /* of the next frame */
     struct pv_net_stats stats;
 };
 
@@ -64,7 +65,7 @@ struct pv_net {
     unsigned n_ends;
     struct net_rule *partitions, *impairs;
     struct net_learned learned[LEARNED];     /* by a hash of the MAC, the newest wins */
-    size_t queued;                           /* bytes in all queues */
+    size_t queued;                           /* bytes of all queues, and of `pending` */
     struct net_sent *pending, **pending_end; /* sent by ends of code while a frame is being forwarded */
     unsigned n_pending;
     bool forwarding;

@@ -303,6 +303,35 @@ static void test_deterministic(void **state)
     assert_memory_not_equal(got[0], got[2], N);
 }
 
+/* Broadcasts before a peer is there change nothing of what it loses later. */
+static void test_late_peer(void **state)
+{
+    (void)state;
+    static uint8_t got[2][200];
+    memset(got, 0, sizeof got);
+    for (unsigned run = 0; run < 2; run++) {
+        struct lab l = lab_begin(7);
+        pv_net_impair(l.net, NULL, NULL, &(struct pv_impair){.loss = 0.3});
+        if (run)
+            pv_net_connect(l.end[1], -1, NULL);
+        host_send(&l, 0, HOSTS, 0);
+        lab_run(&l, 0);
+        if (run)
+            close(l.fd[1]);
+        if (run)
+            host_connect(&l, 1);
+        for (uint32_t i = 1; i < 200; i++) {
+            host_send(&l, 0, 1, i);
+            lab_run(&l, 0);
+            for (int64_t v = host_recv(&l, 1); v >= 0; v = host_recv(&l, 1))
+                got[run][v] = 1;
+        }
+        got[run][0] = 0;
+        lab_end(&l);
+    }
+    assert_memory_equal(got[0], got[1], sizeof got[0]);
+}
+
 /* Each chance holds within 5 standard deviations, independent of the others, for many seeds and directions. */
 static void test_fate(void **state)
 {
@@ -435,8 +464,8 @@ int main(void)
         cmocka_unit_test(test_partitions),     cmocka_unit_test(test_carrier_and_reconnect),
         cmocka_unit_test(test_backpressure),   cmocka_unit_test(test_latency_keeps_order),
         cmocka_unit_test(test_rate_and_queue), cmocka_unit_test(test_deterministic),
-        cmocka_unit_test(test_fate),           cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_ends_of_code),
+        cmocka_unit_test(test_late_peer),      cmocka_unit_test(test_fate),
+        cmocka_unit_test(test_capture),        cmocka_unit_test(test_ends_of_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,8 @@ static void frame_forward(struct pv_net_end *from, const uint8_t *frame, size_t 
         for (struct pv_net_end *e = net->ends; e; e = e->next)
             if (e != from && !e->ended && !e->down && (e->deliver || e->fd >= 0))
                 net_direction_send(net_direction(from, e), frame, n, &comment);
+            else if (e != from && !e->ended)
+                net_direction(from, e)->number++; /* how far a boot is must not change later fates */
     }
     if (!comment.len)
         pv_buf_adds(&comment, "dropped, no end takes it");
@@ -137,6 +139,7 @@ static void frame_enter(struct pv_net_end *from, const uint8_t *frame, size_t n)
         if (!net->pending)
             net->pending_end = &net->pending;
         net->n_pending--;
+        net->queued -= sizeof *s + s->n;
         if (!s->from->ended)
             frame_forward(s->from, s->data, s->n);
         free(s);
@@ -153,7 +156,7 @@ void pv_net_send(struct pv_net_end *end, const void *frame, size_t n)
         frame_enter(end, frame, n);
         return;
     }
-    if (net->n_pending == PENDING_MAX)
+    if (net->n_pending == PENDING_MAX || net->queued + n > PV_NET_QUEUED)
         return;
     struct net_sent *s = pv_xmalloc(sizeof *s + n);
     *s = (struct net_sent){.from = end, .n = n};
@@ -161,6 +164,7 @@ void pv_net_send(struct pv_net_end *end, const void *frame, size_t n)
     *net->pending_end = s;
     net->pending_end = &s->next;
     net->n_pending++;
+    net->queued += sizeof *s + n;
 }
 
 /* ---- sockets ---- */

@@ -57,7 +57,9 @@ static size_t echo_frame(uint8_t *f, size_t payload)
     memset(f + sizeof head, 0x5a, payload);
     f[16] = (uint8_t)(total >> 8);
     f[17] = (uint8_t)total;
-    uint16_t sum = pv_sum_end(pv_sum_add(0, f + 34, n - 34));
+    uint16_t header = pv_sum_end(pv_sum_add(0, f + 14, 20)), sum = pv_sum_end(pv_sum_add(0, f + 34, n - 34));
+    f[24] = (uint8_t)(header >> 8);
+    f[25] = (uint8_t)header;
     f[36] = (uint8_t)(sum >> 8);
     f[37] = (uint8_t)sum;
     return n;
@@ -81,6 +83,9 @@ static void test_ping(void **state)
         assert_memory_equal(reply + 38, f + 38, n - 38);
         for (size_t cut = 0; cut < n; cut++)
             assert_int_equal(pv_answer(&a, f, cut, reply, sizeof reply), 0);
+        f[24] ^= 1;
+        assert_int_equal(pv_answer(&a, f, n, reply, sizeof reply), 0);
+        f[24] ^= 1;
         f[36] ^= 1;
         assert_int_equal(pv_answer(&a, f, n, reply, sizeof reply), 0);
     }

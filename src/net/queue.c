@@ -38,7 +38,7 @@ static struct net_frame *queue_pop(struct net_direction *d)
     if (!d->first)
         d->last = NULL;
     d->queued--;
-    d->from->net->queued -= f->n;
+    d->from->net->queued -= sizeof *f + f->n;
     return f;
 }
 
@@ -53,7 +53,7 @@ static void queue_put(struct net_direction *d, struct net_frame *f, bool front)
         d->last = f;
     }
     d->queued++;
-    d->from->net->queued += f->n;
+    d->from->net->queued += sizeof *f + f->n;
 }
 
 void net_direction_empty(struct net_direction *d)
@@ -100,11 +100,13 @@ static void direction_run(struct net_direction *d)
     struct pv_loop *loop = d->from->net->loop;
     int64_t now = pv_now();
     while (d->first && d->first->due <= now) {
-        if (!frame_deliver(d, d->first->data, d->first->n)) {
+        struct net_frame *f = queue_pop(d); /* before an end of code gets it, which may send */
+        if (!frame_deliver(d, f->data, f->n)) {
+            queue_put(d, f, true);
             pv_loop_set(loop, &d->to->watch, EPOLLIN | EPOLLOUT);
             return;
         }
-        free(queue_pop(d));
+        free(f);
     }
     if (d->first)
         pv_timer_arm(loop, &d->timer, d->first->due);
@@ -184,7 +186,7 @@ void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n,
 {
     const struct pv_net *net = d->from->net;
     const struct pv_impair *i = net_impairment(net, d->from, d->to);
-    struct pv_fate fate = pv_fate_of(net->seed, d->from->number, d->to->number, d->stats.sent, n, i);
+    struct pv_fate fate = pv_fate_of(net->seed, d->from->number, d->to->number, d->number++, n, i);
     const char *word;
     d->stats.sent++;
     if (!end_takes(d->to)) {
