@@ -76,6 +76,10 @@ return function(rec, vm, fn, opts, names)
     local fns = {}
     for i = 1, jobs do fns[i] = worker end
     provium.all(fns)
+    if checked == 0 then
+        misused("check has looked at no state, so it knows nothing: nothing was recorded, or nothing was flushed; "
+            .. "at = \"write\", samples or exhaustive find states between flushes")
+    end
     if #failures == 0 then return {states = checked, failures = {}} end
     tsort(failures, function(a, b) return a.state.number < b.state.number end)
     local lines = {}

@@ -83,3 +83,12 @@ test("a failing state is made smaller and described", function()
     assert_error(function() rec:check(vm, 1) end, "needs a function")
     assert_error(function() rec:check(vm, print, {job = 1}) end, "unknown check option 'job'")
 end)
+
+test("a check of no state is no ok", function()
+    local unflushed = vm:disk("data"):record()
+    put("5", 14)
+    unflushed:stop()
+    local bad = function(_, _, state) assert(got(state, 14) ~= "5", "seen") end
+    assert_error(function() unflushed:check(vm, bad) end, "looked at no state")
+    assert_contains(assert_error(function() unflushed:check(vm, bad, {at = "write", jobs = 1}) end), "seen")
+end)
