@@ -173,7 +173,7 @@ static void guest_keep_machine(struct pv_guest *g, const struct pv_instance *i)
 
     if (!m || !pv_instance_vm(i) || g->standby)
         return;
-    pv_guest_forget_machine(g);
+    pv_machine_free(g->last);
     g->last = pv_machine_copy(m, NULL);
     g->last_serial = pv_instance_channel(i)->savable;
     for (size_t n = 0; g->last && n < g->last->n_disks; n++) {
@@ -189,11 +189,6 @@ static void guest_keep_machine(struct pv_guest *g, const struct pv_instance *i)
 bool pv_guest_was_booted(const struct pv_guest *g)
 {
     return g->last != NULL;
-}
-
-void pv_guest_forget_machine(struct pv_guest *g)
-{
-    pv_machine_free(pv_steal(&g->last));
 }
 
 /* Ends the instance, tells so, fills g->end but the reason.  The caller frees the result. */

@@ -91,8 +91,6 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
 char *pv_guest_qemu(const struct pv_profile *p);
 /* True when a run of it has ended, whose machine pv_guest_boot without options starts again. */
 bool pv_guest_was_booted(const struct pv_guest *g);
-/* The last machine, which pv_guest_boot without options starts again, is dropped: nobody can ask for it. */
-void pv_guest_forget_machine(struct pv_guest *g);
 /* Kills what runs, frees. NULL is fine.  Its workers must have been freed. */
 void pv_guest_free(struct pv_guest *g);
 /* Its own agent process: for requests, in any state of the guest. */

@@ -356,11 +356,6 @@ struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i)
     return &i->nics;
 }
 
-struct pv_machine *pv_instance_own_machine(struct pv_instance *i)
-{
-    return i->machine;
-}
-
 struct pv_channel *pv_instance_channel(const struct pv_instance *i)
 {
     return i->channel;

@@ -91,12 +91,10 @@ void pv_instance_record(struct pv_instance *i, struct pv_recording *to);
 /* Takes r, which gets the bytes until the instance is adopted. */
 void pv_instance_own_recording(struct pv_instance *i, struct pv_recording *r);
 
-struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i); /* of its NICs */
-/* Its description, to note NICs that come and go. */
-struct pv_machine *pv_instance_own_machine(struct pv_instance *i);
+struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i);      /* of its NICs */
 struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
 struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */
-/* The same, for what changes while it runs. */
+/* The description of its machine, to note the devices that come and go. */
 struct pv_machine *pv_instance_edit_machine(struct pv_instance *i);
 const struct pv_machine *pv_instance_machine(const struct pv_instance *i);
 const struct pv_snapshot *pv_instance_base(const struct pv_instance *i); /* NULL: it was booted */

@@ -34,7 +34,7 @@ static int guest_plug(struct pv_guest *g, const struct pv_guest_nic *nic, int64_
                       struct pv_err *err)
 {
     struct pv_nic_sockets *sockets = pv_instance_nics(g->instance);
-    struct pv_machine *m = pv_instance_own_machine(g->instance);
+    struct pv_machine *m = pv_instance_edit_machine(g->instance);
     int slot = slot_find(g, err);
     cleanup_close int theirs = -1;
 
@@ -74,7 +74,7 @@ static int guest_unplug(struct pv_guest *g, unsigned slot, int64_t deadline, str
         return -1;
     }
     pv_nic_sockets_cut(pv_instance_nics(g->instance), slot);
-    pv_instance_own_machine(g->instance)->nics[slot] = (struct pv_vm_nic){0};
+    pv_instance_edit_machine(g->instance)->nics[slot] = (struct pv_vm_nic){0};
     g->nics[slot] = (struct pv_guest_nic){0};
     return 0;
 }
