@@ -58,7 +58,7 @@ static bool output_ended(void *arg)
 }
 
 /* Runs qemu with the arguments behind argv[0] and reads about OUTPUT_MAX bytes of its output. */
-static int version_run(const char *qemu, char *const *argv, struct output *o, struct pv_err *err)
+static int output_read(const char *qemu, char *const *argv, struct output *o, struct pv_err *err)
 {
     cleanup_close int from = -1, to = -1;
     struct pv_spawn_fd fd;
@@ -91,41 +91,37 @@ static int version_run(const char *qemu, char *const *argv, struct output *o, st
     return r;
 }
 
-/* Runs `qemu ARG [VALUE]` (version_run). */
-static int qemu_ask(const char *qemu, const char *arg, const char *value, struct output *o,
-                    struct pv_err *err)
+/* The output as output_read reads it, which the caller frees; NULL with *err set. */
+static char *qemu_output(const char *qemu, char *const *argv, struct pv_err *err)
 {
-    char *argv[] = {(char *)qemu, (char *)arg, (char *)value, NULL};
+    struct output o = {.watch = {.fd = -1, .fn = on_output}};
+    int r;
 
-    return version_run(qemu, argv, o, err);
+    o.loop = pv_loop_new(err);
+    if (!o.loop)
+        return NULL;
+    r = output_read(qemu, argv, &o, err);
+    pv_loop_free(o.loop);
+    if (r == 0)
+        return o.text.data ? o.text.data : pv_xstrdup("");
+    pv_buf_free(&o.text);
+    return NULL;
 }
 
 /* The version that `argv` prints, ended by --version.  NULL with err set. */
 static char *version_ask(const char *qemu, char *const *argv, struct pv_err *err)
 {
     static const char before[] = "QEMU emulator version ";
-    struct output o = {.watch = {.fd = -1, .fn = on_output}};
-    char *at, *version = NULL;
-    int r;
+    cleanup_free char *text = qemu_output(qemu, argv, err);
+    const char *at = text ? strstr(text, before) : NULL;
+    size_t n = at ? strspn(at + strlen(before), "0123456789.") : 0;
 
-    o.loop = pv_loop_new(err);
-    if (!o.loop)
-        return NULL;
-    r = version_run(qemu, argv, &o, err);
-    pv_loop_free(o.loop);
-    at = r == 0 && o.text.data ? strstr(o.text.data, before) : NULL;
-    if (at) {
-        at += strlen(before);
-        version = pv_xstrndup(at, strspn(at, "0123456789."));
-    }
-    if (r == 0 && (!version || !*version)) {
+    if (n)
+        return pv_xstrndup(at + strlen(before), n);
+    if (text)
         pv_err_set(err, PV_E_HOST, "'%s --version' names no version; expected \"QEMU emulator version ...\"",
                    qemu);
-        free(version);
-        version = NULL;
-    }
-    pv_buf_free(&o.text);
-    return version;
+    return NULL;
 }
 
 char *pv_qemu_version(const char *qemu, struct pv_err *err)
@@ -246,18 +242,13 @@ bool pv_qemu_loses_patches(const char *version)
 
 static bool ask_for_rom(const char *qemu)
 {
-    struct output o = {.watch = {.fd = -1, .fn = on_output}};
+    char *argv[] = {(char *)qemu, (char *)"-object", (char *)"memory-backend-file,help", NULL};
     struct pv_err err = PV_ERR_INIT;
-    bool yes = false;
+    cleanup_free char *text = qemu_output(qemu, argv, &err);
 
-    o.loop = pv_loop_new(&err);
-    if (o.loop && qemu_ask(qemu, "-object", "memory-backend-file,help", &o, &err) == 0)
-        yes = o.text.data && strstr(o.text.data, "\n  rom=");
-    else
+    if (!text)
         pv_debug("vm", "%s", err.text);
-    pv_loop_free(o.loop);
-    pv_buf_free(&o.text);
-    return yes;
+    return text && strstr(text, "\n  rom=");
 }
 
 static bool rom_look_up(const char *qemu)
