@@ -71,7 +71,7 @@ static LJMP struct lua_capture *check_capture(lua_State *L, const char *method)
 /* lan:capture(path?) */
 int pv_lua_net_capture(lua_State *L)
 {
-    struct tf_net *net = pv_lua_check_network(L, "capture");
+    struct tf_net *net = pv_lua_net_at(L, 1, "capture");
     const char *path = lua_isnoneornil(L, 2) ? NULL : pv_lua_check_cstring(L, 2, "the path of capture");
     struct lua_capture *c = lua_newuserdatauv(L, sizeof(*c), 0);
 

@@ -77,7 +77,7 @@ static LJMP struct pv_net_end *opt_end(lua_State *L, const char *name, const str
 /* lan:impair{from=, to=, latency=, ...} */
 int pv_lua_net_impair(lua_State *L)
 {
-    struct tf_net *net = pv_lua_check_network(L, "impair");
+    struct tf_net *net = pv_lua_net_at(L, 1, "impair");
     struct pv_impair i = {.latency = 0};
 
     lua_settop(L, 2);
@@ -100,7 +100,7 @@ int pv_lua_net_impair(lua_State *L)
 /* lan:clear(), or with the table of impair */
 int pv_lua_net_clear(lua_State *L)
 {
-    struct tf_net *net = pv_lua_check_network(L, "clear");
+    struct tf_net *net = pv_lua_net_at(L, 1, "clear");
 
     lua_settop(L, 2);
     if (!pv_lua_check_opts(L, 2, "clear", impair_opts)) {

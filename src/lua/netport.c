@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Ports of networks: the test itself as a peer (net/port.h). */
-
 #include <stdio.h>
 #include <string.h>
 
@@ -83,7 +82,7 @@ int pv_lua_net_port(lua_State *L)
 {
     static const struct lua_opt opts[] = {
         {"mac", OPT_STRING}, {"ip", OPT_ANY}, {"name", OPT_STRING}, {NULL, 0}};
-    struct tf_net *net = pv_lua_check_network(L, "port");
+    struct tf_net *net = pv_lua_net_at(L, 1, "port");
     bool has = pv_lua_check_opts(L, 2, "port", opts);
     const char *name = has && pv_lua_rawfield(L, 2, "name") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     const char *text = has && pv_lua_rawfield(L, 2, "mac") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;

@@ -26,11 +26,6 @@ struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what)
     return h->net;
 }
 
-struct tf_net *pv_lua_check_network(lua_State *L, const char *method)
-{
-    return pv_lua_net_at(L, 1, method);
-}
-
 /* provium.network(name, {subnet=, seed=, mtu=}?) */
 int pv_lua_network(lua_State *L)
 {
@@ -149,7 +144,7 @@ int pv_lua_vm_plug(lua_State *L)
     return pv_lua_raise_err(L, &err);
 }
 
-static LJMP struct tf_net_end *check_end(lua_State *L, const char *method, unsigned *slot)
+struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsigned *slot)
 {
     struct tf_guest *g = pv_lua_check_vm(L, method);
     struct tf_net *net = pv_lua_net_at(L, 2, method);
@@ -165,7 +160,7 @@ static LJMP struct tf_net_end *check_end(lua_State *L, const char *method, unsig
 int pv_lua_vm_unplug(lua_State *L)
 {
     unsigned slot;
-    struct tf_net_end *e = check_end(L, "unplug", &slot);
+    struct tf_net_end *e = pv_lua_check_nic(L, "unplug", &slot);
     struct tf_guest *g = pv_lua_check_vm(L, "unplug");
     struct pv_err err;
     int rc;
@@ -182,7 +177,7 @@ int pv_lua_vm_unplug(lua_State *L)
 /* vm:ip(lan) */
 int pv_lua_vm_ip(lua_State *L)
 {
-    struct tf_net_end *e = check_end(L, "ip", NULL);
+    struct tf_net_end *e = pv_lua_check_nic(L, "ip", NULL);
     char text[PV_IP_TEXT];
 
     if (e->ip.n)
@@ -197,7 +192,7 @@ int pv_lua_vm_mac(lua_State *L)
 {
     char text[PV_MAC_TEXT];
 
-    lua_pushstring(L, pv_mac_text(check_end(L, "mac", NULL)->mac, text));
+    lua_pushstring(L, pv_mac_text(pv_lua_check_nic(L, "mac", NULL)->mac, text));
     return 1;
 }
 

@@ -8,11 +8,12 @@ struct pv_boot_opts;
 struct pv_guest;
 struct pv_net_end;
 struct tf_net;
+struct tf_net_end;
 
 /* The network at idx, or an error that begins with `what`. */
 LJMP struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what);
-/* The network at 1, or an error that says how the method is called. */
-LJMP struct tf_net *pv_lua_check_network(lua_State *L, const char *method);
+/* The NIC on the network at 2 of the VM at 1, and its slot (may be NULL), or an error. */
+LJMP struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsigned *slot);
 /* The end on net of the VM or port at idx, or an error. */
 LJMP struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net *net,
                                           const char *method);

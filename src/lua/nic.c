@@ -19,13 +19,9 @@ struct lua_nic {
 int pv_lua_vm_nic(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "nic");
-    struct tf_net *net = pv_lua_net_at(L, 2, "nic");
-    struct lua_nic *nic;
+    struct tf_net *net = pv_lua_check_nic(L, "nic", NULL)->net;
+    struct lua_nic *nic = lua_newuserdatauv(L, sizeof(*nic), 1);
 
-    if (!pv_tf_net_end_on(g->g, net, NULL))
-        return pv_lua_raise(L, "nic: %s has no NIC on network '%s' (vm:boot{nets = {...}}, vm:plug)", g->name,
-                            pv_net_name(net->net));
-    nic = lua_newuserdatauv(L, sizeof(*nic), 1);
     *nic = (struct lua_nic){.vm = g, .net = net};
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);

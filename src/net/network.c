@@ -97,7 +97,7 @@ static struct pv_net_end *end_of_mac(struct pv_net *net, const uint8_t *mac)
 /* A bridge or another address behind an end becomes known; an end's own MAC is never taken over. */
 static void mac_learn(struct pv_net *net, const uint8_t *mac, struct pv_net_end *from)
 {
-    if (mac[0] & 1 || end_of_mac(net, mac) == from)
+    if (mac[0] & 1)
         return;
     for (struct pv_net_end *e = net->ends; e; e = e->next)
         if (!e->ended && memcmp(e->mac, mac, 6) == 0)
