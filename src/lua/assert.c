@@ -55,8 +55,7 @@ static int assert_is_skip(lua_State *L)
 
 void pv_lua_open_assert(lua_State *L)
 {
-    if (luaL_loadbufferx(L, (const char *)pv_assert_lua, sizeof(pv_assert_lua), "=provium", "t") != LUA_OK)
-        lua_error(L);
+    pv_lua_load_own(L, pv_assert_lua, sizeof(pv_assert_lua));
     lua_pushcfunction(L, assert_failed);
     lua_pushcfunction(L, assert_touch);
     lua_pushcfunction(L, assert_is_skip);

@@ -81,9 +81,7 @@ void pv_lua_open_netframe(lua_State *L)
     static const lua_CFunction functions[] = {frame_raise,     frame_ip_bytes, frame_ip_text,
                                               frame_mac_bytes, frame_mac_text, frame_sum};
 
-    if (luaL_loadbufferx(L, (const char *)pv_netframe_lua, sizeof(pv_netframe_lua), "=provium", "t") !=
-        LUA_OK)
-        lua_error(L);
+    pv_lua_load_own(L, pv_netframe_lua, sizeof(pv_netframe_lua));
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
         lua_pushcfunction(L, functions[i]);
     lua_call(L, sizeof(functions) / sizeof(functions[0]), 1);

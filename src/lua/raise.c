@@ -16,6 +16,12 @@ bool pv_lua_is_own_code(const lua_Debug *ar)
     return !strncmp(ar->source, "=provium", 8);
 }
 
+void pv_lua_load_own(lua_State *L, const unsigned char *code, size_t n)
+{
+    if (luaL_loadbufferx(L, (const char *)code, n, "=provium", "t") != LUA_OK)
+        lua_error(L);
+}
+
 bool pv_lua_script_frame(lua_State *L, int *level, lua_Debug *ar)
 {
     for (; lua_getstack(L, *level, ar); (*level)++) {

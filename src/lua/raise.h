@@ -38,5 +38,7 @@ void pv_lua_place(lua_State *L, char place[static LUA_WHERE_MAX]);
 bool pv_lua_script_frame(lua_State *L, int *level, lua_Debug *ar);
 /* True for the source of code that is part of Provium. */
 bool pv_lua_is_own_code(const lua_Debug *ar);
+/* Pushes a part of Provium that is written in Lua, as a function. */
+LJMP void pv_lua_load_own(lua_State *L, const unsigned char *code, size_t n);
 
 #endif

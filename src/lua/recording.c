@@ -268,8 +268,7 @@ void pv_lua_open_recording(lua_State *L)
                                          .gc = recording_gc};
 
     pv_lua_open_type(L, &type);
-    if (luaL_loadbufferx(L, (const char *)pv_check_lua, sizeof(pv_check_lua), "=provium", "t") != LUA_OK)
-        lua_error(L);
+    pv_lua_load_own(L, pv_check_lua, sizeof(pv_check_lua));
     lua_pushcfunction(L, check_raise);
     lua_pushcfunction(L, check_misused);
     lua_pushcfunction(L, check_step);
