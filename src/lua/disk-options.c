@@ -11,7 +11,7 @@
 #include "util/parse.h"
 
 static const char *const buses[] = {
-    [PV_VM_BUS_VIRTIO] = "virtio", [PV_VM_BUS_NVME] = "nvme", [PV_VM_BUS_SCSI] = "scsi"};
+    [PV_VM_BUS_VIRTIO] = "virtio", [PV_VM_BUS_NVME] = "nvme", [PV_VM_BUS_SCSI] = "scsi", NULL};
 
 /* The name has a serial number's characters, of which a guest strips blanks at the end. */
 static LJMP void disk_name(lua_State *L, int idx, const char *what, struct pv_guest_disk *d)
@@ -32,21 +32,6 @@ static LJMP void disk_name(lua_State *L, int idx, const char *what, struct pv_gu
                 pv_lua_raise(L, "%s option 'name' has letters, digits, '-', '_' and '.', got '%s'", what,
                              name);
         d->name = pv_xstrdup(name);
-    }
-    lua_pop(L, 1);
-}
-
-static LJMP void disk_bus(lua_State *L, int idx, const char *what, struct pv_guest_disk *d)
-{
-    size_t i = 0;
-
-    if (pv_lua_rawfield(L, idx, "bus") == LUA_TSTRING) {
-        while (i < PV_ARRAY_LEN(buses) && strcmp(buses[i], lua_tostring(L, -1)) != 0)
-            i++;
-        if (i == PV_ARRAY_LEN(buses))
-            pv_lua_raise(L, "%s option 'bus' is '%s'; expected \"virtio\", \"nvme\" or \"scsi\"", what,
-                         lua_tostring(L, -1));
-        d->bus = (enum pv_vm_bus)i;
     }
     lua_pop(L, 1);
 }
@@ -114,7 +99,7 @@ void pv_lua_disk_options(lua_State *L, int idx, const char *what, struct pv_gues
     idx = lua_absindex(L, idx);
     pv_lua_check_opts(L, idx, what, opts);
     disk_name(L, idx, what, d);
-    disk_bus(L, idx, what, d);
+    d->bus = (enum pv_vm_bus)pv_lua_opt_choice(L, idx, what, "bus", buses, PV_VM_BUS_VIRTIO);
     sector = pv_lua_opt_integer(L, idx, what, "sector", 512, 4096, 0);
     if (sector && sector != 512 && sector != 4096)
         pv_lua_raise(L, "%s option 'sector' must be 512 or 4096, got %d", what, (int)sector);

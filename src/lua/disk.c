@@ -210,36 +210,9 @@ static int disk_device(lua_State *L)
 
 enum pv_disk_op pv_lua_opt_op(lua_State *L, int idx, const char *what, enum pv_disk_op dflt)
 {
-    static const char *const ops[] = {"read", "write", "flush", "discard", "any"};
-    size_t i = 0;
+    static const char *const ops[] = {"read", "write", "flush", "discard", "any", NULL};
 
-    if (pv_lua_rawfield(L, idx, "op") == LUA_TSTRING) {
-        while (i < PV_ARRAY_LEN(ops) && strcmp(ops[i], lua_tostring(L, -1)) != 0)
-            i++;
-        if (i == PV_ARRAY_LEN(ops))
-            pv_lua_raise(
-                L, "%s option 'op' is '%s'; expected \"read\", \"write\", \"flush\", \"discard\" or \"any\"",
-                what, lua_tostring(L, -1));
-        dflt = (enum pv_disk_op)i;
-    }
-    lua_pop(L, 1);
-    return dflt;
-}
-
-static LJMP void power_keep(lua_State *L, int idx, const char *what, struct pv_power_cut *c)
-{
-    static const char *const keeps[] = {"none", "all", "random"};
-    size_t i = 0;
-
-    if (pv_lua_rawfield(L, idx, "keep") == LUA_TSTRING) {
-        while (i < PV_ARRAY_LEN(keeps) && strcmp(keeps[i], lua_tostring(L, -1)) != 0)
-            i++;
-        if (i == PV_ARRAY_LEN(keeps))
-            pv_lua_raise(L, "%s option 'keep' is '%s'; expected \"none\", \"all\" or \"random\"", what,
-                         lua_tostring(L, -1));
-        c->keep = (enum pv_disk_keep)i;
-    }
-    lua_pop(L, 1);
+    return (enum pv_disk_op)pv_lua_opt_choice(L, idx, what, "op", ops, (int)dflt);
 }
 
 /* The table stays on the stack: it owns the name. */
@@ -272,12 +245,13 @@ static LJMP void power_options(lua_State *L, const char *what, bool at, struct p
                                              {"torn", OPT_BOOLEAN},
                                              {"seed", OPT_INTEGER},
                                              {NULL, 0}};
+    static const char *const keeps[] = {"none", "all", "random", NULL};
 
     *c = (struct pv_power_cut){.keep = PV_DISK_KEEP_NONE, .seed = 1};
     lua_settop(L, 2);
     if (!pv_lua_check_opts(L, 2, what, at ? with : without))
         return;
-    power_keep(L, 2, what, c);
+    c->keep = (enum pv_disk_keep)pv_lua_opt_choice(L, 2, what, "keep", keeps, PV_DISK_KEEP_NONE);
     c->torn = pv_lua_opt_bool(L, 2, "torn", false);
     c->seed = (uint64_t)pv_lua_opt_integer(L, 2, what, "seed", LUA_MININTEGER, LUA_MAXINTEGER, 1);
     if (at)

@@ -185,6 +185,39 @@ bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt)
     return v;
 }
 
+/* Raises: the value is none of the choices. */
+static LJMP int choice_raise(lua_State *L, const char *what, const char *name, const char *value,
+                             const char *const *choices)
+{
+    luaL_Buffer b;
+
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; choices[i]; i++) {
+        if (i)
+            luaL_addstring(&b, choices[i + 1] ? ", " : " or ");
+        luaL_addchar(&b, '"');
+        luaL_addstring(&b, choices[i]);
+        luaL_addchar(&b, '"');
+    }
+    luaL_pushresult(&b);
+    return pv_lua_raise(L, "%s option '%s' is '%s'; expected %s", what, name, value, lua_tostring(L, -1));
+}
+
+int pv_lua_opt_choice(lua_State *L, int idx, const char *what, const char *name, const char *const *choices,
+                      int dflt)
+{
+    if (pv_lua_rawfield(L, idx, name) == LUA_TSTRING) {
+        const char *value = lua_tostring(L, -1);
+
+        for (dflt = 0; choices[dflt] && strcmp(choices[dflt], value) != 0; dflt++)
+            ;
+        if (!choices[dflt])
+            choice_raise(L, what, name, value, choices);
+    }
+    lua_pop(L, 1);
+    return dflt;
+}
+
 uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *name, uint64_t dflt)
 {
     uint64_t size = dflt;

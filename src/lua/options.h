@@ -48,6 +48,9 @@ LJMP uint32_t pv_lua_opt_mode(lua_State *L, int idx, const char *what, const cha
 LJMP lua_Integer pv_lua_opt_integer(lua_State *L, int idx, const char *what, const char *name,
                                     lua_Integer min, lua_Integer max, lua_Integer dflt);
 LJMP bool pv_lua_opt_bool(lua_State *L, int idx, const char *name, bool dflt);
+/* The index of the field's string in `choices` (NULL-terminated), or an error that lists them. */
+LJMP int pv_lua_opt_choice(lua_State *L, int idx, const char *what, const char *name,
+                           const char *const *choices, int dflt);
 /* Pushes a field of a table without its metatable, so that a pushed string is owned by the table. */
 LJMP int pv_lua_rawfield(lua_State *L, int idx, const char *name);
 

@@ -163,16 +163,12 @@ void pv_lua_states_opts(lua_State *L, int idx, const char *what, struct pv_state
     static const struct lua_opt opts[] = {{"at", OPT_STRING},    {"samples", OPT_INTEGER},
                                           {"torn", OPT_BOOLEAN}, {"exhaustive", OPT_INTEGER},
                                           {"seed", OPT_INTEGER}, {NULL, 0}};
-    const char *at;
+    static const char *const at[] = {"flush", "write", NULL};
 
     *o = (struct pv_states_opts){.seed = 1};
     if (!pv_lua_check_opts(L, idx, what, opts))
         return;
-    at = pv_lua_rawfield(L, idx, "at") == LUA_TSTRING ? lua_tostring(L, -1) : "flush";
-    if (strcmp(at, "flush") != 0 && strcmp(at, "write") != 0)
-        pv_lua_raise(L, "%s option 'at' is '%s'; expected \"flush\" or \"write\"", what, at);
-    o->at_write = at[0] == 'w';
-    lua_pop(L, 1);
+    o->at_write = pv_lua_opt_choice(L, idx, what, "at", at, 0) == 1;
     o->samples = (unsigned)pv_lua_opt_integer(L, idx, what, "samples", 0, 1000000, 0);
     o->torn = pv_lua_opt_bool(L, idx, "torn", false);
     o->exhaustive =
