@@ -10,7 +10,7 @@ local function write(block, letter, flags)
         letter, disk:device(), block, flags or ""))
 end
 
--- What must hold after any crash: a commit without its record is corruption.
+-- The check of a crashed disk: a commit without its record is corruption.
 local function recover(clone, crashed)
     local function block(n)
         return clone:sh(("dd if=%s bs=4096 skip=%d count=1 2>/dev/null | head -c 1 | tr '\\0' -"):format(crashed:device(), n))

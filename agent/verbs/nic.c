@@ -195,7 +195,7 @@ struct address_list {
     } a[LIST_MAX];
 };
 
-/* Those that the kernel has not made by itself. */
+/* Lists an address unless the kernel has made it by itself. */
 static void address_look(const struct nlmsghdr *h, void *arg)
 {
     struct address_list *l = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What iterations need of a stopped recording: its writes, when each became durable, and hashes of all content
+ * The tables that iterations need of a stopped recording: its writes, when each became durable, and hashes of all content
  * that differs between states.
  *
  * A disk's list of sectors has all that writes with data touch, and of the sectors that discards and write-zeroes

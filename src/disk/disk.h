@@ -68,7 +68,7 @@ const char *pv_disk_name(const struct pv_disk *d);
 uint64_t pv_disk_size(const struct pv_disk *d);
 unsigned pv_disk_sector(const struct pv_disk *d);
 
-/* What the guest would read, at any byte.  -1: class usage for a range outside of the disk, else host. */
+/* Reads as the guest would, at any byte.  -1: class usage for a range outside of the disk, else host. */
 int pv_disk_read(struct pv_disk *d, uint64_t offset, void *to, size_t n, struct pv_err *err);
 /* Durable at once, at any byte. */
 int pv_disk_write(struct pv_disk *d, uint64_t offset, const void *data, size_t n, struct pv_err *err);

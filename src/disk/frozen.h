@@ -19,7 +19,7 @@ struct pv_disk_image {
 /* Takes content, changes and log. */
 struct pv_disk_image *pv_image_new(unsigned sector, struct pv_layer *content, struct pv_change *v, size_t n,
                                    struct pv_blob *log);
-/* What a guest would read; borrowed from the image.  NULL: class host. */
+/* The content as a guest would read it; borrowed from the image.  NULL: class host. */
 struct pv_layer *pv_image_view(struct pv_disk_image *i, struct pv_err *err);
 
 #endif

@@ -56,7 +56,7 @@ bool pv_layer_is_file(const struct pv_layer *l);
 int pv_layer_read(const struct pv_layer *l, uint64_t at, void *to, size_t n);
 int pv_layer_write(struct pv_layer *l, uint64_t at, const void *data, size_t n);
 int pv_layer_zero(struct pv_layer *l, uint64_t at, uint64_t n);
-/* What was written is in the image, also when this process is killed; for other layers nothing. */
+/* Brings the writes into the image, where they stay when this process is killed; other layers: nothing. */
 int pv_layer_sync(struct pv_layer *l);
 /*
  * True if `at` is in a block of the layer's own; *next: where that changes, at most `end`.  A file of the host owns

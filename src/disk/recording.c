@@ -151,7 +151,7 @@ static void on_end(struct pv_disk_sink *s)
     recording_detach(PV_CONTAINER_OF(s, struct pv_rec_disk, sink)->rec);
 }
 
-/* What a guest reads now: the content at the start of the recording. */
+/* The content at the start of the recording, as a guest reads it now. */
 static struct pv_layer *recording_base(struct pv_disk *d, struct pv_err *err)
 {
     struct pv_disk_image *i = pv_disk_freeze(d, err);

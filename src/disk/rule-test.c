@@ -188,7 +188,7 @@ static void test_delay_and_rate(void **state)
     rig_fini(&r);
 }
 
-/* What hangs is carried out after unhang; a removed delay lets its requests go on at once. */
+/* A hanging request is carried out after unhang; a removed delay lets its requests go on at once. */
 static void test_hang(void **state)
 {
     struct pv_disk_rule *rule;

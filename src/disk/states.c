@@ -51,7 +51,7 @@ struct pv_states {
     /* The state being tried: as in pv_state. */
     uint8_t *keep;
     struct pv_buf torn;
-    /* What a try has changed of `low`: to be undone. */
+    /* The changes of `low` by a try, to be undone. */
     struct change {
         uint64_t *at, old;
     } * undo;
@@ -285,7 +285,7 @@ static bool choose_subset(struct pv_states *s)
     return true;
 }
 
-/* What a cache kept of a write that may be lost. */
+/* Chooses the part that a cache kept of a write that may be lost. */
 static uint8_t choose_fate(struct pv_states *s, size_t write, uint64_t odds, uint64_t *random)
 {
     const struct pv_rec_write *w = &s->a->writes[write];

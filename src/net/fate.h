@@ -15,7 +15,7 @@ struct pv_fate {
     size_t corrupt_bit; /* of the bytes behind the Ethernet header; of meaning if corrupted */
 };
 
-/* What becomes of frame number n (from 0) of size bytes, from end number `from` to `to`. */
+/* The fate of frame number n (from 0) of size bytes, from end number `from` to `to`. */
 struct pv_fate pv_fate_of(uint64_t seed, unsigned from, unsigned to, uint64_t n, size_t size,
                           const struct pv_impair *i);
 
