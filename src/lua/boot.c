@@ -14,6 +14,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
+#include "testfile/nets.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -161,7 +162,8 @@ static LJMP void boot_on_reboot(lua_State *L, struct pv_boot_opts *o)
 /* The VM is the first argument of vm:boot. */
 static LJMP void boot_nets(lua_State *L, struct pv_boot_opts *o)
 {
-    pv_lua_read_nets(L, pv_lua_check_vm(L, "boot")->g, o);
+    o->nics = pv_xcalloc(PV_VM_NICS_MAX, sizeof(*o->nics));
+    o->n_nics = pv_lua_read_nets(L, pv_lua_check_vm(L, "boot")->g, o->nics);
 }
 
 /* ---- vm:boot ---- */
@@ -186,8 +188,8 @@ static const struct boot_opt {
     {"append", OPT_STRING, NULL, offsetof(struct pv_boot_opts, append)},
     {"transport", OPT_STRING, boot_transport},
     {"on_reboot", OPT_STRING, boot_on_reboot},
-    {"nets", OPT_TABLE, boot_nets},
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
+    {"nets", OPT_TABLE, boot_nets}, /* last: an error of a later option would leave its places taken */
 };
 
 /* A scalar option of the table at idx, whose value is on top of the stack. */
@@ -250,14 +252,19 @@ int pv_lua_vm_boot(lua_State *L)
     struct pv_testfile *tf = pv_lua_tf(L);
     struct pv_boot_opts *o;
     struct pv_err err;
+    bool again;
     int rc;
 
     lua_settop(L, 2);
     o = pv_lua_tmp(L, sizeof(*o), boot_opts_fini);
     boot_read_opts(L, 2, o);
     o->keep_disks = tf->builder || tf->reset.on; /* the VM will be saved */
+    again = lua_isnil(L, 2) && pv_guest_was_booted(g->g);
+    if (again && pv_tf_nets_return(g->g, pv_guest_nics(g->g), &err) < 0)
+        return pv_lua_raise_err(L, &err);
     pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "booting %s", g->name);
-    rc = pv_guest_boot(g->g, lua_isnil(L, 2) && pv_guest_was_booted(g->g) ? NULL : o, &err);
+    rc = pv_guest_boot(g->g, again ? NULL : o, &err);
+    pv_tf_nets_settle(tf, g->g);
     pv_tf_step_end(tf, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }

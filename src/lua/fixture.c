@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "guest/guest.h"
+#include "guest/nic.h"
 #include "lua/handle.h"
+#include "lua/network.h"
 #include "lua/open.h"
 #include "lua/options.h"
 #include "lua/provium.h"
@@ -13,6 +16,7 @@
 #include "lua/tmp.h"
 #include "lua/trace.h"
 #include "testfile/builder-main.h"
+#include "testfile/nets.h"
 #include "testfile/request.h"
 #include "testfile/script.h"
 #include "util/clock.h"
@@ -53,7 +57,7 @@ static void run_fixture_script(struct pv_testfile *tf)
     pv_lua_close(&pl, L);
 }
 
-/* ---- provium.fixture(name, {timeout=}?) ---- */
+/* ---- provium.fixture(name, {timeout=, nets=}?) ---- */
 
 /* The build gave no entry. */
 static LJMP int raise_build_failure(lua_State *L, const struct tf_request *r)
@@ -69,6 +73,48 @@ static LJMP int raise_build_failure(lua_State *L, const struct tf_request *r)
     return pv_lua_raise_as(L, r->cls, "%s", lua_tostring(L, -1));
 }
 
+/* The NICs that a test asks for. */
+struct fixture_nics {
+    struct pv_guest_nic v[PV_VM_NICS_MAX];
+    size_t n;
+};
+
+/* Plugs them into the VM, or kills it. */
+static int fixture_plug(struct pv_testfile *tf, struct tf_guest *g, struct fixture_nics *nics,
+                        struct pv_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < nics->n; i++)
+        pv_tf_net_own(pv_tf_net_end_of(nics->v[i].wire), g->g);
+    if (nics->n)
+        pv_tf_call_begin(tf, g->name, "plugging NICs into %s", g->name);
+    for (size_t i = 0; rc >= 0 && i < nics->n; i++)
+        rc = pv_guest_plug(g->g, &nics->v[i], 0, err);
+    if (nics->n)
+        pv_tf_step_end(tf, rc >= 0);
+    if (rc >= 0)
+        return 0;
+    pv_guest_kill(g->g);
+    pv_lua_leave_nets(nics->v, nics->n);
+    return -1;
+}
+
+/* The options' table is at 2. */
+static LJMP int64_t fixture_read_opts(lua_State *L, struct fixture_nics *nics)
+{
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {"nets", OPT_TABLE}, {NULL, 0}};
+    int64_t timeout = DEFAULT_TIMEOUT;
+
+    if (!pv_lua_check_opts(L, 2, "fixture", opts))
+        return timeout;
+    timeout = pv_lua_opt_time(L, 2, "fixture", "timeout", DEFAULT_TIMEOUT);
+    if (pv_lua_rawfield(L, 2, "nets") != LUA_TNIL)
+        nics->n = pv_lua_read_nets(L, NULL, nics->v);
+    lua_pop(L, 1);
+    return timeout;
+}
+
 int pv_lua_fixture(lua_State *L)
 {
     struct pv_testfile *tf = pv_lua_tf(L);
@@ -76,6 +122,7 @@ int pv_lua_fixture(lua_State *L)
     struct pv_guest *vm = NULL;
     struct tf_guest **handle;
     struct tf_request *r;
+    struct fixture_nics nics = {.n = 0};
     int64_t timeout;
     char *script;
     struct pv_err err;
@@ -83,23 +130,24 @@ int pv_lua_fixture(lua_State *L)
 
     lua_settop(L, 2);
     tf->touched = true;
-    timeout = pv_lua_check_timeout(L, 2, "fixture", DEFAULT_TIMEOUT);
     r = pv_lua_tmp(L, sizeof(*r), request_fini);
-    script = pv_tf_script_find(tf, name, &err);
-    if (!script)
-        return pv_lua_raise_err(L, &err);
-    pv_tf_request_init(r, tf, name, script, timeout, run_fixture_script);
-    if (pv_tf_request_check_recursion(r, &err) < 0)
-        return pv_lua_raise_err(L, &err);
     handle = pv_lua_new_vm(L);
-    rc = pv_tf_request_vm(r, &vm, &err);
+    timeout = fixture_read_opts(L, &nics); /* from here on an error needs pv_lua_leave_nets */
+    script = pv_tf_script_find(tf, name, &err);
+    rc = script ? 0 : -1;
+    if (script) {
+        pv_tf_request_init(r, tf, name, script, timeout, run_fixture_script);
+        rc = pv_tf_request_check_recursion(r, &err) < 0 ? -1 : pv_tf_request_vm(r, &vm, &err);
+    }
+    if (rc <= 0)
+        pv_lua_leave_nets(nics.v, nics.n);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
     if (rc == 0)
         return raise_build_failure(L, r);
     *handle = pv_tf_guest_add(&tf->guests, vm);
     pv_tf_request_fini(r); /* now: it holds the lock, and the collector may be late */
-    return 1;
+    return fixture_plug(tf, *handle, &nics, &err) < 0 ? pv_lua_raise_err(L, &err) : 1;
 }
 
 /* ---- provium fixture build ---- */

@@ -60,68 +60,93 @@ int pv_lua_network(lua_State *L)
 
 /* ---- NICs ---- */
 
+/* A NIC as the test has written it; the strings are Lua's. */
+struct nic_want {
+    struct tf_net *net;
+    struct tf_net_want place;
+    char name[PV_NIC_NAME_MAX + 1];
+    unsigned mtu;
+};
+
+static LJMP void nic_read_name(lua_State *L, struct nic_want *w)
+{
+    const char *name = pv_lua_check_cstring(L, -1, "NIC option 'name'");
+
+    if (!*name || strlen(name) > PV_NIC_NAME_MAX || strpbrk(name, "/: \t\n") || name[0] == '.')
+        pv_lua_raise(L, "NIC option 'name' must have 1 to %d bytes without '/', ':' and blanks, got '%s'",
+                     PV_NIC_NAME_MAX, name);
+    memcpy(w->name, name, strlen(name) + 1);
+}
+
 /* Options of a NIC: the network, or the table {net=, ...}, at idx; opts: a table without net, at opts, or 0. */
-static LJMP void nic_read(lua_State *L, int idx, int opts, const struct pv_guest *g, struct pv_guest_nic *nic)
+static LJMP void nic_read(lua_State *L, int idx, int opts, struct nic_want *w)
 {
     static const struct lua_opt known[] = {{"net", OPT_ANY},     {"ip", OPT_ANY},      {"mac", OPT_STRING},
                                            {"mtu", OPT_INTEGER}, {"name", OPT_STRING}, {NULL, 0}};
-    struct tf_net_want want = {NULL, NULL, false};
-    bool table = lua_istable(L, idx);
-    struct tf_net *net;
-    struct pv_err err;
-    int top = lua_gettop(L);
+    int top = lua_gettop(L), type;
 
-    *nic = (struct pv_guest_nic){.n_ip = 0};
-    if (table) {
+    *w = (struct nic_want){.mtu = 0};
+    if (lua_istable(L, idx)) {
         pv_lua_check_opts(L, idx, "NIC", known);
         pv_lua_rawfield(L, idx, "net");
-        net = pv_lua_net_at(L, -1, "option 'net' of a NIC");
+        w->net = pv_lua_net_at(L, -1, "option 'net' of a NIC");
         opts = idx;
     } else {
-        net = pv_lua_net_at(L, idx, "a NIC");
+        w->net = pv_lua_net_at(L, idx, "a NIC");
     }
     if (opts && pv_lua_check_opts(L, opts, "NIC", known)) {
-        int type = pv_lua_rawfield(L, opts, "ip");
-
-        want.no_ip = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
-        if (type != LUA_TNIL && !want.no_ip && type != LUA_TSTRING)
+        type = pv_lua_rawfield(L, opts, "ip");
+        w->place.no_ip = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+        if (type != LUA_TNIL && !w->place.no_ip && type != LUA_TSTRING)
             pv_lua_raise(L, "NIC option 'ip' must be an address or false, got %s", pv_lua_describe(L, -1));
-        want.ip = type == LUA_TSTRING ? pv_lua_check_cstring(L, -1, "NIC option 'ip'") : NULL;
+        w->place.ip = type == LUA_TSTRING ? pv_lua_check_cstring(L, -1, "NIC option 'ip'") : NULL;
         if (pv_lua_rawfield(L, opts, "mac") == LUA_TSTRING)
-            want.mac = pv_lua_check_cstring(L, -1, "NIC option 'mac'");
-        nic->mtu = (unsigned)pv_lua_opt_integer(L, opts, "NIC", "mtu", TF_NET_MTU_MIN, (lua_Integer)net->mtu,
-                                                net->mtu);
-        if (pv_lua_rawfield(L, opts, "name") == LUA_TSTRING) {
-            const char *name = pv_lua_check_cstring(L, -1, "NIC option 'name'");
-
-            if (!*name || strlen(name) > PV_NIC_NAME_MAX || strpbrk(name, "/: \t\n") || name[0] == '.')
-                pv_lua_raise(
-                    L, "NIC option 'name' must have 1 to %d bytes without '/', ':' and blanks, got '%s'",
-                    PV_NIC_NAME_MAX, name);
-            memcpy(nic->name, name, strlen(name) + 1);
-        }
+            w->place.mac = pv_lua_check_cstring(L, -1, "NIC option 'mac'");
+        w->mtu = (unsigned)pv_lua_opt_integer(L, opts, "NIC", "mtu", TF_NET_MTU_MIN, (lua_Integer)w->net->mtu,
+                                              w->net->mtu);
+        if (pv_lua_rawfield(L, opts, "name") == LUA_TSTRING)
+            nic_read_name(L, w);
     }
-    if (!pv_tf_net_add(net, g, &want, nic, &err))
-        pv_lua_raise_err(L, &err);
     lua_settop(L, top);
 }
 
-void pv_lua_read_nets(lua_State *L, const struct pv_guest *g, struct pv_boot_opts *o)
+static int nic_add(const struct pv_guest *g, const struct nic_want *w, struct pv_guest_nic *nic,
+                   struct pv_err *err)
 {
+    *nic = (struct pv_guest_nic){.mtu = w->mtu};
+    memcpy(nic->name, w->name, sizeof(nic->name));
+    return pv_tf_net_add(w->net, g, &w->place, nic, err) ? 0 : -1;
+}
+
+void pv_lua_leave_nets(struct pv_guest_nic *nics, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        pv_tf_net_leave(pv_tf_net_end_of(nics[i].wire));
+}
+
+size_t pv_lua_read_nets(lua_State *L, const struct pv_guest *g,
+                        struct pv_guest_nic nics[static PV_VM_NICS_MAX])
+{
+    struct nic_want wants[PV_VM_NICS_MAX];
     lua_Integer n = pv_lua_list_len(L, -1);
+    struct pv_err err;
 
     if (n < 0)
         pv_lua_raise(
             L, "option 'nets' must be a list of networks or NICs: nets = {lan, {net = lan2, ip = false}}");
     if (n > PV_VM_NICS_MAX)
         pv_lua_raise(L, "option 'nets' has %d entries; a VM has at most %d NICs", (int)n, PV_VM_NICS_MAX);
-    o->nics = pv_xcalloc((size_t)n + 1, sizeof(*o->nics));
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, i);
-        nic_read(L, lua_gettop(L), 0, g, &o->nics[i - 1]);
-        o->n_nics++;
+    for (lua_Integer i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        nic_read(L, lua_gettop(L), 0, &wants[i]);
         lua_pop(L, 1);
     }
+    for (lua_Integer i = 0; i < n; i++)
+        if (nic_add(g, &wants[i], &nics[i], &err) < 0) {
+            pv_lua_leave_nets(nics, (size_t)i);
+            pv_lua_raise_err(L, &err);
+        }
+    return (size_t)n;
 }
 
 /* vm:plug(lan, opts?) */
@@ -129,19 +154,19 @@ int pv_lua_vm_plug(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "plug");
     struct pv_guest_nic nic;
+    struct nic_want want;
     struct pv_err err;
     int rc;
 
     lua_settop(L, 3);
-    nic_read(L, 2, lua_isnil(L, 3) ? 0 : 3, g->g, &nic);
+    nic_read(L, 2, lua_isnil(L, 3) ? 0 : 3, &want);
+    if (nic_add(g->g, &want, &nic, &err) < 0)
+        return pv_lua_raise_err(L, &err);
     pv_tf_call_begin(pv_lua_tf(L), g->name, "plugging a NIC into %s", g->name);
     rc = pv_guest_plug(g->g, &nic, 0, &err);
     pv_tf_step_end(pv_lua_tf(L), rc >= 0);
-    if (rc >= 0)
-        return 0;
-    if (!pv_tf_net_end_on(g->g, pv_tf_net_end_of(nic.wire)->net, NULL))
-        pv_tf_net_release(pv_tf_net_end_of(nic.wire));
-    return pv_lua_raise_err(L, &err);
+    pv_tf_nets_settle(pv_lua_tf(L), g->g);
+    return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
 
 struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsigned *slot)
@@ -170,7 +195,7 @@ int pv_lua_vm_unplug(lua_State *L)
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
-    pv_tf_net_release(e);
+    pv_tf_net_leave(e);
     return 0;
 }
 
@@ -211,6 +236,9 @@ struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net 
                      pv_net_name(pv_net_of(port)), pv_net_name(net->net));
     if (g && !e)
         pv_lua_raise(L, "%s: %s has no NIC on network '%s'", method, g->name, pv_net_name(net->net));
+    if (g && !e->end)
+        pv_lua_raise(L, "%s: %s has ended, and its NIC has left network '%s'", method, g->name,
+                     pv_net_name(net->net));
     return port ? port : e->end;
 }
 

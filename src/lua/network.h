@@ -2,9 +2,9 @@
 #ifndef PV_LUA_NETWORK_H
 #define PV_LUA_NETWORK_H
 
+#include "guest/nic.h"
 #include "lua/state.h"
 
-struct pv_boot_opts;
 struct pv_guest;
 struct pv_net_end;
 struct tf_net;
@@ -18,8 +18,11 @@ LJMP struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsig
 LJMP struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net *net,
                                           const char *method);
 
-/* Reads the list `nets` on top of the stack: g gets a place on each network. */
-LJMP void pv_lua_read_nets(lua_State *L, const struct pv_guest *g, struct pv_boot_opts *o);
+/* Reads the list `nets` on top of the stack: g (NULL: pv_tf_net_own) gets a place on each network. Their number. */
+LJMP size_t pv_lua_read_nets(lua_State *L, const struct pv_guest *g,
+                             struct pv_guest_nic nics[static PV_VM_NICS_MAX]);
+/* Their places on the networks are free again. */
+void pv_lua_leave_nets(struct pv_guest_nic *nics, size_t n);
 int pv_lua_network(lua_State *L);    /* provium.network */
 int pv_lua_net_impair(lua_State *L); /* lan:impair, clear: netimpair.c */
 int pv_lua_net_clear(lua_State *L);

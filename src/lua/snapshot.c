@@ -2,8 +2,6 @@
 /* The type snapshot, a userdata with a reference, and vm:snapshot, vm:restore, vm:clone. */
 #include "guest/snapshot.h"
 
-#include "guest/nic.h"
-
 #include <stdio.h>
 
 #include "lua/handle.h"
@@ -11,6 +9,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
+#include "testfile/netsaved.h"
 #include "util/err.h"
 
 #define SNAPSHOT_TYPE "provium.snapshot"
@@ -72,7 +71,7 @@ int pv_lua_vm_restore(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "restore");
     struct lua_snapshot *h = check_snapshot(L, 2, "restore");
-    struct pv_resume_opts o = {.timeout_ns = pv_lua_check_timeout(L, 3, "restore", 0)};
+    int64_t timeout = pv_lua_check_timeout(L, 3, "restore", 0);
     struct pv_err err;
     int rc;
 
@@ -83,7 +82,7 @@ int pv_lua_vm_restore(lua_State *L)
             "VM from it",
             h->vm, g->name);
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_RESUME, "restoring %s", g->name);
-    rc = pv_guest_restore(g->g, h->s, &o, &err);
+    rc = pv_tf_restore(pv_lua_tf(L), g->g, h->s, timeout, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
 }
@@ -98,11 +97,11 @@ int pv_lua_vm_clone(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "clone"), *clone;
     struct pv_testfile *tf = pv_lua_tf(L);
-    struct pv_resume_opts o = {0};
     struct pv_snapshot **s;
     struct tf_guest **handle;
     struct pv_guest *guest;
     struct pv_err err;
+    int64_t timeout;
 
     if (lua_istable(L, 2) && lua_isnoneornil(L, 3)) {
         lua_settop(L, 2);
@@ -110,7 +109,7 @@ int pv_lua_vm_clone(lua_State *L)
         lua_insert(L, 2);
     }
     lua_settop(L, 3);
-    o.timeout_ns = pv_lua_check_timeout(L, 3, "clone", 0);
+    timeout = pv_lua_check_timeout(L, 3, "clone", 0);
     s = pv_lua_tmp(L, sizeof(struct pv_snapshot *), snapshot_unref);
     if (!lua_isnil(L, 2)) {
         struct lua_snapshot *h = check_snapshot(L, 2, "clone");
@@ -122,17 +121,8 @@ int pv_lua_vm_clone(lua_State *L)
     handle = pv_lua_new_vm(L);
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_RESUME, "cloning %s", g->name);
     if (!*s)
-        *s = pv_guest_snapshot(g->g, o.timeout_ns, &err);
-    for (int i = 0; *s && i < PV_VM_NICS_MAX; i++)
-        if (pv_snapshot_nics(*s)[i].hw.mtu) {
-            pv_tf_step_end(pv_lua_tf(L), false);
-            pv_lua_raise(
-                L,
-                "clone: %s has NICs, and a clone cannot have the same; take the snapshot without them "
-                "(vm:unplug) and plug new ones in afterwards (vm:plug)",
-                g->name);
-        }
-    guest = *s ? pv_guest_resume(&tf->guest_env, *s, &o, &err) : NULL;
+        *s = pv_guest_snapshot(g->g, timeout, &err);
+    guest = *s ? pv_tf_clone(tf, *s, timeout, &err) : NULL;
     pv_tf_step_end(pv_lua_tf(L), guest != NULL);
     if (!guest)
         return pv_lua_raise_err(L, &err);

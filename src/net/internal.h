@@ -31,7 +31,8 @@ struct net_direction {
 struct pv_net_end {
     struct pv_net *net;
     struct pv_net_end *next; /* in the order in which they came */
-    unsigned number;
+    unsigned number;         /* how many came before it: part of its directions' fates */
+    unsigned slot;           /* its place in `to` of others; free again when it is forgotten */
     char name[PV_NET_NAME_MAX + 1];
     uint8_t mac[6];
     pv_net_deliver *deliver;
@@ -39,7 +40,7 @@ struct pv_net_end {
     struct pv_watch watch;
     int fd; /* ours; -1 */
     bool down, ended;
-    struct net_direction **to; /* by the number of the receiver; NULL until a frame was sent */
+    struct net_direction **to; /* by the slot of the receiver; NULL until a frame was sent */
     unsigned n_to;
 };
 
@@ -62,7 +63,7 @@ struct pv_net {
     char name[PV_NET_NAME_MAX + 1];
     uint64_t seed;
     struct pv_net_end *ends;
-    unsigned n_ends;
+    unsigned n_ends, n_listed; /* that ever came; in the list */
     struct net_rule *partitions, *impairs;
     struct net_learned learned[LEARNED];     /* by a hash of the MAC, the newest wins */
     size_t queued;                           /* bytes of all queues, and of `pending` */

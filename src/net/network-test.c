@@ -457,15 +457,57 @@ static void test_ends_of_code(void **state)
     lab_end(&l);
 }
 
+/* Ends that come and go for ever; the newest ones' statistics stay, and the others are still reached. */
+static void count_direction(void *arg, const char *from, const char *to, const struct pv_net_stats *s)
+{
+    (void)from;
+    (void)to;
+    *(uint64_t *)arg += s->sent;
+}
+
+static void test_ends_are_forgotten(void **state)
+{
+    (void)state;
+    struct lab l = lab_begin(1);
+    struct pv_err err = PV_ERR_INIT;
+    uint64_t sent = 0;
+    for (unsigned i = 0; i < 3 * PV_NET_ENDS_MAX; i++) {
+        struct pv_net_end *e = pv_net_attach(l.net, "e", (uint8_t[]){2, 0, 0, 1, 0, 1}, NULL, NULL, &err);
+        assert_non_null(e);
+        host_send(&l, 0, 1, i);
+        pv_net_send(e, (uint8_t[64]){2, 0, 0, 0, 0, 1, 2, 0, 0, 1, 0, 1}, 64);
+        lab_run(&l, 0);
+        while (host_recv(&l, 1) != -1)
+            ;
+        pv_net_detach(e);
+    }
+    pv_net_each(l.net, count_direction, &sent);
+    assert_in_range(sent, 3 * PV_NET_ENDS_MAX, 6 * PV_NET_ENDS_MAX);
+    struct pv_net_end *last = NULL;
+    unsigned n = 0;
+    while ((last = pv_net_attach(l.net, "e", (uint8_t[]){2, 0, 0, 1, 0, 2}, NULL, NULL, &err)))
+        n++;
+    assert_int_equal(n, PV_NET_ENDS_MAX - HOSTS);
+    assert_non_null(strstr(err.text, "takes no more"));
+    lab_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forwards),       cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_partitions),     cmocka_unit_test(test_carrier_and_reconnect),
-        cmocka_unit_test(test_backpressure),   cmocka_unit_test(test_latency_keeps_order),
-        cmocka_unit_test(test_rate_and_queue), cmocka_unit_test(test_deterministic),
-        cmocka_unit_test(test_late_peer),      cmocka_unit_test(test_fate),
-        cmocka_unit_test(test_capture),        cmocka_unit_test(test_ends_of_code),
+        cmocka_unit_test(test_forwards),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_partitions),
+        cmocka_unit_test(test_carrier_and_reconnect),
+        cmocka_unit_test(test_backpressure),
+        cmocka_unit_test(test_latency_keeps_order),
+        cmocka_unit_test(test_rate_and_queue),
+        cmocka_unit_test(test_deterministic),
+        cmocka_unit_test(test_late_peer),
+        cmocka_unit_test(test_fate),
+        cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_ends_of_code),
+        cmocka_unit_test(test_ends_are_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

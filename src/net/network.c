@@ -25,6 +25,14 @@ struct pv_net *pv_net_new(struct pv_loop *loop, const struct pv_net_opts *o)
     return net;
 }
 
+static void end_free(struct pv_net_end *e)
+{
+    for (unsigned i = 0; i < e->n_to; i++)
+        free(e->to[i]);
+    free(e->to);
+    free(e);
+}
+
 void pv_net_free(struct pv_net *net)
 {
     if (!net)
@@ -35,10 +43,7 @@ void pv_net_free(struct pv_net *net)
     while (net->ends) {
         struct pv_net_end *e = net->ends;
         net->ends = e->next;
-        for (unsigned i = 0; i < e->n_to; i++)
-            free(e->to[i]);
-        free(e->to);
-        free(e);
+        end_free(e);
     }
     while (net->pending) {
         struct net_sent *s = net->pending;
@@ -67,6 +72,11 @@ struct pv_net *pv_net_of(const struct pv_net_end *end)
 const char *pv_net_end_name(const struct pv_net_end *end)
 {
     return end->name;
+}
+
+void pv_net_rename(struct pv_net_end *end, const char *name)
+{
+    snprintf(end->name, sizeof end->name, "%s", name);
 }
 
 const uint8_t *pv_net_end_mac(const struct pv_net_end *end)
@@ -210,17 +220,41 @@ void pv_net_carrier(struct pv_net_end *end, bool up)
     end->down = !up;
 }
 
+/* Frees the oldest ended end with its statistics; false: none has ended. */
+static bool ended_forget(struct pv_net *net, unsigned *slot)
+{
+    struct pv_net_end **at = &net->ends, *e;
+    while (*at && !(*at)->ended)
+        at = &(*at)->next;
+    e = *at;
+    if (!e)
+        return false;
+    *at = e->next;
+    *slot = e->slot;
+    net->n_listed--;
+    for (struct pv_net_end *from = net->ends; from; from = from->next)
+        if (e->slot < from->n_to) {
+            free(from->to[e->slot]);
+            from->to[e->slot] = NULL;
+        }
+    end_free(e);
+    return true;
+}
+
 struct pv_net_end *pv_net_attach(struct pv_net *net, const char *name, const uint8_t mac[static 6],
                                  pv_net_deliver *deliver, void *arg, struct pv_err *err)
 {
-    if (net->n_ends == PV_NET_ENDS_MAX) {
-        pv_err_set(err, PV_E_USAGE, "network '%s' has had %d ends, NICs and ports together; it takes no more",
+    unsigned slot = net->n_listed;
+    if (slot == PV_NET_ENDS_MAX && !ended_forget(net, &slot)) {
+        pv_err_set(err, PV_E_USAGE, "network '%s' has %d ends, NICs and ports together; it takes no more",
                    net->name, PV_NET_ENDS_MAX);
         return NULL;
     }
     struct pv_net_end *e = pv_xcalloc(1, sizeof *e), **at = &net->ends;
     e->net = net;
     e->number = net->n_ends++;
+    e->slot = slot;
+    net->n_listed++;
     e->deliver = deliver;
     e->arg = arg;
     e->fd = -1;

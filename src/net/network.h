@@ -26,7 +26,7 @@ struct pv_net_end;
 enum {
     PV_FRAME_MIN = 14,           /* an Ethernet header (IEEE 802.3, 3.1.1); no FCS, no padding */
     PV_FRAME_MAX = 65535 + 18,   /* the largest MTU, header and an 802.1Q tag */
-    PV_NET_ENDS_MAX = 1024,      /* that a network ever has, ended ones included */
+    PV_NET_ENDS_MAX = 1024,      /* of a network; the oldest ended ones are forgotten beyond it */
     PV_NET_QUEUE_DEFAULT = 1000, /* frames */
     PV_NET_QUEUED = 64 << 20,
     PV_NET_NAME_MAX = 63,
@@ -53,11 +53,14 @@ typedef void pv_net_deliver(void *arg, const uint8_t *frame, size_t n);
 
 /*
  * A new end; without `deliver` its frames come from and go to the socket of pv_net_connect.  name: for statistics and
- * comments, copied.  NULL: more than PV_NET_ENDS_MAX, class usage.
+ * comments, copied.  NULL: PV_NET_ENDS_MAX ends are in use, class usage.
  */
 struct pv_net_end *pv_net_attach(struct pv_net *net, const char *name, const uint8_t mac[static 6],
                                  pv_net_deliver *deliver, void *arg, struct pv_err *err);
-/* Ends it, its queues and its partitions; the others keep their number and so their directions' fates. */
+/*
+ * Ends it, its queues and its partitions; the others keep their number and so their directions' fates.  Its statistics
+ * stay until it is forgotten, so no pointer to it may be used afterwards.
+ */
 void pv_net_detach(struct pv_net_end *end); /* NULL is fine */
 /*
  * fd, a non-blocking SOCK_DGRAM socket of one frame a datagram, becomes the end's (the previous one is closed); -1: it
@@ -70,6 +73,7 @@ void pv_net_carrier(struct pv_net_end *end, bool up);
 void pv_net_send(struct pv_net_end *end, const void *frame, size_t n);
 struct pv_net *pv_net_of(const struct pv_net_end *end);
 const char *pv_net_end_name(const struct pv_net_end *end);
+void pv_net_rename(struct pv_net_end *end, const char *name);
 const uint8_t *pv_net_end_mac(const struct pv_net_end *end);
 
 /* ---- partitions and impairments; an end that is NULL stands for any ---- */

@@ -15,13 +15,13 @@ static void direction_due(struct pv_timer *t);
 
 struct net_direction *net_direction(struct pv_net_end *from, struct pv_net_end *to)
 {
-    if (to->number >= from->n_to) {
-        unsigned n = to->number + 16;
+    if (to->slot >= from->n_to) {
+        unsigned n = to->slot + 16;
         from->to = pv_xrealloc(from->to, n * sizeof(struct net_direction *));
         memset(from->to + from->n_to, 0, (n - from->n_to) * sizeof(struct net_direction *));
         from->n_to = n;
     }
-    struct net_direction **d = &from->to[to->number];
+    struct net_direction **d = &from->to[to->slot];
     if (!*d) {
         *d = pv_xcalloc(1, sizeof **d);
         (*d)->from = from;
@@ -122,8 +122,8 @@ void net_end_flush(struct pv_net_end *to)
     struct pv_net *net = to->net;
     pv_loop_set(net->loop, &to->watch, EPOLLIN);
     for (struct pv_net_end *from = net->ends; from; from = from->next)
-        if (to->number < from->n_to && from->to[to->number])
-            direction_run(from->to[to->number]);
+        if (to->slot < from->n_to && from->to[to->slot])
+            direction_run(from->to[to->slot]);
 }
 
 /* Queues a frame, or delivers it at once where nothing is in front of it. */

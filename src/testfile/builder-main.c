@@ -14,6 +14,7 @@
 #include "childproto/lease.h"
 #include "testfile/builder.h"
 #include "testfile/error.h"
+#include "testfile/netsaved.h"
 #include "testfile/testfile.h"
 #include "testfile/verdict.h"
 #include "util/clock.h"
@@ -101,7 +102,7 @@ static struct pv_snapshot *builder_save_machine(struct pv_testfile *tf, const st
     pv_tf_phase(tf, "saving the machine");
     for (struct tf_worker *w = g->workers; w; w = w->next)
         pv_worker_kill(w->w);
-    s = pv_guest_save(g->g, left > 0 ? left : 1, err);
+    s = pv_tf_nets_unplug(tf, g->g, err) < 0 ? NULL : pv_guest_save(g->g, left > 0 ? left : 1, err);
     pv_tf_guests_kill(&tf->guests);
     fflush(NULL); /* host files that the script wrote may be inputs of another one */
     return s;

@@ -59,34 +59,50 @@ struct tf_net_end *pv_tf_net_end_of(struct pv_nic_wire *w)
 
 static void wire_attach(struct pv_nic_wire *w, int fd)
 {
+    struct pv_net_end *end = pv_tf_net_end_of(w)->end;
     struct pv_err err = PV_ERR_INIT;
 
-    if (pv_net_connect(pv_tf_net_end_of(w)->end, fd, &err) < 0)
+    if (!end)
+        pv_close(&fd);
+    else if (pv_net_connect(end, fd, &err) < 0)
         pv_debug("net", "%s", err.text);
 }
 
 static void wire_carrier(struct pv_nic_wire *w, bool up)
 {
-    pv_net_carrier(pv_tf_net_end_of(w)->end, up);
+    if (pv_tf_net_end_of(w)->end)
+        pv_net_carrier(pv_tf_net_end_of(w)->end, up);
 }
 
-void pv_tf_net_release(struct tf_net_end *e)
+void pv_tf_net_leave(struct tf_net_end *e)
 {
-    if (e->ip.n && !e->released)
+    if (!e->end)
+        return;
+    if (e->ip.n)
         pv_subnet_release(e->net->subnet, &e->ip);
-    e->released = true;
+    pv_net_detach(e->end);
+    e->end = NULL;
 }
 
-/* A VM that has ended may be restored, so its address is the last to be given out again. */
-static void ended_release(struct tf_net *net)
+void pv_tf_net_own(struct tf_net_end *e, const struct pv_guest *g)
+{
+    char name[TF_NAME_MAX];
+
+    pv_tf_short_name(g, name);
+    pv_net_rename(e->end, name);
+    e->vm = pv_guest_number(g);
+}
+
+/* A VM that has ended may be restored, so it leaves only when others need its place. */
+static void ended_leave(struct tf_net *net)
 {
     for (struct tf_net_end *e = net->ends; e; e = e->next) {
         const struct tf_guest *g = net->tf->guests.first;
 
         while (g && pv_guest_number(g->g) != e->vm)
             g = g->next;
-        if (!g || pv_guest_state(g->g) >= PV_GUEST_DEAD)
-            pv_tf_net_release(e);
+        if (e->vm && (!g || pv_guest_state(g->g) >= PV_GUEST_DEAD))
+            pv_tf_net_leave(e);
     }
 }
 
@@ -99,43 +115,65 @@ static int address_get(struct tf_net *net, const struct pv_ip *wanted, const cha
     return pv_subnet_take(net->subnet, wanted, owner, err);
 }
 
+static const struct tf_net_end *mac_owner(const struct tf_net *net, const uint8_t mac[static 6])
+{
+    const struct tf_net_end *e = net->ends;
+
+    while (e && (!e->end || memcmp(e->mac, mac, sizeof(e->mac)) != 0))
+        e = e->next;
+    return e;
+}
+
 int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err)
 {
+    const struct tf_net_end *owner;
+
     if (!text) {
         pv_mac_next(mac);
         return 0;
     }
     if (pv_mac_parse(mac, text, err) < 0)
         return -1;
-    for (const struct tf_net_end *e = net->ends; e; e = e->next)
-        if (!e->released && !memcmp(e->mac, mac, sizeof(e->mac)))
-            return pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", text,
-                              pv_net_name(net->net), pv_net_end_name(e->end));
-    return 0;
+    owner = mac_owner(net, mac);
+    return owner ? pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", text,
+                              pv_net_name(net->net), pv_net_end_name(owner->end))
+                 : 0;
+}
+
+/* Takes e's address, or the next one, and attaches it; wanted: which address, zero n for any. */
+static int end_join(struct tf_net_end *e, const char *owner, const struct pv_ip *wanted, bool has_ip,
+                    struct pv_err *err)
+{
+    struct tf_net *net = e->net;
+
+    if (has_ip && address_get(net, wanted, owner, &e->ip, err) < 0) {
+        ended_leave(net);
+        if (address_get(net, wanted, owner, &e->ip, err) < 0)
+            return -1;
+    }
+    e->end = pv_net_attach(net->net, owner, e->mac, NULL, NULL, err);
+    if (!e->end) {
+        ended_leave(net);
+        e->end = pv_net_attach(net->net, owner, e->mac, NULL, NULL, err);
+    }
+    if (!e->end && has_ip)
+        pv_subnet_release(net->subnet, &e->ip);
+    return e->end ? 0 : -1;
 }
 
 struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
                                  struct pv_guest_nic *nic, struct pv_err *err)
 {
-    struct tf_net_end e = {.wire = {wire_attach, wire_carrier}, .net = net, .vm = pv_guest_number(g)}, *kept;
-    struct tf_net_end **at = &net->ends;
+    struct tf_net_end e = {.wire = {wire_attach, wire_carrier}, .net = net, .vm = g ? pv_guest_number(g) : 0};
+    struct tf_net_end **at = &net->ends, *kept;
     struct pv_ip wanted = {.n = 0};
-    char name[TF_NAME_MAX];
+    char name[TF_NAME_MAX] = "a VM that is being made";
 
-    pv_tf_short_name(g, name);
+    if (g)
+        pv_tf_short_name(g, name);
     if ((want->ip && pv_ip_parse(&wanted, want->ip, err) < 0) ||
-        pv_tf_net_mac(net, want->mac, e.mac, err) < 0)
+        pv_tf_net_mac(net, want->mac, e.mac, err) < 0 || end_join(&e, name, &wanted, !want->no_ip, err) < 0)
         return NULL;
-    if (!want->no_ip && address_get(net, &wanted, name, &e.ip, err) < 0) {
-        ended_release(net);
-        if (address_get(net, &wanted, name, &e.ip, err) < 0)
-            return NULL;
-    }
-    e.end = pv_net_attach(net->net, name, e.mac, NULL, NULL, err);
-    if (!e.end) {
-        pv_tf_net_release(&e);
-        return NULL;
-    }
     kept = pv_xcalloc(1, sizeof(*kept));
     *kept = e;
     while (*at)
@@ -148,6 +186,95 @@ struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, c
     nic->n_ip = e.ip.n;
     nic->prefix = e.ip.n ? pv_subnet_prefix(net->subnet) : 0;
     return kept;
+}
+
+/* ---- saved and ended VMs ---- */
+
+void pv_tf_nets_settle(struct pv_testfile *tf, const struct pv_guest *g)
+{
+    const struct pv_guest_nic *nics = pv_guest_nics(g);
+
+    for (struct tf_net *net = tf->nets; net; net = net->next)
+        for (struct tf_net_end *e = net->ends; e; e = e->next) {
+            unsigned i = 0;
+
+            while (i < PV_VM_NICS_MAX && (!nics[i].hw.mtu || nics[i].wire != &e->wire))
+                i++;
+            if (i == PV_VM_NICS_MAX && e->vm == pv_guest_number(g))
+                pv_tf_net_leave(e);
+        }
+}
+
+static int end_return(struct tf_net_end *e, const struct pv_guest *g, struct pv_err *err)
+{
+    const struct tf_net_end *other = mac_owner(e->net, e->mac);
+    char name[TF_NAME_MAX], mac[PV_MAC_TEXT];
+
+    pv_tf_short_name(g, name);
+    if (other)
+        pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", pv_mac_text(e->mac, mac),
+                   pv_net_name(e->net->net), pv_net_end_name(other->end));
+    if (!other && end_join(e, name, &e->ip, e->ip.n > 0, err) == 0)
+        return 0;
+    return pv_err_wrap(err, "%s had left network '%s', and others have got its place", name,
+                       pv_net_name(e->net->net));
+}
+
+int pv_tf_nets_return(const struct pv_guest *g, const struct pv_guest_nic *nics, struct pv_err *err)
+{
+    for (unsigned i = 0; i < PV_VM_NICS_MAX; i++) {
+        struct tf_net_end *e = nics[i].hw.mtu ? pv_tf_net_end_of(nics[i].wire) : NULL;
+
+        if (e && !e->end && end_return(e, g, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void pv_tf_nets_end_copy(struct pv_guest_nic nics[static PV_VM_NICS_MAX], const struct pv_guest *g)
+{
+    for (unsigned i = 0; i < PV_VM_NICS_MAX; i++) {
+        struct tf_net_end *e = nics[i].hw.mtu ? pv_tf_net_end_of(nics[i].wire) : NULL;
+
+        if (!e || e->vm)
+            continue;
+        if (g)
+            pv_tf_net_own(e, g);
+        else
+            pv_tf_net_leave(e);
+    }
+}
+
+/* The identity that g has on the network of the NIC; NULL: none, or one that another NIC has got already. */
+static const struct pv_guest_nic *own_nic(const struct pv_guest *g, unsigned slot,
+                                          const struct pv_guest_nic *saved)
+{
+    const struct pv_guest_nic *nic = g ? &pv_guest_nics(g)[slot] : NULL;
+
+    return nic && nic->hw.mtu && pv_tf_net_end_of(nic->wire)->net == pv_tf_net_end_of(saved->wire)->net
+               ? nic
+               : NULL;
+}
+
+int pv_tf_nets_copy(const struct pv_guest *g, const struct pv_guest_nic *saved,
+                    struct pv_guest_nic to[static PV_VM_NICS_MAX], struct pv_err *err)
+{
+    memset(to, 0, PV_VM_NICS_MAX * sizeof(*to));
+    for (unsigned i = 0; i < PV_VM_NICS_MAX; i++) {
+        struct tf_net_want want = {.no_ip = !saved[i].n_ip};
+        const struct pv_guest_nic *own;
+
+        if (!saved[i].hw.mtu)
+            continue;
+        own = own_nic(g, i, &saved[i]);
+        to[i] = own ? *own : saved[i];
+        if (!own && !pv_tf_net_add(pv_tf_net_end_of(saved[i].wire)->net, NULL, &want, &to[i], err)) {
+            to[i].hw.mtu = 0;
+            pv_tf_nets_end_copy(to, NULL);
+            return -1;
+        }
+    }
+    return 0;
 }
 
 struct tf_net_end *pv_tf_net_end_on(const struct pv_guest *g, const struct tf_net *net, unsigned *slot)

@@ -19,11 +19,10 @@ enum { TF_NET_MTU = 1500, TF_NET_MTU_MIN = 576, TF_NET_MTU_MAX = 65521 };
 struct tf_net_end {
     struct pv_nic_wire wire;
     struct tf_net *net;
-    struct pv_net_end *end;
-    unsigned vm; /* number of its guest */
+    struct pv_net_end *end; /* NULL: it has left the network, and its address and MAC are free again */
+    unsigned vm;            /* number of its guest; 0: that is still being made */
     uint8_t mac[6];
     struct pv_ip ip;
-    bool released; /* its address is free again */
     struct tf_net_end *next;
 };
 
@@ -48,15 +47,35 @@ struct tf_net_want {
     bool no_ip;
 };
 /*
- * A place for a NIC of the guest g, and what it determines of the NIC.  NULL: class usage, an address or a MAC that
- * cannot be had.
+ * A place for a NIC of the guest g, and what it determines of the NIC.  g NULL: of a guest that is still to be made
+ * (pv_tf_net_own).  NULL: class usage, an address or a MAC that cannot be had.
  */
 struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
                                  struct pv_guest_nic *nic, struct pv_err *err);
 /* The MAC of a text, or the next one for NULL.  -1: class usage, it is none, or taken by a NIC. */
 int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err);
-/* Releases the address of a NIC that is gone. */
-void pv_tf_net_release(struct tf_net_end *e);
+/* The NIC's guest has been made. */
+void pv_tf_net_own(struct tf_net_end *e, const struct pv_guest *g);
+/*
+ * A NIC leaves its network: others may have its address and its MAC.  The entry stays, because a snapshot may refer to
+ * it.
+ */
+void pv_tf_net_leave(struct tf_net_end *e);
+/* The endpoints of g that belong to none of its NICs leave. */
+void pv_tf_nets_settle(struct pv_testfile *tf, const struct pv_guest *g);
+/*
+ * Those of nics (by slot) that have left return, with the address and the MAC that they had.  -1: class usage, somebody
+ * else has got it.
+ */
+int pv_tf_nets_return(const struct pv_guest *g, const struct pv_guest_nic *nics, struct pv_err *err);
+/*
+ * Identities for a guest that gets the NICs `saved` (by slot) of another one: `to` are its own NICs on the same networks
+ * (g, may be NULL), else new ones.  -1: class usage; what was made has left again.
+ */
+int pv_tf_nets_copy(const struct pv_guest *g, const struct pv_guest_nic *saved,
+                    struct pv_guest_nic to[static PV_VM_NICS_MAX], struct pv_err *err);
+/* What pv_tf_nets_copy has made leaves (g NULL), or becomes g's. */
+void pv_tf_nets_end_copy(struct pv_guest_nic nics[static PV_VM_NICS_MAX], const struct pv_guest *g);
 struct tf_net_end *pv_tf_net_end_of(struct pv_nic_wire *w);
 /* The endpoint of g's first NIC on net, and its slot (may be NULL); NULL: it has none. */
 struct tf_net_end *pv_tf_net_end_on(const struct pv_guest *g, const struct tf_net *net, unsigned *slot);

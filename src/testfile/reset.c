@@ -5,6 +5,7 @@
 
 #include "guest/snapshot.h"
 #include "guest/standby.h"
+#include "testfile/netsaved.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -115,7 +116,7 @@ int pv_tf_reset_begin(struct pv_testfile *tf, struct pv_err *err)
         int rc;
 
         pv_tf_step_begin(tf, g->name, PV_STEP_RESUME, "restoring %s for the next test", g->name);
-        rc = pv_guest_restore(g->g, r->vms[i].s, NULL, err);
+        rc = pv_tf_restore(tf, g->g, r->vms[i].s, 0, err);
         pv_tf_step_end(tf, rc == 0);
         if (rc < 0)
             return pv_err_wrap(err, RESET);

@@ -1,0 +1,87 @@
+-- SPDX-License-Identifier: MIT
+-- Fixtures, clones and restores of VMs with NICs: each VM is a machine of its own on the network.
+local lan = provium.network("lan", {subnet = "10.7.0.0/29", seed = 1})
+local a = provium.create(nil, {name = "a"})
+a:boot{nets = {lan}, transport = "serial"}
+
+local function ping(from, to)
+    return from:exec("ping -c 1 -W 20 " .. to).ok
+end
+
+local function refuses(what, fn, ...)
+    local ok, err = pcall(fn, ...)
+    assert(not ok, what .. ": no error")
+    assert_contains(tostring(err), what)
+end
+
+test("a clone stays on the network with an address of its own", function()
+    local s = a:snapshot()
+    local b = a:clone(s)
+    local c = a:clone(s)
+    assert_eq("10.7.0.1", a:ip(lan))
+    assert_eq("10.7.0.2", b:ip(lan))
+    assert_eq("10.7.0.3", c:ip(lan))
+    assert(a:mac(lan) ~= b:mac(lan) and b:mac(lan) ~= c:mac(lan))
+    for _, vm in ipairs{b, c} do
+        local text = vm:sh("ip addr show eth0")
+        assert_contains(text, vm:mac(lan))
+        assert_contains(text, vm:ip(lan) .. "/29")
+        assert(not text:contains("10.7.0.1/"), text)
+    end
+    assert(ping(b, "10.7.0.1") and ping(b, "10.7.0.3") and ping(c, "10.7.0.1") and ping(a, "10.7.0.3"))
+    lan:partition(b, c)
+    assert(not b:exec("ping -c 1 -W 1 10.7.0.3").ok and ping(a, "10.7.0.3"))
+    lan:heal()
+    -- The snapshot is a's; restored into its clone, it leaves a and b what they are.
+    c:restore(s)
+    assert_eq("10.7.0.3", c:ip(lan))
+    assert(ping(c, "10.7.0.1") and ping(a, "10.7.0.3"))
+    b:kill()
+    c:kill()
+end)
+
+test("an ended VM's address is given out again, and a restore says so", function()
+    local b = a:clone()
+    local s = b:snapshot()
+    local ip = b:ip(lan)
+    b:kill()
+    b:restore(s) -- nobody has got it
+    assert(ping(a, ip))
+    b:kill()
+    local other = provium.create(nil, {name = "other"})
+    other:boot{nets = {{net = lan, ip = ip}}}
+    refuses(ip .. " of subnet", b.restore, b, s)
+    refuses("taken by 'other'", b.restore, b, s)
+    other:kill()
+    b:restore(s)
+    assert(ping(a, ip))
+    b:kill()
+end)
+
+test("a fixture's VMs have NICs of their own", function()
+    local x = provium.fixture("lan-user", {nets = {lan}})
+    local y = provium.fixture("lan-user", {nets = {{net = lan, name = "lan0", mtu = 1400}}})
+    assert(x:ip(lan) ~= y:ip(lan) and x:mac(lan) ~= y:mac(lan))
+    assert(ping(x, y:ip(lan)) and ping(y, a:ip(lan)))
+    assert_eq("1400", y:sh("cat /sys/class/net/lan0/mtu"):trim())
+    assert_eq("1", x:sh("cat /root/ready"):trim())
+    -- What the fixture's script had is gone with its network.
+    assert(not x:sh("ip addr"):contains("10.99."), "the script's address is still there")
+    refuses("10.7.0.77", provium.fixture, "lan-user", {nets = {{net = lan, ip = "10.7.0.77"}}})
+    refuses("did you mean", provium.fixture, "lan-user", {net = {lan}})
+    x:kill()
+    y:kill()
+end)
+
+test("an unplugged NIC's place is free at once", function()
+    local other = provium.network("other", {subnet = "10.8.0.0/30"})
+    for _ = 1, 3 do
+        a:plug(other)
+        assert_eq("10.8.0.1", a:ip(other))
+        a:unplug(other)
+    end
+    local ok = pcall(a.boot, a, {nets = {other}, memory = "1M", cpus = 0})
+    assert(not ok)
+    a:plug(other)
+    assert_eq("10.8.0.1", a:ip(other))
+end)
