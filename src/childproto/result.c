@@ -105,10 +105,15 @@ void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcom
 
 const char *pv_step_name(enum pv_step kind)
 {
-    static const char *const names[] = {"wait", "build", "boot", "resume", "call", "test"};
+    static const char *const names[] = {"wait", "build", "boot", "resume", "call", "network", "test"};
     _Static_assert(sizeof(names) / sizeof(names[0]) == PV_STEP_COUNT, "a name for every kind of step");
 
     return kind < PV_STEP_COUNT ? names[kind] : "call";
+}
+
+bool pv_is_network_log(const char *vm)
+{
+    return strncmp(vm, PV_NETWORK_LOG, sizeof(PV_NETWORK_LOG) - 1) == 0;
 }
 
 void pv_result_want_steps(struct pv_result *r)

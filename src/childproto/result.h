@@ -47,16 +47,17 @@ const char *pv_class_name(enum pv_class cls);
 
 /* Kinds of steps of the timeline. A sub-test is no step of its own: its events have times. */
 enum pv_step {
-    PV_STEP_WAIT,   /* for memory and CPUs of the pool, or for another process's build of a fixture */
-    PV_STEP_BUILD,  /* of a fixture */
-    PV_STEP_BOOT,   /* of a VM, from its profile */
-    PV_STEP_RESUME, /* of a VM, from a fixture */
-    PV_STEP_CALL,   /* any other request to a guest, and sleeping */
-    PV_STEP_TEST,   /* made by the writers of reports only */
+    PV_STEP_WAIT,    /* for memory and CPUs of the pool, or for another process's build of a fixture */
+    PV_STEP_BUILD,   /* of a fixture */
+    PV_STEP_BOOT,    /* of a VM, from its profile */
+    PV_STEP_RESUME,  /* of a VM, from a fixture */
+    PV_STEP_CALL,    /* any other request to a guest, and sleeping */
+    PV_STEP_NETWORK, /* a partition or an impairment of a network, on the network's track */
+    PV_STEP_TEST,    /* made by the writers of reports only */
     PV_STEP_COUNT
 };
 
-/* "wait", "build", "boot", "resume", "call", "test" */
+/* "wait", "build", "boot", "resume", "call", "network", "test" */
 const char *pv_step_name(enum pv_step kind);
 
 enum { PV_STEPS_MAX = 2000, PV_STEP_CALLS_MAX = 1800 }; /* sent for one file, and calls among them */
@@ -86,7 +87,11 @@ void pv_result_test_end(struct pv_result *r, uint32_t id, enum pv_outcome outcom
 /* The verdict on the file: sent once, last. A file whose process ends without it has failed. */
 void pv_result_file(struct pv_result *r, enum pv_outcome outcome, enum pv_class cls, const char *msg);
 
-/* A console log was begun in the file's log directory. */
+/* The name of a network in place of a VM's, in the calls below: "network lan". */
+#define PV_NETWORK_LOG "network "
+bool pv_is_network_log(const char *vm);
+
+/* A console log was begun in the file's log directory, or the frames of a network were kept there. */
 void pv_result_log(struct pv_result *r, const char *vm, const char *path);
 /* The tail of a VM's console, shown under the failed sub-test, or under the file with PV_NO_TEST. */
 void pv_result_console(struct pv_result *r, uint32_t id, const char *vm, const char *tail);

@@ -262,6 +262,11 @@ int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *e
     return r < 0 ? pv_err_wrap(err, "screenshot of %s", g->name) : 0;
 }
 
+bool pv_guest_serves(const struct pv_guest *g)
+{
+    return pv_guest_state(g) == PV_GUEST_RUNNING && !g->life.paused && !g->life.rebooting;
+}
+
 const char *pv_guest_condition(struct pv_guest *g)
 {
     enum pv_guest_state s = pv_guest_state(g);

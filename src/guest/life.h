@@ -10,6 +10,7 @@
 #ifndef PV_GUEST_LIFE_H
 #define PV_GUEST_LIFE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_buf;
@@ -37,6 +38,8 @@ int pv_guest_nmi(struct pv_guest *g, struct pv_err *err);
 /* Adds the display as PNG to out. Class usage: the machine has none. */
 int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *err);
 
+/* Whether it would serve a call now: it runs, and is neither paused nor rebooting. Does not block. */
+bool pv_guest_serves(const struct pv_guest *g);
 /* "paused", "rebooting", else pv_guest_state_name of its state. Gives a rebooting guest a moment to be met. */
 const char *pv_guest_condition(struct pv_guest *g);
 

@@ -27,6 +27,8 @@ struct pv_nic_wire {
     void (*attach)(struct pv_nic_wire *w, int fd);
     /* The carrier, as QEMU has it now.  May be NULL. */
     void (*carrier)(struct pv_nic_wire *w, bool up);
+    /* The agent of g has set the NIC up, as after each start of the guest's kernel; may make calls.  May be NULL. */
+    int (*set_up)(struct pv_nic_wire *w, struct pv_guest *g, int64_t deadline, struct pv_err *err);
 };
 
 /* Zero mtu of `hw`: no NIC. */

@@ -85,8 +85,10 @@ int pv_guest_nic_set_up(struct pv_guest *g, unsigned slot, int64_t deadline, str
         limit = deadline;
     for (unsigned n = 1;; n++) {
         if (nic_ask(g, &g->nics[slot], device, limit, &why) == 0) {
+            const struct pv_nic_wire *wire = g->nics[slot].wire;
+
             pv_debug(g->name, "NIC %u is set up after %.1f ms", slot, (double)(pv_now() - start) / 1e6);
-            return 0;
+            return wire->set_up ? wire->set_up(g->nics[slot].wire, g, deadline, err) : 0;
         }
         if (why.cls != PV_E_GUEST || why.errnum != ENODEV || pv_now() >= limit)
             break;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Captures of networks: pcapng into a file of the host, or a stream. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lua/handle.h"
 #include "lua/network.h"
@@ -15,11 +18,14 @@
 #include "util/mem.h"
 
 #define CAPTURE_TYPE "provium.capture"
+/* Bytes of a capture file, beyond which frames are left out and close() says so. */
+#define FILE_MAX ((uint64_t)1 << 30)
 
 struct lua_capture {
     struct pv_net_capture *c; /* NULL once closed */
     FILE *file;               /* NULL: to the spool */
-    int error;                /* errno of the first write that failed */
+    int error;                /* errno of the first write that failed; EFBIG: FILE_MAX was reached */
+    uint64_t size;            /* of the file */
     struct pv_spool *spool;
     char *name;
 };
@@ -30,8 +36,11 @@ static void capture_write(void *arg, const void *data, size_t n)
 
     if (!c->file)
         pv_spool_add(c->spool, data, n);
+    else if (!c->error && c->size + n > FILE_MAX)
+        c->error = EFBIG;
     else if (!c->error && fwrite(data, 1, n, c->file) != n)
         c->error = errno;
+    c->size += n;
 }
 
 /* Ends the capture; a file is flushed and closed. */
@@ -44,6 +53,10 @@ static int capture_end(struct lua_capture *c, struct pv_err *err)
     if (c->file && fclose(c->file) != 0 && !c->error)
         c->error = errno;
     c->file = NULL;
+    if (c->error == EFBIG)
+        return pv_err_set(
+            err, PV_E_HOST,
+            "the capture '%s' ends too early: it has reached 1 GiB, and later frames are not in it", c->name);
     return c->error ? pv_err_sys(err, c->error, "cannot write the capture '%s'", c->name) : 0;
 }
 
@@ -68,20 +81,44 @@ static LJMP struct lua_capture *check_capture(lua_State *L, const char *method)
     return c;
 }
 
+/* A regular file, new or empty.  A FIFO would block until somebody reads it. */
+static FILE *capture_open(const char *path, struct pv_err *err)
+{
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    struct stat st;
+    FILE *file;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+        pv_err_set(err, PV_E_USAGE,
+                   "cannot write the capture '%s': it is no regular file; capture() without a "
+                   "path has a stream",
+                   path);
+        return NULL;
+    }
+    file = fd < 0 || ftruncate(fd, 0) < 0 ? NULL : fdopen(fd, "wb");
+    if (file)
+        pv_steal_fd(&fd);
+    else
+        pv_err_set(err, PV_E_USAGE, "cannot write the capture '%s': %s", path,
+                   errno == ENXIO ? "it is a FIFO or a socket, no regular file" : strerror(errno));
+    return file;
+}
+
 /* lan:capture(path?) */
 int pv_lua_net_capture(lua_State *L)
 {
     struct tf_net *net = pv_lua_net_at(L, 1, "capture");
     const char *path = lua_isnoneornil(L, 2) ? NULL : pv_lua_check_cstring(L, 2, "the path of capture");
     struct lua_capture *c = lua_newuserdatauv(L, sizeof(*c), 0);
+    struct pv_err err;
 
     memset(c, 0, sizeof(*c));
     luaL_setmetatable(L, CAPTURE_TYPE);
     c->name = pv_xstrdup(path ? path : pv_net_name(net->net));
     if (path) {
-        c->file = fopen(path, "wbe");
+        c->file = capture_open(path, &err);
         if (!c->file)
-            return pv_lua_raise(L, "cannot write the capture '%s': %s", path, strerror(errno));
+            return pv_lua_raise_err(L, &err);
         pv_tf_wrote(pv_lua_tf(L), path);
     } else {
         c->spool = pv_spool_new(pv_lua_tf(L)->guest_env.host.log_dir, 0, 0);

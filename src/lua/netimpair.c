@@ -7,6 +7,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "net/network.h"
+#include "testfile/netreport.h"
 #include "testfile/nets.h"
 #include "util/mem.h"
 
@@ -93,7 +94,7 @@ int pv_lua_net_impair(lua_State *L)
     i.corrupt = opt_chance(L, "corrupt");
     i.rate = opt_rate(L);
     i.queue = (unsigned)pv_lua_opt_integer(L, 2, "impair", "queue", 1, QUEUE_MAX, 0);
-    pv_net_impair(net->net, opt_end(L, "from", net, "impair"), opt_end(L, "to", net, "impair"), &i);
+    pv_tf_net_impair(net, opt_end(L, "from", net, "impair"), opt_end(L, "to", net, "impair"), &i);
     return 0;
 }
 
@@ -104,9 +105,9 @@ int pv_lua_net_clear(lua_State *L)
 
     lua_settop(L, 2);
     if (!pv_lua_check_opts(L, 2, "clear", impair_opts)) {
-        pv_net_clear_all(net->net);
+        pv_tf_net_clear_all(net);
         return 0;
     }
-    pv_net_clear(net->net, opt_end(L, "from", net, "clear"), opt_end(L, "to", net, "clear"));
+    pv_tf_net_clear(net, opt_end(L, "from", net, "clear"), opt_end(L, "to", net, "clear"));
     return 0;
 }

@@ -115,16 +115,16 @@ int pv_lua_net_port(lua_State *L)
 static int port_send(lua_State *L)
 {
     struct lua_port *port = check_port(L, "send");
-    size_t n, max = port->net->mtu + PV_FRAME_MIN;
+    size_t n, max = port->net->mtu + PV_ETHER_MIN;
     const char *frame;
 
     if (lua_type(L, 2) != LUA_TSTRING)
         return pv_lua_raise(L, "send needs a frame, a string, got %s", pv_lua_describe(L, 2));
     frame = lua_tolstring(L, 2, &n);
-    if (n < PV_FRAME_MIN || n > max)
+    if (n < PV_ETHER_MIN || n > max)
         return pv_lua_raise(
             L, "a frame of %d bytes: network '%s' carries frames of %d to %d bytes (header and MTU)", (int)n,
-            pv_net_name(port->net->net), PV_FRAME_MIN, (int)max);
+            pv_net_name(port->net->net), PV_ETHER_MIN, (int)max);
     pv_port_send(port->p, frame, n);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "lua/network.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "testfile/netreport.h"
 #include "testfile/nets.h"
 #include "util/err.h"
 
@@ -26,16 +27,20 @@ struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what)
     return h->net;
 }
 
-/* provium.network(name, {subnet=, seed=, mtu=}?) */
+/* provium.network(name, {subnet=, seed=, mtu=, hosts=}?) */
 int pv_lua_network(lua_State *L)
 {
-    static const struct lua_opt opts[] = {
-        {"subnet", OPT_STRING}, {"seed", OPT_INTEGER}, {"mtu", OPT_INTEGER}, {NULL, 0}};
+    static const struct lua_opt opts[] = {{"subnet", OPT_STRING},
+                                          {"seed", OPT_INTEGER},
+                                          {"mtu", OPT_INTEGER},
+                                          {"hosts", OPT_BOOLEAN},
+                                          {NULL, 0}};
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     const char *name = pv_lua_check_cstring(L, 1, "the network's name"), *subnet = NULL;
     struct lua_network *h;
     uint64_t seed = 0;
     unsigned mtu = TF_NET_MTU;
+    bool hosts = false;
     struct pv_err err;
 
     lua_settop(L, 2);
@@ -46,6 +51,7 @@ int pv_lua_network(lua_State *L)
         if (pv_lua_rawfield(L, 2, "subnet") == LUA_TSTRING)
             subnet = pv_lua_check_cstring(L, -1, "network option 'subnet'");
         seed = (uint64_t)pv_lua_opt_integer(L, 2, "network", "seed", 0, LUA_MAXINTEGER, 0);
+        hosts = pv_lua_rawfield(L, 2, "hosts") == LUA_TBOOLEAN && lua_toboolean(L, -1);
         mtu =
             (unsigned)pv_lua_opt_integer(L, 2, "network", "mtu", TF_NET_MTU_MIN, TF_NET_MTU_MAX, TF_NET_MTU);
     }
@@ -54,6 +60,7 @@ int pv_lua_network(lua_State *L)
     h->net = pv_tf_net_new(pv_lua_tf(L), name, subnet, seed, mtu, &err);
     if (!h->net)
         return pv_lua_raise_err(L, &err);
+    h->net->hosts = hosts;
     luaL_setmetatable(L, NETWORK_TYPE);
     return 1;
 }
@@ -244,7 +251,7 @@ struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net 
 
 /* Calls fn for (a, b) both ways, or {from=, to=} one way. */
 static LJMP void each_direction(lua_State *L, const char *method,
-                                void (*fn)(struct pv_net *net, struct pv_net_end *from,
+                                void (*fn)(struct tf_net *net, struct pv_net_end *from,
                                            struct pv_net_end *to))
 {
     static const struct lua_opt opts[] = {{"from", OPT_ANY}, {"to", OPT_ANY}, {NULL, 0}};
@@ -257,21 +264,21 @@ static LJMP void each_direction(lua_State *L, const char *method,
         from = pv_lua_net_end_at(L, -1, net, method);
         pv_lua_rawfield(L, 2, "to");
         to = pv_lua_net_end_at(L, -1, net, method);
-        fn(net->net, from, to);
+        fn(net, from, to);
         return;
     }
     from = pv_lua_net_end_at(L, 2, net, method);
     to = pv_lua_net_end_at(L, 3, net, method);
     if (from == to)
         pv_lua_raise(L, "%s needs two different VMs", method);
-    fn(net->net, from, to);
-    fn(net->net, to, from);
+    fn(net, from, to);
+    fn(net, to, from);
 }
 
 /* lan:partition(a, b), lan:partition{from=, to=} */
 static int network_partition(lua_State *L)
 {
-    each_direction(L, "partition", pv_net_partition);
+    each_direction(L, "partition", pv_tf_net_partition);
     return 0;
 }
 
@@ -281,14 +288,14 @@ static int network_heal(lua_State *L)
     struct tf_net *net = pv_lua_net_at(L, 1, "heal");
 
     if (lua_isnoneornil(L, 2)) {
-        pv_net_heal_all(net->net);
+        pv_tf_net_heal_all(net);
     } else if (!lua_istable(L, 2) && lua_isnoneornil(L, 3)) {
         struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "heal");
 
-        pv_net_heal(net->net, end, NULL);
-        pv_net_heal(net->net, NULL, end);
+        pv_tf_net_heal(net, end, NULL);
+        pv_tf_net_heal(net, NULL, end);
     } else {
-        each_direction(L, "heal", pv_net_heal);
+        each_direction(L, "heal", pv_tf_net_heal);
     }
     return 0;
 }
@@ -299,8 +306,8 @@ static int network_isolate(lua_State *L)
     struct tf_net *net = pv_lua_net_at(L, 1, "isolate");
     struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "isolate");
 
-    pv_net_partition(net->net, end, NULL);
-    pv_net_partition(net->net, NULL, end);
+    pv_tf_net_partition(net, end, NULL);
+    pv_tf_net_partition(net, NULL, end);
     return 0;
 }
 

@@ -26,6 +26,7 @@ struct kept {
 struct net_ring {
     struct kept *first, **end;
     size_t size;
+    uint64_t frames; /* ever added */
 };
 
 /* ---- pcapng ---- */
@@ -141,6 +142,7 @@ static void ring_add(struct pv_net *net, int64_t wall_ns, const uint8_t *frame, 
     *r->end = k;
     r->end = &k->next;
     r->size += k->size;
+    r->frames++;
     while (r->size > PV_NET_KEPT && r->first != k)
         ring_drop_first(r);
 }
@@ -150,6 +152,11 @@ void net_ring_free(struct net_ring *r)
     while (r && r->first)
         ring_drop_first(r);
     free(r);
+}
+
+uint64_t pv_net_frames(const struct pv_net *net)
+{
+    return net->ring ? net->ring->frames : 0;
 }
 
 bool pv_net_kept(const struct pv_net *net, struct pv_buf *out)

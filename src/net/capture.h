@@ -21,6 +21,8 @@ void pv_pcapng_header(struct pv_buf *out, const char *network);
 /* A frame with its comment. */
 void pv_pcapng_frame(struct pv_buf *out, int64_t wall_ns, const void *frame, size_t n, const char *comment);
 
+/* How many frames it has carried. */
+uint64_t pv_net_frames(const struct pv_net *net);
 /* Adds the kept frames as a whole pcapng file; false: the network has carried none. */
 bool pv_net_kept(const struct pv_net *net, struct pv_buf *out);
 /* Calls fn for each of the last `max` kept frames, oldest first; wall_ns since 1970. */

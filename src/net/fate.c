@@ -34,7 +34,7 @@ struct pv_fate pv_fate_of(uint64_t seed, unsigned from, unsigned to, uint64_t n,
         .lost = fate_chance(key, DRAW_LOSS, i->loss),
         .duplicated = fate_chance(key, DRAW_DUPLICATE, i->duplicate),
         .reordered = fate_chance(key, DRAW_REORDER, i->reorder),
-        .corrupted = size > PV_FRAME_MIN && fate_chance(key, DRAW_CORRUPT, i->corrupt),
+        .corrupted = size > PV_ETHER_MIN && fate_chance(key, DRAW_CORRUPT, i->corrupt),
         .delay = i->latency,
     };
     if (i->jitter > 0)
@@ -42,6 +42,6 @@ struct pv_fate pv_fate_of(uint64_t seed, unsigned from, unsigned to, uint64_t n,
     if (f.delay < 0)
         f.delay = 0;
     if (f.corrupted)
-        f.corrupt_bit = fate_draw(key, DRAW_BIT) % ((size - PV_FRAME_MIN) * 8);
+        f.corrupt_bit = fate_draw(key, DRAW_BIT) % ((size - PV_ETHER_MIN) * 8);
     return f;
 }

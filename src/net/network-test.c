@@ -363,7 +363,7 @@ static void test_fate(void **state)
         assert_true(fabs((double)both - N * p * p) <= 5 * sqrt(N * p * p * (1 - p * p)));
         assert_true(fabs(delay / N - 1000) < 10);
     }
-    assert_false(pv_fate_of(1, 0, 1, 0, PV_FRAME_MIN, &(struct pv_impair){.corrupt = 1}).corrupted);
+    assert_false(pv_fate_of(1, 0, 1, 0, PV_ETHER_MIN, &(struct pv_impair){.corrupt = 1}).corrupted);
 }
 
 static void buffer_write(void *arg, const void *data, size_t n)

@@ -160,7 +160,7 @@ static void frame_enter(struct pv_net_end *from, const uint8_t *frame, size_t n)
 void pv_net_send(struct pv_net_end *end, const void *frame, size_t n)
 {
     struct pv_net *net = end->net;
-    if (n < PV_FRAME_MIN || n > PV_FRAME_MAX || end->down || end->ended)
+    if (n < PV_ETHER_MIN || n > PV_ETHER_MAX || end->down || end->ended)
         return;
     if (!net->forwarding) {
         frame_enter(end, frame, n);
@@ -182,7 +182,7 @@ void pv_net_send(struct pv_net_end *end, const void *frame, size_t n)
 static void end_readable(struct pv_watch *w, uint32_t events)
 {
     struct pv_net_end *end = PV_CONTAINER_OF(w, struct pv_net_end, watch);
-    static uint8_t frame[PV_FRAME_MAX + 1];
+    static uint8_t frame[PV_ETHER_MAX + 1];
     if (events & EPOLLOUT)
         net_end_flush(end);
     for (unsigned i = 0; i < FRAMES_A_ROUND && end->fd >= 0; i++) {
@@ -193,7 +193,7 @@ static void end_readable(struct pv_watch *w, uint32_t events)
             pv_net_connect(end, -1, NULL); /* QEMU has ended */
         if (n < 0)
             return;
-        if (n >= PV_FRAME_MIN && n <= PV_FRAME_MAX && !end->down)
+        if (n >= PV_ETHER_MIN && n <= PV_ETHER_MAX && !end->down)
             frame_enter(end, frame, (size_t)n);
         else if (n == 0 && (events & (EPOLLHUP | EPOLLERR)))
             pv_net_connect(end, -1, NULL);

@@ -7,7 +7,7 @@
  * the network's seed, the direction and n (fate.h), never by time.  A frame to a MAC that no end has, and every
  * broadcast and multicast, goes to all ends but its sender's.
  *
- * The frames of an end are bytes of a guest: those below 14 or above PV_FRAME_MAX bytes are ignored, each end gets
+ * The frames of an end are bytes of a guest: those below 14 or above PV_ETHER_MAX bytes are ignored, each end gets
  * at most 64 frames a round of the loop, a full queue drops the newest frame and counts it, and the queues of one
  * network hold at most PV_NET_QUEUED bytes.  Nothing here blocks.  Not for use by several threads.
  */
@@ -24,8 +24,8 @@ struct pv_net;
 struct pv_net_end;
 
 enum {
-    PV_FRAME_MIN = 14,           /* an Ethernet header (IEEE 802.3, 3.1.1); no FCS, no padding */
-    PV_FRAME_MAX = 65535 + 18,   /* the largest MTU, header and an 802.1Q tag */
+    PV_ETHER_MIN = 14,           /* an Ethernet header (IEEE 802.3, 3.1.1); no FCS, no padding */
+    PV_ETHER_MAX = 65535 + 18,   /* the largest MTU, header and an 802.1Q tag */
     PV_NET_ENDS_MAX = 1024,      /* of a network; the oldest ended ones are forgotten beyond it */
     PV_NET_QUEUE_DEFAULT = 1000, /* frames */
     PV_NET_QUEUED = 64 << 20,

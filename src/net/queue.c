@@ -164,7 +164,7 @@ static const char *frame_pass(struct net_direction *d, const uint8_t *frame, siz
     if (fate->corrupted) {
         changed = pv_xmalloc(n);
         memcpy(changed, frame, n);
-        changed[PV_FRAME_MIN + fate->corrupt_bit / 8] ^= (uint8_t)(1u << fate->corrupt_bit % 8);
+        changed[PV_ETHER_MIN + fate->corrupt_bit / 8] ^= (uint8_t)(1u << fate->corrupt_bit % 8);
         frame = changed;
         d->stats.corrupted++;
     }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "childproto/result.h"
 #include "report/report.h"
 #include "util/text.h"
 
@@ -134,7 +135,8 @@ static void console_load(struct pv_file_report *f, const struct pv_console_log *
 void pv_report_load_consoles(struct pv_file_report *f, size_t max)
 {
     for (size_t i = 0; i < f->n_logs && f->n_texts < PV_CONSOLE_TEXTS_MAX; i++)
-        console_load(f, &f->logs[i], max);
+        if (!pv_is_network_log(f->logs[i].vm))
+            console_load(f, &f->logs[i], max);
     for (size_t i = 0; i < f->n_steps; i++) {
         struct pv_step_report *s = &f->steps[i];
         bool there = false;

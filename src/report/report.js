@@ -3,7 +3,7 @@
 // The page of --html. What tests and guests said is in `data` and gets into the page as text nodes only: no
 // innerHTML, no attributes but those set below.
 (function () {
-const KINDS = ["wait", "build", "boot", "resume", "call", "test"];
+const KINDS = ["wait", "build", "boot", "resume", "call", "network", "test"];
 const FILES_AT_ONCE = 300, TESTS_AT_ONCE = 300, ROWS_AT_ONCE = 60;
 
 function parse(cls) {
@@ -225,7 +225,7 @@ function tails(f, i) {
             add(box, el("h4", null, d.class + " in " + d.vm + ": " + d.headline), el("pre", null, d.excerpt));
     for (const c of f.tails)
         if (c.test === i && c.text)
-            add(box, add(el("details"), el("summary", null, "last lines of " + c.vm), el("pre", null, c.text)));
+            add(box, add(el("details"), el("summary", null, (c.vm.startsWith("network ") ? "last frames of " : "last lines of ") + c.vm), el("pre", null, c.text)));
     return box;
 }
 
@@ -276,7 +276,7 @@ function fileBody(f) {
     if (f.output)
         add(body, el("h4", null, "output" + (f.output_cut ? " (without the first " + f.output_cut + " bytes)" : "")),
             el("pre", null, f.output));
-    for (const l of f.logs) add(body, el("p", "note", "console log of " + l.vm + ": " + l.path));
+    for (const l of f.logs) add(body, el("p", "note", (l.vm.startsWith("network ") ? "frames of " : "console log of ") + l.vm + ": " + l.path));
     if (f.incomplete) add(body, el("p", "note", "The file said more than is kept."));
     if (body.childElementCount === 0) add(body, el("p", "note", "Nothing was said."));
     return body;

@@ -115,8 +115,8 @@ static void slot_add_tails(struct pv_file_report *f)
         const char *vm = f->logs[i].vm;
         cleanup_buf struct pv_buf tail = {0};
 
-        if (pv_tail_of_log(f->logs[i].path, TAIL_LINES, &tail, NULL) < 0 || !tail.len ||
-            slot_tail_is_known(f, vm, &tail))
+        if (pv_is_network_log(vm) || pv_tail_of_log(f->logs[i].path, TAIL_LINES, &tail, NULL) < 0 ||
+            !tail.len || slot_tail_is_known(f, vm, &tail))
             continue;
         pv_report_event(f, &(struct pv_event){.type = PV_EV_CONSOLE,
                                               .id = PV_NO_TEST,

@@ -55,7 +55,7 @@ static void format_consoles(struct pv_buf *out, const struct pv_file_report *f, 
 
         if (c->id != id || !c->tail || !*c->tail)
             continue;
-        pv_buf_adds(&title, "--- console of ");
+        pv_buf_adds(&title, pv_is_network_log(c->vm) ? "--- frames of " : "--- console of ");
         format_clean(&title, c->vm, NULL);
         if (count_lines(c->tail) == 1)
             pv_buf_adds(&title, " (last line) ---");

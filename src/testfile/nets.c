@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "testfile/nethosts.h"
+#include "testfile/netreport.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -39,6 +41,7 @@ void pv_tf_nets_free(struct pv_testfile *tf)
 {
     for (struct tf_net *net = tf->nets, *next; net; net = next) {
         next = net->next;
+        pv_tf_net_end_track(net);
         pv_net_free(net->net);
         pv_subnet_free(net->subnet);
         for (struct tf_net_end *e = net->ends, *after; e; e = after) {
@@ -164,7 +167,9 @@ static int end_join(struct tf_net_end *e, const char *owner, const struct pv_ip 
 struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
                                  struct pv_guest_nic *nic, struct pv_err *err)
 {
-    struct tf_net_end e = {.wire = {wire_attach, wire_carrier}, .net = net, .vm = g ? pv_guest_number(g) : 0};
+    struct tf_net_end e = {.wire = {wire_attach, wire_carrier, pv_tf_hosts_set_up},
+                           .net = net,
+                           .vm = g ? pv_guest_number(g) : 0};
     struct tf_net_end **at = &net->ends, *kept;
     struct pv_ip wanted = {.n = 0};
     char name[TF_NAME_MAX] = "a VM that is being made";

@@ -31,8 +31,12 @@ struct tf_net {
     struct pv_net *net;
     struct pv_subnet *subnet;
     unsigned mtu;
+    bool hosts; /* its VMs are in /etc/hosts of all */
     struct tf_net_end *ends;
-    unsigned n_ports; /* made so far */
+    unsigned n_ports;          /* made so far */
+    struct tf_net_mark *marks; /* netreport.c, like the next three */
+    uint64_t frames_kept, losses_told;
+    unsigned n_kept; /* files */
     struct tf_net *next;
 };
 

@@ -3,6 +3,7 @@
 
 #include "guest/guest.h"
 #include "guest/snapshot.h"
+#include "testfile/nethosts.h"
 #include "testfile/nets.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
@@ -52,6 +53,10 @@ struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, int6
     }
     g = pv_guest_resume(&tf->guest_env, s, &o, err);
     pv_tf_nets_end_copy(nics, g);
+    if (g && pv_tf_hosts_update(tf, g, err) < 0) {
+        pv_guest_free(g);
+        return NULL;
+    }
     return g;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "testfile/netreport.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
@@ -65,6 +66,7 @@ void pv_tf_logs_send(struct pv_testfile *tf)
 void pv_tf_tails_send(struct pv_testfile *tf, uint32_t test_id)
 {
     pv_tf_logs_send(tf);
+    pv_tf_nets_keep(tf, test_id);
     for (; tf->tails.first; tails_free_first(&tf->tails))
         pv_result_console(tf->env->result, test_id, tf->tails.first->vm, tf->tails.first->text);
     for (struct tf_guest *g = tf->guests.first; g; g = g->next) {

@@ -6,6 +6,8 @@
 #include "testfile/findings.h"
 #include "testfile/limit.h"
 #include "testfile/tails.h"
+#include "testfile/netreport.h"
+#include "testfile/nets.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
@@ -108,6 +110,8 @@ void pv_tf_file_judge(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_
 {
     bool failed = *cls != PV_CLASS_NONE;
 
+    for (struct tf_net *net = tf->nets; net; net = net->next)
+        pv_tf_net_end_track(net);
     pv_tf_judge(tf, PV_NO_TEST, outcome, cls, msg);
     if (failed || *cls != PV_CLASS_NONE)
         pv_tf_tails_send(tf, PV_NO_TEST);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Networks: NICs, addresses, partitions, statistics, over a reset and a restore.
-local lan = provium.network("lan", {subnet = "10.7.0.0/24", seed = 1})
+local lan = provium.network("lan", {subnet = "10.7.0.0/24", seed = 1, hosts = true})
 local a, b = provium.create(nil, {name = "a"}), provium.create(nil, {name = "b"})
 
 local function ping(from, to)
@@ -23,6 +23,20 @@ test("VMs reach each other", function()
     assert(b:exec("cat /sys/class/net/lan0/mtu").stdout:contains("1400"))
     local stats = lan:stats()
     assert(#stats >= 2 and stats[1].sent > 0 and stats[1].from == "a" and stats[1].to == "b")
+end)
+
+test("names are in /etc/hosts of all", function()
+    assert(ping(a, "b") and ping(b, "a"))
+    local text = b:sh("cat /etc/hosts")
+    assert_contains(text, "localhost")
+    assert_contains(text, "10.7.0.1\ta")
+    a:reset()
+    assert(ping(a, "b"))
+    local c = a:clone()
+    c:sh("grep -q '" .. c:ip(lan) .. ".*vm' /etc/hosts")
+    b:sh("grep -q '" .. c:ip(lan) .. ".*vm' /etc/hosts")
+    assert_eq("3", b:sh("grep -c provium /etc/hosts"):trim())
+    c:kill()
 end)
 
 test("a partition, one way and both, ends with heal", function()
