@@ -18,6 +18,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"init", pv_cmd_init, "make the first files of a project"},
     {"test", pv_cmd_test, "run test files"},
     {"merge", pv_cmd_merge, "make one report out of those of shards"},
     {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},
