@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -72,13 +73,14 @@ static void exec_in_path(const struct ag_command *c)
     errno = e;
 }
 
-/* The pipes of its stdio become the user's, so that it can open /dev/stdout. */
-static int command_become_user(const struct ag_user *u)
+/* The pipes and the terminal of its stdio become the user's, so that it can open /dev/stdout and /dev/tty. */
+static int command_become_user(const struct ag_command *c)
 {
+    const struct ag_user *u = c->user;
     struct stat st;
 
     for (int i = 0; i < 3; i++)
-        if (fstat(i, &st) == 0 && S_ISFIFO(st.st_mode))
+        if (fstat(i, &st) == 0 && (c->pty || S_ISFIFO(st.st_mode)))
             fchown(i, u->uid, u->gid);
     return ag_user_become(u);
 }
@@ -93,12 +95,14 @@ static int command_main(void *arg)
     setsid();
     for (int i = 0; i < 3; i++)
         dup2(c->stdio[i], i);
+    if (c->pty)
+        ioctl(0, TIOCSCTTY, 0);
     ag_signals_ignore(false);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(022);
     b->at = AG_AT_USER;
-    if (!c->user || command_become_user(c->user) == 0) {
+    if (!c->user || command_become_user(c) == 0) {
         b->at = AG_AT_CHDIR;
         if (chdir(*c->cwd ? c->cwd : "/") == 0) {
             b->at = AG_AT_EXEC;

@@ -19,6 +19,7 @@ struct ag_command {
     const char *cwd; /* "": / */
     int stdio[3];
     bool started;               /* report AG_STARTED as well */
+    bool pty;                   /* stdio is a terminal, which becomes the command's controlling one */
     const char *path;           /* where a program without a slash is looked up; NULL: PATH in envp */
     const struct ag_user *user; /* whom the command runs as; NULL: as the session */
     int pump[2], sink[2];       /* of a job: the reaper copies from pump to sink; else -1 */

@@ -27,7 +27,7 @@
 #include "wire/codec.h"
 #include "wire/proto.h"
 
-enum { AG_POLL_N = 4, AG_INPUTS_MAX = 3 };
+enum { AG_POLL_N = 4, AG_INPUTS_MAX = 4 };
 
 enum ag_step {
     AG_DONE, /* the frame is dealt with */

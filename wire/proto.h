@@ -46,12 +46,13 @@ enum {
     /* ---- host to guest ---- */ \
     /* PING: u32 id, bytes data.  Reply: PONG with the same data. */ \
     X(PING, 0x01) \
-    /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), with PV_EXEC_LOOKUP: str path, with \
+    /* EXEC: u32 id, u32 flags (PV_EXEC_*), u64 timeout in ms (0: none), with PV_EXEC_PTY: u32 rows, u32 columns \
+     * (each at most 65535), with PV_EXEC_LOOKUP: str path, with \
      * PV_EXEC_USER: str user, str cwd ("": /), u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the \
      * whole environment).  Reply: STDOUT and STDERR frames, then EXIT; or ERROR when the command could not be \
      * started.  With PV_EXEC_PROCESS also STARTED, and TAKEN frames. */ \
     X(EXEC, 0x02) \
-    /* STDIN: u32 id, bytes data.  Empty data ends stdin.  Only with PV_EXEC_STDIN. */ \
+    /* STDIN: u32 id, bytes data.  Empty data ends stdin (on a terminal: is Ctrl-D).  Only with PV_EXEC_STDIN. */ \
     X(STDIN, 0x03) \
     /* READ_FILE: u32 id, str path, u64 offset, u64 length (PV_READ_ALL: to the end).  Reply: DATA frames, then \
      * OK with the number of bytes; fewer than length when the file ends before. */ \
@@ -122,6 +123,9 @@ enum {
     /* SIGNAL: u32 id of an EXEC with PV_EXEC_PROCESS, u32 signal (1 to 64).  Sends it to the command's first \
      * process, if that runs.  No reply. */ \
     X(SIGNAL, 0x20) \
+    /* WINDOW: u32 id of an EXEC with PV_EXEC_PTY, u32 rows, u32 columns (each at most 65535).  The size of its \
+     * terminal from now on.  No reply. */ \
+    X(WINDOW, 0x22) \
     /* FOLLOW: u32 id, u32 from (PV_FOLLOW_*), u64 offset (of no meaning but for PV_FOLLOW_OFFSET), str path. \
      * Reply: STARTED with pid 0, then DATA frames with bytes as they are appended, until CANCEL; or ERROR. */ \
     X(FOLLOW, 0x21) \
@@ -241,6 +245,11 @@ enum {
     PV_EXEC_HOME =
         16, /* with PV_EXEC_USER: HOME, USER, LOGNAME, SHELL too, unless the environment has them */
     PV_EXEC_PROCESS = 32, /* STARTED and TAKEN are sent, SIGNAL is accepted */
+    /*
+     * With PV_EXEC_STDIN and PV_EXEC_PROCESS: stdio is a new terminal, the controlling one of the command's session.
+     * All output is STDOUT; WINDOW is accepted.
+     */
+    PV_EXEC_PTY = 64,
 };
 enum { PV_FOLLOW_END = 0, PV_FOLLOW_START = 1, PV_FOLLOW_OFFSET = 2 };
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };

@@ -14,11 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/high-fd.h"
 #include "agent/process.h"
 #include "agent/reaper.h"
 #include "agent/user.h"
 #include "agent/util.h"
 #include "command.h"
+#include "pty.h"
 
 enum { PIPE_SIZE = 256 * 1024 };
 
@@ -35,7 +37,9 @@ struct exec {
     int status;     /* once ended: wait status */
     size_t left[2]; /* once ended: bytes that the pipes held then and that were not read yet */
     uint64_t duration;
-    bool process;   /* PV_EXEC_PROCESS */
+    bool process; /* PV_EXEC_PROCESS */
+    bool pty;     /* PV_EXEC_PTY: in and out[0] are the master of size `size` */
+    struct ag_pty_size size;
     uint64_t taken; /* bytes of stdin that its pipe has taken */
     struct ag_user user;
     char path[PV_PATH_MAX];
@@ -63,15 +67,36 @@ static int make_pipe(int *ours, int *theirs, bool we_read)
     return 0;
 }
 
-/* Makes the pipes and starts the reaper; 0, or -1 with errno. */
+static int make_stdio(struct ag_session *s, struct ag_command *c, bool with_stdin)
+{
+    struct exec *x = exec_state(s);
+
+    if (make_pipe(&x->out[0], &c->stdio[1], true) < 0 || make_pipe(&x->out[1], &c->stdio[2], true) < 0)
+        return -1;
+    return with_stdin ? make_pipe(&x->in, &c->stdio[0], false) : 0;
+}
+
+static int make_terminal(struct ag_session *s, struct ag_command *c)
+{
+    struct exec *x = exec_state(s);
+
+    if (ag_pty_open(s->w.in_guest, x->size, &x->out[0], &c->stdio[0]) < 0)
+        return -1;
+    for (int i = 1; i < 3; i++)
+        if ((c->stdio[i] = fcntl(c->stdio[0], F_DUPFD_CLOEXEC, 3)) < 0)
+            return -1;
+    x->in = ag_high_fd(fcntl(x->out[0], F_DUPFD_CLOEXEC, 3));
+    return x->in < 0 ? -1 : 0;
+}
+
+/* Makes the pipes or the terminal, and starts the reaper; 0, or -1 with errno. */
 static int launch_command(struct ag_session *s, struct ag_command *c, bool with_stdin)
 {
     struct exec *x = exec_state(s);
 
     for (int i = 0; i < 3; i++)
         c->stdio[i] = s->w.null_fd;
-    if (make_pipe(&x->out[0], &c->stdio[1], true) == 0 && make_pipe(&x->out[1], &c->stdio[2], true) == 0 &&
-        (!with_stdin || make_pipe(&x->in, &c->stdio[0], false) == 0))
+    if ((c->pty ? make_terminal(s, c) : make_stdio(s, c, with_stdin)) == 0)
         x->reaper = ag_reaper_start(s, c, &x->ctl);
     int e = errno;
 
@@ -85,11 +110,19 @@ static int launch_command(struct ag_session *s, struct ag_command *c, bool with_
 /* Decodes the fields in front of the command's; false when malformed.  The user's name is in x->user.name. */
 static bool exec_decode(struct exec *x, struct pv_dec *d, uint32_t *flags, uint64_t *timeout)
 {
-    const uint32_t known =
-        PV_EXEC_STDIN | PV_EXEC_UNNUMBERED | PV_EXEC_LOOKUP | PV_EXEC_USER | PV_EXEC_HOME | PV_EXEC_PROCESS;
+    const uint32_t known = PV_EXEC_STDIN | PV_EXEC_UNNUMBERED | PV_EXEC_LOOKUP | PV_EXEC_USER | PV_EXEC_HOME |
+                           PV_EXEC_PROCESS | PV_EXEC_PTY;
+    const uint32_t with_pty = PV_EXEC_STDIN | PV_EXEC_PROCESS; /* PV_EXEC_PTY needs both */
 
     *flags = pv_dec_u32(d);
     *timeout = pv_dec_u64(d);
+    x->pty = *flags & PV_EXEC_PTY;
+    if (x->pty) {
+        x->size.rows = pv_dec_u32(d);
+        x->size.columns = pv_dec_u32(d);
+        if (!ag_pty_size_valid(x->size) || (*flags & with_pty) != with_pty)
+            return false;
+    }
     if (*flags & PV_EXEC_LOOKUP)
         pv_dec_str(d, x->path, sizeof(x->path));
     if (*flags & PV_EXEC_USER)
@@ -152,13 +185,15 @@ static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 
     c.unnumbered = flags & PV_EXEC_UNNUMBERED;
     c.started = x->process = flags & PV_EXEC_PROCESS;
+    c.pty = x->pty;
     c.path = flags & PV_EXEC_LOOKUP ? x->path : NULL;
     if (flags & PV_EXEC_USER && !exec_set_user(s, &c, flags & PV_EXEC_HOME))
         return true;
     if (timeout && timeout < (uint64_t)(INT64_MAX - ag_now()) / 1000000)
         x->due = ag_now() + (int64_t)timeout * 1000000;
     if (launch_command(s, &c, flags & PV_EXEC_STDIN) < 0)
-        ag_request_fail(s, errno, "start '%.4000s'", x->args.argv[0]);
+        ag_request_fail(s, errno, x->pty ? "make a terminal for '%.4000s'" : "start '%.4000s'",
+                        x->args.argv[0]);
     else if (s->w.in_guest)
         ag_realtime(true);
     return true;
@@ -202,16 +237,21 @@ static bool stdin_write(struct ag_session *s, const uint8_t *data, size_t n)
 
 static enum ag_step stdin_take(struct ag_session *s, struct pv_dec *d)
 {
+    static const uint8_t end_of_file = 4; /* Ctrl-D */
     struct exec *x = exec_state(s);
     uint64_t before = x->taken;
     size_t n;
     const uint8_t *data = pv_dec_bytes(d, &n);
 
-    if (n == 0)
+    if (n == 0 && x->pty)
+        n = 1, data = &end_of_file; /* a terminal stays open */
+    else if (n == 0)
         ag_close(&x->in);
     bool done = stdin_write(s, data, n);
 
-    if (done || x->taken != before)
+    if (data == &end_of_file)
+        x->taken = before; /* no byte of the host's */
+    else if (done || x->taken != before)
         reply_taken(s);
     return done ? AG_DONE : AG_WAIT;
 }
@@ -229,6 +269,23 @@ static enum ag_step signal_take(struct ag_session *s, struct pv_dec *d)
 
     if (x->process && x->ctl >= 0)
         ag_reaper_signal(x->ctl, (int)pv_dec_u32(d));
+    return AG_DONE;
+}
+
+static bool window_valid(struct pv_dec d)
+{
+    struct ag_pty_size z = {.rows = pv_dec_u32(&d), .columns = pv_dec_u32(&d)};
+
+    return pv_dec_done(&d) && ag_pty_size_valid(z);
+}
+
+static enum ag_step window_take(struct ag_session *s, struct pv_dec *d)
+{
+    const struct exec *x = exec_state(s);
+    struct ag_pty_size z = {.rows = pv_dec_u32(d), .columns = pv_dec_u32(d)};
+
+    if (x->pty && x->in >= 0)
+        ag_pty_resize(x->in, z);
     return AG_DONE;
 }
 
@@ -272,7 +329,8 @@ static void command_ended(struct exec *x, int status, uint64_t duration)
 
         if (x->out[i] >= 0 && ioctl(x->out[i], FIONREAD, &n) < 0)
             n = 0;
-        x->left[i] = (size_t)n;
+        /* FIONREAD does not count what is on its way through the terminal; a read waits for that. */
+        x->left[i] = x->pty && x->out[i] >= 0 ? PIPE_SIZE : (size_t)n;
     }
 }
 
@@ -389,7 +447,8 @@ const struct ag_verb ag_verb_exec = {
     .message = PV_MSG_EXEC,
     .start = exec_start,
     .input = {{.message = PV_MSG_STDIN, .valid = ag_bytes_valid, .take = stdin_take},
-              {.message = PV_MSG_SIGNAL, .valid = signal_valid, .urgent = true, .take = signal_take}},
+              {.message = PV_MSG_SIGNAL, .valid = signal_valid, .urgent = true, .take = signal_take},
+              {.message = PV_MSG_WINDOW, .valid = window_valid, .urgent = true, .take = window_take}},
     .pollfds = exec_pollfds,
     .due = exec_due,
     .more = exec_more,

@@ -39,6 +39,8 @@ struct pv_exec {
     int64_t timeout_ns;  /* 0: none (the host still gives up when the guest dies) */
     uint64_t max_output; /* 0: PV_MAX_OUTPUT */
     bool unnumbered;     /* the command uses up no pids of the guest */
+    bool pty;            /* of pv_process_start_live: its stdio is a terminal of this size */
+    unsigned rows, columns;
 };
 
 struct pv_exec_result {

@@ -85,8 +85,14 @@ void pv_enc_exec(struct pv_enc *e, const struct pv_agent *a, const struct pv_exe
         flags |= PV_EXEC_LOOKUP;
     if (x->user)
         flags |= PV_EXEC_USER | (x->env_clear ? 0 : PV_EXEC_HOME);
+    if (x->pty)
+        flags |= PV_EXEC_PTY;
     pv_enc_u32(e, flags);
     pv_enc_u64(e, pv_wire_ms(x->timeout_ns));
+    if (x->pty) {
+        pv_enc_u32(e, x->rows);
+        pv_enc_u32(e, x->columns);
+    }
     command_env(a, x, &env);
     for (size_t i = 0; i < env.n; i++)
         if (!strncmp(env.v[i], "PATH=", 5))

@@ -16,7 +16,7 @@
 #include "util/spawn.h"
 #include "util/text.h"
 
-enum { WINDOW = 256 * 1024, SIGNALS_MAX = 32, TITLE_MAX = 100 };
+enum { WINDOW = 256 * 1024, SIGNALS_MAX = 32, TITLE_MAX = 100, LIVE_CHUNK = 16 * 1024 };
 
 struct pv_process {
     struct pv_held h;
@@ -31,7 +31,10 @@ struct pv_process {
     } in;
     uint8_t signals[SIGNALS_MAX]; /* to be sent, oldest first */
     size_t n_signals;
-    bool cancel, cancelled; /* to be sent; sent */
+    bool cancel, cancelled;         /* to be sent; sent */
+    const struct pv_process_io *io; /* of a live process; else NULL */
+    unsigned rows, columns;         /* to be sent if `resize` */
+    bool resize;
 };
 
 static struct pv_process *process_of(struct pv_held *h)
@@ -69,7 +72,10 @@ static int process_on_output(struct pv_process *p, int which, struct pv_dec *d, 
 
     if (!pv_dec_done(d))
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
-    pv_spool_add(p->out[which], data, n);
+    if (p->io)
+        p->io->output(p->io->arg, which, data, n);
+    else if (p->out[which])
+        pv_spool_add(p->out[which], data, n);
     return 0;
 }
 
@@ -128,6 +134,34 @@ static bool next_cancel(struct pv_process *p, struct pv_session *s)
     return true;
 }
 
+static bool next_window(struct pv_process *p, struct pv_session *s)
+{
+    struct pv_enc e;
+
+    p->resize = false;
+    pv_session_more(s, &e, PV_MSG_WINDOW);
+    pv_enc_u32(&e, p->rows);
+    pv_enc_u32(&e, p->columns);
+    pv_session_more_end(s, &e);
+    return true;
+}
+
+/* Asks the owner of a live process for as much as the agent can keep. */
+static void input_fetch(struct pv_process *p)
+{
+    size_t room = (size_t)(WINDOW - (p->in.sent - p->in.taken));
+    char buf[LIVE_CHUNK];
+    ssize_t n;
+
+    if (!p->io || !p->in.open || p->in.unsent.len || !room)
+        return;
+    n = p->io->input(p->io->arg, buf, room < sizeof(buf) ? room : sizeof(buf));
+    if (n < 0)
+        p->in.open = false;
+    else if (n > 0)
+        pv_buf_add(&p->in.unsent, buf, (size_t)n);
+}
+
 /* The frame is copied into the session's buffer, because pv_process_write may drop the bytes. */
 static bool next_input(struct pv_process *p, struct pv_session *s)
 {
@@ -160,6 +194,10 @@ static bool process_next(struct pv_held *h, struct pv_session *s)
         return next_signal(p, s);
     if (p->cancel)
         return next_cancel(p, s);
+    if (p->resize)
+        return next_window(p, s);
+    if (!p->in.refused)
+        input_fetch(p);
     return next_input(p, s);
 }
 
@@ -176,8 +214,9 @@ static char *process_make_name(const struct pv_exec *x)
     return pv_xasprintf("the process '%s'", clean.data ? clean.data : "");
 }
 
-struct pv_process *pv_process_start(struct pv_agent *a, const struct pv_exec *x, bool open_stdin,
-                                    const char *opened, struct pv_err *err)
+static struct pv_process *process_start(struct pv_agent *a, const struct pv_exec *x, bool open_stdin,
+                                        const struct pv_process_io *io, const char *opened,
+                                        struct pv_err *err)
 {
     struct pv_process *p;
     struct pv_enc e;
@@ -190,7 +229,8 @@ struct pv_process *pv_process_start(struct pv_agent *a, const struct pv_exec *x,
                             .frame = process_frame,
                             .next = process_next,
                             .fini = process_fini};
-    for (int i = 0; i < 2; i++)
+    p->io = io;
+    for (int i = 0; i < 2 && !io; i++)
         p->out[i] = pv_spool_new(a->guest->env->host.log_dir, 0, x->max_output);
     p->in.open = open_stdin;
     p->in.end_sent = !x->in && !open_stdin;
@@ -203,6 +243,19 @@ struct pv_process *pv_process_start(struct pv_agent *a, const struct pv_exec *x,
     }
     pv_process_unref(p);
     return NULL;
+}
+
+struct pv_process *pv_process_start(struct pv_agent *a, const struct pv_exec *x, bool open_stdin,
+                                    const char *opened, struct pv_err *err)
+{
+    return process_start(a, x, open_stdin, NULL, opened, err);
+}
+
+struct pv_process *pv_process_start_live(struct pv_agent *a, const struct pv_exec *x,
+                                         const struct pv_process_io *io, const char *opened,
+                                         struct pv_err *err)
+{
+    return process_start(a, x, true, io, opened, err);
 }
 
 /* ---- queries ---- */
@@ -245,7 +298,7 @@ const struct pv_exec_result *pv_process_result(const struct pv_process *p)
 
 /* ---- driving it ---- */
 
-static void process_kick(struct pv_process *p)
+void pv_process_kick(struct pv_process *p)
 {
     if (pv_held_is_open(&p->h))
         pv_session_kick(p->h.session);
@@ -256,7 +309,29 @@ void pv_process_signal(struct pv_process *p, int sig)
     if (!pv_held_is_open(&p->h) || p->n_signals == SIGNALS_MAX)
         return;
     p->signals[p->n_signals++] = (uint8_t)sig;
-    process_kick(p);
+    pv_process_kick(p);
+}
+
+void pv_process_resize(struct pv_process *p, unsigned rows, unsigned columns)
+{
+    p->rows = rows;
+    p->columns = columns;
+    p->resize = true;
+    pv_process_kick(p);
+}
+
+void pv_process_cancel(struct pv_process *p)
+{
+    if (!p->cancelled)
+        p->cancel = true;
+    pv_process_kick(p);
+}
+
+void pv_process_let_go(struct pv_process *p)
+{
+    p->io = NULL;
+    p->in.open = false;
+    pv_held_close(&p->h);
 }
 
 int pv_process_kill(struct pv_process *p, int64_t timeout_ns, struct pv_err *err)
@@ -265,9 +340,7 @@ int pv_process_kill(struct pv_process *p, int64_t timeout_ns, struct pv_err *err
 
     if (!pv_held_is_open(&p->h))
         return 0;
-    if (!p->cancelled)
-        p->cancel = true;
-    process_kick(p);
+    pv_process_cancel(p);
     r = pv_process_wait(p, pv_guest_deadline(p->h.guest, timeout_ns), err);
     if (r > 0)
         pv_err_set(err, PV_E_TIMEOUT,
@@ -320,7 +393,7 @@ int pv_process_write(struct pv_process *p, const void *data, size_t n, int64_t t
                           p->h.what);
     if (pv_held_is_open(&p->h)) {
         pv_buf_add(&p->in.unsent, data, n);
-        process_kick(p);
+        pv_process_kick(p);
         r = pv_guest_wait(p->h.guest, write_is_over, &w, pv_guest_deadline(p->h.guest, timeout_ns), err);
     }
     if (r == 0 && p->in.taken >= w.upto)
@@ -331,5 +404,5 @@ int pv_process_write(struct pv_process *p, const void *data, size_t n, int64_t t
 void pv_process_close_stdin(struct pv_process *p)
 {
     p->in.open = false;
-    process_kick(p);
+    pv_process_kick(p);
 }

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "guest/agent.h"
 
@@ -31,6 +32,31 @@ struct pv_spool;
  */
 struct pv_process *pv_process_start(struct pv_agent *a, const struct pv_exec *x, bool open_stdin,
                                     const char *opened, struct pv_err *err);
+
+/* The stdio of a live process: nothing of it is kept, for programs that pass it on as it comes. */
+struct pv_process_io {
+    /*
+     * From the loop: bytes of stdout (0) or stderr (1).  May block, which holds the output back in the guest; must
+     * not call into guests.
+     */
+    void (*output)(void *arg, int which, const void *data, size_t n);
+    /* From the loop: stores up to n bytes of stdin.  0: there are none now (pv_process_kick asks again); -1: the end. */
+    ssize_t (*input)(void *arg, void *data, size_t n);
+    void *arg;
+};
+/* The same with *io (borrowed while it runs) in place of x->in, open_stdin and pv_process_output; on a terminal with x->pty. */
+struct pv_process *pv_process_start_live(struct pv_agent *a, const struct pv_exec *x,
+                                         const struct pv_process_io *io, const char *opened,
+                                         struct pv_err *err);
+/* Of a live process: io->input has bytes, or is at its end. */
+void pv_process_kick(struct pv_process *p);
+/* Of a process with x->pty: the size of its terminal. */
+void pv_process_resize(struct pv_process *p, unsigned rows, unsigned columns);
+/* Kills it with all its descendants, as pv_process_kill, without waiting for the end. */
+void pv_process_cancel(struct pv_process *p);
+/* Of a live process: *io is not used any more.  Ends its session, upon which the agent kills it, if it runs. */
+void pv_process_let_go(struct pv_process *p);
+
 void pv_process_ref(struct pv_process *p);
 void pv_process_unref(struct pv_process *p); /* NULL is fine */
 
