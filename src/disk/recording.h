@@ -78,6 +78,10 @@ struct pv_state *pv_states_next(struct pv_states *s, struct pv_err *err);
 struct pv_state *pv_disk_recording_state(struct pv_disk_recording *r, uint64_t number,
                                          const struct pv_states_opts *o, struct pv_err *err);
 
+/* The number of the state of these options that has the same content and marks as st; 0: there is none. */
+uint64_t pv_disk_recording_number(struct pv_disk_recording *r, const struct pv_state *st,
+                                  const struct pv_states_opts *o);
+
 struct pv_state *pv_state_ref(struct pv_state *st);
 void pv_state_unref(struct pv_state *st);            /* NULL is fine */
 uint64_t pv_state_number(const struct pv_state *st); /* from 1 */

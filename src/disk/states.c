@@ -58,6 +58,7 @@ struct pv_states {
     size_t n_undo, cap_undo;
     struct seen *seen; /* open addressing; {0, 0}: free */
     size_t n_seen, cap_seen;
+    struct seen last; /* content and marks of the state that was found last */
 };
 
 static void sum_add(struct sum *s, size_t disk, uint64_t sector, uint64_t content, bool sub)
@@ -145,7 +146,7 @@ static bool seen_before(struct pv_states *s, struct sum sum, size_t marks)
     for (i = key.b & (s->cap_seen - 1); s->seen[i].a; i = (i + 1) & (s->cap_seen - 1))
         if (s->seen[i].a == key.a && s->seen[i].b == key.b)
             return true;
-    s->seen[i] = key;
+    s->seen[i] = s->last = key;
     s->n_seen++;
     return false;
 }
@@ -432,4 +433,26 @@ struct pv_state *pv_disk_recording_state(struct pv_disk_recording *r, uint64_t n
                    (unsigned long long)number, (unsigned long long)s->number);
     pv_states_free(s);
     return st;
+}
+
+uint64_t pv_disk_recording_number(struct pv_disk_recording *r, const struct pv_state *st,
+                                  const struct pv_states_opts *o)
+{
+    struct pv_states *s = pv_states_new(r, o, NULL), *wanted = pv_states_new(r, o, NULL);
+    uint64_t number = 0;
+
+    if (s && wanted) {
+        walker_go(wanted, &wanted->low, st->lo);
+        wanted->lo = st->lo;
+        wanted->hi = st->hi;
+        memcpy(wanted->keep, st->keep, st->hi - st->lo);
+        pv_buf_add(&wanted->torn, st->torn, st->n_torn);
+        seen_before(wanted, try_sum(wanted), st->marks);
+        while (!number && states_step(s, false, NULL))
+            if (s->last.a == wanted->last.a && s->last.b == wanted->last.b)
+                number = s->number;
+    }
+    pv_states_free(s);
+    pv_states_free(wanted);
+    return number;
 }

@@ -1,96 +1,141 @@
 -- SPDX-License-Identifier: MIT
--- rec:check: every state of a recording, each on a clone of a VM. The chunk's arguments are functions of recording.c:
--- raise(msg) for a failed check and misused(msg) for wrong arguments, with the position of the test's line;
--- step(text) opens a step of the timeline, step(ok) closes it; minimise(state, fails, limit).
-local raise, misused, step, minimise = ...
-local type, pairs, ipairs, pcall, tostring, tconcat, tsort = type, pairs, ipairs, pcall, tostring, table.concat, table.sort
+-- rec:check: every state of a recording, each on a clone of a VM. The chunk's argument is the table of check.c.
+local host = ...
+local type, pairs, ipairs, pcall, error, tostring = type, pairs, ipairs, pcall, error, tostring
+local tconcat, tsort = table.concat, table.sort
 
-local JOBS, JOBS_MAX, MINIMISE_LIMIT, NAME_MAX = 4, 64, 64, 20
-local known = {at = "string", samples = "number", torn = "boolean", exhaustive = "number", seed = "number",
-    stop = "boolean", jobs = "number"}
+local MINIMISE_LIMIT, NAME_MAX, NUMBERED = 64, 20, 12
 
-local function options(opts)
-    local of_states, again = {}, {}
-    if opts ~= nil and type(opts) ~= "table" then misused("check needs a table of options, got " .. type(opts)) end
+-- The options of rec:states among those of check.
+local function options_of_states(opts)
+    local of_states = {}
     for key, value in pairs(opts or {}) do
-        if not known[key] then
-            misused(("unknown check option '%s'; known: at, samples, torn, exhaustive, seed, stop, jobs"):format(
-                tostring(key)))
-        elseif type(value) ~= known[key] then
-            misused(("check option '%s' must be a %s, got %s"):format(key, known[key], type(value)))
-        end
-        if key ~= "stop" and key ~= "jobs" then
-            of_states[key] = value
-            again[#again + 1] = ("%s=%s"):format(key, type(value) == "string" and '"' .. value .. '"' or tostring(value))
-        end
+        if key ~= "stop" and key ~= "jobs" then of_states[key] = value end
     end
-    tsort(again)
-    local jobs = opts and opts.jobs or JOBS
-    if math.type(jobs) ~= "integer" or jobs < 1 or jobs > JOBS_MAX then
-        misused(("check option 'jobs' must be an integer from 1 to %d"):format(JOBS_MAX))
+    return of_states
+end
+
+local function call_of(number, of_states)
+    local text = {}
+    for key, value in pairs(of_states) do
+        text[#text + 1] = ("%s=%s"):format(key, type(value) == "string" and '"' .. value .. '"' or tostring(value))
     end
-    return of_states, "{" .. tconcat(again, ", ") .. "}", jobs, not (opts and opts.stop == false)
+    tsort(text)
+    return ("rec:state(%d, {%s})"):format(number, tconcat(text, ", "))
+end
+
+-- The call that gives a state which is not in the iteration itself: its content may be.
+local function call_of_smallest(state, of_states)
+    local number = host.state_number(state, of_states)
+    if number then return call_of(number, of_states) end
+    local all = {at = "write", exhaustive = NUMBERED}
+    number = host.state_number(state, all)
+    return number and call_of(number, all)
 end
 
 -- The clone's disk with the state: its name is the recorded one's unless the VM has that.
 local function attach(clone, state, name)
-    local taken = pcall(clone.disk, clone, name)
-    local new = taken and (name:sub(1, NAME_MAX - 6) .. ".state") or name
+    local new, n = name, 1
+    while pcall(clone.disk, clone, new) do
+        local suffix = n == 1 and ".state" or ".state" .. n
+        new, n = name:sub(1, NAME_MAX - #suffix) .. suffix, n + 1
+    end
     return clone:attach_disk{name = new, state = state:disk(name)}
 end
 
-return function(rec, vm, fn, opts, names)
-    if type(vm) ~= "userdata" then misused("check needs a VM, of which it makes clones, got " .. type(vm)) end
-    if type(fn) ~= "function" then misused("check needs a function, got " .. type(fn)) end
-    local of_states, again, jobs, stop = options(opts)
-    local next_state = rec:states(of_states)
-    local snapshot = vm:snapshot()
-    local failures, checked, first = {}, 0, nil
+-- Whether fn raises for the state, and with what; an error of the clone itself is raised.
+local function try(c, state)
+    local clone <close> = c.vm:clone(c.snapshot)
+    local disks = {}
+    for _, name in ipairs(c.names) do disks[name] = attach(clone, state, name) end
+    local ok, why = pcall(c.fn, clone, #c.names == 1 and disks[c.names[1]] or disks, state)
+    if not ok and host.must_end(why) then error(why, 0) end
+    clone:kill()
+    return not ok, why
+end
 
-    -- Whether fn raises for the state, and with what; an error of the clone itself is raised.
-    local function try(state)
-        local clone <close> = vm:clone(snapshot)
-        local disks = {}
-        for _, name in ipairs(names) do disks[name] = attach(clone, state, name) end
-        local ok, why = pcall(fn, clone, #names == 1 and disks[names[1]] or disks, state)
-        clone:kill()
-        return not ok, why
-    end
-
-    local function worker()
-        while not (stop and first) do
-            local state = next_state()
-            if not state then return end
-            step(("checking state %d"):format(state.number))
-            local done, failed, why = pcall(try, state)
-            step(done)
-            if not done then raise(("check of state %d: %s"):format(state.number, tostring(failed))) end
-            checked = checked + 1
-            if failed then
-                failures[#failures + 1] = {state = state, why = why}
-                if not first or state.number < first then first = state.number end
-            end
+-- One of the functions that take states until there are no more, or one has failed.
+local function worker(c)
+    while not (c.stop and c.failures[1] or c.broken) do
+        local state = c.next_state()
+        if not state then return end
+        host.step(("checking state %d of %d"):format(state.number, c.total))
+        local done, failed, why = pcall(try, c, state)
+        host.step(done and not failed)
+        if not done then
+            c.broken = c.broken or {state = state, why = failed}
+        else
+            c.checked = c.checked + 1
+            if failed then c.failures[#c.failures + 1] = {state = state, why = why} end
         end
     end
+end
 
-    local fns = {}
-    for i = 1, jobs do fns[i] = worker end
-    provium.all(fns)
-    if checked == 0 then
-        misused("check has looked at no state, so it knows nothing: nothing was recorded, or nothing was flushed; "
+-- The smallest failing state, its error, and why the search ended early.
+local function minimise(c, failure)
+    local why, broken = failure.why, nil
+    host.step(("making failing state %d smaller"):format(failure.state.number))
+    local small = host.minimise(failure.state, function(candidate)
+        local done, failed, how = pcall(try, c, candidate)
+        if not done then
+            broken = host.error_text(failed)
+            return nil
+        end
+        if failed then why = how end
+        return failed
+    end, MINIMISE_LIMIT)
+    host.step(not broken)
+    return small, why, broken
+end
+
+local function report(c, failure)
+    local state = failure.state
+    local small, why, broken = minimise(c, failure)
+    local found, smallest = state:describe(), small:describe()
+    local lines = {("state %d fails: %s"):format(state.number, smallest)}
+    if smallest ~= found then lines[#lines + 1] = "  made smaller; it was found with " .. found end
+    if broken then lines[#lines + 1] = "  not made as small as possible: " .. broken:gsub("\n", "\n  ") end
+    lines[#lines + 1] = "  " .. host.error_text(why):gsub("\n", "\n  ")
+    lines[#lines + 1] = "  again: " .. (call_of_smallest(small, c.of_states) or call_of(state.number, c.of_states))
+    if smallest ~= found then lines[#lines + 1] = "  as found: " .. call_of(state.number, c.of_states) end
+    return tconcat(lines, "\n")
+end
+
+-- Raises if the states that were looked at are no good result.
+local function judge(c)
+    tsort(c.failures, function(a, b) return a.state.number < b.state.number end)
+    if #c.failures == 0 then
+        if not c.broken then return end
+        if host.must_end(c.broken.why) then error(c.broken.why, 0) end
+        host.again(("check of state %d: %s"):format(c.broken.state.number, host.error_text(c.broken.why)), c.broken.why)
+    end
+    local lines = {}
+    for i = 1, c.stop and 1 or #c.failures do lines[i] = report(c, c.failures[i]) end
+    if c.broken then
+        lines[#lines + 1] = ("state %d could not be checked: %s"):format(c.broken.state.number,
+            host.error_text(c.broken.why))
+    end
+    host.raise(("%d of %d checked states fail%s; there are %d\n%s"):format(#c.failures, c.checked,
+        c.stop and " (the first one is shown)" or "", c.total, tconcat(lines, "\n")))
+end
+
+return function(rec, vm, fn, opts, names)
+    if not host.is_vm(vm) then host.misused("check needs a VM, of which it makes clones, got " .. host.describe(vm)) end
+    if type(fn) ~= "function" then host.misused("check needs a function, got " .. host.describe(fn)) end
+    local stop, jobs = host.options(opts)
+    local of_states = options_of_states(opts)
+    local total = 0
+    for state in rec:states(of_states) do total = state.number end
+    if total == 0 then
+        host.misused("check has looked at no state, so it knows nothing: nothing was recorded, or nothing was flushed; "
             .. "at = \"write\", samples or exhaustive find states between flushes")
     end
-    if #failures == 0 then return {states = checked, failures = {}} end
-    tsort(failures, function(a, b) return a.state.number < b.state.number end)
-    local lines = {}
-    for i, f in ipairs(failures) do
-        if stop and i > 1 then break end
-        step(("making state %d smaller"):format(f.state.number))
-        local small = minimise(f.state, function(candidate) return (try(candidate)) end, MINIMISE_LIMIT)
-        step(true)
-        lines[#lines + 1] = ("state %d fails: %s\n  %s\n  again: rec:state(%d, %s)"):format(f.state.number,
-            small:describe(), tostring(f.why):gsub("\n", "\n  "), f.state.number, again)
-    end
-    raise(("%d of %d checked states fail%s\n%s"):format(#failures, checked, stop and " (the first one is shown)" or "",
-        tconcat(lines, "\n")))
+    local snapshot <close> = vm:snapshot()
+    local c = {vm = vm, fn = fn, names = names, snapshot = snapshot, of_states = of_states, stop = stop, total = total,
+        next_state = rec:states(of_states), failures = {}, checked = 0}
+    local fns = {}
+    for i = 1, jobs < total and jobs or total do fns[i] = function() worker(c) end end
+    provium.all(fns)
+    judge(c)
+    return {states = c.checked, failures = {}}
 end

@@ -13,7 +13,7 @@
 
 #define STATE_TYPE "provium.state"
 
-enum { READ_MAX = 64 << 20, WHOLE = -1 };
+enum { READ_MAX = 64 << 20, WHOLE = -1, CHECK_JOBS = 4, CHECK_JOBS_MAX = 64 };
 
 struct lua_state {
     struct pv_disk_recording *r;
@@ -158,22 +158,59 @@ static int state_gc(lua_State *L)
     return 0;
 }
 
-void pv_lua_states_opts(lua_State *L, int idx, const char *what, struct pv_states_opts *o)
+static LJMP bool states_opts(lua_State *L, int idx, const char *what, const struct lua_opt *opts,
+                             struct pv_states_opts *o)
 {
-    static const struct lua_opt opts[] = {{"at", OPT_STRING},    {"samples", OPT_INTEGER},
-                                          {"torn", OPT_BOOLEAN}, {"exhaustive", OPT_INTEGER},
-                                          {"seed", OPT_INTEGER}, {NULL, 0}};
     static const char *const at[] = {"flush", "write", NULL};
 
     *o = (struct pv_states_opts){.seed = 1};
     if (!pv_lua_check_opts(L, idx, what, opts))
-        return;
+        return false;
     o->at_write = pv_lua_opt_choice(L, idx, what, "at", at, 0) == 1;
     o->samples = (unsigned)pv_lua_opt_integer(L, idx, what, "samples", 0, 1000000, 0);
     o->torn = pv_lua_opt_bool(L, idx, "torn", false);
     o->exhaustive =
         (unsigned)pv_lua_opt_integer(L, idx, what, "exhaustive", 0, PV_DISK_RECORDING_EXHAUSTIVE, 0);
     o->seed = (uint64_t)pv_lua_opt_integer(L, idx, what, "seed", 0, LUA_MAXINTEGER, 1);
+    return true;
+}
+
+void pv_lua_states_opts(lua_State *L, int idx, const char *what, struct pv_states_opts *o)
+{
+    static const struct lua_opt opts[] = {{"at", OPT_STRING},    {"samples", OPT_INTEGER},
+                                          {"torn", OPT_BOOLEAN}, {"exhaustive", OPT_INTEGER},
+                                          {"seed", OPT_INTEGER}, {NULL, 0}};
+
+    states_opts(L, idx, what, opts, o);
+}
+
+void pv_lua_check_states_opts(lua_State *L, int idx, struct pv_states_opts *o, bool *stop, int *jobs)
+{
+    static const struct lua_opt opts[] = {
+        {"at", OPT_STRING},    {"samples", OPT_INTEGER}, {"torn", OPT_BOOLEAN}, {"exhaustive", OPT_INTEGER},
+        {"seed", OPT_INTEGER}, {"stop", OPT_BOOLEAN},    {"jobs", OPT_INTEGER}, {NULL, 0}};
+
+    *stop = true;
+    *jobs = CHECK_JOBS;
+    if (!states_opts(L, idx, "check", opts, o))
+        return;
+    *stop = pv_lua_opt_bool(L, idx, "stop", true);
+    *jobs = (int)pv_lua_opt_integer(L, idx, "check", "jobs", 1, CHECK_JOBS_MAX, CHECK_JOBS);
+}
+
+int pv_lua_state_number(lua_State *L)
+{
+    struct lua_state *s = check_state(L, "number");
+    struct pv_states_opts o;
+    uint64_t number;
+
+    pv_lua_states_opts(L, 2, "states", &o);
+    number = pv_disk_recording_number(s->r, s->st, &o);
+    if (number)
+        lua_pushinteger(L, (lua_Integer)number);
+    else
+        lua_pushnil(L);
+    return 1;
 }
 
 static void minimise_fini(void *p)
@@ -196,6 +233,8 @@ int pv_lua_minimise(lua_State *L)
         lua_pushvalue(L, 2);
         new_state(L, s->r, pv_state_ref(candidate), s->disk);
         lua_call(L, 1, 1);
+        if (lua_isnil(L, -1))
+            break;
         pv_minimise_result(*m, lua_toboolean(L, -1));
         lua_pop(L, 1);
     }

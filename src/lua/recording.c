@@ -9,11 +9,7 @@
 #include "lua/tmp.h"
 #include "util/err.h"
 
-#include "check.lua.h"
-
 #define RECORDING_TYPE "provium.recording"
-
-static const char check_key; /* its address: registry key of check.lua's function */
 
 struct lua_recording {
     struct pv_disk_recording *r;
@@ -28,7 +24,7 @@ static LJMP struct lua_recording *new_recording(lua_State *L)
     return h;
 }
 
-static LJMP struct pv_disk_recording *check_recording(lua_State *L, const char *method)
+struct pv_disk_recording *pv_lua_check_recording(lua_State *L, const char *method)
 {
     const struct lua_recording *h = luaL_testudata(L, 1, RECORDING_TYPE);
 
@@ -88,7 +84,7 @@ int pv_lua_recording(lua_State *L)
 /* rec:mark(text) */
 static int recording_mark(lua_State *L)
 {
-    struct pv_disk_recording *r = check_recording(L, "mark");
+    struct pv_disk_recording *r = pv_lua_check_recording(L, "mark");
     struct pv_err err;
 
     if (pv_disk_recording_mark(r, pv_lua_check_cstring(L, 2, "the mark"), &err) < 0)
@@ -101,7 +97,7 @@ static int recording_stop(lua_State *L)
 {
     struct pv_err err;
 
-    if (pv_disk_recording_stop(check_recording(L, "stop"), &err) < 0)
+    if (pv_disk_recording_stop(pv_lua_check_recording(L, "stop"), &err) < 0)
         return pv_lua_raise_err(L, &err);
     return 0;
 }
@@ -137,7 +133,7 @@ static int states_next(lua_State *L)
 /* rec:states{at=, samples=, torn=, exhaustive=, seed=} */
 static int recording_states(lua_State *L)
 {
-    struct pv_disk_recording *r = check_recording(L, "states");
+    struct pv_disk_recording *r = pv_lua_check_recording(L, "states");
     struct pv_states_opts o;
     struct lua_states *s;
     struct pv_err err;
@@ -156,7 +152,7 @@ static int recording_states(lua_State *L)
 /* rec:state(number, {the same}) */
 static int recording_state(lua_State *L)
 {
-    struct pv_disk_recording *r = check_recording(L, "state");
+    struct pv_disk_recording *r = pv_lua_check_recording(L, "state");
     struct pv_states_opts o;
     struct pv_state *st;
     struct pv_err err;
@@ -176,7 +172,7 @@ static int recording_stats(lua_State *L)
 {
     struct pv_disk_recording_stats s;
 
-    pv_disk_recording_stats(check_recording(L, "stats"), &s);
+    pv_disk_recording_stats(pv_lua_check_recording(L, "stats"), &s);
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, (lua_Integer)s.writes);
     lua_setfield(L, -2, "writes");
@@ -192,7 +188,7 @@ static int recording_stats(lua_State *L)
 /* rec:save(path) */
 static int recording_save(lua_State *L)
 {
-    struct pv_disk_recording *r = check_recording(L, "save");
+    struct pv_disk_recording *r = pv_lua_check_recording(L, "save");
     const char *path = pv_lua_check_cstring(L, 2, "the path of save");
     struct pv_err err;
 
@@ -200,23 +196,6 @@ static int recording_save(lua_State *L)
         return pv_lua_raise_err(L, &err);
     pv_tf_wrote(pv_lua_tf(L), path);
     return 0;
-}
-
-/* rec:check(vm, fn, opts) */
-static int recording_check(lua_State *L)
-{
-    struct pv_disk_recording *r = check_recording(L, "check");
-
-    lua_settop(L, 4);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &check_key);
-    lua_insert(L, 1);
-    lua_createtable(L, (int)pv_disk_recording_disks(r), 0);
-    for (size_t i = 0; i < pv_disk_recording_disks(r); i++) {
-        lua_pushstring(L, pv_disk_recording_disk_name(r, i));
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    lua_call(L, 5, 1);
-    return 1;
 }
 
 static int recording_tostring(lua_State *L)
@@ -234,33 +213,12 @@ static int recording_gc(lua_State *L)
     return 0;
 }
 
-/* For check.lua: raises with the position of the test's line. */
-static int check_raise(lua_State *L)
-{
-    return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
-}
-
-static int check_misused(lua_State *L)
-{
-    return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
-}
-
-/* For check.lua: the step that the status display and the timeline show. */
-static int check_step(lua_State *L)
-{
-    if (lua_isstring(L, 1))
-        pv_tf_step_begin(pv_lua_tf(L), NULL, PV_STEP_CALL, "%s", lua_tostring(L, 1));
-    else
-        pv_tf_step_end(pv_lua_tf(L), lua_toboolean(L, 1));
-    return 0;
-}
-
 void pv_lua_open_recording(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"mark", recording_mark},     {"stop", recording_stop},
-                                       {"states", recording_states}, {"state", recording_state},
-                                       {"stats", recording_stats},   {"save", recording_save},
-                                       {"check", recording_check},   {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"mark", recording_mark},          {"stop", recording_stop},
+                                       {"states", recording_states},      {"state", recording_state},
+                                       {"stats", recording_stats},        {"save", recording_save},
+                                       {"check", pv_lua_recording_check}, {NULL, NULL}};
     static const struct lua_type type = {.id = RECORDING_TYPE,
                                          .kind = "recording",
                                          .own = methods,
@@ -268,11 +226,5 @@ void pv_lua_open_recording(lua_State *L)
                                          .gc = recording_gc};
 
     pv_lua_open_type(L, &type);
-    pv_lua_load_own(L, pv_check_lua, sizeof(pv_check_lua));
-    lua_pushcfunction(L, check_raise);
-    lua_pushcfunction(L, check_misused);
-    lua_pushcfunction(L, check_step);
-    lua_pushcfunction(L, pv_lua_minimise);
-    lua_call(L, 4, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &check_key);
+    pv_lua_open_check(L);
 }

@@ -9,6 +9,12 @@
 int pv_lua_record(lua_State *L);      /* provium.record */
 int pv_lua_recording(lua_State *L);   /* provium.recording */
 int pv_lua_disk_record(lua_State *L); /* d:record */
+/* The recording at 1, or an error that says how `method` is called. */
+LJMP struct pv_disk_recording *pv_lua_check_recording(lua_State *L, const char *method);
+
+/* check.c */
+int pv_lua_recording_check(lua_State *L); /* rec:check */
+LJMP void pv_lua_open_check(lua_State *L);
 
 /* recording-state.c */
 /* Pushes a state, whose reference it takes. */
@@ -17,8 +23,15 @@ LJMP void pv_lua_push_state(lua_State *L, struct pv_disk_recording *r, struct pv
 LJMP struct pv_disk_image *pv_lua_state_image(lua_State *L, int idx);
 /* The options of states and state in the table at idx, if there is one. */
 LJMP void pv_lua_states_opts(lua_State *L, int idx, const char *what, struct pv_states_opts *o);
-/* minimise(state, fails, limit): the smallest failing state; `fails` is called with candidates. */
+/* The same of rec:check, which has `stop` and `jobs`, too; *jobs: dflt when there is none. */
+LJMP void pv_lua_check_states_opts(lua_State *L, int idx, struct pv_states_opts *o, bool *stop, int *jobs);
+/*
+ * minimise(state, fails, limit): the smallest failing state; `fails` is called with candidates, and ends the search
+ * when it returns nil.
+ */
 int pv_lua_minimise(lua_State *L);
+/* state_number(state, options): the number under which rec:states gives this content; nil: it does not. */
+int pv_lua_state_number(lua_State *L);
 LJMP void pv_lua_open_state(lua_State *L);
 LJMP void pv_lua_open_recording(lua_State *L);
 

@@ -141,6 +141,16 @@ static size_t console_at_end(const char *msg, size_t n, const struct lua_raised 
                : 0;
 }
 
+void pv_lua_push_error_text(lua_State *L, int idx)
+{
+    if (lua_isnil(L, idx))
+        lua_pushliteral(L, "error(nil)");
+    else if (lua_istable(L, idx) && luaL_getmetafield(L, idx, "__tostring") == LUA_TNIL)
+        lua_pushfstring(L, "error object %s", pv_lua_show(L, idx));
+    else
+        luaL_tolstring(L, idx, NULL);
+}
+
 int pv_lua_msgh(lua_State *L)
 {
     const struct lua_raised *raised;
@@ -152,12 +162,7 @@ int pv_lua_msgh(lua_State *L)
     lua_settop(L, 1);
     if (pv_lua_is_skip(L, 1))
         return 1;
-    if (lua_isnil(L, 1))
-        lua_pushliteral(L, "error(nil)");
-    else if (lua_istable(L, 1) && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
-        lua_pushfstring(L, "error object %s", pv_lua_show(L, 1));
-    else
-        luaL_tolstring(L, 1, NULL);
+    pv_lua_push_error_text(L, 1);
     lua_copy(L, -1, 2);
     lua_settop(L, 2);
     msg = lua_tolstring(L, 2, &n);

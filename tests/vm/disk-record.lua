@@ -92,3 +92,55 @@ test("a check of no state is no ok", function()
     assert_error(function() unflushed:check(vm, bad) end, "looked at no state")
     assert_contains(assert_error(function() unflushed:check(vm, bad, {at = "write", jobs = 1}) end), "seen")
 end)
+
+test("wrong arguments of check get check's words", function()
+    local function fine() end
+    assert_error(function() rec:check(d, fine) end, "check needs a VM, of which it makes clones, got userdata")
+    assert_error(function() rec:check(vm, fine, {samples = 1.5}) end, "check option 'samples'")
+    assert_error(function() rec:check(vm, fine, {jobs = 0}) end, "check option 'jobs'")
+    assert_error(function() rec:check(vm, fine, {stop = 1}) end, "check option 'stop'")
+    assert_error(function() rec:check(vm, fine, 7) end, "check")
+end)
+
+test("what a check function raises is told, whatever it is", function()
+    local err = assert_error(function()
+        rec:check(vm, function() error({code = 5}) end, {jobs = 1})
+    end)
+    assert_contains(err, "code")
+    assert(not err:find("table: 0x", 1, true), err)
+end)
+
+test("the smallest state's own number is told", function()
+    local function bad(state) return got(state, 11) ~= "2" end
+    local err = assert_error(function()
+        rec:check(vm, function(_, _, state) assert(not bad(state), "2 is gone") end, {at = "write", jobs = 1})
+    end)
+    local number, options = err:match("again: rec:state%((%d+), (%b{})%)")
+    local state = rec:state(tonumber(number), load("return " .. options)())
+    assert(bad(state), state:describe())
+    assert_contains(err, "state 1 fails: " .. state:describe())
+    assert_contains(err, 'as found: rec:state(1, {at="write"})')
+end)
+
+test("skip() in a check function skips the test", function()
+    rec:check(vm, function() skip("no tool for this") end, {jobs = 1})
+end)
+
+test("recorded disks with names that begin alike", function()
+    local two <close> = provium.create()
+    two:boot{transport = "serial", memory = "128M", disks = {
+        {name = "sharing-14-bytes-a", size = "1M"}, {name = "sharing-14-bytes-b", size = "1M"}}}
+    local a, b = two:disk("sharing-14-bytes-a"), two:disk("sharing-14-bytes-b")
+    local both = provium.record{a, b}
+    a:write(0, "first")
+    b:write(0, "second")
+    both:stop()
+    local result = both:check(two, function(clone, disks)
+        for name, size in pairs{["sharing-14-bytes-a"] = 5, ["sharing-14-bytes-b"] = 6} do
+            local first = disks[name]:read(0, size)
+            assert(first == "first" or first == "second" or first == ("\0"):rep(size), first)
+        end
+        clone:sh("test -b " .. disks["sharing-14-bytes-b"]:device())
+    end, {at = "write", jobs = 1})
+    assert(result.states >= 2, result.states)
+end)
