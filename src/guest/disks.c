@@ -62,7 +62,7 @@ void pv_served_drop(struct pv_guest *g, const char *name)
         }
 }
 
-static const char *temporary_dir(void)
+const char *pv_guest_disks_dir(void)
 {
     const char *dir = getenv("TMPDIR");
 
@@ -72,7 +72,7 @@ static const char *temporary_dir(void)
 struct pv_served *pv_served_add(struct pv_guest *g, const struct pv_machine_disk *m, struct pv_err *err)
 {
     struct pv_disk_opts o = {.name = m->name,
-                             .dir = temporary_dir(),
+                             .dir = pv_guest_disks_dir(),
                              .size = m->size,
                              .sector = m->sector,
                              .readonly = m->readonly,

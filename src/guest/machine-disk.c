@@ -199,18 +199,10 @@ json_t *pv_machine_disks_to_json(const struct pv_machine *m, struct pv_err *err)
         const struct pv_machine_disk *d = &m->disks[i];
         json_t *j;
 
-        if (d->served) {
-            pv_err_set(
-                err, PV_E_USAGE,
-                "disk '%s' has no file of its own or faults = true, and such a disk cannot be kept in a "
-                "fixture: attach it in the test (vm:attach_disk)",
-                d->name);
-            json_decref(disks);
-            return NULL;
-        }
-        j = json_pack("{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:I}", "name", d->name, "sector", (int)d->sector,
-                      "bus", (int)d->bus, "path", d->path, "format", d->format, "readonly", d->readonly,
-                      "snapshot", d->snapshot, "backing", (json_int_t)d->n_backing);
+        j = json_pack("{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I}", "name", d->name, "sector",
+                      (int)d->sector, "bus", (int)d->bus, "path", d->path, "format", d->format, "readonly",
+                      d->readonly, "snapshot", d->snapshot, "served", d->served, "size", (json_int_t)d->size,
+                      "backing", (json_int_t)d->n_backing);
         if (!j) {
             pv_err_set(err, PV_E_USAGE,
                        "disk '%s': its name or path is not UTF-8, so the machine cannot be saved to a file",
@@ -227,21 +219,24 @@ static bool disk_from_json(struct pv_machine *m, const json_t *j)
 {
     const char *name, *path, *format;
     struct pv_machine_disk *d;
-    json_int_t backing;
-    int readonly, snapshot, sector, bus;
+    json_int_t backing, size;
+    int readonly, snapshot, served, sector, bus;
 
     if (m->n_disks == PV_VM_DISKS_MAX ||
-        json_unpack((json_t *)j, "{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:I !}", "name", &name, "sector",
-                    &sector, "bus", &bus, "path", &path, "format", &format, "readonly", &readonly, "snapshot",
-                    &snapshot, "backing", &backing) < 0 ||
-        backing < 0 || backing > PV_VM_BACKING_MAX || (sector != 0 && sector != 512 && sector != 4096) ||
-        bus < PV_VM_BUS_VIRTIO || bus > PV_VM_BUS_SCSI || strlen(name) > PV_DISK_NAME)
+        json_unpack((json_t *)j, "{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I !}", "name", &name,
+                    "sector", &sector, "bus", &bus, "path", &path, "format", &format, "readonly", &readonly,
+                    "snapshot", &snapshot, "served", &served, "size", &size, "backing", &backing) < 0 ||
+        size < 0 || (uint64_t)size > PV_DISK_SIZE_MAX || backing < 0 || backing > PV_VM_BACKING_MAX ||
+        (sector != 0 && sector != 512 && sector != 4096) || bus < PV_VM_BUS_VIRTIO || bus > PV_VM_BUS_SCSI ||
+        strlen(name) > PV_DISK_NAME)
         return false;
     d = disk_add(m, path, format, readonly, snapshot);
     free(d->name);
     d->name = pv_xstrdup(name);
     d->sector = (unsigned)sector;
     d->bus = (enum pv_vm_bus)bus;
+    d->served = served;
+    d->size = (uint64_t)size;
     d->backing = pv_xcalloc((size_t)backing, sizeof(*d->backing));
     for (d->n_backing = 0; d->n_backing < (size_t)backing; d->n_backing++)
         d->backing[d->n_backing] = -1;

@@ -212,8 +212,10 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
     if (s->dirty.n_runs && (pv_vm_qmp(vm, "query-status", NULL, NULL, deadline, err) < 0 ||
                             pv_vm_write_dirty(vm, &s->dirty, err) < 0))
         return -1;
-    if (pv_vm_load(vm, deadline, err) < 0)
+    pv_guest_disks_stopped(g, true);
+    if (pv_vm_load(vm, deadline, err) < 0 || pv_guest_disks_unflush(g, deadline, err) < 0)
         return -1;
+    pv_guest_disks_stopped(g, false);
     resume_debug(g, "vmstate loaded", start);
     if (s->machine->follow && pv_vm_allow_resets(vm, true, deadline, err) < 0)
         return -1;

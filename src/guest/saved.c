@@ -5,14 +5,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "config/config.h"
+#include "disk/image.h"
+#include "guest/disks.h"
 #include "guest/machine.h"
 #include "util/clock.h"
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/mem.h"
+
+enum { SAVED_NAME = 48 };
 
 struct pv_snapshot *pv_snapshot_new(struct pv_machine *m)
 {
@@ -79,8 +84,20 @@ char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err)
     return pv_machine_to_json(s->machine, err);
 }
 
-int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err)
+static void image_name(size_t disk, char name[static SAVED_NAME])
 {
+    snprintf(name, SAVED_NAME, "disk%zu.image", disk);
+}
+
+int pv_snapshot_write_file(const struct pv_snapshot *s, const char *name, int fd, struct pv_err *err)
+{
+    char of_disk[SAVED_NAME];
+
+    for (size_t i = 0; i < s->machine->n_disks; i++) {
+        image_name(i, of_disk);
+        if (strcmp(name, of_disk) == 0)
+            return pv_disk_image_save(s->machine->disks[i].image, fd, err);
+    }
     if (pv_copy_sparse(s->memory, fd, err) < 0)
         return -1;
     return s->dirty.n_runs ? pv_dirty_apply(&s->dirty, fd, err) : 0;
@@ -92,7 +109,7 @@ void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files
     size_t most = 3;
 
     for (size_t i = 0; i < s->machine->n_disks; i++)
-        most += s->machine->disks[i].n_backing;
+        most += s->machine->disks[i].n_backing + 1;
     b = pv_xcalloc(most, sizeof(*b));
     *n = 0;
     b[(*n)++] = (struct pv_saved_file){"memory", s->dirty.n_runs ? -1 : s->memory};
@@ -103,6 +120,11 @@ void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files
         for (size_t j = 0; j < s->machine->disks[i].n_backing; j++, (*n)++) {
             snprintf(b[*n].name, sizeof(b[*n].name), "disk%zu.%zu", i, j);
             b[*n].fd = s->machine->disks[i].backing[j];
+        }
+    for (size_t i = 0; i < s->machine->n_disks; i++)
+        if (s->machine->disks[i].image) {
+            image_name(i, b[*n].name);
+            b[(*n)++].fd = -1;
         }
     *files = b;
 }
@@ -125,10 +147,26 @@ static int initrd_load(struct pv_machine *m, int (*file)(const char *name, void 
     return m->append && file("initrd", arg) >= 0 ? saved_file_load(file, arg, "initrd", &m->initrd, err) : 0;
 }
 
+/* The content of a served disk, which is checked as any file that was kept. */
+static int image_load(struct pv_machine_disk *d, size_t disk, int (*file)(const char *name, void *arg),
+                      void *arg, struct pv_err *err)
+{
+    cleanup_close int fd = -1;
+    char name[SAVED_NAME];
+
+    if (!d->served)
+        return 0;
+    image_name(disk, name);
+    if (saved_file_load(file, arg, name, &fd, err) < 0)
+        return -1;
+    d->image = pv_disk_image_load(fd, pv_guest_disks_dir(), err);
+    return d->image ? 0 : pv_err_wrap(err, "'%s'", name);
+}
+
 static int saved_files_load(struct pv_snapshot *s, int (*file)(const char *name, void *arg), void *arg,
                             struct pv_err *err)
 {
-    char name[48];
+    char name[SAVED_NAME];
 
     if (saved_file_load(file, arg, "memory", &s->memory, err) < 0 ||
         saved_file_load(file, arg, "state", &s->vmstate, err) < 0 ||
@@ -136,12 +174,15 @@ static int saved_files_load(struct pv_snapshot *s, int (*file)(const char *name,
         return -1;
     if (fstat(s->memory, &s->loaded) < 0)
         return pv_err_sys(err, errno, "cannot stat the memory of a saved machine");
-    for (size_t i = 0; i < s->machine->n_disks; i++)
+    for (size_t i = 0; i < s->machine->n_disks; i++) {
+        if (image_load(&s->machine->disks[i], i, file, arg, err) < 0)
+            return -1;
         for (size_t j = 0; j < s->machine->disks[i].n_backing; j++) {
             snprintf(name, sizeof(name), "disk%zu.%zu", i, j);
             if (saved_file_load(file, arg, name, &s->machine->disks[i].backing[j], err) < 0)
                 return -1;
         }
+    }
     return 0;
 }
 

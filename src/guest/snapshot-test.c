@@ -142,7 +142,7 @@ static void saved_files(void **state)
     pv_snapshot_files(s, &st.files, &st.n);
     assert_int_equal(st.files[0].fd, -1); /* the memory has no file yet */
     memory = memfd_create("memory", MFD_CLOEXEC);
-    assert_no_err(pv_snapshot_write_memory(s, memory, &err), &err);
+    assert_no_err(pv_snapshot_write_file(s, "memory", memory, &err), &err);
     st.files[0].fd = memory;
     l = must_snapshot(pv_snapshot_load(machine, store_find, &st, config, &err), &err);
     pv_snapshot_unref(s);

@@ -46,8 +46,9 @@ void pv_snapshot_unref(struct pv_snapshot *s); /* NULL is fine */
 char *pv_snapshot_machine(const struct pv_snapshot *s, struct pv_err *err);
 /*
  * The saved files: "memory", "state", "disk0.0" (the lowest overlay in the backing chain of the first disk)
- * ...  Descriptors stay the snapshot's.  fd -1: the memory of a guest that was itself resumed, of which there
- * is no file yet; pv_snapshot_write_memory makes it.  The caller frees the array.
+ * ..., "disk1.image" (the content of a served disk, with what was unflushed).  Descriptors stay the snapshot's.
+ * fd -1: there is no file yet (a served disk, and the memory of a guest that was itself resumed);
+ * pv_snapshot_write_file makes it.  The caller frees the array.
  */
 struct pv_saved_file {
     char name[48];
@@ -55,10 +56,10 @@ struct pv_saved_file {
 };
 void pv_snapshot_files(const struct pv_snapshot *s, struct pv_saved_file **files, size_t *n);
 /*
- * Writes the memory to an empty file: what it was resumed from (sharing its blocks where the file system
- * can), then what has changed.  Class host, with the errno.
+ * Writes a file that is not there yet to an empty one.  The memory: what it was resumed from (sharing its blocks
+ * where the file system can), then what has changed.  Class host, with the errno.
  */
-int pv_snapshot_write_memory(const struct pv_snapshot *s, int fd, struct pv_err *err);
+int pv_snapshot_write_file(const struct pv_snapshot *s, const char *name, int fd, struct pv_err *err);
 /*
  * From the cache: `machine` as above; file(name, arg) gives a descriptor that stays the caller's (it is
  * duplicated), or -1 for none.  The profile is looked up in config by its name.  Class host when the

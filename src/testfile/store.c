@@ -172,15 +172,16 @@ int pv_tf_store_begin(struct pv_testfile *tf, struct pv_err *err)
     return 0;
 }
 
-/* The memory of a resumed guest: there is no file of it to copy. */
-static int build_add_memory(struct pv_build *build, const struct pv_snapshot *s, struct pv_err *err)
+/* A saved file of which there is none yet to copy. */
+static int build_add_new(struct pv_build *build, const struct pv_snapshot *s, const char *name,
+                         struct pv_err *err)
 {
     struct pv_err why = PV_ERR_INIT;
-    int fd = pv_build_file(build, "memory", err);
+    int fd = pv_build_file(build, name, err);
 
     if (fd < 0)
         return -1;
-    return pv_snapshot_write_memory(s, fd, &why) < 0 ? pv_build_file_failed(build, &why, err) : 0;
+    return pv_snapshot_write_file(s, name, fd, &why) < 0 ? pv_build_file_failed(build, &why, err) : 0;
 }
 
 static int build_add_files(struct pv_build *build, const struct pv_snapshot *s, struct pv_err *err)
@@ -191,7 +192,7 @@ static int build_add_files(struct pv_build *build, const struct pv_snapshot *s, 
 
     pv_snapshot_files(s, &files, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = files[i].fd < 0 ? build_add_memory(build, s, err)
+        r = files[i].fd < 0 ? build_add_new(build, s, files[i].name, err)
                             : pv_build_add(build, files[i].name, files[i].fd, err);
     free(files);
     return r;
