@@ -96,10 +96,10 @@ static void machine_to_command_line(void **state)
 }
 
 static const char saved[] =
-    "{\"version\":8,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "{\"version\":9,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
     "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
     "\"name\":\"data\",\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
-    "\"readonly\":false,\"snapshot\":true,\"backing\":2}]}";
+    "\"readonly\":false,\"snapshot\":true,\"served\":true,\"size\":4096,\"backing\":2}]}";
 
 static void read_back(void **state)
 {
@@ -120,6 +120,8 @@ static void read_back(void **state)
     assert_int_equal(m->n_disks, 1);
     assert_int_equal(m->disks[0].n_backing, 2);
     assert_int_equal(m->disks[0].backing[1], -1);
+    assert_true(m->disks[0].served);
+    assert_int_equal(m->disks[0].size, 4096);
     assert_int_equal(m->disks[0].top, -1);
     again = pv_machine_to_json(m, &err);
     assert_string_equal(again, saved);
@@ -133,8 +135,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":8", "\"version\":6"},
-        {"\"version\":8,", ""},
+        {"\"version\":9", "\"version\":6"},
+        {"\"version\":9,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},
@@ -147,6 +149,9 @@ static void damaged_description(void **state)
         {"\"kvm\":true", "\"kvm\":1"},
         {"\"kvm\":true", "\"kvm\":true,\"more\":1"},
         {"\"hotplug_port\":true,", ""},
+        {"\"served\":true", "\"served\":1"},
+        {"\"served\":true,", ""},
+        {"\"size\":4096", "\"size\":-1"},
         {"\"disks\":[", "\"disks\":[1,"},
         {"\"format\":\"qcow2\",", ""},
         {"\"name\":\"data\",", ""},
