@@ -151,6 +151,8 @@ static int start_reboot(struct pv_guest *g, int64_t deadline, struct pv_err *err
     if (pv_agent_ask_reboot(&g->agent, deadline, &asked) == 0 || g->life.unwaited)
         return 0;
     pv_debug(g->name, "reboot: %s", asked.text);
+    if (asked.cls == PV_E_TIMEOUT && g->state == PV_GUEST_RUNNING)
+        return await_reset(g, deadline, "reboot", err); /* its error has the console */
     if (asked.cls == PV_E_GUEST_DIED && g->state == PV_GUEST_RUNNING &&
         await_reset(g, pv_guest_deadline(g, GOODBYE_LIMIT), "reboot", NULL) == 0)
         return 0;
