@@ -12,22 +12,10 @@
 
 static const char check_key; /* its address: registry key of check.lua's function */
 
-/* raise(msg): a failed check, with the position of the test's line. */
-static int check_raise(lua_State *L)
-{
-    return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
-}
-
 /* again(msg, error): msg, which quotes the error, with the error's class. */
 static int check_again(lua_State *L)
 {
     return pv_lua_raise_as(L, pv_lua_class_at(L, 2), "%s", luaL_checkstring(L, 1));
-}
-
-/* misused(msg) */
-static int check_misused(lua_State *L)
-{
-    return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
 }
 
 /* step(text) begins the step that the status display and the timeline show, step(ok) ends it. */
@@ -106,9 +94,9 @@ int pv_lua_recording_check(lua_State *L)
 
 void pv_lua_open_check(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"raise", check_raise},
+    static const luaL_Reg functions[] = {{"raise", pv_lua_own_fail},
                                          {"again", check_again},
-                                         {"misused", check_misused},
+                                         {"misused", pv_lua_own_misuse},
                                          {"step", check_step},
                                          {"is_vm", check_is_vm},
                                          {"must_end", check_must_end},

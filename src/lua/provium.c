@@ -183,6 +183,8 @@ void pv_lua_open_provium(lua_State *L)
     lua_setfield(L, -2, "json");
     pv_lua_open_netframe(L);
     lua_setfield(L, -2, "net");
+    pv_lua_open_kselftest(L);
+    lua_setfield(L, -2, "kselftest");
     luaL_newlib(L, meta);
     lua_setmetatable(L, -2);
     lua_setglobal(L, "provium");

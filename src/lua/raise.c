@@ -178,3 +178,13 @@ int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
     return raise_known(
         L, (struct lua_raised){.cls = pv_tf_err_class(err), .vm = err->vm, .console = err->console});
 }
+
+int pv_lua_own_fail(lua_State *L)
+{
+    return pv_lua_raise_as(L, PV_CLASS_ASSERTION, "%s", luaL_checkstring(L, 1));
+}
+
+int pv_lua_own_misuse(lua_State *L)
+{
+    return pv_lua_raise(L, "%s", luaL_checkstring(L, 1));
+}

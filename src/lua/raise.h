@@ -40,5 +40,8 @@ bool pv_lua_script_frame(lua_State *L, int *level, lua_Debug *ar);
 bool pv_lua_is_own_code(const lua_Debug *ar);
 /* Pushes a part of Provium that is written in Lua, as a function. */
 LJMP void pv_lua_load_own(lua_State *L, const unsigned char *code, size_t n);
+/* For such a chunk: raise their string, with the position of the test's line, as a failed check, a wrong argument. */
+LJMP int pv_lua_own_fail(lua_State *L);
+LJMP int pv_lua_own_misuse(lua_State *L);
 
 #endif
