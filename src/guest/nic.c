@@ -105,13 +105,14 @@ int pv_guest_set_carrier(struct pv_guest *g, unsigned slot, bool up, struct pv_e
     return 0;
 }
 
-int pv_guest_set_gateway(struct pv_guest *g, unsigned slot, const void *gateway, unsigned n,
+int pv_guest_set_gateway(struct pv_guest *g, unsigned slot, const void *gateway, unsigned n, unsigned rank,
                          struct pv_err *err)
 {
     struct pv_guest_nic *nic = &g->nics[slot];
 
     memcpy(nic->gateway, gateway, n);
     nic->n_gateway = n;
+    nic->gateway_rank = rank;
     if (pv_guest_state(g) != PV_GUEST_RUNNING || g->life.paused || g->life.rebooting || !nic->n_ip)
         return 0;
     return pv_guest_nic_set_up(g, slot, pv_guest_deadline(g, DEFAULT_TIMEOUT), err);

@@ -40,7 +40,9 @@ struct pv_guest_nic {
     uint8_t ip[16], gateway[16];
     unsigned n_ip, n_gateway; /* 4, 16; 0: none */
     unsigned prefix;
-    bool down; /* without carrier */
+    unsigned
+        gateway_rank; /* of the gateways of a guest's NICs the lowest is its default route, then the first NIC's */
+    bool down;        /* without carrier */
 };
 
 /* A new NIC in a running guest, which is set up when it returns: the slot; -1 with *err.  timeout_ns 0: 30 s. */
@@ -49,8 +51,11 @@ int pv_guest_plug(struct pv_guest *g, const struct pv_guest_nic *nic, int64_t ti
 int pv_guest_unplug(struct pv_guest *g, unsigned slot, int64_t timeout_ns, struct pv_err *err);
 /* Sets the carrier of a guest whose machine is on. */
 int pv_guest_set_carrier(struct pv_guest *g, unsigned slot, bool up, struct pv_err *err);
-/* Its default route by this NIC; n 4 or 16. Now if it runs, and after each reset. */
-int pv_guest_set_gateway(struct pv_guest *g, unsigned slot, const void *gateway, unsigned n,
+/*
+ * The gateway of this NIC, n 4 or 16 bytes; the guest's default route if no other NIC has one of a lower rank.  Now if the guest
+ * runs, and after each reset.  Blocks.
+ */
+int pv_guest_set_gateway(struct pv_guest *g, unsigned slot, const void *gateway, unsigned n, unsigned rank,
                          struct pv_err *err);
 /* The NICs by slot: PV_VM_NICS_MAX. */
 const struct pv_guest_nic *pv_guest_nics(const struct pv_guest *g);

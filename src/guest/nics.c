@@ -55,6 +55,16 @@ int pv_guest_nics_begin(struct pv_guest *g, const struct pv_boot_opts *o, struct
 
 /* ---- the interface in the guest ---- */
 
+/* Whether the gateway of this NIC is the guest's default route. */
+static bool nic_leads_out(const struct pv_guest *g, const struct pv_guest_nic *nic)
+{
+    for (const struct pv_guest_nic *o = g->nics; o < g->nics + PV_VM_NICS_MAX; o++)
+        if (o->hw.mtu && o->n_gateway == nic->n_gateway &&
+            (o->gateway_rank < nic->gateway_rank || (o->gateway_rank == nic->gateway_rank && o < nic)))
+            return false;
+    return true;
+}
+
 static int nic_ask(struct pv_guest *g, const struct pv_guest_nic *nic, const uint8_t *device,
                    int64_t deadline, struct pv_err *err)
 {
@@ -71,7 +81,7 @@ static int nic_ask(struct pv_guest *g, const struct pv_guest_nic *nic, const uin
     pv_enc_u32(&e, nic->n_ip > 0);
     pv_enc_bytes(&e, nic->ip, nic->n_ip);
     pv_enc_u32(&e, nic->prefix);
-    pv_enc_bytes(&e, nic->gateway, nic->n_gateway);
+    pv_enc_bytes(&e, nic->gateway, nic_leads_out(g, nic) ? nic->n_gateway : 0);
     return pv_call_finish(&g->agent, &c, &e, "NIC", left > 0 ? left : 1, err);
 }
 

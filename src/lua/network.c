@@ -237,7 +237,9 @@ struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net 
     struct tf_net_end *e = g ? pv_tf_net_end_on(g->g, net, NULL) : NULL;
 
     if (!g && !port)
-        pv_lua_raise(L, "%s needs VMs or ports, got %s", method, pv_lua_describe(L, idx));
+        port = pv_lua_router_end_at(L, lua_absindex(L, idx), net, method);
+    if (!g && !port)
+        pv_lua_raise(L, "%s needs VMs, ports or routers, got %s", method, pv_lua_describe(L, idx));
     if (port && pv_net_of(port) != net->net)
         pv_lua_raise(L, "%s: port '%s' is on network '%s', not on '%s'", method, pv_net_end_name(port),
                      pv_net_name(pv_net_of(port)), pv_net_name(net->net));

@@ -145,6 +145,7 @@ void pv_lua_open_provium(lua_State *L)
                                          {"fixture", pv_lua_fixture},
                                          {"depends", pv_lua_depends},
                                          {"network", pv_lua_network},
+                                         {"router", pv_lua_router},
                                          {"record", pv_lua_record},
                                          {"recording", pv_lua_recording},
                                          {"async", pv_lua_async},
@@ -167,6 +168,7 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_recording(L);
     pv_lua_open_nic(L);
     pv_lua_open_port(L);
+    pv_lua_open_router(L);
     pv_lua_open_capture(L);
     pv_lua_open_task(L);
     pv_lua_open_stream(L);

@@ -100,6 +100,12 @@ static bool host_number(const struct pv_subnet *s, const struct pv_ip *ip, uint6
     return true;
 }
 
+bool pv_subnet_has(const struct pv_subnet *s, const struct pv_ip *ip)
+{
+    uint64_t number;
+    return host_number(s, ip, &number) && number >= 1 && number <= s->hosts;
+}
+
 static struct pv_ip host_address(const struct pv_subnet *s, uint64_t number)
 {
     struct pv_ip ip = s->base;

@@ -40,6 +40,9 @@ void pv_subnet_free(struct pv_subnet *s); /* NULL is fine */
 unsigned pv_subnet_prefix(const struct pv_subnet *s);
 const char *pv_subnet_text(const struct pv_subnet *s);
 
+/* Whether it is the address of a host of the subnet. */
+bool pv_subnet_has(const struct pv_subnet *s, const struct pv_ip *ip);
+
 /* Takes the next free address from the first host's on; last: from the last host's downward.  -1: class usage, full. */
 int pv_subnet_next(struct pv_subnet *s, bool last, const char *owner, struct pv_ip *ip, struct pv_err *err);
 /* Takes this address.  -1: class usage: outside, the network's own, the broadcast address, taken (with `owner` of that). */

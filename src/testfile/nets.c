@@ -190,6 +190,9 @@ struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, c
     memcpy(nic->ip, e.ip.addr, sizeof(nic->ip));
     nic->n_ip = e.ip.n;
     nic->prefix = e.ip.n ? pv_subnet_prefix(net->subnet) : 0;
+    nic->n_gateway = e.ip.n ? net->gateway.n : 0;
+    nic->gateway_rank = net->gateway_rank;
+    memcpy(nic->gateway, net->gateway.addr, sizeof(nic->gateway));
     return kept;
 }
 

@@ -31,6 +31,8 @@ struct tf_net {
     struct pv_net *net;
     struct pv_subnet *subnet;
     unsigned mtu;
+    struct pv_ip gateway; /* zero n: none */
+    unsigned gateway_rank;
     bool hosts; /* its VMs are in /etc/hosts of all */
     struct tf_net_end *ends;
     unsigned n_ports;          /* made so far */

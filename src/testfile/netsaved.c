@@ -4,6 +4,7 @@
 #include "guest/guest.h"
 #include "guest/snapshot.h"
 #include "testfile/nethosts.h"
+#include "testfile/netrouter.h"
 #include "testfile/nets.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
@@ -37,7 +38,7 @@ int pv_tf_restore(struct pv_testfile *tf, struct pv_guest *g, struct pv_snapshot
     }
     r = pv_guest_restore(g, s, &o, err);
     pv_tf_nets_settle(tf, g);
-    return r;
+    return r < 0 ? -1 : pv_tf_gateways_update(g, err);
 }
 
 struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, int64_t timeout_ns,

@@ -6,6 +6,7 @@
 
 #include "guest/standby.h"
 #include "loop/loop.h"
+#include "testfile/netrouter.h"
 #include "testfile/nets.h"
 #include "testfile/observer.h"
 #include "testfile/pool.h"
@@ -55,6 +56,7 @@ void pv_testfile_close(struct pv_testfile *tf)
     pv_tf_findings_free(&tf->findings);
     pv_tf_rules_free(&tf->rules);
     pv_tf_guests_free(&tf->guests);
+    pv_tf_routers_free(tf);
     pv_tf_nets_free(tf);
     pv_tf_store_close(&tf->store);
     pv_loop_free(tf->loop);

@@ -32,6 +32,7 @@
 struct pv_err;
 struct pv_loop;
 struct tf_net;
+struct tf_router;
 
 /* reason: the parts of a run, each with its own header */
 struct pv_testfile {
@@ -47,6 +48,7 @@ struct pv_testfile {
     bool touched; /* the script used something of Provium: it is no helper library */
     struct tf_guests guests;
     struct tf_net *nets; /* in order of creation */
+    struct tf_router *routers;
     struct tf_tests tests;
     struct tf_findings findings;
     struct tf_timeline timeline; /* of the running context, like the next two */

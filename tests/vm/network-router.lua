@@ -1,0 +1,69 @@
+-- SPDX-License-Identifier: MIT
+-- A router of the harness between networks: default routes, forwarding, ICMP, impairments of a route.
+local lan1 = provium.network("lan1", {subnet = "10.1.0.0/24"})
+local lan2 = provium.network("lan2", {subnet = "10.2.0.0/24", mtu = 1400})
+local a, b = provium.create(nil, {name = "a"}), provium.create(nil, {name = "b"})
+a:boot{nets = {lan1}, transport = "serial"} -- before there is a router
+local router = provium.router{lan1, lan2}
+b:boot{nets = {lan2}}
+
+local function ping(from, to, more)
+    return from:exec("ping -c 1 " .. (more or "-W 20") .. " " .. to)
+end
+
+test("VMs of two networks reach each other", function()
+    assert_eq("10.1.0.254", router:ip(lan1))
+    assert_contains(a:sh("ip route"), "default via 10.1.0.254")
+    assert(ping(a, b:ip(lan2)).ok and ping(b, a:ip(lan1)).ok)
+    assert(ping(a, "10.2.0.254").ok)
+    a:reset()
+    assert(ping(a, b:ip(lan2)).ok)
+end)
+
+test("a clone and a restore have the route, too", function()
+    local s = a:snapshot()
+    local c = a:clone(s)
+    assert(ping(c, b:ip(lan2)).ok and ping(b, c:ip(lan1)).ok)
+    c:kill()
+    a:restore(s)
+    assert(ping(a, b:ip(lan2)).ok)
+end)
+
+test("a packet that cannot be forwarded is told of", function()
+    local capture = lan1:capture()
+    assert(not ping(a, "10.9.0.1", "-W 1").ok)
+    assert(not ping(a, "10.2.0.77", "-W 5").ok)
+    assert(not ping(a, b:ip(lan2), "-t 1 -W 1").ok)
+    capture:close()
+    local text = capture:stream():read()
+    assert(#text > 100)
+    local n = 0
+    for _, s in ipairs(lan1:stats()) do
+        if s.from == "router1" then n = s.sent end
+    end
+    assert(n >= 3, n)
+end)
+
+test("a route can be impaired and cut", function()
+    lan2:partition(router, b)
+    assert(not b:exec("ping -c 1 -W 1 10.1.0.1").ok)
+    lan2:heal()
+    assert(ping(a, b:ip(lan2)).ok)
+    lan2:impair{from = router, to = b, latency = "300ms"}
+    local ms = tonumber(ping(a, b:ip(lan2)).stdout:match("time=([%d.]+)"))
+    assert(ms and ms >= 300, ms)
+    lan2:clear()
+end)
+
+test("bad arguments", function()
+    local function refuses(what, ...)
+        local ok, err = pcall(...)
+        assert(not ok, what)
+        assert_contains(tostring(err), what)
+    end
+    refuses("list of 2 to", provium.router, {lan1})
+    refuses("named twice", provium.router, {lan1, lan1})
+    refuses("needs a network", provium.router, {lan1, 7})
+    refuses("10.1.0.254", provium.router, {lan2, {net = lan1, ip = "10.1.0.254"}})
+    refuses("not on network 'other'", router.ip, router, provium.network("other"))
+end)
