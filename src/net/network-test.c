@@ -457,6 +457,23 @@ static void test_ends_of_code(void **state)
     lab_end(&l);
 }
 
+/* A lost frame uses up the rate, as one on a wire does: here 10 s for each. */
+static void test_lost_frames_use_the_rate(void **state)
+{
+    (void)state;
+    struct lab l = lab_begin(1);
+    pv_net_impair(l.net, NULL, NULL, &(struct pv_impair){.loss = 1, .rate = 51});
+    host_send(&l, 0, 1, 1);
+    lab_run(&l, 0);
+    assert_int_equal(a_to_b(&l).lost, 1);
+    pv_net_impair(l.net, NULL, NULL, &(struct pv_impair){.rate = 51});
+    host_send(&l, 0, 1, 2);
+    lab_run(&l, 0);
+    assert_int_equal(a_to_b(&l).sent, 2);
+    assert_int_equal(host_recv(&l, 1), -1);
+    lab_end(&l);
+}
+
 /* Ends that come and go for ever; the newest ones' statistics stay, and the others are still reached. */
 static void count_direction(void *arg, const char *from, const char *to, const struct pv_net_stats *s)
 {
@@ -508,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_capture),
         cmocka_unit_test(test_ends_of_code),
         cmocka_unit_test(test_ends_are_forgotten),
+        cmocka_unit_test(test_lost_frames_use_the_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,17 +126,22 @@ void net_end_flush(struct pv_net_end *to)
             direction_run(from->to[to->slot]);
 }
 
+/* When the rate admits a frame of n bytes, which uses up its share of it. */
+static int64_t direction_admit(struct net_direction *d, size_t n, const struct pv_impair *i)
+{
+    int64_t now = pv_now(), due = d->free_at > now ? d->free_at : now;
+    if (!i->rate)
+        return now;
+    d->free_at = due + (int64_t)((double)n * 8 * (double)PV_NSEC_PER_SEC / (double)i->rate);
+    return due;
+}
+
 /* Queues a frame, or delivers it at once where nothing is in front of it. */
 static void frame_enqueue(struct net_direction *d, const uint8_t *frame, size_t n, const struct pv_impair *i,
                           const struct pv_fate *fate)
 {
     struct pv_net *net = d->from->net;
-    int64_t now = pv_now(), due = now;
-    if (i->rate) {
-        due = d->free_at > now ? d->free_at : now;
-        d->free_at = due + (int64_t)((double)n * 8 * (double)PV_NSEC_PER_SEC / (double)i->rate);
-    }
-    due += fate->delay;
+    int64_t due = direction_admit(d, n, i) + fate->delay, now = pv_now();
     bool front = fate->reordered && d->first;
     if (front) {
         due = d->first->due;
@@ -196,6 +201,7 @@ void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n,
         d->stats.partitioned++;
         word = "partitioned";
     } else if (fate.lost) {
+        direction_admit(d, n, i); /* it is lost on the wire, whose time it has used */
         d->stats.lost++;
         word = "lost";
     } else {
