@@ -273,11 +273,22 @@ int pv_guest_disk_check_name(const struct pv_guest *g, const char *name, struct 
                       names.len ? names.data : "none");
 }
 
+static const struct pv_machine_disk *machine_disk(const struct pv_guest *g, const char *name)
+{
+    const struct pv_machine *m = guest_machine(g);
+
+    for (size_t i = 0; m && i < m->n_disks; i++)
+        if (!strcmp(m->disks[i].name, name))
+            return &m->disks[i];
+    return NULL;
+}
+
 struct pv_disk *pv_guest_disk(const struct pv_guest *g, const char *name, struct pv_err *err)
 {
     const struct pv_served *s = pv_served_find(g, name);
+    const struct pv_machine_disk *m = machine_disk(g, name);
 
-    if (s)
+    if (s && !(m && m->plain))
         return s->d;
     if (pv_guest_disk_check_name(g, name, err) < 0)
         return NULL;
@@ -286,4 +297,28 @@ struct pv_disk *pv_guest_disk(const struct pv_guest *g, const char *name, struct
                "(size = \"64M\" instead of a path)",
                name, g->name);
     return NULL;
+}
+
+struct pv_disk *pv_guest_disk_open(struct pv_guest *g, const char *name, bool write, struct pv_disk **own,
+                                   struct pv_err *err)
+{
+    const struct pv_served *s = pv_served_find(g, name);
+    const struct pv_machine_disk *m = machine_disk(g, name);
+    struct pv_disk_opts o = {.name = name, .dir = pv_guest_disks_dir(), .readonly = !write};
+
+    *own = NULL;
+    if (s)
+        return s->d;
+    if (pv_guest_disk_check_name(g, name, err) < 0)
+        return NULL;
+    if (m->snapshot || m->n_backing || (g->instance && strcmp(m->format, "raw") != 0)) {
+        pv_err_set(
+            err, PV_E_USAGE,
+            "what is on disk '%s' of %s is known to QEMU alone (it %s): this needs faults = true in its "
+            "options",
+            name, g->name, m->snapshot ? "has snapshot = true" : "is a qcow2 image in use");
+        return NULL;
+    }
+    *own = pv_disk_open_file(g->env->host.loop, &o, m->path, m->format, false, err);
+    return *own;
 }

@@ -48,6 +48,12 @@ void pv_guest_disks_free(struct pv_guest *g);
 
 /* The served disk of that name.  NULL: class usage; the text says which disks there are, or what it needs. */
 struct pv_disk *pv_guest_disk(const struct pv_guest *g, const char *name, struct pv_err *err);
+/*
+ * The disk of that name for a read or (write) a write of the host.  *own: one of a disk that is QEMU's alone, which
+ * the caller frees, or NULL.  NULL: class usage when there is no way to it beside QEMU, else of pv_disk_open_file.
+ */
+struct pv_disk *pv_guest_disk_open(struct pv_guest *g, const char *name, bool write, struct pv_disk **own,
+                                   struct pv_err *err);
 /* Class usage unless the guest has a disk of that name, served or not. */
 int pv_guest_disk_check_name(const struct pv_guest *g, const char *name, struct pv_err *err);
 /*

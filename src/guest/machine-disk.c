@@ -94,6 +94,7 @@ int pv_machine_disk_add(struct pv_machine *m, const struct pv_guest_disk *d, str
         return pv_err_set(err, PV_E_USAGE, "a VM has at most %d disks", PV_VM_DISKS_MAX);
     if (disk_from_opts(m, d, false, err) < 0)
         return -1;
+    m->disks[m->n_disks - 1].plain = !m->disks[m->n_disks - 1].served;
     m->disks[m->n_disks - 1].served = true;
     return 0;
 }
@@ -139,6 +140,7 @@ bool pv_machine_disk_copy(struct pv_machine *to, const struct pv_machine_disk *d
     c->name = pv_xstrdup(d->name);
     c->bus = d->bus;
     c->served = d->served;
+    c->plain = d->plain;
     c->sector = d->sector;
     c->size = d->size;
     c->image = d->image ? pv_disk_image_ref(d->image) : NULL;

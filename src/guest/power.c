@@ -26,7 +26,7 @@ static int check_disks(const struct pv_guest *g, struct pv_err *err)
     const struct pv_machine *m = pv_instance_machine(g->instance);
 
     for (size_t i = 0; i < m->n_disks; i++)
-        if (!m->disks[i].readonly && !m->disks[i].served)
+        if (!m->disks[i].readonly && (!m->disks[i].served || m->disks[i].plain))
             return pv_err_set(err, PV_E_USAGE,
                               "cannot cut the power of %s: the volatile cache of its disk '%s' is not known; "
                               "attach it with faults = true or readonly = true",

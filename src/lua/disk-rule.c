@@ -18,7 +18,6 @@
 #include "testfile/rules.h"
 #include "util/clock.h"
 #include "util/err.h"
-#include "util/log.h"
 
 #define RULE_TYPE "provium.rule"
 #define WAIT_TIMEOUT (10 * PV_NSEC_PER_SEC)
@@ -57,14 +56,17 @@ static void rule_hit(struct pv_disk_rule *r, void *arg)
     struct lua_rule *h = arg;
     lua_State *L = h->main;
 
-    (void)r;
     if (!lua_checkstack(L, 8))
         return;
     lua_pushcfunction(L, hit_start);
     lua_pushlightuserdata(L, h);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-        pv_debug("lua", "on_hit: %s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "?");
-        lua_pop(L, 1);
+        struct pv_testfile *tf = pv_lua_tf(L);
+
+        lua_pushfstring(L, "on_hit of the rule '%s' could not be started: %s", pv_disk_rule_text(r),
+                        lua_tostring(L, -1) ? lua_tostring(L, -1) : "?");
+        pv_result_note(tf->env->result, pv_tf_test_id(&tf->tests), lua_tostring(L, -1));
+        lua_pop(L, 2);
     }
 }
 

@@ -55,6 +55,28 @@ struct pv_disk *pv_lua_served_disk(lua_State *L, int idx, const char *method)
     return served;
 }
 
+static void own_free(void *p)
+{
+    pv_disk_free(*(struct pv_disk **)p);
+}
+
+/* The disk at 1 for an access of the host: also a raw image that QEMU writes to by itself. */
+static LJMP struct pv_disk *disk_open(lua_State *L, const char *method, bool write)
+{
+    const struct lua_disk *d = pv_lua_check_disk(L, 1, method);
+    struct pv_disk **own, *disk;
+    struct pv_err err;
+
+    lua_settop(L, 4);
+    own = pv_lua_tmp(L, sizeof(struct pv_disk *), own_free);
+    disk = pv_guest_disk_open(d->vm->g, d->name, write, own, &err);
+    if (!disk) {
+        pv_err_wrap(&err, "d:%s", method);
+        pv_lua_raise_err(L, &err);
+    }
+    return disk;
+}
+
 /* vm:disk(name) */
 int pv_lua_vm_disk(lua_State *L)
 {
@@ -117,7 +139,7 @@ int pv_lua_vm_detach_disk(lua_State *L)
 /* d:read(offset, n) */
 static int disk_read(lua_State *L)
 {
-    struct pv_disk *d = pv_lua_served_disk(L, 1, "read");
+    struct pv_disk *d = disk_open(L, "read", false);
     lua_Integer at = pv_lua_sys_integer(L, 2, "read", "the offset");
     lua_Integer n = pv_lua_sys_integer(L, 3, "read", "the number of bytes");
     luaL_Buffer b;
@@ -138,7 +160,7 @@ static int disk_read(lua_State *L)
 /* d:write(offset, data) */
 static int disk_write(lua_State *L)
 {
-    struct pv_disk *d = pv_lua_served_disk(L, 1, "write");
+    struct pv_disk *d = disk_open(L, "write", true);
     lua_Integer at = pv_lua_sys_integer(L, 2, "write", "the offset");
     struct pv_err err;
     const char *data;
@@ -155,7 +177,7 @@ static int disk_write(lua_State *L)
 /* d:size() */
 static int disk_size(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)pv_disk_size(pv_lua_served_disk(L, 1, "size")));
+    lua_pushinteger(L, (lua_Integer)pv_disk_size(disk_open(L, "size", false)));
     return 1;
 }
 
@@ -176,7 +198,7 @@ static int disk_flush(lua_State *L)
 /* d:save(path) */
 static int disk_save(lua_State *L)
 {
-    struct pv_disk *d = pv_lua_served_disk(L, 1, "save");
+    struct pv_disk *d = disk_open(L, "save", false);
     const char *path = pv_lua_check_cstring(L, 2, "the path for d:save");
     struct pv_err err;
 

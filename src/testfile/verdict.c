@@ -5,6 +5,7 @@
 
 #include "testfile/findings.h"
 #include "testfile/limit.h"
+#include "testfile/rules.h"
 #include "testfile/tails.h"
 #include "testfile/netreport.h"
 #include "testfile/nets.h"
@@ -112,6 +113,7 @@ void pv_tf_file_judge(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv_
 
     for (struct tf_net *net = tf->nets; net; net = net->next)
         pv_tf_net_end_track(net);
+    pv_tf_rules_end(tf, PV_NO_TEST);
     pv_tf_judge(tf, PV_NO_TEST, outcome, cls, msg);
     if (failed || *cls != PV_CLASS_NONE)
         pv_tf_tails_send(tf, PV_NO_TEST);
