@@ -150,6 +150,26 @@ int pv_lua_fixture(lua_State *L)
     return fixture_plug(tf, *handle, &nics, &err) < 0 ? pv_lua_raise_err(L, &err) : 1;
 }
 
+struct pv_guest *pv_lua_fixture_vm(struct pv_testfile *tf, const char *name, struct pv_err *err)
+{
+    char *script = pv_tf_script_find(tf, name, err);
+    struct pv_guest *vm = NULL;
+    struct tf_request r;
+    int rc;
+
+    if (!script)
+        return NULL;
+    pv_tf_request_init(&r, tf, name, script, DEFAULT_TIMEOUT, run_fixture_script);
+    rc = pv_tf_request_vm(&r, &vm, err);
+    if (rc == 0) {
+        cleanup_free char *text = pv_tf_request_failure(&r);
+
+        pv_err_set(err, PV_E_GUEST, "%s", text);
+    }
+    pv_tf_request_fini(&r);
+    return rc > 0 ? vm : NULL;
+}
+
 /* ---- provium fixture build ---- */
 
 struct build_order {

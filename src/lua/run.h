@@ -20,4 +20,15 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path);
  */
 int pv_lua_build_fixture(const struct pv_testfile_env *env, const char *script, bool rebuild);
 
+struct pv_err;
+struct pv_guest;
+struct pv_testfile;
+
+/*
+ * provium.fixture(name) for a program without a script: a running VM of the fixture, which is built first if it
+ * must be.  tf is open; the caller frees the VM before it closes tf.  NULL with *err, also when the script skips;
+ * tf->tails then has the consoles of a failed build.
+ */
+struct pv_guest *pv_lua_fixture_vm(struct pv_testfile *tf, const char *name, struct pv_err *err);
+
 #endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/hand.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/version.h"
+#include "childproto/result.h"
+#include "guest/agent.h"
+#include "guest/shell.h"
+#include "lua/run.h"
+#include "testfile/testfile.h"
+#include "util/err.h"
+#include "util/parse.h"
+
+enum { CPUS_MAX = 255 };
+
+void pv_hand_opts_fini(struct hand_opts *o)
+{
+    pv_boot_opts_fini(&o->boot);
+    pv_strv_free(&o->argv);
+}
+
+int pv_hand_parse_memory(struct hand_opts *o, const char *value, struct pv_err *err)
+{
+    if (pv_parse_size(value, &o->boot.memory, err) < 0)
+        return pv_err_wrap(err, "%s: --mem", o->command);
+    if (o->boot.memory < PV_GUEST_MIN_MEMORY)
+        return pv_err_set(err, PV_E_USAGE, "%s: --mem %s: a VM needs at least 32M", o->command, value);
+    return 0;
+}
+
+int pv_hand_parse_cpus(struct hand_opts *o, const char *value, struct pv_err *err)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+
+    if (*end || *value < '0' || *value > '9' || n < 1 || n > CPUS_MAX)
+        return pv_err_set(err, PV_E_USAGE, "%s: --cpus takes a number from 1 to %d, got '%s'", o->command,
+                          CPUS_MAX, value);
+    o->boot.cpus = (unsigned)n;
+    return 0;
+}
+
+int pv_hand_parse_accel(struct hand_opts *o, const char *value, struct pv_err *err)
+{
+    if (pv_accel_parse(value, &o->accel))
+        return 0;
+    return pv_err_set(err, PV_E_USAGE, "%s: --accel takes auto, kvm or tcg, got '%s'", o->command, value);
+}
+
+int pv_hand_check(const struct hand_opts *o, struct pv_err *err)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } of_a_boot[] = {{"a profile", o->profile},
+                     {"--mem", o->boot.memory},
+                     {"--cpus", o->boot.cpus},
+                     {"--append", o->boot.append}};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(of_a_boot) && o->fixture; i++)
+        if (of_a_boot[i].given)
+            return pv_err_set(
+                err, PV_E_USAGE,
+                "%s: --fixture %s excludes %s: the machine is the one that the fixture's script booted",
+                o->command, o->fixture, of_a_boot[i].name);
+    return 0;
+}
+
+int pv_hand_error(const struct pv_err *err)
+{
+    int rc = pv_cli_error(err);
+
+    return err->cls == PV_E_GUEST_DIED ? PV_EXIT_FAILED : rc;
+}
+
+static int hand_serve(const struct hand_opts *o, struct pv_guest *g, struct pv_err *err)
+{
+    struct pv_shell shell = {.argv = o->argv.n ? &o->argv : NULL,
+                             .cwd = o->cwd,
+                             .title = o->argv.n ? NULL : pv_guest_name(g),
+                             .in = STDIN_FILENO,
+                             .out = STDOUT_FILENO,
+                             .err = STDERR_FILENO};
+    struct pv_shell_end end;
+
+    return pv_shell_run(pv_guest_agent(g), &shell, &end, err) < 0 ? -1 : end.exit_code;
+}
+
+/* The consoles of a fixture that could not be built. */
+static void hand_show_tails(const struct tf_tails *tails)
+{
+    for (const struct tf_tail *t = tails->first; t; t = t->next)
+        fprintf(stderr, "--- console of %s ---\n%s", t->vm, t->text);
+}
+
+/* The running VM; NULL with *err. */
+static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *tf, struct pv_err *err)
+{
+    const struct pv_profile *profile;
+    struct pv_guest *g;
+
+    if (o->fixture) {
+        g = pv_lua_fixture_vm(tf, o->fixture, err);
+        hand_show_tails(&tf->tails);
+        return g;
+    }
+    profile = pv_config_profile(tf->env->config, o->profile, err);
+    g = profile ? pv_guest_new(&tf->guest_env, profile) : NULL;
+    if (g && pv_guest_boot(g, &o->boot, err) == 0)
+        return g;
+    pv_guest_free(g);
+    return NULL;
+}
+
+/* A handle whose events nobody reads: there is no supervisor. */
+static struct pv_result *hand_no_result(struct pv_err *err)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        pv_err_sys(err, errno, "cannot make a socket");
+        return NULL;
+    }
+    close(pair[1]);
+    return pv_result_new(pair[0]);
+}
+
+static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, struct pv_err *err)
+{
+    struct pv_testfile tf = {.env = env, .path = o->command, .dir = pv_xstrdup(".")};
+    struct pv_guest *g = NULL;
+    int rc = -1;
+
+    if (pv_testfile_open(&tf, err) == 0)
+        g = hand_vm(o, &tf, err);
+    if (g)
+        rc = hand_serve(o, g, err);
+    pv_guest_free(g);
+    pv_testfile_close(&tf);
+    return rc;
+}
+
+int pv_hand_run(struct hand_opts *o, struct pv_err *err)
+{
+    cleanup_free char *guest_dir = pv_guest_dir();
+    struct pv_config *config = pv_config_load(o->config, guest_dir, err);
+    struct pv_result *result = config ? hand_no_result(err) : NULL;
+    struct pv_testfile_env env = {
+        .config = config, .accel = o->accel, .result = result, .version = PV_VERSION};
+    int rc = result ? hand_run_in(o, &env, err) : -1;
+
+    pv_result_free(result);
+    pv_config_free(config);
+    return rc;
+}

@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# `provium shell`: with pipes, on a terminal (script(1) makes it), and what ends it.
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
+command -v script >/dev/null || skip "there is no script(1): apt install bsdutils"
+
+# piped INPUT ARGUMENTS...: provium with INPUT as its standard input.
+piped() {
+    printf '%s' "$1" | timeout -k 5 120 "$PROVIUM" "${@:2}" >"$work/out" 2>"$work/err"
+    code=$?
+}
+
+piped 'uname -s; echo to stderr >&2; tty; exit 7' shell
+exits 'piped: the exit code of the shell' 7
+is 'piped: what the commands printed, and no byte more' "$(cat "$work/out")" $'Linux\nnot a tty'
+is 'piped: stderr is apart' "$(cat "$work/err")" 'to stderr'
+piped 'kill -9 $$' shell
+exits 'piped: killed by a signal' 137
+head -c 3000000 /dev/zero >big
+timeout 120 "$PROVIUM" shell >got <<<'head -c 3000000 /dev/zero'
+is 'piped: all of a long output' "$(cksum <got)" "$(cksum <big)"
+timeout 120 "$PROVIUM" shell <<<'yes' 2>"$work/err" | head -n 1 >got
+is 'piped: a reader that goes away ends it' "$(cat got)" y
+piped 'echo c >/proc/sysrq-trigger; sleep 60' shell
+exits 'a panic' 1
+warns 'a panic: the end of the console' 'sysrq triggered crash'
+provium shell defalt
+exits 'an unknown profile' 2
+warns 'an unknown profile: the near one' "did you mean 'default'?"
+provium shell a b
+exits 'two profiles' 2
+provium shell --fixture x --mem 1G
+exits 'a fixture with --mem' 2
+warns 'a fixture with --mem: why' '--fixture x excludes --mem'
+
+mkdir fixtures
+echo 'local vm = provium.create("default"); vm:boot(); vm:write_file("/tmp/made", "by the script")' >fixtures/base.lua
+piped 'cat /tmp/made; hostname' shell --fixture base
+exits 'a fixture' 0
+shows 'a fixture: its state' 'by the script'
+piped '' shell --fixture bas
+exits 'an unknown fixture' 2
+warns 'an unknown fixture: the near one' 'base'
+
+# On a terminal. await TEXT: waits until the screen has shown it.
+mkfifo keys
+await() {
+    for _ in $(seq 600); do
+        grep -qaF -- "$1" screen && return
+        sleep 0.2
+    done
+    not_ok "the terminal never showed '$1':"
+    sed 's/^/    /' screen
+    finish
+}
+: >screen
+script -qfec "stty rows 33 cols 101; '$PROVIUM' shell; echo \"code=\$?\"; stty -a" screen <keys >/dev/null 2>&1 &
+exec 5>keys
+await 'Ctrl-] three times'
+await '# '
+echo 'stty size; echo $((6 * 7))th; tty; sleep 1000' >&5
+await '33 101'
+await 42th
+await /dev/pts/
+sleep 1
+printf '\003' >&5
+echo 'echo "st=$((100 + 30))"; sleep 1000' >&5
+await st=130
+sleep 1
+printf '\032' >&5
+await Stopped
+ok 'a terminal: its size, Ctrl-C and Ctrl-Z reach the guest'
+printf '\035\035\035' >&5
+await code=137
+await ' echo '
+ok 'a terminal: Ctrl-] three times ends it, and the settings are back'
+exec 5>&-
+wait
+if pgrep -f -- "$work" >/dev/null 2>&1; then not_ok 'a process is left'; else ok 'no process is left'; fi
+is 'no file is left' "$(ls "$TMPDIR")" ''
+finish
