@@ -20,6 +20,7 @@ static const struct command {
 } commands[] = {
     {"init", pv_cmd_init, "make the first files of a project"},
     {"test", pv_cmd_test, "run test files"},
+    {"run", pv_cmd_run, "boot a kernel and run a command in it"},
     {"shell", pv_cmd_shell, "open a shell in a VM"},
     {"merge", pv_cmd_merge, "make one report out of those of shards"},
     {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},

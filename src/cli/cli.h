@@ -12,6 +12,7 @@ enum { PV_EXIT_OK = 0, PV_EXIT_FAILED = 1, PV_EXIT_ERROR = 2 };
 /* main.c: prints "provium: TEXT" to stderr and returns PV_EXIT_ERROR, for `return pv_cli_error(&err)`. */
 int pv_cli_error(const struct pv_err *err);
 
+int pv_cmd_run(int argc, char **argv);
 int pv_cmd_shell(int argc, char **argv);
 int pv_cmd_test(int argc, char **argv);
 int pv_cmd_merge(int argc, char **argv);

@@ -4,12 +4,16 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/kernel.h"
 #include "cli/version.h"
 #include "childproto/result.h"
+#include "config/diskformat.h"
 #include "guest/agent.h"
 #include "guest/shell.h"
 #include "lua/run.h"
@@ -76,6 +80,8 @@ int pv_hand_error(const struct pv_err *err)
 {
     int rc = pv_cli_error(err);
 
+    if (err->cls == PV_E_GUEST && err->errnum)
+        return err->errnum == ENOENT ? 127 : 126;
     return err->cls == PV_E_GUEST_DIED ? PV_EXIT_FAILED : rc;
 }
 
@@ -131,6 +137,74 @@ static struct pv_result *hand_no_result(struct pv_err *err)
     return pv_result_new(pair[0]);
 }
 
+/* ---- --kernel and --rootfs, in the profile ---- */
+
+static int hand_set_rootfs(struct pv_profile *p, const char *rootfs, struct pv_err *err)
+{
+    char *path = realpath(rootfs, NULL);
+    const char *format;
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0 || S_ISDIR(st.st_mode)) {
+        free(path);
+        if (strcmp(rootfs, "host") != 0 && access(rootfs, F_OK) < 0)
+            return pv_err_set(err, PV_E_USAGE, "run: --rootfs '%s': there is no such image", rootfs);
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "run: --rootfs '%s': a directory cannot be the root; make an image of it: truncate -s 4G "
+            "root.ext4 && mkfs.ext4 -q -d DIRECTORY root.ext4",
+            rootfs);
+    }
+    format = pv_disk_format(path, err);
+    if (!format) {
+        free(path);
+        return pv_err_wrap(err, "run: --rootfs '%s'", rootfs);
+    }
+    free(p->rootfs);
+    free(p->rootfs_format);
+    free(p->initrd);
+    free(p->root);
+    p->rootfs = path;
+    p->rootfs_format = pv_xstrdup(format);
+    p->initrd = p->root = NULL;
+    p->builtin_userland = false;
+    return 0;
+}
+
+static int hand_set_kernel(struct pv_profile *p, const char *spec, struct pv_err *err)
+{
+    struct hand_kernel k;
+    int rc = pv_hand_kernel(spec, &k, err);
+
+    if (rc == 0)
+        rc = pv_hand_kernel_check(&k, p->rootfs != NULL, err);
+    if (rc == 0) {
+        free(p->kernel);
+        free(p->modules);
+        p->kernel = pv_steal(&k.image);
+        p->modules = pv_steal(&k.modules);
+    }
+    pv_hand_kernel_fini(&k);
+    return rc;
+}
+
+static int hand_set_profile(const struct hand_opts *o, struct pv_config *config, struct pv_err *err)
+{
+    const char *name = o->profile ? o->profile : "default";
+    struct pv_profile *p = NULL;
+
+    if (!pv_config_profile(config, name, err))
+        return -1;
+    for (size_t i = 0; i < config->n_profiles; i++)
+        if (!strcmp(config->profiles[i].name, name))
+            p = &config->profiles[i];
+    if (o->rootfs && hand_set_rootfs(p, o->rootfs, err) < 0)
+        return -1;
+    return o->kernel ? hand_set_kernel(p, o->kernel, err) : 0;
+}
+
+/* ---- the VM ---- */
+
 static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, struct pv_err *err)
 {
     struct pv_testfile tf = {.env = env, .path = o->command, .dir = pv_xstrdup(".")};
@@ -153,7 +227,12 @@ int pv_hand_run(struct hand_opts *o, struct pv_err *err)
     struct pv_result *result = config ? hand_no_result(err) : NULL;
     struct pv_testfile_env env = {
         .config = config, .accel = o->accel, .result = result, .version = PV_VERSION};
-    int rc = result ? hand_run_in(o, &env, err) : -1;
+    int rc = result ? 0 : -1;
+
+    if (rc == 0 && !o->fixture)
+        rc = hand_set_profile(o, config, err);
+    if (rc == 0)
+        rc = hand_run_in(o, &env, err);
 
     pv_result_free(result);
     pv_config_free(config);

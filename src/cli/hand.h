@@ -17,6 +17,8 @@ struct hand_opts {
     const char *config;  /* NULL: searched */
     const char *profile; /* NULL: "default" */
     const char *fixture; /* in place of a profile; NULL: none */
+    const char *kernel;  /* in place of the profile's, see kernel.h; NULL: the profile's */
+    const char *rootfs;  /* an image in place of the profile's initrd or rootfs; NULL: the profile's */
     enum pv_accel accel;
     struct pv_boot_opts boot; /* owned */
     struct pv_strv argv;      /* of the guest's command; empty: a shell; owned */
@@ -34,7 +36,10 @@ int pv_hand_parse_accel(struct hand_opts *o, const char *value, struct pv_err *e
 int pv_hand_check(const struct hand_opts *o, struct pv_err *err);
 /* Boots the VM, runs the command or shell in it, ends the VM.  The command's exit code; -1 with *err. */
 int pv_hand_run(struct hand_opts *o, struct pv_err *err);
-/* Prints the error; the exit code: 1 when the guest died, else 2. */
+/*
+ * Prints the error; the exit code: 1 when the guest died; 127 and 126, as of a shell, when the command is not in the
+ * guest or is no program; else 2.
+ */
 int pv_hand_error(const struct pv_err *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The format of a disk image by its magic number.  Private to config. */
+/* The format of a disk image by its magic number. */
 #ifndef PV_CONFIG_DISKFORMAT_H
 #define PV_CONFIG_DISKFORMAT_H
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# `provium shell`: with pipes, on a terminal (script(1) makes it), and what ends it.
+# `provium run` and `provium shell`: with pipes, on a terminal (script(1) makes it), and what ends it.
 . "$(dirname "$0")/../lib/shell.sh"
 needs_guest
 command -v script >/dev/null || skip "there is no script(1): apt install bsdutils"
@@ -33,6 +33,39 @@ exits 'two profiles' 2
 provium shell --fixture x --mem 1G
 exits 'a fixture with --mem' 2
 warns 'a fixture with --mem: why' '--fixture x excludes --mem'
+
+echo content >host-file
+piped data run --files host-file=/tmp/in --disk size=64M -- 'cat; cat /tmp/in /sys/block/vda/size; echo bad >&2; exit 9'
+exits 'run: the exit code' 9
+is 'run: its input, a file, a disk' "$(cat "$work/out")" "datacontent
+131072"
+is 'run: stderr is apart' "$(cat "$work/err")" bad
+piped '' run no-such-program
+exits 'run: no such program' 127
+# shellcheck disable=SC2016
+piped '' run -- 'kill -15 $$'
+exits 'run: killed by SIGTERM' 143
+mkdir -p tree/arch/x86/boot
+cp "$guest/vmlinuz" tree/arch/x86/boot/bzImage
+cp -r "$guest/modules/kernel" "$guest"/modules/modules.{order,builtin} tree
+echo CONFIG_64BIT=y >tree/.config
+provium run --kernel tree true
+exits 'run: a kernel that cannot boot here' 2
+warns 'run: a kernel that cannot boot here: what it lacks' CONFIG_VIRTIO_PCI
+rm tree/.config
+piped '' run --kernel tree uname -s
+exits 'run: a build tree' 0
+shows 'run: a build tree: its output' Linux
+provium run --kernel 0.0.1 true
+exits 'run: an unknown version' 2
+warns 'run: an unknown version: the known ones' '/boot has'
+provium run --rootfs host true
+exits 'run: a directory as the root' 2
+warns 'run: a directory as the root: the remedy' mkfs.ext4
+provium run --disk no-such-file true
+exits 'run: a missing disk' 2
+provium run --memm 1G true
+warns 'run: an unknown option' "did you mean '--mem'?"
 
 mkdir fixtures
 echo 'local vm = provium.create("default"); vm:boot(); vm:write_file("/tmp/made", "by the script")' >fixtures/base.lua

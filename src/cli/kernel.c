@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/kernel.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/cachedir.h"
+#include "util/digest.h"
+#include "util/err.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/path.h"
+#include "util/spawn.h"
+
+enum { KERNELS_MAX = 100, UNPACK_LIMIT_MS = 120000, CONFIG_MAX = 4 << 20 };
+
+void pv_hand_kernel_fini(struct hand_kernel *k)
+{
+    free(k->image);
+    free(k->modules);
+    free(k->config);
+    *k = (struct hand_kernel){0};
+}
+
+static bool is_kind(const char *path, mode_t kind)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+}
+
+/* Takes path: returns it when it is of this kind, else frees it. */
+static char *path_if(char *path, mode_t kind)
+{
+    if (is_kind(path, kind))
+        return path;
+    free(path);
+    return NULL;
+}
+
+/* DIR/config-VERSION beside DIR/vmlinuz-VERSION. */
+static char *config_beside(const char *image)
+{
+    static const char prefix[] = "vmlinuz-";
+    const char *name = pv_path_basename(image);
+    cleanup_free char *dir = pv_path_dirname(image);
+
+    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+        return NULL;
+    return path_if(pv_xasprintf("%s/config-%s", dir, name + sizeof(prefix) - 1), S_IFREG);
+}
+
+/* ---- directories ---- */
+
+/* The first DIR/vmlinuz-* by name. */
+static char *image_versioned(const char *dir)
+{
+    struct dirent **list;
+    char *found = NULL;
+    int n = scandir(dir, &list, NULL, versionsort);
+
+    for (int i = n - 1; i >= 0; i--) {
+        if (!found && !strncmp(list[i]->d_name, "vmlinuz-", 8))
+            found = path_if(pv_path_join(dir, list[i]->d_name), S_IFREG);
+        free(list[i]);
+    }
+    if (n >= 0)
+        free(list);
+    return found;
+}
+
+/* A build tree: its modules are used where they lie, if they were built. */
+static bool kernel_of_tree(const char *dir, struct hand_kernel *k)
+{
+    k->image = path_if(pv_xasprintf("%s/arch/x86/boot/bzImage", dir), S_IFREG);
+    if (!k->image)
+        return false;
+    k->config = path_if(pv_xasprintf("%s/.config", dir), S_IFREG);
+    cleanup_free char *order = path_if(pv_xasprintf("%s/modules.order", dir), S_IFREG);
+
+    if (order)
+        k->modules = pv_xstrdup(dir);
+    return true;
+}
+
+static int kernel_of_dir(const char *dir, struct hand_kernel *k, struct pv_err *err)
+{
+    cleanup_free char *boot = pv_xasprintf("%s/boot", dir);
+    cleanup_free char *source = path_if(pv_xasprintf("%s/Kbuild", dir), S_IFREG);
+
+    if (kernel_of_tree(dir, k))
+        return 0;
+    k->image = path_if(pv_xasprintf("%s/vmlinuz", dir), S_IFREG);
+    if (!k->image)
+        k->image = image_versioned(dir);
+    if (!k->image)
+        k->image = image_versioned(boot);
+    if (k->image) {
+        k->config = config_beside(k->image);
+        return 0;
+    }
+    if (source) /* that was not built: the likeliest mistake */
+        return pv_err_set(err, PV_E_USAGE,
+                          "--kernel '%s' is a kernel's source without arch/x86/boot/bzImage: build it with "
+                          "`make bzImage modules`",
+                          dir);
+    return pv_err_set(err, PV_E_USAGE,
+                      "--kernel '%s': the directory has no arch/x86/boot/bzImage (a build tree), vmlinuz, "
+                      "vmlinuz-VERSION or boot/vmlinuz-VERSION",
+                      dir);
+}
+
+/* ---- packages ---- */
+
+static int package_run_dpkg(const char *package, const char *to, struct pv_err *err)
+{
+    char *argv[] = {"dpkg-deb", "-x", (char *)package, (char *)to, NULL};
+    int status = -1, pidfd = -1;
+    pid_t pid = pv_spawn(&(struct pv_spawn){.file = "dpkg-deb", .argv = argv}, &pidfd, err);
+
+    if (pid < 0)
+        return pv_err_wrap(err, "--kernel '%s'", package);
+    if (poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, UNPACK_LIMIT_MS) <= 0)
+        kill(pid, SIGKILL);
+    pv_close(&pidfd);
+    waitpid(pid, &status, 0);
+    if (status != 0)
+        return pv_err_set(err, PV_E_USAGE,
+                          "--kernel '%s': dpkg-deb cannot unpack it: it is no Debian package, or damaged",
+                          package);
+    return 0;
+}
+
+/* CACHE/packages/DIGEST, which has the package's files: made in a directory beside it, and renamed. */
+static int package_unpack(const struct pv_cachedir *d, const char *package, const char *digest,
+                          struct pv_err *err)
+{
+    cleanup_free char *to = pv_path_join(d->path, digest);
+    cleanup_free char *tmp = pv_xasprintf("%s/tmp-%ld", d->path, (long)getpid());
+    int rc = 0;
+
+    if (is_kind(to, S_IFDIR))
+        return 0;
+    pv_rm_rf(tmp);
+    if (pv_mkdir_p(tmp, 0700, err) < 0)
+        return -1;
+    rc = package_run_dpkg(package, tmp, err);
+    if (rc == 0 && rename(tmp, to) < 0 && !is_kind(to, S_IFDIR))
+        rc = pv_err_sys(err, errno, "cannot rename '%s' to '%s'", tmp, to);
+    pv_rm_rf(tmp);
+    return rc;
+}
+
+static int kernel_of_package(const char *package, struct hand_kernel *k, struct pv_err *err)
+{
+    cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
+    cleanup_close int fd = open(package, O_RDONLY | O_CLOEXEC);
+    cleanup_free char *boot = NULL;
+    char digest[PV_DIGEST_TEXT];
+
+    if (fd < 0 || pv_digest_fd(fd, digest) < 0)
+        return pv_err_sys(err, errno, "--kernel: cannot read '%s'", package);
+    if (pv_cachedir_open(&d, "packages", err) < 0 || package_unpack(&d, package, digest, err) < 0)
+        return -1;
+    boot = pv_xasprintf("%s/%s/boot", d.path, digest);
+    k->image = image_versioned(boot);
+    if (!k->image)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "--kernel '%s': the package has no boot/vmlinuz-VERSION: expected a linux-image package, as "
+            "`apt download linux-image-cloud-amd64`'s dependency",
+            package);
+    k->config = config_beside(k->image);
+    const char *release = pv_path_basename(k->image) + strlen("vmlinuz-");
+
+    k->modules = path_if(pv_xasprintf("%s/%s/lib/modules/%s", d.path, digest, release), S_IFDIR);
+    if (!k->modules)
+        k->modules = path_if(pv_xasprintf("%s/%s/usr/lib/modules/%s", d.path, digest, release), S_IFDIR);
+    return 0;
+}
+
+/* ---- versions ---- */
+
+static int kernel_unknown(const char *spec, struct pv_err *err)
+{
+    struct dirent **list;
+    const char *names[KERNELS_MAX + 1] = {NULL}, *near;
+    size_t n_names = 0;
+    int n = scandir("/boot", &list, NULL, versionsort);
+
+    for (int i = n - 1; i >= 0; i--)
+        if (!strncmp(list[i]->d_name, "vmlinuz-", 8) && n_names < KERNELS_MAX)
+            names[n_names++] = list[i]->d_name + 8;
+    near = pv_nearest(spec, names);
+    pv_err_set(err, PV_E_USAGE,
+               "--kernel '%.200s' is no file, no directory and no version of a kernel in /boot", spec);
+    if (near)
+        pv_err_append(err, " (did you mean '%s'?)", near);
+    pv_err_append(err, n_names ? "; /boot has:" : "; /boot has none");
+    for (size_t i = 0; i < n_names; i++)
+        pv_err_append(err, " %s", names[i]);
+    for (int i = 0; i < n; i++)
+        free(list[i]);
+    if (n >= 0)
+        free(list);
+    return -1;
+}
+
+int pv_hand_kernel(const char *spec, struct hand_kernel *k, struct pv_err *err)
+{
+    cleanup_free char *real = realpath(spec, NULL);
+    size_t n = strlen(spec);
+
+    *k = (struct hand_kernel){0};
+    if (real && is_kind(real, S_IFDIR))
+        return kernel_of_dir(real, k, err);
+    if (real && n > 4 && !strcmp(spec + n - 4, ".deb"))
+        return kernel_of_package(real, k, err);
+    if (real) {
+        k->image = pv_steal(&real);
+        k->config = config_beside(k->image);
+        return 0;
+    }
+    if (!strchr(spec, '/'))
+        k->image = path_if(pv_xasprintf("/boot/vmlinuz-%s", spec), S_IFREG);
+    if (!k->image)
+        return kernel_unknown(spec, err);
+    k->config = config_beside(k->image);
+    return 0;
+}
+
+/* ---- its configuration ---- */
+
+/* y and m are the same here: modules are loaded before they are needed. */
+static bool config_has(const char *text, const char *option)
+{
+    size_t n = strlen(option);
+
+    for (const char *at = text; (at = strstr(at, option)); at += n)
+        if ((at == text || at[-1] == '\n') && at[n] == '=' && (at[n + 1] == 'y' || at[n + 1] == 'm'))
+            return true;
+    return false;
+}
+
+int pv_hand_kernel_check(const struct hand_kernel *k, bool disk, struct pv_err *err)
+{
+    static const struct {
+        const char *option, *why;
+        bool disk;
+    } needed[] = {
+        {"CONFIG_64BIT", "provium's guests are x86-64", false},
+        {"CONFIG_BLK_DEV_INITRD", "guest init and its modules come in an initramfs", false},
+        {"CONFIG_BINFMT_ELF", "guest init is an ELF program", false},
+        {"CONFIG_VIRTIO_PCI", "all devices of the VM are virtio ones on PCI", false},
+        {"CONFIG_SERIAL_8250_CONSOLE", "the console is a serial port", false},
+        {"CONFIG_VIRTIO_BLK", "the root image is a virtio disk", true},
+        {"CONFIG_OVERLAY_FS", "writes to the root image go to an overlay in RAM", true},
+    };
+    cleanup_buf struct pv_buf text = {0};
+    bool said = false;
+
+    if (!k->config || pv_read_file(k->config, CONFIG_MAX, &text, err) < 0)
+        return k->config ? -1 : 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(needed); i++) {
+        if ((needed[i].disk && !disk) || config_has(text.data, needed[i].option))
+            continue;
+        if (!said)
+            pv_err_set(err, PV_E_USAGE,
+                       "this kernel cannot run here, its configuration (%s) lacks:", k->config);
+        said = true;
+        pv_err_append(err, "\n  %s: %s", needed[i].option, needed[i].why);
+    }
+    if (said)
+        return -1;
+    if (config_has(text.data, "CONFIG_VIRTIO_VSOCKETS") || config_has(text.data, "CONFIG_VIRTIO_CONSOLE"))
+        return 0;
+    return pv_err_set(err, PV_E_USAGE,
+                      "this kernel cannot run here, its configuration (%s) lacks CONFIG_VIRTIO_VSOCKETS and "
+                      "CONFIG_VIRTIO_CONSOLE: the agent needs one of them to reach the host",
+                      k->config);
+}
