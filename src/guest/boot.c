@@ -4,6 +4,7 @@
  * in the order of the steps below.  pv_guest_end undoes them when a step fails.
  */
 #include "guest/agent-conn.h"
+#include "guest/gdb.h"
 #include "guest/guest-state.h"
 #include "guest/guest.h"
 #include "guest/instance.h"
@@ -353,9 +354,13 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     const struct pv_profile *p = g->profile;
     struct pv_machine_arrays arrays = {0};
     int r;
+    cleanup_free char *own =
+        pv_xasprintf("%s%s", b->o->gdb ? "nokaslr " : "", /* addresses are the symbols' */
+                     b->o->append ? b->o->append : "");
+    cleanup_close int gdb = b->o->gdb ? pv_gdb_listen(g, err) : -1;
     cleanup_free char *append = b->again ? pv_xstrdup(b->machine->append)
                                          : pv_vm_kernel_args(b->machine->kvm, b->tsc_khz, PV_GUEST_INIT_PATH,
-                                                             p->init, p->append, b->o->append);
+                                                             p->init, p->append, own);
     struct pv_vm_spec spec = {
         .name = g->name,
         .kernel = b->kernel.boot_path,
@@ -364,8 +369,11 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .initrd_fd = b->initrd_fd,
         .state.savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
+        .gdb_fd = gdb < 0 ? 0 : gdb,
     };
 
+    if (b->o->gdb && gdb < 0)
+        return -1;
     if (strlen(append) > PV_KERNEL_ARGS_MAX)
         return pv_err_set(err, PV_E_USAGE,
                           "the kernel command line has %zu bytes; the kernel takes %d (shorten append)",
@@ -468,7 +476,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     static const struct pv_boot_opts none;
     bool again = !o && g->last;
     struct boot b = {.g = g, .o = o ? o : &none, .again = again, .initrd_fd = -1};
-    int64_t timeout = o && o->timeout_ns ? o->timeout_ns : g->profile->boot_timeout_ns;
+    int64_t timeout = o && (o->timeout_ns || o->gdb) ? o->timeout_ns : g->profile->boot_timeout_ns;
     struct pv_vm_lease *lease;
 
     b.serial = again ? g->last_serial : boot_wants_serial(g, b.o);
@@ -481,7 +489,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
         pv_machine_free(b.machine);
         return pv_err_wrap(err, "cannot boot %s", g->name);
     }
-    if (!timeout)
+    if (!timeout && !b.o->gdb)
         timeout = DEFAULT_TIMEOUT;
     b.deadline = pv_guest_deadline(g, timeout);
     pv_guest_begin(g);

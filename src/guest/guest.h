@@ -71,6 +71,7 @@ struct pv_boot_opts {
      * it, with a CID of its own.  Of no meaning on the transport vsock, where every VM has one.
      */
     bool vsock;
+    bool gdb;        /* the kernel starts when a debugger says so (guest/gdb.h), without a limit of time */
     bool follow;     /* a reboot by the guest starts it again, instead of being its death (guest/life.h) */
     bool keep_disks; /* treats every disk as a `snapshot` one, so that the machine can be saved */
 };

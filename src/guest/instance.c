@@ -69,6 +69,7 @@ struct pv_instance {
     void *reset_arg;
     bool bootless;
     struct pv_nic_sockets nics;
+    char *gdb; /* path of the debugger's socket; NULL: none */
 };
 
 unsigned pv_random_cid(void)
@@ -488,6 +489,14 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     e->panic = panic ? pv_xstrdup(panic) : NULL;
 }
 
+void pv_instance_set_gdb(struct pv_instance *i, char *path)
+{
+    if (i->gdb)
+        unlink(i->gdb);
+    free(i->gdb);
+    i->gdb = path;
+}
+
 void pv_instance_free(struct pv_instance *i)
 {
     if (!i)
@@ -496,6 +505,7 @@ void pv_instance_free(struct pv_instance *i)
     pv_instance_stop_asking(i);
     pv_vm_free(i->vm);
     pv_nic_sockets_close(&i->nics);
+    pv_instance_set_gdb(i, NULL);
     pv_machine_free(i->machine);
     pv_snapshot_unref(i->base);
     pv_close(&i->memory_fd);

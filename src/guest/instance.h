@@ -155,4 +155,7 @@ void pv_instance_console_tail(const struct pv_instance *i, unsigned lines, struc
  */
 void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e);
 
+/* Takes the path of the debugger's socket, which is removed with the instance. */
+void pv_instance_set_gdb(struct pv_instance *i, char *path);
+
 #endif

@@ -189,6 +189,7 @@ static const struct boot_opt {
     {"transport", OPT_STRING, boot_transport},
     {"on_reboot", OPT_STRING, boot_on_reboot},
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
+    {"gdb", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, gdb)},
     {"nets", OPT_TABLE, boot_nets}, /* last: an error of a later option would leave its places taken */
 };
 

@@ -131,6 +131,11 @@ static bool has_initrd(const struct pv_vm_spec *s)
     return s->kernel && s->initrd_fd >= 0;
 }
 
+static bool with_gdb(const struct pv_vm_spec *s)
+{
+    return s->gdb_fd > 0;
+}
+
 static bool has_scsi(const struct pv_vm_spec *s)
 {
     for (size_t i = 0; i < s->n_disks; i++)
@@ -348,8 +353,10 @@ static const struct {
 #define FD_VSOCK 5
 #define FD_INITRD 6
 #define FD_MEMORY 32
+#define FD_GDB 37
 _Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && FD_VSOCK == PV_QEMU_FD_VSOCK &&
-                   FD_INITRD == PV_QEMU_FD_INITRD && FD_MEMORY == PV_QEMU_FD_MEMORY,
+                   FD_INITRD == PV_QEMU_FD_INITRD && FD_MEMORY == PV_QEMU_FD_MEMORY &&
+                   FD_GDB == PV_QEMU_FD_GDB,
                "descriptor numbers");
 
 /* Stands for all of spec->machine_args. */
@@ -383,6 +390,9 @@ static const struct row {
     {always, "-chardev", "socket,id=console,fd=" STR(FD_CONSOLE)},
     {always, "-device", "isa-serial,chardev=console"},
     {always, "-device", "pvpanic-pci"},
+    {with_gdb, "-chardev", "socket,id=gdb,fd=" STR(FD_GDB) ",server=on,wait=off"},
+    {with_gdb, "-gdb", "chardev:gdb"},
+    {with_gdb, "-S", NULL},
     {incoming, "-S", NULL},
     {incoming, "-incoming", "defer"},
     {has_kernel, "-kernel", "{kernel}"},

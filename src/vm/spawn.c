@@ -12,7 +12,7 @@
 #include "vm/nic.h"
 #include "vm/overlay.h"
 
-enum { FIXED_FDS = 10 };
+enum { FIXED_FDS = 11 };
 
 _Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX + (int)PV_VM_NICS_MAX <=
                    (int)PV_SPAWN_FDS,
@@ -103,6 +103,8 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
         inherit_fd(&in, spec->initrd_fd, PV_QEMU_FD_INITRD);
     if (spec->kernel && spec->kernel_fd > 0)
         inherit_fd(&in, spec->kernel_fd, PV_QEMU_FD_KERNEL);
+    if (spec->gdb_fd > 0)
+        inherit_fd(&in, spec->gdb_fd, PV_QEMU_FD_GDB);
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     for (int i = 0; spec->nic_fds && i < PV_VM_NICS_MAX; i++)

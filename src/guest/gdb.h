@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The socket of a VM for a debugger of its kernel (boot option `gdb`). */
+#ifndef PV_GUEST_GDB_H
+#define PV_GUEST_GDB_H
+
+struct pv_err;
+struct pv_guest;
+
+/*
+ * Makes and announces the socket NAME.gdb in the directory of the console logs, for the guest's instance, which
+ * removes it with its end.  The listening descriptor, which the caller closes; -1.
+ */
+int pv_gdb_listen(struct pv_guest *g, struct pv_err *err);
+
+#endif
