@@ -22,6 +22,7 @@ static const struct command {
     {"test", pv_cmd_test, "run test files"},
     {"run", pv_cmd_run, "boot a kernel and run a command in it"},
     {"shell", pv_cmd_shell, "open a shell in a VM"},
+    {"repl", pv_cmd_repl, "give Lua to a VM, line by line"},
     {"merge", pv_cmd_merge, "make one report out of those of shards"},
     {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},
     {"fixture", pv_cmd_fixture, "the cache of fixtures: list, stale, clean, build, rebuild"},

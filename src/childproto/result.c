@@ -12,6 +12,8 @@
 
 struct pv_result {
     int fd;
+    void (*deliver)(const struct pv_event *ev, void *arg); /* in place of fd */
+    void *deliver_arg;
     uint32_t n_tests, n_findings;
     bool want_steps;
     uint32_t n_steps, n_calls, n_cut; /* sent, calls among them, not sent */
@@ -30,6 +32,15 @@ struct pv_result *pv_result_new(int fd)
     struct pv_result *r = pv_xcalloc(1, sizeof(*r));
 
     r->fd = fd;
+    return r;
+}
+
+struct pv_result *pv_result_new_local(void (*deliver)(const struct pv_event *ev, void *arg), void *arg)
+{
+    struct pv_result *r = pv_result_new(-1);
+
+    r->deliver = deliver;
+    r->deliver_arg = arg;
     return r;
 }
 
@@ -52,6 +63,10 @@ static void result_send(struct pv_result *r, struct pv_event ev)
 
     ev.name_len = ev.name ? strlen(ev.name) : 0;
     ev.text_len = ev.text ? strlen(ev.text) : 0;
+    if (r->deliver) {
+        r->deliver(&ev, r->deliver_arg);
+        return;
+    }
     n = pv_event_encode(&ev, r->buf);
     while (send(r->fd, r->buf, n, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;

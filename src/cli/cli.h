@@ -14,6 +14,7 @@ int pv_cli_error(const struct pv_err *err);
 
 int pv_cmd_run(int argc, char **argv);
 int pv_cmd_shell(int argc, char **argv);
+int pv_cmd_repl(int argc, char **argv);
 int pv_cmd_test(int argc, char **argv);
 int pv_cmd_merge(int argc, char **argv);
 int pv_cmd_doctor(int argc, char **argv);

@@ -13,13 +13,9 @@
 #include "lua/trace.h"
 #include "util/err.h"
 
-/* Opens the libraries and leaves the file's chunk on the stack. */
-static int open_and_load(lua_State *L)
+static LJMP void open_libraries(lua_State *L)
 {
-    struct pv_lua *pl = pv_lua_of(L);
-    const struct pv_testfile *tf = pl->tf;
-
-    pv_lua_zerocopy_open(L, &pl->alloc);
+    pv_lua_zerocopy_open(L, &pv_lua_of(L)->alloc);
     luaL_openlibs(L);
     pv_lua_open_scripts(L);
     pv_lua_open_strings(L);
@@ -30,6 +26,15 @@ static int open_and_load(lua_State *L)
     pv_lua_open_assert(L);
     pv_lua_open_provium(L);
     pv_lua_open_watch(L);
+}
+
+/* Opens the libraries and leaves the file's chunk on the stack. */
+static int open_and_load(lua_State *L)
+{
+    struct pv_lua *pl = pv_lua_of(L);
+    const struct pv_testfile *tf = pl->tf;
+
+    open_libraries(L);
     pv_tf_reads(pl->tf, tf->builder ? tf->builder->script : tf->path);
     if (luaL_loadfilex(L, tf->path, "t") != LUA_OK) {
         pv_lua_add_error_line(L, tf->path);
@@ -76,21 +81,42 @@ static bool file_end(lua_State *L, struct pv_lua *pl, int rc)
     return true;
 }
 
-bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results)
+static int open_alone(lua_State *L)
+{
+    open_libraries(L);
+    return 0;
+}
+
+/* Runs the function on the bottom of the stack with the arguments above it, then what it deferred. */
+static bool run_chunk(lua_State *L, struct pv_lua *pl, int results)
 {
     int rc;
 
-    pl->error_cls = PV_CLASS_LUA;
-    lua_pushcfunction(L, open_and_load);
-    if (lua_pcall(L, 0, 1, 0) != LUA_OK)
-        return false;
     lua_pushcfunction(L, pv_lua_msgh);
     lua_insert(L, 1);
-    rc = lua_pcall(L, 0, results, 1);
+    rc = lua_pcall(L, lua_gettop(L) - 2, results, 1);
     lua_remove(L, 1);
     if (rc != LUA_OK && rc != LUA_ERRRUN) /* out of memory: the handler was not called */
         pl->error_cls = PV_CLASS_LUA;
     return file_end(L, pl, rc);
+}
+
+bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results)
+{
+    pl->error_cls = PV_CLASS_LUA;
+    lua_pushcfunction(L, open_and_load);
+    return lua_pcall(L, 0, 1, 0) == LUA_OK && run_chunk(L, pl, results);
+}
+
+bool pv_lua_run_function(lua_State *L, struct pv_lua *pl, lua_CFunction fn, void *arg)
+{
+    pl->error_cls = PV_CLASS_LUA;
+    lua_pushcfunction(L, open_alone);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+        return false;
+    lua_pushcfunction(L, fn);
+    lua_pushlightuserdata(L, arg);
+    return run_chunk(L, pl, 1);
 }
 
 const char *pv_lua_message(lua_State *L, int idx)

@@ -18,6 +18,8 @@ void pv_lua_close(struct pv_lua *pl, lua_State *L);
  * todo()); false with the message on top and its class in pl->error_cls.
  */
 bool pv_lua_run(lua_State *L, struct pv_lua *pl, int results);
+/* The same with a C function in place of a file's chunk: its argument is arg as light userdata, and it has one result. */
+bool pv_lua_run_function(lua_State *L, struct pv_lua *pl, lua_CFunction fn, void *arg);
 /* The message at idx, or words for one that is no string. */
 const char *pv_lua_message(lua_State *L, int idx);
 

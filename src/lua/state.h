@@ -44,6 +44,7 @@ struct pv_lua {
     struct lua_task *tasks;  /* that have not been settled, in the order of their start (task.h) */
     struct lua_task *task;   /* the running one; NULL: the script itself */
     unsigned n_tasks;        /* begun so far */
+    bool stopped;            /* a prompt is open, at which errors do not stop the file once more */
     bool over;               /* the script has ended: no task begins any more */
 };
 

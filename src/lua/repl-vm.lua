@@ -1,0 +1,25 @@
+-- SPDX-License-Identifier: MIT
+-- The variable `vm` of `provium repl`: a VM that boots, or a fixture that resumes, when it is used first. Arguments:
+-- the profile or nil, the fixture or nil, warn(text).
+
+local profile, fixture, warn = ...
+
+setmetatable(_G, {
+    __index = function(globals, name)
+        if name ~= "vm" then return nil end
+        local vm, called
+        local from = provium.now()
+        if fixture then
+            vm = provium.fixture(fixture)
+            called = ("fixture '%s'"):format(fixture)
+        else
+            vm = provium.create(profile)
+            called = tostring(vm):match("^%S+")
+            warn(("booting %s\n"):format(called))
+            vm:boot()
+        end
+        warn(("%s is ready after %.1f s\n"):format(called, provium.now() - from))
+        rawset(globals, "vm", vm)
+        return vm
+    end,
+})

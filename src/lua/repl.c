@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "lua/repl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "childproto/event.h"
+#include "guest/agent.h"
+#include "guest/shell.h"
+#include "loop/loop.h"
+#include "lua/assert.h"
+#include "lua/handle.h"
+#include "lua/limit.h"
+#include "lua/open.h"
+#include "lua/prompt.h"
+#include "lua/raise.h"
+#include "lua/repl-host.h"
+#include "lua/trace.h"
+#include "util/cachedir.h"
+#include "util/clock.h"
+#include "util/err.h"
+#include "util/path.h"
+#include "util/text.h"
+
+#include "complete.lua.h"
+#include "repl-vm.lua.h"
+#include "repl.lua.h"
+
+static const char complete_key; /* its address: registry key of complete.lua's function */
+
+/* ---- functions for repl.lua; upvalue 1 is the struct lua_repl ---- */
+
+static struct lua_repl *repl_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static void repl_put(int fd, const char *s, size_t n)
+{
+    cleanup_buf struct pv_buf out = {0};
+    bool line = n && s[n - 1] == '\n';
+
+    fflush(stdout);
+    pv_text_clean(&out, s, n, "");
+    if (line)
+        pv_buf_addc(&out, '\n');
+    if (pv_write_all(fd, out.data ? out.data : "", out.len) < 0) {
+        /* The reader has gone: the next read of input ends the prompt. */
+    }
+}
+
+static int repl_say(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+
+    repl_put(repl_of(L)->out, s, n);
+    return 0;
+}
+
+static int repl_warn(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+
+    repl_put(repl_of(L)->err, s, n);
+    return 0;
+}
+
+static int repl_show(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushstring(L, pv_lua_show(L, 1));
+    return 1;
+}
+
+/* read(prompt): a line, nil at the end, false after Ctrl-C. */
+static int repl_read(lua_State *L)
+{
+    const char *line;
+
+    fflush(stdout);
+    switch (pv_prompt_read(repl_of(L)->prompt, luaL_checkstring(L, 1), &line)) {
+    case PV_PROMPT_LINE:
+        lua_pushstring(L, line);
+        return 1;
+    case PV_PROMPT_INTERRUPTED:
+        lua_pushboolean(L, false);
+        return 1;
+    default:
+        lua_pushnil(L);
+        return 1;
+    }
+}
+
+/* shell(vm): opens a shell in it, on the prompt's descriptors. */
+static int repl_shell(lua_State *L)
+{
+    struct lua_repl *r = repl_of(L);
+    struct lua_agent a = pv_lua_check_agent(L, "shell");
+    struct pv_shell shell = {.title = a.name, .in = r->in, .out = r->out, .err = r->err};
+    struct pv_shell_end end;
+    struct pv_err err;
+
+    if (pv_shell_run(a.a, &shell, &end, &err) < 0)
+        pv_lua_raise_err(L, &err);
+    return 0;
+}
+
+/* ---- a chunk ---- */
+
+/* The chunk that runs; the handler of SIGINT looks at L. */
+static struct repl_chunk {
+    lua_State *L;
+    bool interrupted;
+    int rc;
+} * running;
+
+static void interrupt_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    lua_sethook(L, NULL, 0, 0);
+    luaL_error(L, "interrupted");
+}
+
+/* In the handler of SIGINT: Lua code gets an error at its next step, as in Lua's own program. */
+static void on_interrupt(void)
+{
+    if (running)
+        lua_sethook(running->L, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+static void chunk_main(void *arg)
+{
+    struct repl_chunk *c = arg;
+
+    c->rc = lua_pcall(c->L, 0, LUA_MULTRET, 1);
+}
+
+struct chunk_wait {
+    struct pv_task *task;
+    struct pv_prompt *prompt;
+    bool interrupted;
+};
+
+static bool chunk_is_over(void *arg)
+{
+    struct chunk_wait *w = arg;
+
+    if (pv_task_done(w->task))
+        return true;
+    w->interrupted = pv_prompt_interrupted(w->prompt);
+    return w->interrupted;
+}
+
+/* The function on top of the stack, below it the handler, runs as a task, which SIGINT cancels. */
+static LJMP void chunk_run(lua_State *L, struct lua_repl *r, struct repl_chunk *c)
+{
+    struct pv_loop *loop = pv_lua_tf(L)->loop;
+    struct chunk_wait w = {.prompt = r->prompt};
+    struct pv_err err;
+
+    *c = (struct repl_chunk){.L = L};
+    pv_prompt_interrupted(r->prompt);
+    running = c;
+    pv_prompt_on_interrupt(on_interrupt);
+    w.task = pv_task_start(loop, chunk_main, c, &err);
+    while (w.task && !pv_task_done(w.task)) {
+        if (pv_loop_run(loop, chunk_is_over, &w, PV_FOREVER, &err) < 0)
+            w.interrupted = true;
+        if (w.interrupted && !pv_task_done(w.task)) {
+            c->interrupted = true;
+            pv_task_cancel(w.task);
+        }
+    }
+    pv_prompt_on_interrupt(NULL);
+    running = NULL;
+    lua_sethook(L, NULL, 0, 0);
+    c->interrupted |= pv_prompt_interrupted(r->prompt);
+    if (!w.task)
+        pv_lua_raise_err(L, &err);
+    pv_task_free(w.task);
+}
+
+/* run(fn): true and its results, or false and the text of its error. */
+static int repl_run(lua_State *L)
+{
+    struct lua_repl *r = repl_of(L);
+    struct repl_chunk c;
+    bool stopped = pv_lua_of(L)->stopped;
+
+    lua_settop(L, 1);
+    lua_pushcfunction(L, pv_lua_msgh);
+    lua_insert(L, 1);
+    pv_lua_of(L)->stopped = true; /* an error at the prompt is no reason to stop once more */
+    chunk_run(L, r, &c);
+    pv_lua_of(L)->stopped = stopped;
+    fflush(stdout);
+    if (c.rc == LUA_OK) {
+        lua_pushboolean(L, true);
+        lua_replace(L, 1);
+        return lua_gettop(L);
+    }
+    if (c.interrupted)
+        lua_pushliteral(L, "interrupted");
+    lua_pushboolean(L, false);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static void repl_complete(const char *text, size_t *n, struct pv_strv *words, void *arg)
+{
+    struct lua_repl *r = arg;
+    lua_State *L = r->L;
+    int top = lua_gettop(L);
+
+    luaL_checkstack(L, 8, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &complete_key);
+    lua_pushstring(L, text);
+    lua_pushglobaltable(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_VM_TYPE);
+    if (lua_pcall(L, 3, 2, 0) == LUA_OK && lua_istable(L, -1)) {
+        *n = (size_t)lua_tointeger(L, -2);
+        for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TSTRING; i++) {
+            pv_strv_add(words, lua_tostring(L, -1));
+            lua_pop(L, 1);
+        }
+    }
+    lua_settop(L, top);
+}
+
+/* ---- the prompt ---- */
+
+/* Pushes the table `host` of repl.lua. */
+static LJMP void repl_push_host(lua_State *L, struct lua_repl *r, const char *title)
+{
+    static const luaL_Reg functions[] = {{"read", repl_read}, {"run", repl_run},   {"say", repl_say},
+                                         {"warn", repl_warn}, {"show", repl_show}, {"shell", repl_shell},
+                                         {NULL, NULL}};
+
+    lua_newtable(L);
+    lua_pushlightuserdata(L, r);
+    luaL_setfuncs(L, functions, 1);
+    if (title) {
+        lua_pushstring(L, title);
+        lua_setfield(L, -2, "title");
+    }
+}
+
+struct pv_prompt *pv_lua_repl_prompt(struct lua_repl *r, struct pv_err *err)
+{
+    cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
+    cleanup_free char *history = NULL;
+    struct pv_err ignored;
+    struct pv_prompt_opts o = {
+        .loop = pv_lua_tf(r->L)->loop, .in = r->in, .out = r->out, .complete = repl_complete, .arg = r};
+
+    if (pv_cachedir_open(&dir, NULL, &ignored) == 0)
+        o.history = history = pv_path_join(dir.path, "repl-history");
+    o.history = history ? pv_xstrdup(history) : NULL;
+    r->history = (char *)o.history;
+    return pv_prompt_new(&o, err);
+}
+
+void pv_lua_repl_main(lua_State *L, struct lua_repl *r, const char *title, int frames)
+{
+    frames = frames ? lua_absindex(L, frames) : 0;
+    r->L = L;
+    pv_lua_load_own(L, pv_complete_lua, sizeof(pv_complete_lua));
+    lua_call(L, 0, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &complete_key);
+    pv_lua_load_own(L, pv_repl_lua, sizeof(pv_repl_lua));
+    repl_push_host(L, r, title);
+    if (frames)
+        lua_pushvalue(L, frames);
+    else
+        lua_pushnil(L);
+    lua_call(L, 2, 2);
+}
+
+/* ---- provium repl ---- */
+
+/* Shows what a file's report would have: log(), sub-tests and kernel reports. */
+static void repl_deliver(const struct pv_event *ev, void *arg)
+{
+    const struct lua_repl *r = arg;
+    cleanup_buf struct pv_buf line = {0};
+
+    if (ev->type == PV_EV_NOTE || ev->type == PV_EV_NOTICE)
+        pv_buf_addf(&line, "%s\n", ev->text);
+    else if (ev->type == PV_EV_FINDING)
+        pv_buf_addf(&line, "kernel report of %s: %s\n", ev->name, ev->text);
+    else if (ev->type == PV_EV_TEST_END)
+        pv_buf_addf(&line, "test: %s%s%s\n", ev->outcome == PV_OK ? "ok" : pv_class_name(ev->cls),
+                    ev->text ? ": " : "", ev->text ? ev->text : "");
+    if (line.len)
+        repl_put(r->err, line.data, line.len);
+}
+
+/* Argument: the struct lua_repl. Leaves repl.lua's first result. */
+static int repl_main(lua_State *L)
+{
+    struct lua_repl *r = lua_touserdata(L, 1);
+
+    pv_lua_load_own(L, pv_repl_vm_lua, sizeof(pv_repl_vm_lua));
+    lua_pushstring(L, r->profile);
+    lua_pushstring(L, r->fixture);
+    lua_pushlightuserdata(L, r);
+    lua_pushcclosure(L, repl_warn, 1);
+    lua_call(L, 3, 0);
+    pv_lua_repl_main(L, r,
+                     pv_prompt_is_terminal(r->prompt)
+                         ? "vm boots when it is used first. `help` tells more; Ctrl-D ends."
+                         : NULL,
+                     0);
+    lua_pop(L, 1);
+    return 1;
+}
+
+int pv_lua_run_repl(const struct pv_testfile_env *given, const struct pv_lua_repl_opts *o, struct pv_err *err)
+{
+    struct lua_repl r = {
+        .in = o->in, .out = o->out, .err = o->err, .profile = o->profile, .fixture = o->fixture};
+    struct pv_testfile_env env = *given;
+    struct pv_testfile tf = {.env = &env, .path = "repl", .dir = pv_xstrdup(".")};
+    struct pv_lua pl;
+    lua_State *L;
+    int rc = -1;
+
+    env.result = pv_result_new_local(repl_deliver, &r);
+    L = pv_lua_open(&pl, &tf, err);
+    if (L) {
+        r.L = L;
+        r.prompt = pv_lua_repl_prompt(&r, err);
+        if (r.prompt) {
+            if (pv_lua_run_function(L, &pl, repl_main, &r))
+                rc = !lua_toboolean(L, -1);
+            else
+                pv_err_set(err, PV_E_HOST, "%s", pv_lua_message(L, -1));
+        }
+        pv_lua_end(&pl, L);
+        pv_prompt_free(r.prompt);
+        pv_testfile_close(&tf);
+    }
+    free(r.history);
+    pv_result_free(env.result);
+    return rc;
+}
