@@ -32,6 +32,8 @@ enum pv_event_type {
                          excerpt; findings are counted from 0 */
     PV_EV_FINDING_HANDLED, /* id: of the finding */
     PV_EV_VM,              /* name: VM, text: its new state */
+    PV_EV_SAVING, /* ok: the VMs of the file are about to be saved (--save-failed), else that is over */
+    PV_EV_SAVED,  /* name: path of the file, text: which VMs it has */
     PV_EV_COUNT
 };
 

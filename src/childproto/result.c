@@ -239,3 +239,13 @@ void pv_result_vm(struct pv_result *r, const char *vm, const char *state)
 {
     result_send(r, (struct pv_event){.type = PV_EV_VM, .name = vm, .text = state});
 }
+
+void pv_result_saving(struct pv_result *r, bool on)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_SAVING, .ok = on});
+}
+
+void pv_result_saved(struct pv_result *r, const char *path, const char *vms)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_SAVED, .name = path, .text = vms});
+}

@@ -133,4 +133,8 @@ void pv_result_phase(struct pv_result *r, const char *phase);
 /* The VM `vm` ("vm1 (minimal)") has entered a state: "booting", "running", "dead", ... */
 void pv_result_vm(struct pv_result *r, const char *vm, const char *state);
 
+/* --save-failed: the save of the file's VMs begins or is over; then the path, and which VMs were saved. */
+void pv_result_saving(struct pv_result *r, bool on);
+void pv_result_saved(struct pv_result *r, const char *path, const char *vms);
+
 #endif

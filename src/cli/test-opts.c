@@ -45,6 +45,7 @@ enum {
     OPT_JSON,
     OPT_JUNIT,
     OPT_HTML,
+    OPT_SAVE_FAILED,
     OPT_TAP,
     OPT_COUNT
 };
@@ -87,6 +88,8 @@ static const struct pv_opt opts[] = {
                   "report of a JSON object a line, while the run goes on; - is standard output"},
     [OPT_JUNIT] = {"junit", 0, "FILE", "report in the JUnit format, for CI systems"},
     [OPT_HTML] = {"html", 0, "FILE", "report as one page with a timeline, for a browser"},
+    [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR",
+                         "save the VMs of each file at its first failure into DIR, for provium resume"},
     [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the usual report on standard error"},
     [OPT_COUNT] = {NULL},
 };
@@ -221,6 +224,9 @@ static int take_output(struct pv_test_cmd *c, int option, const char *value, str
     case OPT_LIST:
         c->list = true;
         return 0;
+    case OPT_SAVE_FAILED:
+        c->save_failed = value;
+        return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --save-failed needs a directory, got ''");
     case OPT_HISTORY:
         c->history = value;
         return 0;

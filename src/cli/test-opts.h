@@ -46,7 +46,7 @@ struct pv_test_cmd {
     struct pv_select_opts select;
     struct test_subtests subtests;
     struct test_policy policy;
-    const char *history;
+    const char *history, *save_failed;
     bool list, verbose, quiet, help;
     enum test_color color;
     struct pv_output_opts reports;

@@ -41,6 +41,7 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
                                   .meta = &a->cmd->subtests.meta,
                                   .no_meta = &a->cmd->subtests.no_meta,
                                   .slow_tests = a->cmd->subtests.slow,
+                                  .save_dir = a->cmd->save_failed,
                                   .result = result,
                                   .lease = lease,
                                   .log_dir = file->log_dir,

@@ -85,3 +85,11 @@ char *pv_guest_qemu(const struct pv_profile *p)
 {
     return pv_qemu_find(p->qemu, NULL);
 }
+
+char *pv_guest_qemu_version(const struct pv_profile *p)
+{
+    cleanup_free char *path = pv_guest_qemu(p);
+    const char *version = path ? pv_qemu_known_version(path) : NULL;
+
+    return pv_xstrdup(version ? version : "");
+}

@@ -525,3 +525,8 @@ int pv_guest_check_running(struct pv_guest *g, const char *what, struct pv_err *
         return pv_err_set(err, PV_E_USAGE, "cannot %s: %s is paused (call vm:resume() first)", what, g->name);
     return 0;
 }
+
+const struct pv_profile *pv_guest_profile(const struct pv_guest *g)
+{
+    return g->profile;
+}

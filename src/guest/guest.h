@@ -90,6 +90,8 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
 /* The QEMU program of a profile (pv_qemu_find); the caller frees it.  NULL: there is none. */
 char *pv_guest_qemu(const struct pv_profile *p);
+/* The version of that program, "" when it cannot be told; the caller frees. */
+char *pv_guest_qemu_version(const struct pv_profile *p);
 /* True when a run of it has ended, whose machine pv_guest_boot without options starts again. */
 bool pv_guest_was_booted(const struct pv_guest *g);
 /* Kills what runs, frees. NULL is fine.  Its workers must have been freed. */
@@ -98,6 +100,7 @@ void pv_guest_free(struct pv_guest *g);
 struct pv_agent *pv_guest_agent(struct pv_guest *g);
 
 enum pv_guest_state pv_guest_state(const struct pv_guest *g);
+const struct pv_profile *pv_guest_profile(const struct pv_guest *g);
 const char *pv_guest_name(const struct pv_guest *g);     /* "vm1 (minimal)" */
 unsigned pv_guest_number(const struct pv_guest *g);      /* of its own in this process, from 1; pv_err.vm */
 const char *pv_guest_log_path(const struct pv_guest *g); /* NULL before boot or without log_dir */

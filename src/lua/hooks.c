@@ -63,7 +63,7 @@ void pv_lua_calls_run(lua_State *L, struct lua_calls *c, const char *what)
     int rc, base = lua_gettop(L) - 1;
 
     luaL_checkstack(L, 8, NULL);
-    lua_pushcfunction(L, pv_lua_msgh);
+    lua_pushcfunction(L, pv_lua_msgh_failing);
     lua_insert(L, -2);
     rc = lua_pcall(L, 0, 0, base + 1);
     cls = rc == LUA_ERRRUN ? pl->error_cls : PV_CLASS_LUA;
@@ -167,10 +167,12 @@ void pv_lua_attempt(lua_State *L, struct lua_calls *c, int fn)
     }
     late = c->failed ? NULL : pv_tf_test_late(tf);
     if (late) {
+        pv_tf_save_failed(tf, late);
         lua_pushstring(L, late); /* raises only without memory */
         free(late);
         add_failure(L, c, PV_CLASS_TIMEOUT, NULL);
     }
+    pv_tf_save_reported(tf);
     attempt_clean_up(L, c);
 }
 

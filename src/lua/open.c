@@ -92,7 +92,7 @@ static bool run_chunk(lua_State *L, struct pv_lua *pl, int results)
 {
     int rc;
 
-    lua_pushcfunction(L, pv_lua_msgh);
+    lua_pushcfunction(L, pv_lua_msgh_failing);
     lua_insert(L, 1);
     rc = lua_pcall(L, lua_gettop(L) - 2, results, 1);
     lua_remove(L, 1);

@@ -33,6 +33,7 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
         msg = pv_xstrdup(tf.tests.reason);
     cls = ok ? PV_CLASS_NONE : pl.error_cls;
     pv_tf_findings_sync(&tf);
+    pv_tf_save_reported(&tf);
     pv_lua_end(&pl, L); /* from here on no kernel can report anything */
     outcome = pv_tf_file_outcome(&tf, ok);
     if (outcome == PV_SKIP && !msg && tf.tests.outcome == PV_OK)

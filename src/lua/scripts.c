@@ -128,6 +128,7 @@ static int script_exit(lua_State *L)
                           luaL_gsub(L, msg, ": ", ""));
     if (tf->builder)
         pv_tf_builder_exit(tf, msg);
+    pv_tf_save_failed(tf, how);
     pv_tf_tests_fail(tf, how);
     pv_tf_tails_send(tf, PV_NO_TEST);
     pv_tf_guests_kill(&tf->guests);

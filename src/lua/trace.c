@@ -187,6 +187,14 @@ int pv_lua_msgh(lua_State *L)
     return 1;
 }
 
+int pv_lua_msgh_failing(lua_State *L)
+{
+    pv_lua_msgh(L);
+    if (!pv_lua_is_skip(L, -1))
+        pv_tf_save_failed(pv_lua_tf(L), lua_tostring(L, -1));
+    return 1;
+}
+
 void pv_lua_add_error_line(lua_State *L, const char *path)
 {
     const char *msg = lua_tostring(L, -1), *rest, *source;

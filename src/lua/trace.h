@@ -15,6 +15,8 @@
 int pv_lua_msgh(lua_State *L);
 /* Pushes the text of the error value at idx, without positions. */
 LJMP void pv_lua_push_error_text(lua_State *L, int idx);
+/* The same for an error that fails the file or its innermost sub-test: the VMs are saved (testfile/save.h). */
+int pv_lua_msgh_failing(lua_State *L);
 /* The message of a file that could not be loaded is on top: adds the source line that it names. */
 LJMP void pv_lua_add_error_line(lua_State *L, const char *path);
 

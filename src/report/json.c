@@ -302,6 +302,8 @@ static void json_consoles(struct pv_buf *out, const struct pv_file_report *f, bo
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
+    json_text_member(out, "saved", f->saved);
+    json_text_member(out, "saved_vms", f->saved_vms);
     json_open_list(out, "consoles");
     for (size_t i = 0; i < f->n_texts && !brief; i++) {
         json_next(out);

@@ -291,6 +291,8 @@ static void read_consoles(struct cursor *c, const json_t *o, struct pv_file_repo
         f->logs[f->n_logs] =
             (struct pv_console_log){.vm = cursor_text(c, e, "vm"), .path = cursor_text(c, e, "path")};
     }
+    f->saved = cursor_text_or_null(c, o, "saved");
+    f->saved_vms = cursor_text_or_null(c, o, "saved_vms");
     n = cursor_list(c, o, "consoles", &l);
     f->texts = pv_xcalloc(n, sizeof(*f->texts));
     for (; f->n_texts < n; f->n_texts++) {

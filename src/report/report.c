@@ -217,6 +217,27 @@ static void report_verdict(struct pv_file_report *f, const struct pv_event *ev)
     f->msg = pv_xstrndup(ev->text, ev->text_len);
 }
 
+static void report_saved(struct pv_file_report *f, const struct pv_event *ev)
+{
+    free(f->saved);
+    free(f->saved_vms);
+    f->saved = pv_xstrndup(ev->name, ev->name_len);
+    f->saved_vms = pv_xstrndup(ev->text, ev->text_len);
+}
+
+static void report_phase(struct pv_file_report *f, const struct pv_event *ev)
+{
+    free(f->phase);
+    f->phase = pv_xstrndup(ev->text, ev->text_len);
+    f->phase_since = pv_now();
+}
+
+static void report_finding_handled(struct pv_file_report *f, const struct pv_event *ev)
+{
+    if (ev->id < f->n_findings)
+        f->findings[ev->id].handled = true;
+}
+
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
     switch (ev->type) {
@@ -248,9 +269,7 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
         report_console(f, ev);
         break;
     case PV_EV_PHASE:
-        free(f->phase);
-        f->phase = pv_xstrndup(ev->text, ev->text_len);
-        f->phase_since = pv_now();
+        report_phase(f, ev);
         break;
     case PV_EV_STEP_BEGIN:
         report_step_begin(f, ev);
@@ -265,12 +284,15 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
         report_finding(f, ev);
         break;
     case PV_EV_FINDING_HANDLED:
-        if (ev->id < f->n_findings)
-            f->findings[ev->id].handled = true;
+        report_finding_handled(f, ev);
         break;
     case PV_EV_VM:
         report_vm_state(f, ev);
         break;
+    case PV_EV_SAVED:
+        report_saved(f, ev);
+        break;
+    case PV_EV_SAVING: /* the slot's */
     case PV_EV_NOTICE:
     case PV_EV_COUNT:
         break;
@@ -483,6 +505,8 @@ void pv_file_report_fini(struct pv_file_report *f)
     }
     free(f->vms);
     free(f->logs);
+    free(f->saved);
+    free(f->saved_vms);
     free(f->msg);
     free(f->phase);
     pv_buf_free(&f->output);

@@ -124,8 +124,9 @@ struct pv_file_report {
     size_t n_findings;
     struct pv_console_log *logs;
     size_t n_logs;
-    struct pv_buf output; /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
-    uint64_t output_cut;  /* bytes before them */
+    char *saved, *saved_vms; /* --save-failed: the file, and which VMs it has; NULL: none */
+    struct pv_buf output;    /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
+    uint64_t output_cut;     /* bytes before them */
     struct pv_step_report *steps;
     size_t n_steps;
     uint32_t steps_cut; /* number of steps that were not sent */

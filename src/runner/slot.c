@@ -33,6 +33,7 @@
 #include "util/spawn.h"
 
 #define GRACE (2 * PV_NSEC_PER_SEC)
+#define SAVE_TIME (120 * PV_NSEC_PER_SEC) /* more than testfile/save.c takes */
 
 enum { TAIL_LINES = 20, EVENTS_AT_ONCE = 64 };
 
@@ -204,6 +205,37 @@ static void slot_judge(struct slot *s, int status)
     slot_add_tails(f);
 }
 
+/* Moves the file's deadline. */
+static void slot_extend(struct slot *s, int64_t ns)
+{
+    int64_t left = s->timer.due - pv_now() + ns;
+
+    if (s->time_left >= 0)
+        s->time_left += ns;
+    else
+        pv_timer_arm(s->loop, &s->timer, pv_deadline(left > 0 ? left : 0));
+}
+
+/*
+ * The save of a file's VMs does not count against its limit, once and for at most SAVE_TIME: a process that never
+ * ends its save is timed out.
+ */
+static void slot_on_saving(struct slot *s, bool on)
+{
+    int64_t now = pv_now(), took = now - s->saving;
+
+    if (s->state != SLOT_RUNNING || (on ? s->has_saved : !s->saving))
+        return;
+    if (on) {
+        s->has_saved = true;
+        s->saving = now;
+        slot_extend(s, SAVE_TIME);
+        return;
+    }
+    s->saving = 0;
+    slot_extend(s, took < SAVE_TIME ? took - SAVE_TIME : 0);
+}
+
 static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t n)
 {
     struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
@@ -215,6 +247,8 @@ static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t
         slot_fail(s, "sent an invalid event");
     else if (ev.type == PV_EV_NOTICE)
         s->on_notice(s, ev.text, ev.text_len);
+    else if (ev.type == PV_EV_SAVING)
+        slot_on_saving(s, ev.ok);
     else
         pv_report_event(s->report, &ev);
 }
@@ -305,6 +339,8 @@ int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_op
     s->timed_out = false;
     s->timeout_ns = o->timeout_ns;
     s->time_left = -1;
+    s->saving = 0;
+    s->has_saved = false;
     s->want_steps = job.want_steps;
     job.log_dir = s->log_dir = slot_make_log_dir(s, f, err);
     if (!s->log_dir)

@@ -412,6 +412,29 @@ static void format_failed_logs(struct pv_buf *out, const struct pv_file_report *
         pv_buf_addc(out, '\n');
 }
 
+/* The files of --save-failed, and the command that goes into them. */
+static void format_saved(struct pv_buf *out, const struct pv_file_report *files, size_t n)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_file_report *f = &files[i];
+
+        if (!f->saved)
+            continue;
+        if (!any)
+            pv_buf_adds(out, "Saved at the failure (provium resume FILE):\n");
+        any = true;
+        pv_buf_adds(out, "  ");
+        format_clean(out, f->saved, NULL);
+        pv_buf_adds(out, "    ");
+        format_clean(out, f->saved_vms, NULL);
+        pv_buf_addc(out, '\n');
+    }
+    if (any)
+        pv_buf_addc(out, '\n');
+}
+
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
                        const char *stopped_by, const struct pv_format_style *st)
 {
@@ -431,6 +454,7 @@ void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, s
     }
     if (!stopped_by)
         format_failed_logs(out, files, n);
+    format_saved(out, files, n);
     if (failed || stopped_by || (flaky && st->fail_on_flaky))
         format_painted(out, st, RED, "FAIL:");
     else

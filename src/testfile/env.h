@@ -32,7 +32,8 @@ struct pv_testfile_env {
     const struct pv_strv *tags, *no_tags;
     /* --meta and --no-meta, "KEY=VALUE": the same by a sub-test's meta. */
     const struct pv_strv *meta, *no_meta;
-    bool slow_tests; /* --slow-tests */
+    bool slow_tests;      /* --slow-tests */
+    const char *save_dir; /* --save-failed; NULL: not given */
     enum pv_guest_policy oopses, warnings;
 };
 

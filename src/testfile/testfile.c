@@ -31,7 +31,7 @@ int pv_testfile_open(struct pv_testfile *tf, struct pv_err *err)
     tf->guest_env.host = (struct pv_guest_host){
         .loop = tf->loop,
         .accel = tf->env->accel,
-        .auto_transport = tf->builder ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
+        .auto_transport = tf->builder || tf->env->save_dir ? PV_TRANSPORT_SERIAL : PV_TRANSPORT_AUTO,
         .log_dir = tf->env->log_dir,
     };
     pv_tf_pool_connect(tf);
@@ -55,6 +55,7 @@ void pv_testfile_close(struct pv_testfile *tf)
     pv_tf_tails_free(&tf->tails);
     pv_tf_findings_free(&tf->findings);
     pv_tf_rules_free(&tf->rules);
+    pv_tf_journal_free(&tf->journal);
     pv_tf_guests_free(&tf->guests);
     pv_tf_routers_free(tf);
     pv_tf_nets_free(tf);

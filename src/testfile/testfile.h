@@ -21,9 +21,11 @@
 #include "testfile/env.h"
 #include "testfile/findings.h"
 #include "testfile/guests.h"
+#include "testfile/journal.h"
 #include "testfile/reads.h"
 #include "testfile/reset.h"
 #include "testfile/rules.h"
+#include "testfile/save.h"
 #include "testfile/store.h"
 #include "testfile/tails.h"
 #include "testfile/tests.h"
@@ -60,6 +62,8 @@ struct pv_testfile {
     struct tf_store store;
     struct tf_reset reset;
     struct tf_rules rules;
+    struct tf_journal journal;
+    struct tf_save save;
 };
 
 /* Makes the loop and the guests' environment. -1 with *err (class host): to be closed all the same. */

@@ -21,6 +21,8 @@ uint32_t pv_tf_step_send(struct pv_testfile *tf, const char *vm, enum pv_step ki
 {
     if (pv_task_cancelled(tf->loop))
         return PV_NO_STEP;
+    if (tf->env->save_dir)
+        pv_tf_journal_add(&tf->journal, pv_tf_track(tf, vm), text);
     return pv_result_step_begin(tf->env->result, pv_tf_track(tf, vm), kind, text);
 }
 

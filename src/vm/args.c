@@ -23,9 +23,6 @@
 #define CPU_TCG "max,erms=off,fsrm=off"
 #define CPU_KVM "host"
 
-/* Turns off devices that cost boot time and that no virtio guest needs. */
-#define MACHINE "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
-
 #define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 struct at {
@@ -197,7 +194,7 @@ static void put_name(const struct at *at, struct pv_buf *b)
 
 static void put_machine(const struct at *at, struct pv_buf *b)
 {
-    pv_buf_adds(b, at->spec->machine ? at->spec->machine : MACHINE);
+    pv_buf_adds(b, at->spec->machine ? at->spec->machine : PV_VM_MACHINE);
 }
 
 static void put_cpu(const struct at *at, struct pv_buf *b)

@@ -11,6 +11,9 @@
 
 struct pv_strv;
 
+/* -machine without `machine`: turns off devices that cost boot time and that no virtio guest needs. */
+#define PV_VM_MACHINE "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
+
 enum pv_vm_bus { PV_VM_BUS_VIRTIO, PV_VM_BUS_NVME, PV_VM_BUS_SCSI };
 
 struct pv_vm_disk {
