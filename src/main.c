@@ -76,6 +76,20 @@ static void on_sigpipe(int sig)
     (void)sig;
 }
 
+/*
+ * Parents leave signals ignored or blocked (a service manager, a CI runner in Python).  Without SIGCHLD's
+ * default no child has an exit status.
+ */
+static void reset_inherited_signals(void)
+{
+    struct sigaction sa = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    sigaction(SIGCHLD, &sa, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static int dispatch(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "help";
@@ -104,6 +118,7 @@ int main(int argc, char **argv)
     int rc;
 
     open_std_fds();
+    reset_inherited_signals();
     sigaction(SIGPIPE, &sa, NULL);
     pv_log_init();
     rc = dispatch(argc, argv);

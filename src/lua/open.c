@@ -25,6 +25,7 @@ static LJMP void open_libraries(lua_State *L)
     pv_lua_open_limit(L);
     pv_lua_open_assert(L);
     pv_lua_open_provium(L);
+    pv_lua_open_host_command(L);
     pv_lua_open_watch(L);
 }
 

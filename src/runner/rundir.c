@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/err.h"
+#include "util/host.h"
 #include "util/log.h"
 #include "util/mem.h"
 
@@ -182,7 +183,7 @@ static int check_base(const char *base, struct pv_err *err)
 
     if (stat(base, &st) < 0)
         return pv_err_sys(err, errno, "cannot use '%s' for temporary files", base);
-    if (st.st_uid != 0 && st.st_uid != geteuid())
+    if (!pv_owner_is_trusted(&st))
         return pv_err_set(
             err, PV_E_USAGE,
             "temporary files cannot go to '%s': it belongs to another user (uid %u); set TMPDIR to a "

@@ -2,7 +2,6 @@
 #include "testfile/testfile.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "guest/standby.h"
 #include "loop/loop.h"
@@ -12,19 +11,21 @@
 #include "testfile/pool.h"
 
 /* Each VM needs about ten descriptors. */
-static void raise_descriptor_limit(void)
+static void raise_descriptor_limit(struct rlimit *own)
 {
-    struct rlimit files;
+    struct rlimit raised;
 
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+    if (getrlimit(RLIMIT_NOFILE, own) < 0)
+        *own = (struct rlimit){0, 0};
+    raised = *own;
+    raised.rlim_cur = own->rlim_max;
+    if (own->rlim_cur < own->rlim_max)
+        setrlimit(RLIMIT_NOFILE, &raised);
 }
 
 int pv_testfile_open(struct pv_testfile *tf, struct pv_err *err)
 {
-    raise_descriptor_limit();
+    raise_descriptor_limit(&tf->own_files);
     tf->loop = pv_loop_new(err);
     if (!tf->loop)
         return -1;

@@ -12,6 +12,7 @@
 #define PV_TESTFILE_TESTFILE_H
 
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "guest/guest.h"
 #include "childproto/result.h"
@@ -45,6 +46,7 @@ struct pv_testfile {
     struct tf_builder *builder; /* of the fixture whose script this is; NULL: a test file */
     struct tf_reads *reads;     /* in a builder; else NULL */
 
+    struct rlimit own_files; /* RLIMIT_NOFILE before pv_testfile_open raised it; for host commands */
     struct pv_loop *loop;
     struct pv_guest_env guest_env;
     bool touched; /* the script used something of Provium: it is no helper library */

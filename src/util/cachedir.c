@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "util/err.h"
+#include "util/host.h"
 #include "util/mem.h"
 #include "util/path.h"
 
@@ -108,7 +109,7 @@ static int place_check(const char *dir, struct pv_err *err)
 
     if (stat(dir, &st) < 0)
         return 0;
-    if (st.st_uid != 0 && st.st_uid != geteuid())
+    if (!pv_owner_is_trusted(&st))
         return pv_err_set(err, PV_E_USAGE,
                           "'%s' belongs to user %u, not to user %u, who runs this: set XDG_CACHE_HOME to a "
                           "directory of your own",

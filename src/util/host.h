@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The identity of the running host kernel. */
+/* The host: the running kernel's identity, and owners of directories as a user namespace shows them. */
 #ifndef PV_UTIL_HOST_H
 #define PV_UTIL_HOST_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 enum { PV_BOOT_ID_LEN = 36 }; /* a UUID's text without its NUL */
 
@@ -12,5 +13,12 @@ enum { PV_BOOT_ID_LEN = 36 }; /* a UUID's text without its NUL */
  * reboot invalidates keep it.  False: /proc has none, and the caller trusts no such cache.
  */
 bool pv_boot_id(char id[static PV_BOOT_ID_LEN + 1]);
+
+/*
+ * True: a directory's owner cannot be another user who would exchange its entries: it is root, this user, or,
+ * of a sticky directory, the overflow user of a user namespace (`unshare -r`, toolbox, rootless podman), as
+ * which the host's root and with it /tmp appears there.
+ */
+bool pv_owner_is_trusted(const struct stat *dir);
 
 #endif
