@@ -33,6 +33,6 @@ struct pv_router_if {
 struct pv_router *pv_router_new(const char *name);
 void pv_router_free(struct pv_router *r); /* NULL is fine */
 /* Connects it to a network.  NULL: class usage. */
-struct pv_net_end *pv_router_add(struct pv_router *r, const struct pv_router_if *i, struct pv_err *err);
+struct pv_net_end *pv_router_add(struct pv_router *r, const struct pv_router_if *to, struct pv_err *err);
 
 #endif
