@@ -193,7 +193,6 @@ static void test_expected(void **state)
     assert_int_equal(end_test(s), PV_FAIL);
 }
 
-/* Findings behind the bound count too, and those of warnings leave room for oopses. */
 /* The console of one VM prints the name of another: each death excuses the panic of its own VM only. */
 static void test_death_of_another_vm(void **state)
 {
@@ -212,6 +211,32 @@ static void test_death_of_another_vm(void **state)
     assert_true(s->tf.findings.first->met);
 }
 
+/*
+ * A sub-test that caught the error of a panic and then fails: it is neither an expected failure nor tried again, as
+ * with any other report of a kernel.  One that passes has dealt with the panic.
+ */
+static void test_panic_caught_by_failure(void **state)
+{
+    struct scene *s = *state;
+    struct pv_err err = PV_ERR_INIT;
+    enum pv_outcome o;
+
+    pv_err_set(&err, PV_E_GUEST_DIED, "died");
+    pv_err_died(&err, PV_DIED_PANIC, pv_guest_number(s->vm->g));
+    for (int i = 0; i < 3; i++) {
+        pv_tf_test_begin(&s->tf, "t");
+        pv_tf_test_options(&s->tf, i == 0 ? "known" : NULL, 5);
+        pv_tf_attempt_begin(&s->tf, 0);
+        report(s, PV_FINDING_PANIC, "Kernel panic - not syncing: foo", false);
+        pv_tf_findings_met_death(&s->tf, &err);
+        o = i == 2 ? PV_OK : PV_FAIL;
+        assert_false(
+            pv_tf_attempt_end(&s->tf, &o, i == 2 ? PV_CLASS_NONE : PV_CLASS_ASSERTION, i == 2 ? NULL : "x"));
+        assert_int_equal(o, i == 2 ? PV_OK : PV_FAIL);
+    }
+    assert_int_equal(s->tf.tests.n_failed, 2);
+}
+
 /* A VM whose resume failed has no entry: its kernel's report fails the sub-test all the same. */
 static void test_finding_without_entry(void **state)
 {
@@ -225,6 +250,7 @@ static void test_finding_without_entry(void **state)
     assert_int_equal(end_test(s), PV_FAIL);
 }
 
+/* Findings behind the bound count too, and those of warnings leave room for oopses. */
 static void test_flood(void **state)
 {
     struct scene *s = *state;
@@ -412,6 +438,7 @@ int main(void)
         SCENE_TEST(test_allowed),
         SCENE_TEST(test_expected),
         SCENE_TEST(test_death_of_another_vm),
+        SCENE_TEST(test_panic_caught_by_failure),
         SCENE_TEST(test_finding_without_entry),
         SCENE_TEST(test_flood),
         SCENE_TEST(test_limit),

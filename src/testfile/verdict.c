@@ -66,11 +66,16 @@ bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
     struct tf_findings *list = &tf->findings;
     enum pv_class worst_cls = list->unkept_cls;
     const struct tf_finding *worst = NULL;
+    bool met = false;
     size_t n = 0;
 
     for (struct tf_finding *f = list->first; f; f = f->next) {
-        if (f->test_id != test_id || !f->fails || f->handled || !finding_counts(tf, f, *outcome))
+        if (f->test_id != test_id || !f->fails || f->handled)
             continue;
+        if (!finding_counts(tf, f, *outcome)) {
+            met |= f->met && !f->handled;
+            continue;
+        }
         n++;
         if (!worst || pv_tf_class_worse(f->cls, worst->cls) != worst->cls)
             worst = f;
@@ -80,7 +85,7 @@ bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
     list->n_unkept = 0;
     list->unkept_cls = PV_CLASS_NONE;
     if (worst_cls == PV_CLASS_NONE)
-        return false;
+        return met;
     if (*outcome == PV_FAIL && *msg) {
         /* The test's own message stays; a broken kernel is the better class for it. */
         if (worst_cls != PV_CLASS_WARNING)

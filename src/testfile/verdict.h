@@ -13,7 +13,8 @@ struct pv_testfile;
 /*
  * Changes outcome, class and message (*msg is the caller's; it may be NULL) by the findings of the sub-test,
  * or of the file with PV_NO_TEST.  Blocks until it is decided whether a VM whose console speaks of a panic has
- * one, no longer than the sub-tests' limit.  Returns true when a finding fails it, whatever else does.
+ * one, no longer than the sub-tests' limit.  Returns true when a finding fails it, whatever else does; also a
+ * panic whose error a sub-test got that failed then, which keeps its own class and message.
  */
 bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
                  char **msg);
