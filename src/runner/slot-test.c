@@ -16,7 +16,7 @@
 #include "util/path.h"
 
 static struct pv_rundir dir;
-static int ends;
+static int ends, notices;
 
 static int set_up(void **state)
 {
@@ -24,7 +24,7 @@ static int set_up(void **state)
     if (!mkdtemp(dir.path))
         return -1;
     dir.fd = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    ends = 0;
+    ends = notices = 0;
     *state = pv_loop_new(NULL);
     return 0;
 }
@@ -48,6 +48,7 @@ static void on_notice(struct slot *s, const char *text, size_t n)
     (void)s;
     (void)text;
     (void)n;
+    notices++;
 }
 
 static bool has_ended(void *arg)
@@ -96,6 +97,15 @@ static void run_invalid(const struct pv_run_file *file, struct pv_result *r, voi
     _exit(0);
 }
 
+static void run_notices(const struct pv_run_file *file, struct pv_result *r, void *arg)
+{
+    (void)file;
+    (void)arg;
+    for (int i = 0; i < 10 * SLOT_NOTICES; i++)
+        pv_result_notice(r, "once more");
+    pv_result_file(r, PV_OK, PV_CLASS_NONE, NULL);
+}
+
 static void run_empty(const struct pv_run_file *file, struct pv_result *r, void *arg)
 {
     (void)file;
@@ -110,6 +120,15 @@ static void test_valid_passes(void **state)
     struct pv_file_report f = run_file(*state, run_well);
 
     assert_false(pv_report_failed(&f));
+    pv_file_report_fini(&f);
+}
+
+static void test_notices_are_bounded(void **state)
+{
+    struct pv_file_report f = run_file(*state, run_notices);
+
+    assert_false(pv_report_failed(&f));
+    assert_int_equal(notices, SLOT_NOTICES + 1);
     pv_file_report_fini(&f);
 }
 
@@ -138,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_valid_passes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_notices_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_invalid_event_fails_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_invalid_event_ends_the_process, set_up, tear_down),
     };

@@ -236,6 +236,19 @@ static void slot_on_saving(struct slot *s, bool on)
     slot_extend(s, took < SAVE_TIME ? took - SAVE_TIME : 0);
 }
 
+/* A file's process may send notices without end. */
+static void slot_notice(struct slot *s, const struct pv_event *ev)
+{
+    static const char more[] = "further notices of this file are left out";
+
+    if (s->n_notices > SLOT_NOTICES)
+        return;
+    if (s->n_notices++ < SLOT_NOTICES)
+        s->on_notice(s, ev->text, ev->text_len);
+    else
+        s->on_notice(s, more, sizeof(more) - 1);
+}
+
 static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t n)
 {
     struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
@@ -246,7 +259,7 @@ static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t
     if (!pv_event_decode(&ev, msg, n))
         slot_fail(s, "sent an invalid event");
     else if (ev.type == PV_EV_NOTICE)
-        s->on_notice(s, ev.text, ev.text_len);
+        slot_notice(s, &ev);
     else if (ev.type == PV_EV_SAVING)
         slot_on_saving(s, ev.ok);
     else
@@ -337,6 +350,7 @@ int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_op
 
     s->report = f->report;
     s->timed_out = false;
+    s->n_notices = 0;
     s->timeout_ns = o->timeout_ns;
     s->time_left = -1;
     s->saving = 0;
