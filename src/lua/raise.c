@@ -111,6 +111,7 @@ const struct lua_raised *pv_lua_raised_at(lua_State *L, int idx)
     const struct pv_lua *pl = pv_lua_of(L);
     const struct lua_raised *newest = &pl->raised[(pl->n_raised - 1) % LUA_N_RAISED];
     const char *msg = lua_type(L, idx) == LUA_TSTRING ? lua_tostring(L, idx) : NULL;
+    size_t n;
 
     for (unsigned i = 0; msg && i < LUA_N_RAISED && i < pl->n_raised; i++) {
         const struct lua_raised *r = &pl->raised[(pl->n_raised - 1 - i) % LUA_N_RAISED];
@@ -120,7 +121,11 @@ const struct lua_raised *pv_lua_raised_at(lua_State *L, int idx)
     }
     if (!msg || !pl->n_raised || newest->test_id != pv_tf_test_id(&pl->tf->tests))
         return NULL;
-    return strstr(msg, newest->text) ? newest : NULL;
+    lua_tolstring(L, idx, &n);
+    return n >= newest->len && (!memcmp(msg, newest->text, newest->len) ||
+                                !memcmp(msg + n - newest->len, newest->text, newest->len))
+               ? newest
+               : NULL;
 }
 
 enum pv_class pv_lua_class_at(lua_State *L, int idx)

@@ -20,8 +20,9 @@ LJMP int pv_lua_raise_expired(lua_State *L);
 LJMP void pv_lua_check_expired(lua_State *L);
 /*
  * The error that was raised with the string at idx, which a script may have caught and raised again; else the
- * newest one of this sub-test if that string holds the whole of its text, as after error("context: " .. e) or
- * when coroutine.wrap adds a position.  NULL: none.  Valid until the next error is raised.
+ * newest one of this sub-test if that string begins or ends with the whole of its text, as after
+ * error("context: " .. e), after debug.traceback, or when coroutine.wrap adds a position.  A text in the middle may be
+ * a guest's output.  NULL: none.  Valid until the next error is raised.
  */
 const struct lua_raised *pv_lua_raised_at(lua_State *L, int idx);
 /* Its class; PV_CLASS_LUA: none. */
