@@ -20,7 +20,7 @@
 #include "util/sock.h"
 
 /* MESSAGES_AT_ONCE: other watches of the loop get their turn between so many messages. */
-enum { MESSAGES_AT_ONCE = 64, FDS_MAX = 8, PLACE_BASE = 64 };
+enum { MESSAGES_AT_ONCE = 64, FDS_MAX = 8, PLACE_BASE = PV_CHILD_FDS + FDS_MAX };
 
 /*
  * Limits of each drain after the exit: a process that left the group may hold the other end and go on writing.

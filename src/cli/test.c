@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli/cache.h"
@@ -25,6 +26,10 @@
 #include "util/mem.h"
 #include "vm/accel.h"
 #include "util/parse.h"
+
+/* A file's process with a VM and a clone needs 52. */
+enum { LEAST_DESCRIPTORS = 64 };
+
 struct run_arg {
     const struct pv_config *config;
     const struct pv_test_cmd *cmd;
@@ -189,6 +194,19 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
     return pv_runner_run(&s->files, &o, err);
 }
 
+static int test_check_descriptors(struct pv_err *err)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_max >= LEAST_DESCRIPTORS)
+        return 0;
+    return pv_err_set(
+        err, PV_E_HOST,
+        "a process may have only %llu open files here; `provium test` needs at least %d: raise the "
+        "limit (ulimit -n)",
+        (unsigned long long)files.rlim_max, LEAST_DESCRIPTORS);
+}
+
 static int test_select_and_run(const struct pv_test_cmd *c, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
@@ -238,6 +256,8 @@ int pv_cmd_test(int argc, char **argv)
     if (rc == 0 && c.help)
         pv_test_opts_help();
     else if (rc == 0)
+        rc = test_check_descriptors(&err);
+    if (rc == 0 && !c.help)
         rc = test_select_and_run(&c, &err);
     pv_test_opts_fini(&c);
     return rc < 0 ? pv_cli_error(&err) : rc;
