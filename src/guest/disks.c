@@ -62,17 +62,10 @@ void pv_served_drop(struct pv_guest *g, const char *name)
         }
 }
 
-const char *pv_guest_disks_dir(void)
-{
-    const char *dir = getenv("TMPDIR");
-
-    return dir && *dir ? dir : "/var/tmp";
-}
-
 struct pv_served *pv_served_add(struct pv_guest *g, const struct pv_machine_disk *m, struct pv_err *err)
 {
     struct pv_disk_opts o = {.name = m->name,
-                             .dir = pv_guest_disks_dir(),
+                             .dir = pv_disk_dir(),
                              .size = m->size,
                              .sector = m->sector,
                              .readonly = m->readonly,
@@ -304,7 +297,7 @@ struct pv_disk *pv_guest_disk_open(struct pv_guest *g, const char *name, bool wr
 {
     const struct pv_served *s = pv_served_find(g, name);
     const struct pv_machine_disk *m = machine_disk(g, name);
-    struct pv_disk_opts o = {.name = name, .dir = pv_guest_disks_dir(), .readonly = !write};
+    struct pv_disk_opts o = {.name = name, .dir = pv_disk_dir(), .readonly = !write};
 
     *own = NULL;
     if (s)

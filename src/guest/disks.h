@@ -40,8 +40,6 @@ int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *
 /* Freezes the served disks into `image` of the machine's.  Class usage: one hangs, or was attached. */
 int pv_guest_disks_check_savable(const struct pv_guest *g, const char *what, struct pv_err *err);
 int pv_guest_disks_freeze(struct pv_guest *g, struct pv_machine *m, struct pv_err *err);
-/* The directory for unlinked files with the content of disks. */
-const char *pv_guest_disks_dir(void);
 void pv_guest_disks_free(struct pv_guest *g);
 
 /* ---- for callers of the room ---- */

@@ -11,22 +11,6 @@
 #include "testfile/nets.h"
 #include "util/err.h"
 
-#define NETWORK_TYPE "provium.network"
-
-struct lua_network {
-    struct tf_net *net;
-};
-
-struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what)
-{
-    struct lua_network *h = luaL_testudata(L, idx, NETWORK_TYPE);
-
-    if (!h)
-        pv_lua_raise(L, "%s needs a network (provium.network), got %s", what,
-                     lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
-    return h->net;
-}
-
 /* provium.network(name, {subnet=, seed=, mtu=, hosts=}?) */
 int pv_lua_network(lua_State *L)
 {
@@ -61,7 +45,7 @@ int pv_lua_network(lua_State *L)
     if (!h->net)
         return pv_lua_raise_err(L, &err);
     h->net->hosts = hosts;
-    luaL_setmetatable(L, NETWORK_TYPE);
+    luaL_setmetatable(L, LUA_NETWORK_TYPE);
     return 1;
 }
 
@@ -360,7 +344,7 @@ void pv_lua_open_network(lua_State *L)
         {"impair", pv_lua_net_impair},    {"clear", pv_lua_net_clear},     {"stats", network_stats},
         {"port", pv_lua_net_port},        {"capture", pv_lua_net_capture}, {NULL, NULL}};
     static const struct lua_type type = {
-        .id = NETWORK_TYPE, .kind = "network", .own = methods, .tostring = network_tostring};
+        .id = LUA_NETWORK_TYPE, .kind = "network", .own = methods, .tostring = network_tostring};
 
     pv_lua_open_type(L, &type);
 }

@@ -10,6 +10,12 @@ struct pv_net_end;
 struct tf_net;
 struct tf_net_end;
 
+#define LUA_NETWORK_TYPE "provium.network"
+
+struct lua_network {
+    struct tf_net *net;
+};
+
 /* The network at idx, or an error that begins with `what`. */
 LJMP struct tf_net *pv_lua_net_at(lua_State *L, int idx, const char *what);
 /* The NIC on the network at 2 of the VM at 1, and its slot (may be NULL), or an error. */
