@@ -19,6 +19,7 @@ struct pv_lua_repl_opts {
  * and errors on `err`; given->result is not used.  `vm` is a VM that boots when it is used first.  Blocks; all VMs are
  * gone then.  0: no chunk failed, 1; -1 with *err: it could not begin.
  */
-int pv_lua_run_repl(const struct pv_testfile_env *given, const struct pv_lua_repl_opts *o, struct pv_err *err);
+int pv_lua_run_repl(const struct pv_testfile_env *given, const struct pv_lua_repl_opts *o,
+                    struct pv_err *err);
 
 #endif
