@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "guest/agent.h"
 #include "guest/guest.h"
+#include "guest/shell.h"
 #include "guest/snapshot.h"
 #include "loop/loop.h"
 #include "pvsave/pvsave.h"
@@ -34,7 +35,7 @@ static const struct pv_opt opts[] = {
 
 struct resume_cmd {
     const char *file, *vm, *console, *config;
-    char **command; /* NULL-terminated; NULL: lines of standard input */
+    char **command; /* NULL-terminated; NULL: a shell */
     bool list, help;
 };
 
@@ -157,58 +158,20 @@ static int print_console(const struct pv_pvsave *s, const char *name, struct pv_
 
 /* ---- in the VM ---- */
 
-static int exec_run(struct pv_guest *g, struct pv_exec *x, struct pv_err *err)
-{
-    struct pv_exec_result r = {0};
-    int code = -1;
-
-    if (pv_agent_exec(pv_guest_agent(g), x, &r, err) == 0) {
-        fwrite(r.out.data ? r.out.data : "", 1, r.out.len, stdout);
-        fflush(stdout);
-        fwrite(r.err.data ? r.err.data : "", 1, r.err.len, stderr);
-        code = r.exit_code;
-    }
-    pv_exec_result_fini(&r);
-    return code;
-}
-
-/* Runs each line of standard input by the guest's shell; the exit code is the last one's. */
-static int lines_run(struct pv_guest *g, struct pv_err *err)
-{
-    bool prompt = isatty(STDIN_FILENO);
-    size_t room = 0;
-    char *line = NULL;
-    int code = 0;
-
-    if (prompt)
-        fputs("Each line is run by /bin/sh in the VM; Ctrl-D ends it.\n", stderr);
-    while (code >= 0) {
-        struct pv_exec x = {.timeout_ns = 0};
-
-        if (prompt)
-            fprintf(stderr, "%.*s# ", (int)strcspn(pv_guest_name(g), " "), pv_guest_name(g));
-        if (getline(&line, &room, stdin) < 0)
-            break;
-        pv_strv_add(&x.argv, "/bin/sh");
-        pv_strv_add(&x.argv, "-c");
-        pv_strv_add(&x.argv, line);
-        code = exec_run(g, &x, err);
-        pv_strv_free(&x.argv);
-    }
-    free(line);
-    return code;
-}
-
+/* Joins this process's descriptors to the command, or to a shell. Its exit code. */
 static int command_run(struct pv_guest *g, char **command, struct pv_err *err)
 {
-    struct pv_exec x = {.timeout_ns = 0};
-    int code;
+    cleanup_strv struct pv_strv argv = {0};
+    struct pv_shell shell = {.argv = command ? &argv : NULL,
+                             .title = command ? NULL : pv_guest_name(g),
+                             .in = STDIN_FILENO,
+                             .out = STDOUT_FILENO,
+                             .err = STDERR_FILENO};
+    struct pv_shell_end end;
 
-    for (; *command; command++)
-        pv_strv_add(&x.argv, *command);
-    code = exec_run(g, &x, err);
-    pv_strv_free(&x.argv);
-    return code;
+    for (; command && *command; command++)
+        pv_strv_add(&argv, *command);
+    return pv_shell_run(pv_guest_agent(g), &shell, &end, err) < 0 ? -1 : end.exit_code;
 }
 
 static int saved_file_find(const char *name, void *arg)
@@ -244,7 +207,7 @@ static int vm_run(const struct resume_cmd *c, struct pv_pvsave_vm *vm, struct pv
     if (g) {
         fprintf(stderr, "%s is resumed as %s; its clock is set to now, all else is as it was.\n", vm->name,
                 pv_guest_name(g));
-        code = c->command ? command_run(g, c->command, err) : lines_run(g, err);
+        code = command_run(g, c->command, err);
     }
     pv_guest_free(g);
     pv_snapshot_unref(s);
@@ -318,8 +281,8 @@ int pv_cmd_resume(int argc, char **argv)
         pv_opt_help(
             stdout, "provium resume [options] FILE [VM] [-- COMMAND...]",
             "Resumes a VM (the first one that was saved) from a file of provium test --save-failed, as it\n"
-            "was at the failure, and runs COMMAND in it, else each line of standard input. The exit code\n"
-            "is the command's; 2: the file is damaged, or cannot be resumed here.",
+            "was at the failure, and runs COMMAND in it, else a shell, as provium shell does. The exit code\n"
+            "is the command's or the shell's; 2: the file is damaged, or cannot be resumed here.",
             opts);
     else if (rc == 0)
         rc = resume_run(&c, &err);
