@@ -30,6 +30,8 @@
 /* A file's process with a VM and a clone needs 52. */
 enum { LEAST_DESCRIPTORS = 64 };
 
+#define NO_LIMIT (INT64_MAX / 4) /* of a file that a person looks at */
+
 struct run_arg {
     const struct pv_config *config;
     const struct pv_test_cmd *cmd;
@@ -39,6 +41,7 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
 {
     const struct run_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
+    struct pv_debug_io io = {.in = file->in, .out = file->out};
     struct pv_testfile_env env = {.config = a->config,
                                   .accel = a->cmd->accel,
                                   .tags = &a->cmd->subtests.tags,
@@ -52,6 +55,7 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
                                   .log_dir = file->log_dir,
                                   .root = file->root,
                                   .version = PV_VERSION,
+                                  .debug = a->cmd->schedule.debug ? &io : NULL,
                                   .warnings = a->cmd->policy.warnings,
                                   .oopses = a->cmd->policy.oopses};
 
@@ -166,9 +170,10 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
     struct pv_accel_probe probe;
     struct pv_run_opts o = {.run = test_run_file,
                             .arg = &arg,
-                            .timeout_ns = c->timeout_ns,
+                            .timeout_ns = c->schedule.debug ? NO_LIMIT : c->timeout_ns,
                             .slow_ns = c->schedule.slow_ns,
-                            .jobs = c->schedule.jobs,
+                            .jobs = c->schedule.debug ? 1 : c->schedule.jobs,
+                            .debug_out = c->schedule.debug ? fd : 0,
                             .memory = c->schedule.memory,
                             .cpus = c->schedule.cpus,
                             .retries = c->schedule.retries,
@@ -179,7 +184,7 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
                                       .verbose = c->verbose,
                                       .quiet = c->quiet,
                                       .fail_on_flaky = c->schedule.fail_on_flaky},
-                            .terminal = fd_is_terminal(fd),
+                            .terminal = fd_is_terminal(fd) && !c->schedule.debug,
                             .reports = c->reports,
                             .info = &info,
                             .history = history,

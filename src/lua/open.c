@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lua/assert.h"
+#include "lua/debug.h"
 #include "lua/hooks.h"
 #include "lua/limit.h"
 #include "lua/modules.h"
@@ -22,6 +23,7 @@ static LJMP void open_libraries(lua_State *L)
     pv_lua_open_test(L);
     pv_lua_open_hooks(L);
     pv_lua_open_log(L);
+    pv_lua_open_debug(L);
     pv_lua_open_limit(L);
     pv_lua_open_assert(L);
     pv_lua_open_provium(L);

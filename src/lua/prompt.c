@@ -32,8 +32,11 @@ struct pv_prompt {
     struct pv_watch watch;  /* of the input */
     struct pv_watch signal; /* of signal_fd */
     struct sigaction before;
-    struct pv_buf rest, line; /* read from a pipe, not returned; the returned one */
+    struct pv_buf line; /* the returned one */
 };
+
+/* Of the pipe: read and not returned, which the next prompt of this process returns. */
+static struct pv_buf rest;
 
 /* For the handler. */
 static struct {
@@ -180,26 +183,26 @@ static enum pv_prompt_read prompt_read_terminal(struct pv_prompt *p, const char 
 static enum pv_prompt_read prompt_read_pipe(struct pv_prompt *p, const char **line)
 {
     for (;;) {
-        char *newline = p->rest.len ? memchr(p->rest.data, '\n', p->rest.len) : NULL;
-        size_t n = newline ? (size_t)(newline - p->rest.data) : p->rest.len;
+        char *newline = rest.len ? memchr(rest.data, '\n', rest.len) : NULL;
+        size_t n = newline ? (size_t)(newline - rest.data) : rest.len;
         ssize_t got;
 
         if (newline || (p->ended && n)) {
             p->line.len = 0;
-            pv_buf_add(&p->line, p->rest.data, n);
-            pv_buf_consume(&p->rest, n + (newline != NULL));
+            pv_buf_add(&p->line, rest.data, n);
+            pv_buf_consume(&rest, n + (newline != NULL));
             *line = p->line.data;
             return PV_PROMPT_LINE;
         }
-        if (p->ended || p->rest.len > LINE_MAX_BYTES)
+        if (p->ended || rest.len > LINE_MAX_BYTES)
             return PV_PROMPT_END;
         if (!prompt_wait(p)) {
             interrupt.came = 0;
             return PV_PROMPT_INTERRUPTED;
         }
-        got = read(p->o.in, pv_buf_reserve(&p->rest, 4096), 4096);
+        got = read(p->o.in, pv_buf_reserve(&rest, 4096), 4096);
         if (got > 0)
-            p->rest.len += (size_t)got;
+            rest.len += (size_t)got;
         else if (got == 0 || (errno != EINTR && errno != EAGAIN))
             p->ended = true;
     }
@@ -351,7 +354,6 @@ void pv_prompt_free(struct pv_prompt *p)
     pv_loop_del(p->o.loop, &p->watch);
     pv_loop_del(p->o.loop, &p->signal);
     pv_close(&interrupt.fd);
-    pv_buf_free(&p->rest);
     pv_buf_free(&p->line);
     free(p);
 }

@@ -95,11 +95,15 @@ static int repl_read(lua_State *L)
     }
 }
 
-/* shell(vm): opens a shell in it, on the prompt's descriptors. */
+/* shell(vm): opens a shell in a VM, a worker or the VM of that name, on the prompt's descriptors. */
 static int repl_shell(lua_State *L)
 {
     struct lua_repl *r = repl_of(L);
-    struct lua_agent a = pv_lua_check_agent(L, "shell");
+    const struct tf_guest *called =
+        lua_isstring(L, 1) ? pv_tf_guest_called(&pv_lua_tf(L)->guests, lua_tostring(L, 1)) : NULL;
+    struct lua_agent a =
+        called ? (struct lua_agent){.a = pv_guest_agent(called->g), .name = pv_guest_name(called->g)}
+               : pv_lua_check_agent(L, "shell");
     struct pv_shell shell = {.title = a.name, .in = r->in, .out = r->out, .err = r->err};
     struct pv_shell_end end;
     struct pv_err err;
@@ -232,6 +236,12 @@ static void repl_complete(const char *text, size_t *n, struct pv_strv *words, vo
 }
 
 /* ---- the prompt ---- */
+
+void pv_lua_repl_push_say(lua_State *L, struct lua_repl *r)
+{
+    lua_pushlightuserdata(L, r);
+    lua_pushcclosure(L, repl_say, 1);
+}
 
 /* Pushes the table `host` of repl.lua. */
 static LJMP void repl_push_host(lua_State *L, struct lua_repl *r, const char *title)

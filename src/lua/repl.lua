@@ -73,11 +73,12 @@ local function help()
     end
 end
 
--- The VM of `shell NAME`: a variable of that name.
+-- The VM of `shell NAME`: a variable of that name, else the VM that is called so.
 local function shell(name)
     local ok, vm = host.run(function()
-        local v = env[name ~= "" and name or "vm"]
-        host.shell(v)
+        name = name ~= "" and name or "vm"
+        local v = env[name]
+        host.shell(v == nil and name or v)
     end)
     if not ok then warn(vm) end
     return ok

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lua/modules.h"
+#include "lua/scripts.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
@@ -110,18 +111,11 @@ static int script_searcher(lua_State *L)
     return 2;
 }
 
-/*
- * os.exit: the file has failed, whatever the code is, because it did not finish.  The Lua state is not
- * closed: finalizers of the script would run in it.
- */
-static int script_exit(lua_State *L)
+void pv_lua_exit(lua_State *L, int code, const char *how)
 {
     struct pv_testfile *tf = pv_lua_tf(L);
-    int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
-    char how[64];
     const char *msg;
 
-    snprintf(how, sizeof(how), "ended by os.exit(%d)", code);
     pv_lua_where(L);
     msg = lua_tostring(L, -1);
     msg = lua_pushfstring(L, "%s before the file was finished%s%s", how, *msg ? "\nat " : "",
@@ -135,6 +129,19 @@ static int script_exit(lua_State *L)
     fflush(NULL);
     pv_result_file(tf->env->result, PV_FAIL, PV_CLASS_LUA, msg);
     _exit(code & 0xff);
+}
+
+/*
+ * os.exit: the file has failed, whatever the code is, because it did not finish.  The Lua state is not
+ * closed: finalizers of the script would run in it.
+ */
+static int script_exit(lua_State *L)
+{
+    int code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    char how[64];
+
+    snprintf(how, sizeof(how), "ended by os.exit(%d)", code);
+    pv_lua_exit(L, code, how);
 }
 
 void pv_lua_open_scripts(lua_State *L)

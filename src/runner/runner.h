@@ -21,8 +21,10 @@ struct pv_run_file {
     const char *path, *name, *root; /* as in struct pv_test_file */
     const char *log_dir;            /* exists; for console logs */
     int lease;                      /* channel to the pool, for pv_lease_new; the callee's */
+    int in, out;                    /* with debug_out: standard input and that; else -1 */
 };
 
+/* reason: the options of one run, each of which one place reads */
 struct pv_run_opts {
     /*
      * Runs one file, in the file's process, and sends its events through `result`.  SIGTERM ends that process
@@ -47,7 +49,8 @@ struct pv_run_opts {
     bool keep_order;                /* files start in the order of the list, not the longest first */
     const struct pv_strv *notes;    /* lines shown before the first file; NULL: none */
     bool own_cache;                 /* the cache is a directory of the run, removed with it */
-    bool terminal;                  /* the output is a terminal that can move its cursor: live lines */
+    int debug_out;                  /* not 0: each file gets this process's standard input, and this */
+    bool terminal; /* the output is a terminal that can move its cursor: live lines */
 };
 
 /*

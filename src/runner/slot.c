@@ -78,7 +78,7 @@ static void on_child_term(int sig)
 }
 
 /* Where the file's process has the run's directory (its lock) and its channel to the pool. */
-enum { CHILD_DIR = PV_CHILD_FDS, CHILD_LEASE };
+enum { CHILD_DIR = PV_CHILD_FDS, CHILD_LEASE, CHILD_IN, CHILD_OUT };
 
 static void slot_child_main(void *arg)
 {
@@ -88,7 +88,9 @@ static void slot_child_main(void *arg)
                              .name = job->file->name,
                              .root = job->file->root,
                              .log_dir = job->log_dir,
-                             .lease = CHILD_LEASE};
+                             .lease = CHILD_LEASE,
+                             .in = job->run->debug_out ? CHILD_IN : -1,
+                             .out = job->run->debug_out ? CHILD_OUT : -1};
 
     if (job->want_steps)
         pv_result_want_steps(result);
@@ -337,13 +339,13 @@ static char *slot_make_log_dir(const struct slot *s, const struct slot_file *f, 
 
 int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err)
 {
-    int fds[] = {s->dir->fd, f->lease};
+    int fds[] = {s->dir->fd, f->lease, STDIN_FILENO, o->debug_out};
     struct slot_job job = {.file = f->file, .run = o, .want_steps = pv_outputs_want_steps(&o->reports)};
     const struct pv_child_opts child = {.ops = &slot_child_ops,
                                         .main = slot_child_main,
                                         .arg = &job,
                                         .fds = fds,
-                                        .n_fds = PV_ARRAY_LEN(fds),
+                                        .n_fds = o->debug_out ? 4 : 2,
                                         .capture = true,
                                         .own_group = true,
                                         .on_term = on_child_term};
