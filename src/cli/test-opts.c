@@ -25,6 +25,7 @@ enum {
     OPT_FAIL_ON_FLAKY,
     OPT_FAIL_FAST,
     OPT_DEBUG,
+    OPT_KEEP,
     OPT_REPEAT,
     OPT_FILTER,
     OPT_RERUN_FAILED,
@@ -65,6 +66,7 @@ static const struct pv_opt opts[] = {
     [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run"},
     [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
     [OPT_DEBUG] = {"debug", 0, NULL, "stop where a test fails, with its VMs, variables and a prompt"},
+    [OPT_KEEP] = {"keep", 0, NULL, "VMs of a file that failed go on until you press Enter"},
     [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
     [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
     [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "only files that failed when they last ran"},
@@ -193,6 +195,9 @@ static int take_schedule(struct test_schedule *s, int option, const char *value,
         return 0;
     case OPT_DEBUG:
         s->debug = true;
+        return 0;
+    case OPT_KEEP:
+        s->keep = true;
         return 0;
     case OPT_FAIL_ON_FLAKY:
         s->fail_on_flaky = true;
@@ -330,9 +335,9 @@ static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_er
             return -1;
     if (i == PV_OPT_BAD)
         return -1;
-    if (c->schedule.debug && c->schedule.jobs > 1)
-        return pv_err_set(err, PV_E_USAGE, "test: --debug runs one file at a time; leave -p %u out",
-                          c->schedule.jobs);
+    if ((c->schedule.debug || c->schedule.keep) && c->schedule.jobs > 1)
+        return pv_err_set(err, PV_E_USAGE, "test: --%s runs one file at a time; leave -p %u out",
+                          c->schedule.debug ? "debug" : "keep", c->schedule.jobs);
     if (c->quiet && c->verbose)
         return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
     if (c->list && (c->reports.junit || c->reports.html || c->reports.tap))

@@ -41,7 +41,8 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
 {
     const struct run_arg *a = arg;
     struct pv_lease *lease = pv_lease_new(file->lease);
-    struct pv_debug_io io = {.in = file->in, .out = file->out};
+    struct pv_debug_io io = {
+        .in = file->in, .out = file->out, .stop = a->cmd->schedule.debug, .keep = a->cmd->schedule.keep};
     struct pv_testfile_env env = {.config = a->config,
                                   .accel = a->cmd->accel,
                                   .tags = &a->cmd->subtests.tags,
@@ -55,7 +56,7 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
                                   .log_dir = file->log_dir,
                                   .root = file->root,
                                   .version = PV_VERSION,
-                                  .debug = a->cmd->schedule.debug ? &io : NULL,
+                                  .debug = file->in >= 0 ? &io : NULL,
                                   .warnings = a->cmd->policy.warnings,
                                   .oopses = a->cmd->policy.oopses};
 
@@ -162,6 +163,7 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
                     struct pv_selection *s, struct pv_err *err)
 {
     int fd = pv_outputs_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
+    bool attended = c->schedule.debug || c->schedule.keep;
     struct run_arg arg = {.config = config, .cmd = c};
     cleanup_buf struct pv_buf rerun = {0};
     cleanup_free const char **names = list_names(&s->files);
@@ -170,10 +172,10 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
     struct pv_accel_probe probe;
     struct pv_run_opts o = {.run = test_run_file,
                             .arg = &arg,
-                            .timeout_ns = c->schedule.debug ? NO_LIMIT : c->timeout_ns,
+                            .timeout_ns = attended ? NO_LIMIT : c->timeout_ns,
                             .slow_ns = c->schedule.slow_ns,
-                            .jobs = c->schedule.debug ? 1 : c->schedule.jobs,
-                            .debug_out = c->schedule.debug ? fd : 0,
+                            .jobs = attended ? 1 : c->schedule.jobs,
+                            .debug_out = attended ? fd : 0,
                             .memory = c->schedule.memory,
                             .cpus = c->schedule.cpus,
                             .retries = c->schedule.retries,
@@ -184,7 +186,7 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
                                       .verbose = c->verbose,
                                       .quiet = c->quiet,
                                       .fail_on_flaky = c->schedule.fail_on_flaky},
-                            .terminal = fd_is_terminal(fd) && !c->schedule.debug,
+                            .terminal = fd_is_terminal(fd) && !attended,
                             .reports = c->reports,
                             .info = &info,
                             .history = history,

@@ -39,6 +39,7 @@ static void terminal_release(int fd, pid_t before)
 
 struct debug_stop {
     struct lua_repl repl;
+    bool stopped; /* frames are looked at; else the file has ended */
     const char *title;
     bool quit;
 };
@@ -52,30 +53,42 @@ static int debug_main(lua_State *L)
     lua_pushvalue(L, 2);
     pv_lua_repl_push_say(L, &d->repl);
     lua_call(L, 2, 1);
-    pv_lua_repl_main(L, &d->repl, d->title, -1);
+    pv_lua_repl_main(L, &d->repl, d->title, d->stopped ? -1 : 0);
     d->quit = lua_isstring(L, -1) && lua_tostring(L, -1)[0] == 'q';
     return 0;
 }
 
-/* The first line: the failure, the VMs, what stands still. */
+static void title_add_vms(struct pv_buf *b, const struct pv_testfile *tf)
+{
+    for (const struct tf_guest *t = tf->guests.first; t; t = t->next)
+        pv_buf_addf(b, " %s (%s)", t->name, pv_guest_state_name(pv_guest_state(t->g)));
+    pv_buf_adds(b, tf->guests.first ? "\n" : " none\n");
+}
+
+/* The first lines: the failure, the VMs, what stands still; message NULL: the file has ended. */
 static char *stop_title(const struct pv_testfile *tf, const char *message)
 {
     struct pv_buf b = {0};
 
+    if (!message) {
+        pv_buf_addf(&b, "\n%s failed; its VMs go on:", tf->path);
+        title_add_vms(&b, tf);
+        pv_buf_adds(&b, "Enter ends them; `shell NAME` opens a shell in one.");
+        return b.data;
+    }
     pv_buf_addf(&b, "\n%s\n\nstopped in %s; time limits are off, VMs run on:", message, tf->path);
-    for (const struct tf_guest *t = tf->guests.first; t; t = t->next)
-        pv_buf_addf(&b, " %s (%s)", t->name, pv_guest_state_name(pv_guest_state(t->g)));
-    pv_buf_adds(&b, tf->guests.first ? "\n" : " none\n");
+    title_add_vms(&b, tf);
     pv_buf_adds(&b, "`help` tells what can be done here; `continue` goes on.");
     return b.data;
 }
 
-/* A prompt on a thread of its own, from which the frames of L are looked at. */
+/* A prompt on a thread of its own, from which the frames of L are looked at; message NULL: without frames. */
 static void debug_stop(lua_State *L, const char *message)
 {
     const struct pv_testfile *tf = pv_lua_tf(L);
     const struct pv_debug_io *io = tf->env->debug;
-    struct debug_stop d = {.repl = {.in = io->in, .out = io->out, .err = io->out}};
+    struct debug_stop d = {.repl = {.in = io->in, .out = io->out, .err = io->out, .enter_ends = !message},
+                           .stopped = message != NULL};
     cleanup_free char *title = stop_title(tf, message);
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     lua_State *own;
@@ -122,9 +135,18 @@ void pv_lua_debug_failure(lua_State *L, const char *message)
     const struct pv_testfile *tf = pv_lua_tf(L);
     const struct tf_tests *t = &tf->tests;
 
-    if (!tf->env->debug || tf->builder || (t->n_open && t->open[t->n_open - 1].expect_fail))
+    if (!tf->env->debug || !tf->env->debug->stop || tf->builder ||
+        (t->n_open && t->open[t->n_open - 1].expect_fail))
         return;
     debug_stop_once(L, message);
+}
+
+void pv_lua_debug_keep(lua_State *L)
+{
+    const struct pv_testfile *tf = pv_lua_tf(L);
+
+    if (tf->env->debug && tf->env->debug->keep && tf->guests.first)
+        debug_stop_once(L, NULL);
 }
 
 /* breakpoint() */
@@ -134,7 +156,7 @@ static int debug_breakpoint(lua_State *L)
 
     if (tf->builder)
         pv_lua_raise(L, "breakpoint() does not work in a fixture's script");
-    if (!tf->env->debug)
+    if (!tf->env->debug || !tf->env->debug->stop)
         pv_lua_raise(L, "breakpoint() stops only in `provium test --debug`; take it out, or run that");
     pv_lua_where(L);
     lua_pushfstring(L, "%sbreakpoint", lua_tostring(L, -1));

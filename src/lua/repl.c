@@ -253,6 +253,8 @@ static LJMP void repl_push_host(lua_State *L, struct lua_repl *r, const char *ti
     lua_newtable(L);
     lua_pushlightuserdata(L, r);
     luaL_setfuncs(L, functions, 1);
+    lua_pushboolean(L, r->enter_ends);
+    lua_setfield(L, -2, "enter_ends");
     if (title) {
         lua_pushstring(L, title);
         lua_setfield(L, -2, "title");

@@ -3,7 +3,7 @@
 --
 --   host   read(prompt): a line; nil: the end; false: Ctrl-C. run(fn): true and fn's results, or false and the text of
 --          its error; Ctrl-C ends it. say(text), and warn(text) for errors. show(value). title: a line at the
---          start, or nil. shell(vm): a shell in the VM
+--          start, or nil. shell(vm): a shell in the VM. enter_ends: an empty line ends the prompt
 --   debug  nil, or frames of the stopped file (debug.lua)
 --
 -- Returns true when all chunks went well, and the word that ended the prompt: "end", "continue" or "quit".
@@ -124,6 +124,7 @@ while not left do
         left = stopped and "continue" or "end"
     else
         local f, rest
+        if host.enter_ends and line == "" and not text then break end
         if not text then f, rest = word_of(line) end
         if f then
             local ok

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lua/debug.h"
 #include "lua/open.h"
 #include "testfile/select.h"
 #include "testfile/verdict.h"
@@ -34,6 +35,8 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
     cls = ok ? PV_CLASS_NONE : pl.error_cls;
     pv_tf_findings_sync(&tf);
     pv_tf_save_reported(&tf);
+    if (pv_tf_file_outcome(&tf, ok) == PV_FAIL)
+        pv_lua_debug_keep(L);
     pv_lua_end(&pl, L); /* from here on no kernel can report anything */
     outcome = pv_tf_file_outcome(&tf, ok);
     if (outcome == PV_SKIP && !msg && tf.tests.outcome == PV_OK)

@@ -50,7 +50,7 @@ struct pv_run_opts {
     const struct pv_strv *notes;    /* lines shown before the first file; NULL: none */
     bool own_cache;                 /* the cache is a directory of the run, removed with it */
     int debug_out;                  /* not 0: each file gets this process's standard input, and this */
-    bool terminal; /* the output is a terminal that can move its cursor: live lines */
+    bool terminal;                  /* the output is a terminal that can move its cursor: live lines */
 };
 
 /*

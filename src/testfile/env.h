@@ -18,9 +18,11 @@ enum pv_guest_policy {
     PV_POLICY_IGNORE
 };
 
-/* The descriptors of a person at a stopped file. */
+/* A person at a stopped file. */
 struct pv_debug_io {
     int in, out;
+    bool stop; /* --debug: where something fails; sub-tests have no limits */
+    bool keep; /* --keep: at the end of a file that failed */
 };
 
 /* Borrowed for as long as the file runs. */
@@ -40,7 +42,7 @@ struct pv_testfile_env {
     bool slow_tests;      /* --slow-tests */
     const char *save_dir; /* --save-failed; NULL: not given */
     enum pv_guest_policy oopses, warnings;
-    const struct pv_debug_io *debug; /* --debug: a failure stops the file, tests have no limits; NULL: no */
+    const struct pv_debug_io *debug; /* NULL: nothing stops */
 };
 
 #endif

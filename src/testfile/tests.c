@@ -45,7 +45,7 @@ void pv_tf_attempt_begin(struct pv_testfile *tf, int64_t timeout_ns)
     t->outcome = PV_OK;
     free(t->reason);
     t->reason = NULL;
-    t->timeout_ns = tf->env->debug ? 0 : timeout_ns;
+    t->timeout_ns = tf->env->debug && tf->env->debug->stop ? 0 : timeout_ns;
     t->deadline = t->timeout_ns ? pv_deadline(t->timeout_ns) : 0;
 }
 

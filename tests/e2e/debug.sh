@@ -64,6 +64,18 @@ if command -v script >/dev/null; then
     contains "on a terminal: quit" out "ended at the prompt of --debug"
 fi
 
+# ---- --keep ----
+timeout -k 5 200 "$PROVIUM" test --keep t/a.lua >out 2>err <<'IN'
+shell vm1
+
+IN
+is "--keep: exit code" $? 1
+contains "--keep tells the VMs" out "t/a.lua failed; its VMs go on: vm1 (running)"
+is "--keep stops once" "$(grep -c 'Enter ends them' out)" 1
+echo 'provium.create():boot()' >t/ok.lua
+timeout -k 5 200 "$PROVIUM" test --keep t/ok.lua >out 2>err </dev/null
+is "--keep of a file that passes" "$(grep -c 'Enter ends them' out)" 0
+
 echo 'breakpoint()' >t/b.lua
 provium test t/b.lua
 exits "breakpoint without --debug" 1
