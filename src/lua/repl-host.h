@@ -13,7 +13,7 @@ struct lua_repl {
     struct pv_prompt *prompt;
     char *history; /* owned; the prompt borrows it */
     int in, out, err;
-    bool enter_ends; /* an empty line ends the prompt */
+    bool enter_ends;               /* an empty line ends the prompt */
     const char *profile, *fixture; /* borrowed */
 };
 
