@@ -16,6 +16,7 @@
 #include "pvsave/pvsave.h"
 #include "util/digest.h"
 #include "util/err.h"
+#include "util/host.h"
 #include "util/path.h"
 #include "vm/accel.h"
 #include "vm/qcow2.h"
@@ -24,19 +25,6 @@
 enum { MODEL_MAX = 512 };
 
 /* ---- the host ---- */
-
-/* "flags" and the like of the first CPU; the caller frees. */
-static char *cpu_fact(const char *name)
-{
-    cleanup_buf struct pv_buf info = {0};
-    const char *at;
-
-    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0 || !(at = strstr(info.data, name)) ||
-        !(at = strchr(at, ':')))
-        return pv_xstrdup("");
-    at += 1 + strspn(at + 1, " \t");
-    return pv_xstrndup(at, strcspn(at, "\n"));
-}
 
 static bool has_word(const char *list, const char *word, size_t n)
 {
@@ -82,7 +70,7 @@ static bool is_host_model(const char *cpu)
 static int cpu_check(const struct pv_pvsave_host *then, const struct pv_pvsave_vm *vm, struct pv_buf *notes,
                      struct pv_err *err)
 {
-    cleanup_free char *model = cpu_fact("model name"), *flags = cpu_fact("flags");
+    cleanup_free char *model = pv_cpu_fact("model name"), *flags = pv_cpu_fact("flags");
     cleanup_buf struct pv_buf missing = {0};
     struct pv_accel_probe probe;
     struct utsname u = {.release = ""};

@@ -21,6 +21,7 @@
 #include "util/clock.h"
 #include "util/digest.h"
 #include "util/err.h"
+#include "util/host.h"
 #include "util/path.h"
 
 #define VM_TIME (30 * PV_NSEC_PER_SEC)
@@ -57,27 +58,14 @@ static char *save_name(const char *path)
     return pv_xstrdup(name.data ? name.data : "file");
 }
 
-/* "flags" of the first CPU in /proc/cpuinfo; the caller frees. */
-static char *cpu_fact(const char *name)
-{
-    cleanup_buf struct pv_buf info = {0};
-    const char *at;
-
-    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0 || !(at = strstr(info.data, name)) ||
-        !(at = strchr(at, ':')))
-        return pv_xstrdup("");
-    at += 1 + strspn(at + 1, " \t");
-    return pv_xstrndup(at, strcspn(at, "\n"));
-}
-
 static void host_describe(struct pv_pvsave_host *h)
 {
     struct utsname u = {.release = ""};
 
     uname(&u);
     h->kernel = pv_xstrdup(u.release);
-    h->cpu = cpu_fact("model name");
-    h->flags = cpu_fact("flags");
+    h->cpu = pv_cpu_fact("model name");
+    h->flags = pv_cpu_fact("flags");
 }
 
 static void failure_describe(const struct pv_testfile *tf, const char *message, struct pv_pvsave_failure *f)

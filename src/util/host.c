@@ -51,3 +51,15 @@ bool pv_owner_is_trusted(const struct stat *dir)
         return true;
     return dir->st_mode & S_ISVTX && dir->st_uid == overflow_uid() && in_user_namespace();
 }
+
+char *pv_cpu_fact(const char *name)
+{
+    cleanup_buf struct pv_buf info = {0};
+    const char *at;
+
+    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0 || !(at = strstr(info.data, name)) ||
+        !(at = strchr(at, ':')))
+        return pv_xstrdup("");
+    at += 1 + strspn(at + 1, " \t");
+    return pv_xstrndup(at, strcspn(at, "\n"));
+}

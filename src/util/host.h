@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The host: the running kernel's identity, and owners of directories as a user namespace shows them. */
+/* The host: the running kernel's identity, its CPU, and owners of directories as a user namespace shows them. */
 #ifndef PV_UTIL_HOST_H
 #define PV_UTIL_HOST_H
 
@@ -13,6 +13,9 @@ enum { PV_BOOT_ID_LEN = 36 }; /* a UUID's text without its NUL */
  * reboot invalidates keep it.  False: /proc has none, and the caller trusts no such cache.
  */
 bool pv_boot_id(char id[static PV_BOOT_ID_LEN + 1]);
+
+/* The field of the first CPU in /proc/cpuinfo, such as "flags" or "model name"; empty: none.  The caller frees. */
+char *pv_cpu_fact(const char *name);
 
 /*
  * True: a directory's owner cannot be another user who would exchange its entries: it is root, this user, or,
