@@ -63,13 +63,6 @@ static struct pv_disk *disk_new_on(struct pv_disk *d, struct pv_err *err)
     return NULL;
 }
 
-const char *pv_disk_dir(void)
-{
-    const char *dir = getenv("TMPDIR");
-
-    return dir && *dir ? dir : "/var/tmp";
-}
-
 struct pv_disk *pv_disk_new(struct pv_loop *loop, const struct pv_disk_opts *o, struct pv_err *err)
 {
     const struct pv_disk_image *i = o->image;

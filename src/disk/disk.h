@@ -47,8 +47,6 @@ struct pv_disk_opts {
     struct pv_disk_image *image; /* content to start with (borrowed, gets a reference); NULL: zeroes */
 };
 
-/* The directory for unlinked files with the content of disks: $TMPDIR, else /var/tmp. */
-const char *pv_disk_dir(void);
 /* An empty disk, or a layer on an image.  NULL: class usage for bad options, else host. */
 struct pv_disk *pv_disk_new(struct pv_loop *loop, const struct pv_disk_opts *o, struct pv_err *err);
 /*

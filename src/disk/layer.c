@@ -62,15 +62,8 @@ void pv_blob_unref(struct pv_blob *b)
 
 int pv_disk_tmpfile(const char *dir, struct pv_err *err)
 {
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = pv_temp_file(dir);
 
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
-        cleanup_free char *path = pv_xasprintf("%s/disk-XXXXXX", dir);
-
-        fd = mkostemp(path, O_CLOEXEC);
-        if (fd >= 0)
-            unlink(path);
-    }
     if (fd < 0)
         return pv_err_sys(err, errno, "cannot make an unlinked file for a disk in %s", dir);
     return fd;

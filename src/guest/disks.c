@@ -17,6 +17,7 @@
 #include "guest/served.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 #include "vm/qmp.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
@@ -65,7 +66,7 @@ void pv_served_drop(struct pv_guest *g, const char *name)
 struct pv_served *pv_served_add(struct pv_guest *g, const struct pv_machine_disk *m, struct pv_err *err)
 {
     struct pv_disk_opts o = {.name = m->name,
-                             .dir = pv_disk_dir(),
+                             .dir = pv_temp_dir(),
                              .size = m->size,
                              .sector = m->sector,
                              .readonly = m->readonly,
@@ -297,7 +298,7 @@ struct pv_disk *pv_guest_disk_open(struct pv_guest *g, const char *name, bool wr
 {
     const struct pv_served *s = pv_served_find(g, name);
     const struct pv_machine_disk *m = machine_disk(g, name);
-    struct pv_disk_opts o = {.name = name, .dir = pv_disk_dir(), .readonly = !write};
+    struct pv_disk_opts o = {.name = name, .dir = pv_temp_dir(), .readonly = !write};
 
     *own = NULL;
     if (s)

@@ -16,6 +16,7 @@
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 enum { SAVED_NAME = 48 };
 
@@ -159,7 +160,7 @@ static int image_load(struct pv_machine_disk *d, size_t disk, int (*file)(const 
     image_name(disk, name);
     if (saved_file_load(file, arg, name, &fd, err) < 0)
         return -1;
-    d->image = pv_disk_image_load(fd, pv_disk_dir(), err);
+    d->image = pv_disk_image_load(fd, pv_temp_dir(), err);
     return d->image ? 0 : pv_err_wrap(err, "'%s'", name);
 }
 

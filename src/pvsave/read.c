@@ -62,24 +62,12 @@ static int text_read(struct reader *r, struct archive_entry *e, size_t max, stru
     return reader_count(r, out->len, err);
 }
 
-/* A file without a name, on the disk: a machine's memory need not fit into this process's. */
+/* On the disk: a machine's memory need not fit into this process's. */
 static int nameless_open(struct pv_err *err)
 {
-    const char *dir = getenv("TMPDIR");
-    cleanup_free char *template = NULL;
-    int fd;
+    int fd = pv_temp_file(pv_temp_dir());
 
-    if (!dir || !*dir)
-        dir = "/var/tmp";
-    fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return fd;
-    template = pv_path_join(dir, "provium-resume-XXXXXX");
-    fd = mkostemp(template, O_CLOEXEC);
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make a temporary file in '%s'", dir);
-    unlink(template);
-    return fd;
+    return fd < 0 ? pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir()) : fd;
 }
 
 /* Leaves pages of zeros as holes. */

@@ -174,3 +174,24 @@ int pv_rm_rf(const char *path)
         return -1;
     return 0;
 }
+
+const char *pv_temp_dir(void)
+{
+    const char *dir = getenv("TMPDIR");
+
+    return dir && *dir ? dir : "/var/tmp";
+}
+
+int pv_temp_file(const char *dir)
+{
+    cleanup_free char *path = NULL;
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        return fd;
+    path = pv_path_join(dir, "provium-XXXXXX");
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}

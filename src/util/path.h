@@ -43,6 +43,14 @@ int pv_pwrite_all(int fd, const void *data, size_t n, off_t at);
 /* Directory of the running binary.  The caller frees; NULL only without /proc. */
 char *pv_self_dir(void);
 
+/* The directory for large temporary files: $TMPDIR, else /var/tmp.  Borrowed from the environment. */
+const char *pv_temp_dir(void);
+/*
+ * A new file below dir, to read and write, which goes with its last descriptor.  On a file system without O_TMPFILE
+ * it has a name for a moment.  -1 with errno.
+ */
+int pv_temp_file(const char *dir);
+
 /* Removes a tree without following links, on one file system; missing is fine.  Stops with -1 at an error. */
 int pv_rm_rf(const char *path);
 

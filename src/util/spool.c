@@ -69,20 +69,6 @@ uint64_t pv_spool_end(const struct pv_spool *s)
 
 /* ---- the file ---- */
 
-/* A file without a name; O_TMPFILE is not in every file system. */
-static int spool_open_file(const char *dir)
-{
-    cleanup_free char *path = pv_xasprintf("%s/spool-XXXXXX", dir);
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-    if (fd >= 0)
-        return fd;
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0)
-        unlink(path);
-    return fd;
-}
-
 /* Calls fn for the one or two parts of the ring that hold [at, at + n).  -1 with errno. */
 static int ring_each(const struct pv_spool *s, uint64_t at, char *data, size_t n, bool write)
 {
@@ -119,7 +105,7 @@ static void spool_make_room(struct pv_spool *s)
     uint64_t end = pv_spool_end(s), keep = s->max < s->mem.len ? s->max : s->mem.len;
 
     if (s->fd < 0 && s->dir)
-        s->fd = spool_open_file(s->dir);
+        s->fd = pv_temp_file(s->dir);
     if (s->fd < 0 || ring_each(s, end - keep, s->mem.data + s->mem.len - keep, (size_t)keep, true) < 0) {
         spool_give_up_file(s);
         return;

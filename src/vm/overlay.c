@@ -75,24 +75,11 @@ static int disk_size(const struct pv_vm_disk *disk, uint64_t *size, struct pv_er
     return 0;
 }
 
-/* With O_TMPFILE the file never has a name; on a file system without it, the name lives for a moment. */
 static int temporary_file_open(struct pv_err *err)
 {
-    const char *dir = getenv("TMPDIR");
-    cleanup_free char *template = NULL;
-    int fd;
+    int fd = pv_temp_file(pv_temp_dir());
 
-    if (!dir || !*dir)
-        dir = "/var/tmp";
-    fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return fd;
-    template = pv_path_join(dir, "provium-overlay-XXXXXX");
-    fd = mkostemp(template, O_CLOEXEC);
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make a temporary file in '%s'", dir);
-    unlink(template);
-    return fd;
+    return fd < 0 ? pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir()) : fd;
 }
 
 static int qcow2_write_empty(int fd, uint64_t size)
