@@ -2,12 +2,14 @@
 #include "childproto/result.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "childproto/event.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 struct pv_result {
@@ -35,10 +37,17 @@ struct pv_result *pv_result_new(int fd)
     return r;
 }
 
-struct pv_result *pv_result_new_local(void (*deliver)(const struct pv_event *ev, void *arg), void *arg)
+struct pv_result *pv_result_new_local(void (*deliver)(const struct pv_event *ev, void *arg), void *arg,
+                                      struct pv_err *err)
 {
-    struct pv_result *r = pv_result_new(-1);
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* the number must not be that of another socket */
+    struct pv_result *r;
 
+    if (fd < 0) {
+        pv_err_sys(err, errno, "cannot open /dev/null");
+        return NULL;
+    }
+    r = pv_result_new(fd);
     r->deliver = deliver;
     r->deliver_arg = arg;
     return r;

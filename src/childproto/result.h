@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct pv_err;
 struct pv_event;
 struct pv_result;
 
@@ -66,8 +67,13 @@ enum { PV_STEPS_MAX = 2000, PV_STEP_CALLS_MAX = 1800 }; /* sent for one file, an
 
 /* A handle on a connected SOCK_SEQPACKET socket; takes the descriptor. */
 struct pv_result *pv_result_new(int fd);
-/* The same without a supervisor: each event is delivered in this process; its strings are terminated. */
-struct pv_result *pv_result_new_local(void (*deliver)(const struct pv_event *ev, void *arg), void *arg);
+/*
+ * The same without a supervisor: each event of this process is delivered to it, with strings that are terminated; NULL:
+ * to nobody.  Its descriptor takes no message: events of a builder that is forked with it are lost.  NULL with *err:
+ * class host.
+ */
+struct pv_result *pv_result_new_local(void (*deliver)(const struct pv_event *ev, void *arg), void *arg,
+                                      struct pv_err *err);
 void pv_result_free(struct pv_result *r);
 /* Its descriptor, which a builder's process is forked with; that process makes its own handle. */
 int pv_result_fd(const struct pv_result *r);

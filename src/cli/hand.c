@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,11 +84,11 @@ int pv_hand_error(const struct pv_err *err)
     return err->cls == PV_E_GUEST_DIED ? PV_EXIT_FAILED : rc;
 }
 
-static int hand_serve(const struct hand_opts *o, struct pv_guest *g, struct pv_err *err)
+int pv_hand_serve(struct pv_guest *g, const struct pv_strv *argv, const char *cwd, struct pv_err *err)
 {
-    struct pv_shell shell = {.argv = o->argv.n ? &o->argv : NULL,
-                             .cwd = o->cwd,
-                             .title = o->argv.n ? NULL : pv_guest_name(g),
+    struct pv_shell shell = {.argv = argv->n ? argv : NULL,
+                             .cwd = cwd,
+                             .title = argv->n ? NULL : pv_guest_name(g),
                              .in = STDIN_FILENO,
                              .out = STDOUT_FILENO,
                              .err = STDERR_FILENO};
@@ -122,19 +121,6 @@ static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *t
         return g;
     pv_guest_free(g);
     return NULL;
-}
-
-/* A handle whose events nobody reads: there is no supervisor. */
-static struct pv_result *hand_no_result(struct pv_err *err)
-{
-    int pair[2];
-
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        pv_err_sys(err, errno, "cannot make a socket");
-        return NULL;
-    }
-    close(pair[1]);
-    return pv_result_new(pair[0]);
 }
 
 /* ---- --kernel and --rootfs, in the profile ---- */
@@ -214,7 +200,7 @@ static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, s
     if (pv_testfile_open(&tf, err) == 0)
         g = hand_vm(o, &tf, err);
     if (g)
-        rc = hand_serve(o, g, err);
+        rc = pv_hand_serve(g, &o->argv, o->cwd, err);
     pv_guest_free(g);
     pv_testfile_close(&tf);
     return rc;
@@ -224,7 +210,7 @@ int pv_hand_run(struct hand_opts *o, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
     struct pv_config *config = pv_config_load(o->config, guest_dir, err);
-    struct pv_result *result = config ? hand_no_result(err) : NULL;
+    struct pv_result *result = config ? pv_result_new_local(NULL, NULL, err) : NULL;
     struct pv_testfile_env env = {
         .config = config, .accel = o->accel, .result = result, .version = PV_VERSION};
     int rc = result ? 0 : -1;

@@ -37,6 +37,11 @@ int pv_hand_check(const struct hand_opts *o, struct pv_err *err);
 /* Boots the VM, runs the command or shell in it, ends the VM.  The command's exit code; -1 with *err. */
 int pv_hand_run(struct hand_opts *o, struct pv_err *err);
 /*
+ * Joins this process's standard descriptors to the command, or to a shell (no words); cwd as in struct hand_opts.
+ * Blocks until it has ended.  Its exit code; -1 with *err.
+ */
+int pv_hand_serve(struct pv_guest *g, const struct pv_strv *argv, const char *cwd, struct pv_err *err);
+/*
  * Prints the error; the exit code: 1 when the guest died; 127 and 126, as of a shell, when the command is not in the
  * guest or is no program; else 2.
  */

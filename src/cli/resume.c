@@ -8,12 +8,11 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/hand.h"
 #include "cli/options.h"
 #include "cli/resume-check.h"
 #include "config/config.h"
-#include "guest/agent.h"
 #include "guest/guest.h"
-#include "guest/shell.h"
 #include "guest/snapshot.h"
 #include "loop/loop.h"
 #include "pvsave/pvsave.h"
@@ -158,22 +157,6 @@ static int print_console(const struct pv_pvsave *s, const char *name, struct pv_
 
 /* ---- in the VM ---- */
 
-/* Joins this process's descriptors to the command, or to a shell. Its exit code. */
-static int command_run(struct pv_guest *g, char **command, struct pv_err *err)
-{
-    cleanup_strv struct pv_strv argv = {0};
-    struct pv_shell shell = {.argv = command ? &argv : NULL,
-                             .title = command ? NULL : pv_guest_name(g),
-                             .in = STDIN_FILENO,
-                             .out = STDOUT_FILENO,
-                             .err = STDERR_FILENO};
-    struct pv_shell_end end;
-
-    for (; command && *command; command++)
-        pv_strv_add(&argv, *command);
-    return pv_shell_run(pv_guest_agent(g), &shell, &end, err) < 0 ? -1 : end.exit_code;
-}
-
 static int saved_file_find(const char *name, void *arg)
 {
     const struct pv_pvsave_vm *vm = arg;
@@ -199,6 +182,7 @@ static int vm_run(const struct resume_cmd *c, struct pv_pvsave_vm *vm, struct pv
         .observer = {.notice = print_notice},
     };
     struct pv_resume_opts o = {.timeout_ns = RESUME_TIME};
+    cleanup_strv struct pv_strv argv = {0};
     struct pv_snapshot *s =
         env.host.loop ? pv_snapshot_load(vm->json, saved_file_find, vm, &config, err) : NULL;
     struct pv_guest *g = s ? pv_guest_resume(&env, s, &o, err) : NULL;
@@ -207,7 +191,9 @@ static int vm_run(const struct resume_cmd *c, struct pv_pvsave_vm *vm, struct pv
     if (g) {
         fprintf(stderr, "%s is resumed as %s; its clock is set to now, all else is as it was.\n", vm->name,
                 pv_guest_name(g));
-        code = command_run(g, c->command, err);
+        for (char **word = c->command; word && *word; word++)
+            pv_strv_add(&argv, *word);
+        code = pv_hand_serve(g, &argv, NULL, err);
     }
     pv_guest_free(g);
     pv_snapshot_unref(s);

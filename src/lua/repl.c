@@ -264,15 +264,13 @@ static LJMP void repl_push_host(lua_State *L, struct lua_repl *r, const char *ti
 struct pv_prompt *pv_lua_repl_prompt(struct lua_repl *r, struct pv_err *err)
 {
     cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
-    cleanup_free char *history = NULL;
     struct pv_err ignored;
     struct pv_prompt_opts o = {
         .loop = pv_lua_tf(r->L)->loop, .in = r->in, .out = r->out, .complete = repl_complete, .arg = r};
 
     if (pv_cachedir_open(&dir, NULL, &ignored) == 0)
-        o.history = history = pv_path_join(dir.path, "repl-history");
-    o.history = history ? pv_xstrdup(history) : NULL;
-    r->history = (char *)o.history;
+        r->history = pv_path_join(dir.path, "repl-history");
+    o.history = r->history;
     return pv_prompt_new(&o, err);
 }
 
@@ -341,7 +339,11 @@ int pv_lua_run_repl(const struct pv_testfile_env *given, const struct pv_lua_rep
     lua_State *L;
     int rc = -1;
 
-    env.result = pv_result_new_local(repl_deliver, &r);
+    env.result = pv_result_new_local(repl_deliver, &r, err);
+    if (!env.result) {
+        free(tf.dir);
+        return -1;
+    }
     L = pv_lua_open(&pl, &tf, err);
     if (L) {
         r.L = L;
