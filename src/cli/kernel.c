@@ -63,7 +63,7 @@ static char *config_beside(const char *image)
 
 /* ---- directories ---- */
 
-/* The first DIR/vmlinuz-* by name. */
+/* DIR/vmlinuz-VERSION of the highest version. */
 static char *image_versioned(const char *dir)
 {
     struct dirent **list;

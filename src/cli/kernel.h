@@ -7,7 +7,7 @@
 
 struct pv_err;
 
-/* What --kernel means, made by malloc. */
+/* The files of a kernel that --kernel names; strings are owned. */
 struct hand_kernel {
     char *image;   /* absolute: a bzImage or vmlinux */
     char *modules; /* a modules tree; NULL: searched by the kernel's version */

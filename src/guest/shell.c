@@ -193,7 +193,7 @@ static void shell_output(void *arg, int which, const void *data, size_t n)
     }
 }
 
-/* What a program that was killed has left switched on. */
+/* Switches off the modes of the terminal that a killed program has left on. */
 static void shell_reset_terminal(const struct shell *s)
 {
     cleanup_buf struct pv_buf b = {0};

@@ -13,7 +13,7 @@ local EXIT_SKIP = 4
 
 -- ---- TAP ----
 
--- What a nested document's lines begin with: TAP 14, KTAP, tabs, and the comments that kselftest's runner makes of them.
+-- Prefixes of a nested document's lines: TAP 14, KTAP, tabs, and the comments that kselftest's runner makes of them.
 local prefixes = { "    ", "  ", "\t", "# " }
 
 local function begins_document(line)

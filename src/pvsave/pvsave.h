@@ -9,7 +9,7 @@
  *     N/state/NAME             the files of its saved state, none if it could not be saved
  *     end                      a file without it is truncated
  *
- * What is read may come from anyone: names are matched with these and never become a path, every size has a bound,
+ * A file that is read may come from anyone: names are matched with these and never become a path, every size has a bound,
  * and content goes to files without names.
  */
 #ifndef PV_PVSAVE_PVSAVE_H

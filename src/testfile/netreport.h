@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What reports show of networks: their last frames with a failure, and a track of the timeline. */
+/* Networks in reports: their last frames with a failure, and a track of the timeline. */
 #ifndef PV_TESTFILE_NETREPORT_H
 #define PV_TESTFILE_NETREPORT_H
 

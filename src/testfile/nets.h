@@ -70,7 +70,7 @@ void pv_tf_net_leave(struct tf_net_end *e);
 /* The endpoints of g that belong to none of its NICs leave. */
 void pv_tf_nets_settle(struct pv_testfile *tf, const struct pv_guest *g);
 /*
- * Those of nics (by slot) that have left return, with the address and the MAC that they had.  -1: class usage, somebody
+ * NICs (by slot) that have left return, with the address and the MAC that they had.  -1: class usage, somebody
  * else has got it.
  */
 int pv_tf_nets_return(const struct pv_guest *g, const struct pv_guest_nic *nics, struct pv_err *err);
@@ -80,7 +80,7 @@ int pv_tf_nets_return(const struct pv_guest *g, const struct pv_guest_nic *nics,
  */
 int pv_tf_nets_copy(const struct pv_guest *g, const struct pv_guest_nic *saved,
                     struct pv_guest_nic to[static PV_VM_NICS_MAX], struct pv_err *err);
-/* What pv_tf_nets_copy has made leaves (g NULL), or becomes g's. */
+/* NICs that pv_tf_nets_copy has made leave (g NULL), or become g's. */
 void pv_tf_nets_end_copy(struct pv_guest_nic nics[static PV_VM_NICS_MAX], const struct pv_guest *g);
 struct tf_net_end *pv_tf_net_end_of(struct pv_nic_wire *w);
 /* The endpoint of g's first NIC on net, and its slot (may be NULL); NULL: it has none. */

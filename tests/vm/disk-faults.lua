@@ -16,7 +16,7 @@ local EIO, ENOSPC, ENODATA, EOPNOTSUPP = -5, -28, -61, -95
 local PREAD, PWRITE, FSYNC = 17, 18, 74
 local buffer = vm:alloc(4096)
 
--- What a program gets for each kind of request; block: of 4 KiB.
+-- The system call of each kind of request, with the program's result; block: of 4 KiB.
 local requests = {
     read = function(fd, block) return vm:syscall(PREAD, fd, buffer, 4096, block * 4096) end,
     write = function(fd, block) return vm:syscall(PWRITE, fd, buffer, 4096, block * 4096) end,

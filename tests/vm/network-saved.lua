@@ -65,7 +65,7 @@ test("a fixture's VMs have NICs of their own", function()
     assert(ping(x, y:ip(lan)) and ping(y, a:ip(lan)))
     assert_eq("1400", y:sh("cat /sys/class/net/lan0/mtu"):trim())
     assert_eq("1", x:sh("cat /root/ready"):trim())
-    -- What the fixture's script had is gone with its network.
+    -- The addresses of the fixture's script are gone with its network.
     assert(not x:sh("ip addr"):contains("10.99."), "the script's address is still there")
     refuses("10.7.0.77", provium.fixture, "lan-user", {nets = {{net = lan, ip = "10.7.0.77"}}})
     refuses("did you mean", provium.fixture, "lan-user", {net = {lan}})
