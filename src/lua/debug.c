@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "lua/open.h"
 #include "lua/prompt.h"
 #include "lua/raise.h"
 #include "lua/repl-host.h"
@@ -108,7 +107,7 @@ static void debug_stop(lua_State *L, const char *message)
         lua_pushthread(L);
         lua_xmove(L, own, 1);
         if (lua_pcall(own, 2, 0, 0) != LUA_OK)
-            dprintf(io->out, "the prompt ended: %s\n", pv_lua_message(own, -1));
+            dprintf(io->out, "the prompt ended: %s\n", lua_tostring(own, -1));
     }
     pv_prompt_free(d.repl.prompt);
     terminal_release(io->in, group);
@@ -130,13 +129,13 @@ static void debug_stop_once(lua_State *L, const char *message)
     pl->stopped = false;
 }
 
-void pv_lua_debug_failure(lua_State *L, const char *message)
+/* pv_lua's on_failure. Failures that are expected, or at a prompt, do not stop. */
+static void debug_failure(lua_State *L, const char *message)
 {
     const struct pv_testfile *tf = pv_lua_tf(L);
     const struct tf_tests *t = &tf->tests;
 
-    if (!tf->env->debug || !tf->env->debug->stop || tf->builder ||
-        (t->n_open && t->open[t->n_open - 1].expect_fail))
+    if (t->n_open && t->open[t->n_open - 1].expect_fail)
         return;
     debug_stop_once(L, message);
 }
@@ -166,5 +165,9 @@ static int debug_breakpoint(lua_State *L)
 
 void pv_lua_open_debug(lua_State *L)
 {
+    const struct pv_testfile *tf = pv_lua_tf(L);
+
+    if (tf->env->debug && tf->env->debug->stop && !tf->builder)
+        pv_lua_of(L)->on_failure = debug_failure;
     lua_register(L, "breakpoint", debug_breakpoint);
 }

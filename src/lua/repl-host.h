@@ -19,8 +19,11 @@ struct lua_repl {
 
 /* Opens a prompt on r's descriptors, for r->L.  NULL with *err: class host. */
 struct pv_prompt *pv_lua_repl_prompt(struct lua_repl *r, struct pv_err *err);
-/* Pushes say(text). */
+/* Writes s, made harmless for a terminal, behind what the script has printed. */
+void pv_lua_repl_put(int fd, const char *s, size_t n);
+/* Push say(text), and warn(text) for errors. */
 LJMP void pv_lua_repl_push_say(lua_State *L, struct lua_repl *r);
+LJMP void pv_lua_repl_push_warn(lua_State *L, struct lua_repl *r);
 /*
  * Reads and runs chunks until the prompt ends, and pushes whether all went well and the word that ended it
  * (repl.lua).  title: the first line; NULL: none.  frames: index of the table of a stopped file (debug.lua); 0: none.

@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include "lua/repl.h"
+#include "lua/repl-host.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "childproto/event.h"
 #include "guest/agent.h"
 #include "guest/shell.h"
 #include "loop/loop.h"
 #include "lua/assert.h"
 #include "lua/handle.h"
 #include "lua/limit.h"
-#include "lua/open.h"
 #include "lua/prompt.h"
 #include "lua/raise.h"
-#include "lua/repl-host.h"
 #include "lua/trace.h"
 #include "util/cachedir.h"
 #include "util/clock.h"
@@ -25,7 +22,6 @@
 #include "util/text.h"
 
 #include "complete.lua.h"
-#include "repl-vm.lua.h"
 #include "repl.lua.h"
 
 static const char complete_key; /* its address: registry key of complete.lua's function */
@@ -37,7 +33,7 @@ static struct lua_repl *repl_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static void repl_put(int fd, const char *s, size_t n)
+void pv_lua_repl_put(int fd, const char *s, size_t n)
 {
     cleanup_buf struct pv_buf out = {0};
     bool line = n && s[n - 1] == '\n';
@@ -56,7 +52,7 @@ static int repl_say(lua_State *L)
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n);
 
-    repl_put(repl_of(L)->out, s, n);
+    pv_lua_repl_put(repl_of(L)->out, s, n);
     return 0;
 }
 
@@ -65,7 +61,7 @@ static int repl_warn(lua_State *L)
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n);
 
-    repl_put(repl_of(L)->err, s, n);
+    pv_lua_repl_put(repl_of(L)->err, s, n);
     return 0;
 }
 
@@ -237,6 +233,12 @@ static void repl_complete(const char *text, size_t *n, struct pv_strv *words, vo
 
 /* ---- the prompt ---- */
 
+void pv_lua_repl_push_warn(lua_State *L, struct lua_repl *r)
+{
+    lua_pushlightuserdata(L, r);
+    lua_pushcclosure(L, repl_warn, 1);
+}
+
 void pv_lua_repl_push_say(lua_State *L, struct lua_repl *r)
 {
     lua_pushlightuserdata(L, r);
@@ -288,77 +290,4 @@ void pv_lua_repl_main(lua_State *L, struct lua_repl *r, const char *title, int f
     else
         lua_pushnil(L);
     lua_call(L, 2, 2);
-}
-
-/* ---- provium repl ---- */
-
-/* Shows what a file's report would have: log(), sub-tests and kernel reports. */
-static void repl_deliver(const struct pv_event *ev, void *arg)
-{
-    const struct lua_repl *r = arg;
-    cleanup_buf struct pv_buf line = {0};
-
-    if (ev->type == PV_EV_NOTE || ev->type == PV_EV_NOTICE)
-        pv_buf_addf(&line, "%s\n", ev->text);
-    else if (ev->type == PV_EV_FINDING)
-        pv_buf_addf(&line, "kernel report of %s: %s\n", ev->name, ev->text);
-    else if (ev->type == PV_EV_TEST_END)
-        pv_buf_addf(&line, "test: %s%s%s\n", ev->outcome == PV_OK ? "ok" : pv_class_name(ev->cls),
-                    ev->text ? ": " : "", ev->text ? ev->text : "");
-    if (line.len)
-        repl_put(r->err, line.data, line.len);
-}
-
-/* Argument: the struct lua_repl. Leaves repl.lua's first result. */
-static int repl_main(lua_State *L)
-{
-    struct lua_repl *r = lua_touserdata(L, 1);
-
-    pv_lua_load_own(L, pv_repl_vm_lua, sizeof(pv_repl_vm_lua));
-    lua_pushstring(L, r->profile);
-    lua_pushstring(L, r->fixture);
-    lua_pushlightuserdata(L, r);
-    lua_pushcclosure(L, repl_warn, 1);
-    lua_call(L, 3, 0);
-    pv_lua_repl_main(L, r,
-                     pv_prompt_is_terminal(r->prompt)
-                         ? "vm boots when it is used first. `help` tells more; Ctrl-D ends."
-                         : NULL,
-                     0);
-    lua_pop(L, 1);
-    return 1;
-}
-
-int pv_lua_run_repl(const struct pv_testfile_env *given, const struct pv_lua_repl_opts *o, struct pv_err *err)
-{
-    struct lua_repl r = {
-        .in = o->in, .out = o->out, .err = o->err, .profile = o->profile, .fixture = o->fixture};
-    struct pv_testfile_env env = *given;
-    struct pv_testfile tf = {.env = &env, .path = "repl", .dir = pv_xstrdup(".")};
-    struct pv_lua pl;
-    lua_State *L;
-    int rc = -1;
-
-    env.result = pv_result_new_local(repl_deliver, &r, err);
-    if (!env.result) {
-        free(tf.dir);
-        return -1;
-    }
-    L = pv_lua_open(&pl, &tf, err);
-    if (L) {
-        r.L = L;
-        r.prompt = pv_lua_repl_prompt(&r, err);
-        if (r.prompt) {
-            if (pv_lua_run_function(L, &pl, repl_main, &r))
-                rc = !lua_toboolean(L, -1);
-            else
-                pv_err_set(err, PV_E_HOST, "%s", pv_lua_message(L, -1));
-        }
-        pv_lua_end(&pl, L);
-        pv_prompt_free(r.prompt);
-        pv_testfile_close(&tf);
-    }
-    free(r.history);
-    pv_result_free(env.result);
-    return rc;
 }

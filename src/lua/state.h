@@ -44,8 +44,10 @@ struct pv_lua {
     struct lua_task *tasks;  /* that have not been settled, in the order of their start (task.h) */
     struct lua_task *task;   /* the running one; NULL: the script itself */
     unsigned n_tasks;        /* begun so far */
-    bool stopped;            /* a prompt is open, at which errors do not stop the file once more */
-    bool over;               /* the script has ended: no task begins any more */
+    /* Is told of a failure's text in its message handler, before anything unwinds; NULL: nobody. */
+    void (*on_failure)(lua_State *L, const char *message);
+    bool stopped; /* a prompt is open, at which errors do not stop the file once more */
+    bool over;    /* the script has ended: no task begins any more */
 };
 
 static inline struct pv_lua *pv_lua_of(lua_State *L)

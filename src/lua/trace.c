@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "lua/assert.h"
-#include "lua/debug.h"
 #include "lua/raise.h"
 #include "lua/skip.h"
 #include "util/mem.h"
@@ -193,7 +192,8 @@ int pv_lua_msgh_failing(lua_State *L)
     pv_lua_msgh(L);
     if (!pv_lua_is_skip(L, -1)) {
         pv_tf_save_failed(pv_lua_tf(L), lua_tostring(L, -1));
-        pv_lua_debug_failure(L, lua_tostring(L, -1));
+        if (pv_lua_of(L)->on_failure)
+            pv_lua_of(L)->on_failure(L, lua_tostring(L, -1));
     }
     return 1;
 }
