@@ -509,6 +509,27 @@ static void test_ends_are_forgotten(void **state)
     lab_end(&l);
 }
 
+/* Second copies and frames in the queue of an end that is detached are accounted for, too. */
+static void test_every_frame_is_counted(void **state)
+{
+    (void)state;
+    struct lab l = lab_begin(1);
+    pv_net_impair(l.net, l.end[0], NULL,
+                  &(struct pv_impair){.duplicate = 1, .queue = 3, .latency = PV_NSEC_PER_SEC});
+    for (uint32_t i = 0; i < 2; i++)
+        host_send(&l, 0, 1, i);
+    lab_run(&l, 0);
+    struct pv_net_stats s = a_to_b(&l);
+    assert_int_equal(s.sent, 2);
+    assert_int_equal(s.duplicated, 2);
+    assert_int_equal(s.dropped, 1);
+    pv_net_detach(l.end[1]);
+    s = a_to_b(&l);
+    assert_int_equal(s.dropped, 4);
+    assert_int_equal(s.delivered + s.lost + s.partitioned + s.dropped, s.sent + s.duplicated);
+    lab_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -526,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_ends_of_code),
         cmocka_unit_test(test_ends_are_forgotten),
         cmocka_unit_test(test_lost_frames_use_the_rate),
+        cmocka_unit_test(test_every_frame_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,10 @@ void pv_net_clear_all(struct pv_net *net);
 
 /* ---- statistics ---- */
 
-/* Frames.  sent counts each frame once; a duplicated one is delivered twice. */
+/*
+ * Frames.  sent counts each frame once, duplicated the second copies, each of which is delivered or dropped too.  So delivered,
+ * lost, partitioned, dropped and the frames that wait in the queue are as many as sent and duplicated.
+ */
 struct pv_net_stats {
     uint64_t sent, delivered, lost, partitioned, dropped, duplicated, reordered, corrupted;
 };

@@ -58,6 +58,7 @@ static void queue_put(struct net_direction *d, struct net_frame *f, bool front)
 
 void net_direction_empty(struct net_direction *d)
 {
+    d->stats.dropped += d->queued;
     while (d->first)
         free(queue_pop(d));
     pv_timer_cancel(d->from->net->loop, &d->timer);
@@ -176,12 +177,12 @@ static const char *frame_pass(struct net_direction *d, const uint8_t *frame, siz
     static const char *const words[] = {"delivered", "duplicated", "corrupted", "corrupted and duplicated"};
     const char *word = words[(fate->corrupted ? 2 : 0) + (fate->duplicated ? 1 : 0)];
     for (unsigned copy = 0; copy < (fate->duplicated ? 2u : 1u); copy++) {
+        d->stats.duplicated += copy;
         unsigned limit = i->queue ? i->queue : PV_NET_QUEUE_DEFAULT;
         if (d->queued >= limit || d->from->net->queued + n > PV_NET_QUEUED) {
             d->stats.dropped++;
             return copy ? word : "dropped";
         }
-        d->stats.duplicated += copy;
         frame_enqueue(d, frame, n, i, fate);
     }
     return word;
