@@ -26,6 +26,7 @@ static const struct command {
     {"merge", pv_cmd_merge, "make one report out of those of shards"},
     {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},
     {"fixture", pv_cmd_fixture, "the cache of fixtures: list, stale, clean, build, rebuild"},
+    {"lsp", pv_cmd_lsp, "types of the Lua API for editors"},
     {"resume", pv_cmd_resume, "into a VM as it was at a failure (test --save-failed)"},
     {"version", pv_cmd_version, "print the version"},
 };

@@ -20,6 +20,7 @@ int pv_cmd_merge(int argc, char **argv);
 int pv_cmd_doctor(int argc, char **argv);
 int pv_cmd_fixture(int argc, char **argv);
 int pv_cmd_init(int argc, char **argv);
+int pv_cmd_lsp(int argc, char **argv);
 int pv_cmd_resume(int argc, char **argv);
 int pv_cmd_version(int argc, char **argv);
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The command `init`: the first files of a project, from the texts in templates/. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/project-file.h"
 #include "template-first.h"
 #include "template-github.h"
 #include "template-gitignore.h"
@@ -16,8 +14,6 @@
 #include "template-ready.h"
 #include "util/err.h"
 #include "util/mem.h"
-#include "util/parse.h"
-#include "util/path.h"
 
 enum { OPT_CI, OPT_COUNT };
 
@@ -26,45 +22,17 @@ static const struct pv_opt opts[] = {
     [OPT_COUNT] = {NULL},
 };
 
-static const struct project_file {
-    const char *path; /* below the project's directory */
-    const char *ci;   /* the value of --ci that asks for it; NULL: always made */
-    const unsigned char *text;
-    size_t len;
+static const struct project_template {
+    const char *ci; /* the value of --ci that asks for it; NULL: always made */
+    struct project_file file;
 } templates[] = {
-    {"provium.toml", NULL, pv_template_provium, sizeof(pv_template_provium)},
-    {"tests/first.test.lua", NULL, pv_template_first, sizeof(pv_template_first)},
-    {"tests/fixtures/ready.lua", NULL, pv_template_ready, sizeof(pv_template_ready)},
-    {".gitignore", NULL, pv_template_gitignore, sizeof(pv_template_gitignore)},
-    {".github/workflows/provium.yml", "github", pv_template_github, sizeof(pv_template_github)},
-    {".gitlab-ci.yml", "gitlab", pv_template_gitlab, sizeof(pv_template_gitlab)},
+    {NULL, {"provium.toml", pv_template_provium, sizeof(pv_template_provium)}},
+    {NULL, {"tests/first.test.lua", pv_template_first, sizeof(pv_template_first)}},
+    {NULL, {"tests/fixtures/ready.lua", pv_template_ready, sizeof(pv_template_ready)}},
+    {NULL, {".gitignore", pv_template_gitignore, sizeof(pv_template_gitignore)}},
+    {"github", {".github/workflows/provium.yml", pv_template_github, sizeof(pv_template_github)}},
+    {"gitlab", {".gitlab-ci.yml", pv_template_gitlab, sizeof(pv_template_gitlab)}},
 };
-
-/* Makes the file of t below dir, with the directories above it; a file that is there stays as it is. */
-static int template_write(const char *dir, const struct project_file *t, struct pv_err *err)
-{
-    cleanup_free char *path = pv_path_join(dir, t->path);
-    cleanup_free char *parent = pv_path_dirname(path);
-    cleanup_close int fd = -1;
-
-    if (pv_mkdir_p(parent, 0777, err) < 0)
-        return pv_err_wrap(err, "init");
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EEXIST) {
-        printf("kept  %s (it was there before)\n", path);
-        return 0;
-    }
-    if (fd < 0)
-        return pv_err_sys(err, errno, "init: cannot make '%s'", path);
-    if (pv_write_all(fd, t->text, t->len) < 0) {
-        int errnum = errno;
-
-        unlink(path);
-        return pv_err_sys(err, errnum, "init: cannot write '%s'", path);
-    }
-    printf("made  %s\n", path);
-    return 0;
-}
 
 static int ci_check(const char *ci, struct pv_err *err)
 {
@@ -80,7 +48,7 @@ static int project_init(const char *dir, const char *ci, struct pv_err *err)
         return -1;
     for (size_t i = 0; i < PV_ARRAY_LEN(templates); i++)
         if (!templates[i].ci || (ci && !strcmp(templates[i].ci, ci)))
-            if (template_write(dir, &templates[i], err) < 0)
+            if (pv_project_file_write("init", dir, &templates[i].file, err) < 0)
                 return -1;
     if (strcmp(dir, ".") != 0)
         printf("\nNext: cd '%s' && provium test\n", dir);

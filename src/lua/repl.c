@@ -22,8 +22,10 @@
 #include "util/text.h"
 
 #include "complete.lua.h"
+#include "lua-options.lua.h"
 #include "repl.lua.h"
 
+static const char begun_key; /* its address: registry key of the lines in front of the one that is edited */
 static const char complete_key; /* its address: registry key of complete.lua's function */
 
 /* ---- functions for repl.lua; upvalue 1 is the struct lua_repl ---- */
@@ -72,12 +74,14 @@ static int repl_show(lua_State *L)
     return 1;
 }
 
-/* read(prompt): a line, nil at the end, false after Ctrl-C. */
+/* read(prompt, begun): a line, nil at the end, false after Ctrl-C.  begun: the lines of the chunk so far, or nil. */
 static int repl_read(lua_State *L)
 {
     const char *line;
 
     fflush(stdout);
+    lua_settop(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &begun_key);
     switch (pv_prompt_read(repl_of(L)->prompt, luaL_checkstring(L, 1), &line)) {
     case PV_PROMPT_LINE:
         lua_pushstring(L, line);
@@ -218,7 +222,11 @@ static void repl_complete(const char *text, size_t *n, struct pv_strv *words, vo
 
     luaL_checkstack(L, 8, NULL);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &complete_key);
-    lua_pushstring(L, text);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &begun_key) == LUA_TSTRING)
+        lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), text);
+    else
+        lua_pushstring(L, text);
+    lua_remove(L, -2);
     lua_pushglobaltable(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_VM_TYPE);
     if (lua_pcall(L, 3, 2, 0) == LUA_OK && lua_istable(L, -1)) {
@@ -281,7 +289,9 @@ void pv_lua_repl_main(lua_State *L, struct lua_repl *r, const char *title, int f
     frames = frames ? lua_absindex(L, frames) : 0;
     r->L = L;
     pv_lua_load_own(L, pv_complete_lua, sizeof(pv_complete_lua));
+    pv_lua_load_own(L, pv_lua_options_lua, sizeof(pv_lua_options_lua));
     lua_call(L, 0, 1);
+    lua_call(L, 1, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &complete_key);
     pv_lua_load_own(L, pv_repl_lua, sizeof(pv_repl_lua));
     repl_push_host(L, r, title);

@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- The prompt of `provium repl`, and of a test file that has stopped in the debugger. Arguments:
 --
---   host   read(prompt): a line; nil: the end; false: Ctrl-C. run(fn): true and fn's results, or false and the text of
---          its error; Ctrl-C ends it. say(text), and warn(text) for errors. show(value). title: a line at the
---          start, or nil. shell(vm): a shell in the VM. enter_ends: an empty line ends the prompt
+--   host   read(prompt, begun): the line behind those of `begun`; nil: the end; false: Ctrl-C. run(fn): true and fn's
+--          results, or false and the text of its error; Ctrl-C ends it. say(text), and warn(text) for errors.
+--          show(value). title: a line at the start, or nil. shell(vm): a shell in the VM. enter_ends: an empty line
+--          ends the prompt
 --   debug  nil, or frames of the stopped file (debug.lua)
 --
 -- Returns true when all chunks went well, and the word that ended the prompt: "end", "continue" or "quit".
@@ -112,7 +113,7 @@ local all_ok, left = true, nil
 if host.title then say("%s", host.title) end
 local text
 while not left do
-    local line = host.read(text and "   ...> " or stopped and "debug> " or "provium> ")
+    local line = host.read(text and "   ...> " or stopped and "debug> " or "provium> ", text)
     if line == false then
         text = nil
     elseif line == nil then
