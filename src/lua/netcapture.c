@@ -1,31 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Captures of networks: pcapng into a file of the host, or a stream. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lua/handle.h"
 #include "lua/network.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/stream.h"
+#include "net/capture-file.h"
 #include "net/network.h"
 #include "testfile/nets.h"
 #include "util/err.h"
 #include "util/mem.h"
 
 #define CAPTURE_TYPE "provium.capture"
-/* Bytes of a capture file, beyond which frames are left out and close() says so. */
-#define FILE_MAX ((uint64_t)1 << 30)
 
 struct lua_capture {
-    struct pv_net_capture *c; /* NULL once closed */
-    FILE *file;               /* NULL: to the spool */
-    int error;                /* errno of the first write that failed; EFBIG: FILE_MAX was reached */
-    uint64_t size;            /* of the file */
+    struct pv_capture_file *file; /* NULL: to the spool, or closed */
+    struct pv_net_capture *c;     /* to the spool; NULL once closed */
     struct pv_spool *spool;
     char *name;
 };
@@ -34,30 +28,18 @@ static void capture_write(void *arg, const void *data, size_t n)
 {
     struct lua_capture *c = arg;
 
-    if (!c->file)
-        pv_spool_add(c->spool, data, n);
-    else if (!c->error && c->size + n > FILE_MAX)
-        c->error = EFBIG;
-    else if (!c->error && fwrite(data, 1, n, c->file) != n)
-        c->error = errno;
-    c->size += n;
+    pv_spool_add(c->spool, data, n);
 }
 
 /* Ends the capture; a file is flushed and closed. */
 static int capture_end(struct lua_capture *c, struct pv_err *err)
 {
-    if (!c->c)
-        return 0;
+    struct pv_capture_file *file = c->file;
+
     pv_net_capture_stop(c->c);
     c->c = NULL;
-    if (c->file && fclose(c->file) != 0 && !c->error)
-        c->error = errno;
     c->file = NULL;
-    if (c->error == EFBIG)
-        return pv_err_set(
-            err, PV_E_HOST,
-            "the capture '%s' ends too early: it has reached 1 GiB, and later frames are not in it", c->name);
-    return c->error ? pv_err_sys(err, c->error, "cannot write the capture '%s'", c->name) : 0;
+    return file ? pv_capture_file_close(file, err) : 0;
 }
 
 static int capture_gc(lua_State *L)
@@ -81,29 +63,6 @@ static LJMP struct lua_capture *check_capture(lua_State *L, const char *method)
     return c;
 }
 
-/* A regular file, new or empty.  A FIFO would block until somebody reads it. */
-static FILE *capture_open(const char *path, struct pv_err *err)
-{
-    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
-    struct stat st;
-    FILE *file;
-
-    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
-        pv_err_set(err, PV_E_USAGE,
-                   "cannot write the capture '%s': it is no regular file; capture() without a "
-                   "path has a stream",
-                   path);
-        return NULL;
-    }
-    file = fd < 0 || ftruncate(fd, 0) < 0 ? NULL : fdopen(fd, "wb");
-    if (file)
-        pv_steal_fd(&fd);
-    else
-        pv_err_set(err, PV_E_USAGE, "cannot write the capture '%s': %s", path,
-                   errno == ENXIO ? "it is a FIFO or a socket, no regular file" : strerror(errno));
-    return file;
-}
-
 /* lan:capture(path?) */
 int pv_lua_net_capture(lua_State *L)
 {
@@ -116,14 +75,14 @@ int pv_lua_net_capture(lua_State *L)
     luaL_setmetatable(L, CAPTURE_TYPE);
     c->name = pv_xstrdup(path ? path : pv_net_name(net->net));
     if (path) {
-        c->file = capture_open(path, &err);
+        c->file = pv_capture_file_open(net->net, path, PV_CAPTURE_FILE_MAX, &err);
         if (!c->file)
             return pv_lua_raise_err(L, &err);
         pv_tf_wrote(pv_lua_tf(L), path);
     } else {
         c->spool = pv_spool_new(pv_lua_tf(L)->guest_env.host.log_dir, 0, 0);
+        c->c = pv_net_capture_start(net->net, capture_write, c);
     }
-    c->c = pv_net_capture_start(net->net, capture_write, c);
     return 1;
 }
 
@@ -171,7 +130,8 @@ static int capture_tostring(lua_State *L)
 {
     const struct lua_capture *c = luaL_testudata(L, 1, CAPTURE_TYPE);
 
-    lua_pushfstring(L, "capture of '%s'%s", c && c->name ? c->name : "?", c && c->c ? "" : " (closed)");
+    lua_pushfstring(L, "capture of '%s'%s", c && c->name ? c->name : "?",
+                    c && (c->c || c->file) ? "" : " (closed)");
     return 1;
 }
 
