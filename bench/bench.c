@@ -3,7 +3,7 @@
  * The cost of Provium as ratios to a bare equivalent.  Machines are noisy, so both alternate within one run,
  * and medians are compared.
  *
- *     bench [boot] [channel] [api] [resume] [tasks] [cache] [-n RUNS]
+ *     bench [boot] [channel] [api] [resume] [tasks] [net] [cache] [disk] [-n RUNS]
  */
 #include <dirent.h>
 #include <errno.h>
@@ -300,6 +300,42 @@ static void bench_channel(struct pv_guest_env *env, const struct pv_profile *p)
     free(data);
 }
 
+enum part { BOOT, CHANNEL, API, RESUME, TASKS, NET, CACHE, DISK, PARTS };
+
+static const char *const part_names[PARTS] = {
+    [BOOT] = "boot",   [CHANNEL] = "channel", [API] = "api",     [RESUME] = "resume",
+    [TASKS] = "tasks", [NET] = "net",         [CACHE] = "cache", [DISK] = "disk"};
+
+/* -1: there is no part of this name. */
+static int part_find(const char *name)
+{
+    for (int i = 0; i < PARTS; i++)
+        if (!strcmp(name, part_names[i]))
+            return i;
+    return -1;
+}
+
+static void parts_run(const bool want[static PARTS], struct pv_guest_env *env, const struct pv_profile *p,
+                      size_t runs)
+{
+    if (want[BOOT])
+        bench_boot(env, p, runs);
+    if (want[CHANNEL])
+        bench_channel(env, p);
+    if (want[API])
+        bench_api(env, p);
+    if (want[RESUME])
+        bench_resume(env, p);
+    if (want[TASKS])
+        bench_tasks(env, p);
+    if (want[NET])
+        bench_net(env, p);
+    if (want[CACHE])
+        bench_cache();
+    if (want[DISK])
+        bench_disk();
+}
+
 int main(int argc, char **argv)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
@@ -307,51 +343,31 @@ int main(int argc, char **argv)
     struct pv_config *config = pv_config_load(NULL, guest_dir, &err);
     const struct pv_profile *p = config ? pv_config_profile(config, "default", &err) : NULL;
     struct pv_guest_env env = {.host = {.loop = pv_loop_new(&err)}, .observer = {.phase = on_phase}};
-    bool want_disk = false;
-    bool all = true, want_boot = false, want_channel = false, want_api = false, want_cache = false,
-         want_resume = false, want_tasks = false;
+    bool want[PARTS] = {false}, all = true;
     size_t runs = 15;
 
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "boot"))
-            want_boot = true, all = false;
-        else if (!strcmp(argv[i], "channel"))
-            want_channel = true, all = false;
-        else if (!strcmp(argv[i], "api"))
-            want_api = true, all = false;
-        else if (!strcmp(argv[i], "resume"))
-            want_resume = true, all = false;
-        else if (!strcmp(argv[i], "tasks"))
-            want_tasks = true, all = false;
-        else if (!strcmp(argv[i], "cache"))
-            want_cache = true, all = false;
-        else if (!strcmp(argv[i], "disk"))
-            want_disk = true, all = false;
-        else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 && atoi(argv[i + 1]) <= 64)
+        int part = part_find(argv[i]);
+
+        if (part >= 0) {
+            want[part] = true;
+            all = false;
+        } else if (!strcmp(argv[i], "-n") && i + 1 < argc && atoi(argv[i + 1]) > 0 &&
+                   atoi(argv[i + 1]) <= 64) {
             runs = (size_t)atoi(argv[++i]);
-        else {
-            fprintf(stderr, "usage: bench [boot] [channel] [api] [resume] [cache] [disk] [-n RUNS(1..64)]\n");
+        } else {
+            fprintf(stderr, "usage: bench [boot] [channel] [api] [resume] [tasks] [net] [cache] [disk] "
+                            "[-n RUNS(1..64)]\n");
             return 2;
         }
     }
+    for (int i = 0; all && i < PARTS; i++)
+        want[i] = true;
     if (!p || !env.host.loop)
         must(-1, &err);
     signal(SIGPIPE, SIG_IGN);
     pv_log_init();
-    if (all || want_boot)
-        bench_boot(&env, p, runs);
-    if (all || want_channel)
-        bench_channel(&env, p);
-    if (all || want_api)
-        bench_api(&env, p);
-    if (all || want_resume)
-        bench_resume(&env, p);
-    if (all || want_tasks)
-        bench_tasks(&env, p);
-    if (all || want_cache)
-        bench_cache();
-    if (all || want_disk)
-        bench_disk();
+    parts_run(want, &env, p, runs);
     pv_loop_free(env.host.loop);
     pv_config_free(config);
     return 0;

@@ -29,6 +29,9 @@ void bench_resume(const struct pv_guest_env *env, const struct pv_profile *p);
 /* Requests in tasks, and boots at once.  Changes env->tasks. */
 void bench_tasks(struct pv_guest_env *env, const struct pv_profile *p);
 
+/* VM to VM, the switch alone, boots with and without the bridge for NICs.  Changes env->tasks. */
+void bench_net(struct pv_guest_env *env, const struct pv_profile *p);
+
 /* A disk with faults against a raw file, states of a recording; no VM. */
 void bench_disk(void);
 
