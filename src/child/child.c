@@ -38,6 +38,14 @@ struct child_start {
     pid_t parent;
 };
 
+/* out: where the parent looks for output, or standard error. */
+static _Noreturn void child_end_unplaced(int out)
+{
+    dprintf(out >= 0 ? out : 2, "provium: cannot move the descriptors of a new process: %s\n",
+            strerror(errno));
+    _exit(126);
+}
+
 /* Moves the descriptors to 0, 1, 2, PV_CHILD_SOCK, PV_CHILD_FDS... and closes all others. */
 static void child_place_fds(const struct child_start *st)
 {
@@ -55,12 +63,12 @@ static void child_place_fds(const struct child_start *st)
     /* Out of the way first: a descriptor may have a number that is another's place. */
     for (int i = first; i < n; i++)
         if ((i < PV_CHILD_FDS || from[i] >= 0) && (from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, PLACE_BASE)) < 0)
-            _exit(126);
+            child_end_unplaced(st->out);
     for (int i = first; i < n; i++) {
         if (from[i] < 0)
             close(i);
         else if (dup3(from[i], i, i >= PV_CHILD_SOCK ? O_CLOEXEC : 0) < 0)
-            _exit(126);
+            child_end_unplaced(o->capture ? from[1] : 2);
     }
     syscall(SYS_close_range, (unsigned)n, ~0U, 0);
 }
@@ -109,9 +117,7 @@ static ssize_t child_take_message(struct pv_child *c)
 
     if (c->sock < 0)
         return -1;
-    do
-        n = recv(c->sock, buf, sizeof(buf), MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    n = pv_recv(c->sock, buf, sizeof(buf));
     if (n < 0 && errno == EAGAIN)
         return -1;
     if (n < 0 || (n == 0 && pv_sock_has_ended(c->sock))) {

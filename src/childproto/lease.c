@@ -12,6 +12,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 struct grant {
     char *vm;
@@ -104,9 +105,7 @@ static void on_lease_reply(struct pv_watch *w, uint32_t events)
 
     (void)events;
     while (!l->hung_up) {
-        n = recv(l->fd, &a, sizeof(a), MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
+        n = pv_recv(l->fd, &a, sizeof(a));
         if (n < 0 && errno == EAGAIN)
             return;
         if (n == (ssize_t)sizeof(a))

@@ -22,6 +22,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/sock.h"
 
 enum {
     IN_SIZE = 65536,
@@ -446,9 +447,7 @@ static int read_input(struct pv_nbd *c)
         m.msg_iovlen = 2;
     }
     iov[m.msg_iovlen - 1] = (struct iovec){c->in + c->in_end, IN_SIZE - c->in_end};
-    do
-        r = recvmsg(c->w.fd, &m, MSG_DONTWAIT);
-    while (r < 0 && errno == EINTR);
+    r = pv_recvmsg(c->w.fd, &m, 0);
     if (r < 0 && errno == EAGAIN)
         return 0;
     if (r <= 0) {

@@ -12,6 +12,7 @@
 #include "net/internal.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 enum { FRAMES_A_ROUND = 64, PENDING_MAX = 4096 };
 
@@ -186,9 +187,7 @@ static void end_readable(struct pv_watch *w, uint32_t events)
     if (events & EPOLLOUT)
         net_end_flush(end);
     for (unsigned i = 0; i < FRAMES_A_ROUND && end->fd >= 0; i++) {
-        ssize_t n = recv(end->fd, frame, sizeof frame, MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = pv_recv(end->fd, frame, sizeof frame);
         if (n < 0 && errno != EAGAIN)
             pv_net_connect(end, -1, NULL); /* QEMU has ended */
         if (n < 0)

@@ -54,9 +54,7 @@ static bool message_receive(struct message *m, int sock)
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     ssize_t n;
 
-    do
-        n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    n = pv_recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
     if (n < 0)
         return false;
     m->len = (size_t)n;

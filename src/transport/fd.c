@@ -12,6 +12,7 @@
 #include "transport/stream.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 struct fd_stream {
     struct pv_stream s;
@@ -36,9 +37,7 @@ static ssize_t fd_read(struct pv_stream *s, void *buf, size_t n)
         return -s->error;
     if (s->connecting)
         return -EAGAIN;
-    do
-        r = recv(fd_of(s)->w.fd, buf, n, MSG_DONTWAIT);
-    while (r < 0 && errno == EINTR);
+    r = pv_recv(fd_of(s)->w.fd, buf, n);
     if (r >= 0)
         return r;
     if (errno != EAGAIN)

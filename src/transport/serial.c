@@ -22,6 +22,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/sock.h"
 
 enum { MAX_ROUNDS = 8, SOCKET_BUFFER = 1 << 20 };
 
@@ -300,10 +301,8 @@ static void serial_cut_packets(struct serial *d)
 static void serial_read_input(struct serial *d)
 {
     for (int rounds = 0; rounds < MAX_ROUNDS && !d->c.error; rounds++) {
-        ssize_t n = recv(d->fd, d->in + d->in_len, PV_SERIAL_IN - d->in_len, MSG_DONTWAIT);
+        ssize_t n = pv_recv(d->fd, d->in + d->in_len, PV_SERIAL_IN - d->in_len);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0) {
@@ -450,7 +449,7 @@ static int serial_say_hello(struct serial *d, struct pv_err *err)
 /* Drops what the agents of before have sent, as far as it has come. */
 static void serial_drop_input(struct serial *d)
 {
-    while (recv(d->fd, d->in, PV_SERIAL_IN, MSG_DONTWAIT) > 0)
+    while (pv_recv(d->fd, d->in, PV_SERIAL_IN) > 0)
         ;
     d->in_len = 0;
 }

@@ -1,8 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 #include "util/sock.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+
+enum { MEMORY_TRIES = 20 };
+
+/* After a failed call: whether to repeat it.  Sets errno. */
+static bool receive_again(unsigned *tries)
+{
+    if (errno == EINTR)
+        return true;
+    if (errno != ENOMEM && errno != ENOBUFS)
+        return false;
+    if (++*tries < MEMORY_TRIES)
+        return true;
+    errno = EAGAIN;
+    return false;
+}
+
+ssize_t pv_recvmsg(int sock, struct msghdr *msg, int flags)
+{
+    unsigned tries = 0;
+    ssize_t n;
+
+    do
+        n = recvmsg(sock, msg, flags | MSG_DONTWAIT);
+    while (n < 0 && receive_again(&tries));
+    return n;
+}
+
+ssize_t pv_recv(int sock, void *buf, size_t n)
+{
+    unsigned tries = 0;
+    ssize_t r;
+
+    do
+        r = recv(sock, buf, n, MSG_DONTWAIT);
+    while (r < 0 && receive_again(&tries));
+    return r;
+}
 
 bool pv_sock_has_ended(int sock)
 {

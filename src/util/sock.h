@@ -3,6 +3,17 @@
 #define PV_UTIL_SOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct msghdr;
+
+/*
+ * recv(2) and recvmsg(2) that do not block and go on after a signal.  A kernel that lacks memory for the call is no
+ * end of the socket: after some tries the error is EAGAIN.
+ */
+ssize_t pv_recv(int sock, void *buf, size_t n);
+ssize_t pv_recvmsg(int sock, struct msghdr *msg, int flags);
 
 /*
  * After recv(2) of a SOCK_SEQPACKET socket returned 0: false when that was an empty message, not the end of

@@ -23,6 +23,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 enum { FLAG_VERSION = 1, FLAG_VERSION_MASK = 3, FLAG_REPLY = 4, FLAG_NEED_REPLY = 8 };
 enum { RING_INDEX_MASK = 0xff, RING_NOFD = 0x100 };
@@ -520,9 +521,7 @@ static int read_to(struct pv_vu *vu, size_t want)
             msg.msg_control = control.space;
             msg.msg_controllen = sizeof(control.space);
         }
-        r = recvmsg(vu->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (r < 0 && errno == EINTR)
-            continue;
+        r = pv_recvmsg(vu->fd, &msg, MSG_CMSG_CLOEXEC);
         if (r < 0)
             return errno == EAGAIN
                        ? 0

@@ -15,6 +15,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512, POSTS = 2 };
 
@@ -256,13 +257,11 @@ static void lines_take(struct pv_qmp *q)
 void pv_qmp_drain(struct pv_qmp *q)
 {
     for (int i = 0; q->state != QMP_BROKEN && i < READS_AT_ONCE; i++) {
-        ssize_t n = recv(q->fd, pv_buf_reserve(&q->in, READ_SIZE), READ_SIZE, MSG_DONTWAIT);
+        ssize_t n = pv_recv(q->fd, pv_buf_reserve(&q->in, READ_SIZE), READ_SIZE);
 
         if (n > 0) {
             q->in.len += (size_t)n;
             lines_take(q);
-        } else if (n < 0 && errno == EINTR) {
-            continue;
         } else if (n < 0 && errno == EAGAIN) {
             return;
         } else {
