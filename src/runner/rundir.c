@@ -199,6 +199,16 @@ static int check_base(const char *base, struct pv_err *err)
     return 0;
 }
 
+static bool rundir_lock(int fd)
+{
+    int rc;
+
+    do
+        rc = flock(fd, LOCK_EX);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0;
+}
+
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
 {
     const char *tmp = getenv("TMPDIR");
@@ -224,8 +234,11 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
         /* another run may have removed it before the lock: make a new one */
         if (fd < 0 && errno == ENOENT)
             continue;
-        if (fd < 0 || flock(fd, LOCK_EX) < 0)
-            return pv_err_sys(err, errno, "cannot lock '%s'", path);
+        if (fd < 0 || !rundir_lock(fd)) {
+            pv_err_sys(err, errno, "cannot lock '%s'", path);
+            rmdir(path);
+            return -1;
+        }
         if (!same_dir(fd, path))
             continue;
         strcpy(d->path, path);
