@@ -31,6 +31,7 @@
 
 #include "image/decompress.h"
 #include "image/elf.h"
+#include "image/kcachefile.h"
 #include "image/kprune.h"
 #include "image/magic.h"
 #include "image/newfile.h"
@@ -44,7 +45,7 @@
 #include "util/path.h"
 
 enum {
-    IDENT_TEXT = 256,
+    IDENT_TEXT = PV_KCACHE_IDENT,
     BZIMAGE_MAX = 512 << 20,
     USE_STAMP_S = 600, /* resolution of the time of the last use: one utimensat in ten minutes */
 };
@@ -151,16 +152,12 @@ static int hash_source(struct cache *c, struct pv_err *err)
     cleanup_buf struct pv_buf have = {0};
     cleanup_free char *want = NULL;
     char times[96];
-    size_t n;
 
     times_text(st, times, sizeof(times));
     want = pv_xasprintf("provium-source 1 %s ", times);
-    n = strlen(want);
-    if (pv_cachedir_read(&c->dir, path, 1024, &have, NULL) == 0 && have.len == n + PV_DIGEST_TEXT &&
-        !memcmp(have.data, want, n) && strspn(have.data + n, "0123456789abcdef") == PV_DIGEST_TEXT - 1) {
-        memcpy(c->hash, have.data + n, PV_DIGEST_TEXT - 1);
+    if (pv_cachedir_read(&c->dir, path, 1024, &have, NULL) == 0 &&
+        pv_kcache_parse_source(have.data, have.len, want, c->hash))
         return 0;
-    }
     if (read_source(c, err) < 0)
         return -1;
     pv_digest(c->data, (size_t)st->st_size, c->hash);
@@ -225,24 +222,16 @@ static enum verdict check_vmlinux(struct cache *c, uint64_t length, const char *
 static enum verdict look_up(struct cache *c, struct pv_err *err)
 {
     cleanup_buf struct pv_buf b = {0};
-    char sum[PV_DIGEST_TEXT], ident[IDENT_TEXT];
-    uint64_t length;
-    int used = 0;
+    struct pv_kcache_ok ok;
 
-    if (pv_cachedir_read(&c->dir, c->ok, 4096, &b, NULL) < 0 || !b.len || b.data[b.len - 1] != '\n' ||
-        strlen(b.data) != b.len)
+    if (pv_cachedir_read(&c->dir, c->ok, 4096, &b, NULL) < 0 || !pv_kcache_parse_ok(&ok, b.data, b.len))
         return ABSENT;
-    b.data[b.len - 1] = '\0';
-    if (!strncmp(b.data, "provium-kernel 1 none ", 22)) {
-        pv_err_set(err, PV_E_USAGE, "%s", b.data + 22);
+    if (!ok.vmlinux) {
+        pv_err_set(err, PV_E_USAGE, "%s", ok.reason);
         stamp_use(c->dir.fd, c->ok);
         return UNUSABLE;
     }
-    if (sscanf(b.data, "provium-kernel 1 vmlinux %" SCNu64 " %64[0-9a-f] %255s%n", &length, sum, ident,
-               &used) != 3 ||
-        (size_t)used != b.len - 1)
-        return ABSENT;
-    return check_vmlinux(c, length, sum, ident);
+    return check_vmlinux(c, ok.length, ok.sum, ok.ident);
 }
 
 /* ---- making the vmlinux ---- */

@@ -7,6 +7,8 @@
 #ifndef PV_TESTFILE_BUILDER_LINK_H
 #define PV_TESTFILE_BUILDER_LINK_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "childproto/result.h"
@@ -38,5 +40,17 @@ struct tf_builder {
 /* name is for TF_MSG_TAIL, else NULL.  Blocks while the asker is busy; its death is no error here. */
 void pv_tf_builder_say(const struct tf_builder *b, enum tf_msg kind, enum pv_class cls, const char *name,
                        const char *text);
+
+/* A received message; the texts point into it and have no NUL inside. */
+struct tf_builder_message {
+    enum tf_msg kind;
+    enum pv_class cls;
+    const char *vm; /* for TF_MSG_TAIL, else NULL; terminated */
+    const char *text;
+    size_t text_len;
+};
+
+/* False: it is malformed, and *m undefined. */
+bool pv_tf_builder_decode(struct tf_builder_message *m, const unsigned char *msg, size_t n);
 
 #endif

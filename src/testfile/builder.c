@@ -45,28 +45,6 @@ static enum tf_build_outcome message_outcome(enum tf_msg kind)
     return TF_BUILD_RUNNING;
 }
 
-/* n: the length of the message. */
-static bool message_is_valid(const unsigned char *msg, size_t n)
-{
-    const unsigned char *end = n > 2 ? memchr(msg + 2, '\0', n - 2) : NULL;
-
-    if (n < 2 || n > TF_MSG_MAX || msg[1] >= PV_CLASS_COUNT)
-        return false;
-    switch ((enum tf_msg)msg[0]) {
-    case TF_MSG_PHASE:
-    case TF_MSG_LOGS:
-    case TF_MSG_DONE:
-    case TF_MSG_FAILED:
-    case TF_MSG_MOVED:
-    case TF_MSG_SKIP:
-    case TF_MSG_TODO:
-        return !end;
-    case TF_MSG_TAIL: /* a name and a text */
-        return end && !memchr(end + 1, '\0', (size_t)(msg + n - (end + 1)));
-    }
-    return false;
-}
-
 /* The builder may be a process that its script has corrupted. */
 static void build_reject(struct tf_build *b)
 {
@@ -81,35 +59,32 @@ static void build_reject(struct tf_build *b)
 static void build_on_message(struct pv_child *child, const unsigned char *msg, size_t n)
 {
     struct tf_build *b = PV_CONTAINER_OF(child, struct tf_build, child);
-    const char *text = (const char *)msg + 2;
-    size_t vm_n;
+    struct tf_builder_message m;
 
     if (b->outcome == TF_BUILD_DIED)
         return;
-    if (!message_is_valid(msg, n) || (msg[0] == TF_MSG_TAIL && b->n_tails++ == TAILS_MAX)) {
+    if (!pv_tf_builder_decode(&m, msg, n) || (m.kind == TF_MSG_TAIL && b->n_tails++ == TAILS_MAX)) {
         build_reject(b);
         return;
     }
-    n -= 2;
-    switch ((enum tf_msg)msg[0]) {
+    switch (m.kind) {
     case TF_MSG_PHASE:
-        set_text(&b->phase, text, n);
+        set_text(&b->phase, m.text, m.text_len);
         if (b->on_phase)
             b->on_phase(b->phase, b->arg);
         return;
     case TF_MSG_LOGS:
-        set_text(&b->log_dir, text, n);
+        set_text(&b->log_dir, m.text, m.text_len);
         return;
     case TF_MSG_TAIL:
-        vm_n = strlen(text);
-        build_add_tail(b, text, vm_n, text + vm_n + 1, n - vm_n - 1);
+        build_add_tail(b, m.vm, strlen(m.vm), m.text, m.text_len);
         return;
     default:
         break;
     }
-    b->outcome = message_outcome((enum tf_msg)msg[0]);
-    b->cls = (enum pv_class)msg[1];
-    set_text(&b->text, text, n);
+    b->outcome = message_outcome(m.kind);
+    b->cls = m.cls;
+    set_text(&b->text, m.text, m.text_len);
 }
 
 /* The build ends with its process, not with the message: then its VMs and leases are gone too. */

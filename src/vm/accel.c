@@ -21,42 +21,29 @@
 #include "util/host.h"
 #include "util/log.h"
 #include "util/mem.h"
-#include "vm/kvmprobe.h"
+#include "vm/accel-file.h"
 #include "vm/tsc.h"
 
 #define FILE_NAME "accel"
 enum { CACHED_MAX = 1024 };
 
-/* kvm is ABSENT when KVM could not be probed. */
-struct cached {
-    enum pv_kvm_result kvm;
-    uint32_t tsc_khz;
-    char why[256];
-};
-
 static const char *const result_names[] = {
     [PV_KVM_FAST] = "fast", [PV_KVM_SLOW] = "slow", [PV_KVM_BROKEN] = "broken", [PV_KVM_ABSENT] = "unknown"};
 
-/* False for anything but a whole file of this boot. */
-static bool cached_read(const struct pv_cachedir *dir, const char *id, struct cached *m)
+bool pv_accel_file_parse(struct pv_accel_file *m, const char *text, size_t n, const char *boot_id)
 {
-    cleanup_buf struct pv_buf text = {0};
-    struct pv_err why = PV_ERR_INIT;
+    cleanup_free char *line = NULL;
     char boot[64], name[16];
     int at = 0;
 
-    if (pv_cachedir_read(dir, FILE_NAME, CACHED_MAX, &text, &why) < 0) {
-        pv_debug("accel", "%s", why.text);
+    if (!n || memchr(text, '\0', n) || text[n - 1] != '\n')
         return false;
-    }
-    if (!text.len || strlen(text.data) != text.len || text.data[text.len - 1] != '\n')
+    line = pv_xstrndup(text, n - 1);
+    if (sscanf(line, "provium-accel 1\nboot %36s\ntsc %9" SCNu32 "\nkvm %15s %n", boot, &m->tsc_khz, name,
+               &at) < 3 ||
+        !at || strcmp(boot, boot_id) != 0 || strpbrk(line + at, "\n\r\033"))
         return false;
-    text.data[text.len - 1] = '\0';
-    if (sscanf(text.data, "provium-accel 1\nboot %36s\ntsc %9" SCNu32 "\nkvm %15s %n", boot, &m->tsc_khz,
-               name, &at) < 3 ||
-        !at || strcmp(boot, id) != 0 || strpbrk(text.data + at, "\n\r\033"))
-        return false;
-    snprintf(m->why, sizeof(m->why), "%s", text.data + at);
+    snprintf(m->why, sizeof(m->why), "%s", line + at);
     for (size_t i = 0; i < PV_ARRAY_LEN(result_names); i++)
         if (!strcmp(name, result_names[i])) {
             m->kvm = (enum pv_kvm_result)i;
@@ -65,8 +52,20 @@ static bool cached_read(const struct pv_cachedir *dir, const char *id, struct ca
     return false;
 }
 
+static bool cached_read(const struct pv_cachedir *dir, const char *id, struct pv_accel_file *m)
+{
+    cleanup_buf struct pv_buf text = {0};
+    struct pv_err why = PV_ERR_INIT;
+
+    if (pv_cachedir_read(dir, FILE_NAME, CACHED_MAX, &text, &why) < 0) {
+        pv_debug("accel", "%s", why.text);
+        return false;
+    }
+    return pv_accel_file_parse(m, text.data, text.len, id);
+}
+
 /* Without the file, the next process probes again. */
-static void cached_write(const struct pv_cachedir *dir, const char *id, const struct cached *m)
+static void cached_write(const struct pv_cachedir *dir, const char *id, const struct pv_accel_file *m)
 {
     cleanup_free char *text = pv_xasprintf("provium-accel 1\nboot %s\ntsc %" PRIu32 "\nkvm %s %s\n", id,
                                            m->tsc_khz, result_names[m->kvm], m->why);
@@ -76,7 +75,7 @@ static void cached_write(const struct pv_cachedir *dir, const char *id, const st
 }
 
 /* known: *m was read from the cache.  Probes the rest into it.  True if *m has changed. */
-static bool accel_probe(struct pv_accel_probe *out, struct cached *m, bool known)
+static bool accel_probe(struct pv_accel_probe *out, struct pv_accel_file *m, bool known)
 {
     struct pv_tsc_sample start = pv_tsc_sample();
     enum pv_kvm_result now;
@@ -102,7 +101,7 @@ static bool accel_probe(struct pv_accel_probe *out, struct cached *m, bool known
 
 void pv_accel_probe_now(struct pv_accel_probe *out)
 {
-    struct cached m = {.kvm = PV_KVM_ABSENT};
+    struct pv_accel_file m = {.kvm = PV_KVM_ABSENT};
 
     memset(out, 0, sizeof(*out));
     accel_probe(out, &m, false);
@@ -112,7 +111,7 @@ void pv_accel_probe(struct pv_accel_probe *out)
 {
     cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
     struct pv_err why = PV_ERR_INIT;
-    struct cached m = {.kvm = PV_KVM_ABSENT};
+    struct pv_accel_file m = {.kvm = PV_KVM_ABSENT};
     char id[PV_BOOT_ID_LEN + 1];
     bool known;
 
@@ -125,7 +124,7 @@ void pv_accel_probe(struct pv_accel_probe *out)
     }
     known = cached_read(&dir, id, &m);
     if (!known)
-        m = (struct cached){.kvm = PV_KVM_ABSENT};
+        m = (struct pv_accel_file){.kvm = PV_KVM_ABSENT};
     if (accel_probe(out, &m, known))
         cached_write(&dir, id, &m);
 }
