@@ -219,6 +219,11 @@ uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm
     return r->n_findings++;
 }
 
+void pv_result_finding_places(struct pv_result *r, uint32_t finding_id, const char *excerpt)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_FINDING_PLACES, .id = finding_id, .text = excerpt});
+}
+
 void pv_result_finding_handled(struct pv_result *r, uint32_t finding_id)
 {
     result_send(r, (struct pv_event){.type = PV_EV_FINDING_HANDLED, .id = finding_id});

@@ -112,6 +112,8 @@ void pv_result_console(struct pv_result *r, uint32_t id, const char *vm, const c
  */
 uint32_t pv_result_finding(struct pv_result *r, uint32_t test_id, const char *vm, enum pv_class cls,
                            enum pv_outcome outcome, const char *headline, const char *excerpt);
+/* The finding's excerpt is shown as this text, which has source lines behind the symbols. */
+void pv_result_finding_places(struct pv_result *r, uint32_t finding_id, const char *excerpt);
 /* The test expected the finding, or handled it: reports no longer show it. */
 void pv_result_finding_handled(struct pv_result *r, uint32_t finding_id);
 /* One line for the user, shown once however many files send it. */

@@ -132,6 +132,8 @@ static const struct {
     {MIN "init = 1979-05-27\n", 3, {"'init'", "a date or time"}},
     {MIN "qemu_args = \"-s\"\n", 3, {"'qemu_args'", "a string", "list of strings"}},
     {MIN "qemu_args = [\n\"-s\",\n5]\n", 5, {"'qemu_args'", "entry 2", "a number"}},
+    {MIN "debug = 5\n", 3, {"'debug'", "a number"}},
+    {MIN "debug = [\".\", \"no-such\"]\n", 3, {"'debug'", "no-such", "does not exist", "vmlinux"}},
     {MIN "env = [\"A=1\"]\n", 3, {"'env'", "a list", "table of strings"}},
     {MIN "[profile.a.env]\nA = \"1\"\nB = 2\n", 5, {"'env'", "B is a number", "quotes"}},
     {MIN "[profile.a.env]\n\"A=B\" = \"1\"\n", 4, {"'env'", "'A=B'"}},

@@ -53,6 +53,7 @@ struct pv_profile {
     struct pv_strv qemu_args; /* unchecked */
     bool unconfined;          /* confine = false: QEMU may open what the user can */
     struct pv_strv env;       /* "KEY=VALUE" */
+    struct pv_strv debug;     /* absolute paths of debug files and directories of such */
     int line;                 /* of its table header; 0 for the built-in default */
     bool builtin_userland;    /* has neither initrd nor rootfs: initrd is the built-in userland */
 };

@@ -321,6 +321,33 @@ static int read_list(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
+/* A path or a list of paths, each of a readable file or a directory. */
+static int read_debug(const struct value *v, void *field, struct pv_err *err)
+{
+    bool list = v->node->type == PV_TOML_ARRAY;
+    size_t n = list ? v->node->n_items : 1;
+
+    for (size_t i = 0; i < n; i++) {
+        struct value one = *v;
+        cleanup_free char *path = NULL;
+        const char *s, *fault;
+        struct stat st;
+        int errnum;
+
+        one.node = list ? &v->node->items[i] : v->node;
+        s = get_string(&one, one.node, false, err);
+        if (!s)
+            return -1;
+        path = pv_path_join(v->at->dir, s);
+        fault = path_fault(path, stat(path, &st) == 0 && S_ISDIR(st.st_mode), false, &errnum);
+        if (fault)
+            return key_error(&one, err, "'%s' %s%s%s; expected %s", path, fault, errnum ? ": " : "",
+                             errnum ? strerror(errnum) : "", v->key->expected);
+        pv_strv_take(field, pv_steal(&path));
+    }
+    return 0;
+}
+
 static bool env_name_ok(const char *s, size_t n)
 {
     if (!n || strlen(s) != n || isdigit((unsigned char)s[0]))
@@ -378,6 +405,8 @@ static const struct key keys[] = {
     {"qemu_args", FIELD(qemu_args), read_list, "a list of strings"},
     {"confine", FIELD(unconfined), read_confine, "true or false"},
     {"env", FIELD(env), read_env, "a table of strings"},
+    {"debug", FIELD(debug), read_debug,
+     "the path of a vmlinux, a module or a directory with such files, or a list of them"},
 };
 
 static const struct key *find_key(const char *name)
@@ -513,4 +542,5 @@ void pv_profile_fini(struct pv_profile *p)
     }
     pv_strv_free(&p->qemu_args);
     pv_strv_free(&p->env);
+    pv_strv_free(&p->debug);
 }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "guest/guest.h"
+#include "image/image.h"
 #include "util/err.h"
 #include "util/path.h"
 #include "util/spawn.h"
@@ -92,4 +93,15 @@ char *pv_guest_qemu_version(const struct pv_profile *p)
     const char *version = path ? pv_qemu_known_version(path) : NULL;
 
     return pv_xstrdup(version ? version : "");
+}
+
+char *pv_guest_kernel_elf(const struct pv_profile *p)
+{
+    struct pv_kernel kernel = {0};
+    char *path = NULL;
+
+    if (pv_kernel_open(p->kernel, true, &kernel, NULL) == 0)
+        path = pv_xstrdup(kernel.boot_path);
+    pv_kernel_fini(&kernel);
+    return path;
 }

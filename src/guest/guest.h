@@ -88,6 +88,8 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
  * own values.  Not the contents of files.  Added to out.
  */
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
+/* The profile's kernel as an ELF file, a bzImage's from the cache; the caller frees it.  NULL: it does not unpack. */
+char *pv_guest_kernel_elf(const struct pv_profile *p);
 /* The QEMU program of a profile (pv_qemu_find); the caller frees it.  NULL: there is none. */
 char *pv_guest_qemu(const struct pv_profile *p);
 /* The version of that program, "" when it cannot be told; the caller frees. */

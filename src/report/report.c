@@ -238,6 +238,14 @@ static void report_finding_handled(struct pv_file_report *f, const struct pv_eve
         f->findings[ev->id].handled = true;
 }
 
+static void report_finding_places(struct pv_file_report *f, const struct pv_event *ev)
+{
+    if (ev->id >= f->n_findings)
+        return;
+    free(f->findings[ev->id].excerpt);
+    f->findings[ev->id].excerpt = report_copy(f, ev->text, ev->text_len);
+}
+
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
     switch (ev->type) {
@@ -285,6 +293,9 @@ void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
         break;
     case PV_EV_FINDING_HANDLED:
         report_finding_handled(f, ev);
+        break;
+    case PV_EV_FINDING_PLACES:
+        report_finding_places(f, ev);
         break;
     case PV_EV_VM:
         report_vm_state(f, ev);

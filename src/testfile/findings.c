@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loop/loop.h"
+#include "testfile/places.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -194,6 +195,7 @@ void pv_tf_findings_outdate(struct pv_testfile *tf, const struct pv_guest *g)
 
 void pv_tf_findings_free(struct tf_findings *list)
 {
+    pv_tf_symbols_free(list->symbols);
     while (list->first) {
         struct tf_finding *f = list->first;
 

@@ -22,6 +22,7 @@ struct pv_finding;
 struct pv_guest;
 struct pv_testfile;
 struct tf_guest;
+struct tf_symbols;
 
 enum tf_panic { TF_PANIC_UNDECIDED, TF_PANIC_NO, TF_PANIC_YES };
 
@@ -38,6 +39,7 @@ struct tf_finding {
     bool fails;          /* by the policy, unless it is handled */
     bool handled;        /* a test expected or allowed it */
     bool met;            /* a panic whose death of the VM was an error that the test got */
+    bool placed;         /* source lines were looked for (places.h) */
     bool past;           /* its VM has begun another run since */
     enum tf_panic panic; /* whether a panic's words on the console were a panic */
     bool follows;        /* caused by the finding before it in the same VM */
@@ -49,6 +51,8 @@ struct tf_findings {
     size_t n_warnings, n_worse;      /* in the list */
     size_t n_unkept;          /* failing ones that came when the list was full, since the last verdict */
     enum pv_class unkept_cls; /* the worst of those */
+    size_t n_placed;          /* that source lines were looked for */
+    struct tf_symbols *symbols;
 };
 
 /* For the guests' observer: arg is the pv_testfile. Does not block. */

@@ -9,6 +9,7 @@
 #include "testfile/tails.h"
 #include "testfile/netreport.h"
 #include "testfile/nets.h"
+#include "testfile/places.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
@@ -73,10 +74,14 @@ bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
         if (f->test_id != test_id || !f->fails || f->handled)
             continue;
         if (!finding_counts(tf, f, *outcome)) {
-            met |= f->met && !f->handled;
+            if (f->met && !f->handled) {
+                met = true;
+                pv_tf_finding_place(tf, f);
+            }
             continue;
         }
         n++;
+        pv_tf_finding_place(tf, f);
         if (!worst || pv_tf_class_worse(f->cls, worst->cls) != worst->cls)
             worst = f;
         worst_cls = pv_tf_class_worse(worst_cls, f->cls);
