@@ -246,68 +246,37 @@ static void report_finding_places(struct pv_file_report *f, const struct pv_even
     f->findings[ev->id].excerpt = report_copy(f, ev->text, ev->text_len);
 }
 
+static void report_steps_cut(struct pv_file_report *f, const struct pv_event *ev)
+{
+    f->steps_cut = ev->id;
+}
+
+/* Events without an entry are the slot's, or for the user only. */
+static void (*const event_readers[PV_EV_COUNT])(struct pv_file_report *f, const struct pv_event *ev) = {
+    [PV_EV_TEST_BEGIN] = report_test_begin,
+    [PV_EV_TEST_END] = report_test_end,
+    [PV_EV_TEST_META] = report_test_meta,
+    [PV_EV_TEST_EXPECT] = report_test_expect,
+    [PV_EV_TEST_ATTEMPT] = report_test_attempt,
+    [PV_EV_NOTE] = report_note,
+    [PV_EV_FILE] = report_verdict,
+    [PV_EV_LOG] = report_console_log,
+    [PV_EV_CONSOLE] = report_console,
+    [PV_EV_PHASE] = report_phase,
+    [PV_EV_STEP_BEGIN] = report_step_begin,
+    [PV_EV_STEP_END] = report_step_end,
+    [PV_EV_FINDING] = report_finding,
+    [PV_EV_FINDING_HANDLED] = report_finding_handled,
+    [PV_EV_FINDING_PLACES] = report_finding_places,
+    [PV_EV_VM] = report_vm_state,
+    [PV_EV_SAVED] = report_saved,
+    [PV_EV_STEPS_CUT] = report_steps_cut,
+};
+
 void pv_report_event(struct pv_file_report *f, const struct pv_event *ev)
 {
-    switch (ev->type) {
-    case PV_EV_TEST_BEGIN:
-        report_test_begin(f, ev);
-        break;
-    case PV_EV_TEST_END:
-        report_test_end(f, ev);
-        break;
-    case PV_EV_TEST_META:
-        report_test_meta(f, ev);
-        break;
-    case PV_EV_TEST_EXPECT:
-        report_test_expect(f, ev);
-        break;
-    case PV_EV_TEST_ATTEMPT:
-        report_test_attempt(f, ev);
-        break;
-    case PV_EV_NOTE:
-        report_note(f, ev);
-        break;
-    case PV_EV_FILE:
-        report_verdict(f, ev);
-        break;
-    case PV_EV_LOG:
-        report_console_log(f, ev);
-        break;
-    case PV_EV_CONSOLE:
-        report_console(f, ev);
-        break;
-    case PV_EV_PHASE:
-        report_phase(f, ev);
-        break;
-    case PV_EV_STEP_BEGIN:
-        report_step_begin(f, ev);
-        break;
-    case PV_EV_STEP_END:
-        report_step_end(f, ev);
-        break;
-    case PV_EV_STEPS_CUT:
-        f->steps_cut = ev->id;
-        break;
-    case PV_EV_FINDING:
-        report_finding(f, ev);
-        break;
-    case PV_EV_FINDING_HANDLED:
-        report_finding_handled(f, ev);
-        break;
-    case PV_EV_FINDING_PLACES:
-        report_finding_places(f, ev);
-        break;
-    case PV_EV_VM:
-        report_vm_state(f, ev);
-        break;
-    case PV_EV_SAVED:
-        report_saved(f, ev);
-        break;
-    case PV_EV_SAVING: /* the slot's */
-    case PV_EV_NOTICE:
-    case PV_EV_COUNT:
-        break;
-    }
+    if ((size_t)ev->type < PV_ARRAY_LEN(event_readers) && event_readers[ev->type])
+        event_readers[ev->type](f, ev);
 }
 
 void pv_report_output(struct pv_file_report *f, const char *data, size_t n)
