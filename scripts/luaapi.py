@@ -128,7 +128,7 @@ OBJECTS = {'vm': 'provium.Agent', 'worker': 'provium.Worker', 'lan': 'provium.Ne
            'capture': 'provium.Capture', 'router': 'provium.Router', 'disk': 'provium.Disk', 'rule': 'provium.Rule',
            'rec': 'provium.Recording', 'state': 'provium.State', 'result': 'provium.AnyResult',
            'process': 'provium.Process', 'stream': 'provium.Stream', 'console': 'provium.Console',
-           'nic': 'provium.Nic', 'task': 'provium.Task', 's': 'string'}
+           'nic': 'provium.Nic', 'uplink': 'provium.Uplink', 'task': 'provium.Task', 's': 'string'}
 PARENTS = {'provium.VM': 'provium.Agent', 'provium.Worker': 'provium.Agent', 'provium.Console': 'provium.Stream'}
 LIB = 'provium.lib'
 

@@ -221,11 +221,13 @@ struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net 
     struct tf_net_end *e = g ? pv_tf_net_end_on(g->g, net, NULL) : NULL;
 
     if (!g && !port)
+        port = pv_lua_uplink_end_at(L, idx);
+    if (!g && !port)
         port = pv_lua_router_end_at(L, lua_absindex(L, idx), net, method);
     if (!g && !port)
-        pv_lua_raise(L, "%s needs VMs, ports or routers, got %s", method, pv_lua_describe(L, idx));
+        pv_lua_raise(L, "%s needs VMs, ports, routers or uplinks, got %s", method, pv_lua_describe(L, idx));
     if (port && pv_net_of(port) != net->net)
-        pv_lua_raise(L, "%s: port '%s' is on network '%s', not on '%s'", method, pv_net_end_name(port),
+        pv_lua_raise(L, "%s: '%s' is on network '%s', not on '%s'", method, pv_net_end_name(port),
                      pv_net_name(pv_net_of(port)), pv_net_name(net->net));
     if (g && !e)
         pv_lua_raise(L, "%s: %s has no NIC on network '%s'", method, g->name, pv_net_name(net->net));
@@ -244,7 +246,7 @@ static LJMP void each_direction(lua_State *L, const char *method,
     struct tf_net *net = pv_lua_net_at(L, 1, method);
     struct pv_net_end *from, *to;
 
-    if (lua_istable(L, 2)) {
+    if (lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2)) {
         pv_lua_check_opts(L, 2, method, opts);
         pv_lua_rawfield(L, 2, "from");
         from = pv_lua_net_end_at(L, -1, net, method);
@@ -275,7 +277,7 @@ static int network_heal(lua_State *L)
 
     if (lua_isnoneornil(L, 2)) {
         pv_tf_net_heal_all(net);
-    } else if (!lua_istable(L, 2) && lua_isnoneornil(L, 3)) {
+    } else if ((!lua_istable(L, 2) || pv_lua_uplink_end_at(L, 2)) && lua_isnoneornil(L, 3)) {
         struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "heal");
 
         pv_tf_net_heal(net, end, NULL);
@@ -339,10 +341,11 @@ static int network_tostring(lua_State *L)
 
 void pv_lua_open_network(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"partition", network_partition}, {"heal", network_heal},          {"isolate", network_isolate},
-        {"impair", pv_lua_net_impair},    {"clear", pv_lua_net_clear},     {"stats", network_stats},
-        {"port", pv_lua_net_port},        {"capture", pv_lua_net_capture}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"partition", network_partition}, {"heal", network_heal},
+                                       {"isolate", network_isolate},     {"impair", pv_lua_net_impair},
+                                       {"clear", pv_lua_net_clear},      {"stats", network_stats},
+                                       {"port", pv_lua_net_port},        {"capture", pv_lua_net_capture},
+                                       {"uplink", pv_lua_net_uplink},    {NULL, NULL}};
     static const struct lua_type type = {
         .id = LUA_NETWORK_TYPE, .kind = "network", .own = methods, .tostring = network_tostring};
 

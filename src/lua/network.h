@@ -39,12 +39,16 @@ struct pv_net_end *pv_lua_port_end_at(lua_State *L, int idx);
 /* The same for a router, an error unless it is on net. */
 LJMP struct pv_net_end *pv_lua_router_end_at(lua_State *L, int idx, const struct tf_net *net,
                                              const char *method);
-int pv_lua_router(lua_State *L); /* provium.router: router.c */
+/* The end of the uplink whose table is at idx; NULL: something else is there. */
+struct pv_net_end *pv_lua_uplink_end_at(lua_State *L, int idx);
+int pv_lua_net_uplink(lua_State *L); /* lan:uplink: uplink.c */
+int pv_lua_router(lua_State *L);     /* provium.router: router.c */
 
 /* Register the types. */
 LJMP void pv_lua_open_nic(lua_State *L);
 LJMP void pv_lua_open_port(lua_State *L);
 LJMP void pv_lua_open_router(lua_State *L);
+LJMP void pv_lua_open_uplink(lua_State *L);
 LJMP void pv_lua_open_capture(lua_State *L);
 LJMP void pv_lua_open_network(lua_State *L);
 

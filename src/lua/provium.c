@@ -169,6 +169,7 @@ void pv_lua_open_provium(lua_State *L)
     pv_lua_open_nic(L);
     pv_lua_open_port(L);
     pv_lua_open_router(L);
+    pv_lua_open_uplink(L);
     pv_lua_open_capture(L);
     pv_lua_open_task(L);
     pv_lua_open_stream(L);

@@ -210,6 +210,26 @@ int pv_subnet_take(struct pv_subnet *s, const struct pv_ip *ip, const char *owne
     return 0;
 }
 
+unsigned pv_subnet_range(struct pv_subnet *s, unsigned most, const char *owner, struct pv_ip *first)
+{
+    unsigned n = 0;
+    if (most > s->hosts / 4)
+        most = (unsigned)(s->hosts / 4);
+    for (uint64_t number = s->hosts; number >= 1 && n < most; number--) {
+        *first = host_address(s, number);
+        n = *taken_find(s, first) ? 0 : n + 1;
+    }
+    if (!n || n < most)
+        return 0;
+    uint64_t number = 0;
+    host_number(s, first, &number);
+    for (unsigned i = 0; i < n; i++) {
+        struct pv_ip ip = host_address(s, number + i);
+        pv_subnet_take(s, &ip, owner, NULL);
+    }
+    return n;
+}
+
 void pv_subnet_release(struct pv_subnet *s, const struct pv_ip *ip)
 {
     struct taken **at = taken_find(s, ip);

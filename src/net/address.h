@@ -47,6 +47,11 @@ bool pv_subnet_has(const struct pv_subnet *s, const struct pv_ip *ip);
 int pv_subnet_next(struct pv_subnet *s, bool last, const char *owner, struct pv_ip *ip, struct pv_err *err);
 /* Takes this address.  -1: class usage: outside, the network's own, the broadcast address, taken (with `owner` of that). */
 int pv_subnet_take(struct pv_subnet *s, const struct pv_ip *ip, const char *owner, struct pv_err *err);
+/*
+ * Takes the last `most` free addresses that follow one another, at most a quarter of the subnet, for `owner`: their number, 0
+ * if none is free.
+ */
+unsigned pv_subnet_range(struct pv_subnet *s, unsigned most, const char *owner, struct pv_ip *first);
 void pv_subnet_release(struct pv_subnet *s, const struct pv_ip *ip);
 
 /* A MAC below 52:54:00 that the process has not given out yet. */

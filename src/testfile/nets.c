@@ -6,6 +6,7 @@
 
 #include "testfile/nethosts.h"
 #include "testfile/netreport.h"
+#include "testfile/netuplink.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -42,6 +43,7 @@ void pv_tf_nets_free(struct pv_testfile *tf)
     for (struct tf_net *net = tf->nets, *next; net; net = next) {
         next = net->next;
         pv_tf_net_end_track(net);
+        pv_tf_uplink_free(net->uplink);
         pv_net_free(net->net);
         pv_subnet_free(net->subnet);
         for (struct tf_net_end *e = net->ends, *after; e; e = after) {

@@ -12,6 +12,7 @@
 struct pv_err;
 struct pv_guest;
 struct pv_testfile;
+struct tf_uplink;
 
 enum { TF_NET_MTU = 1500, TF_NET_MTU_MIN = 576, TF_NET_MTU_MAX = 65521 };
 
@@ -33,7 +34,8 @@ struct tf_net {
     unsigned mtu;
     struct pv_ip gateway; /* zero n: none */
     unsigned gateway_rank;
-    bool hosts; /* its VMs are in /etc/hosts of all */
+    struct tf_uplink *uplink; /* NULL: none */
+    bool hosts;               /* its VMs are in /etc/hosts of all */
     struct tf_net_end *ends;
     unsigned n_ports;          /* made so far */
     struct tf_net_mark *marks; /* netreport.c, like the next three */
