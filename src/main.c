@@ -13,24 +13,6 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
-    {"init", pv_cmd_init, "make the first files of a project"},
-    {"test", pv_cmd_test, "run test files"},
-    {"run", pv_cmd_run, "boot a kernel and run a command in it"},
-    {"shell", pv_cmd_shell, "open a shell in a VM"},
-    {"repl", pv_cmd_repl, "give Lua to a VM, line by line"},
-    {"merge", pv_cmd_merge, "make one report out of those of shards"},
-    {"doctor", pv_cmd_doctor, "look at this machine: can VMs boot here, and what would mend it"},
-    {"fixture", pv_cmd_fixture, "the cache of fixtures: list, stale, clean, build, rebuild"},
-    {"lsp", pv_cmd_lsp, "types of the Lua API for editors"},
-    {"resume", pv_cmd_resume, "into a VM as it was at a failure (test --save-failed)"},
-    {"version", pv_cmd_version, "print the version"},
-};
-
 int pv_cli_error(const struct pv_err *err)
 {
     fflush(stdout);
@@ -40,21 +22,13 @@ int pv_cli_error(const struct pv_err *err)
     return PV_EXIT_ERROR;
 }
 
-static void print_help(FILE *out)
-{
-    fprintf(out, "usage: provium COMMAND [options] [arguments]\n\ncommands:\n");
-    for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(out, "\n'provium COMMAND --help' tells more about one.\n");
-}
-
 static int unknown_command(const char *name)
 {
-    const char *names[PV_ARRAY_LEN(commands) + 1] = {NULL}, *near;
+    const char *names[64] = {NULL}, *near;
     struct pv_err err;
 
-    for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++)
-        names[i] = commands[i].name;
+    for (size_t i = 0; pv_commands[i]; i++)
+        names[i] = pv_commands[i]->name;
     near = pv_nearest(name, names);
     if (near)
         pv_err_set(&err, PV_E_USAGE, "unknown command '%s' (did you mean '%s'?)", name, near);
@@ -93,24 +67,24 @@ static void reset_inherited_signals(void)
 
 static int dispatch(int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "help";
+    static const struct {
+        const char *option, *command;
+    } options[] = {{"--version", "version"}, {"-V", "version"}, {"--help", "help"}, {"-h", "help"}};
+    const struct pv_command *c;
 
-    if (!strcmp(name, "--version") || !strcmp(name, "-V"))
-        name = argv[1] = "version";
-    if (!strcmp(name, "help") && argc > 2) { /* help COMMAND */
-        argv[1] = argv[2];
-        argv[2] = "--help";
-        name = argv[1];
-        argc = 3;
+    if (argc < 2) {
+        pv_command_list(true);
+        return PV_EXIT_ERROR;
     }
-    for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++)
-        if (!strcmp(name, commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
-    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
-        print_help(argc > 1 ? stdout : stderr);
-        return argc > 1 ? PV_EXIT_OK : PV_EXIT_ERROR;
-    }
-    return unknown_command(name);
+    for (size_t i = 0; i < PV_ARRAY_LEN(options); i++)
+        if (!strcmp(argv[1], options[i].option)) {
+            static char name[16];
+
+            snprintf(name, sizeof(name), "%s", options[i].command);
+            argv[1] = name;
+        }
+    c = pv_command_find(argv[1]);
+    return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
  * step that mends it.  It reads files and runs `qemu --version`; it starts no VM.
  */
 #include "cli/cli.h"
+#include "cli/options.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -242,23 +243,29 @@ static void print_json(const struct row *rows, bool can_boot)
     json_decref(top);
 }
 
-int pv_cmd_doctor(int argc, char **argv)
+static const struct pv_opt opts[] = {{"json", 0, NULL, "print JSON"}, {NULL}};
+
+static int doctor_main(int argc, char **argv)
 {
+    struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     struct row rows[PV_ARRAY_LEN(parts)];
-    struct doctor d = {.guest_dir = pv_guest_dir()};
-    bool json = argc == 2 && !strcmp(argv[1], "--json"), can_boot = true;
+    struct doctor d = {0};
+    bool json = false, can_boot = true;
+    const char *value;
+    struct pv_err err;
+    int o;
 
-    if (argc > 1 && !json) {
-        bool help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
-
-        fprintf(help ? stdout : stderr,
-                "%s%s%susage: provium doctor [--json]\n"
-                "Tells what VMs would boot with on this machine. Exit 1 if none could boot.\n",
-                help ? "" : "provium doctor: unknown argument '", help ? "" : argv[argc - 1],
-                help ? "" : "'\n");
-        free(d.guest_dir);
-        return help ? 0 : 2;
+    while ((o = pv_opt_next(&p, &value, &err)) == 0)
+        json = true;
+    if (o == PV_OPT_HELP) {
+        pv_command_usage(&pv_command_doctor);
+        return PV_EXIT_OK;
     }
+    if (o == PV_OPT_WORD)
+        pv_err_set(&err, PV_E_USAGE, "doctor: takes no arguments, got '%s'", value);
+    if (o != PV_OPT_END)
+        return pv_cli_error(&err);
+    d.guest_dir = pv_guest_dir();
     for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
         rows[i] = (struct row){0};
         parts[i].look(&d, &rows[i]);
@@ -280,3 +287,15 @@ int pv_cmd_doctor(int argc, char **argv)
     free(d.guest_dir);
     return can_boot ? 0 : 1;
 }
+
+const struct pv_command pv_command_doctor = {
+    .name = "doctor",
+    .run = doctor_main,
+    .help = "look at this machine: can VMs boot here",
+    .usage = "doctor [options]",
+    .about = "Tells what VMs would boot with on this machine, and what would mend what is\n"
+             "missing. Exit code 1 if none could boot.",
+    .opts = opts,
+    .words = NULL,
+    .group = "This machine",
+};

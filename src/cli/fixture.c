@@ -27,9 +27,9 @@ struct args {
 enum { OPT_CONFIG, OPT_JSON, OPT_ALL };
 
 static const struct pv_opt opts[] = {
-    [OPT_CONFIG] = {"config", 'c', "FILE", "use this provium.toml instead of searching for one"},
+    [OPT_CONFIG] = {"config", 'c', "FILE", "this provium.toml (default: the nearest one upward)"},
     [OPT_JSON] = {"json", 0, NULL, "list, stale: print JSON"},
-    [OPT_ALL] = {"all", 'a', NULL, "clean: of all projects; build, rebuild: all of this project"},
+    [OPT_ALL] = {"all", 'a', NULL, "clean: of all projects; build, rebuild: all of this"},
     {NULL},
 };
 
@@ -281,28 +281,12 @@ static const struct verb {
     const char *name;
     int (*run)(struct verb_env *e, struct pv_err *err); /* the exit code; PV_EXIT_ERROR with *err */
     bool json, all;                                     /* the options that it takes */
-    const char *help;
 } verbs[] = {
-    {"list", do_list, true, false, "what is in the cache: name, key, size, times, project"},
-    {"stale", do_stale, true, false, "which of this project's would be rebuilt, and why"},
-    {"clean", do_clean, false, true, "remove this project's, or those named, or --all; none that is in use"},
-    {"build", do_build, false, true, "build those named where they are missing or stale"},
-    {"rebuild", do_rebuild, false, true, "build those named anew, and forget what was made from them"},
+    {"list", do_list, true, false},   {"stale", do_stale, true, false},     {"clean", do_clean, false, true},
+    {"build", do_build, false, true}, {"rebuild", do_rebuild, false, true},
 };
 
 /* ---- the command ---- */
-
-static void print_help(FILE *out)
-{
-    cleanup_buf struct pv_buf about = {0};
-
-    pv_buf_adds(&about,
-                "The cache of fixtures: booted, prepared VMs that tests resume from.\n\nVERB is one of:\n");
-    for (size_t i = 0; i < PV_ARRAY_LEN(verbs); i++)
-        pv_buf_addf(&about, "  %-9s %s%s", verbs[i].name, verbs[i].help,
-                    i + 1 < PV_ARRAY_LEN(verbs) ? "\n" : "");
-    pv_opt_help(out, "provium fixture VERB [options] [NAME...]", about.data, opts);
-}
 
 static int fixture_parse(int argc, char **argv, struct args *a, struct pv_err *err)
 {
@@ -371,7 +355,7 @@ static int fixture_run(const struct verb *verb, struct args *args, struct pv_err
     return code;
 }
 
-int pv_cmd_fixture(int argc, char **argv)
+static int fixture_main(int argc, char **argv)
 {
     struct pv_err err = PV_ERR_INIT;
     struct args args = {0};
@@ -379,8 +363,14 @@ int pv_cmd_fixture(int argc, char **argv)
     int code;
 
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-        print_help(argc < 2 ? stderr : stdout);
-        return argc < 2 ? PV_EXIT_ERROR : PV_EXIT_OK;
+        if (argc > 1) {
+            pv_command_usage(&pv_command_fixture);
+            return PV_EXIT_OK;
+        }
+        pv_err_set(
+            &err, PV_E_USAGE,
+            "fixture: expected a verb: list, stale, clean, build or rebuild; see provium fixture --help");
+        return pv_cli_error(&err);
     }
     verb = find_verb(argv[1]);
     if (!verb) {
@@ -391,7 +381,7 @@ int pv_cmd_fixture(int argc, char **argv)
     if (fixture_parse(argc - 1, argv + 1, &args, &err) < 0) {
         code = pv_cli_error(&err);
     } else if (args.help) {
-        print_help(stdout);
+        pv_command_usage(&pv_command_fixture);
         code = PV_EXIT_OK;
     } else if ((args.json && !verb->json) || (args.all && !verb->all)) {
         pv_err_set(&err, PV_E_USAGE, "fixture %s: takes no --%s", verb->name,
@@ -405,3 +395,20 @@ int pv_cmd_fixture(int argc, char **argv)
     pv_strv_free(&args.names);
     return code;
 }
+
+const struct pv_command pv_command_fixture = {
+    .name = "fixture",
+    .run = fixture_main,
+    .help = "list, clean and build prepared VMs",
+    .usage = "fixture VERB [options] [FIXTURE...]",
+    .about = "The cache of fixtures: booted, prepared VMs that tests resume from. VERB is one\n"
+             "of:\n"
+             "\n"
+             "  list      what is in the cache: name, key, size, times, project\n"
+             "  stale     which of this project's would be rebuilt, and why\n"
+             "  clean     remove this project's, or those named, or --all; none that is in use\n"
+             "  build     build those named where they are missing or stale\n"
+             "  rebuild   build those named anew, and forget what was made from them",
+    .opts = opts,
+    .words = "VERB",
+};

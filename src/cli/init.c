@@ -57,7 +57,7 @@ static int project_init(const char *dir, const char *ci, struct pv_err *err)
     return 0;
 }
 
-int pv_cmd_init(int argc, char **argv)
+static int init_main(int argc, char **argv)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     const char *value, *dir = NULL, *ci = NULL;
@@ -70,11 +70,7 @@ int pv_cmd_init(int argc, char **argv)
             ci = value;
             break;
         case PV_OPT_HELP:
-            pv_opt_help(
-                stdout, "provium init [options] [DIR]",
-                "Makes the first files of a project in DIR, or here: provium.toml, a test that passes, a\n"
-                "fixture, .gitignore. Files that are there stay as they are.",
-                opts);
+            pv_command_usage(&pv_command_init);
             return PV_EXIT_OK;
         default:
             if (dir || !*value) {
@@ -88,3 +84,15 @@ int pv_cmd_init(int argc, char **argv)
         return pv_cli_error(&err);
     return PV_EXIT_OK;
 }
+
+const struct pv_command pv_command_init = {
+    .name = "init",
+    .run = init_main,
+    .help = "make the first files of a project",
+    .usage = "init [options] [DIR]",
+    .about = "Makes the first files of a project in DIR, or here: provium.toml, a test that\n"
+             "passes, a fixture, .gitignore. Files that are there stay as they are.",
+    .opts = opts,
+    .words = "DIR",
+    .group = "A project",
+};

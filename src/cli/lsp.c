@@ -51,7 +51,7 @@ static int lsp_write(const char *dir, struct pv_err *err)
     return 0;
 }
 
-int pv_cmd_lsp(int argc, char **argv)
+static int lsp_main(int argc, char **argv)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     const char *value, *dir = NULL;
@@ -60,12 +60,7 @@ int pv_cmd_lsp(int argc, char **argv)
 
     while ((i = pv_opt_next(&p, &value, &err)) >= 0) {
         if (i == PV_OPT_HELP) {
-            pv_opt_help(stdout, "provium lsp [DIR]",
-                        "Writes type stubs of the whole Lua API for the Lua language server into DIR, or "
-                        "here, as\n" STUBS
-                        ", and a .luarc.json that names them. Editors then complete and check\n"
-                        "calls, options and results. Files that are there stay as they are.",
-                        opts);
+            pv_command_usage(&pv_command_lsp);
             return PV_EXIT_OK;
         }
         if (dir || !*value) {
@@ -79,3 +74,16 @@ int pv_cmd_lsp(int argc, char **argv)
         return pv_cli_error(&err);
     return PV_EXIT_OK;
 }
+
+const struct pv_command pv_command_lsp = {
+    .name = "lsp",
+    .run = lsp_main,
+    .help = "write types of the Lua API for editors",
+    .usage = "lsp [DIR]",
+    .about = "Writes type stubs of the whole Lua API for the Lua language server into DIR, or\n"
+             "here, as " STUBS ", and a .luarc.json that names them.\n"
+             "Editors then complete and check calls, options and results. Files that are\n"
+             "there stay as they are.",
+    .opts = opts,
+    .words = "DIR",
+};

@@ -18,8 +18,8 @@ static const struct pv_opt opts[] = {
     [OPT_JSON] = {"json", 'o', "FILE", "the whole report as JSON lines; - is standard output"},
     [OPT_JUNIT] = {"junit", 0, "FILE", "the whole report in the JUnit format"},
     [OPT_HTML] = {"html", 0, "FILE", "the whole report as a page with a timeline"},
-    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the usual report on standard error"},
-    [OPT_HISTORY] = {"history", 0, "FILE", "keep durations and failures there, not in the user's cache"},
+    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the rest on standard error"},
+    [OPT_HISTORY] = {"history", 0, "FILE", "durations and failures, not in the user's cache"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "show all files, not only those that failed"},
     [OPT_COUNT] = {NULL},
 };
@@ -92,7 +92,7 @@ static struct pv_history *merge_load_history(const char *named)
     return h;
 }
 
-int pv_cmd_merge(int argc, char **argv)
+static int merge_main(int argc, char **argv)
 {
     struct merge_cmd c = {.o = {.version = PV_VERSION, .style.quiet = true}};
     const char *no_color = getenv("NO_COLOR");
@@ -104,13 +104,7 @@ int pv_cmd_merge(int argc, char **argv)
         pv_strv_add(&c.o.args, argv[i]);
     rc = merge_parse(&c, argc, argv, &err);
     if (rc == 0 && c.help) {
-        pv_opt_help(
-            stdout, "provium merge [options] DIR|FILE...",
-            "Makes one report out of those that the shards of a run have written with --json: the files\n"
-            "given, and every *.json and *.jsonl below the directories given.\n"
-            "Exit code: that of the whole run; at least 1 when a shard or a file's result is missing;\n"
-            "2 when the reports are not of one run, or something is there twice.",
-            opts);
+        pv_command_usage(&pv_command_merge);
     } else if (rc == 0) {
         c.o.history = merge_load_history(c.history);
         rc = pv_merge(&c.paths, &c.o, &err);
@@ -120,3 +114,16 @@ int pv_cmd_merge(int argc, char **argv)
     pv_strv_free(&c.o.args);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }
+
+const struct pv_command pv_command_merge = {
+    .name = "merge",
+    .run = merge_main,
+    .help = "make one report out of those of shards",
+    .usage = "merge [options] DIR|FILE...",
+    .about = "Makes one report out of those that the shards of a run have written with --json:\n"
+             "the files given, and every *.json and *.jsonl below the directories given.\n"
+             "Exit code: that of the whole run; at least 1 when a shard or a file's result is\n"
+             "missing; 2 when the reports are not of one run, or something is there twice.",
+    .opts = opts,
+    .words = "FILE",
+};

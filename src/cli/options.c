@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cli/cli.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -136,25 +137,49 @@ int pv_opt_next(struct pv_opt_parser *p, const char **value, struct pv_err *err)
     return short_option(p, value, err);
 }
 
+void pv_opt_left(const struct pv_opt *o, char *buf, size_t size)
+{
+    char letter[8] = "    ";
+
+    if (o->letter)
+        snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+    snprintf(buf, size, "%s--%s%s%s%s", letter, o->name,
+             o->optional ? "[="
+             : o->arg    ? " "
+                         : "",
+             o->arg ? o->arg : "", o->optional ? "]" : "");
+}
+
+/* A longer left side has a line of its own. */
+enum { HELP_LEFT = 24 };
+
 void pv_opt_help(FILE *out, const char *usage, const char *about, const struct pv_opt *opts)
 {
     static const struct pv_opt help = {"help", 'h', NULL, "this text"};
-    const struct pv_opt *o = opts;
 
-    fprintf(out, "usage: %s\n\n%s\n\noptions:\n", usage, about);
-    for (;; o++) {
+    fprintf(out, "usage: %s\n\n%s\n", usage, about);
+    if (!opts->group)
+        fputs("\noptions:\n", out);
+    for (const struct pv_opt *o = opts;; o++) {
         const struct pv_opt *show = o->name ? o : &help;
-        char left[64], letter[8] = "    ";
+        char left[96];
 
-        if (show->letter)
-            snprintf(letter, sizeof(letter), "-%c, ", show->letter);
-        snprintf(left, sizeof(left), show->optional ? "%s--%s%s%s]" : "%s--%s%s%s", letter, show->name,
-                 show->optional ? "[="
-                 : show->arg    ? " "
-                                : "",
-                 show->arg ? show->arg : "");
-        fprintf(out, "  %-24s %s\n", left, show->help);
+        if (show->group)
+            fprintf(out, "\n%s:\n", show->group);
+        pv_opt_left(show, left, sizeof(left));
+        if (strlen(left) > HELP_LEFT)
+            fprintf(out, "  %s\n  %*s %s\n", left, HELP_LEFT, "", show->help);
+        else
+            fprintf(out, "  %-*s %s\n", HELP_LEFT, left, show->help);
         if (!o->name)
             return;
     }
+}
+
+void pv_command_usage(const struct pv_command *c)
+{
+    char usage[128];
+
+    snprintf(usage, sizeof(usage), "provium %s", c->usage);
+    pv_opt_help(stdout, usage, c->about, c->opts);
 }

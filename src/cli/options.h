@@ -19,9 +19,10 @@ struct pv_err;
 struct pv_opt {
     const char *name; /* without the dashes; NULL ends the table */
     char letter;      /* 0: none */
-    const char *arg;  /* what its value is called in help, NULL: takes none */
+    const char *arg;  /* its value in help, which decides its completion (completion.c); NULL: takes none */
     const char *help;
-    bool optional; /* the value may be left out, and is never the next word: --shuffle[=SEED] */
+    bool optional;     /* the value may be left out, and is never the next word: --shuffle[=SEED] */
+    const char *group; /* title of the options from this one on; NULL: those of the one before */
 };
 
 struct pv_opt_parser {
@@ -43,6 +44,8 @@ enum { PV_OPT_END = -1, PV_OPT_BAD = -2, PV_OPT_WORD = 1000, PV_OPT_HELP = 1001 
  */
 int pv_opt_next(struct pv_opt_parser *p, const char **value, struct pv_err *err);
 
+/* "-k, --kernel WHAT" into buf, the letter's place kept free without one: the left side of a line of help. */
+void pv_opt_left(const struct pv_opt *o, char *buf, size_t size);
 /* usage: "provium test [options] PATH..."; about: a sentence or two. */
 void pv_opt_help(FILE *out, const char *usage, const char *about, const struct pv_opt *opts);
 

@@ -16,8 +16,8 @@
 enum { OPT_CONFIG, OPT_FIXTURE, OPT_ACCEL, OPT_COUNT };
 
 static const struct pv_opt opts[] = {
-    [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
-    [OPT_FIXTURE] = {"fixture", 0, "NAME", "vm is a VM of this fixture"},
+    [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
+    [OPT_FIXTURE] = {"fixture", 0, "FIXTURE", "vm is a VM of this fixture"},
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profile says"},
     [OPT_COUNT] = {NULL},
 };
@@ -74,7 +74,7 @@ static int repl_start(const struct repl_cmd *c, struct pv_err *err)
     return rc;
 }
 
-int pv_cmd_repl(int argc, char **argv)
+static int repl_main(int argc, char **argv)
 {
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     struct repl_cmd c = {.accel = PV_ACCEL_AUTO,
@@ -86,14 +86,24 @@ int pv_cmd_repl(int argc, char **argv)
     while (rc == 0 && (i = pv_opt_next(&p, &value, &err)) != PV_OPT_END)
         rc = i == PV_OPT_BAD ? -1 : repl_take_option(&c, i, value, &err);
     if (rc == 0 && c.help)
-        pv_opt_help(
-            stdout, "provium repl [options] [PROFILE]",
-            "Reads Lua, line by line, with the whole API of tests, and shows values. `vm` is a VM of the\n"
-            "profile (default: default), which boots when it is used first. On a terminal with editing,\n"
-            "history and completion; in a pipe: echo 'vm:sh(\"uname -r\")' | provium repl\n"
-            "Exit code 0: all went well, 1: a line failed, 2: it could not begin.",
-            opts);
+        pv_command_usage(&pv_command_repl);
     else if (rc == 0)
         rc = repl_start(&c, &err);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }
+
+const struct pv_command pv_command_repl = {
+    .name = "repl",
+    .run = repl_main,
+    .help = "give Lua to a VM, line by line",
+    .usage = "repl [options] [PROFILE]",
+    .about = "Reads Lua, line by line, with the whole API of tests, and shows values. `vm` is\n"
+             "a VM of the profile (default: default), which boots when it is used first. On a\n"
+             "terminal with editing, history and completion; in a pipe:\n"
+             "\n"
+             "    echo 'vm:sh(\"uname -r\")' | provium repl\n"
+             "\n"
+             "Exit code 0: all went well, 1: a line failed, 2: it could not begin.",
+    .opts = opts,
+    .words = "PROFILE",
+};

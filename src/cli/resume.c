@@ -257,20 +257,28 @@ static int resume_run(const struct resume_cmd *c, struct pv_err *err)
     return r < 0 ? pv_err_wrap(err, "resume: '%s'", c->file) : r;
 }
 
-int pv_cmd_resume(int argc, char **argv)
+static int resume_main(int argc, char **argv)
 {
     struct pv_err err = PV_ERR_INIT;
     struct resume_cmd c = {.file = NULL};
     int rc = resume_parse(&c, argc, argv, &err);
 
     if (rc == 0 && c.help)
-        pv_opt_help(
-            stdout, "provium resume [options] FILE [VM] [-- COMMAND...]",
-            "Resumes a VM (the first one that was saved) from a file of provium test --save-failed, as it\n"
-            "was at the failure, and runs COMMAND in it, else a shell, as provium shell does. The exit code\n"
-            "is the command's or the shell's; 2: the file is damaged, or cannot be resumed here.",
-            opts);
+        pv_command_usage(&pv_command_resume);
     else if (rc == 0)
         rc = resume_run(&c, &err);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }
+
+const struct pv_command pv_command_resume = {
+    .name = "resume",
+    .run = resume_main,
+    .help = "go into a VM as it was at a failure",
+    .usage = "resume [options] FILE [VM] [-- COMMAND...]",
+    .about = "Resumes a VM (the first one that was saved) from a file of provium test\n"
+             "--save-failed, as it was at the failure, and runs COMMAND in it, else a shell,\n"
+             "as provium shell does. The exit code is the command's or the shell's; 2: the\n"
+             "file is damaged, or cannot be resumed here.",
+    .opts = opts,
+    .words = "FILE",
+};

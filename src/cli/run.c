@@ -29,36 +29,19 @@ enum {
 };
 
 static const struct pv_opt options[] = {
-    [OPT_KERNEL] = {"kernel", 'k', "WHAT",
-                    "bzImage, build tree, linux-image package (.deb), or a version in /boot"},
-    [OPT_ROOTFS] = {"rootfs", 0, "IMAGE", "root image in place of the profile's; its content is not changed"},
-    [OPT_PROFILE] = {"profile", 0, "NAME", "profile of provium.toml (default: default)"},
+    [OPT_KERNEL] = {"kernel", 'k', "WHAT", "bzImage, build tree, .deb, or a version in /boot"},
+    [OPT_ROOTFS] = {"rootfs", 0, "IMAGE", "root image in place of the profile's; not changed"},
+    [OPT_PROFILE] = {"profile", 0, "PROFILE", "profile of provium.toml (default: default)"},
     [OPT_MEM] = {"mem", 'm', "SIZE", "memory of the VM (default: 512M)"},
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
-    [OPT_DISK] = {"disk", 0, "SPEC",
-                  "one more disk: FILE (kept as it is), FILE,rw, or size=SIZE; repeatable"},
-    [OPT_FILES] = {"files", 0, "A=B", "file or directory A of the host is B in the guest; repeatable"},
-    [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line; repeatable"},
+    [OPT_DISK] = {"disk", 0, "SPEC", "more disks: FILE (kept as it is), FILE,rw, size=SIZE"},
+    [OPT_FILES] = {"files", 0, "A=B", "file or directory A of the host is B in the guest"},
+    [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_CWD] = {"cwd", 0, "DIR", "working directory of the command in the guest"},
-    [OPT_CONFIG] = {"config", 0, "FILE", "the project's provium.toml (default: the nearest one upward)"},
-    [OPT_ACCEL] = {"accel", 0, "HOW", "auto, kvm or tcg"},
+    [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
+    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
     {NULL},
 };
-
-static void run_help(void)
-{
-    pv_opt_help(
-        stdout, "provium run [options] [--] [COMMAND [ARGUMENT...]]",
-        "Boots a VM, runs the command in it and ends with its exit code (128 + N when signal N killed it).\n"
-        "Output comes as it is printed; standard input is the command's.  One COMMAND with spaces in it is\n"
-        "given to /bin/sh.  Without a command: a shell.\n"
-        "\n"
-        "    provium run uname -a\n"
-        "    provium run -k ~/linux -m 2G -- 'dmesg | grep -i error'\n"
-        "\n"
-        "126 and 127: the command could not be started; 1: the guest died; 2: it could not be booted.",
-        options);
-}
 
 static int run_disk(struct hand_opts *o, const char *spec, struct pv_err *err)
 {
@@ -158,7 +141,7 @@ static void run_command(struct hand_opts *o, int n, char **words)
         pv_strv_add(&o->argv, words[i]);
 }
 
-int pv_cmd_run(int argc, char **argv)
+static int run_main(int argc, char **argv)
 {
     struct pv_opt_parser p = {.opts = options, .argc = argc, .argv = argv};
     struct hand_opts o = {.command = "run"};
@@ -172,10 +155,30 @@ int pv_cmd_run(int argc, char **argv)
     if (rc == 0 && i == PV_OPT_WORD)
         run_command(&o, argc - p.at + 1, argv + p.at - 1);
     if (rc == 0 && i == PV_OPT_HELP)
-        run_help();
+        pv_command_usage(&pv_command_run);
     else if (rc == 0)
         rc = pv_hand_run(&o, &err);
     rc = rc < 0 ? pv_hand_error(&err) : rc;
     pv_hand_opts_fini(&o);
     return rc;
 }
+
+const struct pv_command pv_command_run = {
+    .name = "run",
+    .run = run_main,
+    .help = "boot a kernel and run a command in it",
+    .usage = "run [options] [--] [COMMAND [ARGUMENT...]]",
+    .about = "Boots a VM, runs the command in it and ends with its exit code (128 + N when\n"
+             "signal N killed it). Output comes as it is printed; standard input is the\n"
+             "command's. One COMMAND with spaces in it is given to /bin/sh. Without a command:\n"
+             "a shell. --disk, --files and --append may be repeated.\n"
+             "\n"
+             "    provium run uname -a\n"
+             "    provium run -k ~/linux -m 2G -- 'dmesg | grep -i error'\n"
+             "\n"
+             "126 and 127: the command could not be started; 1: the guest died; 2: it could\n"
+             "not be booted.",
+    .opts = options,
+    .words = "COMMAND",
+    .group = "A VM by hand",
+};

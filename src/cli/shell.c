@@ -13,27 +13,14 @@
 enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND };
 
 static const struct pv_opt options[] = {
-    [OPT_CONFIG] = {"config", 0, "FILE", "the project's provium.toml (default: the nearest one upward)"},
-    [OPT_FIXTURE] = {"fixture", 0, "NAME", "resume this fixture, which is built first if it must be"},
+    [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
+    [OPT_FIXTURE] = {"fixture", 0, "FIXTURE", "resume this fixture, built first if it must be"},
     [OPT_MEM] = {"mem", 'm', "SIZE", "memory of the VM (default: 512M)"},
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
-    [OPT_ACCEL] = {"accel", 0, "HOW", "auto, kvm or tcg"},
+    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     {NULL},
 };
-
-static void shell_help(void)
-{
-    pv_opt_help(
-        stdout, "provium shell [options] [PROFILE]",
-        "Boots a VM of the profile (default: default) and opens a shell in it.  On a terminal that is a\n"
-        "terminal too; Ctrl-] three times ends it.  With a pipe, commands are read from standard input:\n"
-        "\n"
-        "    echo 'uname -a' | provium shell\n"
-        "\n"
-        "The exit code is the shell's; 1 when the guest died; 2 when it could not be started.",
-        options);
-}
 
 static int shell_option(struct hand_opts *o, int i, const char *value, struct pv_err *err)
 {
@@ -62,7 +49,7 @@ static int shell_option(struct hand_opts *o, int i, const char *value, struct pv
     }
 }
 
-int pv_cmd_shell(int argc, char **argv)
+static int shell_main(int argc, char **argv)
 {
     struct pv_opt_parser p = {.opts = options, .argc = argc, .argv = argv};
     struct hand_opts o = {.command = "shell"};
@@ -72,7 +59,7 @@ int pv_cmd_shell(int argc, char **argv)
 
     while (rc == 0 && (i = pv_opt_next(&p, &value, &err)) != PV_OPT_END) {
         if (i == PV_OPT_HELP) {
-            shell_help();
+            pv_command_usage(&pv_command_shell);
             pv_hand_opts_fini(&o);
             return PV_EXIT_OK;
         }
@@ -85,3 +72,20 @@ int pv_cmd_shell(int argc, char **argv)
     pv_hand_opts_fini(&o);
     return rc < 0 ? pv_hand_error(&err) : rc;
 }
+
+const struct pv_command pv_command_shell = {
+    .name = "shell",
+    .run = shell_main,
+    .help = "open a shell in a VM",
+    .usage = "shell [options] [PROFILE]",
+    .about = "Boots a VM of the profile (default: default) and opens a shell in it. On a\n"
+             "terminal that is a terminal too; Ctrl-] three times ends it. With a pipe,\n"
+             "commands are read from standard input:\n"
+             "\n"
+             "    echo 'uname -a' | provium shell\n"
+             "\n"
+             "The exit code is the shell's; 1 when the guest died; 2 when it could not be\n"
+             "started.",
+    .opts = options,
+    .words = "PROFILE",
+};

@@ -13,88 +13,87 @@
 #include "util/parse.h"
 
 enum {
+    OPT_FILTER,
+    OPT_RERUN_FAILED,
+    OPT_SHARD,
+    OPT_SHUFFLE,
+    OPT_TAG,
+    OPT_NO_TAG,
+    OPT_META,
+    OPT_NO_META,
+    OPT_SLOW_TESTS,
+    OPT_LIST,
+    OPT_ALLOW_NONE,
     OPT_CONFIG,
     OPT_ACCEL,
     OPT_JOBS,
     OPT_MEM,
     OPT_CPUS,
     OPT_TIMEOUT,
-    OPT_SLOW,
-    OPT_DURATIONS,
     OPT_RETRIES,
-    OPT_FAIL_ON_FLAKY,
-    OPT_FAIL_FAST,
-    OPT_DEBUG,
-    OPT_KEEP,
     OPT_REPEAT,
-    OPT_FILTER,
-    OPT_RERUN_FAILED,
-    OPT_TAG,
-    OPT_NO_TAG,
-    OPT_META,
-    OPT_NO_META,
-    OPT_SLOW_TESTS,
-    OPT_SHARD,
-    OPT_SHUFFLE,
-    OPT_LIST,
-    OPT_ALLOW_NONE,
+    OPT_FAIL_FAST,
     OPT_HISTORY,
+    OPT_FAIL_ON_FLAKY,
     OPT_GUEST_WARNINGS,
     OPT_GUEST_OOPSES,
+    OPT_DEBUG,
+    OPT_KEEP,
+    OPT_SAVE_FAILED,
     OPT_VERBOSE,
     OPT_QUIET,
     OPT_COLOR,
+    OPT_SLOW,
+    OPT_DURATIONS,
     OPT_JSON,
     OPT_JUNIT,
     OPT_HTML,
-    OPT_SAVE_FAILED,
     OPT_TAP,
     OPT_COUNT
 };
 
-static const struct pv_opt opts[] = {
-    [OPT_CONFIG] = {"config", 0, "FILE", "use this provium.toml instead of searching upward for one"},
-    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
-    [OPT_JOBS] = {"jobs", 'p', "N", "files side by side (default: half of the CPUs, at least 2)"},
-    [OPT_MEM] = {"mem", 0, "SIZE",
-                 "memory of all VMs together: 8G (default: what keeps 1.5G of the host free)"},
-    [OPT_CPUS] = {"cpus", 0, "N", "CPUs of all VMs together (default: no limit)"},
-    [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (default 300 s)"},
-    [OPT_SLOW] = {"slow", 0, "TIME", "say which files take longer (default 60 s)"},
-    [OPT_DURATIONS] = {"durations", 0, "N", "list the N slowest files at the end"},
-    [OPT_RETRIES] = {"retries", 0, "N", "run a file that failed up to N times more; a pass is then flaky"},
-    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run"},
-    [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
-    [OPT_DEBUG] = {"debug", 0, NULL, "stop where a test fails, with its VMs, variables and a prompt"},
-    [OPT_KEEP] = {"keep", 0, NULL, "VMs of a file that failed go on until you press Enter"},
-    [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
-    [OPT_FILTER] = {"filter", 'f', "TEXT", "only files whose name contains TEXT; may be repeated"},
-    [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "only files that failed when they last ran"},
-    [OPT_TAG] = {"tag", 0, "TAG", "only sub-tests that have TAG; may be repeated: one of them"},
-    [OPT_NO_TAG] = {"no-tag", 0, "TAG", "not the sub-tests that have TAG; may be repeated"},
-    [OPT_META] = {"meta", 0, "KEY=VALUE", "only sub-tests with that meta; may be repeated: one of them"},
-    [OPT_NO_META] = {"no-meta", 0, "KEY=VALUE", "not the sub-tests with that meta; may be repeated"},
-    [OPT_SLOW_TESTS] = {"slow-tests", 0, NULL, "run the sub-tests that say slow=true, too"},
-    [OPT_SHARD] = {"shard", 0, "K/N|auto", "the K-th of N parts of the files; auto: as the job engine says"},
-    [OPT_SHUFFLE] = {"shuffle", 0, "SEED", "start the files in a random order, or that of SEED", true},
-    [OPT_LIST] = {"list", 0, NULL, "list the files that would run, in order; with --json as JSON"},
+const struct pv_opt pv_test_opts[] = {
+    [OPT_FILTER] = {"filter", 'f', "TEXT", "files whose name contains TEXT; repeated: any of them",
+                    .group = "Which files and sub-tests"},
+    [OPT_RERUN_FAILED] = {"rerun-failed", 0, NULL, "files that failed when they last ran"},
+    [OPT_SHARD] = {"shard", 0, "K/N|auto", "the K-th of N parts; auto: as the job engine says"},
+    [OPT_SHUFFLE] = {"shuffle", 0, "SEED", "in a random order, or that of SEED", true},
+    [OPT_TAG] = {"tag", 0, "TAG", "sub-tests with TAG; repeated: one of them"},
+    [OPT_NO_TAG] = {"no-tag", 0, "TAG", "not the sub-tests with TAG; may be repeated"},
+    [OPT_META] = {"meta", 0, "KEY=VALUE", "sub-tests with that meta; repeated: one of them"},
+    [OPT_NO_META] = {"no-meta", 0, "KEY=VALUE", "not the sub-tests with that meta"},
+    [OPT_SLOW_TESTS] = {"slow-tests", 0, NULL, "also the sub-tests that say slow = true"},
+    [OPT_LIST] = {"list", 0, NULL, "list what would run; with --json as JSON"},
     [OPT_ALLOW_NONE] = {"allow-none", 0, NULL, "no test files are no error"},
-    [OPT_HISTORY] = {"history", 0, "FILE", "keep durations and failures there, not in the user's cache"},
+    [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)",
+                    .group = "How they run"},
+    [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how VMs are run, over what the profiles say"},
+    [OPT_JOBS] = {"jobs", 'p', "N", "files side by side (half of the CPUs, at least 2)"},
+    [OPT_MEM] = {"mem", 0, "SIZE", "memory of all VMs (what keeps 1.5G of the host free)"},
+    [OPT_CPUS] = {"cpus", 0, "N", "CPUs of all VMs together (no limit)"},
+    [OPT_TIMEOUT] = {"timeout", 0, "TIME", "limit for each file: 300, 90s, 5m (300 s)"},
+    [OPT_RETRIES] = {"retries", 0, "N", "more attempts at a failed file; a pass is flaky then"},
+    [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
+    [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
+    [OPT_HISTORY] = {"history", 0, "FILE", "durations and failures, not in the user's cache"},
+    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run", .group = "What fails"},
     [OPT_GUEST_WARNINGS] = {"guest-warnings", 0, "fail|report|ignore",
-                            "what a WARNING of a guest's kernel does to the test (default report)"},
+                            "a WARNING of a guest's kernel (report)"},
     [OPT_GUEST_OOPSES] = {"guest-oopses", 0, "fail|report|ignore",
-                          "the same for an oops, BUG, KASAN, lockdep, hang, OOM or panic (default fail)"},
-    [OPT_VERBOSE] = {"verbose", 'v', NULL,
-                     "show the output of files that passed, and how long sub-tests took"},
-    [OPT_QUIET] = {"quiet", 'q', NULL, "show only files that failed, and the last line"},
-    [OPT_COLOR] = {"color", 0, "auto|always|never", "colours; auto: on a terminal, unless NO_COLOR is set"},
-    [OPT_JSON] = {"json", 0, "FILE",
-                  "report of a JSON object a line, while the run goes on; - is standard output"},
-    [OPT_JUNIT] = {"junit", 0, "FILE", "report in the JUnit format, for CI systems"},
-    [OPT_HTML] = {"html", 0, "FILE", "report as one page with a timeline, for a browser"},
-    [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR",
-                         "save the VMs of each file at its first failure into DIR, for provium resume"},
-    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the usual report on standard error"},
+                          "an oops, BUG, KASAN, lockdep, hang, OOM, panic (fail)"},
+    [OPT_DEBUG] = {"debug", 0, NULL, "stop there, with VMs, variables and a prompt", .group = "At a failure"},
+    [OPT_KEEP] = {"keep", 0, NULL, "VMs of a failed file go on until you press Enter"},
+    [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR", "save its VMs into DIR, for provium resume"},
+    [OPT_VERBOSE] = {"verbose", 'v', NULL, "output of files that passed, times of sub-tests",
+                     .group = "Output and reports"},
+    [OPT_QUIET] = {"quiet", 'q', NULL, "only files that failed, and the last line"},
+    [OPT_COLOR] = {"color", 0, "auto|always|never", "auto: on a terminal, unless NO_COLOR is set"},
+    [OPT_SLOW] = {"slow", 0, "TIME", "say which files take longer (60 s)"},
+    [OPT_DURATIONS] = {"durations", 0, "N", "list the N slowest files at the end"},
+    [OPT_JSON] = {"json", 0, "FILE", "JSON, an object a line, as it goes; -: stdout"},
+    [OPT_JUNIT] = {"junit", 0, "FILE", "JUnit, for CI systems"},
+    [OPT_HTML] = {"html", 0, "FILE", "one page with a timeline, for a browser"},
+    [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the rest on standard error"},
     [OPT_COUNT] = {NULL},
 };
 
@@ -322,7 +321,7 @@ static int take_option(struct pv_test_cmd *c, int option, const char *value, str
 
 static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err)
 {
-    struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
+    struct pv_opt_parser p = {.opts = pv_test_opts, .argc = argc, .argv = argv};
     const char *value;
     struct stat st;
     int i;
@@ -366,17 +365,6 @@ int pv_test_opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_e
                               .argc = argc,
                               .argv = argv};
     return opts_parse(c, argc, argv, err);
-}
-
-void pv_test_opts_help(void)
-{
-    pv_opt_help(
-        stdout, "provium test [options] [PATH...]",
-        "Runs test files: those given, and those below the directories given, except below one called\n"
-        "'fixtures': files that match `tests` in provium.toml, without it every *.test.lua of a\n"
-        "directory, and in a directory without any every *.lua. Without PATH: the directory 'tests'.\n"
-        "Exit code 0: all passed, 1: something failed, 2: usage, configuration or internal error.",
-        opts);
 }
 
 void pv_test_opts_fini(struct pv_test_cmd *c)

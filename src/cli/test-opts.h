@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/options.h"
 #include "config/config.h"
 #include "report/outputs.h"
 #include "runner/select.h"
@@ -59,8 +60,8 @@ struct pv_test_cmd {
  * argv are borrowed.  pv_test_opts_fini frees the lists in every case.
  */
 int pv_test_opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err);
-/* The text of --help, on standard output. */
-void pv_test_opts_help(void);
 void pv_test_opts_fini(struct pv_test_cmd *c);
+
+extern const struct pv_opt pv_test_opts[]; /* for help and completion */
 
 #endif

@@ -252,7 +252,7 @@ static void hold_usr1(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-int pv_cmd_test(int argc, char **argv)
+static int test_main(int argc, char **argv)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_test_cmd c;
@@ -261,7 +261,7 @@ int pv_cmd_test(int argc, char **argv)
     hold_usr1();
     rc = pv_test_opts_parse(&c, argc, argv, &err);
     if (rc == 0 && c.help)
-        pv_test_opts_help();
+        pv_command_usage(&pv_command_test);
     else if (rc == 0)
         rc = test_check_descriptors(&err);
     if (rc == 0 && !c.help)
@@ -269,3 +269,18 @@ int pv_cmd_test(int argc, char **argv)
     pv_test_opts_fini(&c);
     return rc < 0 ? pv_cli_error(&err) : rc;
 }
+
+const struct pv_command pv_command_test = {
+    .name = "test",
+    .run = test_main,
+    .help = "run test files",
+    .usage = "test [options] [PATH...]",
+    .about = "Runs test files: those given, and those below the directories given, except\n"
+             "below one called 'fixtures': files that match `tests` in provium.toml, without\n"
+             "it every *.test.lua of a directory, and in one without any every *.lua. Without\n"
+             "PATH: the directory 'tests'. Exit code 0: all passed, 1: something failed, 2: an\n"
+             "error of usage, of configuration or of Provium.",
+    .opts = pv_test_opts,
+    .words = "PATH",
+    .group = "Tests",
+};

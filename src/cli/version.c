@@ -6,16 +6,17 @@
 #include "cli/version.h"
 #include "util/err.h"
 
-int pv_cmd_version(int argc, char **argv)
+static const struct pv_opt opts[] = {{NULL}};
+
+static int version_main(int argc, char **argv)
 {
-    static const struct pv_opt opts[] = {{NULL}};
     struct pv_opt_parser p = {.opts = opts, .argc = argc, .argv = argv};
     struct pv_err err;
     const char *value;
     int i = pv_opt_next(&p, &value, &err);
 
     if (i == PV_OPT_HELP) {
-        pv_opt_help(stdout, "provium version", "Prints the version of this program.", opts);
+        pv_command_usage(&pv_command_version);
         return PV_EXIT_OK;
     }
     if (i == PV_OPT_WORD)
@@ -25,3 +26,13 @@ int pv_cmd_version(int argc, char **argv)
     printf("provium %s\n", PV_VERSION);
     return PV_EXIT_OK;
 }
+
+const struct pv_command pv_command_version = {
+    .name = "version",
+    .run = version_main,
+    .help = "print the version",
+    .usage = "version",
+    .about = "Prints the version of this program.",
+    .opts = opts,
+    .words = NULL,
+};
