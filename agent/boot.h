@@ -45,6 +45,13 @@ void ag_module_load(struct ag_boot *b, const char *file);
 int ag_port_open(const struct ag_boot *b, const char *name);
 
 /*
+ * Compares what lies in the initramfs with the records of PV_BOOT_SUMS (arrival.c): fatal, with the first entries
+ * that differ, the sizes and the memory, when the kernel unpacked the archive in part.  Without conf.sums (an archive
+ * made by hand) it does nothing.
+ */
+void ag_check_arrival(const struct ag_boot *b);
+
+/*
  * Moves everything below b->files_fd to its place in the current root (inject.c); fatal, naming the file,
  * when a file cannot be placed.
  */

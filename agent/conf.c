@@ -69,13 +69,23 @@ static const char *set_userland(struct ag_conf *c, char *value)
     return plain_name(value) ? set_once(&c->userland, value) : "wants a host name";
 }
 
+static const char *set_sums(struct ag_conf *c, char *value)
+{
+    return plain_name(value) ? set_once(&c->sums, value) : "wants a file name without '/'";
+}
+
 static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", set_module},     {"fsmodule", set_fsmodule},         {"rootfs", set_rootfs},
-    {"root", set_root},         {"initfallback", set_initfallback}, {"serial", set_serial},
+    {"module", set_module},
+    {"fsmodule", set_fsmodule},
+    {"rootfs", set_rootfs},
+    {"root", set_root},
+    {"initfallback", set_initfallback},
+    {"serial", set_serial},
     {"userland", set_userland},
+    {"sums", set_sums},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

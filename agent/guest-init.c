@@ -118,8 +118,12 @@ static void read_conf(struct ag_boot *b)
     static char text[AG_CONF_MAX];
     char why[256], cmdline[8192], debug[8];
 
-    if (ag_read_text(AT_FDCWD, PV_BOOT_CONF, text, sizeof(text)) < 0)
+    ssize_t n = ag_read_text(AT_FDCWD, PV_BOOT_CONF, text, sizeof(text));
+
+    if (n < 0)
         ag_fatal(b, "cannot read " PV_BOOT_CONF ": %s", strerror(errno));
+    if (strlen(text) != (size_t)n)
+        ag_fatal(b, PV_BOOT_CONF " has a zero byte");
     if (!ag_conf_parse(text, &b->conf, why, sizeof(why)))
         ag_fatal(b, PV_BOOT_CONF " %s", why);
     ag_format(b->init, sizeof(b->init), "/sbin/init");
@@ -172,6 +176,8 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
     b->files_fd = open(PV_BOOT_FILES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     read_conf(b);
     print_time(b, "start");
+    ag_check_arrival(b);
+    print_time(b, "arrival");
     for (size_t i = 0; i < b->conf.n_modules; i++)
         ag_module_load(b, b->conf.modules[i]);
     print_time(b, "modules");

@@ -23,7 +23,7 @@
 #ifndef PV_WIRE_PROTO_H
 #define PV_WIRE_PROTO_H
 
-#include <stdint.h>
+#include <inttypes.h>
 
 enum {
     PV_WIRE_VERSION = 1,
@@ -269,6 +269,11 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     initfallback PATH   tried when provium.init does not exist
  *     serial NAME         the agent uses the virtio-serial port of this name (wire/mux.h), not vsock
  *     userland HOSTNAME   the built-in userland: mount /proc, /sys, /dev, /run and /tmp, bring the loopback device up
+ *     sums sums           compare what arrived with PV_BOOT_SUMS
+ *
+ * PV_BOOT_SUMS lists the entries of the archive in front of it.  A record is PV_SUMS_FORMAT (type, size, digest as
+ * in wire/sum.h), the entry's path and a NUL.  Guest init compares: the kernel unpacks an archive for which there is
+ * not enough memory in part.
  *
  * Injected files lie below PV_BOOT_FILES with their final path.  Guest init moves them into the root of the
  * guest's init, through the symbolic links of that root, and then removes PV_BOOT_DIR.
@@ -278,6 +283,9 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  */
 #define PV_BOOT_DIR "/.provium"
 #define PV_BOOT_CONF PV_BOOT_DIR "/boot.conf"
+#define PV_BOOT_SUMS PV_BOOT_DIR "/sums"
+#define PV_SUMS_FORMAT "%c%016" PRIx64 "%016" PRIx64
+enum { PV_SUMS_PATH = 33, PV_SUMS_DIR = 'd', PV_SUMS_FILE = 'f', PV_SUMS_LINK = 'l' };
 #define PV_BOOT_MODULES PV_BOOT_DIR "/modules"
 #define PV_BOOT_FILES PV_BOOT_DIR "/files"
 #define PV_GUEST_INIT_PATH "/provium-wrapper"

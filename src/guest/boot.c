@@ -4,6 +4,7 @@
  * in the order of the steps below.  pv_guest_end undoes them when a step fails.
  */
 #include "guest/agent-conn.h"
+#include "guest/console.h"
 #include "guest/gdb.h"
 #include "guest/guest-state.h"
 #include "guest/guest.h"
@@ -21,6 +22,7 @@
 #include "disk/image.h"
 #include "guest/disks.h"
 #include "guest/emulation.h"
+#include "guest/initramfs.h"
 #include "guest/machine.h"
 #include "guest/nics.h"
 #include "guest/vsock-device.h"
@@ -29,7 +31,7 @@
 #include "transport/serial.h"
 #include "util/clock.h"
 #include "util/log.h"
-#include "util/path.h"
+#include "util/spool.h"
 #include "vhost/vhost.h"
 #include "vm/accel.h"
 #include "vm/life.h"
@@ -115,180 +117,26 @@ static int step_accel(struct boot *b, struct pv_err *err)
     return 0;
 }
 
-static void boot_reads(const struct boot *b, const char *path)
-{
-    if (path && b->g->env->observer.reads)
-        b->g->env->observer.reads(path, b->g->env->observer.arg);
-}
-
 static int step_kernel(struct boot *b, struct pv_err *err)
 {
-    boot_reads(b, b->g->profile->kernel);
-    boot_reads(b, b->g->profile->initrd);
-    boot_reads(b, b->g->profile->rootfs);
+    pv_guest_reads(b->g, b->g->profile->kernel);
+    pv_guest_reads(b->g, b->g->profile->initrd);
+    pv_guest_reads(b->g, b->g->profile->rootfs);
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
     if (pv_kernel_open(b->g->profile->kernel, !b->machine->kvm, &b->kernel, err) < 0)
         return -1;
     return 0;
 }
 
-/* The chosen modules, and the indexes that they were chosen by. */
-static void boot_reads_modules(const struct boot *b, const char *tree, const struct pv_modlist *list)
-{
-    static const char *const indexes[] = {"modules.dep", "modules.dep.bin", "modules.builtin.bin",
-                                          "modules.softdep"};
-
-    for (size_t i = 0; tree && i < PV_ARRAY_LEN(indexes); i++) {
-        cleanup_free char *path = pv_path_join(tree, indexes[i]);
-
-        boot_reads(b, path);
-    }
-    for (size_t i = 0; i < list->paths.n; i++)
-        boot_reads(b, list->paths.v[i]);
-}
-
-/* The type of a bare file system in a raw image, so that only its module is added; NULL: unknown. */
-static const char *peek_fs(const struct pv_profile *p)
-{
-    static const struct {
-        const char *type, *magic;
-        off_t at;
-        size_t n;
-    } known[] = {
-        {"ext4", "\x53\xef", 0x438, 2},         {"xfs", "XFSB", 0, 4},
-        {"btrfs", "_BHRfS_M", 0x10040, 8},      {"squashfs", "hsqs", 0, 4},
-        {"erofs", "\xe2\xe1\xf5\xe0", 1024, 4},
-    };
-    cleanup_close int fd = -1;
-    char got[8];
-
-    if (!p->rootfs_format || strcmp(p->rootfs_format, "raw") != 0 || p->root)
-        return NULL;
-    fd = open(p->rootfs, O_RDONLY | O_CLOEXEC);
-    for (size_t i = 0; fd >= 0 && i < PV_ARRAY_LEN(known); i++)
-        if (pread(fd, got, known[i].n, known[i].at) == (ssize_t)known[i].n &&
-            !memcmp(got, known[i].magic, known[i].n))
-            return known[i].type;
-    return NULL;
-}
-
-enum { MAX_FS = 6 };
-
-/* The drivers of its disks; all of them, because one may be attached later. */
-static void boot_needs_disks(const struct boot *b, const char **needed, size_t *n)
-{
-    static const char *const drivers[] = {
-        [PV_VM_BUS_VIRTIO] = "virtio_blk", [PV_VM_BUS_NVME] = "nvme", [PV_VM_BUS_SCSI] = "virtio_scsi"};
-    bool has[PV_ARRAY_LEN(drivers)] = {false};
-
-    for (size_t i = 0; i < b->machine->n_disks; i++)
-        has[b->machine->disks[i].bus] = true;
-    for (size_t i = 0; i < PV_ARRAY_LEN(drivers); i++)
-        if (has[i])
-            needed[(*n)++] = drivers[i];
-    if (has[PV_VM_BUS_SCSI])
-        needed[(*n)++] = "sd_mod";
-}
-
-/* The modules that this guest needs. A tree without one of them is no error: it may be built in. */
-static int boot_collect_modules(const struct boot *b, bool root, const char *fs_types[static MAX_FS + 1],
-                                struct pv_modlist *always, struct pv_modlist fs[static MAX_FS],
-                                struct pv_err *err)
-{
-    static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
-    const struct pv_profile *p = b->g->profile;
-    const char *peeked = root ? peek_fs(p) : NULL;
-    struct pv_err e = PV_ERR_INIT;
-    cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, b->kernel.release, &e);
-    const char *needed[12];
-    size_t n = 0, n_fs = 0;
-
-    if (!tree && e.cls != PV_E_NONE) {
-        if (err)
-            *err = e;
-        return -1;
-    }
-    fs_types[0] = NULL;
-    if (!tree)
-        return 0;
-    boot_reads_modules(b, tree, always);
-    needed[n++] = "virtio_pci";
-    if (b->serial)
-        needed[n++] = "virtio_console";
-    if (!b->serial || b->o->vsock)
-        needed[n++] = "vmw_vsock_virtio_transport";
-    boot_needs_disks(b, needed, &n);
-    if (b->o->n_nics)
-        needed[n++] = "virtio_net";
-    if (root)
-        needed[n++] = "overlay";
-    for (size_t i = 0; i < n; i++)
-        if (pv_modlist_add(always, tree, needed[i], err) < 0)
-            return -1;
-    for (size_t i = 0; root && i < PV_ARRAY_LEN(all_fs); i++) {
-        if (peeked && strcmp(peeked, all_fs[i]) != 0)
-            continue;
-        if (pv_modlist_add(&fs[n_fs], tree, all_fs[i], err) < 0)
-            return -1;
-        fs_types[n_fs++] = all_fs[i];
-    }
-    fs_types[n_fs] = NULL;
-    return 0;
-}
-
 static int step_initramfs(struct boot *b, struct pv_err *err)
 {
-    const struct pv_profile *p = b->g->profile;
-    bool root = p->rootfs && !p->initrd;
-    struct pv_modlist always = {0}, fs[MAX_FS] = {0};
-    const char *fs_types[MAX_FS + 1];
-    cleanup_free char *hostname = pv_guest_hostname(b->g);
-    struct pv_suppl_file *files = pv_xcalloc(b->o->n_files, sizeof(*files));
-    int r;
+    const struct pv_initramfs i = {
+        .opts = b->o, .machine = b->machine, .release = b->kernel.release, .serial = b->serial};
 
-    if (b->again) {
-        free(files);
-        b->initrd_fd = fcntl(b->machine->initrd, F_DUPFD_CLOEXEC, 3);
-        return b->initrd_fd < 0 ? pv_err_sys(err, errno, "cannot keep a descriptor") : 0;
-    }
-    r = boot_collect_modules(b, root, fs_types, &always, fs, err);
-
-    boot_reads_modules(b, NULL, &always);
-    for (size_t i = 0; i < MAX_FS; i++)
-        boot_reads_modules(b, NULL, &fs[i]);
-    for (size_t i = 0; i < b->o->n_files; i++) {
-        const struct pv_guest_file *f = &b->o->files[i];
-
-        files[i] = (struct pv_suppl_file){.guest_path = f->guest_path,
-                                          .host_path = f->host_path,
-                                          .content = f->content,
-                                          .content_n = f->content_n,
-                                          .has_owner = f->has_owner,
-                                          .mode = f->mode,
-                                          .uid = f->uid,
-                                          .gid = f->gid};
-    }
-    if (r == 0) {
-        struct pv_suppl suppl = {
-            .initrd = p->initrd,
-            .modules = &always,
-            .fs_modules = fs,
-            .fs_types = fs_types,
-            .rootfs_device = root ? "vda" : NULL,
-            .root = root ? p->root : NULL,
-            .init_fallback = root || p->init_set ? NULL : "/init",
-            .serial = b->serial ? PV_MUX_PORT_NAME : NULL,
-            .hostname = hostname,
-            .files = files,
-            .n_files = b->o->n_files,
-        };
-        r = pv_suppl_build(&suppl, &b->initrd_fd, err);
-    }
-    free(files);
-    pv_modlist_fini(&always);
-    for (size_t i = 0; i < MAX_FS; i++)
-        pv_modlist_fini(&fs[i]);
-    return r;
+    if (!b->again)
+        return pv_guest_initramfs(b->g, &i, &b->initrd_fd, err);
+    b->initrd_fd = fcntl(b->machine->initrd, F_DUPFD_CLOEXEC, 3);
+    return b->initrd_fd < 0 ? pv_err_sys(err, errno, "cannot keep a descriptor") : 0;
 }
 
 /* The boot call decides before the profile, and that before the host's auto_transport. */
@@ -477,6 +325,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     bool again = !o && g->last;
     struct boot b = {.g = g, .o = o ? o : &none, .again = again, .initrd_fd = -1};
     int64_t timeout = o && (o->timeout_ns || o->gdb) ? o->timeout_ns : g->profile->boot_timeout_ns;
+    uint64_t console = pv_spool_end(pv_guest_console(g, false));
     struct pv_vm_lease *lease;
 
     b.serial = again ? g->last_serial : boot_wants_serial(g, b.o);
@@ -499,6 +348,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
             pv_err_wrap(err, "cannot boot %s within %.3g s", g->name, (double)timeout / 1e9);
         else
             pv_err_wrap(err, "cannot boot %s", g->name);
+        pv_guest_initramfs_why(g, console, err);
         pv_guest_end(g, PV_GUEST_DEAD, "it did not boot");
         return -1;
     }

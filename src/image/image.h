@@ -96,18 +96,24 @@ struct pv_suppl {
  * (embedded in this program), PV_BOOT_CONF, decompressed modules, injected files with their mode (owner
  * root), directories with their content (symlinks are kept, a device, fifo or socket is refused by name).
  * Without an initrd also /dev and /dev/console.  An explicitly injected path wins over the same path in an
- * injected directory.
+ * injected directory.  *injected (unless NULL): bytes of the injected files, packed as they are.
  *
  * -1: class usage for an initrd that the kernel would not unpack, an injected host file that is missing or
  * unreadable, and a guest path that is not absolute or holds ".."; else class host.
  */
-int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, struct pv_err *err);
+int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, uint64_t *injected, struct pv_err *err);
 
 /*
  * Checks the first bytes of an archive: newc cpio, plain or compressed with gzip, bzip2, lzma, xz, lzo, lz4
  * or zstd.  -1: class usage.
  */
 int pv_initrd_check(const char *path, struct pv_err *err);
+
+/*
+ * A lower bound of what the archive has unpacked, in bytes: exact for plain archives, as its header says for zstd, else
+ * its packed size.  0 for a file that cannot be read.
+ */
+uint64_t pv_initrd_unpacked(const char *path);
 
 /* The embedded agent binary (agent-binary.S): guest init and agent in one static program. */
 extern const unsigned char pv_agent_binary[];

@@ -76,6 +76,52 @@ static void checks_initrds(void **state)
     assert_int_equal(none.cls, PV_E_USAGE);
 }
 
+static uint64_t unpacked_of(const void *data, size_t n)
+{
+    cleanup_free char *path = pv_path_join(dir, "unpacked");
+
+    test_write(path, data, n);
+    return pv_initrd_unpacked(path);
+}
+
+/* A plain archive of two files and its trailer, then a second archive of one file. */
+static void add_newc(struct pv_buf *b, const char *name, unsigned size)
+{
+    pv_buf_addf(b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s", 1, 0100644, 0, 0, 1, 0,
+                size, 0, 0, 0, 0, (unsigned)strlen(name) + 1, 0, name);
+    pv_buf_addc(b, '\0');
+    while (b->len % 4)
+        pv_buf_addc(b, '\0');
+    for (unsigned i = 0; i < size; i++)
+        pv_buf_addc(b, 'x');
+    while (b->len % 4)
+        pv_buf_addc(b, '\0');
+}
+
+static void knows_unpacked_sizes(void **state)
+{
+    cleanup_buf struct pv_buf b = {0};
+    static const char zeros[640];
+
+    (void)state;
+    add_newc(&b, "a", 101);
+    add_newc(&b, "directory/name", 7);
+    add_newc(&b, "TRAILER!!!", 0);
+    add_newc(&b, "c", 1000);
+    assert_int_equal(unpacked_of(b.data, b.len), 1108);
+    assert_int_equal(unpacked_of(b.data, b.len - 700), 1108); /* cut: as its headers say */
+    /* zstd: a frame of 200,000 bytes (4-byte size), one of 300 (2 bytes), one of 100 (1 byte), one without a size */
+    assert_int_equal(unpacked_of("\x28\xb5\x2f\xfd\xa0\x40\x0d\x03\0xxxxxxxxx", 18), 200000);
+    assert_int_equal(unpacked_of("\x28\xb5\x2f\xfd\x60\x2c\0xxxxxxxxxxx", 18), 300);
+    assert_int_equal(unpacked_of("\x28\xb5\x2f\xfd\x20\x64xxxxxxxxxxxx", 18), 100);
+    assert_int_equal(unpacked_of("\x28\xb5\x2f\xfd\0\x58xxxxxxxxxxxx", 18), 18);
+    pv_buf_free(&b);
+    pv_buf_add(&b, "\x1f\x8b\x08\0", 4);
+    pv_buf_add(&b, zeros, sizeof(zeros) - 4);
+    assert_int_equal(unpacked_of(b.data, b.len), 630); /* gzip: a lower bound */
+    assert_int_equal(pv_initrd_unpacked("/does/not/exist"), 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -92,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_initrds),
+        cmocka_unit_test(knows_unpacked_sizes),
     };
 
     return cmocka_run_group_tests_name("image-initrd", tests, setup, teardown);

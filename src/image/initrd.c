@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -122,4 +124,70 @@ int pv_initrd_copy(const char *path, int in, int out, struct pv_err *err)
     if (pv_write_all(out, zeros, 4 + (size_t)(-at & 3)) < 0)
         return pv_err_sys(err, errno, "cannot write the initramfs");
     return 0;
+}
+
+/* ---- the unpacked size ---- */
+
+enum { ZSTD_HEAD_MAX = 18 };
+
+static uint64_t little_endian(const uint8_t *p, unsigned n)
+{
+    uint64_t v = 0;
+
+    while (n--)
+        v = v << 8 | p[n];
+    return v;
+}
+
+/* The content size in the header of a zstd frame (RFC 8878, 3.1.1.1), 0 if it has none. */
+static uint64_t zstd_content(const uint8_t head[static ZSTD_HEAD_MAX])
+{
+    static const uint8_t id_bytes[] = {0, 1, 2, 4}, size_bytes[] = {0, 2, 4, 8};
+    unsigned flag = head[4] >> 6;
+    bool single = head[4] & 0x20;
+    const uint8_t *at = head + 5 + (single ? 0 : 1) + id_bytes[head[4] & 3];
+
+    if (!flag)
+        return single ? *at : 0;
+    return little_endian(at, size_bytes[flag]) + (flag == 1 ? 256 : 0);
+}
+
+static uint64_t newc_number(const char *header, unsigned field)
+{
+    char hex[9] = "";
+
+    memcpy(hex, header + 6 + 8 * (size_t)field, 8);
+    return strtoul(hex, NULL, 16);
+}
+
+/* The content of all files of the archives that begin at `at`. */
+static uint64_t newc_content(int fd, off_t at)
+{
+    char head[NEWC_HEADER];
+    uint64_t sum = 0;
+
+    while (pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head)) {
+        if (!is_newc(head, sizeof(head)))
+            break;
+        sum += newc_number(head, 6);
+        at = (at + NEWC_HEADER + (off_t)newc_number(head, 11) + 3) & ~(off_t)3;
+        at = (at + (off_t)newc_number(head, 6) + 3) & ~(off_t)3;
+    }
+    return sum;
+}
+
+uint64_t pv_initrd_unpacked(const char *path)
+{
+    cleanup_close int fd = pv_initrd_open(path, NULL);
+    uint8_t head[ZSTD_HEAD_MAX] = {0};
+    struct stat st;
+    uint64_t size = 0;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || pread(fd, head, sizeof(head), 0) < 0)
+        return 0;
+    if (!memcmp(head, "07070", 5))
+        return newc_content(fd, 0);
+    if (pv_magic_comp((const char *)head, sizeof(head)) == PV_COMP_ZSTD)
+        size = zstd_content(head);
+    return size ? size : (uint64_t)st.st_size - (uint64_t)st.st_size / 64;
 }

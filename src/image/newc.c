@@ -5,7 +5,9 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -14,6 +16,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
+#include "wire/proto.h"
 
 enum {
     CHUNK = 256 << 10,
@@ -44,6 +47,7 @@ int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
     w->out = out;
     w->discard = false;
     w->uid = w->gid = 0;
+    w->sums = (struct pv_buf){0};
     w->a = archive_write_new();
     if (!w->a)
         return pv_err_set(err, PV_E_HOST, "cannot start libarchive: out of memory");
@@ -68,6 +72,7 @@ void pv_newc_fini(struct pv_newc *w)
     if (w->a)
         archive_write_free(w->a);
     w->a = NULL;
+    pv_buf_free(&w->sums);
 }
 
 /* The kernel drops entries with longer names silently (init/initramfs.c), so here they are an error. */
@@ -102,6 +107,31 @@ struct node {
     dev_t rdev;
 };
 
+/* Begins the record of an entry; record_add fills in its digest. */
+static void record_begin(struct pv_newc *w, const struct node *n)
+{
+    char type = S_ISDIR(n->mode) ? PV_SUMS_DIR : S_ISLNK(n->mode) ? PV_SUMS_LINK : PV_SUMS_FILE;
+
+    if (!S_ISDIR(n->mode) && !S_ISLNK(n->mode) && !S_ISREG(n->mode))
+        return;
+    pv_wire_sum_init(&w->sum);
+    if (n->target)
+        pv_wire_sum_add(&w->sum, n->target, strlen(n->target));
+    w->record = w->sums.len;
+    pv_buf_addf(&w->sums, PV_SUMS_FORMAT "%s", type, n->target ? (uint64_t)strlen(n->target) : n->size,
+                pv_wire_sum_end(&w->sum), n->path);
+    pv_buf_addc(&w->sums, '\0');
+}
+
+static void record_add(struct pv_newc *w, const void *data, size_t n)
+{
+    char digest[17];
+
+    pv_wire_sum_add(&w->sum, data, n);
+    snprintf(digest, sizeof(digest), "%016" PRIx64, pv_wire_sum_end(&w->sum));
+    memcpy(w->sums.data + w->record + PV_SUMS_PATH - 16, digest, 16);
+}
+
 static int put_node(struct pv_newc *w, const struct node *n, struct pv_err *err)
 {
     struct archive_entry *e;
@@ -125,6 +155,7 @@ static int put_node(struct pv_newc *w, const struct node *n, struct pv_err *err)
         archive_entry_set_rdev(e, n->rdev);
     rc = archive_write_header(w->a, e);
     archive_entry_free(e);
+    record_begin(w, n);
     return rc == ARCHIVE_OK ? 0 : newc_failed(w, n->path, err);
 }
 
@@ -166,6 +197,7 @@ int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *e
 {
     const char *p = data;
 
+    record_add(w, data, n);
     while (n) {
         la_ssize_t done = archive_write_data(w->a, p, n);
 
@@ -181,6 +213,16 @@ int pv_newc_bytes(struct pv_newc *w, const char *path, unsigned mode, const void
                   struct pv_err *err)
 {
     return pv_newc_file(w, path, mode, 0, n, err) < 0 ? -1 : pv_newc_data(w, data, n, err);
+}
+
+int pv_newc_sums(struct pv_newc *w, const struct pv_newc *next, struct pv_err *err)
+{
+    cleanup_buf struct pv_buf sums = w->sums;
+
+    w->sums = (struct pv_buf){0};
+    if (next)
+        pv_buf_add(&sums, next->sums.data, next->sums.len);
+    return pv_newc_bytes(w, PV_BOOT_SUMS, 0644, sums.data, sums.len, err);
 }
 
 static ssize_t read_some(int fd, void *buf, size_t n)

@@ -20,20 +20,28 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "util/mem.h"
+#include "wire/sum.h"
+
 struct archive;
 struct pv_err;
 
 struct pv_newc {
     struct archive *a;
-    int out;           /* borrowed */
-    uint32_t uid, gid; /* of the entries that follow */
-    bool discard;      /* drop libarchive's last writes, during pv_newc_fini */
+    int out;                /* borrowed */
+    uint32_t uid, gid;      /* of the entries that follow */
+    bool discard;           /* drop libarchive's last writes, during pv_newc_fini */
+    struct pv_buf sums;     /* a record of each entry, as in PV_BOOT_SUMS (wire/proto.h) */
+    size_t record;          /* offset of the last record */
+    struct pv_wire_sum sum; /* of its entry */
 };
 
 /* Begins at the position of `out`.  libarchive keeps a pointer to `w` until pv_newc_fini. */
 int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err);
 /* Writes the trailer, which completes the archive. */
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err);
+/* Writes PV_BOOT_SUMS: the records of all entries so far, and those of an archive that will follow (NULL: none). */
+int pv_newc_sums(struct pv_newc *w, const struct pv_newc *next, struct pv_err *err);
 /* Frees the writer, finished or not. */
 void pv_newc_fini(struct pv_newc *w);
 #define cleanup_newc __attribute__((cleanup(pv_newc_fini)))

@@ -139,7 +139,7 @@ static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struc
         conf_line(&b, "root", suppl->root, err) < 0 ||
         conf_line(&b, "initfallback", suppl->init_fallback, err) < 0 ||
         conf_line(&b, "serial", suppl->serial, err) < 0 ||
-        conf_line(&b, "userland", suppl->hostname, err) < 0)
+        conf_line(&b, "userland", suppl->hostname, err) < 0 || conf_line(&b, "sums", "sums", err) < 0)
         return -1;
     return pv_newc_bytes(w, PV_BOOT_CONF, 0644, b.data, b.len, err);
 }
@@ -157,8 +157,20 @@ static int put_console(struct pv_newc *w, struct pv_err *err)
     return pv_newc_chardev(w, "/dev/console", 0600, 5, 1, err);
 }
 
+/*
+ * The injected files are an archive of their own, written apart: the list of all digests comes in front of it, so that
+ * what does not fit into the guest's memory is the files and not the list.
+ */
+static int put_files(struct pv_newc *w, int out, const struct pv_suppl *suppl, struct pv_err *err)
+{
+    if (pv_newc_init(w, out, err) < 0 || pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
+        pv_suppl_put_files(w, suppl->files, suppl->n_files, err) < 0)
+        return -1;
+    return pv_newc_finish(w, err);
+}
+
 static int put_all(struct pv_newc *w, const struct pv_suppl *suppl, const struct modset *s,
-                   struct pv_err *err)
+                   const struct pv_newc *files, struct pv_err *err)
 {
     size_t size = (size_t)(pv_agent_binary_end - pv_agent_binary);
 
@@ -166,12 +178,16 @@ static int put_all(struct pv_newc *w, const struct pv_suppl *suppl, const struct
         return -1;
     if (pv_newc_bytes(w, PV_GUEST_INIT_PATH, 0755, pv_agent_binary, size, err) < 0 ||
         pv_newc_dir(w, PV_BOOT_DIR, 0755, 0, err) < 0 || put_conf(w, suppl, s, err) < 0 ||
-        put_modules(w, s, err) < 0)
-        return -1;
-    if (suppl->n_files && (pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
-                           pv_suppl_put_files(w, suppl->files, suppl->n_files, err) < 0))
+        put_modules(w, s, err) < 0 || pv_newc_sums(w, files, err) < 0)
         return -1;
     return pv_newc_finish(w, err);
+}
+
+static int make_memory(struct pv_err *err)
+{
+    int fd = memfd_create("provium-initramfs", MFD_CLOEXEC);
+
+    return fd < 0 ? pv_err_sys(err, errno, "cannot make memory for the initramfs") : fd;
 }
 
 static int put_initrd(const char *path, int out, struct pv_err *err)
@@ -181,18 +197,23 @@ static int put_initrd(const char *path, int out, struct pv_err *err)
     return in < 0 ? -1 : pv_initrd_copy(path, in, out, err);
 }
 
-int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, struct pv_err *err)
+int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, uint64_t *injected, struct pv_err *err)
 {
     __attribute__((cleanup(modset_fini))) struct modset s = {0};
-    cleanup_newc struct pv_newc w = {0};
-    cleanup_close int fd = memfd_create("provium-initramfs", MFD_CLOEXEC);
+    cleanup_newc struct pv_newc w = {0}, files = {0};
+    cleanup_close int fd = make_memory(err), files_fd = -1;
 
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make memory for the initramfs");
-    if (collect_modules(suppl, &s, err) < 0 || (suppl->initrd && put_initrd(suppl->initrd, fd, err) < 0))
+    if (fd < 0 || collect_modules(suppl, &s, err) < 0 ||
+        (suppl->initrd && put_initrd(suppl->initrd, fd, err) < 0))
         return -1;
-    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, suppl, &s, err) < 0)
+    if (suppl->n_files && ((files_fd = make_memory(err)) < 0 || put_files(&files, files_fd, suppl, err) < 0))
         return -1;
+    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, suppl, &s, files_fd < 0 ? NULL : &files, err) < 0)
+        return -1;
+    if (files_fd >= 0 && pv_initrd_copy("injected files", files_fd, fd, err) < 0)
+        return -1;
+    if (injected)
+        *injected = files_fd < 0 ? 0 : (uint64_t)lseek(files_fd, 0, SEEK_END);
     if (lseek(fd, 0, SEEK_SET) < 0)
         return pv_err_sys(err, errno, "cannot rewind the initramfs");
     *memfd = pv_steal_fd(&fd);
