@@ -35,6 +35,7 @@
 #include "vhost/vhost.h"
 #include "vm/accel.h"
 #include "vm/life.h"
+#include "vm/qcow2.h"
 #include "vm/spec.h"
 #include "vm/version.h"
 #include "wire/mux.h"
@@ -83,6 +84,22 @@ static int boot_make_parts(struct boot *b, struct pv_err *err)
     return pv_guest_disks_make(b->g, b->machine, false, err);
 }
 
+static void boot_reads_image(const char *path, void *arg)
+{
+    pv_guest_reads(arg, path);
+}
+
+/* The images below a disk are inputs as the disk is.  A fault of a chain was told by pv_machine_new. */
+static void boot_reads_disks(const struct boot *b)
+{
+    for (size_t i = 0; i < b->machine->n_disks; i++) {
+        const struct pv_machine_disk *d = &b->machine->disks[i];
+
+        if (d->path[0] && !d->n_backing && d->top < 0)
+            pv_disk_chain(d->path, d->format, true, boot_reads_image, b->g, NULL);
+    }
+}
+
 static int boot_check_opts(struct boot *b, struct pv_err *err)
 {
     if (b->o->append && strpbrk(b->o->append, "\r\n"))
@@ -92,7 +109,10 @@ static int boot_check_opts(struct boot *b, struct pv_err *err)
                           b->g->name);
     b->machine =
         b->again ? pv_machine_copy(b->g->last, err) : pv_machine_new(b->g->profile, b->o, b->serial, err);
-    return b->machine ? boot_make_parts(b, err) : -1;
+    if (!b->machine)
+        return -1;
+    boot_reads_disks(b);
+    return boot_make_parts(b, err);
 }
 
 static int step_accel(struct boot *b, struct pv_err *err)
@@ -121,7 +141,6 @@ static int step_kernel(struct boot *b, struct pv_err *err)
 {
     pv_guest_reads(b->g, b->g->profile->kernel);
     pv_guest_reads(b->g, b->g->profile->initrd);
-    pv_guest_reads(b->g, b->g->profile->rootfs);
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
     if (pv_kernel_open(b->g->profile->kernel, !b->machine->kvm, &b->kernel, err) < 0)
         return -1;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #include <fcntl.h>
 
@@ -30,11 +31,15 @@ static void describe_qemu(const struct pv_profile *p, struct pv_buf *out)
     pv_buf_addf(out, "qemu version: %s\n", version ? version : "unknown");
 }
 
-/* The host CPU, which KVM passes through to the guest. */
+/* The host CPU, which KVM passes through to the guest, as far as the host's kernel lets it. */
 static void describe_host_cpu(struct pv_buf *out)
 {
     cleanup_buf struct pv_buf info = {0};
-    static const char *const fields[] = {"model name", "stepping", "flags"};
+    static const char *const fields[] = {"model name", "stepping", "microcode", "flags"};
+    struct utsname host;
+
+    if (uname(&host) == 0)
+        pv_buf_addf(out, "host kernel: %s\n", host.release);
 
     if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0)
         return;
@@ -60,11 +65,13 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     pv_accel_probe(&probe);
     describe_qemu(p, out);
     if (want != PV_ACCEL_TCG && probe.kvm) {
-        pv_buf_addf(out, "accelerator: kvm\ntsc: %" PRIu32 "\n", probe.tsc_khz);
+        pv_buf_adds(out, "accelerator: kvm\n");
         describe_host_cpu(out);
     } else {
         pv_buf_addf(out, "accelerator: tcg\ntcg thread: %d\n", p->tcg_thread);
     }
+    /* The guest's TSC runs at this rate; under emulation the rate is on the kernel command line, too. */
+    pv_buf_addf(out, "tsc: %" PRIu32 " kHz\n", probe.tsc_khz);
     describe_string(out, "kernel", p->kernel);
     describe_string(out, "initrd", p->initrd);
     describe_string(out, "rootfs", p->rootfs);

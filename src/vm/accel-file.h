@@ -16,7 +16,10 @@ struct pv_accel_file {
     char why[256]; /* one line */
 };
 
-/* False, and *m undefined, for anything but a whole file of the host's boot `boot_id`. */
+/*
+ * False for anything but a whole file of the host's boot `boot_id`.  Then m->kvm is ABSENT, and m->tsc_khz what a whole
+ * file of another boot says, else 0.
+ */
 bool pv_accel_file_parse(struct pv_accel_file *m, const char *text, size_t n, const char *boot_id);
 
 #endif

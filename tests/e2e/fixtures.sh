@@ -30,7 +30,8 @@ local text = assert(io.open("lib/open.txt")):read("a")
 local env = os.getenv("PV_E2E_INPUT")
 provium.depends("lib/depends.txt")
 local vm = provium.create("p")
-vm:boot({ memory = "128M", files = { ["/etc/tree"] = "tree" } })
+vm:boot({ memory = "128M", files = { ["/etc/tree"] = "tree" },
+    disks = { { path = "top.qcow2", format = "qcow2", backing = true }, { path = "raw.img", readonly = true } } })
 vm:push("lib/push.txt", "/etc/pushed")
 vm:write_file("/etc/seen", text .. tostring(env))
 LUA
@@ -43,6 +44,11 @@ LUA
 for f in dofile loadfile required; do echo "return 1" >lib/$f.lua; done
 for f in lines open depends push; do echo "$f" >lib/$f.txt; done
 echo one >tree/one
+# A chain of three images, and a disk of its own.
+head -c 64K /dev/urandom >base.img
+qemu-img create -q -f qcow2 -b base.img -F raw middle.qcow2
+qemu-img create -q -f qcow2 -b middle.qcow2 -F qcow2 top.qcow2
+truncate -s 64K raw.img
 cat >t/asks.lua <<'LUA'
 local vm = provium.fixture("base")
 test("it is the fixture", function() assert(vm:exec("test -e /etc/seen -a -e /etc/pushed -a -e /etc/tree/one").ok) end)
@@ -101,6 +107,27 @@ change push lib/push.txt
 change "injected tree" tree/one
 change initrd initrd.cpio
 change QEMU bin/qemu-system-x86_64 "# changed"
+change "a raw disk" raw.img
+change "a qcow2 disk" top.qcow2
+change "the image below a qcow2 disk" middle.qcow2
+change "the image at the end of the chain" base.img
+
+# The guest's command line has the rate of the host's TSC, which another host or a measurement far off changes.
+accel=$XDG_CACHE_HOME/provium/accel
+cp -p "$accel" "$work/saved"
+sed -i 's/^tsc .*/tsc 1234567/' "$accel"
+stale "another rate of the TSC"
+contains "the rate is named" out "tsc: 1234567 kHz"
+khz=$(sed -n 's/^tsc //p' "$work/saved")
+sed -e "s/^tsc .*/tsc $((khz + khz / 50000))/" -e 's/^boot ......../boot 00000000/' "$work/saved" >"$accel"
+cp "$accel" "$work/other-boot"
+"$PROVIUM" doctor >/dev/null 2>&1
+run test t/asks.lua
+is "a rate that is a little off is kept after a reboot of the host" "$(sed -n 's/^tsc //p' "$accel")" "$((khz + khz / 50000))"
+: >built
+cp -p "$work/saved" "$accel"
+fits "the rate of before"
+
 echo x >tree/two
 stale "a file more in a tree"
 rm tree/two
