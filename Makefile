@@ -65,11 +65,11 @@ soak: build
 
 # The binary looks for its guest in ../share/provium/guest beside its own directory.
 install: build
-	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/provium/guest
-	@install -m 755 $(BUILD)/provium $(DESTDIR)$(PREFIX)/bin/provium
-	@for f in vmlinuz userland.cpio modules VERSION; do \
-		rm -rf $(DESTDIR)$(PREFIX)/share/provium/guest/$$f && \
-		cp -a $(BUILD)/guest/$$f $(DESTDIR)$(PREFIX)/share/provium/guest/ || exit 1; done
+	@install -D -m 755 $(BUILD)/provium $(DESTDIR)$(PREFIX)/bin/provium
+	@scripts/install-guest $(BUILD)/guest $(DESTDIR)$(PREFIX)/share
+	@for f in man/man1/provium.1 man/man5/provium.toml.5 man/man7/provium-lua.7 bash-completion/completions/provium \
+		zsh/site-functions/_provium fish/vendor_completions.d/provium.fish; do \
+		install -D -m 644 $(BUILD)/scripts/$${f##*/} $(DESTDIR)$(PREFIX)/share/$$f || exit 1; done
 
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
