@@ -19,6 +19,7 @@ static const struct phase {
     unsigned nth;
     int death;
     const char *body;
+    const char *fixture; /* fixtures/f.lua; NULL: none */
 } phases[] = {
     {"boot", "HELLO", 0, DEATH_FAILS, ""},
     {"exec", "EXEC", 1, DEATH_FAILS, "test('t', function() vms[N]:exec('x') end)"},
@@ -34,6 +35,18 @@ static const struct phase {
      "  local s = vms[N]:snapshot()\n"
      "  vms[N]:restore(s) vms[N]:restore(s) provium.sleep(2)\n"
      "end)"},
+    {"fixture", "EXEC", 1, DEATH_FAILS, "test('t', function() provium.fixture('f'):exec('x') end)",
+     "local vm = provium.create('fake')\n"
+     "vm:boot{memory = '64M'}\n"
+     "vm:exec('x')\n"},
+    {"reset between tests", "RESUME", 1, DEATH_IS_FINE, /* of a standby VM */
+     "provium.reset_between_tests = true\n"
+     "for i = 1, 2 do test('t' .. i, function() vms[N]:exec('x') end) end"},
+    {"reset", "system_reset", 1, DEATH_FAILS, "test('t', function() vms[N]:reset() vms[N]:exec('x') end)"},
+    {"pause", "stop", 1, DEATH_FAILS,
+     "test('t', function() vms[N]:pause() vms[N]:resume() vms[N]:exec('x') end)"},
+    {"reboot", "SHUTDOWN", 1, DEATH_FAILS, "test('t', function() vms[N]:reboot() vms[N]:exec('x') end)"},
+    {"rebooted", "EXEC", 1, DEATH_FAILS, "test('t', function() vms[N]:reboot() vms[N]:exec('x') end)"},
     {"shutdown", "SHUTDOWN", 1, DEATH_IS_FINE, "test('t', function() vms[N]:shutdown() end)"},
     {"end", "READ_FILE", 1, DEATH_IS_FINE, "for i = 1, N - 1 do vms[i]:kill() end"},
 };
@@ -75,6 +88,7 @@ static void corpus_add(struct corpus *c, const struct phase *p, unsigned vms, co
     c->classes[i] = cls;
     c->cases[i] = (struct fake_case){.title = c->titles[i],
                                      .script = c->scripts[i],
+                                     .fixture = p->fixture,
                                      .at = p->at,
                                      .n = p->nth ? p->nth : 2 * vms,
                                      .action = action};
@@ -85,15 +99,21 @@ static const char *death_class(const struct phase *p, size_t death)
     return p->death == DEATH_IS_FINE && !strcmp(deaths[death].cls, "qemu-died") ? "" : deaths[death].cls;
 }
 
-/* count: of the kinds so far, by which the number of VMs changes. */
-static void corpus_add_phase(struct corpus *c, const struct phase *p, bool full, unsigned count)
+/* Whether the i-th kind runs in the n-th phase with that number of VMs in a short run: every other kind does, with one. */
+static bool short_has(size_t n, size_t i, unsigned vms)
+{
+    return (n + i) % 2 == 0 && (n + i) / 2 % 3 + 1 == vms;
+}
+
+/* n: of the phase. */
+static void corpus_add_phase(struct corpus *c, const struct phase *p, bool full, unsigned n)
 {
     for (unsigned vms = 1; vms <= 3; vms++) {
         for (size_t i = 0; fake_reports[i].name; i++)
-            if (full || (count + i) % 3 + 1 == vms)
+            if (full || short_has(n, i, vms))
                 corpus_add(c, p, vms, fake_reports[i].name, fake_reports[i].cls);
         for (size_t i = 0; i < PV_ARRAY_LEN(deaths); i++)
-            if (full || (count + i) % 3 + 1 == vms)
+            if (full || short_has(n, i, vms))
                 corpus_add(c, p, vms, deaths[i].action, death_class(p, i));
     }
 }

@@ -13,7 +13,7 @@
 
 struct corpus;
 
-/* full: every kind in every phase with one, two and three VMs; else with one of these numbers each. */
+/* full: every kind in every phase with one, two and three VMs; else every other kind with one of these numbers. */
 struct corpus *corpus_new(bool full);
 void corpus_free(struct corpus *c);
 struct fake_case *corpus_cases(struct corpus *c, size_t *n);

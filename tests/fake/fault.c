@@ -135,7 +135,12 @@ static void act_drip(int fd)
 
 static void act_report(int i)
 {
-    console_kernel(fake_reports[i].text);
+    const struct fake_report *r = &fake_reports[i];
+
+    if (r->raw)
+        fault_write(FD_CONSOLE, r->text, strlen(r->text));
+    else
+        console_kernel(r->text);
 }
 
 /* A program in the guest prints what a kernel that panics prints, and lives on. */

@@ -25,6 +25,8 @@ static struct channel {
 } channels[PV_MUX_CHANNELS + 1];
 
 static uint16_t current; /* the channel whose frame is handled */
+static bool reboots;     /* after the packet that is handled */
+static size_t in_len;    /* bytes of the port that are no whole packet yet */
 
 /* ---- packets ---- */
 
@@ -151,9 +153,10 @@ static void on_status(uint32_t id, struct pv_dec *d)
 
 static void on_shutdown(uint32_t id, struct pv_dec *d)
 {
-    (void)d;
+    reboots = pv_dec_u32(d) == PV_SHUTDOWN_REBOOT;
     send_ok(id, 0);
-    monitor_shutdown("guest-shutdown");
+    if (!reboots)
+        monitor_shutdown("guest-shutdown");
 }
 
 static void on_spawn(uint32_t id, struct pv_dec *d)
@@ -274,25 +277,36 @@ static void on_packet(const struct pv_mux_header *h, const uint8_t *payload)
     }
 }
 
+void guest_reset(void)
+{
+    for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
+        channel_close(&channels[i]);
+    in_len = 0;
+    reboots = false;
+}
+
 void guest_read(void)
 {
     static uint8_t in[2 * (PV_MUX_HEADER + PV_MUX_MAX)];
-    static size_t len;
-    ssize_t n = recv(FD_AGENT, in + len, sizeof(in) - len, 0);
+    ssize_t n = recv(FD_AGENT, in + in_len, sizeof(in) - in_len, 0);
     struct pv_mux_header h;
 
     if (n <= 0) {
         close(FD_AGENT);
         return;
     }
-    len += (size_t)n;
-    while (machine_runs && len >= PV_MUX_HEADER) {
+    in_len += (size_t)n;
+    while (machine_runs && in_len >= PV_MUX_HEADER) {
         if (pv_mux_header(in, &h))
             exit(95);
-        if (len - PV_MUX_HEADER < h.length)
+        if (in_len - PV_MUX_HEADER < h.length)
             break;
         on_packet(&h, in + PV_MUX_HEADER);
-        len -= PV_MUX_HEADER + h.length;
-        memmove(in, in + PV_MUX_HEADER + h.length, len);
+        if (reboots) {
+            monitor_reset("true", "guest-reset");
+            return;
+        }
+        in_len -= PV_MUX_HEADER + h.length;
+        memmove(in, in + PV_MUX_HEADER + h.length, in_len);
     }
 }

@@ -40,6 +40,16 @@ void monitor_shutdown(const char *reason)
     _exit(0);
 }
 
+void monitor_reset(const char *guest, const char *reason)
+{
+    char data[128];
+
+    guest_reset();
+    snprintf(data, sizeof(data), "{\"guest\":%s,\"reason\":\"%s\"}", guest, reason);
+    monitor_event("RESET", data);
+    console_kernel("Linux version 9.9.9-fake");
+}
+
 /* ---- the commands ---- */
 
 static void stream_write(int fd, const char *bytes, size_t n)
@@ -86,10 +96,16 @@ static void do_cont(void)
     monitor_event("RESUME", "{}");
 }
 
+static void do_reset(void)
+{
+    monitor_reset("false", "host-qmp-system-reset");
+}
+
 static const struct {
     const char *name;
     void (*fn)(void);
 } commands[] = {
+    {"system_reset", do_reset},
     {"stop", do_stop},
     {"cont", do_cont},
     {"migrate", do_migrate},

@@ -32,6 +32,8 @@ void monitor_greet(void);
 /* Reads and handles what has come; the end of the monitor ends the program. */
 void monitor_read(void);
 void monitor_event(const char *event, const char *data);
+/* The machine starts anew; guest ("true", "false"): it has asked for that. */
+void monitor_reset(const char *guest, const char *reason);
 /* QEMU's end after the guest has asked for it. */
 void monitor_shutdown(const char *reason) __attribute__((noreturn));
 /* The vCPUs run. */
@@ -40,5 +42,7 @@ extern bool machine_runs;
 /* ---- guest.c ---- */
 
 void guest_read(void);
+/* Forgets all channels and all input. */
+void guest_reset(void);
 
 #endif
