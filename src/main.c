@@ -2,6 +2,7 @@
 /* Dispatches argv to a command.  The only file that prints errors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
     reset_inherited_signals();
     sigaction(SIGPIPE, &sa, NULL);
     pv_log_init();
+    json_set_alloc_funcs(pv_xmalloc, free); /* the library does not check all of its own allocations */
     rc = dispatch(argc, argv);
     if (fflush(stdout) != 0 && rc == PV_EXIT_OK)
         rc = PV_EXIT_ERROR;
