@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz SECONDS=60  every fuzz target under libFuzzer for SECONDS (clang)'
 	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores, 10,000 changes of code'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
+	@echo 'make dist     provium-VERSION.tar.xz of the last commit'
 	@echo 'make clean    remove what was built, keep the default guest'
 	@echo 'make distclean  remove that too'
 
@@ -71,6 +72,11 @@ install: build
 		zsh/site-functions/_provium fish/vendor_completions.d/provium.fish; do \
 		install -D -m 644 $(BUILD)/scripts/$${f##*/} $(DESTDIR)$(PREFIX)/share/$$f || exit 1; done
 
+# What git has, with the version's name in front.
+dist:
+	@v=provium-$$(sed -n "s/^ *version: '\(.*\)',/\1/p" meson.build) && \
+		git archive --prefix=$$v/ HEAD | xz -9 >$$v.tar.xz && echo "$$v.tar.xz"
+
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
 	@rm -rf build-check build-asan build-coverage build-fuzz
@@ -78,4 +84,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan build-coverage build-fuzz
 
-.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install dist clean distclean
