@@ -252,8 +252,9 @@ static bool file_has(const char *path, const char *text)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
 
-    assert_true(n >= 0);
     close(fd);
+    if (n < 0)
+        return false;
     buf[n] = 0;
     return strstr(buf, text) != NULL;
 }

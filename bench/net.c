@@ -3,12 +3,12 @@
  * Networks: two VMs through the switch against the same two QEMUs joined by a socket, the switch alone with more and more
  * ends, and what the bridge for NICs costs a boot.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -327,9 +327,11 @@ static char *qemu_script(const char *dir, bool bridge)
                      bridge ? ":" : "shift 2; continue");
     char *path = pv_xasprintf("%s/qemu-%s", dir, bridge ? "with" : "without");
     struct pv_err err = PV_ERR_INIT;
-    FILE *f = fopen(path, "we");
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    size_t n = strlen(text);
 
-    must(f && fputs(text, f) >= 0 && fclose(f) == 0 && chmod(path, 0700) == 0 ? 0 : -1, &err);
+    must(fd >= 0 && write(fd, text, n) == (ssize_t)n ? 0 : -1, &err);
+    close(fd);
     return path;
 }
 
