@@ -245,10 +245,13 @@ static void transfer_end(struct transfer *t, struct pv_loop *loop)
     free(t->command);
 }
 
-/* MB/s of TCP from the second VM to the first. */
+/* MB/s of TCP from the second VM to the first, whose nc must not come to an end of its input: that would end the other. */
 static double throughput(const struct vm v[2], struct pv_loop *loop, const char *subnet, unsigned port)
 {
-    struct transfer sink = {.g = v[0].g, .command = pv_xasprintf("nc -l -p %u >/dev/null", port)};
+    struct transfer sink = {.g = v[0].g,
+                            .command =
+                                pv_xasprintf("mkfifo /tmp/%u && test $(nc -l -p %u <>/tmp/%u | wc -c) = %u",
+                                             port, port, port, MIB << 20)};
     struct transfer source = {
         .g = v[1].g,
         .command =
