@@ -19,8 +19,12 @@ local function blocks(page)
     return list
 end
 
-local pages = { ["docs/testing-an-init-system.md"] = 2, ["docs/testing-a-blocking-driver.md"] = 1,
-    ["docs/testing-a-distributed-system.md"] = 1 }
+local pages = {
+    ["docs/testing-an-init-system.md"] = 2,
+    ["docs/testing-a-blocking-driver.md"] = 1,
+    ["docs/testing-a-distributed-system.md"] = 1,
+    ["docs/testing-a-network-driver.md"] = 1,
+}
 for page, n in pairs(pages) do
     local list = blocks(page)
     assert_eq(n, #list, page)
