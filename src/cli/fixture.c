@@ -135,7 +135,10 @@ static int do_list(struct verb_env *e, struct pv_err *err)
                    "PROJECT");
         printf("%-20s %-12.12s %6s  %-16s  %-16s  %s\n", f->damaged ? "(damaged)" : f->name,
                f->damaged ? "-" : f->key, size_text(f->disk, size), when_text(f->created_ns, built),
-               f->in_use ? "now" : when_text(f->used_ns, used), f->damaged ? f->damaged : f->project);
+               f->in_use ? "now" : when_text(f->used_ns, used),
+               f->damaged    ? f->damaged
+               : *f->project ? f->project
+                             : "-");
     }
     if (e->args->json) {
         print_json(json);
@@ -229,8 +232,8 @@ static int do_stale(struct verb_env *e, struct pv_err *err)
         json_t *j;
         int r;
 
-        if (!f->damaged && (!entry_is_selected(e, f, true) || entry_was_listed(e, i)))
-            continue;
+        if (!f->damaged && (!entry_is_selected(e, f, true) || entry_was_listed(e, i) || !*f->script))
+            continue; /* without a script: a cached boot */
         r = f->damaged ? 0 : check_newest(e, i, &now, &miss, err);
         if (r < 0) {
             rc = PV_EXIT_ERROR;

@@ -16,7 +16,9 @@
 #include "guest/agent.h"
 #include "guest/shell.h"
 #include "lua/run.h"
+#include "testfile/cached.h"
 #include "testfile/testfile.h"
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -64,7 +66,8 @@ int pv_hand_check(const struct hand_opts *o, struct pv_err *err)
     } of_a_boot[] = {{"a profile", o->profile},
                      {"--mem", o->boot.memory},
                      {"--cpus", o->boot.cpus},
-                     {"--append", o->boot.append}};
+                     {"--append", o->boot.append},
+                     {"--cold", o->cold}};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(of_a_boot) && o->fixture; i++)
         if (of_a_boot[i].given)
@@ -104,6 +107,34 @@ static void hand_show_tails(const struct tf_tails *tails)
         fprintf(stderr, "--- console of %s ---\n%s", t->vm, t->text);
 }
 
+/* One line: whether the machine was really booted, and why. */
+static void hand_tell_boot(const struct hand_opts *o, struct tf_booted *how, int64_t took)
+{
+    double s = (double)took / PV_NSEC_PER_SEC;
+
+    if (!o->quiet && how->kind == TF_BOOT_CACHED)
+        fprintf(stderr, "provium: cached boot, %.2f s (--cold boots anew)\n", s);
+    else if (!o->quiet && how->kind == TF_BOOT_KEPT)
+        fprintf(stderr, "provium: cold boot, %.2f s (%s); cached for the next time\n", s, how->why);
+    else if (!o->quiet && how->kind == TF_BOOT_NOT_KEPT)
+        fprintf(stderr, "provium: cold boot, %.2f s (not cached: %s)\n", s, how->why);
+    else if (!o->quiet)
+        fprintf(stderr, "provium: cold boot, %.2f s\n", s);
+    free(how->why);
+}
+
+static int hand_boot(const struct hand_opts *o, struct pv_testfile *tf, struct pv_guest *g,
+                     struct pv_err *err)
+{
+    int64_t start = pv_now();
+    struct tf_booted how;
+
+    if (pv_tf_boot(tf, g, &o->boot, &how, err) < 0)
+        return -1;
+    hand_tell_boot(o, &how, pv_now() - start);
+    return 0;
+}
+
 /* The running VM; NULL with *err. */
 static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *tf, struct pv_err *err)
 {
@@ -117,7 +148,7 @@ static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *t
     }
     profile = pv_config_profile(tf->env->config, o->profile, err);
     g = profile ? pv_guest_new(&tf->guest_env, profile) : NULL;
-    if (g && pv_guest_boot(g, &o->boot, err) == 0)
+    if (g && hand_boot(o, tf, g, err) == 0)
         return g;
     pv_guest_free(g);
     return NULL;
@@ -217,6 +248,7 @@ int pv_hand_run(struct hand_opts *o, struct pv_err *err)
 
     if (rc == 0 && !o->fixture)
         rc = hand_set_profile(o, config, err);
+    o->boot.cached = o->cold ? PV_CACHED_NO : PV_CACHED_YES;
     if (rc == 0)
         rc = hand_run_in(o, &env, err);
 

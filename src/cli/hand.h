@@ -22,6 +22,8 @@ struct hand_opts {
     enum pv_accel accel;
     struct pv_boot_opts boot; /* owned */
     struct pv_strv argv;      /* of the guest's command; empty: a shell; owned */
+    bool cold;                /* no cached boot */
+    bool quiet;               /* no line about how it booted */
     const char *cwd;          /* in the guest; NULL: as of pv_shell_run */
 };
 

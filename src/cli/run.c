@@ -24,6 +24,8 @@ enum {
     OPT_FILES,
     OPT_APPEND,
     OPT_CWD,
+    OPT_COLD,
+    OPT_QUIET,
     OPT_CONFIG,
     OPT_ACCEL
 };
@@ -38,6 +40,8 @@ static const struct pv_opt options[] = {
     [OPT_FILES] = {"files", 0, "A=B", "file or directory A of the host is B in the guest"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_CWD] = {"cwd", 0, "DIR", "working directory of the command in the guest"},
+    [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
+    [OPT_QUIET] = {"quiet", 'q', NULL, "no line about the boot on standard error"},
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
     {NULL},
@@ -115,6 +119,12 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
         return 0;
     }
     switch (i) {
+    case OPT_COLD:
+        o->cold = true;
+        return 0;
+    case OPT_QUIET:
+        o->quiet = true;
+        return 0;
     case OPT_MEM:
         return pv_hand_parse_memory(o, value, err);
     case OPT_CPUS:

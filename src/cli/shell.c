@@ -2,6 +2,7 @@
 /* provium shell: boots a profile's VM and joins the terminal to a shell in it. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/hand.h"
@@ -10,7 +11,7 @@
 #include "guest/guest.h"
 #include "util/err.h"
 
-enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND };
+enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND, OPT_COLD };
 
 static const struct pv_opt options[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
@@ -19,6 +20,7 @@ static const struct pv_opt options[] = {
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
+    [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
     {NULL},
 };
 
@@ -33,6 +35,9 @@ static int shell_option(struct hand_opts *o, int i, const char *value, struct pv
         return 0;
     case OPT_MEM:
         return pv_hand_parse_memory(o, value, err);
+    case OPT_COLD:
+        o->cold = true;
+        return 0;
     case OPT_CPUS:
         return pv_hand_parse_cpus(o, value, err);
     case OPT_ACCEL:
@@ -65,6 +70,7 @@ static int shell_main(int argc, char **argv)
         }
         rc = i == PV_OPT_BAD ? -1 : shell_option(&o, i, value, &err);
     }
+    o.quiet = !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO); /* a pipe gets the shell's bytes only */
     if (rc == 0)
         rc = pv_hand_check(&o, &err);
     if (rc == 0)

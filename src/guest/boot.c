@@ -376,6 +376,15 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     return boot_nics(&b, err) < 0 ? -1 : boot_vsock_device(&b, err);
 }
 
+int pv_guest_check_off(struct pv_guest *g, struct pv_err *err)
+{
+    if (g->state != PV_GUEST_BOOTING && pv_guest_state(g) != PV_GUEST_RUNNING)
+        return 0;
+    return pv_err_set(err, PV_E_USAGE,
+                      "cannot boot: %s is %s (vm:reboot, vm:power_cycle, or create another one)", g->name,
+                      pv_guest_state_name(g->state));
+}
+
 /* True when the boot failed by the fault that pv_qemu_loses_patches tells of, as far as can be known. */
 static bool boot_was_lost(const struct pv_guest *g, const struct pv_err *err)
 {
@@ -389,10 +398,8 @@ static int guest_boot(struct pv_guest *g, const struct pv_boot_opts *o, struct p
     struct pv_err why = PV_ERR_INIT;
     cleanup_free char *line = NULL;
 
-    if (g->state == PV_GUEST_BOOTING || pv_guest_state(g) == PV_GUEST_RUNNING)
-        return pv_err_set(err, PV_E_USAGE,
-                          "cannot boot: %s is %s (vm:reboot, vm:power_cycle, or create another one)", g->name,
-                          pv_guest_state_name(g->state));
+    if (pv_guest_check_off(g, err) < 0)
+        return -1;
     if (boot_once(g, o, &why) == 0)
         return 0;
     if (boot_was_lost(g, &why)) {

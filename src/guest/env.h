@@ -60,8 +60,8 @@ struct pv_guest_observer {
     void (*phase)(const char *vm, const char *what, void *arg); /* a log was begun, or a call to a guest */
     /* The kernel of a guest reports something (vm/findings.h). */
     void (*finding)(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
-    /* A boot is about to read this file of the host, or this directory as a whole. */
-    void (*reads)(const char *path, void *arg);
+    /* A boot of g is about to read this file of the host. */
+    void (*reads)(const struct pv_guest *g, const char *path, void *arg);
     void (*state)(const struct pv_guest *g, enum pv_guest_state state, void *arg);
     /* A run of the guest is over, and its console was read to the end.  Before the change of state. */
     void (*ended)(const struct pv_guest *g, bool panicked, void *arg);

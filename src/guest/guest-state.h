@@ -128,6 +128,8 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
 
 /* When a wait of timeout_ns from now (0: endless) has to end: no later than env->until. */
 int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns);
+/* Class usage, "cannot boot: vm1 is running", unless it was never booted or has ended. */
+int pv_guest_check_off(struct pv_guest *g, struct pv_err *err);
 /* Class timeout when env->until has passed. */
 int pv_guest_check_time(const struct pv_guest *g, const char *what, struct pv_err *err);
 

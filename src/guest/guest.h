@@ -53,6 +53,9 @@ struct pv_guest_file {
 /* No kernel boots in less memory, bytes. */
 #define PV_GUEST_MIN_MEMORY (UINT64_C(32) << 20)
 
+/* Whether a boot may be one of the past, see testfile/cached.h; by default the profile decides. */
+enum pv_cached { PV_CACHED_DEFAULT, PV_CACHED_YES, PV_CACHED_NO };
+
 /* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
 struct pv_boot_opts {
     uint64_t memory;
@@ -71,12 +74,15 @@ struct pv_boot_opts {
      * it, with a CID of its own.  Of no meaning on the transport vsock, where every VM has one.
      */
     bool vsock;
-    bool gdb;        /* the kernel starts when a debugger says so (guest/gdb.h), without a limit of time */
-    bool follow;     /* a reboot by the guest starts it again, instead of being its death (guest/life.h) */
+    bool gdb;    /* the kernel starts when a debugger says so (guest/gdb.h), without a limit of time */
+    bool follow; /* a reboot by the guest starts it again, instead of being its death (guest/life.h) */
+    enum pv_cached cached;
     bool keep_disks; /* treats every disk as a `snapshot` one, so that the machine can be saved */
 };
 
 void pv_boot_opts_fini(struct pv_boot_opts *o);
+/* The options as lines of text, equal for boots that do the same; of files and disks the paths.  Added to out. */
+void pv_boot_opts_describe(const struct pv_boot_opts *o, struct pv_buf *out);
 
 /* `env` and `profile` must outlive the guest. Starts nothing. */
 struct pv_guest *pv_guest_new(const struct pv_guest_env *env, const struct pv_profile *profile);

@@ -36,7 +36,7 @@ static void chosen_fini(struct chosen *c)
 void pv_guest_reads(const struct pv_guest *g, const char *path)
 {
     if (path && g->env->observer.reads)
-        g->env->observer.reads(path, g->env->observer.arg);
+        g->env->observer.reads(g, path, g->env->observer.arg);
 }
 
 /* The indexes that modules are chosen by. */

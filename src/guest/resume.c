@@ -339,6 +339,22 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
     return NULL;
 }
 
+int pv_guest_boot_from(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                       struct pv_err *err)
+{
+    int r;
+
+    if (pv_guest_operation_begin(g, "boot", err) < 0)
+        return -1;
+    r = pv_guest_check_off(g, err) < 0 ? -1 : pv_guest_check_time(g, "boot", err);
+    if (r == 0) {
+        pv_guest_begin(g);
+        r = guest_resume(g, s, NULL, o, err);
+    }
+    pv_guest_operation_end(g);
+    return r;
+}
+
 int pv_guest_restore(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
                      struct pv_err *err)
 {

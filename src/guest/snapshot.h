@@ -91,6 +91,13 @@ struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snaps
                                  const struct pv_resume_opts *o, struct pv_err *err);
 
 /*
+ * The same as the boot of a guest that was never booted or has ended, which g is.  On error it is dead, or as it was
+ * (class usage).
+ */
+int pv_guest_boot_from(struct pv_guest *g, struct pv_snapshot *s, const struct pv_resume_opts *o,
+                       struct pv_err *err);
+
+/*
  * Puts a guest (running, dead, killed or shut down; not a worker) into the state of the snapshot, in place:
  * the handle stays, QEMU is a new one; workers' handles are over ("killed").  On error the guest is dead.
  */

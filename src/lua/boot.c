@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lua/disk.h"
@@ -14,6 +15,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
+#include "testfile/cached.h"
 #include "testfile/nets.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -159,6 +161,11 @@ static LJMP void boot_on_reboot(lua_State *L, struct pv_boot_opts *o)
         pv_lua_raise(L, "boot option 'on_reboot' is '%s'; expected \"end\" or \"follow\"", s);
 }
 
+static LJMP void boot_cached(lua_State *L, struct pv_boot_opts *o)
+{
+    o->cached = lua_toboolean(L, -1) ? PV_CACHED_YES : PV_CACHED_NO;
+}
+
 /* The VM is the first argument of vm:boot. */
 static LJMP void boot_nets(lua_State *L, struct pv_boot_opts *o)
 {
@@ -190,6 +197,7 @@ static const struct boot_opt {
     {"on_reboot", OPT_STRING, boot_on_reboot},
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
     {"gdb", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, gdb)},
+    {"cached", OPT_BOOLEAN, boot_cached},
     {"nets", OPT_TABLE, boot_nets}, /* last: an error of a later option would leave its places taken */
 };
 
@@ -246,12 +254,26 @@ static LJMP void boot_read_opts(lua_State *L, int idx, struct pv_boot_opts *o)
     }
 }
 
-/* vm:boot{...} */
+/* A boot that was asked to be a cached one, and cannot be, says so. */
+static void boot_tell(struct pv_testfile *tf, const char *vm, struct tf_booted *how)
+{
+    cleanup_free char *line = NULL;
+
+    if (how->kind == TF_BOOT_NOT_KEPT) {
+        line = pv_xasprintf("%s: cached = true, but this boot cannot be kept: %s", vm, how->why);
+        pv_result_notice(tf->env->result, line);
+    }
+    free(how->why);
+    how->why = NULL;
+}
+
+/* vm:boot{...}; "cached" or "cold" */
 int pv_lua_vm_boot(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "boot");
     struct pv_testfile *tf = pv_lua_tf(L);
     struct pv_boot_opts *o;
+    struct tf_booted how;
     struct pv_err err;
     bool again;
     int rc;
@@ -264,8 +286,12 @@ int pv_lua_vm_boot(lua_State *L)
     if (again && pv_tf_nets_return(g->g, pv_guest_nics(g->g), &err) < 0)
         return pv_lua_raise_err(L, &err);
     pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "booting %s", g->name);
-    rc = pv_guest_boot(g->g, again ? NULL : o, &err);
+    rc = pv_tf_boot(tf, g->g, again ? NULL : o, &how, &err);
     pv_tf_nets_settle(tf, g->g);
     pv_tf_step_end(tf, rc == 0);
-    return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
+    boot_tell(tf, g->name, &how);
+    if (rc < 0)
+        return pv_lua_raise_err(L, &err);
+    lua_pushstring(L, how.kind == TF_BOOT_CACHED ? "cached" : "cold");
+    return 1;
 }

@@ -16,7 +16,7 @@ setmetatable(_G, {
             vm = provium.create(profile)
             called = tostring(vm):match("^%S+")
             warn(("booting %s\n"):format(called))
-            vm:boot()
+            vm:boot({ cached = true })
         end
         warn(("%s is ready after %.1f s\n"):format(called, provium.now() - from))
         rawset(globals, "vm", vm)

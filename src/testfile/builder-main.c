@@ -141,7 +141,7 @@ static void builder_keep_machine(struct pv_testfile *tf, const struct tf_script_
         pv_snapshot_unref(s);
         return;
     }
-    r = pv_tf_store_commit(tf, s, &moved, &err);
+    r = pv_tf_store_commit(tf, tf->reads, s, &moved, &err);
     pv_snapshot_unref(s);
     if (r < 0)
         builder_is_failed(tf, &err);

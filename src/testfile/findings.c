@@ -61,6 +61,16 @@ const struct tf_finding *pv_tf_finding_last(const struct pv_testfile *tf, const 
     return last;
 }
 
+const char *pv_tf_finding_of_run(const struct pv_testfile *tf, const struct pv_guest *g)
+{
+    const struct tf_findings *list = &tf->findings;
+
+    for (const struct tf_finding *f = list->first; f; f = f->next)
+        if (f->vm_number == pv_guest_number(g) && !f->past)
+            return f->headline;
+    return list->n_warnings >= MAX_WARNINGS || list->n_worse >= MAX_WORSE ? "more than can be kept" : NULL;
+}
+
 void pv_tf_finding_handle(struct pv_testfile *tf, struct tf_finding *f)
 {
     for (; f && !f->handled; f = f->follows ? finding_before(&tf->findings, f) : NULL) {

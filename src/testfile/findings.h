@@ -71,6 +71,10 @@ void pv_tf_findings_ended(struct pv_testfile *tf, const struct pv_guest *g, bool
 void pv_tf_findings_outdate(struct pv_testfile *tf, const struct pv_guest *g);
 /* The guest's last finding; NULL: none. */
 const struct tf_finding *pv_tf_finding_last(const struct pv_testfile *tf, const struct tf_guest *g);
+/*
+ * The headline of a finding of g's present run; NULL: none.  Once the list has no room, any text, because nobody knows.
+ */
+const char *pv_tf_finding_of_run(const struct pv_testfile *tf, const struct pv_guest *g);
 /* a or b, the one that is worse; PV_CLASS_NONE is the least. */
 enum pv_class pv_tf_class_worse(enum pv_class a, enum pv_class b);
 void pv_tf_findings_free(struct tf_findings *list);

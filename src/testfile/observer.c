@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "testfile/cached.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
@@ -32,9 +33,10 @@ static void observer_phase(const char *vm, const char *what, void *arg)
     pv_tf_phase(tf, text);
 }
 
-static void observer_reads(const char *path, void *arg)
+static void observer_reads(const struct pv_guest *g, const char *path, void *arg)
 {
     pv_tf_reads(arg, path);
+    pv_tf_cached_reads(arg, g, path);
 }
 
 static void observer_state(const struct pv_guest *g, enum pv_guest_state state, void *arg)
@@ -74,7 +76,7 @@ void pv_tf_observe(struct pv_testfile *tf)
     tf->guest_env.observer = (struct pv_guest_observer){.notice = observer_notice,
                                                         .phase = observer_phase,
                                                         .finding = pv_tf_finding_add,
-                                                        .reads = tf->reads ? observer_reads : NULL,
+                                                        .reads = observer_reads,
                                                         .state = observer_state,
                                                         .ended = observer_ended,
                                                         .arg = tf};

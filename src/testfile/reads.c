@@ -53,7 +53,7 @@ static void reads_note_err(struct tf_reads *r, int rc, const struct pv_err *err)
         r->err = *err;
 }
 
-static void reads_add(struct tf_reads *r, const char *path, bool tree)
+void pv_tf_reads_add(struct tf_reads *r, const char *path, bool tree)
 {
     cleanup_free char *full = NULL;
     struct pv_err err;
@@ -71,12 +71,12 @@ static void reads_add(struct tf_reads *r, const char *path, bool tree)
 
 void pv_tf_reads(struct pv_testfile *tf, const char *path)
 {
-    reads_add(tf->reads, path, false);
+    pv_tf_reads_add(tf->reads, path, false);
 }
 
 void pv_tf_reads_tree(struct pv_testfile *tf, const char *path)
 {
-    reads_add(tf->reads, path, true);
+    pv_tf_reads_add(tf->reads, path, true);
 }
 
 void pv_tf_wrote(struct pv_testfile *tf, const char *path)
@@ -144,18 +144,22 @@ void pv_tf_reads_env(struct pv_testfile *tf, const char *name)
     pv_tf_reads_string(tf->reads, key, value.data);
 }
 
-void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p)
+void pv_tf_reads_add_profile(struct tf_reads *r, const struct pv_guest_host *host, const struct pv_profile *p)
 {
     cleanup_free char *key = pv_xasprintf(TF_INPUT_PROFILE "%s", p->name);
     cleanup_free char *qemu = pv_guest_qemu(p);
     cleanup_buf struct pv_buf value = {0};
 
-    if (!tf->reads)
-        return;
-    pv_guest_describe(&tf->guest_env.host, p, &value);
-    pv_tf_reads_string(tf->reads, key, value.data);
+    pv_guest_describe(host, p, &value);
+    pv_tf_reads_string(r, key, value.data);
     if (qemu)
-        pv_tf_reads(tf, qemu);
+        pv_tf_reads_add(r, qemu, false);
+}
+
+void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p)
+{
+    if (tf->reads)
+        pv_tf_reads_add_profile(tf->reads, &tf->guest_env.host, p);
 }
 
 void pv_tf_reads_fixture(struct pv_testfile *tf, struct pv_entry *e)

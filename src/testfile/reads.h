@@ -14,6 +14,7 @@
 #include "util/mem.h"
 
 struct pv_entry;
+struct pv_guest_host;
 struct pv_profile;
 struct pv_recipe;
 struct pv_testfile;
@@ -40,7 +41,11 @@ void pv_tf_reads_env(struct pv_testfile *tf, const char *name);
 void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p);
 /* Another fixture's entry. */
 void pv_tf_reads_fixture(struct pv_testfile *tf, struct pv_entry *e);
-/* A named string of the recipe (inputs.h). */
+
+/* Of any recipe (r NULL: nothing): a file or a tree, a profile, a named string (inputs.h). */
+void pv_tf_reads_add(struct tf_reads *r, const char *path, bool tree);
+void pv_tf_reads_add_profile(struct tf_reads *r, const struct pv_guest_host *host,
+                             const struct pv_profile *p);
 void pv_tf_reads_string(struct tf_reads *r, const char *name, const char *value);
 
 #endif

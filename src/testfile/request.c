@@ -25,7 +25,7 @@ void pv_tf_request_init(struct tf_request *r, struct pv_testfile *tf, const char
                         int64_t timeout_ns, void (*run_script)(struct pv_testfile *tf))
 {
     *r = (struct tf_request){.tf = tf,
-                             .f = {name, script},
+                             .f = {.name = name, .script = script},
                              .script = script,
                              .timeout = timeout_ns,
                              .deadline = timeout_ns == PV_FOREVER ? PV_FOREVER : pv_deadline(timeout_ns),

@@ -46,9 +46,12 @@ void pv_tf_store_close(struct tf_store *st)
 
 static struct pv_fixture_id fixture_id(const struct pv_testfile *tf, const struct tf_fixture *f)
 {
-    const char *project = tf->env->config && tf->env->config->dir ? tf->env->config->dir : "";
+    const struct pv_config *c = tf->env->config;
+    const char *project =
+        c && c->dir && (*f->script || c->path) ? c->dir : ""; /* else the working directory */
 
-    return (struct pv_fixture_id){.name = f->name, .project = project, .script = f->script, .variant = NULL};
+    return (struct pv_fixture_id){
+        .name = f->name, .project = project, .script = f->script, .variant = f->variant};
 }
 
 /* An entry that is open already is used again: its machine may be loaded. */
@@ -71,6 +74,14 @@ static struct tf_entry *store_add_entry(struct tf_store *st, struct pv_entry *op
 int pv_tf_store_get(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_entry **e,
                     struct pv_err *err)
 {
+    cleanup_free char *why = NULL;
+
+    return pv_tf_store_look(tf, f, e, &why, err);
+}
+
+int pv_tf_store_look(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_entry **e, char **why,
+                     struct pv_err *err)
+{
     struct pv_fixture_id id = fixture_id(tf, f);
     struct pv_miss miss = {0};
     struct pv_entry *opened;
@@ -89,6 +100,8 @@ int pv_tf_store_get(struct pv_testfile *tf, const struct tf_fixture *f, struct t
     }
     if (r > 0)
         *e = store_add_entry(&tf->store, opened);
+    else if (r == 0)
+        *why = pv_xstrdup(miss.kind == PV_MISS_ABSENT ? "there was none" : miss.why);
     return r;
 }
 
@@ -155,21 +168,28 @@ bool pv_tf_store_told(const struct pv_store_lock *lock, int64_t since, struct tf
     return true;
 }
 
-/* ---- in a builder's process ---- */
+/* ---- making an entry ---- */
 
-int pv_tf_store_begin(struct pv_testfile *tf, struct pv_err *err)
+int pv_tf_store_recipe(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_reads *r,
+                       struct pv_err *err)
 {
-    struct tf_fixture f = {tf->builder->name, tf->builder->script};
-    struct pv_fixture_id id = fixture_id(tf, &f);
+    struct pv_fixture_id id = fixture_id(tf, f);
     cleanup_free char *self = realpath("/proc/self/exe", NULL);
 
     if (store_open(tf, err) < 0)
         return -1;
-    tf->reads->recipe = pv_recipe_new(tf->store.s, &id);
-    pv_tf_reads_string(tf->reads, TF_INPUT_VERSION, tf->env->version);
+    r->recipe = pv_recipe_new(tf->store.s, &id);
+    pv_tf_reads_string(r, TF_INPUT_VERSION, tf->env->version);
     if (self)
-        pv_tf_reads(tf, self);
+        pv_tf_reads_add(r, self, false);
     return 0;
+}
+
+int pv_tf_store_begin(struct pv_testfile *tf, struct pv_err *err)
+{
+    struct tf_fixture f = {.name = tf->builder->name, .script = tf->builder->script};
+
+    return pv_tf_store_recipe(tf, &f, tf->reads, err);
 }
 
 /* A saved file of which there is none yet to copy. */
@@ -198,9 +218,9 @@ static int build_add_files(struct pv_build *build, const struct pv_snapshot *s, 
     return r;
 }
 
-int pv_tf_store_commit(struct pv_testfile *tf, struct pv_snapshot *s, char **moved, struct pv_err *err)
+int pv_tf_store_commit(struct pv_testfile *tf, struct tf_reads *r, struct pv_snapshot *s, char **moved,
+                       struct pv_err *err)
 {
-    struct tf_reads *r = tf->reads;
     cleanup_free char *machine = pv_snapshot_machine(s, err);
     cleanup_buf struct pv_buf cwd = {0};
     struct pv_entry *e = NULL;

@@ -16,6 +16,7 @@ struct pv_snapshot;
 struct pv_store;
 struct pv_store_lock;
 struct pv_testfile;
+struct tf_reads;
 struct tf_entry; /* an open entry; the store owns it */
 
 struct tf_store {
@@ -24,9 +25,11 @@ struct tf_store {
     struct tf_entry *entries;
 };
 
+/* A fixture, or a boot that is kept as one. */
 struct tf_fixture {
-    const char *name;   /* for people */
-    const char *script; /* absolute, without links */
+    const char *name;    /* for people */
+    const char *script;  /* absolute, without links; "": of a boot */
+    const char *variant; /* what distinguishes boots of one name; NULL: nothing */
 };
 
 /* Closes all entries; VMs resumed from them must have ended. */
@@ -38,6 +41,9 @@ void pv_tf_store_close(struct tf_store *st);
  */
 int pv_tf_store_get(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_entry **e,
                     struct pv_err *err);
+/* The same, and *why, which the caller frees, says why there is none. */
+int pv_tf_store_look(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_entry **e, char **why,
+                     struct pv_err *err);
 /* Checks its checksums; -1: class host, and the entry is out of the store. */
 int pv_tf_store_verify(struct tf_entry *e, struct pv_err *err);
 /* Takes it out of the store; VMs that were resumed from it go on. */
@@ -62,14 +68,18 @@ void pv_tf_store_tell(struct pv_store_lock *lock, const struct tf_build_end *v);
 /* False: nothing was told after `since` (ns of the wall clock). v->text is the caller's. */
 bool pv_tf_store_told(const struct pv_store_lock *lock, int64_t since, struct tf_build_end *v);
 
-/* ---- in a builder's process ---- */
+/* ---- making an entry ---- */
 
-/* Opens the store and starts the recipe of tf->builder in tf->reads. */
+/* Opens the store and starts a recipe in r, to be freed by pv_recipe_free. */
+int pv_tf_store_recipe(struct pv_testfile *tf, const struct tf_fixture *f, struct tf_reads *r,
+                       struct pv_err *err);
+/* That of tf->builder in tf->reads, in a builder's process. */
 int pv_tf_store_begin(struct pv_testfile *tf, struct pv_err *err);
 /*
- * Puts the machine into the store.  1: an input changed while it was built, *moved (the caller frees) says
+ * Puts the machine into the store.  1: an input changed while it was made, *moved (the caller frees) says
  * which, and nothing was kept; -1 with *err, also for an input that could not be recorded.
  */
-int pv_tf_store_commit(struct pv_testfile *tf, struct pv_snapshot *s, char **moved, struct pv_err *err);
+int pv_tf_store_commit(struct pv_testfile *tf, struct tf_reads *r, struct pv_snapshot *s, char **moved,
+                       struct pv_err *err);
 
 #endif

@@ -35,6 +35,7 @@
 struct pv_err;
 struct pv_loop;
 struct tf_net;
+struct tf_recording;
 struct tf_router;
 
 /* reason: the parts of a run, each with its own header */
@@ -66,6 +67,7 @@ struct pv_testfile {
     struct tf_rules rules;
     struct tf_journal journal;
     struct tf_save save;
+    struct tf_recording *recordings; /* of boots that will be kept */
 };
 
 /* Makes the loop and the guests' environment. -1 with *err (class host): to be closed all the same. */
