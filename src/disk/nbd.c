@@ -56,6 +56,7 @@ struct pv_nbd {
     struct nbd_request *cur; /* the write whose data is being read */
     size_t cur_got;
     struct pv_buf out;
+    size_t out_at; /* of `out`: sent */
     struct nbd_request *wait, **wait_end;
     unsigned n_wait;
     uint64_t wait_bytes;
@@ -76,6 +77,21 @@ static void nbd_fail(struct pv_nbd *c, const char *why)
 
 /* ---- output ---- */
 
+static size_t out_left(const struct pv_nbd *c)
+{
+    return c->out.len - c->out_at;
+}
+
+/* Adds to what is not sent; bytes that are sent leave the buffer when they are most of it. */
+static void out_add(struct pv_nbd *c, const void *data, size_t n)
+{
+    if (c->out_at > c->out.len / 2) {
+        pv_buf_consume(&c->out, c->out_at);
+        c->out_at = 0;
+    }
+    pv_buf_add(&c->out, data, n);
+}
+
 static void nbd_send(struct pv_nbd *c, const void *head, size_t n_head, const void *data, size_t n_data)
 {
     struct iovec iov[2] = {{(void *)head, n_head}, {(void *)data, n_data}};
@@ -84,7 +100,7 @@ static void nbd_send(struct pv_nbd *c, const void *head, size_t n_head, const vo
 
     if (c->state == NBD_CLOSED)
         return;
-    if (!c->out.len) {
+    if (!out_left(c)) {
         ssize_t r = sendmsg(c->w.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (r < 0 && errno != EAGAIN && errno != EINTR) {
@@ -94,17 +110,17 @@ static void nbd_send(struct pv_nbd *c, const void *head, size_t n_head, const vo
         sent = r < 0 ? 0 : (size_t)r;
     }
     if (sent < n_head) {
-        pv_buf_add(&c->out, (const char *)head + sent, n_head - sent);
+        out_add(c, (const char *)head + sent, n_head - sent);
         sent = n_head;
     }
     if (sent - n_head < n_data)
-        pv_buf_add(&c->out, (const char *)data + (sent - n_head), n_data - (sent - n_head));
+        out_add(c, (const char *)data + (sent - n_head), n_data - (sent - n_head));
 }
 
 static void nbd_push_out(struct pv_nbd *c)
 {
-    while (c->out.len) {
-        ssize_t r = send(c->w.fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (out_left(c)) {
+        ssize_t r = send(c->w.fd, c->out.data + c->out_at, out_left(c), MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (r < 0 && errno == EINTR)
             continue;
@@ -113,9 +129,10 @@ static void nbd_push_out(struct pv_nbd *c)
                 nbd_fail(c, "cannot send");
             return;
         }
-        pv_buf_consume(&c->out, (size_t)r);
+        c->out_at += (size_t)r;
     }
     pv_buf_free(&c->out);
+    c->out_at = 0;
 }
 
 /* ---- requests ---- */
@@ -322,7 +339,7 @@ static void run_waiting(struct pv_nbd *c)
     struct nbd_request **at = &c->wait, *r;
     int64_t now = pv_now(), next = 0;
 
-    while ((r = *at) && !d->held && !d->hangs && c->state != NBD_CLOSED && c->out.len < OUT_BYTES) {
+    while ((r = *at) && !d->held && !d->hangs && c->state != NBD_CLOSED && out_left(c) < OUT_BYTES) {
         if (r->due > now) {
             next = !next || r->due < next ? r->due : next;
             at = &r->next;
@@ -403,7 +420,7 @@ static size_t hello_step(struct pv_nbd *c, const uint8_t *p, size_t n)
 
 static bool has_room(const struct pv_nbd *c)
 {
-    return c->n_wait < WAIT_MAX && c->wait_bytes < WAIT_BYTES && c->out.len < OUT_BYTES;
+    return c->n_wait < WAIT_MAX && c->wait_bytes < WAIT_BYTES && out_left(c) < OUT_BYTES;
 }
 
 /* Handles the bytes in `in`, at most TURN messages; true: there are more. */
@@ -519,7 +536,7 @@ static void nbd_turn(struct pv_nbd *c, bool all)
     blocked = !has_room(c);
     if (!blocked && (more || (r > 0 && c->in_end > c->in_at)))
         pv_timer_arm(c->d->loop, &c->timer, pv_now());
-    pv_loop_set(c->d->loop, &c->w, (blocked ? 0 : EPOLLIN) | (c->out.len ? EPOLLOUT : 0));
+    pv_loop_set(c->d->loop, &c->w, (blocked ? 0 : EPOLLIN) | (out_left(c) ? EPOLLOUT : 0));
 }
 
 static void on_socket(struct pv_watch *w, uint32_t events)
@@ -577,6 +594,6 @@ int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err)
     d->nbd = c;
     pv_nbd_hello_init(&c->hello, d, &c->out);
     nbd_push_out(c);
-    pv_loop_set(d->loop, &c->w, EPOLLIN | (c->out.len ? EPOLLOUT : 0));
+    pv_loop_set(d->loop, &c->w, EPOLLIN | (out_left(c) ? EPOLLOUT : 0));
     return 0;
 }
