@@ -179,6 +179,24 @@ void pv_disk_free(struct pv_disk *d)
     free(d);
 }
 
+int pv_disk_set(struct pv_disk *d, const struct pv_disk_image *i, struct pv_err *err)
+{
+    struct pv_layer *store;
+
+    if (d->sink || d->sector != i->sector || pv_disk_size(d) != pv_layer_size(i->content))
+        return pv_err_set(err, PV_E_USAGE, "disk '%s' cannot get this content: %s", d->name,
+                          d->sink ? "it is being recorded" : "its size or sector is another");
+    store = pv_layer_new(d->dir, pv_layer_size(i->content), i->content, err);
+    if (!store)
+        return -1;
+    pv_cache_flush(d);
+    pv_layer_unref(d->store);
+    d->store = store;
+    if (pv_cache_adopt(d, i->changes, i->n_changes, i->log) < 0)
+        return pv_err_sys(err, errno, "disk '%s': cannot copy its unflushed writes", d->name);
+    return 0;
+}
+
 int pv_disk_serve(struct pv_disk *d, int fd, struct pv_err *err)
 {
     pv_disk_disconnect(d);

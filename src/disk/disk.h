@@ -58,6 +58,11 @@ struct pv_disk *pv_disk_open_file(struct pv_loop *loop, const struct pv_disk_opt
                                   const char *format, bool snapshot, struct pv_err *err);
 /* In a file of the host, everything written is there.  NULL is fine. */
 void pv_disk_free(struct pv_disk *d);
+/*
+ * Replaces what is on the disk by an image, in a new layer.  What the guest has cached does not change.  Class usage
+ * for an image of another size or sector, and for a disk that is being recorded.
+ */
+int pv_disk_set(struct pv_disk *d, const struct pv_disk_image *i, struct pv_err *err);
 
 /* Serves QEMU on the stream socket fd, which it takes also when it fails; an earlier connection ends. */
 int pv_disk_serve(struct pv_disk *d, int fd, struct pv_err *err);

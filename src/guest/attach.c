@@ -42,11 +42,10 @@ static int drivers_load(struct pv_guest *g, enum pv_vm_bus bus, int64_t deadline
     return pv_guest_load_driver(g, drivers[bus], deadline, err);
 }
 
-static int disk_plug(struct pv_guest *g, struct pv_served *s, const struct pv_machine_disk *m,
+static int disk_plug(struct pv_guest *g, struct pv_served *s, const struct pv_machine_disk *m, unsigned slot,
                      int64_t deadline, struct pv_err *err)
 {
     struct pv_vm_disk d = {.name = m->name, .bus = m->bus, .sector = m->sector, .readonly = m->readonly};
-    unsigned slot = slot_find(g);
     int fd, r;
 
     if (slot == PV_VM_PLUGS_MAX)
@@ -61,10 +60,25 @@ static int disk_plug(struct pv_guest *g, struct pv_served *s, const struct pv_ma
     return r;
 }
 
+int pv_guest_disks_replug(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    const struct pv_machine *m = pv_instance_machine(g->instance);
+
+    for (size_t i = 0; i < m->n_disks; i++) {
+        const struct pv_machine_disk *d = &m->disks[i];
+        struct pv_served *s = d->plug ? pv_served_find(g, d->name) : NULL;
+
+        if (s && disk_plug(g, s, d, d->plug - 1, deadline, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int attach(struct pv_guest *g, const struct pv_guest_disk *d, int64_t deadline, char *name,
                   struct pv_err *err)
 {
     struct pv_machine *m = pv_instance_edit_machine(g->instance);
+    unsigned slot = slot_find(g);
     struct pv_served *s;
     char *device = NULL;
     int r;
@@ -75,9 +89,11 @@ static int attach(struct pv_guest *g, const struct pv_guest_disk *d, int64_t dea
         return -1;
     memcpy(name, m->disks[m->n_disks - 1].name, strlen(m->disks[m->n_disks - 1].name) + 1);
     s = pv_served_add(g, &m->disks[m->n_disks - 1], err);
-    r = s ? disk_plug(g, s, &m->disks[m->n_disks - 1], deadline, err) : -1;
-    if (r == 0)
+    r = s ? disk_plug(g, s, &m->disks[m->n_disks - 1], slot, deadline, err) : -1;
+    if (r == 0) {
+        m->disks[m->n_disks - 1].plug = slot + 1;
         r = drivers_load(g, d->bus, deadline, err);
+    }
     if (r == 0) {
         device = pv_guest_disk_device(g, name, deadline - pv_now(), err);
         pv_guest_disk_retries_off(g, name, d->bus);

@@ -251,7 +251,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     if (pv_machine_set_boot(b->machine, append, b->initrd_fd, err) < 0)
         return -1;
     pv_machine_to_spec(b->machine, &spec, &arrays);
-    r = pv_guest_disks_serve(g, arrays.disks, b->machine->n_disks, err);
+    r = pv_guest_disks_serve(g, arrays.disks, spec.n_disks, err);
     if (r == 0)
         r = b->serial ? pv_instance_make_memory(g->instance, b->machine, &spec, err) : 0;
     pv_instance_set_machine(g->instance, pv_steal(&b->machine));

@@ -189,8 +189,12 @@ static void node_name(const struct pv_guest *g, const char *name, char node[stat
     const struct pv_machine *m = pv_instance_machine(g->instance);
 
     for (size_t i = 0; i < m->n_disks; i++)
-        if (!strcmp(m->disks[i].name, name))
-            snprintf(node, PV_SERVED_NODE, "disk%zu", i);
+        if (!strcmp(m->disks[i].name, name)) {
+            if (m->disks[i].plug)
+                snprintf(node, PV_SERVED_NODE, "plugged%u", m->disks[i].plug - 1);
+            else
+                snprintf(node, PV_SERVED_NODE, "disk%zu", i);
+        }
 }
 
 int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *err)
@@ -214,12 +218,15 @@ int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *
 
 int pv_guest_disks_check_savable(const struct pv_guest *g, const char *what, struct pv_err *err)
 {
-    for (const struct pv_served *s = g->disks; s; s = s->next) {
-        if (s->plugged)
+    const struct pv_machine *m = pv_instance_machine(g->instance);
+
+    for (size_t i = 0; i < m->n_disks; i++)
+        if (m->disks[i].plug && m->disks[i].plain)
             return pv_err_set(err, PV_E_USAGE,
-                              "cannot %s %s: its disk '%s' was attached while it ran; take it off first "
-                              "(vm:detach_disk), or give it to vm:boot",
-                              what, g->name, pv_disk_name(s->d));
+                              "cannot %s %s: its disk '%s' was attached without faults = true; take it off "
+                              "first (vm:detach_disk), or give it to vm:boot",
+                              what, g->name, m->disks[i].name);
+    for (const struct pv_served *s = g->disks; s; s = s->next) {
         if (pv_disk_hangs(s->d))
             return pv_err_set(err, PV_E_USAGE, "cannot %s %s: its disk '%s' hangs (call d:unhang() first)",
                               what, g->name, pv_disk_name(s->d));
@@ -241,6 +248,13 @@ int pv_guest_disks_freeze(struct pv_guest *g, struct pv_machine *m, struct pv_er
             return -1;
     }
     return 0;
+}
+
+int pv_guest_disk_set(struct pv_guest *g, const char *name, struct pv_disk_image *image, struct pv_err *err)
+{
+    struct pv_disk *d = pv_guest_disk(g, name, err);
+
+    return d ? pv_disk_set(d, image, err) : -1;
 }
 
 /* ---- names ---- */

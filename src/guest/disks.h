@@ -37,7 +37,9 @@ void pv_guest_disks_settle(struct pv_guest *g);
 void pv_guest_disks_stopped(struct pv_guest *g, bool stopped);
 /* Before the machine goes on: QEMU forgets that its nodes are flushed, which they are not. */
 int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *err);
-/* Freezes the served disks into `image` of the machine's.  Class usage: one hangs, or was attached. */
+/* Hotplugs the disks that were attached when the machine was saved, each into its slot, before the vmstate is loaded. */
+int pv_guest_disks_replug(struct pv_guest *g, int64_t deadline, struct pv_err *err);
+/* Freezes the served disks into `image` of the machine's.  Class usage: one hangs, or was attached without faults. */
 int pv_guest_disks_check_savable(const struct pv_guest *g, const char *what, struct pv_err *err);
 int pv_guest_disks_freeze(struct pv_guest *g, struct pv_machine *m, struct pv_err *err);
 void pv_guest_disks_free(struct pv_guest *g);
@@ -74,6 +76,9 @@ int pv_guest_attach_disk(struct pv_guest *g, const struct pv_guest_disk *d, int6
                          char name[static PV_DISK_NAME + 1], struct pv_err *err);
 /* Unplugs a hotplugged disk; its content is lost unless it has a file.  Blocks. */
 int pv_guest_detach_disk(struct pv_guest *g, const char *name, int64_t timeout_ns, struct pv_err *err);
+
+/* pv_disk_set for the served disk of that name. */
+int pv_guest_disk_set(struct pv_guest *g, const char *name, struct pv_disk_image *image, struct pv_err *err);
 
 /* ---- power cuts ---- */
 

@@ -179,6 +179,7 @@ static void guest_keep_machine(struct pv_guest *g, const struct pv_instance *i)
     for (size_t n = 0; g->last && n < g->last->n_disks; n++) {
         int overlay = pv_vm_overlay(pv_instance_vm(i), n);
 
+        g->last->disks[n].plug = 0; /* a boot has it from the beginning */
         if (overlay < 0)
             continue;
         pv_close(&g->last->disks[n].top);

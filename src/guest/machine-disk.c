@@ -13,6 +13,7 @@
 #include "guest/guest.h"
 #include "guest/machine.h"
 #include "util/err.h"
+#include "vm/plug.h"
 #include "vm/qcow2.h"
 #include "vm/spec.h"
 
@@ -141,6 +142,7 @@ bool pv_machine_disk_copy(struct pv_machine *to, const struct pv_machine_disk *d
     c->bus = d->bus;
     c->served = d->served;
     c->plain = d->plain;
+    c->plug = d->plug;
     c->sector = d->sector;
     c->size = d->size;
     c->image = d->image ? pv_disk_image_ref(d->image) : NULL;
@@ -171,26 +173,30 @@ void pv_machine_disk_fini(struct pv_machine_disk *d)
 
 void pv_machine_disks_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, struct pv_vm_disk **disks)
 {
+    size_t n = 0;
+
     *disks = pv_xcalloc(m->n_disks, sizeof(**disks));
     for (size_t i = 0; i < m->n_disks; i++) {
         const struct pv_machine_disk *d = &m->disks[i];
 
-        (*disks)[i] = (struct pv_vm_disk){.name = d->name,
-                                          .sector = d->sector,
-                                          .bus = d->bus,
-                                          .served = d->served,
-                                          .served_fd = -1,
-                                          .path = d->path,
-                                          .format = d->format,
-                                          .readonly = d->readonly,
-                                          .snapshot = d->snapshot,
-                                          .backing = d->backing,
-                                          .n_backing = d->n_backing,
-                                          .copy_top = d->top >= 0,
-                                          .top_fd = d->top};
+        if (d->plug) /* pv_guest_disks_replug */
+            continue;
+        (*disks)[n++] = (struct pv_vm_disk){.name = d->name,
+                                            .sector = d->sector,
+                                            .bus = d->bus,
+                                            .served = d->served,
+                                            .served_fd = -1,
+                                            .path = d->path,
+                                            .format = d->format,
+                                            .readonly = d->readonly,
+                                            .snapshot = d->snapshot,
+                                            .backing = d->backing,
+                                            .n_backing = d->n_backing,
+                                            .copy_top = d->top >= 0,
+                                            .top_fd = d->top};
     }
     spec->disks = *disks;
-    spec->n_disks = m->n_disks;
+    spec->n_disks = n;
 }
 
 json_t *pv_machine_disks_to_json(const struct pv_machine *m, struct pv_err *err)
@@ -201,10 +207,10 @@ json_t *pv_machine_disks_to_json(const struct pv_machine *m, struct pv_err *err)
         const struct pv_machine_disk *d = &m->disks[i];
         json_t *j;
 
-        j = json_pack("{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I}", "name", d->name, "sector",
-                      (int)d->sector, "bus", (int)d->bus, "path", d->path, "format", d->format, "readonly",
-                      d->readonly, "snapshot", d->snapshot, "served", d->served, "size", (json_int_t)d->size,
-                      "backing", (json_int_t)d->n_backing);
+        j = json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I}", "name", d->name, "plug",
+                      (int)d->plug, "sector", (int)d->sector, "bus", (int)d->bus, "path", d->path, "format",
+                      d->format, "readonly", d->readonly, "snapshot", d->snapshot, "served", d->served,
+                      "size", (json_int_t)d->size, "backing", (json_int_t)d->n_backing);
         if (!j) {
             pv_err_set(err, PV_E_USAGE,
                        "disk '%s': its name or path is not UTF-8, so the machine cannot be saved to a file",
@@ -222,15 +228,16 @@ static bool disk_from_json(struct pv_machine *m, const json_t *j)
     const char *name, *path, *format;
     struct pv_machine_disk *d;
     json_int_t backing, size;
-    int readonly, snapshot, served, sector, bus;
+    int readonly, snapshot, served, sector, bus, plug;
 
     if (m->n_disks == PV_VM_DISKS_MAX ||
-        json_unpack((json_t *)j, "{s:s, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I !}", "name", &name,
-                    "sector", &sector, "bus", &bus, "path", &path, "format", &format, "readonly", &readonly,
-                    "snapshot", &snapshot, "served", &served, "size", &size, "backing", &backing) < 0 ||
+        json_unpack((json_t *)j, "{s:s, s:i, s:i, s:i, s:s, s:s, s:b, s:b, s:b, s:I, s:I !}", "name", &name,
+                    "plug", &plug, "sector", &sector, "bus", &bus, "path", &path, "format", &format,
+                    "readonly", &readonly, "snapshot", &snapshot, "served", &served, "size", &size, "backing",
+                    &backing) < 0 ||
         size < 0 || (uint64_t)size > PV_DISK_SIZE_MAX || backing < 0 || backing > PV_VM_BACKING_MAX ||
         (sector != 0 && sector != 512 && sector != 4096) || bus < PV_VM_BUS_VIRTIO || bus > PV_VM_BUS_SCSI ||
-        strlen(name) > PV_DISK_NAME)
+        plug < 0 || plug > PV_VM_PLUGS_MAX || (plug && !served) || strlen(name) > PV_DISK_NAME)
         return false;
     d = disk_add(m, path, format, readonly, snapshot);
     free(d->name);
@@ -238,6 +245,7 @@ static bool disk_from_json(struct pv_machine *m, const json_t *j)
     d->sector = (unsigned)sector;
     d->bus = (enum pv_vm_bus)bus;
     d->served = served;
+    d->plug = (unsigned)plug;
     d->size = (uint64_t)size;
     d->backing = pv_xcalloc((size_t)backing, sizeof(*d->backing));
     for (d->n_backing = 0; d->n_backing < (size_t)backing; d->n_backing++)

@@ -96,9 +96,9 @@ static void machine_to_command_line(void **state)
 }
 
 static const char saved[] =
-    "{\"version\":9,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "{\"version\":10,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
     "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
-    "\"name\":\"data\",\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
+    "\"name\":\"data\",\"plug\":0,\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
     "\"readonly\":false,\"snapshot\":true,\"served\":true,\"size\":4096,\"backing\":2}]}";
 
 static void read_back(void **state)
@@ -135,8 +135,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":9", "\"version\":6"},
-        {"\"version\":9,", ""},
+        {"\"version\":10", "\"version\":6"},
+        {"\"version\":10,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},
@@ -156,6 +156,8 @@ static void damaged_description(void **state)
         {"\"format\":\"qcow2\",", ""},
         {"\"name\":\"data\",", ""},
         {"\"name\":\"data\"", "\"name\":\"123456789012345678901\""},
+        {"\"plug\":0", "\"plug\":17"},
+        {"\"plug\":0,", ""},
         {"\"sector\":512", "\"sector\":1"},
         {"\"bus\":2", "\"bus\":3"},
         {"\"backing\":2", "\"backing\":65"},

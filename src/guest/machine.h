@@ -30,6 +30,7 @@ struct pv_machine_disk {
     unsigned sector;             /* 0: the device's default */
     bool served;                 /* by a pv_disk of this process: see disks.h */
     bool plain;                  /* served because it was attached, without faults = true */
+    unsigned plug;               /* of one that was attached: its slot (vm/plug.h) + 1 */
     uint64_t size;               /* of a served disk without a file and an image */
     struct pv_disk_image *image; /* what a served disk starts with; NULL: its file, or zeroes */
     int *backing;                /* see struct pv_vm_disk; owned descriptors */

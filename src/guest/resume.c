@@ -123,7 +123,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
     if (r == 0)
         r = pv_guest_disks_make(g, m, true, err);
     if (r == 0)
-        r = pv_guest_disks_serve(g, arrays.disks, m->n_disks, err);
+        r = pv_guest_disks_serve(g, arrays.disks, spec.n_disks, err);
     if (r == 0 && m->hotplug_port)
         r = pv_instance_make_memory(i, m, &spec, err);
     if (r == 0)
@@ -211,6 +211,8 @@ int pv_resume_load(struct pv_guest *g, const struct pv_snapshot *s, int64_t dead
      */
     if (s->dirty.n_runs && (pv_vm_qmp(vm, "query-status", NULL, NULL, deadline, err) < 0 ||
                             pv_vm_write_dirty(vm, &s->dirty, err) < 0))
+        return -1;
+    if (pv_guest_disks_replug(g, deadline, err) < 0)
         return -1;
     pv_guest_disks_stopped(g, true);
     if (pv_vm_load(vm, deadline, err) < 0 || pv_guest_disks_unflush(g, deadline, err) < 0)

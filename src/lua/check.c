@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* rec:check: the functions that check.lua is given. */
+#include "disk/image.h"
+#include "guest/disks.h"
 #include "lua/handle.h"
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/recording.h"
 #include "lua/skip.h"
+#include "lua/tmp.h"
 #include "lua/trace.h"
 #include "testfile/limit.h"
+#include "util/err.h"
 
 #include "check.lua.h"
 
@@ -62,6 +66,43 @@ static int check_error_text(lua_State *L)
     return 1;
 }
 
+static void image_unref(void *p)
+{
+    pv_disk_image_unref(*(struct pv_disk_image **)p);
+}
+
+/* The image of the state at idx, or of a disk of it. */
+static LJMP struct pv_disk_image *state_image(lua_State *L, int idx)
+{
+    struct pv_disk_image **i = pv_lua_tmp(L, sizeof(struct pv_disk_image *), image_unref);
+
+    *i = pv_lua_state_image(L, idx);
+    if (!*i)
+        pv_lua_raise(L, "expected a state, got %s", pv_lua_describe(L, idx));
+    return *i;
+}
+
+/* shape(state): size and sector of its disk */
+static int check_shape(lua_State *L)
+{
+    const struct pv_disk_image *i = state_image(L, 1);
+
+    lua_pushinteger(L, (lua_Integer)pv_disk_image_size(i));
+    lua_pushinteger(L, (lua_Integer)pv_disk_image_sector(i));
+    return 2;
+}
+
+/* set(vm, name, state): the disk of the VM gets the state's content */
+static int check_set(lua_State *L)
+{
+    struct tf_guest *g = pv_lua_check_vm(L, "check");
+    const char *name = luaL_checkstring(L, 2);
+    struct pv_disk_image *i = state_image(L, 3);
+    struct pv_err err;
+
+    return pv_guest_disk_set(g->g, name, i, &err) < 0 ? pv_lua_raise_err(L, &err) : 0;
+}
+
 /* options(opts): stop, jobs */
 static int check_options(lua_State *L)
 {
@@ -103,6 +144,8 @@ void pv_lua_open_check(lua_State *L)
                                          {"describe", check_describe},
                                          {"error_text", check_error_text},
                                          {"options", check_options},
+                                         {"shape", check_shape},
+                                         {"set", check_set},
                                          {"minimise", pv_lua_minimise},
                                          {"state_number", pv_lua_state_number},
                                          {NULL, NULL}};

@@ -5,6 +5,7 @@ local type, pairs, ipairs, pcall, error, tostring = type, pairs, ipairs, pcall, 
 local tconcat, tsort = table.concat, table.sort
 
 local MINIMISE_LIMIT, NAME_MAX, NUMBERED = 64, 20, 12
+local BLKRRPART, O_RDONLY_CLOEXEC = 0x125f, 0x80000
 
 -- The options of rec:states among those of check.
 local function options_of_states(opts)
@@ -33,21 +34,43 @@ local function call_of_smallest(state, of_states)
     return number and call_of(number, all)
 end
 
--- The clone's disk with the state: its name is the recorded one's unless the VM has that.
-local function attach(clone, state, name)
+-- An empty disk for states of the recorded one: its name is that one's unless the VM has it.
+local function attach(vm, state, name)
     local new, n = name, 1
-    while pcall(clone.disk, clone, new) do
+    while pcall(vm.disk, vm, new) do
         local suffix = n == 1 and ".state" or ".state" .. n
         new, n = name:sub(1, NAME_MAX - #suffix) .. suffix, n + 1
     end
-    return clone:attach_disk{name = new, state = state:disk(name)}
+    local size, sector = host.shape(state:disk(name))
+    local disk = vm:attach_disk{name = new, size = size, sector = sector}
+    return {name = new, device = disk:device()}
+end
+
+-- Snapshot of a clone to which disks for the states are attached: each state's clone then only gets their content.
+local function prepare(c, state)
+    local snapshot <close> = c.vm:snapshot()
+    local clone <close> = c.vm:clone(snapshot)
+    for _, name in ipairs(c.names) do c.attached[name] = attach(clone, state, name) end
+    local with_disks = clone:snapshot()
+    clone:kill()
+    return with_disks
+end
+
+-- The clone's disk gets the state, and its kernel forgets what it knows of the disk, partitions too.
+local function insert(clone, attached, state)
+    host.set(clone, attached.name, state)
+    local fd = clone:syscall_buf("open", 0, attached.device .. "\0", 0, O_RDONLY_CLOEXEC, 0)
+    local r = fd < 0 and fd or clone:ioctl(fd, BLKRRPART)
+    if fd >= 0 then clone:syscall("close", fd) end
+    if r < 0 then error(("the clone cannot read %s anew: errno %d"):format(attached.device, -r), 0) end
+    return clone:disk(attached.name)
 end
 
 -- Whether fn raises for the state, and with what; an error of the clone itself is raised.
 local function try(c, state)
     local clone <close> = c.vm:clone(c.snapshot)
     local disks = {}
-    for _, name in ipairs(c.names) do disks[name] = attach(clone, state, name) end
+    for _, name in ipairs(c.names) do disks[name] = insert(clone, c.attached[name], state:disk(name)) end
     local ok, why = pcall(c.fn, clone, #c.names == 1 and disks[c.names[1]] or disks, state)
     if not ok and host.must_end(why) then error(why, 0) end
     clone:kill()
@@ -124,15 +147,16 @@ return function(rec, vm, fn, opts, names)
     if type(fn) ~= "function" then host.misused("check needs a function, got " .. host.describe(fn)) end
     local stop, jobs = host.options(opts)
     local of_states = options_of_states(opts)
-    local total = 0
-    for state in rec:states(of_states) do total = state.number end
+    local total, first = 0, nil
+    for state in rec:states(of_states) do total, first = state.number, first or state end
     if total == 0 then
         host.misused("check has looked at no state, so it knows nothing: nothing was recorded, or nothing was flushed; "
             .. "at = \"write\", samples or exhaustive find states between flushes")
     end
-    local snapshot <close> = vm:snapshot()
-    local c = {vm = vm, fn = fn, names = names, snapshot = snapshot, of_states = of_states, stop = stop, total = total,
+    local c = {vm = vm, fn = fn, names = names, attached = {}, of_states = of_states, stop = stop, total = total,
         next_state = rec:states(of_states), failures = {}, checked = 0}
+    local snapshot <close> = prepare(c, first)
+    c.snapshot = snapshot
     local fns = {}
     for i = 1, jobs < total and jobs or total do fns[i] = function() worker(c) end end
     provium.all(fns)

@@ -93,6 +93,47 @@ test("a check of no state is no ok", function()
     assert_contains(assert_error(function() unflushed:check(vm, bad, {at = "write", jobs = 1}) end), "seen")
 end)
 
+test("of two O_DIRECT writes the flushed one is in all states, and a 16 KiB write is torn by sector", function()
+    d:write(1 << 20, ("\0"):rep(32768))
+    put("A", 256, true)
+    local r = d:record()
+    vm:sh("yes B | head -c 16384 | dd of=" .. d:device() .. " bs=16384 seek=65 count=1 iflag=fullblock oflag=direct 2>/dev/null")
+    r:stop()
+    assert_eq(1, r:stats().writes)
+    local torn = 0
+    for state in r:states({ at = "write", samples = 30, torn = true }) do
+        assert_eq("A", got(state, 256))
+        local data, kept = state:read(65 * 16384, 16384), 0
+        for at = 1, 16384, 512 do
+            local sector = data:sub(at, at + 511)
+            assert(sector == ("B\n"):rep(256) or sector == ("\0"):rep(512), "a sector is torn")
+            kept = kept + (sector:byte() ~= 0 and 1 or 0)
+        end
+        if kept > 0 and kept < 32 then torn = torn + 1 end
+    end
+    assert(torn >= 5, torn)
+end)
+
+test("a state with another partition table is read anew", function()
+    local function table_of(n) -- a DOS label with n partitions of 1 MiB
+        local entries = ""
+        for i = 1, n do entries = entries .. provium.pack("u32 u32 u32 u32", 0, 0x83, i * 2048, 2048) end
+        return ("\0"):rep(446) .. entries .. ("\0"):rep(64 - #entries) .. "\x55\xaa"
+    end
+    d:write(0, table_of(1))
+    local r = d:record()
+    d:write(0, table_of(2))
+    d:write(0, table_of(3))
+    r:stop()
+    local seen = {}
+    r:check(vm, function(clone, disk, state)
+        local node = disk:device():match("/dev/(.*)")
+        local _, n = clone:sh("ls /sys/block/" .. node):gsub(node .. "%d", "")
+        seen[state.number] = n
+    end, { at = "write", jobs = 1 })
+    assert_eq({ 2, 3 }, seen)
+end)
+
 test("wrong arguments of check get check's words", function()
     local function fine() end
     assert_error(function() rec:check(d, fine) end, "check needs a VM, of which it makes clones, got userdata")

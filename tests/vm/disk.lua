@@ -67,7 +67,7 @@ test("disks come and go", function()
         assert(dd(device).ok)
         assert_eq(1, rule:hits())
         assert_error(function() vm:attach_disk({ name = "extra", size = "8M" }) end, "called 'extra'")
-        assert_error(function() vm:clone() end, "'extra' was attached")
+        if bus == "nvme" then assert_error(function() vm:clone() end, "nvme") end
         vm:detach_disk("extra")
         assert(not vm:exec("test -b " .. device).ok)
         assert_error(function() extra:size() end, "no disk 'extra'")
