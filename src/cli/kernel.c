@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image/kconfig.h"
 #include "util/cachedir.h"
 #include "util/digest.h"
 #include "util/err.h"
@@ -23,7 +24,7 @@
 #include "util/path.h"
 #include "util/spawn.h"
 
-enum { KERNELS_MAX = 100, UNPACK_LIMIT_MS = 120000, CONFIG_MAX = 4 << 20 };
+enum { KERNELS_MAX = 100, UNPACK_LIMIT_MS = 120000 };
 
 void pv_hand_kernel_fini(struct hand_kernel *k)
 {
@@ -47,18 +48,6 @@ static char *path_if(char *path, mode_t kind)
         return path;
     free(path);
     return NULL;
-}
-
-/* DIR/config-VERSION beside DIR/vmlinuz-VERSION. */
-static char *config_beside(const char *image)
-{
-    static const char prefix[] = "vmlinuz-";
-    const char *name = pv_path_basename(image);
-    cleanup_free char *dir = pv_path_dirname(image);
-
-    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
-        return NULL;
-    return path_if(pv_xasprintf("%s/config-%s", dir, name + sizeof(prefix) - 1), S_IFREG);
 }
 
 /* ---- directories ---- */
@@ -107,7 +96,7 @@ static int kernel_of_dir(const char *dir, struct hand_kernel *k, struct pv_err *
     if (!k->image)
         k->image = image_versioned(boot);
     if (k->image) {
-        k->config = config_beside(k->image);
+        k->config = pv_kconfig_find(k->image, NULL);
         return 0;
     }
     if (source) /* that was not built: the likeliest mistake */
@@ -181,7 +170,7 @@ static int kernel_of_package(const char *package, struct hand_kernel *k, struct 
             "--kernel '%s': the package has no boot/vmlinuz-VERSION: expected a linux-image package, as "
             "`apt download linux-image-cloud-amd64`'s dependency",
             package);
-    k->config = config_beside(k->image);
+    k->config = pv_kconfig_find(k->image, NULL);
     const char *release = pv_path_basename(k->image) + strlen("vmlinuz-");
 
     k->modules = path_if(pv_xasprintf("%s/%s/lib/modules/%s", d.path, digest, release), S_IFDIR);
@@ -229,64 +218,20 @@ int pv_hand_kernel(const char *spec, struct hand_kernel *k, struct pv_err *err)
         return kernel_of_package(real, k, err);
     if (real) {
         k->image = pv_steal(&real);
-        k->config = config_beside(k->image);
+        k->config = pv_kconfig_find(k->image, NULL);
         return 0;
     }
     if (!strchr(spec, '/'))
         k->image = path_if(pv_xasprintf("/boot/vmlinuz-%s", spec), S_IFREG);
     if (!k->image)
         return kernel_unknown(spec, err);
-    k->config = config_beside(k->image);
+    k->config = pv_kconfig_find(k->image, NULL);
     return 0;
-}
-
-/* ---- its configuration ---- */
-
-/* y and m are the same here: modules are loaded before they are needed. */
-static bool config_has(const char *text, const char *option)
-{
-    size_t n = strlen(option);
-
-    for (const char *at = text; (at = strstr(at, option)); at += n)
-        if ((at == text || at[-1] == '\n') && at[n] == '=' && (at[n + 1] == 'y' || at[n + 1] == 'm'))
-            return true;
-    return false;
 }
 
 int pv_hand_kernel_check(const struct hand_kernel *k, bool disk, struct pv_err *err)
 {
-    static const struct {
-        const char *option, *why;
-        bool disk;
-    } needed[] = {
-        {"CONFIG_64BIT", "provium's guests are x86-64", false},
-        {"CONFIG_BLK_DEV_INITRD", "guest init and its modules come in an initramfs", false},
-        {"CONFIG_BINFMT_ELF", "guest init is an ELF program", false},
-        {"CONFIG_VIRTIO_PCI", "all devices of the VM are virtio ones on PCI", false},
-        {"CONFIG_SERIAL_8250_CONSOLE", "the console is a serial port", false},
-        {"CONFIG_VIRTIO_BLK", "the root image is a virtio disk", true},
-        {"CONFIG_OVERLAY_FS", "writes to the root image go to an overlay in RAM", true},
-    };
-    cleanup_buf struct pv_buf text = {0};
-    bool said = false;
-
-    if (!k->config || pv_read_file(k->config, CONFIG_MAX, &text, err) < 0)
-        return k->config ? -1 : 0;
-    for (size_t i = 0; i < PV_ARRAY_LEN(needed); i++) {
-        if ((needed[i].disk && !disk) || config_has(text.data, needed[i].option))
-            continue;
-        if (!said)
-            pv_err_set(err, PV_E_USAGE,
-                       "this kernel cannot run here, its configuration (%s) lacks:", k->config);
-        said = true;
-        pv_err_append(err, "\n  %s: %s", needed[i].option, needed[i].why);
-    }
-    if (said)
-        return -1;
-    if (config_has(text.data, "CONFIG_VIRTIO_VSOCKETS") || config_has(text.data, "CONFIG_VIRTIO_CONSOLE"))
-        return 0;
-    return pv_err_set(err, PV_E_USAGE,
-                      "this kernel cannot run here, its configuration (%s) lacks CONFIG_VIRTIO_VSOCKETS and "
-                      "CONFIG_VIRTIO_CONSOLE: the agent needs one of them to reach the host",
-                      k->config);
+    return k->config ? pv_kconfig_check(k->config,
+                                        PV_KNEED_SERIAL | PV_KNEED_VSOCK | (disk ? PV_KNEED_ROOT : 0), err)
+                     : 0;
 }

@@ -323,6 +323,7 @@ static int boot_nics(struct boot *b, struct pv_err *err)
 
 static int boot_run_steps(struct boot *b, struct pv_err *err)
 {
+    uint64_t console = pv_spool_end(pv_guest_console(b->g, false));
     int64_t start = pv_now();
     int r = 0;
 
@@ -331,6 +332,8 @@ static int boot_run_steps(struct boot *b, struct pv_err *err)
         r = steps[i].fn(b, err);
         pv_debug(b->g->name, "%s: done after %.1f ms", steps[i].what, (double)(pv_now() - start) / 1e6);
     }
+    if (r < 0)
+        pv_guest_initramfs_why(b->g, b->kernel.release, console, err);
     pv_machine_free(b->machine);
     pv_kernel_fini(&b->kernel);
     pv_close(&b->initrd_fd);
@@ -344,7 +347,6 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     bool again = !o && g->last;
     struct boot b = {.g = g, .o = o ? o : &none, .again = again, .initrd_fd = -1};
     int64_t timeout = o && (o->timeout_ns || o->gdb) ? o->timeout_ns : g->profile->boot_timeout_ns;
-    uint64_t console = pv_spool_end(pv_guest_console(g, false));
     struct pv_vm_lease *lease;
 
     b.serial = again ? g->last_serial : boot_wants_serial(g, b.o);
@@ -367,7 +369,6 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
             pv_err_wrap(err, "cannot boot %s within %.3g s", g->name, (double)timeout / 1e9);
         else
             pv_err_wrap(err, "cannot boot %s", g->name);
-        pv_guest_initramfs_why(g, console, err);
         pv_guest_end(g, PV_GUEST_DEAD, "it did not boot");
         return -1;
     }

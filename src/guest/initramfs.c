@@ -11,6 +11,7 @@
 #include "guest/guest.h"
 #include "guest/machine.h"
 #include "image/image.h"
+#include "image/kconfig.h"
 #include "transport/serial.h"
 #include "util/mem.h"
 #include "util/path.h"
@@ -99,25 +100,34 @@ static void needs_disks(const struct pv_machine *m, const char **needed, size_t 
         needed[(*n)++] = "sd_mod";
 }
 
-static int choose_modules(const struct pv_guest *g, const struct pv_initramfs *i, bool root, struct chosen *c,
-                          struct pv_err *err)
+static void list_paths(struct pv_err *err, const struct pv_strv *paths)
 {
-    static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
-    const struct pv_profile *p = g->profile;
-    const char *peeked = root ? peek_fs(p) : NULL;
-    struct pv_err e = PV_ERR_INIT;
-    cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, i->release, &e);
-    const char *needed[12];
-    size_t n = 0, n_fs = 0;
+    for (size_t k = 0; k < paths->n; k++)
+        pv_err_append(err, "%s%s", k ? ", " : "", paths->v[k]);
+}
 
-    if (!tree && e.cls != PV_E_NONE) {
-        if (err)
-            *err = e;
-        return -1;
-    }
-    if (!tree)
-        return 0;
-    reads_indexes(g, tree);
+/* Adds a driver.  -1, class usage: the kernel has it neither built in nor as a module. */
+static int add_driver(const struct pv_initramfs *i, const char *tree, const char *driver,
+                      struct pv_modlist *to, struct pv_err *err)
+{
+    int r = pv_modlist_add(to, tree, driver, err);
+
+    if (r <= 0 || !pv_modules_know_builtin(tree))
+        return r < 0 ? -1 : 0;
+    return pv_err_set(
+        err, PV_E_USAGE,
+        "kernel %s has no driver %s, which this VM needs: it is neither built in nor a module of '%s'%s",
+        i->release ? i->release : "", driver, tree,
+        !strcmp(driver, "vmw_vsock_virtio_transport")
+            ? " (without vsock, transport = \"serial\" needs virtio_console)"
+            : "");
+}
+
+/* The drivers that the VM cannot do without; at most 12. */
+static size_t needed_drivers(const struct pv_initramfs *i, bool root, const char **needed)
+{
+    size_t n = 0;
+
     needed[n++] = "virtio_pci";
     if (i->serial)
         needed[n++] = "virtio_console";
@@ -128,8 +138,41 @@ static int choose_modules(const struct pv_guest *g, const struct pv_initramfs *i
         needed[n++] = "virtio_net";
     if (root)
         needed[n++] = "overlay";
+    return n;
+}
+
+static int check_config(const struct pv_guest *g, const struct pv_initramfs *i, const char *tree, bool root,
+                        struct pv_err *err)
+{
+    cleanup_free char *config = pv_kconfig_find(g->profile->kernel, tree);
+    unsigned needs = (i->serial ? PV_KNEED_SERIAL : PV_KNEED_VSOCK) | (root ? PV_KNEED_ROOT : 0) |
+                     (i->opts->n_nics ? PV_KNEED_NIC : 0);
+
+    return config ? pv_kconfig_check(config, needs, err) : 0;
+}
+
+static int choose_modules(const struct pv_guest *g, const struct pv_initramfs *i, bool root, struct chosen *c,
+                          struct pv_err *err)
+{
+    static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
+    const struct pv_profile *p = g->profile;
+    const char *peeked = root ? peek_fs(p) : NULL, *needed[12];
+    struct pv_err e = PV_ERR_INIT;
+    cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, i->release, NULL, &e);
+    size_t n = needed_drivers(i, root, needed), n_fs = 0;
+
+    if (!tree && e.cls != PV_E_NONE) {
+        if (err)
+            *err = e;
+        return -1;
+    }
+    if (check_config(g, i, tree, root, err) < 0)
+        return -1;
+    if (!tree)
+        return 0;
+    reads_indexes(g, tree);
     for (size_t k = 0; k < n; k++)
-        if (pv_modlist_add(&c->always, tree, needed[k], err) < 0)
+        if (add_driver(i, tree, needed[k], &c->always, err) < 0)
             return -1;
     for (size_t k = 0; root && k < PV_ARRAY_LEN(all_fs); k++) {
         if (peeked && strcmp(peeked, all_fs[k]) != 0)
@@ -211,7 +254,25 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
     return check_fits(g, i->machine, *fd, injected, err);
 }
 
-void pv_guest_initramfs_why(const struct pv_guest *g, uint64_t from, struct pv_err *err)
+/* A kernel without a modules tree has to have all drivers built in. */
+static void append_looked(const struct pv_guest *g, const char *release, struct pv_err *err)
+{
+    cleanup_strv struct pv_strv looked = {0};
+    struct pv_err e = PV_ERR_INIT;
+    cleanup_free char *tree = pv_modules_find(g->profile->modules, g->profile->kernel, release, &looked, &e);
+
+    if (tree || e.cls != PV_E_NONE || (err->cls != PV_E_GUEST_DIED && err->cls != PV_E_TIMEOUT))
+        return;
+    pv_err_append(
+        err,
+        "; no modules of this kernel (%s) were found, so the drivers that the VM needs have to be built in; "
+        "looked for in: ",
+        release ? release : "of unknown version");
+    list_paths(err, &looked);
+    pv_err_append(err, " (the profile's key `modules` names another place)");
+}
+
+void pv_guest_initramfs_why(const struct pv_guest *g, const char *release, uint64_t from, struct pv_err *err)
 {
     static const char mark[] = "Initramfs unpacking failed: ", full[] = "write error";
     const struct pv_spool *console = pv_guest_console(g, false);
@@ -220,6 +281,8 @@ void pv_guest_initramfs_why(const struct pv_guest *g, uint64_t from, struct pv_e
     char why[64] = "";
     size_t n;
 
+    if (err)
+        append_looked(g, release, err);
     if (!at || !err || strstr(err->text, "initramfs"))
         return;
     n = pv_spool_end(console) - at < sizeof(why) - 1 ? (size_t)(pv_spool_end(console) - at) : sizeof(why) - 1;

@@ -29,8 +29,8 @@ void pv_guest_reads(const struct pv_guest *g, const char *path);
 
 /*
  * After a boot that failed, whose console begins at the offset `from`: appends to err why the kernel could not unpack
- * the initramfs, if it said so.
+ * the initramfs, if it said so, and where modules were looked for, if none were found.
  */
-void pv_guest_initramfs_why(const struct pv_guest *g, uint64_t from, struct pv_err *err);
+void pv_guest_initramfs_why(const struct pv_guest *g, const char *release, uint64_t from, struct pv_err *err);
 
 #endif

@@ -65,7 +65,7 @@ int pv_guest_load_driver(struct pv_guest *g, const char *const names[static 3], 
 
     if (pv_kernel_open(g->profile->kernel, false, &kernel, err) < 0)
         return -1;
-    tree = pv_modules_find(g->profile->modules, g->profile->kernel, kernel.release, NULL);
+    tree = pv_modules_find(g->profile->modules, g->profile->kernel, kernel.release, NULL, NULL);
     for (size_t i = 0; tree && r == 0 && i < 3 && names[i]; i++)
         r = pv_modlist_add(&list, tree, names[i], err) < 0 ? -1 : 0;
     for (size_t i = 0; r == 0 && i < list.paths.n; i++)

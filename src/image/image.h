@@ -39,12 +39,16 @@ void pv_kernel_fini(struct pv_kernel *k);
 
 /*
  * The kernel's modules tree: `explicit_dir` when not NULL (class usage if it is no modules tree), else the
- * first that exists of: modules/RELEASE and modules beside the kernel, lib/modules/RELEASE beside it or one
- * directory up, /lib/modules/RELEASE.  A tree without indexes (an unpacked package) is indexed in the cache,
- * and that directory is returned.  NULL with err->cls == PV_E_NONE when there is no tree.  The caller frees.
+ * first that exists of: RELEASE/ around the kernel (usr/lib/modules/RELEASE/vmlinuz), RELEASE below modules,
+ * lib/modules and usr/lib/modules beside it or (the latter two) one directory up, modules beside it,
+ * /lib/modules/RELEASE, /usr/lib/modules/RELEASE.  A tree without indexes (an unpacked package) is indexed in the
+ * cache, and that directory is returned.  NULL with err->cls == PV_E_NONE when there is no tree: `looked` (may be
+ * NULL) then has the paths that were tried.  The caller frees.
  */
 char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
-                      struct pv_err *err);
+                      struct pv_strv *looked, struct pv_err *err);
+/* Whether the tree lists the drivers that are built in: then a driver that pv_modlist_add does not find is nowhere. */
+bool pv_modules_know_builtin(const char *tree);
 
 struct pv_modlist {
     struct pv_strv paths; /* absolute paths of .ko, .ko.gz, .ko.xz, .ko.zst; dependencies first, each once */

@@ -280,7 +280,7 @@ static int unpack_payload(struct cache *c, struct out *o, struct pv_err *err)
         return pv_err_set(err, PV_E_USAGE, "its payload is %s, no compression that is known",
                           pv_magic_describe(payload, n));
     /* The kernel's build appends the unpacked length to every format but gzip, which has its own. */
-    if (comp != PV_COMP_GZIP)
+    if (comp != PV_COMP_GZIP && !src->whole)
         n -= 4;
     if (pv_decompress(comp, payload, n, VMLINUX_MAX, out_sink, o, err) < 0)
         return -1;

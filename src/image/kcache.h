@@ -3,6 +3,7 @@
 #ifndef PV_IMAGE_KCACHE_H
 #define PV_IMAGE_KCACHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -13,6 +14,7 @@ struct pv_kcache_src {
     struct stat st;  /* of fd */
     uint64_t offset; /* of its payload */
     uint64_t length; /* of its payload */
+    bool whole;      /* the file is the payload, and not what the kernel's build made of one */
 };
 
 /*

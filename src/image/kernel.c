@@ -21,6 +21,7 @@
 #include "image/image.h"
 #include "image/kcache.h"
 #include "image/magic.h"
+#include "image/uki.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -94,6 +95,28 @@ static int open_bzimage(const char *path, bool unpack, const uint8_t *head, stru
     return 0;
 }
 
+/* A vmlinux that was compressed as a whole: QEMU takes it unpacked only. */
+static int open_compressed(const char *path, const char *what, struct pv_kcache_src *src, struct pv_kernel *k,
+                           struct pv_err *err)
+{
+    struct pv_err why = PV_ERR_INIT;
+    struct stat st;
+
+    src->whole = true;
+    src->length = (uint64_t)src->st.st_size;
+    k->boot_path = pv_kcache_get(src, &k->fd, &why);
+    if (!k->boot_path)
+        return pv_err_set(err, PV_E_USAGE,
+                          "kernel '%s' is %s; expected an x86-64 bzImage (vmlinuz), or an ELF vmlinux with a "
+                          "PVH note, plain or "
+                          "compressed: %s",
+                          path, what, why.text);
+    k->unpacked = true;
+    if (fstat(k->fd, &st) == 0)
+        k->release = pv_elf_linux_release(k->fd, (uint64_t)st.st_size);
+    return 0;
+}
+
 static int open_elf(const char *path, const struct pv_kcache_src *src, struct pv_kernel *k,
                     struct pv_err *err)
 {
@@ -106,19 +129,15 @@ static int open_elf(const char *path, const struct pv_kcache_src *src, struct pv
     return 0;
 }
 
-int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv_err *err)
+/* Takes fd.  `path` is for messages, and what QEMU is given if it gets no descriptor. */
+static int open_fd(const char *path, int fd, bool unpack, struct pv_kernel *k, struct pv_err *err)
 {
-    /* O_NONBLOCK: opening a fifo must not block. */
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    cleanup_close int own = fd;
     struct pv_kcache_src src = {.fd = fd};
     uint8_t head[PV_MAGIC_BYTES] = {0};
     ssize_t n;
     int r;
 
-    *k = (struct pv_kernel){0};
-    if (fd < 0)
-        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "cannot open kernel '%s': %s", path,
-                             strerror(errno));
     if (fstat(fd, &src.st) < 0)
         return pv_err_sys(err, errno, "cannot stat kernel '%s'", path);
     if (!S_ISREG(src.st.st_mode))
@@ -130,11 +149,35 @@ int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv
         r = open_elf(path, &src, k, err);
     else if (n >= HDR_MIN && !memcmp(head + 0x202, "HdrS", 4))
         r = open_bzimage(path, unpack, head, &src, k, err);
+    else if (pv_magic_comp(head, (size_t)n) != PV_COMP_NONE)
+        r = open_compressed(path, pv_magic_describe(head, (size_t)n), &src, k, err);
     else
         r = refuse_kernel(err, path, pv_magic_describe(head, (size_t)n));
     if (r == 0 && !k->unpacked)
-        k->fd = pv_steal_fd(&fd);
+        k->fd = pv_steal_fd(&own);
     return r;
+}
+
+int pv_kernel_open(const char *path, bool unpack, struct pv_kernel *k, struct pv_err *err)
+{
+    /* O_NONBLOCK: opening a fifo must not block. */
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct pv_err why = PV_ERR_INIT;
+    struct stat st;
+    int inner;
+
+    *k = (struct pv_kernel){0};
+    if (fd < 0)
+        return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "cannot open kernel '%s': %s", path,
+                             strerror(errno));
+    inner =
+        fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pv_uki_kernel(path, fd, (uint64_t)st.st_size, &why) : -1;
+    if (inner < 0 && why.cls != PV_E_NONE) {
+        if (err)
+            *err = why;
+        return -1;
+    }
+    return open_fd(path, inner >= 0 ? inner : pv_steal_fd(&fd), unpack, k, err);
 }
 
 void pv_kernel_fini(struct pv_kernel *k)

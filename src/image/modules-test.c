@@ -186,7 +186,7 @@ static void says_which_depmod(void **state)
 static void expect_tree(const char *explicit_dir, const char *kernel, const char *release, const char *want)
 {
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *found = pv_modules_find(explicit_dir, kernel, release, &err);
+    cleanup_free char *found = pv_modules_find(explicit_dir, kernel, release, NULL, &err);
     cleanup_free char *real = found ? realpath(found, NULL) : NULL;
 
     if (!want) {
@@ -220,10 +220,38 @@ static void finds_the_tree(void **state)
     expect_tree(NULL, beside_kernel, "0.0.0-none", NULL); /* an empty "modules" is none */
     expect_tree(tree, kernel, NULL, tree);
     expect_tree(dir, kernel, RELEASE, tree); /* one level too high */
-    assert_null(pv_modules_find(boot, kernel, RELEASE, &err));
+    assert_null(pv_modules_find(boot, kernel, RELEASE, NULL, &err));
     assert_int_equal(err.cls, PV_E_USAGE);
     assert_non_null(strstr(err.text, "no modules tree"));
     expect_tree("/does/not/exist", kernel, RELEASE, NULL);
+}
+
+/* Fedora, Arch and openSUSE: usr/lib/modules/RELEASE/vmlinuz, and boot/vmlinuz beside usr/. */
+static void finds_trees_of_distributions(void **state)
+{
+    cleanup_free char *image = pv_path_join(dir, "image"), *boot = pv_path_join(image, "boot");
+    cleanup_free char *there = pv_path_join(image, "usr/lib/modules/9.9.9-arch1"), *order = NULL,
+                      *kernel = NULL, *up = NULL;
+    cleanup_strv struct pv_strv looked = {0};
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    assert_int_equal(pv_mkdir_p(there, 0755, &err), 0);
+    assert_int_equal(mkdir(boot, 0755), 0);
+    order = pv_path_join(there, "modules.dep");
+    kernel = pv_path_join(there, "vmlinuz");
+    up = pv_path_join(boot, "vmlinuz-linux");
+    fclose(fopen(order, "w"));
+    fclose(fopen(kernel, "w"));
+    fclose(fopen(up, "w"));
+    expect_tree(NULL, kernel, "9.9.9-arch1", there);
+    expect_tree(NULL, up, "9.9.9-arch1", there);
+    expect_tree(NULL, kernel, "9.9.8", NULL); /* of another release */
+    assert_null(pv_modules_find(NULL, up, "9.9.8", &looked, &err));
+    assert_true(looked.n >= 7);
+    for (size_t i = 0; i < looked.n; i++)
+        assert_non_null(strstr(looked.v[i], "modules"));
+    assert_string_equal(looked.v[looked.n - 1], "/usr/lib/modules/9.9.8");
 }
 
 /* The tree of an unpacked package is indexed in the cache and not written to. */
@@ -233,8 +261,8 @@ static void indexes_a_bare_tree(void **state)
     cleanup_free char *kernel = pv_path_join(dir, "boot/vmlinuz"),
                       *cache = pv_path_join(dir, "provium/modules/");
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, &err);
-    cleanup_free char *again = pv_modules_find(bare, kernel, NULL, &err);
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL, &err);
+    cleanup_free char *again = pv_modules_find(bare, kernel, NULL, NULL, &err);
     struct pv_modlist l = {0};
 
     (void)state;
@@ -252,7 +280,7 @@ static void expect_no_index(void)
 {
     cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
     struct pv_err err = PV_ERR_INIT;
-    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, &err);
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL, &err);
 
     assert_string_equal(index, bare);
 }
@@ -261,7 +289,7 @@ static void uses_only_its_own_index(void **state)
 {
     cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
     cleanup_free char *cache = pv_path_join(dir, "provium/modules"), *moved = pv_path_join(dir, "moved");
-    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL);
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL, NULL);
     const char *const places[] = {cache, index};
 
     (void)state;
@@ -284,7 +312,7 @@ static void uses_only_its_own_index(void **state)
         expect_no_index();
         assert_int_equal(unlink(places[i]), 0);
         assert_int_equal(rename(moved, places[i]), 0);
-        again = pv_modules_find(bare, kernel, NULL, NULL);
+        again = pv_modules_find(bare, kernel, NULL, NULL, NULL);
         assert_string_equal(again, index);
     }
 }
@@ -293,7 +321,7 @@ static void uses_only_its_own_index(void **state)
 static void uses_no_index_with_a_foreign_entry(void **state)
 {
     cleanup_free char *bare = pv_path_join(dir, "bare"), *kernel = pv_path_join(dir, "boot/vmlinuz");
-    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL);
+    cleanup_free char *index = pv_modules_find(bare, kernel, NULL, NULL, NULL);
     static const char *const names[] = {"modules.dep", "modules.softdep", "modules.alias.bin"};
 
     (void)state;
@@ -319,7 +347,7 @@ static void finding_nothing_is_no_error(void **state)
     struct pv_err err = PV_ERR_INIT;
 
     (void)state;
-    assert_null(pv_modules_find(NULL, "/nowhere/vmlinuz", "0.0.0-none", &err));
+    assert_null(pv_modules_find(NULL, "/nowhere/vmlinuz", "0.0.0-none", NULL, &err));
     assert_int_equal(err.cls, PV_E_NONE);
 }
 
@@ -385,6 +413,7 @@ int main(void)
         cmocka_unit_test(resolves_aliases),
         cmocka_unit_test(says_which_depmod),
         cmocka_unit_test(finds_the_tree),
+        cmocka_unit_test(finds_trees_of_distributions),
         cmocka_unit_test(indexes_a_bare_tree),
         cmocka_unit_test(uses_no_index_with_a_foreign_entry),
         cmocka_unit_test(uses_only_its_own_index),

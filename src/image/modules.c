@@ -38,12 +38,12 @@ static bool is_tree(const char *dir)
            has_file(dir, "modules.builtin") || has_file(dir, "modules.order") || has_file(dir, "kernel");
 }
 
-/* Takes `path`: returns it when it is a tree, else frees it. */
-static char *tree_or_free(char *path)
+/* Takes `path`: returns it when it is a tree, else adds it to `looked`. */
+static char *tree_if(char *path, struct pv_strv *looked)
 {
     if (is_dir(path) && is_tree(path))
         return path;
-    free(path);
+    pv_strv_take(looked, path);
     return NULL;
 }
 
@@ -55,9 +55,11 @@ static char *explicit_tree(const char *dir, const char *release, struct pv_err *
         return pv_xstrdup(dir);
     /* A user's `modules` one level too high has only one sensible meaning. */
     if (release) {
-        tree = tree_or_free(pv_xasprintf("%s/%s", dir, release));
+        cleanup_strv struct pv_strv looked = {0};
+
+        tree = tree_if(pv_xasprintf("%s/%s", dir, release), &looked);
         if (!tree)
-            tree = tree_or_free(pv_xasprintf("%s/lib/modules/%s", dir, release));
+            tree = tree_if(pv_xasprintf("%s/lib/modules/%s", dir, release), &looked);
         if (tree)
             return tree;
     }
@@ -72,23 +74,26 @@ static char *explicit_tree(const char *dir, const char *release, struct pv_err *
     return NULL;
 }
 
-static char *tree_beside(const char *dir, const char *release)
+/*
+ * Where distributions put trees, by the kernel's directory: beside the kernel (a build's output), below it or one level
+ * up (an unpacked package, with boot/ and lib/ or usr/lib/ in it), or around it (usr/lib/modules/RELEASE/vmlinuz of
+ * Fedora, Arch, openSUSE).
+ */
+static char *tree_near(const char *dir, const char *release, struct pv_strv *looked)
 {
+    static const char *const places[] = {"modules", "lib/modules", "usr/lib/modules", "../lib/modules",
+                                         "../usr/lib/modules"};
     char *tree = NULL;
 
-    if (release)
-        tree = tree_or_free(pv_xasprintf("%s/modules/%s", dir, release));
-    if (!tree)
-        tree = tree_or_free(pv_xasprintf("%s/modules", dir));
-    if (!tree && release)
-        tree = tree_or_free(pv_xasprintf("%s/lib/modules/%s", dir, release));
-    if (!tree && release)
-        tree = tree_or_free(pv_xasprintf("%s/../lib/modules/%s", dir, release));
-    return tree;
+    if (release && !strcmp(pv_path_basename(dir), release))
+        tree = tree_if(pv_xstrdup(dir), looked);
+    for (size_t i = 0; !tree && release && i < PV_ARRAY_LEN(places); i++)
+        tree = tree_if(pv_xasprintf("%s/%s/%s", dir, places[i], release), looked);
+    return tree ? tree : tree_if(pv_xasprintf("%s/modules", dir), looked);
 }
 
 static char *find_tree(const char *explicit_dir, const char *kernel_path, const char *release,
-                       struct pv_err *err)
+                       struct pv_strv *looked, struct pv_err *err)
 {
     cleanup_free char *dir = NULL, *real = NULL;
     char *tree;
@@ -96,15 +101,17 @@ static char *find_tree(const char *explicit_dir, const char *kernel_path, const 
     if (explicit_dir)
         return explicit_tree(explicit_dir, release, err);
     dir = pv_path_dirname(kernel_path);
-    tree = tree_beside(dir, release);
-    if (!tree && (real = realpath(kernel_path, NULL)) != NULL) {
+    tree = tree_near(dir, release, looked);
+    if (!tree && (real = realpath(kernel_path, NULL)) != NULL && strcmp(real, kernel_path) != 0) {
         /* The target of a link such as /vmlinuz has its modules beside it. */
         free(pv_steal(&dir));
         dir = pv_path_dirname(real);
-        tree = tree_beside(dir, release);
+        tree = tree_near(dir, release, looked);
     }
     if (!tree && release)
-        tree = tree_or_free(pv_xasprintf("/lib/modules/%s", release));
+        tree = tree_if(pv_xasprintf("/lib/modules/%s", release), looked);
+    if (!tree && release)
+        tree = tree_if(pv_xasprintf("/usr/lib/modules/%s", release), looked);
     return tree; /* NULL with err untouched: no tree */
 }
 
@@ -113,10 +120,16 @@ static bool is_indexed(const char *tree)
     return has_file(tree, "modules.dep.bin") || has_file(tree, "modules.dep");
 }
 
-char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
-                      struct pv_err *err)
+bool pv_modules_know_builtin(const char *tree)
 {
-    char *tree = find_tree(explicit_dir, kernel_path, release, err), *index;
+    return has_file(tree, "modules.builtin.bin") || has_file(tree, "modules.builtin");
+}
+
+char *pv_modules_find(const char *explicit_dir, const char *kernel_path, const char *release,
+                      struct pv_strv *looked, struct pv_err *err)
+{
+    cleanup_strv struct pv_strv places = {0};
+    char *tree = find_tree(explicit_dir, kernel_path, release, looked ? looked : &places, err), *index;
     struct pv_err why = PV_ERR_INIT;
 
     if (!tree || is_indexed(tree))

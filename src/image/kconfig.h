@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* A kernel's configuration, where it can be read, against what a guest needs. */
+#ifndef PV_IMAGE_KCONFIG_H
+#define PV_IMAGE_KCONFIG_H
+
+#include <stdbool.h>
+
+struct pv_err;
+
+enum pv_kneed {
+    PV_KNEED_ROOT = 1,   /* a root image */
+    PV_KNEED_SERIAL = 2, /* the agent's channel is virtio-serial */
+    PV_KNEED_VSOCK = 4,  /* it is vsock; with both: one of them will do */
+    PV_KNEED_NIC = 8,
+};
+
+/*
+ * The configuration of the kernel, NULL: none was found.  Looked for: config-RELEASE beside a vmlinuz-RELEASE, `config` in
+ * the modules tree, and .config of the build tree that the kernel lies in, unless it is newer than the kernel.  The
+ * caller frees.  tree may be NULL.
+ */
+char *pv_kconfig_find(const char *kernel, const char *tree);
+
+/*
+ * -1, class usage, when the configuration file lacks options that a guest with these needs (enum pv_kneed) cannot do
+ * without: the text names each with its reason.  y and m count alike: modules are loaded before they are needed.
+ */
+int pv_kconfig_check(const char *config, unsigned needs, struct pv_err *err);
+
+#endif
