@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/append.h"
 #include "config/config.h"
 #include "config/config_toml.h"
 #include "config/diskformat.h"
@@ -208,6 +209,13 @@ static int read_root(const struct value *v, void *field, struct pv_err *err)
     if (!s)
         return -1;
     n = strlen(s);
+    if (!strncmp(s, "PARTUUID=", 9) || !strncmp(s, "PARTLABEL=", 10))
+        return key_error(v, err, "is '%.128s': a partition by %.*s is not supported; expected %s", s,
+                         (int)strcspn(s, "="), s, v->key->expected);
+    if (!strncmp(s, "/dev/", 5) && strchr(s + 5, '/'))
+        return key_error(
+            v, err, "is '%.128s': LVM and other volumes of the device mapper are not supported; expected %s",
+            s, v->key->expected);
     if (!(n > 5 && !strncmp(s, "/dev/", 5) && !strpbrk(s, " \"'") && !strstr(s, "..")) &&
         !(n > 6 && !strncmp(s, "LABEL=", 6)) &&
         !(n > 5 && !strncmp(s, "UUID=", 5) && strspn(s + 5, "0123456789abcdefABCDEF-") == n - 5))
@@ -506,6 +514,11 @@ static int check_together(const struct pv_config_at *at, const struct pv_toml *t
             "has no effect with `initrd`, whose own init mounts the root; take one of the two out, or "
             "tell that init with `append`");
     }
+    struct value append = key_value(at, table, p, "append");
+    cleanup_free char *fault = pv_append_fault(p, p->append);
+
+    if (fault)
+        return key_error(&append, err, "%s", fault);
     return p->rootfs ? check_rootfs(at, table, p, err) : 0;
 }
 

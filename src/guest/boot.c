@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "config/append.h"
 #include "disk/image.h"
 #include "guest/disks.h"
 #include "guest/emulation.h"
@@ -102,8 +103,13 @@ static void boot_reads_disks(const struct boot *b)
 
 static int boot_check_opts(struct boot *b, struct pv_err *err)
 {
+    cleanup_free char *fault = NULL;
+
     if (b->o->append && strpbrk(b->o->append, "\r\n"))
         return pv_err_set(err, PV_E_USAGE, "append must be one line");
+    fault = pv_append_fault(b->g->profile, b->o->append);
+    if (fault)
+        return pv_err_set(err, PV_E_USAGE, "append %s", fault);
     if (b->again && (!b->g->last->append || b->g->last->initrd < 0))
         return pv_err_set(err, PV_E_USAGE, "%s has no kernel and initramfs of before: give vm:boot options",
                           b->g->name);
