@@ -100,12 +100,6 @@ static void needs_disks(const struct pv_machine *m, const char **needed, size_t 
         needed[(*n)++] = "sd_mod";
 }
 
-static void list_paths(struct pv_err *err, const struct pv_strv *paths)
-{
-    for (size_t k = 0; k < paths->n; k++)
-        pv_err_append(err, "%s%s", k ? ", " : "", paths->v[k]);
-}
-
 /* Adds a driver.  -1, class usage: the kernel has it neither built in nor as a module. */
 static int add_driver(const struct pv_initramfs *i, const char *tree, const char *driver,
                       struct pv_modlist *to, struct pv_err *err)
@@ -254,22 +248,36 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
     return check_fits(g, i->machine, *fd, injected, err);
 }
 
+/* Adds to the reason of a failed boot, in front of the console's lines that may follow it. */
+static void add_reason(struct pv_err *err, const char *text)
+{
+    char *tail = strstr(err->text, "\n--- console of ");
+    cleanup_free char *rest = tail ? pv_xstrdup(tail) : NULL;
+
+    if (tail)
+        *tail = '\0';
+    pv_err_append(err, "%s%s", text, rest ? rest : "");
+}
+
 /* A kernel without a modules tree has to have all drivers built in. */
 static void append_looked(const struct pv_guest *g, const char *release, struct pv_err *err)
 {
     cleanup_strv struct pv_strv looked = {0};
+    cleanup_buf struct pv_buf text = {0};
     struct pv_err e = PV_ERR_INIT;
     cleanup_free char *tree = pv_modules_find(g->profile->modules, g->profile->kernel, release, &looked, &e);
 
     if (tree || e.cls != PV_E_NONE || (err->cls != PV_E_GUEST_DIED && err->cls != PV_E_TIMEOUT))
         return;
-    pv_err_append(
-        err,
+    pv_buf_addf(
+        &text,
         "; no modules of this kernel (%s) were found, so the drivers that the VM needs have to be built in; "
         "looked for in: ",
         release ? release : "of unknown version");
-    list_paths(err, &looked);
-    pv_err_append(err, " (the profile's key `modules` names another place)");
+    for (size_t k = 0; k < looked.n; k++)
+        pv_buf_addf(&text, "%s%s", k ? ", " : "", looked.v[k]);
+    pv_buf_adds(&text, " (the profile's key `modules` names another place)");
+    add_reason(err, text.data);
 }
 
 void pv_guest_initramfs_why(const struct pv_guest *g, const char *release, uint64_t from, struct pv_err *err)
@@ -278,6 +286,7 @@ void pv_guest_initramfs_why(const struct pv_guest *g, const char *release, uint6
     const struct pv_spool *console = pv_guest_console(g, false);
     uint64_t at = pv_spool_find(console, from, mark, sizeof(mark) - 1);
     cleanup_buf struct pv_buf line = {0};
+    cleanup_free char *reason = NULL;
     char why[64] = "";
     size_t n;
 
@@ -289,6 +298,7 @@ void pv_guest_initramfs_why(const struct pv_guest *g, const char *release, uint6
     pv_buf_adds(&line, "");
     pv_spool_copy(console, at, why, n);
     pv_text_clean(&line, why, strcspn(why, "\r\n"), NULL);
-    pv_err_append(err, "; before that the kernel could not unpack the initramfs: %s%s", line.data,
-                  strcmp(line.data, full) ? "" : " (it needs more memory than the VM has)");
+    reason = pv_xasprintf("; before that the kernel could not unpack the initramfs: %s%s", line.data,
+                          strcmp(line.data, full) ? "" : " (it needs more memory than the VM has)");
+    add_reason(err, reason);
 }
