@@ -130,12 +130,12 @@ nothing_left() {
     fi
 }
 
-# logs_at_most NAME: within 2 s no process of a run is left, and no file but the kept logs of failed files, which this
-# check removes.
+# logs_at_most NAME: within 2 s no process of a run is left, and no file but the kept logs and frames of failed files, which
+# this check removes.
 logs_at_most() {
     local more
     wait_for 2 nothing_runs || not_ok "$1: processes left: $(left_running | tr '\n' ' ')"
-    more=$(find "$TMPDIR" -mindepth 1 ! -type d \( ! -type f -o ! -name '*.log' ! -name kept \))
+    more=$(find "$TMPDIR" -mindepth 1 ! -type d \( ! -type f -o ! -name '*.log' ! -name '*.pcapng' ! -name kept \))
     # A directory that does not hold a kept log should be gone.
     more+=$(find "$TMPDIR" -mindepth 1 -maxdepth 1 -type d ! -exec test -e {}/kept \; -print)
     if [ -z "$more" ]; then ok "$1: nothing but logs is left"; else not_ok "$1: more than logs is left: $more"; fi
