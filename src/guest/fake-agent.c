@@ -31,6 +31,7 @@ static struct {
     pid_t pids[SCRIPTS_MAX];
     size_t n, used;
     char qemu[32];
+    bool unready;
 } fake;
 
 void fake_check(int ok, const char *what)
@@ -173,7 +174,12 @@ static struct pv_stream *fake_connect(struct pv_channel *c, unsigned port, struc
 static bool fake_ready(struct pv_channel *c)
 {
     (void)c;
-    return true;
+    return !fake.unready;
+}
+
+void fake_set_ready(bool ready)
+{
+    fake.unready = !ready;
 }
 
 static const char *fake_describe(struct pv_channel *c)

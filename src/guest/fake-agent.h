@@ -6,6 +6,7 @@
 #ifndef PV_GUEST_FAKE_AGENT_H
 #define PV_GUEST_FAKE_AGENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,8 @@ typedef void (*fake_script)(int fd);
 struct pv_guest *fake_new(const fake_script *scripts, size_t n);
 /* qemu: the shell script that is started as QEMU; descriptor 4 is its serial console. */
 struct pv_guest *fake_new_on(const char *qemu, const fake_script *scripts, size_t n);
+/* Whether the guest's driver of the channel is there; true at first. */
+void fake_set_ready(bool ready);
 /* Frees, and waits for the scripts. */
 void fake_free(struct pv_guest *g);
 

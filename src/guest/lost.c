@@ -23,6 +23,12 @@
 /* A process that closed its connection has nearly ended; its exit status follows a moment later. */
 #define STATUS_LIMIT (250 * PV_NSEC_PER_MSEC)
 
+/*
+ * The guest's driver of the vsock device is gone: the machine is being reset, which QEMU tells a moment later (seconds,
+ * on a host with too much to do), or something in the guest has unbound the driver.
+ */
+#define RESET_LIMIT (10 * PV_NSEC_PER_SEC)
+
 struct status_call {
     struct pv_call c;
     bool running;
@@ -136,6 +142,28 @@ static int process_ended(struct pv_agent *a, const char *what, uint32_t pid, con
     return -1;
 }
 
+struct reset_wait {
+    const struct pv_guest *g;
+    unsigned generation;
+};
+
+static bool reset_is_decided(void *arg)
+{
+    const struct reset_wait *w = arg;
+    struct pv_channel *c = w->g->instance ? pv_instance_channel(w->g->instance) : NULL;
+
+    return !c || c->error || w->g->generation != w->generation || c->ops->ready(c);
+}
+
+/* Waits for the reset of the machine, if a device without its driver is a sign of one. */
+static void reset_await(struct pv_guest *g, unsigned generation)
+{
+    struct reset_wait w = {g, generation};
+
+    if (!reset_is_decided(&w))
+        pv_guest_wait(g, reset_is_decided, &w, pv_deadline(RESET_LIMIT), NULL);
+}
+
 int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bool ask, const char *what,
                   struct pv_err *err)
 {
@@ -148,6 +176,8 @@ int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bo
     if (why->cls != PV_E_GUEST_DIED || g->stopping || !ask)
         return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
+    if (r < 0 && g->state == PV_GUEST_RUNNING)
+        reset_await(g, generation);
     if (r < 0 && g->generation != generation && g->life.how) {
         pv_guest_reset_error(g, err);
         return pv_err_wrap(err, "%s", what);

@@ -428,6 +428,33 @@ static void a_reset_ends_all_calls(void **state)
     fake_free(g);
 }
 
+static void agent_dies_of_a_call(int fd)
+{
+    struct fake_req r;
+
+    fake_expect(fd, &r, PV_MSG_SYSCALL);
+}
+
+/* A host with too much to do: QEMU tells of the reset seconds after the device has broken the connections. */
+static void a_reset_may_be_told_late(void **state)
+{
+    static const fake_script scripts[] = {agent_dies_of_a_call}; /* no further connection is made */
+    struct pv_guest *g = fake_new(scripts, 1);
+    struct call raw = {0};
+
+    (void)state;
+    call_start(&raw, g, CALL_SYSCALL);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(100 * PV_NSEC_PER_MSEC), NULL);
+    fake_set_ready(false);
+    pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(2500 * PV_NSEC_PER_MSEC), NULL);
+    assert_false(call_is_done(&raw));
+    pv_guest_on_reset(NULL, g);
+    call_end(&raw);
+    assert_failed(&raw, PV_E_GUEST_DIED, "rebooted meanwhile, which ended this call");
+    fake_set_ready(true);
+    fake_free(g);
+}
+
 /* Between the fork of the main process and the session with it. */
 static void a_reset_ends_a_call_that_opens_a_fork(void **state)
 {
@@ -515,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_job_is_killed_while_it_is_waited_for),
         cmocka_unit_test(a_held_session_is_its_own),
         cmocka_unit_test(a_reset_ends_all_calls),
+        cmocka_unit_test(a_reset_may_be_told_late),
         cmocka_unit_test(a_reset_ends_a_call_that_opens_a_fork),
     };
 
