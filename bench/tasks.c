@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Tasks: a request's round trip in a task against a plain one, and boots at once against one after the other. */
+/*
+ * Tasks: a request's round trip in a task against a plain one, and boots at once against one after the other; and a
+ * reboot against a boot.
+ */
 #include <stdio.h>
 
 #include "bench.h"
+#include "guest/life.h"
 #include "loop/loop.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -101,6 +105,32 @@ static double boot_all(const struct pv_guest_env *env, const struct pv_profile *
     return ms;
 }
 
+/* From the request to the agent's first reply, each. */
+static void bench_reboot(const struct pv_guest_env *env, const struct pv_profile *p)
+{
+    double boot[ROUNDS], reboot[ROUNDS], a, b;
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        struct work w = {.g = pv_guest_new(env, p)};
+        int64_t start = pv_now();
+
+        boot_once(&w);
+        must(w.r, &w.err);
+        ping_once(&w);
+        must(w.r, &w.err);
+        boot[i] = ms_since(start);
+        start = pv_now();
+        must(pv_guest_reboot(w.g, 10 * limit, &w.err), &w.err);
+        ping_once(&w);
+        must(w.r, &w.err);
+        reboot[i] = ms_since(start);
+        pv_guest_free(w.g);
+    }
+    a = quantile(boot, ROUNDS, 0.5);
+    b = quantile(reboot, ROUNDS, 0.5);
+    printf("tasks: boot %.0f ms, reboot %.0f ms: %.2f\n", a, b, b / a);
+}
+
 void bench_tasks(struct pv_guest_env *env, const struct pv_profile *p)
 {
     struct work w = {.g = pv_guest_new(env, p)};
@@ -110,6 +140,7 @@ void bench_tasks(struct pv_guest_env *env, const struct pv_profile *p)
     must(w.r, &w.err);
     bench_trips(env, w.g);
     pv_guest_free(w.g);
+    bench_reboot(env, p);
     for (size_t i = 0; i < ROUNDS; i++) {
         in_turn[i] = boot_all(env, p, false);
         at_once[i] = boot_all(env, p, true);
