@@ -134,7 +134,7 @@ static int kernel_has_driver(const struct pv_profile *p, const char *driver, str
 
     if (pv_kernel_open(p->kernel, false, &k, err) < 0)
         return -1;
-    tree = pv_modules_find(p->modules, p->kernel, k.release, &why);
+    tree = pv_modules_find(p->modules, p->kernel, k.release, NULL, &why);
     if (tree)
         r = pv_modlist_add(&list, tree, driver, &why) == 0;
     else if (why.cls == PV_E_NONE)
