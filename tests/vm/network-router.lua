@@ -55,6 +55,20 @@ test("a route can be impaired and cut", function()
     lan2:clear()
 end)
 
+test("IPv6 is routed, too", function()
+    local six1, six2 = provium.network("six1", {subnet = "fd00:1::/64"}), provium.network("six2", {subnet = "fd00:2::/64", mtu = 1400})
+    a:plug(six1)
+    local router6 = provium.router{six1, six2}
+    b:plug(six2) -- after there is a router
+    assert_contains(a:sh("ip -6 route"), "default via " .. router6:ip(six1))
+    assert_contains(b:sh("ip -6 route"), "default via " .. router6:ip(six2))
+    local function ping6(to, more) return a:exec(("ping6 %s %s"):format(more or "-c 1 -W 20", to)) end
+    a:wait_until(function() return ping6(b:ip(six2), "-c 1 -W 5").ok end, {timeout = 60, desc = "b's address"})
+    assert(ping6(router6:ip(six2)).ok)
+    -- larger than the next network: the router tells, and the kernel makes fragments
+    assert(ping6(b:ip(six2), "-c 5 -W 20 -s 1390").ok)
+end)
+
 test("bad arguments", function()
     local function refuses(what, ...)
         local ok, err = pcall(...)
