@@ -19,7 +19,7 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-enum { ROUNDS = 5, MIB = 48, PINGS = 100, PORTS_MAX = 64, BATCH = 8, BATCHES = 4000, BOOTS = 8 };
+enum { ROUNDS = 5, MIB = 16, PINGS = 60, PORTS_MAX = 64, BATCH = 8, BATCHES = 4000, BOOTS = 8 };
 
 static const int64_t limit = 600 * PV_NSEC_PER_SEC;
 
@@ -371,7 +371,7 @@ static void bench_bridge(const struct pv_guest_env *env, const struct pv_profile
 
 void bench_net(struct pv_guest_env *env, const struct pv_profile *p)
 {
-    bench_switch(env->host.loop);
     bench_vms(env, p);
+    bench_switch(env->host.loop);
     bench_bridge(env, p);
 }
