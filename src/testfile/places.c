@@ -39,13 +39,16 @@ static struct tf_symbols *symbols_of(struct pv_testfile *tf, const struct pv_pro
 void pv_tf_finding_place(struct pv_testfile *tf, struct tf_finding *f)
 {
     cleanup_free char *text = NULL;
+    const struct pv_profile *profile = f->guest ? pv_guest_profile(f->guest->g) : NULL;
     struct tf_symbols *symbols;
 
-    if (f->placed || !f->guest || f->id == PV_NO_TEST || tf->findings.n_placed == MAX_PLACED)
+    if (!profile || !profile->kernel)
+        return;
+    if (f->placed || f->id == PV_NO_TEST || tf->findings.n_placed == MAX_PLACED)
         return;
     f->placed = true;
     tf->findings.n_placed++;
-    symbols = symbols_of(tf, pv_guest_profile(f->guest->g));
+    symbols = symbols_of(tf, profile);
     text = pv_symbols_annotate(symbols->s, f->excerpt);
     if (text)
         pv_result_finding_places(tf->env->result, f->id, text);

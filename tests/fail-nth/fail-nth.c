@@ -29,6 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* The headers' parameters have reserved names, and a parameter list is no expression. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name,bugprone-macro-parentheses) */
+
 /* Functions whose failure is -1 and that take a fixed number of arguments: NAME, type, parameters, arguments. */
 #define PLAIN(X) \
     X(socketpair, int, (int d, int t, int p, int sv[2]), (d, t, p, sv)) \
@@ -110,7 +113,8 @@ static __attribute__((constructor)) void plan_read(void)
         sscanf(text, "%31[^:]:%u:%d:%199s", name, &plan.n, &plan.error, path) != 4)
         return;
     fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
-    p = (void *)syscall(SYS_mmap, NULL, sizeof(*plan.shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    p = (void *)syscall(SYS_mmap, (void *)NULL, sizeof(*plan.shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                        0);
     syscall(SYS_close, fd);
     if (p == MAP_FAILED)
         _exit(99);
@@ -246,3 +250,4 @@ void *realloc(void *p, size_t n)
 {
     return call_fails(ID_realloc) ? NULL : __libc_realloc(p, n);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name,bugprone-macro-parentheses) */
