@@ -155,6 +155,14 @@ void pv_child_drain(struct pv_child *c, int most)
         ;
 }
 
+void pv_child_hold(struct pv_child *c, bool on)
+{
+    if (c->sock >= 0)
+        pv_loop_set(c->loop, &c->sock_watch, on ? 0 : EPOLLIN);
+    if (c->out >= 0)
+        pv_loop_set(c->loop, &c->out_watch, on ? 0 : EPOLLIN);
+}
+
 static void on_child_sock(struct pv_watch *w, uint32_t events)
 {
     (void)events;

@@ -112,6 +112,8 @@ void pv_child_kill(struct pv_child *c);
  * Delivers at most `most` messages that are there already, without waiting for the loop.
  */
 void pv_child_drain(struct pv_child *c, int most);
+/* Leaves its messages and output where they are, so that it waits, until on is false.  Twice is fine. */
+void pv_child_hold(struct pv_child *c, bool on);
 /*
  * Kills and reaps the child if it still runs (blocks until the kernel has ended it), delivers its messages
  * and output within the limits of exit, and closes the descriptors.  exit is not called.  Twice is fine, and

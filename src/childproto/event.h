@@ -33,6 +33,7 @@ enum pv_event_type {
     PV_EV_FINDING_HANDLED, /* id: of the finding */
     PV_EV_FINDING_PLACES,  /* id: of the finding, text: its excerpt with source lines */
     PV_EV_VM,              /* name: VM, text: its new state */
+    PV_EV_LIVE,            /* name: VM, id: enum pv_live_kind, text: lines of it (--live) */
     PV_EV_SAVING, /* ok: the VMs of the file are about to be saved (--save-failed), else that is over */
     PV_EV_SAVED,  /* name: path of the file, text: which VMs it has */
     PV_EV_COUNT

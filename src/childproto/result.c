@@ -254,6 +254,11 @@ void pv_result_vm(struct pv_result *r, const char *vm, const char *state)
     result_send(r, (struct pv_event){.type = PV_EV_VM, .name = vm, .text = state});
 }
 
+void pv_result_live(struct pv_result *r, const char *vm, enum pv_live_kind kind, const char *text)
+{
+    result_send(r, (struct pv_event){.type = PV_EV_LIVE, .id = kind, .name = vm, .text = text});
+}
+
 void pv_result_saving(struct pv_result *r, bool on)
 {
     result_send(r, (struct pv_event){.type = PV_EV_SAVING, .ok = on});

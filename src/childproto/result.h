@@ -138,6 +138,17 @@ void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char 
 /* The file's blocking operation ("booting vm1"), quoted when the file times out or its process dies. */
 void pv_result_phase(struct pv_result *r, const char *phase);
 
+/* What is shown as it comes (--live). */
+enum pv_live_kind {
+    PV_LIVE_CONSOLE,
+    PV_LIVE_COMMAND, /* the text of a command that begins */
+    PV_LIVE_STDOUT,
+    PV_LIVE_STDERR,
+    PV_LIVE_KINDS
+};
+/* Lines of a VM's console or of a command in it; bytes of the guest, without NUL. */
+void pv_result_live(struct pv_result *r, const char *vm, enum pv_live_kind kind, const char *text);
+
 /* The VM `vm` ("vm1 (minimal)") has entered a state: "booting", "running", "dead", ... */
 void pv_result_vm(struct pv_result *r, const char *vm, const char *state);
 

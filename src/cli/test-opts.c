@@ -42,6 +42,7 @@ enum {
     OPT_SAVE_FAILED,
     OPT_VERBOSE,
     OPT_QUIET,
+    OPT_LIVE,
     OPT_COLOR,
     OPT_SLOW,
     OPT_DURATIONS,
@@ -87,6 +88,7 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "output of files that passed, times of sub-tests",
                      .group = "Output and reports"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "only files that failed, and the last line"},
+    [OPT_LIVE] = {"live", 's', NULL, "output of files, consoles and commands as it comes"},
     [OPT_COLOR] = {"color", 0, "auto|always|never", "auto: on a terminal, unless NO_COLOR is set"},
     [OPT_SLOW] = {"slow", 0, "TIME", "say which files take longer (60 s)"},
     [OPT_DURATIONS] = {"durations", 0, "N", "list the N slowest files at the end"},
@@ -216,6 +218,9 @@ static int take_output(struct pv_test_cmd *c, int option, const char *value, str
     case OPT_QUIET:
         c->quiet = true;
         return 0;
+    case OPT_LIVE:
+        c->live = true;
+        return 0;
     case OPT_COLOR:
         return take_color(c, value, err);
     case OPT_JSON:
@@ -339,6 +344,10 @@ static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_er
                           c->schedule.debug ? "debug" : "keep", c->schedule.jobs);
     if (c->quiet && c->verbose)
         return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
+    if (c->quiet && c->live)
+        return pv_err_set(err, PV_E_USAGE, "test: -q and --live are opposites; give one of them");
+    if (c->list && c->live)
+        return pv_err_set(err, PV_E_USAGE, "test: --list runs nothing, so there is nothing for --live to show");
     if (c->list && (c->reports.junit || c->reports.html || c->reports.tap))
         return pv_err_set(err, PV_E_USAGE,
                           "test: --list runs nothing, so there is nothing for --%s to report",

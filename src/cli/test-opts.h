@@ -48,7 +48,7 @@ struct pv_test_cmd {
     struct test_subtests subtests;
     struct test_policy policy;
     const char *history, *save_failed;
-    bool list, verbose, quiet, help;
+    bool list, verbose, quiet, live, help;
     enum test_color color;
     struct pv_output_opts reports;
     int argc;

@@ -50,6 +50,7 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
                                   .meta = &a->cmd->subtests.meta,
                                   .no_meta = &a->cmd->subtests.no_meta,
                                   .slow_tests = a->cmd->subtests.slow,
+                                  .live = a->cmd->live,
                                   .save_dir = a->cmd->save_failed,
                                   .result = result,
                                   .lease = lease,
@@ -60,6 +61,8 @@ static void test_run_file(const struct pv_run_file *file, struct pv_result *resu
                                   .warnings = a->cmd->policy.warnings,
                                   .oopses = a->cmd->policy.oopses};
 
+    if (a->cmd->live)
+        setvbuf(stdout, NULL, _IOLBF, 0);
     pv_lua_run_file(&env, file->path);
     pv_lease_free(lease);
 }
@@ -175,6 +178,7 @@ static int test_run(const struct pv_test_cmd *c, const struct pv_config *config,
                             .timeout_ns = attended ? NO_LIMIT : c->timeout_ns,
                             .slow_ns = c->schedule.slow_ns,
                             .jobs = attended ? 1 : c->schedule.jobs,
+                            .live = c->live,
                             .debug_out = attended ? fd : 0,
                             .memory = c->schedule.memory,
                             .cpus = c->schedule.cpus,

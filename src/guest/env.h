@@ -54,6 +54,14 @@ struct pv_pool_client {
     void *arg;
 };
 
+/* Where bytes of a guest come from. */
+enum pv_output {
+    PV_OUTPUT_CONSOLE,
+    PV_OUTPUT_COMMAND, /* a command begins: its text */
+    PV_OUTPUT_STDOUT,
+    PV_OUTPUT_STDERR
+};
+
 /* Told from the loop or from within calls.  No callback may call into guests. */
 struct pv_guest_observer {
     void (*notice)(const char *line, void *arg);                /* for the user, once ("no KVM: ...") */
@@ -65,6 +73,12 @@ struct pv_guest_observer {
     void (*state)(const struct pv_guest *g, enum pv_guest_state state, void *arg);
     /* A run of the guest is over, and its console was read to the end.  Before the change of state. */
     void (*ended)(const struct pv_guest *g, bool panicked, void *arg);
+    /*
+     * Bytes of the console, or of a command, as they come, in pieces.  source: equal for the pieces of one stream of
+     * output, and no pointer to follow.  n 0: its end.
+     */
+    void (*output)(const struct pv_guest *g, const void *source, enum pv_output kind, const void *data,
+                   size_t n, void *arg);
     void *arg;
 };
 

@@ -11,6 +11,7 @@
 #include "guest/held.h"
 #include "guest/instance.h"
 #include "guest/machine.h"
+#include "guest/output.h"
 #include "guest/recording.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
@@ -81,6 +82,13 @@ static struct pv_conlog *log_new(const struct pv_guest_env *env, const struct pv
     return pv_conlog_new(path);
 }
 
+static void guest_on_console(const void *data, size_t n, void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    pv_output_tell(g, g->console, PV_OUTPUT_CONSOLE, data, n);
+}
+
 struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct pv_profile *profile,
                                     char *name)
 {
@@ -93,6 +101,7 @@ struct pv_guest *pv_guest_new_named(const struct pv_guest_env *env, const struct
     g->name = name;
     g->log = log_new(env, profile, name);
     g->console = pv_recording_new(env->host.log_dir);
+    pv_recording_tap(g->console, guest_on_console, g);
     g->agent = (struct pv_agent){.guest = g, .name = name, .port = PV_AGENT_PORT};
     return g;
 }

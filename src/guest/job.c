@@ -5,6 +5,7 @@
 
 #include "guest/call.h"
 #include "guest/guest-state.h"
+#include "guest/output.h"
 
 #include "util/clock.h"
 
@@ -66,6 +67,15 @@ static int job_state_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d
     }
 }
 
+/* The agent keeps a job's output, so it is told when the job has ended. */
+static void job_tell(const struct pv_agent *a, const struct pv_job_state *s)
+{
+    if (s->running)
+        return;
+    pv_output_tell(a->guest, &s->out, PV_OUTPUT_STDOUT, s->out.data, s->out.len);
+    pv_output_tell(a->guest, &s->err, PV_OUTPUT_STDERR, s->err.data, s->err.len);
+}
+
 /* ---- ids ---- */
 
 /* The process of the call's session has the jobs from here on. */
@@ -118,6 +128,7 @@ int pv_agent_job_start(struct pv_agent *a, const struct pv_exec *x, struct pv_jo
         pv_call_begin(a, &j.c, PV_MSG_JOB_START, "background", &e, err) < 0)
         return -1;
     job_ids_follow(a, j.c.s);
+    pv_output_tell_command(a->guest, x, " &");
     pv_enc_command(&e, a, x);
     if (pv_call_finish(a, &j.c, &e, "background", limit, err) < 0)
         return -1;
@@ -147,6 +158,8 @@ int pv_agent_job_wait(struct pv_agent *a, uint64_t job, int64_t wait_ns, uint64_
         r = pv_call_finish(a, &j.c, &e, "job_wait", left < PV_FOREVER - JOB_LIMIT ? left + JOB_LIMIT : 0,
                            err);
         /* Its turn comes again when the request that it gave way to is over. */
+        if (r == 0)
+            job_tell(a, s);
         if (r == 0 || !j.c.yielded)
             return r;
         pv_job_state_fini(s);
@@ -170,5 +183,8 @@ int pv_agent_job_kill(struct pv_agent *a, uint64_t job, int64_t timeout_ns, uint
         job_find_number(a, &j.c, job, "job_kill", &number, err) < 0)
         return -1;
     pv_enc_u32(&e, number);
-    return pv_call_finish(a, &j.c, &e, "job_kill", limit, err);
+    if (pv_call_finish(a, &j.c, &e, "job_kill", limit, err) < 0)
+        return -1;
+    job_tell(a, s);
+    return 0;
 }

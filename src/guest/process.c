@@ -11,6 +11,7 @@
 #include "guest/call.h"
 #include "guest/guest-state.h"
 #include "guest/held.h"
+#include "guest/output.h"
 #include "util/clock.h"
 #include "util/spool.h"
 #include "util/spawn.h"
@@ -72,10 +73,12 @@ static int process_on_output(struct pv_process *p, int which, struct pv_dec *d, 
 
     if (!pv_dec_done(d))
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed data frame");
-    if (p->io)
+    if (p->io) {
         p->io->output(p->io->arg, which, data, n);
-    else if (p->out[which])
+    } else if (p->out[which]) {
         pv_spool_add(p->out[which], data, n);
+        pv_output_tell(p->h.guest, p->out[which], which ? PV_OUTPUT_STDERR : PV_OUTPUT_STDOUT, data, n);
+    }
     return 0;
 }
 
@@ -104,6 +107,8 @@ static int process_frame(struct pv_held *h, enum pv_msg type, struct pv_dec *d, 
     case PV_MSG_TAKEN:
         return process_on_taken(p, d, err);
     case PV_MSG_EXIT:
+        for (int i = 0; i < 2 && !p->io; i++)
+            pv_output_end(h->guest, p->out[i]);
         return pv_exec_dec_exit(&p->result, d, err);
     default:
         return pv_call_unexpected(type, err);
@@ -237,6 +242,8 @@ static struct pv_process *process_start(struct pv_agent *a, const struct pv_exec
     if (x->in)
         pv_buf_add(&p->in.unsent, x->in, x->in_len);
     if (pv_held_begin(&p->h, a, PV_MSG_EXEC, "start a process", &e, err) == 0) {
+        if (!io)
+            pv_output_tell_command(a->guest, x, " &");
         pv_enc_exec(&e, a, x, PV_EXEC_PROCESS | (x->in || open_stdin ? PV_EXEC_STDIN : 0));
         if (pv_held_start(&p->h, &e, "start", err) == 0)
             return p;

@@ -15,6 +15,8 @@ struct pv_recording {
     struct pv_spool *text, *raw;
     bool cr;     /* the last byte was a CR, which is not in `text` yet */
     bool inside; /* the last byte was no LF */
+    void (*tap)(const void *data, size_t n, void *arg); /* NULL: none */
+    void *tap_arg;
 };
 
 struct pv_recording *pv_recording_new(const char *dir)
@@ -26,6 +28,12 @@ struct pv_recording *pv_recording_new(const char *dir)
     return r;
 }
 
+void pv_recording_tap(struct pv_recording *r, void (*fn)(const void *data, size_t n, void *arg), void *arg)
+{
+    r->tap = fn;
+    r->tap_arg = arg;
+}
+
 void pv_recording_free(struct pv_recording *r)
 {
     if (!r)
@@ -35,10 +43,30 @@ void pv_recording_free(struct pv_recording *r)
     free(r);
 }
 
+static void text_add(struct pv_recording *r, const void *data, size_t n)
+{
+    pv_spool_add(r->text, data, n);
+    if (r->tap)
+        r->tap(data, n, r->tap_arg);
+}
+
+/* Tells the tap of all that is in `text`, which another recording has recorded. */
+static void text_tell(const struct pv_recording *r, struct pv_spool *text)
+{
+    struct pv_reader reader = {.spool = pv_spool_ref(text)};
+    cleanup_buf struct pv_buf all = {0};
+
+    if (r->tap)
+        pv_reader_take(&reader, pv_spool_end(text), &all);
+    if (all.len)
+        r->tap(all.data, all.len, r->tap_arg);
+    pv_reader_close(&reader);
+}
+
 void pv_recording_flush(struct pv_recording *r)
 {
     if (r->cr)
-        pv_spool_add(r->text, "\r", 1);
+        text_add(r, "\r", 1);
     r->cr = false;
 }
 
@@ -54,9 +82,9 @@ void pv_recording_add(struct pv_recording *r, const void *data, size_t n)
         const char *cr;
 
         if (r->cr && *p != '\n')
-            pv_spool_add(r->text, "\r", 1);
+            text_add(r, "\r", 1);
         cr = memchr(p, '\r', (size_t)(end - p));
-        pv_spool_add(r->text, p, (size_t)((cr ? cr : end) - p));
+        text_add(r, p, (size_t)((cr ? cr : end) - p));
         r->cr = cr;
         p = cr ? cr + 1 : end;
     }
@@ -75,6 +103,7 @@ void pv_recording_append(struct pv_recording *r, struct pv_recording *from)
     pv_recording_flush(r);
     pv_spool_append(r->raw, from->raw);
     pv_spool_append(r->text, from->text);
+    text_tell(r, from->text);
     r->inside = from->inside;
 }
 

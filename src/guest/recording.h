@@ -13,6 +13,8 @@ struct pv_spool;
 
 /* dir: as of pv_spool_new. */
 struct pv_recording *pv_recording_new(const char *dir);
+/* fn is told of the text as it is added (with CR LF as LF), marks included. */
+void pv_recording_tap(struct pv_recording *r, void (*fn)(const void *data, size_t n, void *arg), void *arg);
 void pv_recording_free(struct pv_recording *r); /* NULL is fine; readers keep its spools */
 
 void pv_recording_add(struct pv_recording *r, const void *data, size_t n);

@@ -40,6 +40,8 @@ static bool write_some(struct pv_out *o)
     if (o->queue.len)
         return true;
     pv_loop_set(o->loop, &o->watch, 0);
+    if (o->on_empty)
+        o->on_empty(o);
     return false;
 }
 

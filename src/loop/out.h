@@ -20,6 +20,7 @@ struct pv_out {
     int own_fd;  /* a terminal, opened again with O_NONBLOCK; else -1 */
     int error;   /* errno of a failed write, after which all output is dropped; else 0 */
     void (*on_error)(struct pv_out *o);
+    void (*on_empty)(struct pv_out *o); /* the queue was written; may put more.  NULL: none */
 };
 
 /* Borrows fd until pv_out_fini.  The caller sets o->on_error afterwards, if it needs it. */

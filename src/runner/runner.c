@@ -11,6 +11,7 @@
 #include "loop/loop.h"
 #include "runner/history.h"
 #include "terminal/live.h"
+#include "terminal/livetext.h"
 #include "loop/out.h"
 #include "report/report.h"
 #include "report/outputs.h"
@@ -24,6 +25,8 @@
 
 /* Of different notes of all files, and of one's bytes: a test file may send any number. */
 enum { MAX_NOTICES = 64, MAX_NOTICE = 1024 };
+
+enum { UNWRITTEN_MAX = 1 << 20 }; /* bytes of the output: with --live, files wait while there are more */
 
 struct runner {
     const struct pv_test_list *files;
@@ -138,6 +141,25 @@ static void on_file_end(struct pv_file_report *f, bool last, void *arg)
     pv_report_shed(f); /* was written; the details of thousands of files would add up */
 }
 
+static void on_file_live(const struct pv_file_report *f, const char *vm, enum pv_live_kind kind,
+                         const char *data, size_t n, void *arg)
+{
+    struct runner *r = arg;
+    struct pv_livetext t = {
+        .file = r->n > 1 || !vm ? f->name : NULL, .vm = vm, .kind = kind, .color = r->o->style.color};
+    struct pv_buf text = {0};
+
+    pv_livetext_add(&text, &t, data, n);
+    pv_live_put(r->live, &text);
+    if (r->out.queue.len > UNWRITTEN_MAX)
+        sched_hold(r->sched, true);
+}
+
+static void on_run_out_empty(struct pv_out *o)
+{
+    sched_hold(PV_CONTAINER_OF(o, struct runner, out)->sched, false);
+}
+
 static void on_run_failed(const struct pv_err *err, void *arg)
 {
     struct runner *r = arg;
@@ -224,8 +246,11 @@ static int run_set_up(struct runner *r, struct pv_err *err)
                                               .begin = on_file_begin,
                                               .end = on_file_end,
                                               .notice = on_run_notice,
+                                              .live = on_file_live,
                                               .failed = on_run_failed,
                                               .arg = r});
+    if (r->o->live)
+        r->out.on_empty = on_run_out_empty;
     r->reports = sched_reports(r->sched, &r->n);
     r->live = pv_live_new(r->loop, &r->out,
                           &(struct pv_live_opts){r->o->terminal, sched_jobs(r->sched), r->o->style}, err);

@@ -49,6 +49,7 @@ struct pv_run_opts {
     bool keep_order;                /* files start in the order of the list, not the longest first */
     const struct pv_strv *notes;    /* lines shown before the first file; NULL: none */
     bool own_cache;                 /* the cache is a directory of the run, removed with it */
+    bool live;                      /* output of files and their VMs is shown as it comes */
     int debug_out;                  /* not 0: each file gets this process's standard input, and this */
     bool terminal;                  /* the output is a terminal that can move its cursor: live lines */
 };

@@ -171,6 +171,14 @@ static void on_slot_notice(struct slot *slot, const char *text, size_t n)
     s->o.notice(text, n, s->o.arg);
 }
 
+static void on_slot_live(struct slot *slot, const char *vm, enum pv_live_kind kind, const char *text,
+                         size_t n)
+{
+    struct sched *s = slot->arg;
+
+    s->o.live(slot->report, vm, kind, text, n, s->o.arg);
+}
+
 void sched_start(struct sched *s)
 {
     sched_fill_slots(s);
@@ -188,6 +196,12 @@ void sched_kill(struct sched *s)
     s->stopped = true;
     for (unsigned i = 0; i < s->jobs; i++)
         slot_kill(&s->slots[i]);
+}
+
+void sched_hold(struct sched *s, bool on)
+{
+    for (unsigned i = 0; i < s->jobs; i++)
+        slot_hold(&s->slots[i], on);
 }
 
 bool sched_running(const struct sched *s)
@@ -281,6 +295,7 @@ struct sched *sched_new(const struct sched_opts *o)
     for (unsigned i = 0; i < s->jobs; i++) {
         slot_init(&s->slots[i], o->loop, o->dir);
         s->slots[i].on_notice = on_slot_notice;
+        s->slots[i].on_live = on_slot_live;
         s->slots[i].on_end = on_slot_end;
         s->slots[i].arg = s;
     }

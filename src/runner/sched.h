@@ -28,6 +28,9 @@ struct sched_opts {
     /* A file has ended; last: for good, otherwise it is about to begin again. */
     void (*end)(struct pv_file_report *f, bool last, void *arg);
     void (*notice)(const char *text, size_t n, void *arg);
+    /* With --live: lines of a VM, or (vm NULL) of the file's own output. */
+    void (*live)(const struct pv_file_report *f, const char *vm, enum pv_live_kind kind, const char *text,
+                 size_t n, void *arg);
     /* A file could not be started: the run is over, sched_stop was called. */
     void (*failed)(const struct pv_err *err, void *arg);
     void *arg;
@@ -49,6 +52,8 @@ void sched_start(struct sched *s);
 /* No further file begins; running files get SIGTERM (stop) or SIGKILL (kill). */
 void sched_stop(struct sched *s);
 void sched_kill(struct sched *s);
+/* Makes all running files wait with what they send, until on is false. */
+void sched_hold(struct sched *s, bool on);
 bool sched_running(const struct sched *s);
 /* No file runs, and none will. */
 bool sched_done(const struct sched *s);

@@ -35,7 +35,7 @@
 #define GRACE (2 * PV_NSEC_PER_SEC)
 #define SAVE_TIME (120 * PV_NSEC_PER_SEC) /* more than testfile/save.c takes */
 
-enum { TAIL_LINES = 20, EVENTS_AT_ONCE = 64 };
+enum { TAIL_LINES = 20, EVENTS_AT_ONCE = 64, LIVE_LINE_MAX = 4096 };
 
 static const char *const slot_state_names[] = {"free", "running", "stopping", "killed"};
 _Static_assert(sizeof(slot_state_names) / sizeof(slot_state_names[0]) == SLOT_STATES, "name every state");
@@ -251,6 +251,30 @@ static void slot_notice(struct slot *s, const struct pv_event *ev)
         s->on_notice(s, more, sizeof(more) - 1);
 }
 
+/* --live: output of a file or of its VMs. */
+static void slot_live(struct slot *s, const struct pv_event *ev)
+{
+    cleanup_free char *vm = pv_xstrndup(ev->name, ev->name_len);
+
+    if (!s->live || ev->id >= PV_LIVE_KINDS)
+        slot_fail(s, "sent an invalid event");
+    else
+        s->on_live(s, vm, (enum pv_live_kind)ev->id, ev->text, ev->text_len);
+}
+
+/* Shows the file's own output in whole lines; all: what has no end, too. */
+static void slot_live_own(struct slot *s, bool all)
+{
+    const char *end = s->line.len ? memrchr(s->line.data, '\n', s->line.len) : NULL;
+    size_t n = end ? (size_t)(end - s->line.data) + 1 : 0;
+
+    if (all || (!n && s->line.len >= LIVE_LINE_MAX))
+        n = s->line.len;
+    if (n)
+        s->on_live(s, NULL, PV_LIVE_STDOUT, s->line.data, n);
+    pv_buf_consume(&s->line, n);
+}
+
 static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t n)
 {
     struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
@@ -262,6 +286,8 @@ static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t
         slot_fail(s, "sent an invalid event");
     else if (ev.type == PV_EV_NOTICE)
         slot_notice(s, &ev);
+    else if (ev.type == PV_EV_LIVE)
+        slot_live(s, &ev);
     else if (ev.type == PV_EV_SAVING)
         slot_on_saving(s, ev.ok);
     else
@@ -270,7 +296,13 @@ static void on_slot_message(struct pv_child *c, const unsigned char *msg, size_t
 
 static void on_slot_output(struct pv_child *c, const char *data, size_t n)
 {
-    pv_report_output(PV_CONTAINER_OF(c, struct slot, child)->report, data, n);
+    struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
+
+    pv_report_output(s->report, data, n);
+    if (!s->live)
+        return;
+    pv_buf_add(&s->line, data, n);
+    slot_live_own(s, false);
 }
 
 static void on_slot_exit(struct pv_child *c, int status)
@@ -278,6 +310,7 @@ static void on_slot_exit(struct pv_child *c, int status)
     struct slot *s = PV_CONTAINER_OF(c, struct slot, child);
 
     pv_timer_cancel(s->loop, &s->timer);
+    slot_live_own(s, true);
     s->report->duration_ns = pv_now() - s->started;
     if (s->time_left >= 0)
         s->report->waited_ns += pv_now() - s->paused;
@@ -286,6 +319,7 @@ static void on_slot_exit(struct pv_child *c, int status)
         pv_report_load_consoles(s->report,
                                 pv_report_failed(s->report) ? PV_CONSOLE_FAILED_MAX : PV_CONSOLE_PASSED_MAX);
     slot_settle_logs(s);
+    pv_buf_free(&s->line);
     free(s->log_dir);
     free(s->doing);
     free(s->fault);
@@ -358,6 +392,7 @@ int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_op
     s->saving = 0;
     s->has_saved = false;
     s->want_steps = job.want_steps;
+    s->live = o->live;
     job.log_dir = s->log_dir = slot_make_log_dir(s, f, err);
     if (!s->log_dir)
         return -1;
@@ -402,6 +437,12 @@ void slot_pause(struct slot *s, bool on)
     s->report->waited_ns += pv_now() - s->paused;
     pv_timer_arm(s->loop, &s->timer, pv_deadline(s->time_left));
     s->time_left = -1;
+}
+
+void slot_hold(struct slot *s, bool on)
+{
+    if (s->state != SLOT_FREE)
+        pv_child_hold(&s->child, on);
 }
 
 pid_t slot_pid(const struct slot *s)

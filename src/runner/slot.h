@@ -16,6 +16,7 @@
 #include "report/report.h"
 #include "runner/rundir.h"
 #include "runner/runner.h"
+#include "util/mem.h"
 
 struct pv_err;
 
@@ -46,11 +47,15 @@ struct slot {
     char *doing;        /* phase of the file and states of its VMs at its timeout; NULL: none */
     char *fault;        /* see slot_fail; NULL: none */
     bool want_steps;    /* a report shows the timeline */
+    bool live;          /* output is shown as it comes */
     unsigned n_notices; /* of this run of the file; bounded */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
     /* At most SLOT_NOTICES times for a run of a file, then once more to say that others are left out. */
     void (*on_notice)(struct slot *s, const char *text, size_t n);
+    /* With --live: lines of a VM, or (vm NULL) of the file's own output. */
+    void (*on_live)(struct slot *s, const char *vm, enum pv_live_kind kind, const char *text, size_t n);
+    struct pv_buf line;             /* with --live: the begin of a line of the file's own output */
     void (*on_end)(struct slot *s); /* the slot is free again, the report complete */
     void *arg;
 };
@@ -69,6 +74,8 @@ struct slot_file {
 int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_opts *o, struct pv_err *err);
 /* Stops the clock of the file's deadline, or starts it again. Twice is fine. */
 void slot_pause(struct slot *s, bool on);
+/* Makes its file's process wait with events and output, until on is false. */
+void slot_hold(struct slot *s, bool on);
 /* The pid of the file's process. */
 pid_t slot_pid(const struct slot *s);
 /* SIGTERM, and SIGKILL to the whole group if the process still runs after 2 s. Not running: nothing. */

@@ -40,6 +40,7 @@ struct pv_testfile_env {
     /* --meta and --no-meta, "KEY=VALUE": the same by a sub-test's meta. */
     const struct pv_strv *meta, *no_meta;
     bool slow_tests;      /* --slow-tests */
+    bool live;            /* --live: output of VMs goes to `result` as it comes */
     const char *save_dir; /* --save-failed; NULL: not given */
     enum pv_guest_policy oopses, warnings;
     const struct pv_debug_io *debug; /* NULL: nothing stops */

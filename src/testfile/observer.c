@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "testfile/cached.h"
+#include "testfile/live.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
 
@@ -51,6 +52,7 @@ static void observer_state(const struct pv_guest *g, enum pv_guest_state state, 
 
 static void observer_ended(const struct pv_guest *g, bool panicked, void *arg)
 {
+    pv_tf_live_flush(arg);
     pv_tf_findings_ended(arg, g, panicked);
 }
 
@@ -79,6 +81,7 @@ void pv_tf_observe(struct pv_testfile *tf)
                                                         .reads = observer_reads,
                                                         .state = observer_state,
                                                         .ended = observer_ended,
+                                                        .output = tf->env->live ? pv_tf_live_output : NULL,
                                                         .arg = tf};
     pv_result_set_console_size(tf->env->result, observer_console_size, tf);
 }

@@ -23,6 +23,7 @@
 #include "testfile/findings.h"
 #include "testfile/guests.h"
 #include "testfile/journal.h"
+#include "testfile/live.h"
 #include "testfile/reads.h"
 #include "testfile/reset.h"
 #include "testfile/rules.h"
@@ -68,6 +69,7 @@ struct pv_testfile {
     struct tf_journal journal;
     struct tf_save save;
     struct tf_recording *recordings; /* of boots that will be kept */
+    struct tf_live live;
 };
 
 /* Makes the loop and the guests' environment. -1 with *err (class host): to be closed all the same. */
