@@ -194,8 +194,9 @@ int pv_lease_acquire(struct pv_lease *l, struct pv_loop *loop, const struct pv_l
     if (lease_exchange(l, loop, request, &t, err) < 0)
         return -1;
     if (t.reply.status != PV_LEASE_GRANTED)
-        return pv_err_set(err, t.reply.status == PV_LEASE_NO_ROOM ? PV_E_MISSING : PV_E_USAGE, "%s",
-                          t.reply.text);
+        return pv_err_set_at(err, t.reply.status == PV_LEASE_NO_ROOM ? PV_E_MISSING : PV_E_USAGE,
+                             t.reply.status == PV_LEASE_HELD ? EBUSY : 0, __FILE__, __LINE__, "%s",
+                             t.reply.text);
     lease_add_grant(l, want->vm, request.id);
     return 0;
 }

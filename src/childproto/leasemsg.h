@@ -28,7 +28,13 @@ struct pv_lease_request {
     uint32_t cpus, standby;
 };
 
-enum pv_lease_status { PV_LEASE_GRANTED = 1, PV_LEASE_WAIT, PV_LEASE_REFUSED, PV_LEASE_NO_ROOM };
+enum pv_lease_status {
+    PV_LEASE_GRANTED = 1,
+    PV_LEASE_WAIT,
+    PV_LEASE_REFUSED,
+    PV_LEASE_NO_ROOM,
+    PV_LEASE_HELD /* refused, because of what other VMs of the file hold */
+};
 
 struct pv_lease_reply {
     uint32_t status, id;

@@ -137,6 +137,11 @@ static int pool_refuse_memory(const struct pv_pool *p, const struct pv_pool_requ
     return pv_err_set(err, PV_E_USAGE, "%s", text.data);
 }
 
+bool pv_pool_fits_alone(const struct pv_pool *p, struct pv_amount want)
+{
+    return want.memory <= pool_whole(p) && want.cpus <= pool_cpus(p);
+}
+
 int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err)
 {
     struct pv_pool_request **end = &p->queue;

@@ -70,6 +70,8 @@ struct pv_pool_opts {
 struct pv_pool *pv_pool_new(const struct pv_pool_opts *o);
 void pv_pool_free(struct pv_pool *p); /* NULL is fine */
 
+/* Whether a file without other VMs could have it. */
+bool pv_pool_fits_alone(const struct pv_pool *p, struct pv_amount want);
 /* Queues r, which the caller owns and must not move. -1 with *err, class usage: unsatisfiable. */
 int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err *err);
 /* Takes r out of the queue. */

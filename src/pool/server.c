@@ -268,7 +268,8 @@ static void channel_acquire(struct channel *c, const struct pv_lease_request *re
                         .channel = c,
                         .next = c->leases};
     if (pv_pool_request(c->s->pool, &l->request, &err) < 0) {
-        lease_reply(l, PV_LEASE_REFUSED, err.text);
+        lease_reply(l, pv_pool_fits_alone(c->s->pool, l->request.want) ? PV_LEASE_HELD : PV_LEASE_REFUSED,
+                    err.text);
         free(l);
         return;
     }

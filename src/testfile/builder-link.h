@@ -35,6 +35,7 @@ struct tf_builder {
     const char *logs;         /* where builders make their directories for console logs; NULL: none */
     int sock;
     int64_t deadline; /* of the build */
+    bool beside;      /* tasks of the file that asks go on beside the build, and may end VMs */
 };
 
 /* name is for TF_MSG_TAIL, else NULL.  Blocks while the asker is busy; its death is no error here. */

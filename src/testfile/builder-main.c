@@ -212,7 +212,8 @@ void pv_tf_builder_main(void *arg)
                                  .outer = asker->builder,
                                  .logs = logs,
                                  .sock = PV_CHILD_SOCK,
-                                 .deadline = start->o->deadline};
+                                 .deadline = start->o->deadline,
+                                 .beside = asker->builder ? asker->builder->beside : asker->pool.tasks > 0};
     struct tf_reads reads = {.err = PV_ERR_INIT};
     struct pv_testfile_env env = *asker->env;
     cleanup_free char *path = shown_path(start->o->script);

@@ -34,7 +34,7 @@ struct tf_pool {
     unsigned tasks;    /* that have not ended */
     unsigned stalled;  /* contexts that cannot go on before others do: they wait for the pool or for tasks */
     bool asking;       /* a request of this file is with the pool: one at a time */
-    unsigned held;     /* leases of this file's VMs */
+    unsigned held;     /* leases of this file's VMs, and builds that it has begun */
     uint64_t releases; /* so far */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "testfile/pool.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #include "testfile/testfile.h"
 #include "util/clock.h"
 #include "util/err.h"
+
+#define LOOK (100 * PV_NSEC_PER_MSEC) /* between two requests of a builder for what others hold */
 
 /* One wait of pool_acquire.  Its step begins with the first text: none without a wait. */
 struct pool_wait {
@@ -49,12 +52,23 @@ static bool release_is_decided(void *arg)
 }
 
 /*
+ * A builder beside tasks of the file that asks: they may end the VMs over which its request was refused.  It learns of
+ * no release of theirs, so it asks again.
+ */
+static bool build_may_wait(const struct pv_testfile *tf, const struct pv_err *why)
+{
+    return tf->builder && tf->builder->beside && pv_now() < tf->builder->deadline &&
+           (why->errnum == EBUSY || why->cls == PV_E_MISSING);
+}
+
+/*
  * One request of a file at a time, because the arbiter takes a file that waits as one that does nothing else.  A
  * refusal over what other VMs of this file hold is final only when no task can end one of them.
  */
 static int pool_ask(struct pv_testfile *tf, struct pv_lease_want *want, struct pool_wait *w,
                     struct pv_err *err)
 {
+    static const char held_by_others[] = "waiting for memory or CPUs that other VMs of this file hold";
     struct tf_pool *p = &tf->pool;
     struct pv_err why = PV_ERR_INIT;
 
@@ -72,10 +86,16 @@ static int pool_ask(struct pv_testfile *tf, struct pv_lease_want *want, struct p
             p->held++;
             return 0;
         }
+        want->standby = NULL; /* its lease went with the request */
+        if (build_may_wait(tf, &why)) {
+            pool_on_wait(held_by_others, w);
+            if (pv_loop_run(tf->loop, NULL, NULL, pv_deadline(LOOK), &why) < 0)
+                break;
+            continue;
+        }
         if ((why.cls != PV_E_USAGE && why.cls != PV_E_MISSING) || !p->held || !p->tasks)
             break;
-        want->standby = NULL; /* its lease went with the request */
-        pool_on_wait("waiting for memory or CPUs that other VMs of this file hold", w);
+        pool_on_wait(held_by_others, w);
         if (pv_loop_run(tf->loop, release_is_decided, &release, PV_FOREVER, &why) < 0 ||
             p->releases == release.seen)
             break;

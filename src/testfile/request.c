@@ -87,6 +87,7 @@ static int request_run_builder(struct tf_request *r, struct pv_err *err)
 
     b->on_phase = request_on_phase;
     b->arg = r;
+    r->tf->pool.held++; /* it holds what its VMs have */
     rc = pv_tf_build_start(b, r->tf, &o, err);
     if (rc == 0)
         rc = pv_loop_run(r->tf->loop, build_has_ended, r, r->deadline, err);
@@ -102,6 +103,9 @@ static int request_run_builder(struct tf_request *r, struct pv_err *err)
     }
     pv_tf_tails_move(&r->tf->tails, &b->tails); /* consoles of a failed build are shown with the failure */
     pv_tf_build_fini(b);
+    if (r->tf->pool.held)
+        r->tf->pool.held--;
+    r->tf->pool.releases++;
     return rc ? -1 : 0;
 }
 

@@ -73,6 +73,25 @@ end)
 LUA
 limited "tasks of one file" 256 256 --mem 256M "$work/two/tasks.lua"
 
+# Each builder's VM needs what the tasks' VMs hold by then.
+mkdir -p "$work/two/fixtures"
+for i in 1 2 3; do
+    printf 'local vm = provium.create()\nvm:boot{memory = "128M", timeout = "100s"}\nvm:write_file("/tmp/i", "%d")\n' $i \
+        >"$work/two/fixtures/f$i.lua"
+done
+cat >"$work/two/builds.lua" <<'LUA'
+local fns = {}
+for i = 1, 3 do
+    fns[i] = function()
+        local vm <close> = provium.fixture("f" .. i)
+        return vm:read_file("/tmp/i")
+    end
+end
+assert_eq({"1", "2", "3"}, provium.all(fns, "200s"))
+LUA
+limited "builds in tasks of one file" 300 128 --mem 300M "$work/two/builds.lua"
+contains "builds in tasks: it passes" "$work/out" "OK: 1 passed, 0 failed"
+
 echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
 "$PROVIUM" test --config "$work/provium.toml" --mem 256M "$work/two/large.lua" >"$work/out" 2>&1
 is "too large: exit code" $? 1
