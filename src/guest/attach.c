@@ -117,7 +117,8 @@ int pv_guest_attach_disk(struct pv_guest *g, const struct pv_guest_disk *d, int6
     if (pv_guest_check_running(g, "attach a disk", err) < 0 ||
         pv_guest_operation_begin(g, "attach a disk to", err) < 0)
         return -1;
-    r = attach(g, d, pv_guest_deadline(g, timeout_ns ? timeout_ns : ATTACH_LIMIT), name, err);
+    r = pv_guest_monitor_result(
+        g, attach(g, d, pv_guest_deadline(g, timeout_ns ? timeout_ns : ATTACH_LIMIT), name, err), err);
     pv_guest_operation_end(g);
     return r < 0 ? pv_err_wrap(err, "cannot attach disk '%s' to %s", d->name ? d->name : name, g->name) : 0;
 }
@@ -145,7 +146,8 @@ int pv_guest_detach_disk(struct pv_guest *g, const char *name, int64_t timeout_n
     if (pv_guest_check_running(g, "detach a disk", err) < 0 || pv_guest_disk_check_name(g, name, err) < 0 ||
         pv_guest_operation_begin(g, "detach a disk from", err) < 0)
         return -1;
-    r = detach(g, name, pv_guest_deadline(g, timeout_ns ? timeout_ns : ATTACH_LIMIT), err);
+    r = pv_guest_monitor_result(
+        g, detach(g, name, pv_guest_deadline(g, timeout_ns ? timeout_ns : ATTACH_LIMIT), err), err);
     pv_guest_operation_end(g);
     return r < 0 ? pv_err_wrap(err, "cannot detach disk '%s' from %s", name, g->name) : 0;
 }

@@ -126,6 +126,12 @@ void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err);
 int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_t deadline,
                   struct pv_err *err);
 
+/*
+ * Returns rc, the result of a command of the monitor.  When it failed because QEMU is ending, *err becomes the reason of
+ * that end, for which it waits at most 2 s.  The guest may have ended then.
+ */
+int pv_guest_monitor_result(struct pv_guest *g, int rc, struct pv_err *err);
+
 /* When a wait of timeout_ns from now (0: endless) has to end: no later than env->until. */
 int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns);
 /* Class usage, "cannot boot: vm1 is running", unless it was never booted or has ended. */

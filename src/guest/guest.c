@@ -24,6 +24,7 @@
 
 /* A broken channel is usually the first sign of a death; how long to wait for the death itself. */
 #define DEATH_GRACE PV_NSEC_PER_SEC
+#define DEATH_LIMIT (2 * PV_NSEC_PER_SEC) /* from the end of the monitor to that of QEMU */
 /* An agent's port is closed by the guest's kernel, which therefore lives; but it may end next. */
 #define PORT_GRACE (500 * PV_NSEC_PER_MSEC)
 
@@ -493,6 +494,17 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     pv_err_died(err, g->end.died, g->number);
     pv_guest_add_console(g, err);
     return -1;
+}
+
+int pv_guest_monitor_result(struct pv_guest *g, int rc, struct pv_err *err)
+{
+    struct pv_err end = PV_ERR_INIT;
+
+    if (rc < 0 && err && err->cls == PV_E_GUEST_DIED &&
+        pv_guest_wait(g, NULL, NULL, pv_guest_deadline(g, DEATH_LIMIT), &end) < 0 &&
+        end.cls == PV_E_GUEST_DIED)
+        *err = end;
+    return rc;
 }
 
 int64_t pv_guest_deadline(const struct pv_guest *g, int64_t timeout_ns)

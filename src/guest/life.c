@@ -88,27 +88,13 @@ static int await_reset(struct pv_guest *g, int64_t deadline, const char *what, s
     return -1;
 }
 
-#define DEATH_LIMIT (2 * PV_NSEC_PER_SEC)
-
-/* rc: of a command of the monitor.  If QEMU has ended meanwhile, that is its error. */
-static int monitor_result(struct pv_guest *g, int rc, struct pv_err *err)
-{
-    struct pv_err end = PV_ERR_INIT;
-
-    if (rc < 0 && err && err->cls == PV_E_GUEST_DIED &&
-        pv_guest_wait(g, NULL, NULL, pv_guest_deadline(g, DEATH_LIMIT), &end) < 0 &&
-        end.cls == PV_E_GUEST_DIED)
-        *err = end;
-    return rc;
-}
-
 /* Lets the machine reset where it would end else, and back. */
 static int allow_reset(struct pv_guest *g, bool allow, struct pv_err *err)
 {
     if (!g->instance || pv_instance_ended(g->instance) || guest_follows(g))
         return 0;
-    return monitor_result(g, pv_vm_allow_resets(pv_instance_vm(g->instance), allow, monitor_deadline(g), err),
-                          err);
+    return pv_guest_monitor_result(
+        g, pv_vm_allow_resets(pv_instance_vm(g->instance), allow, monitor_deadline(g), err), err);
 }
 
 static int check_kernel(struct pv_guest *g, const char *what, struct pv_err *err)
@@ -188,9 +174,9 @@ static int start_reset(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     struct pv_vm *vm = pv_instance_vm(g->instance);
 
     (void)deadline;
-    if (monitor_result(g, pv_vm_reset(vm, monitor_deadline(g), err), err) < 0)
+    if (pv_guest_monitor_result(g, pv_vm_reset(vm, monitor_deadline(g), err), err) < 0)
         return -1;
-    if (g->life.paused && monitor_result(g, pv_vm_cont(vm, monitor_deadline(g), err), err) < 0)
+    if (g->life.paused && pv_guest_monitor_result(g, pv_vm_cont(vm, monitor_deadline(g), err), err) < 0)
         return -1;
     g->life.paused = false;
     return 0;
@@ -226,7 +212,8 @@ int pv_guest_pause(struct pv_guest *g, struct pv_err *err)
 {
     if (pv_guest_check_machine(g, "pause", err) < 0)
         return -1;
-    if (monitor_result(g, pv_vm_stop(pv_instance_vm(g->instance), monitor_deadline(g), err), err) < 0)
+    if (pv_guest_monitor_result(g, pv_vm_stop(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
+        0)
         return -1;
     g->life.paused = true;
     return 0;
@@ -238,7 +225,8 @@ int pv_guest_unpause(struct pv_guest *g, struct pv_err *err)
         return -1;
     if (!g->life.paused)
         return pv_err_set(err, PV_E_USAGE, "cannot resume: %s is not paused", g->name);
-    if (monitor_result(g, pv_vm_cont(pv_instance_vm(g->instance), monitor_deadline(g), err), err) < 0)
+    if (pv_guest_monitor_result(g, pv_vm_cont(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
+        0)
         return -1;
     g->life.paused = false;
     return 0;
@@ -248,14 +236,15 @@ int pv_guest_power_button(struct pv_guest *g, struct pv_err *err)
 {
     if (pv_guest_check_machine(g, "press the power button", err) < 0)
         return -1;
-    return monitor_result(g, pv_vm_power_button(pv_instance_vm(g->instance), monitor_deadline(g), err), err);
+    return pv_guest_monitor_result(
+        g, pv_vm_power_button(pv_instance_vm(g->instance), monitor_deadline(g), err), err);
 }
 
 int pv_guest_nmi(struct pv_guest *g, struct pv_err *err)
 {
     if (pv_guest_check_machine(g, "send an NMI", err) < 0)
         return -1;
-    return monitor_result(g, pv_vm_nmi(pv_instance_vm(g->instance), monitor_deadline(g), err), err);
+    return pv_guest_monitor_result(g, pv_vm_nmi(pv_instance_vm(g->instance), monitor_deadline(g), err), err);
 }
 
 int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *err)
@@ -271,8 +260,10 @@ int pv_guest_screenshot(struct pv_guest *g, struct pv_buf *out, struct pv_err *e
     if (fd < 0)
         return pv_err_sys(err, errno, "cannot make a file for the screenshot in '%s'", dir);
     writer = open(path, O_WRONLY | O_CLOEXEC);
-    r = writer < 0 ? pv_err_sys(err, errno, "cannot open '%s'", path)
-                   : pv_vm_screenshot(pv_instance_vm(g->instance), writer, monitor_deadline(g), err);
+    r = writer < 0
+            ? pv_err_sys(err, errno, "cannot open '%s'", path)
+            : pv_guest_monitor_result(
+                  g, pv_vm_screenshot(pv_instance_vm(g->instance), writer, monitor_deadline(g), err), err);
     if (r == 0)
         r = pv_read_file(path, SCREENSHOT_MAX, out, err);
     unlink(path);

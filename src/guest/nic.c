@@ -61,7 +61,7 @@ int pv_guest_plug(struct pv_guest *g, const struct pv_guest_nic *nic, int64_t ti
     if (pv_guest_check_running(g, "plug a NIC into it", err) < 0 || pv_guest_check_time(g, "plug", err) < 0 ||
         pv_guest_operation_begin(g, "plug a NIC into", err) < 0)
         return -1;
-    slot = guest_plug(g, nic, deadline, err);
+    slot = pv_guest_monitor_result(g, guest_plug(g, nic, deadline, err), err);
     pv_guest_operation_end(g);
     return slot;
 }
@@ -87,7 +87,7 @@ int pv_guest_unplug(struct pv_guest *g, unsigned slot, int64_t timeout_ns, struc
     if (pv_guest_check_running(g, "unplug a NIC of it", err) < 0 ||
         pv_guest_operation_begin(g, "unplug a NIC of", err) < 0)
         return -1;
-    r = guest_unplug(g, slot, deadline, err);
+    r = pv_guest_monitor_result(g, guest_unplug(g, slot, deadline, err), err);
     pv_guest_operation_end(g);
     return r;
 }
@@ -97,7 +97,10 @@ int pv_guest_set_carrier(struct pv_guest *g, unsigned slot, bool up, struct pv_e
     struct pv_guest_nic *nic = &g->nics[slot];
 
     if (pv_guest_check_machine(g, up ? "set a carrier up" : "set a carrier down", err) < 0 ||
-        pv_vm_set_link(pv_instance_vm(g->instance), slot, up, pv_guest_deadline(g, MONITOR_LIMIT), err) < 0)
+        pv_guest_monitor_result(
+            g,
+            pv_vm_set_link(pv_instance_vm(g->instance), slot, up, pv_guest_deadline(g, MONITOR_LIMIT), err),
+            err) < 0)
         return -1;
     nic->down = !up;
     if (nic->wire->carrier)

@@ -202,6 +202,7 @@ static struct pv_snapshot *snapshot_failed(struct pv_guest *g, struct pv_snapsho
                                            struct pv_err *err)
 {
     pv_snapshot_unref(s);
+    pv_guest_monitor_result(g, -1, err);
     pv_err_wrap(err, "cannot %s %s", what, g->name);
     return NULL;
 }
