@@ -24,6 +24,8 @@ local pages = {
     ["docs/testing-a-blocking-driver.md"] = 1,
     ["docs/testing-a-distributed-system.md"] = 1,
     ["docs/testing-a-network-driver.md"] = 1,
+    ["docs/testing-a-file-system.md"] = 1,
+    ["docs/testing-a-database.md"] = 1,
 }
 for page, n in pairs(pages) do
     local list = blocks(page)
