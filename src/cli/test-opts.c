@@ -347,7 +347,8 @@ static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_er
     if (c->quiet && c->live)
         return pv_err_set(err, PV_E_USAGE, "test: -q and --live are opposites; give one of them");
     if (c->list && c->live)
-        return pv_err_set(err, PV_E_USAGE, "test: --list runs nothing, so there is nothing for --live to show");
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --list runs nothing, so there is nothing for --live to show");
     if (c->list && (c->reports.junit || c->reports.html || c->reports.tap))
         return pv_err_set(err, PV_E_USAGE,
                           "test: --list runs nothing, so there is nothing for --%s to report",
