@@ -155,13 +155,17 @@ static bool reset_is_decided(void *arg)
     return !c || c->error || w->g->generation != w->generation || c->ops->ready(c);
 }
 
-/* Waits for the reset of the machine, if a device without its driver is a sign of one. */
-static void reset_await(struct pv_guest *g, unsigned generation)
+/*
+ * Waits for the reset of the machine, if a device without its driver is a sign of one.  *died becomes the machine's end,
+ * if that comes first.
+ */
+static void reset_await(struct pv_guest *g, unsigned generation, struct pv_err *died)
 {
     struct reset_wait w = {g, generation};
+    struct pv_err end = PV_ERR_INIT;
 
-    if (!reset_is_decided(&w))
-        pv_guest_wait(g, reset_is_decided, &w, pv_deadline(RESET_LIMIT), NULL);
+    if (!reset_is_decided(&w) && pv_guest_wait(g, reset_is_decided, &w, pv_deadline(RESET_LIMIT), &end) < 0)
+        *died = end;
 }
 
 int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bool ask, const char *what,
@@ -177,7 +181,7 @@ int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bo
         return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
     if (r < 0 && g->state == PV_GUEST_RUNNING)
-        reset_await(g, generation);
+        reset_await(g, generation, &died);
     if (r < 0 && g->generation != generation && g->life.how) {
         pv_guest_reset_error(g, err);
         return pv_err_wrap(err, "%s", what);
