@@ -72,7 +72,7 @@ install: build
 		zsh/site-functions/_provium fish/vendor_completions.d/provium.fish; do \
 		install -D -m 644 $(BUILD)/scripts/$${f##*/} $(DESTDIR)$(PREFIX)/share/$$f || exit 1; done
 
-# What git has, with the version's name in front.
+# An archive of the files that git has, with the version's name in front.
 dist:
 	@v=provium-$$(sed -n "s/^ *version: '\(.*\)',/\1/p" meson.build) && \
 		git archive --prefix=$$v/ HEAD | xz -9 >$$v.tar.xz && echo "$$v.tar.xz"

@@ -157,7 +157,7 @@ static void wire_attach(struct pv_nic_wire *w, int fd)
     must(pv_net_connect(PV_CONTAINER_OF(w, struct vm, wire)->end, fd, &err), &err);
 }
 
-/* What a shell command writes; the program ends when it fails. */
+/* Runs a shell command and returns its output; the program ends when the command fails. */
 static char *shell(struct pv_guest *g, const char *command)
 {
     struct pv_exec x = {.timeout_ns = limit};

@@ -60,7 +60,7 @@ end)
 
 test("a RAID1 goes on with one leg", function()
     vm:sh("insmod /lib/md-mod.ko && insmod /lib/raid1.ko && echo md0 >/sys/module/md_mod/parameters/new_array")
-    -- What mdadm does for an array without a superblock.
+    -- The sysfs files of md make an array without a superblock; mdadm writes the same ones.
     local md = "/sys/block/md0/md/"
     local function set(key, value) vm:sh(("echo %s >%s%s"):format(value, md, key)) end
     set("metadata_version", "none")

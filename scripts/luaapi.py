@@ -123,7 +123,7 @@ class Page:
         return next(e for e in self.entries if e.name == name)
 
 
-# What the names on the page are objects of.  VMs and workers share what is not "VM only".
+# The names on the page have these types.  VMs and workers share what is not "VM only".
 OBJECTS = {'vm': 'provium.Agent', 'worker': 'provium.Worker', 'lan': 'provium.Network', 'port': 'provium.Port',
            'capture': 'provium.Capture', 'router': 'provium.Router', 'disk': 'provium.Disk', 'rule': 'provium.Rule',
            'rec': 'provium.Recording', 'state': 'provium.State', 'result': 'provium.AnyResult',

@@ -138,7 +138,7 @@ void pv_result_set_console_size(struct pv_result *r, int64_t (*size)(const char 
 /* The file's blocking operation ("booting vm1"), quoted when the file times out or its process dies. */
 void pv_result_phase(struct pv_result *r, const char *phase);
 
-/* What is shown as it comes (--live). */
+/* Lines of --live have one of these kinds. */
 enum pv_live_kind {
     PV_LIVE_CONSOLE,
     PV_LIVE_COMMAND, /* the text of a command that begins */

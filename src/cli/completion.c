@@ -34,7 +34,7 @@ static const struct value_kind {
     {"SHELL", "words", "bash zsh fish"},
 };
 
-/* What completes a value of that name; its words are in buf when it is a choice such as "a|b". */
+/* The option's value name decides how its value completes; buf gets the words of a choice such as "a|b". */
 static struct value_kind value_kind(const char *value, char *buf, size_t size)
 {
     struct value_kind k = {value, "none", NULL};

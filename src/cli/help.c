@@ -15,7 +15,7 @@
 
 enum { TOPICS_MAX = 512 };
 
-/* What can be named: commands, pages and functions of the reference. */
+/* Topics are commands, pages and functions of the reference. */
 struct topics {
     const char *names[TOPICS_MAX + 1]; /* for pv_nearest */
     size_t n;

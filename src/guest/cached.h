@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a boot must be like to be kept and resumed from in place of a later one. */
+/* Conditions on a boot that is kept, and resumed from in place of a later one. */
 #ifndef PV_GUEST_CACHED_H
 #define PV_GUEST_CACHED_H
 

@@ -130,15 +130,6 @@ int pv_initrd_copy(const char *path, int in, int out, struct pv_err *err)
 
 enum { ZSTD_HEAD_MAX = 18 };
 
-static uint64_t little_endian(const uint8_t *p, unsigned n)
-{
-    uint64_t v = 0;
-
-    while (n--)
-        v = v << 8 | p[n];
-    return v;
-}
-
 /* The content size in the header of a zstd frame (RFC 8878, 3.1.1.1), 0 if it has none. */
 static uint64_t zstd_content(const uint8_t head[static ZSTD_HEAD_MAX])
 {
@@ -149,7 +140,7 @@ static uint64_t zstd_content(const uint8_t head[static ZSTD_HEAD_MAX])
 
     if (!flag)
         return single ? *at : 0;
-    return little_endian(at, size_bytes[flag]) + (flag == 1 ? 256 : 0);
+    return pv_little_endian(at, size_bytes[flag]) + (flag == 1 ? 256 : 0);
 }
 
 static uint64_t newc_number(const char *header, unsigned field)

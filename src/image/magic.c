@@ -76,6 +76,15 @@ enum pv_comp pv_magic_comp(const void *data, size_t n)
     return PV_COMP_NONE;
 }
 
+uint64_t pv_little_endian(const uint8_t *p, unsigned n)
+{
+    uint64_t v = 0;
+
+    while (n--)
+        v = v << 8 | p[n];
+    return v;
+}
+
 const char *pv_comp_name(enum pv_comp c)
 {
     assert(c < PV_COMP_COUNT);

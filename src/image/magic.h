@@ -4,6 +4,7 @@
 #define PV_IMAGE_MAGIC_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum pv_comp {
     PV_COMP_NONE,
@@ -22,6 +23,9 @@ enum { PV_MAGIC_BYTES = 2048 };
 
 /* The compression of a stream; PV_COMP_NONE for one that the kernel does not support. */
 enum pv_comp pv_magic_comp(const void *data, size_t n);
+
+/* The number in n bytes, at most 8, the lowest one first. */
+uint64_t pv_little_endian(const uint8_t *p, unsigned n);
 
 /* "gzip", "xz", ... */
 const char *pv_comp_name(enum pv_comp c);

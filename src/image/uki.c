@@ -15,21 +15,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "image/magic.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
 
 enum { COFF_SIZE = 24, SECTION_SIZE = 40, SECTIONS_MAX = 96, COPY_CHUNK = 1 << 20 };
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint16_t get_u16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
 
 static bool read_at(int fd, void *to, size_t n, uint64_t at)
 {
@@ -40,22 +31,24 @@ static bool read_at(int fd, void *to, size_t n, uint64_t at)
 static bool find_section(int fd, const char name[8], uint64_t *at, uint64_t *n)
 {
     uint8_t dos[64], coff[COFF_SIZE], section[SECTION_SIZE];
-    uint64_t pe;
+    uint64_t pe, in_memory, in_file;
 
     if (!read_at(fd, dos, sizeof(dos), 0) || memcmp(dos, "MZ", 2) != 0)
         return false;
-    pe = get_u32(dos + 0x3c);
+    pe = pv_little_endian(dos + 0x3c, 4);
     if (!read_at(fd, coff, sizeof(coff), pe) || memcmp(coff, "PE\0\0", 4) != 0)
         return false;
-    for (unsigned i = 0; i < get_u16(coff + 6) && i < SECTIONS_MAX; i++) {
-        uint64_t entry = pe + COFF_SIZE + get_u16(coff + 20) + (uint64_t)i * SECTION_SIZE;
+    for (unsigned i = 0; i < pv_little_endian(coff + 6, 2) && i < SECTIONS_MAX; i++) {
+        uint64_t entry = pe + COFF_SIZE + pv_little_endian(coff + 20, 2) + (uint64_t)i * SECTION_SIZE;
 
         if (!read_at(fd, section, sizeof(section), entry))
             return false;
         if (memcmp(section, name, 8) != 0)
             continue;
-        *at = get_u32(section + 20);
-        *n = get_u32(section + 8) < get_u32(section + 16) ? get_u32(section + 8) : get_u32(section + 16);
+        in_memory = pv_little_endian(section + 8, 4);
+        in_file = pv_little_endian(section + 16, 4);
+        *at = pv_little_endian(section + 20, 4);
+        *n = in_memory < in_file ? in_memory : in_file;
         return true;
     }
     return false;

@@ -75,7 +75,7 @@ static LJMP void read_forward(lua_State *L, const struct tf_net *net, struct tf_
         pv_lua_raise(L, "the target of a forwarded port, %s, is outside of network '%s' (%s)", text,
                      pv_net_name(net->net), pv_subnet_text(net->subnet));
     for (; all < f; all++)
-        if (all->guest.port == f->guest.port && !memcmp(&all->guest.ip, &f->guest.ip, sizeof(f->guest.ip)))
+        if (all->guest.port == f->guest.port && pv_ip_equal(&all->guest.ip, &f->guest.ip))
             pv_lua_raise(L, "uplink option 'forward' has %s twice; forward one port of the host to it", text);
     lua_pushvalue(L, -2);
     read_ip_port(L, "a forwarded port of the host", 0, &f->host);

@@ -170,6 +170,11 @@ const char *pv_subnet_text(const struct pv_subnet *s)
     return s->text;
 }
 
+bool pv_ip_equal(const struct pv_ip *a, const struct pv_ip *b)
+{
+    return a->n == b->n && memcmp(a->addr, b->addr, a->n) == 0;
+}
+
 static struct taken **taken_find(struct pv_subnet *s, const struct pv_ip *ip)
 {
     struct taken **at = &s->taken;
@@ -245,4 +250,16 @@ void pv_subnet_release(struct pv_subnet *s, const struct pv_ip *ip)
     *at = t->next;
     free(t->owner);
     free(t);
+}
+
+void pv_subnet_release_range(struct pv_subnet *s, const struct pv_ip *first, unsigned n)
+{
+    uint64_t number = 0;
+
+    if (n)
+        host_number(s, first, &number);
+    for (unsigned i = 0; i < n; i++) {
+        struct pv_ip ip = host_address(s, number + i);
+        pv_subnet_release(s, &ip);
+    }
 }

@@ -22,6 +22,7 @@ enum { PV_IP_TEXT = 46, PV_MAC_TEXT = 18 };
 
 /* "10.7.0.9", "fd00::9".  -1: class usage, names the text. */
 int pv_ip_parse(struct pv_ip *ip, const char *text, struct pv_err *err);
+bool pv_ip_equal(const struct pv_ip *a, const struct pv_ip *b);
 /* to: PV_IP_TEXT bytes. */
 const char *pv_ip_text(const struct pv_ip *ip, char *to);
 /* Any address, such as "ff:ff:ff:ff:ff:ff"; -1: it is none. */
@@ -53,6 +54,8 @@ int pv_subnet_take(struct pv_subnet *s, const struct pv_ip *ip, const char *owne
  */
 unsigned pv_subnet_range(struct pv_subnet *s, unsigned most, const char *owner, struct pv_ip *first);
 void pv_subnet_release(struct pv_subnet *s, const struct pv_ip *ip);
+/* Releases the n addresses from `first` on, as pv_subnet_range has taken them. */
+void pv_subnet_release_range(struct pv_subnet *s, const struct pv_ip *first, unsigned n);
 
 /* A MAC below 52:54:00 that the process has not given out yet. */
 void pv_mac_next(uint8_t mac[static 6]);

@@ -156,7 +156,7 @@ static void test_refused(void **state)
     assert_non_null(strstr(err.text, "FIFO"));
 }
 
-/* What a program writes about the capture; NULL: it is not installed. */
+/* Output of a program that reads the capture; NULL: it is not installed. */
 static char *tool_read(const char *tool, const char *options, const char *name)
 {
     cleanup_free char *there = pv_xasprintf("command -v %s >/dev/null", tool);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an uplink finds on the host. */
+/* Interfaces and nameservers of the host, which an uplink needs. */
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>

@@ -23,7 +23,7 @@ static struct neighbour *neighbour_find(struct router_if *i, const struct pv_ip 
 {
     struct neighbour *n = i->neighbours;
 
-    while (n && (n->ip.n != ip->n || memcmp(n->ip.addr, ip->addr, ip->n) != 0))
+    while (n && !pv_ip_equal(&n->ip, ip))
         n = n->next;
     return n;
 }

@@ -27,7 +27,7 @@ static struct router_if *own_find(const struct pv_router *r, const struct pv_ip 
 {
     struct router_if *i = r->first;
 
-    while (i && (i->to.ip.n != ip->n || memcmp(i->to.ip.addr, ip->addr, ip->n) != 0))
+    while (i && !pv_ip_equal(&i->to.ip, ip))
         i = i->next;
     return i;
 }

@@ -2,7 +2,6 @@
 #include "symbols/find.h"
 
 #include <fts.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "util/mem.h"
@@ -23,7 +22,7 @@ static bool name_is_module(const char *name, const char *module)
     return !strcmp(name + n, ".ko") || !strcmp(name + n, ".ko.debug");
 }
 
-int pv_symbols_fits(const char *path, const char *module)
+bool pv_symbols_fits(const char *path, const char *module)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 

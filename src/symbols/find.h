@@ -3,6 +3,8 @@
 #ifndef PV_SYMBOLS_FIND_H
 #define PV_SYMBOLS_FIND_H
 
+#include <stdbool.h>
+
 struct pv_strv;
 
 /*
@@ -12,6 +14,6 @@ struct pv_strv;
  */
 void pv_symbols_find(const char *dir, const char *module, struct pv_strv *found);
 /* Whether a file of that path would be found for module (NULL: as a vmlinux). */
-int pv_symbols_fits(const char *path, const char *module);
+bool pv_symbols_fits(const char *path, const char *module);
 
 #endif

@@ -12,23 +12,12 @@
 
 #define NAME "uplink"
 
-static void range_release(struct tf_uplink *u)
-{
-    struct pv_ip ip = u->lease;
-
-    for (unsigned i = 0; i < u->n_leases; i++) {
-        pv_subnet_release(u->net->subnet, &ip);
-        for (unsigned at = ip.n; at-- > 0 && ++ip.addr[at] == 0;) /* the next address */
-            ;
-    }
-}
-
 void pv_tf_uplink_free(struct tf_uplink *u)
 {
     if (!u)
         return;
     pv_uplink_free(u->u);
-    range_release(u);
+    pv_subnet_release_range(u->net->subnet, &u->lease, u->n_leases);
     if (u->dns.n)
         pv_subnet_release(u->net->subnet, &u->dns);
     if (u->ip.n)

@@ -42,7 +42,7 @@ void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p);
 /* Another fixture's entry. */
 void pv_tf_reads_fixture(struct pv_testfile *tf, struct pv_entry *e);
 
-/* Of any recipe (r NULL: nothing): a file or a tree, a profile, a named string (inputs.h). */
+/* Inputs of any recipe (r NULL: nothing): a file or a tree, a profile, a named string (inputs.h). */
 void pv_tf_reads_add(struct tf_reads *r, const char *path, bool tree);
 void pv_tf_reads_add_profile(struct tf_reads *r, const struct pv_guest_host *host,
                              const struct pv_profile *p);

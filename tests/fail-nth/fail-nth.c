@@ -86,7 +86,7 @@ static const char *const names[] = {
 #define NAME(name, ...) #name,
     PLAIN(NAME) OTHERS(NAME)};
 
-/* Of all processes of a run; tests/fail-nth/sweep.py reads it. */
+/* The processes of a run share it; tests/fail-nth/sweep.py reads it. */
 struct shared {
     atomic_uint failed;
     struct {

@@ -1,4 +1,4 @@
--- What a VM goes through, on the fake QEMU: tests/fail-nth/sweep.py lets one call of the program fail in it.
+-- A VM on the fake QEMU is booted, saved and resumed; tests/fail-nth/sweep.py lets one call of the program fail meanwhile.
 local vm = provium.create("fake")
 vm:boot({ memory = "64M", files = { ["/x"] = { content = "x" }, ["/y"] = "fake.lua" } })
 

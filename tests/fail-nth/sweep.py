@@ -30,7 +30,7 @@ import xml.etree.ElementTree as xml
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 90  # seconds of a run; the timeouts within it end it long before
 
-# What can fail how. A call that a signal interrupts is repeated: the run passes.
+# Functions, and the errors with which they can fail. A call that a signal interrupts is repeated: the run passes.
 ERRORS = {
     'socketpair': ['EMFILE'], 'memfd_create': ['EMFILE'], 'epoll_create1': ['EMFILE'], 'eventfd': ['EMFILE'],
     'epoll_ctl': ['ENOSPC'], 'epoll_wait': ['EINTR'], 'poll': ['EINTR', 'ENOMEM'], 'dup2': ['EMFILE'],

@@ -67,7 +67,7 @@ local host = pipe:read("l")
 pipe:close()
 if host == "none" then skip("the host has no address besides its loopback's") end
 
--- What a client on the host gets from a port of its loopback; bash has /dev/tcp.
+-- bash has /dev/tcp: a client on the host asks a port of its loopback for a page.
 local function fetch(port)
     local p = io.popen(("timeout 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; printf \"GET /page HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3'"):format(port))
     local text = p:read("a")
