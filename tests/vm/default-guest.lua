@@ -36,7 +36,9 @@ test("the hostname is the VM's name, and loopback is up", function()
     assert_eq("web-1.example\n", vm:read_file("/proc/sys/kernel/hostname"))
     assert_contains(vm:exec("ip addr show lo").stdout, "127.0.0.1/8")
     assert_contains(vm:exec("ip link show lo").stdout, "LOWER_UP")
-    local r = vm:exec("nc -l -p 7777 >/tmp/got & sleep 1; echo hi | nc 127.0.0.1 7777; wait; cat /tmp/got", { timeout = 60 })
+    vm:sh("mkfifo /tmp/open") -- a stdin without an end: nc would half-close at it, and the other nc end at that
+    local r = vm:exec("nc -l -p 7777 <>/tmp/open >/tmp/got & sleep 1; echo hi | nc 127.0.0.1 7777; wait; cat /tmp/got",
+        { timeout = 60 })
     assert_eq("hi", r.stdout.trim())
     assert_contains(tostring(vm), "web-1.example (minimal): running")
     assert_contains(assert_error(function() vm:read_file("/none", { timeout = "1ms", offset = -1 }) end), "offset")
