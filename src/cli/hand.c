@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/hand-net.h"
 #include "cli/kernel.h"
 #include "cli/version.h"
 #include "childproto/result.h"
@@ -147,6 +148,8 @@ static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *t
         return g;
     }
     profile = pv_config_profile(tf->env->config, o->profile, err);
+    if (profile && o->net && pv_hand_net_check(profile, err) < 0)
+        return NULL;
     g = profile ? pv_guest_new(&tf->guest_env, profile) : NULL;
     if (g && hand_boot(o, tf, g, err) == 0)
         return g;
@@ -230,7 +233,7 @@ static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, s
 
     if (pv_testfile_open(&tf, err) == 0)
         g = hand_vm(o, &tf, err);
-    if (g)
+    if (g && (!o->net || pv_hand_net(&tf, g, err) == 0))
         rc = pv_hand_serve(g, &o->argv, o->cwd, err);
     pv_guest_free(g);
     pv_testfile_close(&tf);

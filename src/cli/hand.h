@@ -23,6 +23,7 @@ struct hand_opts {
     struct pv_boot_opts boot; /* owned */
     struct pv_strv argv;      /* of the guest's command; empty: a shell; owned */
     bool cold;                /* no cached boot */
+    bool net;                 /* an uplink, see hand-net.h */
     bool quiet;               /* no line about how it booted */
     const char *cwd;          /* in the guest; NULL: as of pv_shell_run */
 };

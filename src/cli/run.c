@@ -21,6 +21,7 @@ enum {
     OPT_MEM,
     OPT_CPUS,
     OPT_DISK,
+    OPT_NET,
     OPT_FILES,
     OPT_APPEND,
     OPT_CWD,
@@ -37,6 +38,7 @@ static const struct pv_opt options[] = {
     [OPT_MEM] = {"mem", 'm', "SIZE", "memory of the VM (default: 512M)"},
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
     [OPT_DISK] = {"disk", 0, "SPEC", "more disks: FILE (kept as it is), FILE,rw, size=SIZE"},
+    [OPT_NET] = {"net", 0, NULL, "an uplink: the VM reaches what the host reaches (NAT)"},
     [OPT_FILES] = {"files", 0, "A=B", "file or directory A of the host is B in the guest"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_CWD] = {"cwd", 0, "DIR", "working directory of the command in the guest"},
@@ -119,6 +121,9 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
         return 0;
     }
     switch (i) {
+    case OPT_NET:
+        o->net = true;
+        return 0;
     case OPT_COLD:
         o->cold = true;
         return 0;

@@ -10,6 +10,7 @@
 #include "guest/guest.h"
 #include "guest/memory.h"
 #include "image/image.h"
+#include "image/kconfig.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -72,6 +73,43 @@ int pv_guest_load_driver(struct pv_guest *g, const char *const names[static 3], 
         r = module_load(g, list.paths.v[i], deadline, err);
     pv_debug(g->name, "loaded %zu modules for a device", list.paths.n);
     pv_modlist_fini(&list);
+    pv_kernel_fini(&kernel);
+    return r;
+}
+
+/* -1: the tree, which lists the built-in drivers, lacks it. */
+static int tree_check_driver(const char *tree, const char *release, const char *driver, struct pv_err *err)
+{
+    struct pv_modlist list = {0};
+    int r = pv_modlist_add(&list, tree, driver, err);
+
+    pv_modlist_fini(&list);
+    if (r <= 0 || !pv_modules_know_builtin(tree))
+        return r < 0 ? -1 : 0;
+    return pv_err_set(err, PV_E_USAGE,
+                      "kernel %s has no driver %s: it is neither built in nor a module of '%s'",
+                      release ? release : "", driver, tree);
+}
+
+int pv_guest_check_nic_driver(const struct pv_profile *p, struct pv_err *err)
+{
+    struct pv_kernel kernel = {0};
+    struct pv_err why = PV_ERR_INIT;
+    cleanup_free char *tree = NULL, *config = NULL;
+    int r = 0;
+
+    if (pv_kernel_open(p->kernel, false, &kernel, err) < 0)
+        return -1;
+    tree = pv_modules_find(p->modules, p->kernel, kernel.release, NULL, &why);
+    config = pv_kconfig_find(p->kernel, tree);
+    if (!tree && why.cls != PV_E_NONE) {
+        *err = why;
+        r = -1;
+    }
+    if (r == 0 && config)
+        r = pv_kconfig_check(config, PV_KNEED_NIC, err);
+    if (r == 0 && tree)
+        r = tree_check_driver(tree, kernel.release, "virtio_net", err);
     pv_kernel_fini(&kernel);
     return r;
 }
