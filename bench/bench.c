@@ -20,6 +20,7 @@
 
 #include "bench.h"
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "guest/guest-state.h"
 #include "guest/instance.h"
 #include "vm/vm.h"

@@ -35,6 +35,6 @@ int pv_cli_error(const struct pv_err *err);
 
 extern const struct pv_command pv_command_completion, pv_command_doctor, pv_command_fixture, pv_command_help,
     pv_command_init, pv_command_lsp, pv_command_merge, pv_command_repl, pv_command_resume, pv_command_run,
-    pv_command_shell, pv_command_test, pv_command_version;
+    pv_command_setup, pv_command_shell, pv_command_test, pv_command_version;
 
 #endif

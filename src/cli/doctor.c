@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "image/image.h"
 #include "transport/channel.h"
 #include "util/cachedir.h"
@@ -150,7 +151,7 @@ static void look_saved(struct doctor *d, struct row *r)
 static void look_guest(struct doctor *d, struct row *r)
 {
     if (!d->guest_dir)
-        row_set(r, BAD, "make setup", "there is no default guest");
+        row_set(r, BAD, pv_guest_command(), "there is no default guest");
     else
         row_set(r, OK, NULL, "%s", d->guest_dir);
 }
@@ -176,11 +177,11 @@ static void look_kernel(struct doctor *d, struct row *r)
     const char *readable = "this kernel cannot be read: sudo chmod a+r KERNEL, or name another one";
 
     if (!p) {
-        row_set(r, BAD, "make setup", "%s", d->config ? err.text : "provium.toml could not be read");
+        row_set(r, BAD, pv_guest_command(), "%s", d->config ? err.text : "provium.toml could not be read");
         return;
     }
     if (pv_kernel_open(p->kernel, false, &k, &err) < 0)
-        row_set(r, BAD, err.errnum == EACCES ? readable : "make setup", "%s", err.text);
+        row_set(r, BAD, err.errnum == EACCES ? readable : pv_guest_command(), "%s", err.text);
     else
         row_set(r, OK, NULL, "%s (%s)", p->kernel, k.release ? k.release : "version not told");
     pv_kernel_fini(&k);
@@ -297,5 +298,5 @@ const struct pv_command pv_command_doctor = {
              "missing. Exit code 1 if none could boot.",
     .opts = opts,
     .words = NULL,
-    .group = "This machine",
+    .group = NULL,
 };

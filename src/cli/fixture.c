@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/version.h"
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "fixture/store.h"
 #include "testfile/inputs.h"
 #include "util/clock.h"

@@ -14,6 +14,7 @@
 #include "cli/version.h"
 #include "childproto/result.h"
 #include "config/diskformat.h"
+#include "config/guestdir.h"
 #include "guest/agent.h"
 #include "guest/shell.h"
 #include "lua/run.h"

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/version.h"
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "runner/history.h"
 #include "runner/merge.h"
 #include "util/err.h"

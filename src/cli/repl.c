@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "cli/version.h"
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "util/err.h"
 #include "util/mem.h"
 

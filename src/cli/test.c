@@ -14,6 +14,7 @@
 #include "cli/test-opts.h"
 #include "cli/version.h"
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "lua/run.h"
 #include "runner/find.h"
 #include "childproto/lease.h"

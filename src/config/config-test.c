@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "config/config_toml.h"
 #include "config/diskformat.h"
 #include "util/clock.h"
@@ -314,11 +315,11 @@ static void test_default(void **state)
     assert_non_null(c);
     assert_null(pv_config_profile(c, NULL, &err));
     assert_int_equal(err.cls, PV_E_MISSING);
-    assert_non_null(strstr(err.text, "make setup"));
+    assert_non_null(strstr(err.text, pv_guest_command()));
     assert_null(pv_config_profile(c, "a", &err));
     assert_int_equal(err.cls, PV_E_MISSING);
     assert_non_null(strstr(err.text, "provium.toml:1: profile 'a'"));
-    assert_non_null(strstr(err.text, "make setup"));
+    assert_non_null(strstr(err.text, pv_guest_command()));
     assert_non_null(pv_config_profile(c, "r", &err));
     pv_config_free(c);
 }
@@ -391,6 +392,31 @@ static void test_guest_dir(void **state)
     unsetenv("PROVIUM_GUEST_DIR");
 }
 
+/* Where `provium setup` makes a guest: this binary is in a source tree's build directory, or in another one. */
+static void test_guest_home(void **state)
+{
+    cleanup_free char *guest = in_dir("guest"), *self = pv_self_dir(), *beside = pv_path_join(self, "guest");
+    bool in_tree = !strcmp(pv_guest_command(), "make setup");
+    char *home;
+
+    (void)state;
+    assert_int_equal(setenv("PROVIUM_GUEST_DIR", guest, 1), 0);
+    home = pv_guest_home();
+    assert_string_equal(home, guest);
+    free(home);
+    unsetenv("PROVIUM_GUEST_DIR");
+    assert_int_equal(setenv("XDG_DATA_HOME", "/data", 1), 0);
+    home = pv_guest_home();
+    assert_string_equal(home, in_tree ? beside : "/data/provium/guest");
+    free(home);
+    assert_int_equal(setenv("XDG_DATA_HOME", "not/absolute", 1), 0);
+    assert_int_equal(setenv("HOME", "/home/me", 1), 0);
+    home = pv_guest_home();
+    assert_string_equal(home, in_tree ? beside : "/home/me/.local/share/provium/guest");
+    free(home);
+    unsetenv("XDG_DATA_HOME");
+}
+
 /* Deep nesting and a large file are errors, not a crash. */
 static void test_hostile_toml(void **state)
 {
@@ -456,11 +482,12 @@ static void test_accel_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_good_file),
-        cmocka_unit_test(test_default),      cmocka_unit_test(test_unknown_profile),
-        cmocka_unit_test(test_search),       cmocka_unit_test(test_guest_dir),
-        cmocka_unit_test(test_hostile_toml), cmocka_unit_test(test_accel_names),
-        cmocka_unit_test(test_cache_size),   cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_good_file),
+        cmocka_unit_test(test_default),     cmocka_unit_test(test_unknown_profile),
+        cmocka_unit_test(test_search),      cmocka_unit_test(test_guest_dir),
+        cmocka_unit_test(test_guest_home),  cmocka_unit_test(test_hostile_toml),
+        cmocka_unit_test(test_accel_names), cmocka_unit_test(test_cache_size),
+        cmocka_unit_test(test_standby),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,6 +9,7 @@
 
 #include "config/config_keys.h"
 #include "config/config_toml.h"
+#include "config/guestdir.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -58,31 +59,6 @@ bool pv_transport_parse(const char *s, enum pv_transport *transport)
 }
 
 /* ---- the default guest ---- */
-
-char *pv_guest_dir(void)
-{
-    const char *env = getenv("PROVIUM_GUEST_DIR");
-    cleanup_free char *self = pv_self_dir(), *cwd = NULL;
-    char *candidates[2] = {NULL, NULL}, *found = NULL;
-
-    if (env && *env) {
-        cwd = getcwd(NULL, 0);
-        candidates[0] = pv_path_join(cwd ? cwd : ".", env);
-    } else if (self) {
-        candidates[0] = pv_path_join(self, "guest");
-        candidates[1] = pv_path_join(self, "../share/provium/guest");
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(candidates); i++) {
-        if (candidates[i] && !found) {
-            cleanup_free char *kernel = pv_path_join(candidates[i], "vmlinuz");
-
-            if (access(kernel, R_OK) == 0)
-                found = pv_steal(&candidates[i]);
-        }
-        free(candidates[i]);
-    }
-    return found;
-}
 
 /* GUEST_DIR/name if it is readable, else NULL.  The caller frees. */
 static char *guest_file(const char *guest_dir, const char *name)
@@ -418,8 +394,8 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
     p = find_profile(c, name);
     if (!p && !strcmp(name, "default")) {
         pv_err_set(err, PV_E_MISSING,
-                   "the default guest is not set up: run `make setup`, or define [profile.default] in %s",
-                   file_name);
+                   "the default guest is not set up: run `%s`, or define [profile.default] in %s",
+                   pv_guest_command(), file_name);
         return NULL;
     }
     if (!p) {
@@ -429,8 +405,8 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
     if (p->builtin_userland && !p->initrd) {
         pv_err_set(err, PV_E_MISSING,
                    "%s:%d: profile '%s' has neither `initrd` nor `rootfs` and so uses the built-in userland, "
-                   "which is not set up: run `make setup`, or add one of the two keys",
-                   c->path, p->line, p->name);
+                   "which is not set up: run `%s`, or add one of the two keys",
+                   c->path, p->line, p->name, pv_guest_command());
         return NULL;
     }
     return p;

@@ -79,7 +79,7 @@ struct pv_config {
  *
  * A profile with neither `initrd` nor `rootfs` gets initrd = GUEST_DIR/userland.cpio and builtin_userland.
  * If that file is missing, its initrd is NULL and only pv_config_profile refuses it, so that a project's
- * other profiles work before `make setup`.
+ * other profiles work before the guest is set up.
  *
  * `root` and `rootfs_format` without `rootfs`, and `root` together with `initrd`, are errors: they would have
  * no effect.  `rootfs_format = "raw"` accepts an image that looks like an unsupported format.
@@ -90,7 +90,7 @@ void pv_config_free(struct pv_config *c);
 /*
  * The profile of this name (borrowed); name == NULL: "default".  NULL: class usage for an unknown name (the
  * text lists the known ones and a near match); class missing for "default" without a default guest, and for a
- * profile that needs the missing built-in userland (the text says `make setup`).
+ * profile that needs the missing built-in userland (the text has pv_guest_command).
  */
 const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err);
 
@@ -100,11 +100,5 @@ bool pv_accel_parse(const char *s, enum pv_accel *accel);
 bool pv_tcg_thread_parse(const char *s, enum pv_tcg_thread *thread);
 /* "auto", "vsock" or "serial" to the enum; false for other texts. */
 bool pv_transport_parse(const char *s, enum pv_transport *transport);
-
-/*
- * The directory of the default guest: $PROVIUM_GUEST_DIR if set and not empty, else `guest` beside the
- * running binary, else ../share/provium/guest from there.  NULL: it has no vmlinuz.  The caller frees.
- */
-char *pv_guest_dir(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/guestdir.h"
 #include "guest/agent.h"
 #include "guest/guest.h"
 #include "guest/snapshot.h"
