@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -257,6 +258,14 @@ void pv_result_vm(struct pv_result *r, const char *vm, const char *state)
 void pv_result_live(struct pv_result *r, const char *vm, enum pv_live_kind kind, const char *text)
 {
     result_send(r, (struct pv_event){.type = PV_EV_LIVE, .id = kind, .name = vm, .text = text});
+}
+
+void pv_result_input(struct pv_result *r, const char *path, enum pv_input_kind kind, uint64_t stamp)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%" PRIx64, stamp);
+    result_send(r, (struct pv_event){.type = PV_EV_INPUT, .id = kind, .name = path, .text = text});
 }
 
 void pv_result_saving(struct pv_result *r, bool on)

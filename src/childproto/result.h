@@ -149,6 +149,16 @@ enum pv_live_kind {
 /* Lines of a VM's console or of a command in it; bytes of the guest, without NUL. */
 void pv_result_live(struct pv_result *r, const char *vm, enum pv_live_kind kind, const char *text);
 
+/* A path's part in a run of the file, for --watch. */
+enum pv_input_kind {
+    PV_INPUT_FILE,
+    PV_INPUT_TREE,  /* all below it */
+    PV_INPUT_WROTE, /* the file writes it: reading it back is no input */
+    PV_INPUT_KINDS
+};
+/* The file is about to read (or write) an absolute path; stamp: pv_stamp's from before it. */
+void pv_result_input(struct pv_result *r, const char *path, enum pv_input_kind kind, uint64_t stamp);
+
 /* The VM `vm` ("vm1 (minimal)") has entered a state: "booting", "running", "dead", ... */
 void pv_result_vm(struct pv_result *r, const char *vm, const char *state);
 

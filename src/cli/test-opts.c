@@ -22,6 +22,7 @@ enum {
     OPT_META,
     OPT_NO_META,
     OPT_SLOW_TESTS,
+    OPT_WATCH,
     OPT_LIST,
     OPT_ALLOW_NONE,
     OPT_CONFIG,
@@ -64,6 +65,7 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_META] = {"meta", 0, "KEY=VALUE", "sub-tests with that meta; repeated: one of them"},
     [OPT_NO_META] = {"no-meta", 0, "KEY=VALUE", "not the sub-tests with that meta"},
     [OPT_SLOW_TESTS] = {"slow-tests", 0, NULL, "also the sub-tests that say slow = true"},
+    [OPT_WATCH] = {"watch", 0, NULL, "then again, whenever a path changes that they read"},
     [OPT_LIST] = {"list", 0, NULL, "list what would run; with --json as JSON"},
     [OPT_ALLOW_NONE] = {"allow-none", 0, NULL, "no test files are no error"},
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)",
@@ -200,6 +202,9 @@ static int take_schedule(struct test_schedule *s, int option, const char *value,
     case OPT_KEEP:
         s->keep = true;
         return 0;
+    case OPT_WATCH:
+        s->watch = true;
+        return 0;
     case OPT_FAIL_ON_FLAKY:
         s->fail_on_flaky = true;
         return 0;
@@ -324,6 +329,31 @@ static int take_option(struct pv_test_cmd *c, int option, const char *value, str
     }
 }
 
+/* --watch is for a person who changes files; options of one run have no meaning there. */
+static int check_watch(const struct pv_test_cmd *c, struct pv_err *err)
+{
+    const struct {
+        bool given;
+        const char *name, *why;
+    } excluded[] = {
+        {c->list, "list", "it runs nothing"},
+        {c->schedule.debug, "debug", "its prompt needs the keys"},
+        {c->schedule.keep, "keep", "it waits for Enter at each failure"},
+        {c->select.shard.count, "shard", "a shard is a part of one run"},
+        {c->select.rerun_failed, "rerun-failed", "what failed is run again when it changes"},
+        {c->reports.json, "json", "a report is of one run"},
+        {c->reports.junit, "junit", "a report is of one run"},
+        {c->reports.html, "html", "a report is of one run"},
+        {c->reports.tap, "tap", "a report is of one run"},
+    };
+
+    for (size_t i = 0; c->schedule.watch && i < PV_ARRAY_LEN(excluded); i++)
+        if (excluded[i].given)
+            return pv_err_set(err, PV_E_USAGE, "test: --watch excludes --%s: %s", excluded[i].name,
+                              excluded[i].why);
+    return 0;
+}
+
 static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err)
 {
     struct pv_opt_parser p = {.opts = pv_test_opts, .argc = argc, .argv = argv};
@@ -342,6 +372,8 @@ static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_er
     if ((c->schedule.debug || c->schedule.keep) && c->schedule.jobs > 1)
         return pv_err_set(err, PV_E_USAGE, "test: --%s runs one file at a time; leave -p %u out",
                           c->schedule.debug ? "debug" : "keep", c->schedule.jobs);
+    if (check_watch(c, err) < 0)
+        return -1;
     if (c->quiet && c->verbose)
         return pv_err_set(err, PV_E_USAGE, "test: -q and -v are opposites; give one of them");
     if (c->quiet && c->live)

@@ -22,7 +22,7 @@ struct test_schedule {
     unsigned jobs, cpus, durations, retries, repeat;
     uint64_t memory;
     int64_t slow_ns;
-    bool fail_fast, fail_on_flaky, debug, keep;
+    bool fail_fast, fail_on_flaky, debug, keep, watch;
 };
 
 /* The sub-tests of each file. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In a fixture's builder: functions of Lua's own libraries through which a script reads the host, each
+ * In a fixture's builder, and in all files with --watch: functions of Lua's own libraries through which a script reads the host, each
  * replaced by one that records the path first.  Reads by another program (io.popen, os.execute) or a C module
  * cannot be recorded; provium.depends is for those.
  */
@@ -135,7 +135,7 @@ void pv_lua_open_watch(lua_State *L)
         {"package", "searchpath", watched_searchpath},
     };
 
-    if (!pv_lua_tf(L)->builder)
+    if (!pv_lua_tf(L)->builder && !pv_lua_tf(L)->env->watch)
         return;
     for (size_t i = 0; i < PV_ARRAY_LEN(watched); i++)
         replace_function(L, watched[i].library, watched[i].name, watched[i].fn);

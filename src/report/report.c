@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "report/report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "childproto/event.h"
 #include "util/text.h"
 #include "util/clock.h"
 
-enum { SHED_MSG_MAX = 1000, MAX_CONSOLES = 64, MAX_LOGS = 4096, MAX_VMS = 4096, MAX_FINDINGS = 4096 };
+enum {
+    SHED_MSG_MAX = 1000,
+    MAX_CONSOLES = 64,
+    MAX_LOGS = 4096,
+    MAX_VMS = 4096,
+    MAX_FINDINGS = 4096,
+    MAX_INPUTS = 20000
+};
 
 /* A copy of an event's string; beyond PV_REPORT_MAX "", and f->cut is set. */
 static char *report_copy(struct pv_file_report *f, const char *s, size_t n)
@@ -251,6 +259,18 @@ static void report_steps_cut(struct pv_file_report *f, const struct pv_event *ev
     f->steps_cut = ev->id;
 }
 
+static void report_input(struct pv_file_report *f, const struct pv_event *ev)
+{
+    cleanup_free char *stamp = pv_xstrndup(ev->text, ev->text_len);
+
+    if (f->n_inputs == MAX_INPUTS || ev->id >= PV_INPUT_KINDS)
+        return;
+    f->inputs = pv_xrealloc(f->inputs, (f->n_inputs + 1) * sizeof(*f->inputs));
+    f->inputs[f->n_inputs++] = (struct pv_input_report){.kind = (enum pv_input_kind)ev->id,
+                                                        .path = pv_xstrndup(ev->name, ev->name_len),
+                                                        .stamp = strtoull(stamp, NULL, 16)};
+}
+
 /* Events without an entry are the slot's, or for the user only. */
 static void (*const event_readers[PV_EV_COUNT])(struct pv_file_report *f, const struct pv_event *ev) = {
     [PV_EV_TEST_BEGIN] = report_test_begin,
@@ -270,6 +290,7 @@ static void (*const event_readers[PV_EV_COUNT])(struct pv_file_report *f, const 
     [PV_EV_FINDING_PLACES] = report_finding_places,
     [PV_EV_VM] = report_vm_state,
     [PV_EV_SAVED] = report_saved,
+    [PV_EV_INPUT] = report_input,
     [PV_EV_STEPS_CUT] = report_steps_cut,
 };
 
@@ -390,12 +411,28 @@ static void report_free_steps(struct pv_file_report *f)
     f->n_steps = 0;
 }
 
+static void report_free_inputs(struct pv_file_report *f)
+{
+    for (size_t i = 0; i < f->n_inputs; i++)
+        free(f->inputs[i].path);
+    free(f->inputs);
+    f->inputs = NULL;
+    f->n_inputs = 0;
+}
+
 static const struct pv_test_report *report_first_failed(const struct pv_file_report *f)
 {
     for (size_t i = 0; i < f->n_tests; i++)
         if (f->tests[i].outcome == PV_FAIL)
             return &f->tests[i];
     return NULL;
+}
+
+static void report_move_inputs(struct pv_file_report *to, struct pv_file_report *from)
+{
+    to->inputs = pv_steal(&from->inputs);
+    to->n_inputs = from->n_inputs;
+    from->n_inputs = 0;
 }
 
 void pv_report_next_attempt(struct pv_file_report *f)
@@ -420,6 +457,7 @@ void pv_report_next_attempt(struct pv_file_report *f)
     next.attempts = pv_xrealloc(pv_steal(&f->attempts), next.n_attempts * sizeof(*next.attempts));
     next.attempts[f->n_attempts] = a;
     f->n_attempts = 0;
+    report_move_inputs(&next, f);
     pv_file_report_fini(f);
     *f = next;
 }
@@ -431,6 +469,7 @@ void pv_report_begin_again(struct pv_file_report *f)
     next.attempts = pv_steal(&f->attempts);
     next.n_attempts = f->n_attempts;
     f->n_attempts = 0;
+    report_move_inputs(&next, f);
     pv_file_report_fini(f);
     *f = next;
 }
@@ -456,6 +495,7 @@ void pv_report_shed(struct pv_file_report *f)
     report_free_tests(f);
     report_free_consoles(f);
     report_free_steps(f);
+    report_free_inputs(f);
     pv_buf_free(&f->output);
 }
 
@@ -464,6 +504,7 @@ void pv_file_report_fini(struct pv_file_report *f)
     report_free_tests(f);
     report_free_consoles(f);
     report_free_steps(f);
+    report_free_inputs(f);
     for (size_t i = 0; i < f->n_attempts; i++) {
         free(f->attempts[i].msg);
         free(f->attempts[i].log);

@@ -97,6 +97,13 @@ struct pv_attempt_report {
     int64_t begin_ns, duration_ns;
 };
 
+/* A path that the file read or wrote (--watch). */
+struct pv_input_report {
+    enum pv_input_kind kind;
+    char *path;
+    uint64_t stamp; /* pv_stamp, from before it was read */
+};
+
 /* reason: every writer takes one struct; lists are pairs of pointer and number */
 struct pv_file_report {
     const char *name; /* borrowed */
@@ -132,6 +139,8 @@ struct pv_file_report {
     uint32_t steps_cut; /* number of steps that were not sent */
     struct pv_console_text *texts;
     size_t n_texts;
+    struct pv_input_report *inputs; /* of all attempts */
+    size_t n_inputs;
     size_t kept;      /* bytes held, for the bound below */
     bool cut;         /* events were dropped at the bound */
     int64_t base_ns;  /* CLOCK_MONOTONIC at the start of the run: begin_ns counts from there */

@@ -138,6 +138,8 @@ static void on_file_end(struct pv_file_report *f, bool last, void *arg)
     pv_live_put(r->live, &text);
     if (r->outputs)
         pv_outputs_file(r->outputs, f);
+    if (r->o->ended)
+        r->o->ended(f, r->o->arg);
     pv_report_shed(f); /* was written; the details of thousands of files would add up */
 }
 

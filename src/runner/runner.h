@@ -11,6 +11,7 @@
 
 #include "runner/find.h"
 #include "report/outputs.h"
+#include "report/report.h"
 #include "terminal/format.h"
 #include "childproto/result.h"
 
@@ -51,7 +52,9 @@ struct pv_run_opts {
     bool own_cache;                 /* the cache is a directory of the run, removed with it */
     bool live;                      /* output of files and their VMs is shown as it comes */
     int debug_out;                  /* not 0: each file gets this process's standard input, and this */
-    bool terminal;                  /* the output is a terminal that can move its cursor: live lines */
+    /* A file's last run has ended; its report is whole.  NULL: nothing. */
+    void (*ended)(const struct pv_file_report *f, void *arg);
+    bool terminal; /* the output is a terminal that can move its cursor: live lines */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "testfile/testfile.h"
 #include "util/path.h"
 #include "util/spawn.h"
+#include "util/stamp.h"
 
 /* Absolute, without "." and doubled slashes.  ".." stays: a link may be in front of it. */
 static char *normal_path(const char *path)
@@ -69,18 +70,45 @@ void pv_tf_reads_add(struct tf_reads *r, const char *path, bool tree)
                    &err);
 }
 
+/* Devices, and what the kernel makes up, change all the time. */
+static bool path_is_watched(const struct pv_testfile *tf, const char *path)
+{
+    return !pv_path_is_below(path, "/proc") && !pv_path_is_below(path, "/sys") &&
+           !pv_path_is_below(path, "/dev") && !(tf->env->log_dir && pv_path_is_below(path, tf->env->log_dir));
+}
+
+/* --watch: tells the supervisor of a path.  A file that reads one path a million times tells it a few times. */
+static void reads_tell(struct pv_testfile *tf, const char *path, enum pv_input_kind kind)
+{
+    static uint64_t told[4096];
+    cleanup_free char *full = tf->env->watch ? normal_path(path) : NULL;
+    uint64_t h;
+
+    if (!full || !path_is_watched(tf, full))
+        return;
+    h = pv_stamp_text(full) + kind;
+    if (told[h % PV_ARRAY_LEN(told)] == h)
+        return;
+    told[h % PV_ARRAY_LEN(told)] = h;
+    pv_result_input(tf->env->result, full, kind,
+                    kind == PV_INPUT_WROTE ? 0 : pv_stamp(full, kind == PV_INPUT_TREE, NULL, NULL));
+}
+
 void pv_tf_reads(struct pv_testfile *tf, const char *path)
 {
+    reads_tell(tf, path, PV_INPUT_FILE);
     pv_tf_reads_add(tf->reads, path, false);
 }
 
 void pv_tf_reads_tree(struct pv_testfile *tf, const char *path)
 {
+    reads_tell(tf, path, PV_INPUT_TREE);
     pv_tf_reads_add(tf->reads, path, true);
 }
 
 void pv_tf_wrote(struct pv_testfile *tf, const char *path)
 {
+    reads_tell(tf, path, PV_INPUT_WROTE);
     if (tf->reads)
         pv_strv_take(&tf->reads->wrote, normal_path(path));
 }
@@ -103,7 +131,7 @@ void pv_tf_reads_search(struct pv_testfile *tf, const char *name, const char *te
 {
     cleanup_buf struct pv_buf file = {0};
 
-    if (!tf->reads)
+    if (!tf->reads && !tf->env->watch)
         return;
     search_name(&file, name, sep, rep);
     for (const char *t = templates; file.data && *t;) {
@@ -158,6 +186,10 @@ void pv_tf_reads_add_profile(struct tf_reads *r, const struct pv_guest_host *hos
 
 void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p)
 {
+    cleanup_free char *qemu = tf->env->watch ? pv_guest_qemu(p) : NULL;
+
+    if (qemu)
+        reads_tell(tf, qemu, PV_INPUT_FILE);
     if (tf->reads)
         pv_tf_reads_add_profile(tf->reads, &tf->guest_env.host, p);
 }
@@ -166,4 +198,15 @@ void pv_tf_reads_fixture(struct pv_testfile *tf, struct pv_entry *e)
 {
     if (tf->reads)
         pv_recipe_fixture(tf->reads->recipe, e);
+}
+
+static void entry_input(const char *path, bool tree, void *arg)
+{
+    reads_tell(arg, path, tree ? PV_INPUT_TREE : PV_INPUT_FILE);
+}
+
+void pv_tf_reads_inputs_of(struct pv_testfile *tf, const struct pv_entry *e)
+{
+    if (tf->env->watch)
+        pv_entry_inputs(e, entry_input, tf);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Records the host files, variables and fixtures that a fixture's script reads, in the recipe of its cache
- * entry. Each input is recorded before it is read, so that a change in between is seen.  All of these do
- * nothing for a test file (tf->reads NULL).  An input that cannot be recorded is an error of the build
- * (reads->err).
+ * entry. Each input is recorded before it is read, so that a change in between is seen.  A test file has no recipe
+ * (tf->reads NULL).  With --watch, test file and builder tell the supervisor of each path, too (pv_result_input).
+ * An input that cannot be recorded is an error of the build (reads->err).
  */
 #ifndef PV_TESTFILE_READS_H
 #define PV_TESTFILE_READS_H
@@ -41,6 +41,8 @@ void pv_tf_reads_env(struct pv_testfile *tf, const char *name);
 void pv_tf_reads_profile(struct pv_testfile *tf, const struct pv_profile *p);
 /* Another fixture's entry. */
 void pv_tf_reads_fixture(struct pv_testfile *tf, struct pv_entry *e);
+/* --watch: the paths that an entry was made of. */
+void pv_tf_reads_inputs_of(struct pv_testfile *tf, const struct pv_entry *e);
 
 /* Inputs of any recipe (r NULL: nothing): a file or a tree, a profile, a named string (inputs.h). */
 void pv_tf_reads_add(struct tf_reads *r, const char *path, bool tree);

@@ -98,9 +98,11 @@ int pv_tf_store_look(struct pv_testfile *tf, const struct tf_fixture *f, struct 
 
         pv_result_notice(tf->env->result, line);
     }
-    if (r > 0)
+    if (r > 0) {
+        pv_tf_reads_inputs_of(tf, opened);
         *e = store_add_entry(&tf->store, opened);
-    else if (r == 0)
+    }
+    if (r == 0)
         *why = pv_xstrdup(miss.kind == PV_MISS_ABSENT ? "there was none" : miss.why);
     return r;
 }

@@ -42,7 +42,14 @@ static void on_crash(int sig)
     raise(sig);
 }
 
-int pv_rawtty_enter(int fd, struct pv_err *err)
+static void termios_keys(struct termios *t)
+{
+    t->c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    t->c_cc[VMIN] = 1;
+    t->c_cc[VTIME] = 0;
+}
+
+static int tty_enter(int fd, void (*change)(struct termios *t), struct pv_err *err)
 {
     static bool at_exit;
     struct sigaction crash = {.sa_handler = on_crash, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
@@ -56,7 +63,7 @@ int pv_rawtty_enter(int fd, struct pv_err *err)
         sigaction(crashes[i], &crash, &tty.actions[i]);
     tty.fd = fd;
     raw = tty.before;
-    cfmakeraw(&raw);
+    change(&raw);
     tty.raw = 1;
     if (tcsetattr(fd, TCSADRAIN, &raw) == 0)
         return 0;
@@ -64,6 +71,16 @@ int pv_rawtty_enter(int fd, struct pv_err *err)
 
     pv_rawtty_leave();
     return pv_err_sys(err, e, "cannot set the terminal to raw mode");
+}
+
+int pv_rawtty_enter(int fd, struct pv_err *err)
+{
+    return tty_enter(fd, cfmakeraw, err);
+}
+
+int pv_rawtty_keys(int fd, struct pv_err *err)
+{
+    return tty_enter(fd, termios_keys, err);
 }
 
 void pv_rawtty_leave(void)

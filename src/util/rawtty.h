@@ -9,6 +9,11 @@
 
 struct pv_err;
 
+/*
+ * Keys come one by one and are not shown; Ctrl-C and the like still send signals, and output is as before.  As
+ * pv_rawtty_enter.
+ */
+int pv_rawtty_keys(int fd, struct pv_err *err);
 /* fd stays the caller's, open until pv_rawtty_leave.  -1 with *err: class host, it is no terminal. */
 int pv_rawtty_enter(int fd, struct pv_err *err);
 /* Nothing when no terminal is in raw mode. */
