@@ -38,6 +38,23 @@ static void test_conf(void **state)
     free(c);
 }
 
+static void test_conf_share(void **state)
+{
+    char text[] = "sharerw root\nworkshare work /home/a b\nidle idle\n", only[] = "share root\n";
+    struct ag_conf *c = malloc(sizeof(*c));
+    char why[128];
+
+    (void)state;
+    assert_true(ag_conf_parse(text, c, why, sizeof(why)));
+    assert_string_equal(c->share, "root");
+    assert_true(c->share_writable && c->idle);
+    assert_string_equal(c->work_share, "work");
+    assert_string_equal(c->work_dir, "/home/a b");
+    assert_true(ag_conf_parse(only, c, why, sizeof(why)));
+    assert_true(c->share && !c->share_writable && !c->idle && !c->work_share);
+    free(c);
+}
+
 static void test_conf_bad(void **state)
 {
     static const char *const bad[][2] = {
@@ -49,6 +66,10 @@ static void test_conf_bad(void **state)
         {"fsmodule ext4\n", "line 1: 'fsmodule' wants TYPE FILE"},
         {"rootfs /dev/vda", "line 1: 'rootfs' wants a device name like vda"},
         {"rootfs vda\nrootfs vdb\n", "line 2: 'rootfs' is there twice"},
+        {"share a\nsharerw b\n", "line 2: 'sharerw' is there twice"},
+        {"workshare work\n", "line 1: 'workshare' wants TAG DIRECTORY"},
+        {"workshare work home\n", "line 1: 'workshare' wants TAG DIRECTORY"},
+        {"idle yes\n", "line 1: 'idle' wants idle"},
         {"serial a/b\n", "line 1: 'serial' wants the name of a port"},
         {"initfallback init\n", "line 1: 'initfallback' wants an absolute path"},
     };
@@ -214,9 +235,10 @@ static void test_mkdir_p(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conf),          cmocka_unit_test(test_conf_bad),
-        cmocka_unit_test(test_cmdline),       cmocka_unit_test(test_superblocks),
-        cmocka_unit_test(test_super_garbage), cmocka_unit_test(test_mkdir_p),
+        cmocka_unit_test(test_conf),        cmocka_unit_test(test_conf_share),
+        cmocka_unit_test(test_conf_bad),    cmocka_unit_test(test_cmdline),
+        cmocka_unit_test(test_superblocks), cmocka_unit_test(test_super_garbage),
+        cmocka_unit_test(test_mkdir_p),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ void ag_check_arrival(const struct ag_boot *b);
 void ag_inject(struct ag_boot *b);
 
 /*
- * Mounts the root file system that conf.rootfs and conf.root name, with an overlay in RAM on top and
+ * Mounts the root file system that conf.rootfs and conf.root, or conf.share, name, with an overlay in RAM on top and
  * devtmpfs on its /dev, and makes that the root of this process (rootfs.c).  Fatal on failure.
  */
 void ag_rootfs_switch(struct ag_boot *b);

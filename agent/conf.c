@@ -49,6 +49,34 @@ static const char *set_rootfs(struct ag_conf *c, char *value)
     return plain_name(value) ? set_once(&c->rootfs, value) : "wants a device name like vda";
 }
 
+static const char *set_share(struct ag_conf *c, char *value)
+{
+    return plain_name(value) ? set_once(&c->share, value) : "wants a tag";
+}
+
+static const char *set_share_rw(struct ag_conf *c, char *value)
+{
+    c->share_writable = true;
+    return set_share(c, value);
+}
+
+static const char *set_work_share(struct ag_conf *c, char *value)
+{
+    char *dir = strchr(value, ' ');
+
+    if (!dir || dir[1] != '/')
+        return "wants TAG DIRECTORY";
+    *dir++ = '\0';
+    c->work_dir = dir;
+    return plain_name(value) ? set_once(&c->work_share, value) : "wants TAG DIRECTORY";
+}
+
+static const char *set_idle(struct ag_conf *c, char *value)
+{
+    c->idle = true;
+    return strcmp(value, "idle") ? "wants idle" : NULL;
+}
+
 static const char *set_root(struct ag_conf *c, char *value)
 {
     return set_once(&c->root, value);
@@ -78,14 +106,10 @@ static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", set_module},
-    {"fsmodule", set_fsmodule},
-    {"rootfs", set_rootfs},
-    {"root", set_root},
-    {"initfallback", set_initfallback},
-    {"serial", set_serial},
-    {"userland", set_userland},
-    {"sums", set_sums},
+    {"module", set_module}, {"fsmodule", set_fsmodule}, {"rootfs", set_rootfs},
+    {"share", set_share},   {"sharerw", set_share_rw},  {"workshare", set_work_share},
+    {"idle", set_idle},     {"root", set_root},         {"initfallback", set_initfallback},
+    {"serial", set_serial}, {"userland", set_userland}, {"sums", set_sums},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

@@ -16,6 +16,11 @@ struct ag_conf {
     } fs_modules[AG_MODULES_MAX];
     size_t n_fs_modules;
     const char *rootfs;        /* "vda", or NULL */
+    const char *share;         /* tag of the host's directory that is the root, or NULL */
+    bool share_writable;       /* without an overlay */
+    const char *work_share;    /* tag of one that is mounted with writes, at work_dir; or NULL */
+    const char *work_dir;      /* absolute */
+    bool idle;                 /* guest init stays the guest's init */
     const char *root;          /* or NULL */
     const char *init_fallback; /* or NULL */
     const char *serial;        /* name of the virtio-serial port that replaces vsock, or NULL */

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/mount.h>
@@ -144,12 +146,18 @@ static int listen_vsock(const struct ag_boot *b)
     return fd;
 }
 
+/* Whether the guest's root is another than the initramfs. */
+static bool has_root(const struct ag_boot *b)
+{
+    return b->conf.rootfs || b->conf.share;
+}
+
 /* Removes everything of Provium's from the initramfs, and all of it if it is no longer the root. */
 static void remove_own_files(struct ag_boot *b)
 {
     unlinkat(b->root_fd, &PV_GUEST_INIT_PATH[1], 0);
     ag_remove_tree(b->root_fd, &PV_BOOT_DIR[1]);
-    if (b->conf.rootfs) { /* the initramfs is out of reach: free its memory */
+    if (has_root(b)) { /* the initramfs is out of reach: free its memory */
         int fd = openat(b->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
@@ -185,14 +193,15 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
         b->sys_fd = private_mount("sysfs", AG_SYS_DIR);
     else
         s.listen_fd = listen_vsock(b);
-    if (b->conf.rootfs)
+    if (has_root(b))
         ag_rootfs_switch(b);
-    else if (!b->conf.userland || !ag_userland_prepare(b))
+    if (!(b->conf.userland && ag_userland_prepare(b)) && !has_root(b))
         make_nodes(b);
-    print_time(b, b->conf.rootfs ? "rootfs" : b->conf.userland ? "userland" : "nodes");
+    print_time(b, has_root(b) ? "rootfs" : b->conf.userland ? "userland" : "nodes");
     ag_inject(b);
     print_time(b, "files");
-    ag_choose_init(b);
+    if (!b->conf.idle)
+        ag_choose_init(b);
     remove_own_files(b);
     print_time(b, "tidy");
     if (b->conf.serial)
@@ -202,6 +211,15 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
     s.proc_fd = b->proc_fd;
     s.dev_fd = b->dev_fd;
     return s;
+}
+
+/* The agent's supervisor is a child, so that wait blocks while the guest is of use. */
+static _Noreturn void init_idle(void)
+{
+    prctl(PR_SET_NAME, "init");
+    for (;;)
+        if (wait(NULL) < 0 && errno != EINTR)
+            pause();
 }
 
 void ag_guest_init_main(char **argv, char **envp)
@@ -219,6 +237,8 @@ void ag_guest_init_main(char **argv, char **envp)
         ag_fatal(b, "cannot start the agent: %s", strerror(errno));
     print_time(b, "fork");
     umask(022);
+    if (b->conf.idle)
+        init_idle();
     argv[0] = b->init;
     execve(b->init, argv, envp);
     ag_fatal(b, "cannot run init '%s': %s", b->init, strerror(errno));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The root of a `rootfs` profile: the image, mounted read-only, under an overlay in RAM.  The kernel has
- * parsed the partition table; this file chooses among its block devices by their superblocks.
+ * parsed the partition table; this file chooses among its block devices by their superblocks.  Or a directory of the
+ * host in its place.
  */
 #include "boot.h"
 
@@ -262,6 +263,30 @@ static void mount_lower(struct ag_boot *b)
         mount_device(b, strncmp(root, "/dev/", 5) == 0 ? root + 5 : "");
 }
 
+/* ---- a directory of the host ---- */
+
+/* The access of all users is that of the host's user; msize is what QEMU asks for to be fast. */
+#define SHARE_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,access=any"
+
+static void mount_share(struct ag_boot *b, const char *tag, const char *dir, bool writable)
+{
+    if (mount(tag, dir, "9p", writable ? 0 : MS_RDONLY,
+              writable ? SHARE_OPTIONS ",cache=mmap" : SHARE_OPTIONS) == 0)
+        return;
+    if (errno == ENODEV)
+        ag_fatal(b,
+                 "root file system: this kernel has no 9p (CONFIG_9P_FS), by which the host's directory is "
+                 "reached%s",
+                 b->trouble);
+    if (errno == ENOENT)
+        ag_fatal(b,
+                 "root file system: this kernel finds no 9p share '%s' (CONFIG_NET_9P_VIRTIO), or there is "
+                 "no %s in it%s",
+                 tag, dir, b->trouble);
+    ag_fatal(b, "root file system: cannot mount the 9p share '%s' on %s: %s%s", tag, dir, strerror(errno),
+             b->trouble);
+}
+
 static void mount_overlay(struct ag_boot *b)
 {
     struct stat st;
@@ -289,8 +314,19 @@ void ag_rootfs_switch(struct ag_boot *b)
         ag_fatal(b, "root file system: this kernel has no devtmpfs");
     if (mkdir(AG_LOWER_DIR, 0700) < 0 || mkdir(AG_UPPER_DIR, 0700) < 0 || mkdir(AG_ROOT_DIR, 0700) < 0)
         ag_fatal(b, "root file system: cannot make mount points: %s", strerror(errno));
-    mount_lower(b);
-    mount_overlay(b);
+    if (b->conf.share)
+        mount_share(b, b->conf.share, b->conf.share_writable ? AG_ROOT_DIR : AG_LOWER_DIR,
+                    b->conf.share_writable);
+    else
+        mount_lower(b);
+    if (!b->conf.share_writable)
+        mount_overlay(b);
+    if (b->conf.work_share) {
+        char dir[PV_PATH_MAX];
+
+        ag_format(dir, sizeof(dir), AG_ROOT_DIR "%s", b->conf.work_dir);
+        mount_share(b, b->conf.work_share, dir, true);
+    }
     if (mkdir(AG_ROOT_DIR "/dev", 0755) < 0 && errno != EEXIST)
         ag_fatal(b, "root file system: cannot make /dev: %s", strerror(errno));
     if (mount("devtmpfs", AG_ROOT_DIR "/dev", "devtmpfs", 0, NULL) < 0)

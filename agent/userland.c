@@ -22,14 +22,15 @@ static const struct {
     const char *type, *path, *options;
     mode_t mode; /* of the directory that is made */
     unsigned long flags;
+    bool in_share; /* a shared root has it already */
 } mounts[] = {
     {"proc", "/proc", NULL, 0555, MS_NOSUID | MS_NODEV | MS_NOEXEC},
     {"sysfs", "/sys", NULL, 0555, MS_NOSUID | MS_NODEV | MS_NOEXEC},
-    {"devtmpfs", "/dev", "mode=0755", 0755, MS_NOSUID},
+    {"devtmpfs", "/dev", "mode=0755", 0755, MS_NOSUID, true},
     {"devpts", "/dev/pts", "gid=5,mode=0620,ptmxmode=0666", 0755, MS_NOSUID | MS_NOEXEC},
     {"tmpfs", "/dev/shm", "mode=1777", 01777, MS_NOSUID | MS_NODEV},
     {"tmpfs", "/run", "mode=0755", 0755, MS_NOSUID | MS_NODEV},
-    {"tmpfs", "/tmp", "mode=1777", 01777, 0},
+    {"tmpfs", "/tmp", "mode=1777", 01777, 0, true},
 };
 
 static void make_links(void)
@@ -66,6 +67,8 @@ bool ag_userland_prepare(const struct ag_boot *b)
     bool has_dev = true;
 
     for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+        if (b->conf.share && mounts[i].in_share)
+            continue;
         mkdir(mounts[i].path, mounts[i].mode);
         if (mount(mounts[i].type, mounts[i].path, mounts[i].type, mounts[i].flags, mounts[i].options) == 0)
             continue;
@@ -76,7 +79,9 @@ bool ag_userland_prepare(const struct ag_boot *b)
     if (has_dev)
         make_links();
     loopback_up(b);
-    if (!ag_set_hostname(b->conf.userland))
+    /* /etc/hostname of a writable share is the host's. */
+    if (b->conf.share_writable ? sethostname(b->conf.userland, strlen(b->conf.userland)) < 0
+                               : !ag_set_hostname(b->conf.userland))
         ag_say(b, "cannot set the host name '%s': %s", b->conf.userland, strerror(errno));
     return has_dev;
 }

@@ -265,10 +265,15 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     module FILE         load PV_BOOT_DIR/modules/FILE, in the order of the lines
  *     fsmodule TYPE FILE  the same, but only when the root file system is of this type (ext4, xfs, ...)
  *     rootfs DEVICE       mount /dev/DEVICE ("vda") read-only, overlay in RAM on top, switch root
+ *     share TAG           in place of rootfs: mount the host's directory of this tag (9p) in the same way
+ *     sharerw TAG         the same with writes, which reach the host: no overlay
+ *     workshare TAG DIR   mount another one with writes on DIR of that root
+ *     idle idle           guest init stays the guest's init, and reaps
  *     root SPEC           the root's partition: /dev/vda2, LABEL=..., UUID=...
  *     initfallback PATH   tried when provium.init does not exist
  *     serial NAME         the agent uses the virtio-serial port of this name (wire/mux.h), not vsock
- *     userland HOSTNAME   the built-in userland: mount /proc, /sys, /dev, /run and /tmp, bring the loopback device up
+ *     userland HOSTNAME   the built-in userland: mount /proc, /sys, /dev, /run and /tmp (not with share), bring the
+ *                         loopback device up
  *     sums sums           compare what arrived with PV_BOOT_SUMS
  *
  * PV_BOOT_SUMS lists the entries of the archive in front of it.  A record is PV_SUMS_FORMAT (type, size, digest as

@@ -20,7 +20,7 @@ static const struct value_kind {
     const char *words;        /* of kind "words" */
 } kinds[] = {
     {"FILE", "file", NULL},
-    {"IMAGE", "file", NULL},
+    {"IMAGE|DIR|host", "file", NULL},
     {"WHAT", "file", NULL},
     {"SPEC", "file", NULL},
     {"A=B", "file", NULL},

@@ -5,15 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/hand-net.h"
+#include "cli/hand-root.h"
 #include "cli/kernel.h"
 #include "cli/version.h"
 #include "childproto/result.h"
-#include "config/diskformat.h"
 #include "config/guestdir.h"
 #include "guest/agent.h"
 #include "guest/shell.h"
@@ -30,6 +29,7 @@ void pv_hand_opts_fini(struct hand_opts *o)
 {
     pv_boot_opts_fini(&o->boot);
     pv_strv_free(&o->argv);
+    free(o->here);
 }
 
 int pv_hand_parse_memory(struct hand_opts *o, const char *value, struct pv_err *err)
@@ -160,38 +160,6 @@ static struct pv_guest *hand_vm(const struct hand_opts *o, struct pv_testfile *t
 
 /* ---- --kernel and --rootfs, in the profile ---- */
 
-static int hand_set_rootfs(struct pv_profile *p, const char *rootfs, struct pv_err *err)
-{
-    char *path = realpath(rootfs, NULL);
-    const char *format;
-    struct stat st;
-
-    if (!path || stat(path, &st) < 0 || S_ISDIR(st.st_mode)) {
-        free(path);
-        if (strcmp(rootfs, "host") != 0 && access(rootfs, F_OK) < 0)
-            return pv_err_set(err, PV_E_USAGE, "run: --rootfs '%s': there is no such image", rootfs);
-        return pv_err_set(
-            err, PV_E_USAGE,
-            "run: --rootfs '%s': a directory cannot be the root; make an image of it: truncate -s 4G "
-            "root.ext4 && mkfs.ext4 -q -d DIRECTORY root.ext4",
-            rootfs);
-    }
-    format = pv_disk_format(path, err);
-    if (!format) {
-        free(path);
-        return pv_err_wrap(err, "run: --rootfs '%s'", rootfs);
-    }
-    free(p->rootfs);
-    free(p->rootfs_format);
-    free(p->initrd);
-    free(p->root);
-    p->rootfs = path;
-    p->rootfs_format = pv_xstrdup(format);
-    p->initrd = p->root = NULL;
-    p->builtin_userland = false;
-    return 0;
-}
-
 static int hand_set_kernel(struct pv_profile *p, const char *spec, struct pv_err *err)
 {
     struct hand_kernel k;
@@ -209,7 +177,7 @@ static int hand_set_kernel(struct pv_profile *p, const char *spec, struct pv_err
     return rc;
 }
 
-static int hand_set_profile(const struct hand_opts *o, struct pv_config *config, struct pv_err *err)
+static int hand_set_profile(struct hand_opts *o, struct pv_config *config, struct pv_err *err)
 {
     const char *name = o->profile ? o->profile : "default";
     struct pv_profile *p = NULL;
@@ -219,7 +187,7 @@ static int hand_set_profile(const struct hand_opts *o, struct pv_config *config,
     for (size_t i = 0; i < config->n_profiles; i++)
         if (!strcmp(config->profiles[i].name, name))
             p = &config->profiles[i];
-    if (o->rootfs && hand_set_rootfs(p, o->rootfs, err) < 0)
+    if (pv_hand_root(o, p, err) < 0)
         return -1;
     return o->kernel ? hand_set_kernel(p, o->kernel, err) : 0;
 }
@@ -235,7 +203,7 @@ static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, s
     if (pv_testfile_open(&tf, err) == 0)
         g = hand_vm(o, &tf, err);
     if (g && (!o->net || pv_hand_net(&tf, g, err) == 0))
-        rc = pv_hand_serve(g, &o->argv, o->cwd, err);
+        rc = pv_hand_serve(g, &o->argv, o->cwd ? o->cwd : o->here, err);
     pv_guest_free(g);
     pv_testfile_close(&tf);
     return rc;

@@ -18,14 +18,16 @@ struct hand_opts {
     const char *profile; /* NULL: "default" */
     const char *fixture; /* in place of a profile; NULL: none */
     const char *kernel;  /* in place of the profile's, see kernel.h; NULL: the profile's */
-    const char *rootfs;  /* an image in place of the profile's initrd or rootfs; NULL: the profile's */
+    const char *rootfs; /* in place of the profile's initrd or rootfs, see hand-root.h; NULL: the profile's */
     enum pv_accel accel;
     struct pv_boot_opts boot; /* owned */
     struct pv_strv argv;      /* of the guest's command; empty: a shell; owned */
     bool cold;                /* no cached boot */
+    bool rw;                  /* writes to a directory that is the root reach the host */
     bool net;                 /* an uplink, see hand-net.h */
     bool quiet;               /* no line about how it booted */
-    const char *cwd;          /* in the guest; NULL: as of pv_shell_run */
+    const char *cwd;          /* in the guest; NULL: `here`, or as of pv_shell_run */
+    char *here;               /* this process's working directory in the guest; NULL: not there; owned */
 };
 
 void pv_hand_opts_fini(struct hand_opts *o);

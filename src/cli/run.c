@@ -17,6 +17,7 @@
 enum {
     OPT_KERNEL,
     OPT_ROOTFS,
+    OPT_RW,
     OPT_PROFILE,
     OPT_MEM,
     OPT_CPUS,
@@ -33,7 +34,8 @@ enum {
 
 static const struct pv_opt options[] = {
     [OPT_KERNEL] = {"kernel", 'k', "WHAT", "bzImage, build tree, .deb, or a version in /boot"},
-    [OPT_ROOTFS] = {"rootfs", 0, "IMAGE", "root image in place of the profile's; not changed"},
+    [OPT_ROOTFS] = {"rootfs", 0, "IMAGE|DIR|host", "root: image, directory, the host's own; only read"},
+    [OPT_RW] = {"rw", 0, NULL, "write to DIR, with host to the working directory"},
     [OPT_PROFILE] = {"profile", 0, "PROFILE", "profile of provium.toml (default: default)"},
     [OPT_MEM] = {"mem", 'm', "SIZE", "memory of the VM (default: 512M)"},
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
@@ -121,6 +123,9 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
         return 0;
     }
     switch (i) {
+    case OPT_RW:
+        o->rw = true;
+        return 0;
     case OPT_NET:
         o->net = true;
         return 0;
@@ -187,6 +192,9 @@ const struct pv_command pv_command_run = {
              "signal N killed it). Output comes as it is printed; standard input is the\n"
              "command's. One COMMAND with spaces in it is given to /bin/sh. Without a command:\n"
              "a shell. --disk, --files and --append may be repeated.\n"
+             "\n"
+             "The root of --rootfs is only read; writes go to RAM. --rw lets them through: to\n"
+             "all of DIR; with host, to the working directory and what is below.\n"
              "\n"
              "    provium run uname -a\n"
              "    provium run -k ~/linux -m 2G -- 'dmesg | grep -i error'\n"

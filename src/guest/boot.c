@@ -73,6 +73,8 @@ void pv_boot_opts_fini(struct pv_boot_opts *o)
         free(o->disks[i].format);
     }
     free(o->disks);
+    free(o->root.dir);
+    free(o->root.writable);
     free(o->nics);
     *o = (struct pv_boot_opts){0};
 }

@@ -97,6 +97,7 @@ static void boots_that_cannot_be_kept(void **state)
     assert_not_kept(&p, &o, NULL);
     assert_not_kept(&p, &(struct pv_boot_opts){.gdb = true}, "gdb = true");
     assert_not_kept(&p, &(struct pv_boot_opts){.n_nics = 1}, "it has NICs");
+    assert_not_kept(&p, &(struct pv_boot_opts){.root.dir = (char *)"/"}, "a directory of the host");
     assert_not_kept(&p, &(struct pv_boot_opts){.transport = PV_TRANSPORT_VSOCK}, "transport = \"vsock\"");
     assert_not_kept(&p, &disks, "writes to its disk");
     disk.readonly = true;

@@ -41,6 +41,8 @@ void pv_boot_opts_describe(const struct pv_boot_opts *o, struct pv_buf *out)
     pv_buf_addf(out, "vsock %d gdb %d follow %d keep disks %d\n", o->vsock, o->gdb, o->follow, o->keep_disks);
     if (o->append && *o->append)
         pv_buf_addf(out, "append: %s\n", o->append);
+    if (o->root.dir)
+        pv_buf_addf(out, "root %s writable %s\n", o->root.dir, o->root.writable ? o->root.writable : "");
     for (size_t i = 0; i < o->n_files; i++)
         describe_file(&o->files[i], out);
     for (size_t i = 0; i < o->n_disks; i++)
@@ -103,6 +105,9 @@ int pv_guest_check_cacheable(struct pv_guest *g, const struct pv_boot_opts *o, s
 
     if (o->gdb)
         return pv_err_set(err, PV_E_USAGE, "gdb = true: a debugger decides when the kernel starts");
+    if (o->root.dir)
+        return pv_err_set(err, PV_E_USAGE,
+                          "its root is a directory of the host, whose changes cannot be seen");
     if (o->n_nics)
         return pv_err_set(
             err, PV_E_USAGE,

@@ -109,8 +109,8 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
  */
 void pv_guest_before_end(struct pv_guest *g);
 
-/* For the built-in userland: the host name of a guest, to be freed; NULL: another userland has its own. */
-char *pv_guest_hostname(const struct pv_guest *g);
+/* For the built-in userland and a root that is the host's (shared): a host name, to be freed; NULL: it has its own. */
+char *pv_guest_hostname(const struct pv_guest *g, bool shared);
 
 /* A phase, for the observer. */
 void pv_guest_phase(const struct pv_guest *g, const char *what);

@@ -317,10 +317,10 @@ void pv_guest_kill(struct pv_guest *g)
 
 /* ---- queries ---- */
 
-char *pv_guest_hostname(const struct pv_guest *g)
+char *pv_guest_hostname(const struct pv_guest *g, bool shared)
 {
     /* the name is "vm1 (minimal)" */
-    return g->profile->builtin_userland ? pv_xstrndup(g->name, strcspn(g->name, " ")) : NULL;
+    return g->profile->builtin_userland || shared ? pv_xstrndup(g->name, strcspn(g->name, " ")) : NULL;
 }
 
 struct pv_agent *pv_guest_agent(struct pv_guest *g)

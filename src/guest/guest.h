@@ -56,6 +56,15 @@ struct pv_guest_file {
 /* Whether a boot may be one of the past, see testfile/cached.h; by default the profile decides. */
 enum pv_cached { PV_CACHED_DEFAULT, PV_CACHED_YES, PV_CACHED_NO };
 
+/*
+ * A directory of the host as the guest's root, by 9p; zero-initialised: none.  Its init is then guest init, and the rest
+ * is as in the built-in userland.  Strings by malloc, absolute.
+ */
+struct pv_guest_root {
+    char *dir;      /* the guest reads it, and writes to an overlay in RAM */
+    char *writable; /* dir, or a directory below: writes in it go to the host; NULL: none do */
+};
+
 /* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
 struct pv_boot_opts {
     uint64_t memory;
@@ -67,6 +76,7 @@ struct pv_boot_opts {
     size_t n_files;
     struct pv_guest_disk *disks;
     size_t n_disks;
+    struct pv_guest_root root; /* in place of the profile's, which has neither initrd nor rootfs then */
     struct pv_guest_nic *nics; /* by malloc */
     size_t n_nics;
     /*

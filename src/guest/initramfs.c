@@ -19,7 +19,7 @@
 #include "util/text.h"
 #include "wire/mux.h"
 
-enum { MAX_FS = 6 };
+enum { MAX_FS = 6, NEEDED_MAX = 14 };
 
 /* Modules of one initramfs. */
 struct chosen {
@@ -100,6 +100,17 @@ static void needs_disks(const struct pv_machine *m, const char **needed, size_t 
         needed[(*n)++] = "sd_mod";
 }
 
+static const char *driver_hint(const char *driver)
+{
+    if (!strcmp(driver, "vmw_vsock_virtio_transport"))
+        return " (without vsock, transport = \"serial\" needs virtio_console)";
+    if (!strncmp(driver, "9p", 2))
+        return " (by 9p it would reach the host's directory; Debian's cloud kernels lack it, the package "
+               "that "
+               "linux-image-amd64 depends on has it: apt download it, and give the file to --kernel)";
+    return "";
+}
+
 /* Adds a driver.  -1, class usage: the kernel has it neither built in nor as a module. */
 static int add_driver(const struct pv_initramfs *i, const char *tree, const char *driver,
                       struct pv_modlist *to, struct pv_err *err)
@@ -111,13 +122,10 @@ static int add_driver(const struct pv_initramfs *i, const char *tree, const char
     return pv_err_set(
         err, PV_E_USAGE,
         "kernel %s has no driver %s, which this VM needs: it is neither built in nor a module of '%s'%s",
-        i->release ? i->release : "", driver, tree,
-        !strcmp(driver, "vmw_vsock_virtio_transport")
-            ? " (without vsock, transport = \"serial\" needs virtio_console)"
-            : "");
+        i->release ? i->release : "", driver, tree, driver_hint(driver));
 }
 
-/* The drivers that the VM cannot do without; at most 12. */
+/* The drivers that the VM cannot do without; at most NEEDED_MAX. */
 static size_t needed_drivers(const struct pv_initramfs *i, bool root, const char **needed)
 {
     size_t n = 0;
@@ -130,7 +138,11 @@ static size_t needed_drivers(const struct pv_initramfs *i, bool root, const char
     needs_disks(i->machine, needed, &n);
     if (i->opts->n_nics)
         needed[n++] = "virtio_net";
-    if (root)
+    if (i->opts->root.dir) {
+        needed[n++] = "9pnet_virtio";
+        needed[n++] = "9p";
+    }
+    if (root || i->opts->root.dir)
         needed[n++] = "overlay";
     return n;
 }
@@ -140,7 +152,7 @@ static int check_config(const struct pv_guest *g, const struct pv_initramfs *i, 
 {
     cleanup_free char *config = pv_kconfig_find(g->profile->kernel, tree);
     unsigned needs = (i->serial ? PV_KNEED_SERIAL : PV_KNEED_VSOCK) | (root ? PV_KNEED_ROOT : 0) |
-                     (i->opts->n_nics ? PV_KNEED_NIC : 0);
+                     (i->opts->n_nics ? PV_KNEED_NIC : 0) | (i->opts->root.dir ? PV_KNEED_SHARE : 0);
 
     return config ? pv_kconfig_check(config, needs, err) : 0;
 }
@@ -150,7 +162,7 @@ static int choose_modules(const struct pv_guest *g, const struct pv_initramfs *i
 {
     static const char *const all_fs[] = {"ext4", "xfs", "btrfs", "squashfs", "erofs", "f2fs"};
     const struct pv_profile *p = g->profile;
-    const char *peeked = root ? peek_fs(p) : NULL, *needed[12];
+    const char *peeked = root ? peek_fs(p) : NULL, *needed[NEEDED_MAX];
     struct pv_err e = PV_ERR_INIT;
     cleanup_free char *tree = pv_modules_find(p->modules, p->kernel, i->release, NULL, &e);
     size_t n = needed_drivers(i, root, needed), n_fs = 0;
@@ -221,12 +233,21 @@ static struct pv_suppl_file *list_files(const struct pv_boot_opts *o)
     return files;
 }
 
+/* The share of the directory that the guest writes to, and its place in the guest. */
+static char *share_work(const struct pv_guest_root *root)
+{
+    return pv_xasprintf(PV_VM_SHARE_TAG "1 %s",
+                        root->writable + (strcmp(root->dir, "/") ? strlen(root->dir) : 0));
+}
+
 int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd, struct pv_err *err)
 {
     const struct pv_profile *p = g->profile;
-    bool root = p->rootfs && !p->initrd;
+    const struct pv_guest_root *share = &i->opts->root;
+    bool root = p->rootfs && !p->initrd, whole = share->writable && !strcmp(share->writable, share->dir);
+    cleanup_free char *work = share->writable && !whole ? share_work(share) : NULL;
     __attribute__((cleanup(chosen_fini))) struct chosen c = {0};
-    cleanup_free char *hostname = pv_guest_hostname(g);
+    cleanup_free char *hostname = pv_guest_hostname(g, share->dir != NULL);
     cleanup_free struct pv_suppl_file *files = list_files(i->opts);
     struct pv_suppl suppl = {
         .initrd = p->initrd,
@@ -235,6 +256,10 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
         .fs_types = c.fs_types,
         .rootfs_device = root ? "vda" : NULL,
         .root = root ? p->root : NULL,
+        .share = share->dir ? PV_VM_SHARE_TAG "0" : NULL,
+        .share_writable = whole,
+        .work_share = work,
+        .idle = share->dir && !p->init_set,
         .init_fallback = root || p->init_set ? NULL : "/init",
         .serial = i->serial ? PV_MUX_PORT_NAME : NULL,
         .hostname = hostname,

@@ -68,6 +68,52 @@ static void bad_options(void **state)
     assert_refused(&disks, "neither a file nor a block device");
 }
 
+static const char *fsdev_of(const struct pv_machine_arrays *arrays, unsigned slot)
+{
+    for (size_t i = 0; i + 1 < arrays->args.n; i++)
+        if (!strcmp(arrays->args.v[i], "-fsdev") && slot-- == 0)
+            return arrays->args.v[i + 1];
+    return "";
+}
+
+/* Only what the options say is writable is so for QEMU; a copy, for a boot again, is the same. */
+static void directories_of_the_host(void **state)
+{
+    static const struct {
+        struct pv_guest_root root;
+        const char *first, *second;
+    } rows[] = {
+        {{(char *)"/a,b", NULL}, "readonly=on,path=/a,,b", ""},
+        {{(char *)"/", (char *)"/home"}, "readonly=on,path=/", "readonly=off,path=/home"},
+        {{(char *)"/d", (char *)"/d"}, "readonly=off,path=/d", ""},
+    };
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_machine *m = machine_of(&(struct pv_boot_opts){.root = rows[i].root}, false);
+        struct pv_machine *copy = pv_machine_copy(m, &err);
+
+        assert_non_null(copy);
+        assert_int_equal(pv_machine_check_savable(m, "vm1", &err), -1);
+        assert_non_null(strstr(err.text, "the host's directory"));
+        pv_machine_free(m);
+
+        struct pv_vm_spec spec = {.name = "vm1"};
+        struct pv_machine_arrays arrays = {0};
+        const char *got;
+
+        pv_machine_to_spec(copy, &spec, &arrays);
+        assert_int_equal(spec.n_shares, *rows[i].second ? 2 : 1);
+        got = strstr(fsdev_of(&arrays, 0), "readonly");
+        assert_string_equal(got ? got : "", rows[i].first);
+        got = strstr(fsdev_of(&arrays, 1), "readonly");
+        assert_string_equal(got ? got : "", rows[i].second);
+        pv_machine_arrays_fini(&arrays);
+        pv_machine_free(copy);
+    }
+}
+
 static void machine_to_command_line(void **state)
 {
     struct pv_guest_disk disk = {.path = image, .format = (char *)"raw"};
@@ -258,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_options),
         cmocka_unit_test(bad_options),
+        cmocka_unit_test(directories_of_the_host),
         cmocka_unit_test(machine_to_command_line),
         cmocka_unit_test(read_back),
         cmocka_unit_test(damaged_description),

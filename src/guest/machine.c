@@ -249,6 +249,21 @@ static int machine_check(const struct pv_machine *m, struct pv_err *err)
     return 0;
 }
 
+static void share_add(struct pv_machine *m, const char *dir, bool writable)
+{
+    m->shares[m->n_shares++] = (struct pv_vm_share){.dir = pv_xstrdup(dir), .writable = writable};
+}
+
+static void shares_from_opts(struct pv_machine *m, const struct pv_guest_root *root)
+{
+    bool whole = root->writable && root->dir && !strcmp(root->writable, root->dir);
+
+    if (root->dir)
+        share_add(m, root->dir, whole);
+    if (root->writable && !whole)
+        share_add(m, root->writable, true);
+}
+
 struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct pv_boot_opts *o,
                                   bool savable, struct pv_err *err)
 {
@@ -257,6 +272,7 @@ struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct
     fields_from_opts(m, o);
     m->hotplug_port = savable && o->vsock;
     m->nic_bridge = is_q35(profile->machine);
+    shares_from_opts(m, &o->root);
     if (machine_check(m, err) == 0 && args_check(profile, savable, err) == 0 &&
         pv_machine_disks_from_opts(m, o, err) == 0)
         return m;
@@ -271,6 +287,9 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
     *c = *m;
     c->disks = NULL;
     c->n_disks = 0;
+    c->n_shares = 0;
+    for (unsigned i = 0; i < m->n_shares; i++)
+        share_add(c, m->shares[i].dir, m->shares[i].writable);
     c->append = NULL;
     c->initrd = -1;
     if (m->append && pv_machine_set_boot(c, m->append, m->initrd, err) < 0) {
@@ -293,6 +312,8 @@ void pv_machine_free(struct pv_machine *m)
     for (size_t i = 0; i < m->n_disks; i++)
         pv_machine_disk_fini(&m->disks[i]);
     free(m->disks);
+    for (unsigned i = 0; i < m->n_shares; i++)
+        free(m->shares[i].dir);
     free(m->append);
     pv_close(&m->initrd);
     free(m);
@@ -311,6 +332,11 @@ int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, st
 
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err)
 {
+    if (m->n_shares)
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "cannot save %s: its root is the host's directory '%s', which may change; use an image", name,
+            m->shares[0].dir);
     for (size_t i = 0; i < m->n_disks; i++)
         if (m->disks[i].bus == PV_VM_BUS_NVME)
             return pv_err_set(err, PV_E_USAGE,
@@ -340,6 +366,10 @@ void pv_machine_to_spec(const struct pv_machine *m, struct pv_vm_spec *spec, str
     for (unsigned i = 0; i < PV_VM_NICS_MAX; i++)
         if (m->nics[i].mtu)
             pv_vm_nic_args(i, &m->nics[i], &arrays->args);
+    for (unsigned i = 0; i < m->n_shares; i++)
+        pv_vm_share_args(i, &m->shares[i], &arrays->args);
+    spec->shares = m->shares;
+    spec->n_shares = m->n_shares;
     pv_machine_disks_to_spec(m, spec, &arrays->disks);
     spec->machine = m->profile->machine;
     spec->cpu = m->profile->cpu;

@@ -14,6 +14,7 @@
 
 #include "util/mem.h"
 #include "vm/nic.h"
+#include "vm/share.h"
 #include "vm/spec.h"
 
 struct pv_boot_opts;
@@ -49,6 +50,8 @@ struct pv_machine {
     struct pv_vm_nic nics[PV_VM_NICS_MAX]; /* those that the machine has now, by slot; not in JSON */
     struct pv_machine_disk *disks;         /* the profile's rootfs is the first one */
     size_t n_disks;
+    struct pv_vm_share shares[PV_VM_SHARES_MAX]; /* owned; not in JSON: such a machine is not saved */
+    unsigned n_shares;
     char *append; /* the whole kernel command line; NULL: the machine has no kernel */
     int initrd;   /* the initramfs, owned; -1: none is known */
 };
@@ -66,7 +69,7 @@ void pv_machine_free(struct pv_machine *m); /* NULL is fine */
 /* Keeps copies of command line and initramfs (a duplicate of the descriptor): a reset boots from them, too. */
 int pv_machine_set_boot(struct pv_machine *m, const char *append, int initrd, struct pv_err *err);
 
-/* Class usage if the guest writes directly to a disk's file.  name: the VM's, for the message. */
+/* Class usage if the guest writes directly to a disk's file, or has a directory of the host.  name: the VM's, for the message. */
 int pv_machine_check_savable(const struct pv_machine *m, const char *name, struct pv_err *err);
 
 /* True when it has a served disk, which belongs to a guest. */

@@ -140,7 +140,7 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
 static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct pv_err *err)
 {
     struct pv_call c = {.ok = true};
-    cleanup_free char *hostname = pv_guest_hostname(g);
+    cleanup_free char *hostname = pv_guest_hostname(g, false);
     unsigned char entropy[ENTROPY];
     int64_t left = deadline - pv_now();
     struct pv_enc e;

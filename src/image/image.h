@@ -87,6 +87,10 @@ struct pv_suppl {
     const char *const *fs_types; /* "ext4", ... NULL-terminated; NULL: none */
     const char *rootfs_device;   /* "vda", or NULL */
     const char *root;            /* the profile's `root`, or NULL */
+    const char *share;           /* tag of the host's directory that is the root, or NULL */
+    bool share_writable;         /* without an overlay */
+    const char *work_share;      /* "TAG DIRECTORY": another one, with writes; or NULL */
+    bool idle;                   /* guest init stays the guest's init */
     const char *init_fallback;   /* an init to try if the profile's fails, or NULL */
     const char *hostname;        /* for the built-in userland, which guest init sets up; NULL: another one */
     const char *serial;          /* name of the agent's virtio-serial port; NULL: it uses vsock */

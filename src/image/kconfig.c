@@ -10,6 +10,8 @@
 
 enum { CONFIG_MAX = 4 << 20 };
 
+#define NO_9P "the root is a directory of the host; Debian's cloud kernels lack it, linux-image-amd64 has it"
+
 static const struct {
     const char *option, *why;
     unsigned need; /* 0: each guest */
@@ -24,6 +26,9 @@ static const struct {
     {"CONFIG_DEVTMPFS", "the root image is found in it", PV_KNEED_ROOT},
     {"CONFIG_VIRTIO_BLK", "the root image is a virtio disk", PV_KNEED_ROOT},
     {"CONFIG_OVERLAY_FS", "writes to the root image go to an overlay in RAM", PV_KNEED_ROOT},
+    {"CONFIG_NET_9P_VIRTIO", NO_9P, PV_KNEED_SHARE},
+    {"CONFIG_9P_FS", NO_9P, PV_KNEED_SHARE},
+    {"CONFIG_OVERLAY_FS", "writes to the host's directory go to an overlay in RAM", PV_KNEED_SHARE},
     {"CONFIG_VIRTIO_NET", "the VM has a NIC", PV_KNEED_NIC},
 };
 

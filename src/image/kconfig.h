@@ -12,6 +12,7 @@ enum pv_kneed {
     PV_KNEED_SERIAL = 2, /* the agent's channel is virtio-serial */
     PV_KNEED_VSOCK = 4,  /* it is vsock; with both: one of them will do */
     PV_KNEED_NIC = 8,
+    PV_KNEED_SHARE = 16, /* the root is a directory of the host */
 };
 
 /*

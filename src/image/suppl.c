@@ -136,6 +136,9 @@ static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struc
                 pv_buf_addf(&b, "fsmodule %s %s\n", suppl->fs_types[t], modset_name(s, path));
         }
     if (conf_line(&b, "rootfs", suppl->rootfs_device, err) < 0 ||
+        conf_line(&b, suppl->share_writable ? "sharerw" : "share", suppl->share, err) < 0 ||
+        conf_line(&b, "workshare", suppl->work_share, err) < 0 ||
+        conf_line(&b, "idle", suppl->idle ? "idle" : NULL, err) < 0 ||
         conf_line(&b, "root", suppl->root, err) < 0 ||
         conf_line(&b, "initfallback", suppl->init_fallback, err) < 0 ||
         conf_line(&b, "serial", suppl->serial, err) < 0 ||

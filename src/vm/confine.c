@@ -16,9 +16,11 @@
 #include "util/path.h"
 #include "util/spawn.h"
 #include "vm/qcow2.h"
+#include "vm/share.h"
 #include "vm/spec.h"
 
 /* Newer than the oldest kernel headers that Provium is built with. */
+#define FS_REFER (UINT64_C(1) << 13)
 #define FS_TRUNCATE (UINT64_C(1) << 14)
 #define NET_TCP UINT64_C(3)
 #define SCOPE_ALL UINT64_C(3) /* abstract sockets and signals */
@@ -30,6 +32,11 @@ struct ruleset_attr {
 #define FILE_READ ((uint64_t)LANDLOCK_ACCESS_FS_READ_FILE)
 #define TREE_READ (FILE_READ | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE)
 #define FILE_WRITE (FILE_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
+#define SHARE_READ (FILE_READ | LANDLOCK_ACCESS_FS_READ_DIR)
+#define SHARE_WRITE \
+    (SHARE_READ | FILE_WRITE | FS_REFER | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+     LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | \
+     LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM)
 #define FILE_RIGHTS (FILE_WRITE | LANDLOCK_ACCESS_FS_EXECUTE)
 
 struct ruleset {
@@ -118,6 +125,13 @@ static void rules_add_disks(struct ruleset *r, const struct pv_vm_spec *spec)
     }
 }
 
+/* No right to run what lies there, none to make devices. */
+static void rules_add_shares(const struct ruleset *r, const struct pv_vm_spec *spec)
+{
+    for (size_t i = 0; i < spec->n_shares; i++)
+        rule_add(r, spec->shares[i].dir, spec->shares[i].writable ? SHARE_WRITE : SHARE_READ);
+}
+
 /* QEMU opens the regular files among them anew, by /proc/self/fd. */
 static void rules_add_fds(const struct ruleset *r, const struct pv_vm_spec *spec,
                           const struct pv_spawn_fd *fds, unsigned n)
@@ -197,6 +211,7 @@ int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const st
     if (spec->kernel && spec->kernel_fd <= 0)
         rule_add(&r, spec->kernel, FILE_READ);
     rules_add_disks(&r, spec);
+    rules_add_shares(&r, spec);
     for (size_t i = 0; !alone && spec->extra_args[i]; i++)
         rules_add_sockets(&r, spec->extra_args[i]);
     rules_add_fds(&r, spec, fds, n);

@@ -10,6 +10,7 @@
 #include "transport/channel.h"
 
 struct pv_strv;
+struct pv_vm_share;
 
 /* -machine without `machine`: turns off devices that cost boot time and that no virtio guest needs. */
 #define PV_VM_MACHINE "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
@@ -69,6 +70,8 @@ struct pv_vm_spec {
     } state;
     const struct pv_vm_disk *disks; /* become vda, vdb, ... in order */
     size_t n_disks;
+    const struct pv_vm_share *shares; /* (their options are in machine_args) */
+    size_t n_shares;
     struct {
         enum pv_channel_kind kind; /* VHOST_USER: all guest memory is a memfd shared with the back end */
         int fd;                    /* inherited by QEMU, unless kind is NONE */

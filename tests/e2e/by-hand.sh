@@ -59,9 +59,6 @@ shows 'run: a build tree: its output' Linux
 provium run --kernel 0.0.1 true
 exits 'run: an unknown version' 2
 warns 'run: an unknown version: the known ones' '/boot has'
-provium run --rootfs host true
-exits 'run: a directory as the root' 2
-warns 'run: a directory as the root: the remedy' mkfs.ext4
 provium run --disk no-such-file true
 exits 'run: a missing disk' 2
 provium run --memm 1G true

@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# `provium run --rootfs` with a directory and with `host`: what the guest reads, where its writes go with and without
+# `--rw`, the working directory, and refusals before the boot. The guest is Debian's generic kernel of
+# tests/make-generic-kernel: the default guest's has no 9p.
+. "$(dirname "$0")/../lib/shell.sh"
+needs_guest
+export PROVIUM_GUEST_DIR=$guest
+
+# ---- refusals ----
+
+provium run --rw true
+exits '--rw alone' 2
+warns '--rw alone: what it needs' '--rw needs --rootfs with a directory or `host`'
+truncate -s 1M image
+provium run --rootfs image --rw true
+exits '--rw with an image' 2
+warns '--rw with an image: the other option' '--disk FILE,rw'
+provium run --rootfs no-such true
+exits 'no such root' 2
+warns 'no such root: the words' "--rootfs 'no-such': there is no such image and no such directory"
+(cd / && timeout 60 "$PROVIUM" run --rootfs host --rw true >"$work/out" 2>"$work/err")
+code=$?
+exits '--rw in /' 2
+warns '--rw in /: the remedy' 'change to the directory that the command may write to'
+provium run --rootfs host true
+exits 'a kernel without 9p' 2
+warns 'a kernel without 9p: the driver' 'has no driver 9pnet_virtio'
+warns 'a kernel without 9p: the remedy' 'linux-image-amd64'
+mkdir -p tree/arch/x86/boot
+cp "$guest/vmlinuz" tree/arch/x86/boot/bzImage
+for option in 64BIT BLK_DEV_INITRD BINFMT_ELF PROC_FS PCI VIRTIO_PCI SERIAL_8250_CONSOLE VIRTIO_CONSOLE; do
+    echo "CONFIG_$option=y" >>tree/.config
+done
+touch -r "$guest/vmlinuz" tree/.config tree/arch/x86/boot/bzImage
+provium run --rootfs host --kernel tree true
+exits 'a configuration without 9p' 2
+warns 'a configuration without 9p: the option' CONFIG_9P_FS
+
+# ---- VMs ----
+
+kernel=$(find "$repo/build/generic-kernel" -name 'linux-image-*.deb' 2>/dev/null | sort | tail -n 1)
+if [ -z "$kernel" ]; then
+    echo "ok - # SKIP no generic kernel: tests/make-generic-kernel"
+    finish
+fi
+cat >provium.toml <<EOF
+[profile.default]
+kernel = "$guest/vmlinuz"
+boot_timeout = "240s"
+EOF
+# root_run ARGUMENTS...: provium run with that kernel.
+root_run() {
+    timeout -k 5 300 "$PROVIUM" run -m 1G --kernel "$kernel" "$@" >"$work/out" 2>"$work/err" </dev/null
+    code=$?
+}
+mkdir "a, b"
+cd "a, b" || exit 1
+echo old >file
+echo 'provium: the host' >"$work/outside"
+# shellcheck disable=SC2016 # the guest's shell
+root_run --rootfs host -- 'pwd; cat file ../outside; echo new >file; rm ../outside; mkdir made; cat file; id -u
+    : >/etc/provium-made && ls /etc/provium-made; cmp /bin/sh /proc/$$/exe && echo same; ls -d /proc/1 /sys/kernel /run; exit 5'
+exits 'host: the exit code' 5
+is 'host: what it reads and writes' "$(cat "$work/out")" "$work/a, b
+old
+provium: the host
+new
+0
+/etc/provium-made
+same
+/proc/1
+/run
+/sys/kernel"
+warns 'host: why it is not cached' 'not cached: its root is a directory of the host'
+is 'host: the host has not changed' "$(cat file "$work/outside" && ls)" 'old
+provium: the host
+file'
+if [ -e /etc/provium-made ]; then not_ok 'host: a file in /etc of the host'; else ok 'host: no file in /etc'; fi
+
+root_run --rootfs host --rw -- 'echo new >file; mkdir -p made/deep; ln -s x made/link; mv file moved; rm -r ../outside
+    echo x >../beside; chmod 600 moved; head -c 3000000 /dev/zero >made/big'
+exits 'host, --rw: the exit code' 0
+is 'host, --rw: the working directory is written' "$(cat moved && readlink made/link && stat -c %a moved && ls -d made/deep && stat -c %s made/big)" 'new
+x
+600
+made/deep
+3000000'
+is 'host, --rw: the rest is not' "$(cat "$work/outside" && ls "$work/beside" 2>&1 | grep -c 'No such')" 'provium: the host
+1'
+
+cd "$work" || exit 1
+dpkg-deb -x "$guest"/download/busybox-static_*.deb root
+[ -e root/bin/busybox ] || { mkdir -p root/bin && mv root/usr/bin/busybox root/bin; }
+ln -s busybox root/bin/sh
+before=$(find root | sort)
+root_run --rootfs root -- 'busybox pwd; echo x >/made; busybox cat /made; busybox ls /bin'
+exits 'a directory: the exit code' 0
+is 'a directory: it is the root' "$(cat out)" '/
+x
+busybox
+sh'
+is 'a directory: it has not changed' "$(find root | sort)" "$before"
+root_run --rootfs root --rw -- 'echo x >/made; busybox rm /bin/busybox'
+exits 'a directory, --rw: the exit code' 0
+is 'a directory, --rw: it is written' "$(cat root/made; ls root/bin)" 'x
+sh'
+if pgrep -f -- "$work" >/dev/null 2>&1; then not_ok 'a process is left'; else ok 'no process is left'; fi
+is 'no file is left' "$(ls "$TMPDIR")" ''
+finish
