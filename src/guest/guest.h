@@ -131,6 +131,17 @@ void pv_guest_settle_findings(struct pv_guest *g);
  * reported so far.  Nothing while the guest has no open session with its agent.
  */
 void pv_guest_sync_console(struct pv_guest *g);
+/*
+ * Adds the kernel's log, as the agent reads it, to `out`.  Blocks (runs the loop), 10 s at most.  -1 with *err: the guest
+ * has ended, or its agent did not reply.
+ */
+int pv_guest_kernel_log(struct pv_guest *g, struct pv_buf *out, struct pv_err *err);
+/*
+ * Whether that log has a message that begins as `first`, which stood on the console without a time stamp: 1; 0: a program
+ * printed it.  after_us: the last stamp on the console before it.  -1 with *err: the log has lost its beginning.
+ * Bytes that the console shows in another way than the log count as equal.
+ */
+int pv_kernel_log_has(const char *log, size_t n, const char *first, uint64_t after_us, struct pv_err *err);
 /* Ends QEMU and reads the rest of its console; memory and CPUs stay acquired for pv_guest_restore, which follows. */
 void pv_guest_halt(struct pv_guest *g);
 /* True when it has ended because its kernel panicked. */

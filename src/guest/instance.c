@@ -105,6 +105,7 @@ static void kept_finding_drop(struct pv_instance *i)
         i->kept.end = &i->kept.first;
     free((char *)k->f.headline);
     free((char *)k->f.excerpt);
+    free((char *)k->f.first);
     free(k);
 }
 
@@ -128,6 +129,7 @@ static void instance_on_finding(const struct pv_finding *finding, void *arg)
     k->f = *finding;
     k->f.headline = pv_xstrdup(finding->headline);
     k->f.excerpt = pv_xstrdup(finding->excerpt);
+    k->f.first = finding->first ? pv_xstrdup(finding->first) : NULL;
     *i->kept.end = k;
     i->kept.end = &k->next;
     ++*n;

@@ -29,9 +29,10 @@ int pv_lua_vm_reports(lua_State *L)
     lua_Integer n = 0;
 
     pv_guest_settle_findings(g->g);
+    pv_tf_findings_decide(pv_lua_tf(L));
     lua_newtable(L);
     for (const struct tf_finding *f = pv_lua_tf(L)->findings.first; f; f = f->next)
-        if (f->guest == g) {
+        if (f->guest == g && !f->doubt.first) {
             push_finding(L, f);
             lua_rawseti(L, -2, ++n);
         }
@@ -82,7 +83,8 @@ static bool is_expected_panic(lua_State *L, const struct tf_expect *e)
 int pv_lua_vm_expect_report(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "expect_report");
-    struct tf_expect e = {.g = g, .text = check_report_text(L, "the text for expect_report")};
+    struct tf_expect e = {
+        .tf = pv_lua_tf(L), .g = g, .text = check_report_text(L, "the text for expect_report")};
     int64_t timeout;
     struct pv_err err;
     int rc, waited = 0;
@@ -96,7 +98,7 @@ int pv_lua_vm_expect_report(lua_State *L)
     lua_pushvalue(L, 3);
     rc = lua_pcall(L, 0, 0, 0);
     if (rc == LUA_OK && !e.first)
-        waited = pv_tf_expect_wait(pv_lua_tf(L), &e, timeout, &err);
+        waited = pv_tf_expect_wait(&e, timeout, &err);
     pv_tf_expect_end(&e);
     if (rc != LUA_OK && !is_expected_panic(L, &e))
         return lua_error(L);

@@ -127,6 +127,7 @@ static int boot_check_silent(struct boot *b, struct pv_err *err)
 
     pv_guest_sync_console(b->g);
     pv_guest_settle_findings(b->g);
+    pv_tf_findings_decide(b->tf);
     headline = pv_tf_finding_of_run(b->tf, b->g);
     return headline ? pv_err_set(err, PV_E_USAGE, "its kernel reported: %s", headline) : 0;
 }

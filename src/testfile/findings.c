@@ -11,8 +11,8 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-/* Separate bounds: a flood of warnings leaves room for oopses and panics. */
-enum { MAX_WARNINGS = 128, MAX_WORSE = 128 };
+/* Separate bounds: a flood of warnings leaves room for oopses and panics, a program's words for the kernel's. */
+enum { MAX_WARNINGS = 128, MAX_WORSE = 128, MAX_DOUBTS = 64, DECIDE_ROUNDS = 4 };
 
 static enum pv_class finding_class(enum pv_finding_kind kind)
 {
@@ -117,15 +117,62 @@ static bool finding_is_expected(struct pv_testfile *tf, struct tf_finding *f)
     return last && last->handled;
 }
 
+static size_t *finding_count(struct tf_findings *list, const struct tf_finding *f)
+{
+    return f->doubt.first ? &list->n_doubts : f->cls == PV_CLASS_WARNING ? &list->n_warnings : &list->n_worse;
+}
+
 static void finding_append(struct tf_findings *list, struct tf_finding *f)
 {
     if (!list->first)
         list->end = &list->first;
     *list->end = f;
     list->end = &f->next;
-    *(f->cls == PV_CLASS_WARNING ? &list->n_warnings : &list->n_worse) += 1;
+    ++*finding_count(list, f);
     if (f->guest)
         f->guest->n_holds++;
+}
+
+static bool findings_are_full(const struct tf_findings *list, enum pv_class cls, bool doubtful)
+{
+    return doubtful                  ? list->n_doubts == MAX_DOUBTS
+           : cls == PV_CLASS_WARNING ? list->n_warnings >= MAX_WARNINGS
+                                     : list->n_worse >= MAX_WORSE;
+}
+
+static enum pv_guest_policy finding_policy(const struct pv_testfile *tf, enum pv_class cls)
+{
+    return cls == PV_CLASS_WARNING ? tf->env->warnings : tf->env->oopses;
+}
+
+/* Of a finding that is the kernel's. */
+static void finding_tell(struct pv_testfile *tf, struct tf_finding *f)
+{
+    if (finding_policy(tf, f->cls) != PV_POLICY_IGNORE &&
+        !tf->builder) /* a failed build tells it by itself */
+        f->id = pv_result_finding(tf->env->result, f->test_id, f->vm, f->cls, f->fails ? PV_FAIL : PV_OK,
+                                  f->headline, f->excerpt);
+    if (finding_is_expected(tf, f) || (f->standby && finding_is_allowed_anywhere(tf, f)))
+        pv_tf_finding_handle(tf, f);
+}
+
+/* why: nobody can know that it is the kernel's; NULL: it is. */
+static void finding_believe(struct pv_testfile *tf, struct tf_finding *f, const char *why)
+{
+    char *headline = f->headline;
+
+    tf->findings.n_doubts--;
+    free(f->doubt.first);
+    f->doubt.first = NULL;
+    ++*finding_count(&tf->findings, f);
+    if (why) {
+        f->headline =
+            pv_xasprintf("%s (without a time stamp, so the kernel or a program printed it; which one is "
+                         "not known: %.*s)",
+                         headline, (int)strcspn(why, "\n"), why);
+        free(headline);
+    }
+    finding_tell(tf, f);
 }
 
 void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *finding, void *arg)
@@ -135,34 +182,127 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     struct tf_guest *guest = pv_tf_guest_of(&tf->guests, g);
     enum pv_class cls = finding_class(finding->kind);
     bool standby = pv_guest_is_standby(g);
-    enum pv_guest_policy policy = cls == PV_CLASS_WARNING ? tf->env->warnings : tf->env->oopses;
+    bool fails = finding_policy(tf, cls) == PV_POLICY_FAIL;
+    /* Whether the words of a panic are one is decided by the guest's silence. */
+    bool doubtful = finding->unstamped && finding->first && cls != PV_CLASS_PANIC;
     struct tf_finding *f;
 
-    if (cls == PV_CLASS_WARNING ? list->n_warnings == MAX_WARNINGS : list->n_worse == MAX_WORSE) {
-        if (policy == PV_POLICY_FAIL && !finding_is_allowed(guest, finding->headline, finding->excerpt)) {
+    if (findings_are_full(list, cls, doubtful)) {
+        if (fails && !finding_is_allowed(guest, finding->headline, finding->excerpt)) {
             list->n_unkept++;
             list->unkept_cls = pv_tf_class_worse(list->unkept_cls, cls);
         }
         return;
     }
     f = pv_xcalloc(1, sizeof(*f));
-    *f = (struct tf_finding){.guest = guest,
-                             .test_id = standby ? PV_NO_TEST : pv_tf_test_id(&tf->tests),
-                             .id = PV_NO_TEST,
-                             .cls = cls,
-                             .kind = pv_finding_kind_name(finding->kind),
-                             .headline = pv_xstrdup(finding->headline),
-                             .vm_number = pv_guest_number(g),
-                             .excerpt = pv_xstrdup(finding->excerpt),
-                             .fails = policy == PV_POLICY_FAIL,
-                             .follows = finding->follows};
+    *f = (struct tf_finding){
+        .guest = guest,
+        .test_id = standby ? PV_NO_TEST : pv_tf_test_id(&tf->tests),
+        .id = PV_NO_TEST,
+        .cls = cls,
+        .kind = pv_finding_kind_name(finding->kind),
+        .headline = pv_xstrdup(finding->headline),
+        .vm_number = pv_guest_number(g),
+        .excerpt = pv_xstrdup(finding->excerpt),
+        .doubt = {doubtful ? pv_xstrdup(finding->first) : NULL, finding->after_us, pv_now()},
+        .standby = standby,
+        .fails = fails,
+        .follows = finding->follows};
     pv_tf_short_name(g, f->vm);
     finding_append(list, f);
-    if (policy != PV_POLICY_IGNORE && !tf->builder) /* a failed build tells it by itself */
-        f->id = pv_result_finding(tf->env->result, f->test_id, f->vm, cls, f->fails ? PV_FAIL : PV_OK,
-                                  f->headline, f->excerpt);
-    if (finding_is_expected(tf, f) || (standby && finding_is_allowed_anywhere(tf, f)))
-        pv_tf_finding_handle(tf, f);
+    if (!doubtful)
+        finding_tell(tf, f);
+    else if (!guest)
+        finding_believe(tf, f, "the VM was none of the test's yet");
+}
+
+/* ---- findings without a time stamp ---- */
+
+static void finding_free(struct tf_finding *f)
+{
+    if (f->guest)
+        f->guest->n_holds--;
+    free(f->headline);
+    free(f->excerpt);
+    free(f->doubt.first);
+    free(f);
+}
+
+/* A program printed it. */
+static void finding_drop(struct tf_findings *list, struct tf_finding *f)
+{
+    struct tf_finding **at = &list->first;
+
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    if (!f->next)
+        list->end = at;
+    list->n_doubts--;
+    finding_free(f);
+}
+
+static struct tf_finding *finding_first_doubt(const struct tf_findings *list)
+{
+    struct tf_finding *f = list->first;
+
+    while (f && !f->doubt.first)
+        f = f->next;
+    return f;
+}
+
+/* Decides all of the guest's. A finding that comes meanwhile may be younger than the log. */
+static void guest_decide_doubts(struct pv_testfile *tf, struct tf_guest *g)
+{
+    int64_t asked = pv_now();
+    struct pv_err unread = PV_ERR_INIT;
+    cleanup_buf struct pv_buf log = {0};
+    struct tf_finding *f = tf->findings.first, *next;
+    bool read = pv_guest_kernel_log(g->g, &log, &unread) == 0;
+
+    for (; f; f = next) {
+        struct pv_err err = unread;
+        int rc = -1;
+
+        next = f->next;
+        if (f->guest != g || !f->doubt.first || f->doubt.since > asked)
+            continue;
+        if (f->doubt.over)
+            pv_err_set(&err, PV_E_GUEST, "that run of the VM is over");
+        else if (read)
+            rc = pv_kernel_log_has(log.data, log.len, f->doubt.first, f->doubt.after_us, &err);
+        if (rc == 0)
+            finding_drop(&tf->findings, f);
+        else
+            finding_believe(tf, f, rc < 0 ? err.text : NULL);
+    }
+}
+
+void pv_tf_findings_decide_unknown(struct pv_testfile *tf)
+{
+    struct tf_finding *f;
+
+    while (tf->findings.n_doubts && (f = finding_first_doubt(&tf->findings)))
+        finding_believe(tf, f, "its VM could not be asked");
+}
+
+void pv_tf_findings_decide(struct pv_testfile *tf)
+{
+    struct tf_finding *f;
+
+    for (int i = 0; i < DECIDE_ROUNDS && tf->findings.n_doubts; i++)
+        for (struct tf_guest *g = tf->guests.first; g; g = g->next) {
+            for (f = tf->findings.first; f && (f->guest != g || !f->doubt.first); f = f->next)
+                ;
+            if (f)
+                guest_decide_doubts(tf, g);
+        }
+}
+
+void pv_tf_findings_decide_before_end(struct pv_testfile *tf, struct tf_guest *g)
+{
+    pv_guest_settle_findings(g->g);
+    pv_tf_findings_decide(tf);
 }
 
 void pv_tf_findings_settle(struct pv_testfile *tf)
@@ -176,6 +316,7 @@ void pv_tf_findings_sync(struct pv_testfile *tf)
     for (struct tf_guest *g = tf->guests.first; g; g = g->next)
         pv_guest_sync_console(g->g);
     pv_tf_findings_settle(tf);
+    pv_tf_findings_decide(tf);
 }
 
 void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
@@ -192,6 +333,8 @@ void pv_tf_findings_met_death(struct pv_testfile *tf, const struct pv_err *err)
 
 void pv_tf_findings_ended(struct pv_testfile *tf, const struct pv_guest *g, bool panicked)
 {
+    for (struct tf_finding *f = tf->findings.first; f; f = f->next)
+        f->doubt.over |= f->vm_number == pv_guest_number(g);
     for (struct tf_finding *f = tf->findings.first; f; f = f->next)
         if (!f->past && f->vm_number == pv_guest_number(g) && f->panic == TF_PANIC_UNDECIDED)
             f->panic = panicked ? TF_PANIC_YES : TF_PANIC_NO;
@@ -210,11 +353,7 @@ void pv_tf_findings_free(struct tf_findings *list)
         struct tf_finding *f = list->first;
 
         list->first = f->next;
-        if (f->guest)
-            f->guest->n_holds--;
-        free(f->headline);
-        free(f->excerpt);
-        free(f);
+        finding_free(f);
     }
 }
 
@@ -231,7 +370,7 @@ void pv_tf_findings_allow(struct pv_testfile *tf, struct tf_guest *g, const char
     g->allowed[n + 1] = NULL;
     pv_guest_settle_findings(g->g);
     for (struct tf_finding *f = tf->findings.first; f; f = f->next)
-        if (f->guest == g && f->test_id == pv_tf_test_id(&tf->tests) &&
+        if (f->guest == g && !f->doubt.first && f->test_id == pv_tf_test_id(&tf->tests) &&
             finding_has(f->headline, f->excerpt, text))
             pv_tf_finding_handle(tf, f);
 }
@@ -249,12 +388,18 @@ static bool expect_met(void *arg)
 
     if (!e->first)
         pv_guest_settle_findings(e->g->g);
-    return e->first || pv_guest_state(e->g->g) != PV_GUEST_RUNNING;
+    return e->first || e->tf->findings.n_doubts || pv_guest_state(e->g->g) != PV_GUEST_RUNNING;
 }
 
-int pv_tf_expect_wait(struct pv_testfile *tf, struct tf_expect *e, int64_t timeout_ns, struct pv_err *err)
+int pv_tf_expect_wait(struct tf_expect *e, int64_t timeout_ns, struct pv_err *err)
 {
-    return pv_loop_run(tf->loop, expect_met, e, pv_deadline(timeout_ns), err) < 0 ? -1 : 0;
+    int64_t deadline = pv_deadline(timeout_ns);
+    int rc;
+
+    while ((rc = pv_loop_run(e->tf->loop, expect_met, e, deadline, err)) > 0 && !e->first &&
+           e->tf->findings.n_doubts && pv_guest_state(e->g->g) == PV_GUEST_RUNNING && pv_now() < deadline)
+        pv_tf_findings_decide(e->tf);
+    return rc < 0 ? -1 : 0;
 }
 
 void pv_tf_expect_end(struct tf_expect *e)
@@ -262,6 +407,7 @@ void pv_tf_expect_end(struct tf_expect *e)
     struct tf_expect **at;
 
     pv_guest_settle_findings(e->g->g);
+    pv_tf_findings_decide(e->tf);
     for (at = &e->g->expect; *at != e; at = &(*at)->outer) /* that of another task may be the innermost */
         ;
     *at = e->outer;

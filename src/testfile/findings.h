@@ -26,6 +26,14 @@ struct tf_symbols;
 
 enum tf_panic { TF_PANIC_UNDECIDED, TF_PANIC_NO, TF_PANIC_YES };
 
+/* A finding without a time stamp, which a program may have printed. */
+struct tf_doubt {
+    char *first; /* as of pv_finding, like after_us; NULL: no doubt */
+    uint64_t after_us;
+    int64_t since;
+    bool over; /* its VM's run: the kernel's log is another one's */
+};
+
 struct tf_finding {
     struct tf_guest
         *guest;           /* held; NULL: the VM ended before a handle referred to it (a resume that failed) */
@@ -36,10 +44,12 @@ struct tf_finding {
     enum pv_class cls;
     const char *kind;
     char *headline, *excerpt;
-    bool fails;          /* by the policy, unless it is handled */
-    bool handled;        /* a test expected or allowed it */
-    bool met;            /* a panic whose death of the VM was an error that the test got */
-    bool placed;         /* source lines were looked for (places.h) */
+    bool fails;   /* by the policy, unless it is handled */
+    bool handled; /* a test expected or allowed it */
+    bool met;     /* a panic whose death of the VM was an error that the test got */
+    bool placed;  /* source lines were looked for (places.h) */
+    struct tf_doubt doubt;
+    bool standby;        /* of a standby VM */
     bool past;           /* its VM has begun another run since */
     enum tf_panic panic; /* whether a panic's words on the console were a panic */
     bool follows;        /* caused by the finding before it in the same VM */
@@ -49,6 +59,7 @@ struct tf_finding {
 struct tf_findings {
     struct tf_finding *first, **end; /* in order; bounded */
     size_t n_warnings, n_worse;      /* in the list */
+    size_t n_doubts;                 /* among these, without a time stamp and not decided */
     size_t n_unkept;          /* failing ones that came when the list was full, since the last verdict */
     enum pv_class unkept_cls; /* the worst of those */
     size_t n_placed;          /* that source lines were looked for */
@@ -59,8 +70,20 @@ struct tf_findings {
 void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *finding, void *arg);
 /* Reads all consoles up to their end; to be called where a sub-test begins or ends. Does not block. */
 void pv_tf_findings_settle(struct pv_testfile *tf);
-/* The same when all kernels have printed what they have reported so far: where a sub-test ends. Blocks. */
+/*
+ * The same when all kernels have printed what they have reported so far, and decides doubtful ones: where a sub-test
+ * ends. Blocks.
+ */
 void pv_tf_findings_sync(struct pv_testfile *tf);
+/*
+ * Decides of each finding without a time stamp whether the kernel or a program printed it, by the kernel's log; drops
+ * the programs', and tells the others to the supervisor.  One of which nobody can know counts as the kernel's.  Blocks.
+ */
+void pv_tf_findings_decide(struct pv_testfile *tf);
+/* The same before the guest's run ends, after which its kernel's log is gone. */
+void pv_tf_findings_decide_before_end(struct pv_testfile *tf, struct tf_guest *g);
+/* The same without asking a guest. */
+void pv_tf_findings_decide_unknown(struct pv_testfile *tf);
 /* Marks f as expected, and the findings that caused it. */
 void pv_tf_finding_handle(struct pv_testfile *tf, struct tf_finding *f);
 /* The test gets err, which says why a guest died: it knows of that guest's panic. */
@@ -86,16 +109,18 @@ void pv_tf_findings_allow(struct pv_testfile *tf, struct tf_guest *g, const char
 
 /* One running expect_report; lives on the stack of its caller. */
 struct tf_expect {
+    struct pv_testfile *tf;
     struct tf_guest *g;
     const char *text;         /* "": any finding */
     struct tf_finding *first; /* the first one that fitted; NULL: none yet */
     struct tf_expect *outer;
 };
 
-/* From here to the end, findings with the text are expected. g and text are set. */
+/* From here to the end, findings with the text are expected. tf, g and text are set. */
 void pv_tf_expect_begin(struct tf_expect *e);
 /* Blocks (runs the loop) until there is one, the VM has ended, or the timeout: 0; -1: the loop failed. */
-int pv_tf_expect_wait(struct pv_testfile *tf, struct tf_expect *e, int64_t timeout_ns, struct pv_err *err);
+int pv_tf_expect_wait(struct tf_expect *e, int64_t timeout_ns, struct pv_err *err);
+/* Blocks while doubtful findings are decided. */
 void pv_tf_expect_end(struct tf_expect *e);
 
 #endif

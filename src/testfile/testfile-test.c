@@ -178,7 +178,7 @@ static void test_allowed(void **state)
 static void test_expected(void **state)
 {
     struct scene *s = *state;
-    struct tf_expect e = {.g = s->vm, .text = "foo.c"};
+    struct tf_expect e = {.tf = &s->tf, .g = s->vm, .text = "foo.c"};
 
     pv_tf_test_begin(&s->tf, "t");
     pv_tf_expect_begin(&e);
@@ -190,6 +190,63 @@ static void test_expected(void **state)
     assert_int_equal(end_test(s), PV_OK);
     pv_tf_test_begin(&s->tf, "expect_report is over");
     report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    assert_int_equal(end_test(s), PV_FAIL);
+}
+
+static int kernel_said(const char *log, const char *first, uint64_t after_us)
+{
+    struct pv_err err = PV_ERR_INIT;
+
+    return pv_kernel_log_has(log, strlen(log), first, after_us, &err);
+}
+
+/* The kernel's log tells whose words a line without a time stamp has. */
+static void test_kernel_log(void **state)
+{
+    static const char whole[] =
+        "[    0.000000] Linux version 9\n[    2.500000] BUG: of the kernel\x1b[1m!\nsecond\n";
+    static const char cut[] = "[    1.500000] late\n[    2.500000] BUG: of the kernel\n";
+
+    (void)state;
+    assert_int_equal(kernel_said(whole, "BUG: of the kernel", 0), 1);
+    assert_int_equal(kernel_said(whole, "BUG: of the kernel!", 0),
+                     1); /* the console drops escape sequences */
+    assert_int_equal(kernel_said(whole, "second", 0), 1);
+    assert_int_equal(kernel_said(whole, "BUG: of a program", 0), 0);
+    assert_int_equal(kernel_said("[    0.000000] \tTasks\n", "BUG: of a program", 0), 0);
+    assert_int_equal(kernel_said("[    0.000000] \tTasks\n", " Tasks", 0), 1);
+    assert_int_equal(kernel_said(whole, "of the kernel", 0), 0);
+    assert_int_equal(kernel_said(cut, "BUG: of a program", 2000000), 0);
+    assert_int_equal(kernel_said(cut, "BUG: of a program", 1000000),
+                     -1); /* it may have been in the lost part */
+    assert_int_equal(kernel_said(cut, "BUG: of a program", 0), -1);
+    assert_int_equal(kernel_said(cut, "BUG: of the kernel", 0), 1);
+    assert_int_equal(kernel_said("Linux version 9\n", "BUG: x", 0), -1);
+    assert_int_equal(kernel_said("", "BUG: x", 0), -1);
+}
+
+/* Nobody can know who printed a report without a time stamp in a VM that does not run: it counts unless it is allowed. */
+static void test_doubtful(void **state)
+{
+    struct scene *s = *state;
+    struct pv_finding f = {.kind = PV_FINDING_OOPS,
+                           .headline = "BUG: x",
+                           .excerpt = "BUG: x",
+                           .first = "BUG: x",
+                           .unstamped = true};
+
+    pv_tf_test_begin(&s->tf, "t");
+    pv_tf_finding_add(s->vm->g, &f, &s->tf);
+    assert_int_equal(end_test(s), PV_FAIL);
+    assert_non_null(strstr(s->tf.findings.first->headline, "BUG: x (without a time stamp, "));
+    pv_tf_test_begin(&s->tf, "allowed");
+    pv_tf_finding_add(s->vm->g, &f, &s->tf);
+    pv_tf_findings_allow(&s->tf, s->vm, "BUG: x");
+    assert_int_equal(end_test(s), PV_OK);
+    f.headline = f.excerpt = "BUG: y";
+    pv_tf_test_begin(&s->tf, "a flood");
+    for (int i = 0; i < 500; i++)
+        pv_tf_finding_add(s->vm->g, &f, &s->tf);
     assert_int_equal(end_test(s), PV_FAIL);
 }
 
@@ -437,6 +494,8 @@ int main(void)
         SCENE_TEST(test_retries),
         SCENE_TEST(test_allowed),
         SCENE_TEST(test_expected),
+        cmocka_unit_test(test_kernel_log),
+        SCENE_TEST(test_doubtful),
         SCENE_TEST(test_death_of_another_vm),
         SCENE_TEST(test_panic_caught_by_failure),
         SCENE_TEST(test_finding_without_entry),

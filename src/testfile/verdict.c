@@ -70,6 +70,7 @@ bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
     bool met = false;
     size_t n = 0;
 
+    pv_tf_findings_decide_unknown(tf);
     for (struct tf_finding *f = list->first; f; f = f->next) {
         if (f->test_id != test_id || !f->fails || f->handled)
             continue;

@@ -59,8 +59,8 @@ static const struct pv_report_row rows[] = {
     {"BUG: KFENCE: ", NULL, PV_FINDING_KFENCE, PV_REPORT_END_FRAME, 0},
     {"BUG: KMSAN: ", NULL, PV_FINDING_KMSAN, PV_REPORT_END_FRAME, 0},
     {"BUG: KCSAN: ", NULL, PV_FINDING_KCSAN, PV_REPORT_END_FRAME, 0},
-    {"UBSAN: ", " in ", PV_FINDING_UBSAN, PV_REPORT_END_FRAME, PV_REPORT_VAGUE},
-    {"BUG ", "ainted", PV_FINDING_SLUB, PV_REPORT_END_TASK, PV_REPORT_VAGUE},
+    {"UBSAN: ", " in ", PV_FINDING_UBSAN, PV_REPORT_END_FRAME, 0},
+    {"BUG ", "ainted", PV_FINDING_SLUB, PV_REPORT_END_TASK, 0},
 
     {"BUG: kernel NULL pointer dereference", NULL, PV_FINDING_OOPS, PV_REPORT_END_TRACE, 0},
     {"BUG: unable to handle ", NULL, PV_FINDING_OOPS, PV_REPORT_END_TRACE, 0},
@@ -90,12 +90,11 @@ static const struct pv_report_row rows[] = {
     {"BUG: workqueue lockup ", NULL, PV_FINDING_WORKQUEUE, PV_REPORT_END_TRACE, 0},
     {"watchdog: BUG: soft lockup ", NULL, PV_FINDING_SOFT_LOCKUP, PV_REPORT_END_TASK, 0},
     {"BUG: soft lockup ", NULL, PV_FINDING_SOFT_LOCKUP, PV_REPORT_END_TASK, 0},
-    {NULL, "Watchdog detected hard LOCKUP on cpu", PV_FINDING_HARD_LOCKUP, PV_REPORT_END_TASK,
-     PV_REPORT_VAGUE},
+    {NULL, "Watchdog detected hard LOCKUP on cpu", PV_FINDING_HARD_LOCKUP, PV_REPORT_END_TASK, 0},
     {"[ BUG: Invalid wait context ]", NULL, PV_FINDING_LOCKDEP, PV_REPORT_END_TASK, 0},
     {"BUG: bad unlock balance detected", NULL, PV_FINDING_LOCKDEP, PV_REPORT_END_TASK, 0},
     {"BUG: held lock freed", NULL, PV_FINDING_LOCKDEP, PV_REPORT_END_TASK, 0},
-    {"BUG: ", NULL, PV_FINDING_BUG, PV_REPORT_END_TASK, PV_REPORT_VAGUE},
+    {"BUG: ", NULL, PV_FINDING_BUG, PV_REPORT_END_TASK, 0},
 
     {"WARNING: possible ", "lock", PV_FINDING_LOCKDEP, PV_REPORT_END_TASK, 0},
     {"WARNING: inconsistent lock state", NULL, PV_FINDING_LOCKDEP, PV_REPORT_END_TASK, 0},
@@ -112,24 +111,24 @@ static const struct pv_report_row rows[] = {
     {"rcu: INFO: rcu_", "stall", PV_FINDING_RCU_STALL, PV_REPORT_END_TASK, 0},
     {"INFO: rcu_", "stall", PV_FINDING_RCU_STALL, PV_REPORT_END_TASK, 0},
 
-    {NULL, " invoked oom-killer: ", PV_FINDING_OOM, PV_REPORT_END_OOM, PV_REPORT_VAGUE},
+    {NULL, " invoked oom-killer: ", PV_FINDING_OOM, PV_REPORT_END_OOM, 0},
     {"Memory cgroup out of memory: ", NULL, PV_FINDING_OOM_CGROUP, PV_REPORT_END_NOW, 0},
     {"Out of memory: Killed process ", NULL, PV_FINDING_OOM, PV_REPORT_END_NOW, 0},
-    {"Out of memory", "Kill", PV_FINDING_OOM, PV_REPORT_END_NOW, PV_REPORT_VAGUE},
+    {"Out of memory", "Kill", PV_FINDING_OOM, PV_REPORT_END_NOW, 0},
 
     {"list_add corruption", NULL, PV_FINDING_LIST, PV_REPORT_END_TRACE, 0},
     {"list_del corruption", NULL, PV_FINDING_LIST, PV_REPORT_END_TRACE, 0},
     {"list_add double add", NULL, PV_FINDING_LIST, PV_REPORT_END_TRACE, 0},
-    {"refcount_t: ", NULL, PV_FINDING_REFCOUNT, PV_REPORT_END_TRACE, PV_REPORT_VAGUE},
-    {"WARNING: ", NULL, PV_FINDING_WARNING, PV_REPORT_END_TRACE, PV_REPORT_VAGUE},
+    {"refcount_t: ", NULL, PV_FINDING_REFCOUNT, PV_REPORT_END_TRACE, 0},
+    {"WARNING: ", NULL, PV_FINDING_WARNING, PV_REPORT_END_TRACE, 0},
     {"unchecked MSR access error: ", NULL, PV_FINDING_WARNING, PV_REPORT_END_TASK, 0},
-    {NULL, ": page allocation failure: order:", PV_FINDING_PAGE_ALLOC, PV_REPORT_END_TASK, PV_REPORT_VAGUE},
+    {NULL, ": page allocation failure: order:", PV_FINDING_PAGE_ALLOC, PV_REPORT_END_TASK, 0},
     {"kmemleak: ", " new suspected memory leaks", PV_FINDING_LEAK, PV_REPORT_END_NOW, 0},
     {"unregister_netdevice: waiting for ", NULL, PV_FINDING_NETDEV, PV_REPORT_END_NOW, 0},
     {"irq ", ": nobody cared", PV_FINDING_IRQ, PV_REPORT_END_TASK, 0},
 };
 
-const struct pv_report_row *pv_report_row_of(const char *message, bool kernel)
+const struct pv_report_row *pv_report_row_of(const char *message)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         const struct pv_report_row *r = &rows[i];
@@ -139,7 +138,7 @@ const struct pv_report_row *pv_report_row_of(const char *message, bool kernel)
             continue;
         if (r->part && !strstr(message + n, r->part))
             continue;
-        return r->flags & PV_REPORT_VAGUE && !kernel ? NULL : r;
+        return r;
     }
     return NULL;
 }

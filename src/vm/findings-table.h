@@ -19,7 +19,6 @@ enum pv_report_end {
 
 enum {
     PV_REPORT_FAULT = 1, /* a line with "[#1]" belongs to the report before it when that has none yet */
-    PV_REPORT_VAGUE = 2  /* a program could print it too, so the line needs a stamp */
 };
 
 /* A message fits that begins with `start` (NULL: with any text) and holds `part` behind it. */
@@ -30,11 +29,8 @@ struct pv_report_row {
     unsigned flags;
 };
 
-/*
- * The first row that fits a message; NULL: none.  kernel: the line is known to be the kernel's; a line that is
- * not is no report if its first row is vague.
- */
-const struct pv_report_row *pv_report_row_of(const char *message, bool kernel);
+/* The first row that fits a message; NULL: none. */
+const struct pv_report_row *pv_report_row_of(const char *message);
 
 /* True for the text of a panic that the kernel raises because of something that it has reported before. */
 bool pv_report_is_consequence(const char *panic);

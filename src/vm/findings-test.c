@@ -19,7 +19,7 @@
 #include "vm/console.h"
 #include "vm/findings.h"
 
-/* "KIND HEADLINE\n" of each finding; ">" in front of one that the finding before it caused. */
+/* "KIND HEADLINE\n" of each finding; ">" in front of one that the finding before it caused, "?" of one without a stamp. */
 static void note_finding(const struct pv_finding *f, void *arg)
 {
     struct pv_buf *out = arg;
@@ -27,8 +27,10 @@ static void note_finding(const struct pv_finding *f, void *arg)
     assert_non_null(f->excerpt);
     assert_true(strlen(f->headline) <= PV_FINDING_HEADLINE);
     assert_null(strpbrk(f->headline, "\r\n\033"));
-    assert_non_null(strstr(f->excerpt, "["));
-    pv_buf_addf(out, "%s%s %s\n", f->follows ? ">" : "", pv_finding_kind_name(f->kind), f->headline);
+    assert_true(f->unstamped || strchr(f->excerpt, '['));
+    assert_non_null(strstr(f->excerpt, f->first));
+    pv_buf_addf(out, "%s%s%s %s\n", f->unstamped ? "?" : "", f->follows ? ">" : "",
+                pv_finding_kind_name(f->kind), f->headline);
 }
 
 static void find_all(const char *data, size_t n, size_t piece, struct pv_buf *out)

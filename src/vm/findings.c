@@ -37,6 +37,9 @@ struct report {
     const struct pv_report_row *row; /* NULL: no report is open */
     bool told;                       /* the rest of it is recognized and dropped */
     bool fault_seen, had_warning;
+    bool unstamped; /* as of the finding, like the next two */
+    uint64_t after_us;
+    char first[LINE_MAX_BYTES];
     uint64_t last_us;
     enum pv_finding_kind kind;
     char headline[PV_FINDING_HEADLINE + 1];
@@ -47,11 +50,12 @@ struct report {
 struct pv_findings {
     void (*fn)(const struct pv_finding *finding, void *arg);
     void *arg;
-    enum { STAMPS_UNKNOWN, STAMPS_YES, STAMPS_NO } stamps;
+    bool stamps;               /* a line had one */
     uint64_t seen[REMEMBERED]; /* hashes of reports' first lines: `dmesg` on the console repeats them */
     size_t n_seen;
     struct lead lead;
     struct report report;
+    uint64_t clock_us;  /* the last stamp */
     bool any;           /* a finding was told */
     size_t lines_since; /* kernel lines since the last finding's first one */
 };
@@ -146,31 +150,29 @@ static bool msg_parse_at(struct msg *m, const char *at)
 
 /*
  * Splits a line.  A program's unfinished line may stand in front of the kernel's, so the first stamp with a
- * report behind it counts, else the one at the start.  False: the line is not the kernel's.
+ * report behind it counts, else the one at the start, else the text without a stamp.  False: the line is not the
+ * kernel's, because the kernel prints stamps.
  */
 static bool line_parse(struct pv_findings *f, const char *line, struct msg *m,
                        const struct pv_report_row **row)
 {
     struct msg first = {.line = line};
 
-    if (msg_parse_at(&first, line))
-        f->stamps = STAMPS_YES;
-    else if (f->stamps == STAMPS_UNKNOWN && !strncmp(first.text, "Linux version ", 14))
-        f->stamps = STAMPS_NO;
+    f->stamps |= msg_parse_at(&first, line);
     *m = first;
-    *row = NULL;
-    if (first.stamp || f->stamps != STAMPS_YES)
-        *row = pv_report_row_of(first.text, first.stamp || f->stamps == STAMPS_NO);
+    *row = first.stamp ? pv_report_row_of(first.text) : NULL;
     for (const char *at = line + 1; !*row && *line && (at = strchr(at, '[')); at++) {
         struct msg next = {.line = line};
 
         if (!msg_parse_at(&next, at))
             continue;
-        *row = pv_report_row_of(next.text, true);
+        *row = pv_report_row_of(next.text);
         if (*row || !m->stamp)
             *m = next;
     }
-    return m->stamp || f->stamps != STAMPS_YES;
+    if (!*row && !first.stamp && (*row = pv_report_row_of(first.text)))
+        *m = first;
+    return *row || m->stamp || !f->stamps || (f->report.row && f->report.unstamped);
 }
 
 /* ---- a report ---- */
@@ -205,7 +207,11 @@ static void report_tell(struct pv_findings *f)
     size_t tail = f->report.n_lines > PV_FINDING_HEAD_LINES ? f->report.n_lines - PV_FINDING_HEAD_LINES : 0;
     size_t left_out = tail > PV_FINDING_TAIL_LINES ? tail - PV_FINDING_TAIL_LINES : 0;
     cleanup_buf struct pv_buf excerpt = {0};
-    struct pv_finding finding = {.kind = f->report.kind, .headline = f->report.headline};
+    struct pv_finding finding = {.kind = f->report.kind,
+                                 .headline = f->report.headline,
+                                 .first = f->report.first,
+                                 .unstamped = f->report.unstamped,
+                                 .after_us = f->report.after_us};
 
     if (f->report.told)
         return;
@@ -304,6 +310,9 @@ static void report_begin(struct pv_findings *f, const struct msg *m, const struc
     f->report.row = row;
     f->report.kind = row->kind;
     f->report.told = again;
+    f->report.unstamped = !m->stamp;
+    f->report.after_us = f->clock_us;
+    snprintf(f->report.first, sizeof(f->report.first), "%s", m->text);
     f->report.fault_seen = (row->flags & PV_REPORT_FAULT) != 0;
     f->report.had_warning = false;
     f->report.n_lines = 0;
@@ -399,6 +408,8 @@ void pv_findings_line(struct pv_findings *f, const char *line, size_t n)
     if (!line_parse(f, copy, &m, &row))
         return;
     f->lines_since++;
+    if (m.stamp)
+        f->clock_us = m.us;
     if (f->report.row && m.stamp && m.us > f->report.last_us && m.us - f->report.last_us > SILENCE_US)
         report_finish(f);
     if (f->report.row && (!row || report_includes(f, row))) {

@@ -4,9 +4,9 @@
  * hung task, OOM and WARNING.  The reader is fed the console's lines (harmless for a terminal, at most 511
  * bytes), keeps one unfinished report and a few hashes, and tells each report once.
  *
- * A kernel line has a time stamp ("[   12.345678] "), and a report begins at the start of a message.  So a
- * program that writes "BUG: ..." to the console makes no finding; one that writes a stamp too does, and so
- * does one that writes the kernel's words while the kernel prints no stamps (printk.time=0).
+ * A kernel line has a time stamp ("[   12.345678] "), and a report begins at the start of a message.  A report
+ * whose first line has no stamp is the kernel's (printk.time=0) or a program's, which the console cannot tell: the
+ * finding is "unstamped", and the kernel's own log decides.
  *
  *     struct pv_findings *f = pv_findings_new(on_finding, arg);
  *     pv_findings_line(f, "[    2.1] BUG: kernel NULL pointer dereference, address: ...", n);
@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum pv_finding_kind {
     PV_FINDING_PANIC,
@@ -60,6 +61,9 @@ struct pv_finding {
     bool follows;         /* a panic that the finding before it caused ("Fatal exception") */
     const char *headline; /* one line without the stamp, at most PV_FINDING_HEADLINE bytes */
     const char *excerpt;  /* the report as on the console, its middle left out when it is long */
+    const char *first;    /* the message of its first line; NULL: not known */
+    bool unstamped;       /* that line had no time stamp */
+    uint64_t after_us;    /* the last stamp on the console before that line; 0: none */
 };
 
 enum { PV_FINDING_HEADLINE = 400, PV_FINDING_HEAD_LINES = 40, PV_FINDING_TAIL_LINES = 12 };

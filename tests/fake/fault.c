@@ -51,6 +51,23 @@ void fault_write(int fd, const void *data, size_t n)
     }
 }
 
+static char log_text[1 << 14] = "[    0.000000] Linux version 9.9-fake\n";
+
+/* Nothing where the log is full: no fault prints so much. */
+static void log_add(const char *line, size_t n)
+{
+    size_t len = strlen(log_text);
+
+    if (len + n + 1 < sizeof(log_text))
+        snprintf(log_text + len, sizeof(log_text) - len, "%.*s\n", (int)n, line);
+}
+
+const char *kernel_log(size_t *n)
+{
+    *n = strlen(log_text);
+    return log_text;
+}
+
 /* Each line gets a time stamp, as the kernel prints it. */
 void console_kernel(const char *text)
 {
@@ -63,6 +80,7 @@ void console_kernel(const char *text)
             snprintf(line, sizeof(line), "[%5u.%06u] %.*s\r\n", 1 + getpid() % 1000, us += 10, (int)n, text);
 
         fault_write(FD_CONSOLE, line, (size_t)len);
+        log_add(line, (size_t)len - 2);
         text += n + (text[n] == '\n');
     }
 }
@@ -137,10 +155,13 @@ static void act_report(int i)
 {
     const struct fake_report *r = &fake_reports[i];
 
-    if (r->raw)
-        fault_write(FD_CONSOLE, r->text, strlen(r->text));
-    else
+    if (!r->raw) {
         console_kernel(r->text);
+        return;
+    }
+    if (!r->program)
+        log_add(r->text, strcspn(r->text, "\r"));
+    fault_write(FD_CONSOLE, r->text, strlen(r->text));
 }
 
 /* A program in the guest prints what a kernel that panics prints, and lives on. */

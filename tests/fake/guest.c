@@ -115,6 +115,16 @@ static void on_read(uint32_t id, struct pv_dec *d)
     send_ok(id, 7);
 }
 
+static void on_dmesg(uint32_t id, struct pv_dec *d)
+{
+    size_t n;
+    const char *log = kernel_log(&n);
+
+    (void)d;
+    send_bytes(PV_MSG_DATA, id, log, n);
+    send_ok(id, n);
+}
+
 static void on_write(uint32_t id, struct pv_dec *d)
 {
     (void)id;
@@ -182,7 +192,7 @@ static const struct {
     {PV_MSG_PING, on_ping},     {PV_MSG_EXEC, on_exec},         {PV_MSG_READ_FILE, on_read},
     {PV_MSG_WDATA, on_wdata},   {PV_MSG_WRITE_FILE, on_write},  {PV_MSG_RESUME, on_resume},
     {PV_MSG_STATUS, on_status}, {PV_MSG_SHUTDOWN, on_shutdown}, {PV_MSG_CANCEL, on_nothing},
-    {PV_MSG_SPAWN, on_spawn},
+    {PV_MSG_SPAWN, on_spawn},   {PV_MSG_DMESG, on_dmesg},
 };
 
 static void send_refusal(uint32_t id, unsigned type)

@@ -23,8 +23,10 @@ void fault_open(const char *spec);
 void fault_point(const char *name);
 /* Sends all of it, byte by byte after a fault of that kind; nothing to a descriptor that a fault has closed. */
 void fault_write(int fd, const void *data, size_t n);
-/* Prints a kernel's message for each line of text on the console. */
+/* Prints a kernel's message for each line of text on the console, and into the kernel's log. */
 void console_kernel(const char *text);
+/* The kernel's log, as the agent sends it; *n: its length. */
+const char *kernel_log(size_t *n);
 
 /* ---- monitor.c ---- */
 

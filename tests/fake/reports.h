@@ -18,6 +18,7 @@ static const struct fake_report {
     const char *cls; /* as in reports */
     const char *text;
     bool raw;
+    bool program; /* a program's words, which are not in the kernel's log */
 } fake_reports[] = {
     {"null", "guest-oops", "BUG: kernel NULL pointer dereference, address: 0000000000000000\n" REPORT_TRACE},
     {"paging", "guest-oops", "BUG: unable to handle page fault for address: ffffc90000000000\n" REPORT_TRACE},
@@ -60,6 +61,12 @@ static const struct fake_report {
      "[    9.000003][    C0] Oops: 0000 [#1] PREEMPT SMP\r\n",
      true},
     {"unfinished", "guest-oops", "[    9.000001] BUG: spinlock bad magic on CPU#0, fake/1", true},
+    {"no-time", "guest-oops",
+     "BUG: kernel NULL pointer dereference, address: 0000000000000000\r\n#PF: supervisor read access\r\n",
+     true},
+    {"no-time-vague", "guest-oops", "BUG: spinlock bad magic on CPU#0, fake/1\r\n", true},
+    {"program", "",
+     "BUG: kernel NULL pointer dereference, address: 0000000000000000\r\nBUG: of a program\r\n", true, true},
     {0},
 };
 
