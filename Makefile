@@ -22,6 +22,7 @@ help:
 	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores, 10,000 changes of code'
 	@echo 'make install  into PREFIX ($(PREFIX)), DESTDIR is honoured'
 	@echo 'make dist     provium-VERSION.tar.xz of the last commit'
+	@echo 'make deb      a Debian package of it, in build/deb'
 	@echo 'make clean    remove what was built, keep the default guest'
 	@echo 'make distclean  remove that too'
 
@@ -77,6 +78,9 @@ dist:
 	@v=provium-$$(sed -n "s/^ *version: '\(.*\)',/\1/p" meson.build) && \
 		git archive --prefix=$$v/ HEAD | xz -9 >$$v.tar.xz && echo "$$v.tar.xz"
 
+deb:
+	@scripts/deb
+
 clean:
 	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
 	@rm -rf build-check build-asan build-coverage build-fuzz
@@ -84,4 +88,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan build-coverage build-fuzz
 
-.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install dist clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install dist deb clean distclean
