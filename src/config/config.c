@@ -382,7 +382,7 @@ static void refuse_profile(const struct pv_config *c, const char *name, struct p
     if (c->path)
         pv_err_append(err, " (from %s)", c->path);
     else
-        pv_err_append(err, " (no %s was found from %s upward)", file_name, c->dir);
+        pv_err_append(err, " (no %s was found from %s upward: 'provium init' makes one)", file_name, c->dir);
 }
 
 const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err)

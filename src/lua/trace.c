@@ -22,9 +22,10 @@
 #include "lua/raise.h"
 #include "lua/skip.h"
 #include "util/mem.h"
+#include "util/parse.h"
 
 /* lua_getstack takes time in proportion to the level, and an overflowed stack has 200,000. */
-enum { MAX_LEVELS = 200, MAX_CALLERS = 8, SOURCE_COLS = 160, SOURCE_MAX = 16 << 20 };
+enum { MAX_LEVELS = 200, MAX_CALLERS = 8, SOURCE_COLS = 160, SOURCE_MAX = 16 << 20, KEYS_MAX = 256 };
 
 /* Line `number` of the file, trimmed; false when there is none, or it is empty. */
 static bool read_source_line(const char *path, int number, char text[static SOURCE_COLS + 4])
@@ -151,6 +152,49 @@ void pv_lua_push_error_text(lua_State *L, int idx)
         luaL_tolstring(L, idx, NULL);
 }
 
+/* The name nearest to `name` among the string keys of the table on top; NULL: none.  It lives as long as the key. */
+static const char *nearest_key(lua_State *L, const char *name)
+{
+    const char *known[KEYS_MAX + 1] = {NULL};
+    size_t n = 0;
+
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        if (lua_type(L, -2) == LUA_TSTRING && n < KEYS_MAX)
+            known[n++] = lua_tostring(L, -2);
+    return pv_nearest(name, known);
+}
+
+/* Adds what was meant, for Lua's own message about a name that is nil (its first `n` bytes). */
+static void add_nearest(lua_State *L, luaL_Buffer *b, const char *msg, size_t n)
+{
+    static const struct {
+        const char *text, *table; /* table: the global that has the names; NULL: the globals themselves */
+    } forms[] = {{"attempt to call a nil value (global '", NULL},
+                 {"attempt to index a nil value (global '", NULL},
+                 {"attempt to call a nil value (field '", "provium"},
+                 {"attempt to call a nil value (method '", "string"}};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(forms); i++) {
+        const char *at = memmem(msg, n, forms[i].text, strlen(forms[i].text)), *near = NULL;
+        char name[64];
+
+        if (!at || sscanf(at + strlen(forms[i].text), "%63[A-Za-z0-9_]'", name) != 1)
+            continue;
+        lua_pushglobaltable(L);
+        if (forms[i].table)
+            lua_getfield(L, -1, forms[i].table);
+        if (lua_istable(L, -1))
+            near = nearest_key(L, name);
+        lua_pop(L, forms[i].table ? 2 : 1);
+        if (near) {
+            luaL_addstring(b, " (did you mean '");
+            luaL_addstring(b, near);
+            luaL_addstring(b, "'?)");
+        }
+        return;
+    }
+}
+
 int pv_lua_msgh(lua_State *L)
 {
     const struct lua_raised *raised;
@@ -181,6 +225,7 @@ int pv_lua_msgh(lua_State *L)
     }
     luaL_buffinit(L, &b);
     luaL_addlstring(&b, msg, n);
+    add_nearest(L, &b, msg, strcspn(msg, "\n") < n ? strcspn(msg, "\n") : n);
     add_frames(L, &b, has_where, strstr(msg, LUA_TASK_MARK) ? "waited for at" : "at");
     add_command(L, &b);
     luaL_pushresult(&b);
