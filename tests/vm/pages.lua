@@ -1,4 +1,4 @@
--- Runs the whole files of pages in docs: each block of Lua whose first line is a comment with a file's name.
+-- Runs the whole files of README.md and of pages in docs: each block of Lua whose first line is a comment with a file's name.
 
 local function blocks(page)
     local list, code, first, line = {}, nil, 0, 0
@@ -26,6 +26,7 @@ local pages = {
     ["docs/testing-a-network-driver.md"] = 1,
     ["docs/testing-a-file-system.md"] = 1,
     ["docs/testing-a-database.md"] = 1,
+    ["README.md"] = 1,
 }
 for page, n in pairs(pages) do
     local list = blocks(page)
