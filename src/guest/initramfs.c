@@ -100,15 +100,23 @@ static void needs_disks(const struct pv_machine *m, const char **needed, size_t 
         needed[(*n)++] = "sd_mod";
 }
 
-static const char *driver_hint(const char *driver)
+static void append_hint(const char *driver, const char *release, struct pv_err *err)
 {
+    static const char cloud[] = "cloud-";
+    const char *at = release ? strstr(release, cloud) : NULL;
+
     if (!strcmp(driver, "vmw_vsock_virtio_transport"))
-        return " (without vsock, transport = \"serial\" needs virtio_console)";
-    if (!strncmp(driver, "9p", 2))
-        return " (by 9p it would reach the host's directory; Debian's cloud kernels lack it, the package "
-               "that "
-               "linux-image-amd64 depends on has it: apt download it, and give the file to --kernel)";
-    return "";
+        pv_err_append(err, " (without vsock, transport = \"serial\" needs virtio_console)");
+    if (strncmp(driver, "9p", 2) != 0)
+        return;
+    pv_err_append(err, " (by 9p it would reach the host's directory");
+    if (at) /* Debian's generic kernel of the same version */
+        pv_err_append(err,
+                      "; Debian's cloud kernels lack it, linux-image-amd64 has it: apt download "
+                      "linux-image-%.*s%s, then --kernel linux-image-%.*s%s_*.deb",
+                      (int)(at - release), release, at + sizeof(cloud) - 1, (int)(at - release), release,
+                      at + sizeof(cloud) - 1);
+    pv_err_append(err, ")");
 }
 
 /* Adds a driver.  -1, class usage: the kernel has it neither built in nor as a module. */
@@ -119,10 +127,11 @@ static int add_driver(const struct pv_initramfs *i, const char *tree, const char
 
     if (r <= 0 || !pv_modules_know_builtin(tree))
         return r < 0 ? -1 : 0;
-    return pv_err_set(
-        err, PV_E_USAGE,
-        "kernel %s has no driver %s, which this VM needs: it is neither built in nor a module of '%s'%s",
-        i->release ? i->release : "", driver, tree, driver_hint(driver));
+    pv_err_set(err, PV_E_USAGE,
+               "kernel %s has no driver %s, which this VM needs: it is neither built in nor a module of '%s'",
+               i->release ? i->release : "", driver, tree);
+    append_hint(driver, i->release, err);
+    return -1;
 }
 
 /* The drivers that the VM cannot do without; at most NEEDED_MAX. */

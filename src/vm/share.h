@@ -11,7 +11,7 @@ enum { PV_VM_SHARES_MAX = 2 };
 
 /*
  * The guest reads what the user can read below the directory, on other file systems too, and with `writable` writes as
- * the user.  Devices, sockets and pipes of the host cannot be opened through it.
+ * the user.
  */
 struct pv_vm_share {
     char *dir; /* absolute */

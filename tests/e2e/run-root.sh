@@ -26,7 +26,7 @@ warns '--rw in /: the remedy' 'change to the directory that the command may writ
 provium run --rootfs host true
 exits 'a kernel without 9p' 2
 warns 'a kernel without 9p: the driver' 'has no driver 9pnet_virtio'
-warns 'a kernel without 9p: the remedy' 'linux-image-amd64'
+warns 'a kernel without 9p: the remedy' 'linux-image-amd64 has it: apt download linux-image-'
 mkdir -p tree/arch/x86/boot
 cp "$guest/vmlinuz" tree/arch/x86/boot/bzImage
 for option in 64BIT BLK_DEV_INITRD BINFMT_ELF PROC_FS PCI VIRTIO_PCI SERIAL_8250_CONSOLE VIRTIO_CONSOLE; do
