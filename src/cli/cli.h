@@ -33,8 +33,8 @@ enum { PV_EXIT_OK = 0, PV_EXIT_FAILED = 1, PV_EXIT_ERROR = 2 };
 /* main.c: prints "provium: TEXT" to stderr and returns PV_EXIT_ERROR, for `return pv_cli_error(&err)`. */
 int pv_cli_error(const struct pv_err *err);
 
-extern const struct pv_command pv_command_completion, pv_command_doctor, pv_command_fixture, pv_command_help,
-    pv_command_init, pv_command_lsp, pv_command_merge, pv_command_repl, pv_command_resume, pv_command_run,
-    pv_command_setup, pv_command_shell, pv_command_test, pv_command_version;
+extern const struct pv_command pv_command_completion, pv_command_doctor, pv_command_fixture, pv_command_gdb,
+    pv_command_help, pv_command_init, pv_command_lsp, pv_command_merge, pv_command_repl, pv_command_resume,
+    pv_command_run, pv_command_setup, pv_command_shell, pv_command_test, pv_command_version;
 
 #endif

@@ -5,9 +5,10 @@
 #include "cli/cli.h"
 
 const struct pv_command *const pv_commands[] = {
-    &pv_command_init,   &pv_command_lsp,        &pv_command_test,    &pv_command_fixture, &pv_command_merge,
-    &pv_command_run,    &pv_command_shell,      &pv_command_repl,    &pv_command_resume,  &pv_command_setup,
-    &pv_command_doctor, &pv_command_completion, &pv_command_version, &pv_command_help,    NULL,
+    &pv_command_init,       &pv_command_lsp,     &pv_command_test,  &pv_command_fixture,
+    &pv_command_merge,      &pv_command_run,     &pv_command_shell, &pv_command_repl,
+    &pv_command_resume,     &pv_command_gdb,     &pv_command_setup, &pv_command_doctor,
+    &pv_command_completion, &pv_command_version, &pv_command_help,  NULL,
 };
 
 const struct pv_command *pv_command_find(const char *name)

@@ -2,6 +2,7 @@
 #include "cli/hand.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,13 @@
 #include "cli/hand-root.h"
 #include "cli/kernel.h"
 #include "cli/version.h"
+#include "childproto/event.h"
 #include "childproto/result.h"
 #include "config/guestdir.h"
 #include "guest/agent.h"
 #include "guest/shell.h"
 #include "lua/run.h"
+#include "runner/rundir.h"
 #include "testfile/cached.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
@@ -65,11 +68,8 @@ int pv_hand_check(const struct hand_opts *o, struct pv_err *err)
     const struct {
         const char *name;
         bool given;
-    } of_a_boot[] = {{"a profile", o->profile},
-                     {"--mem", o->boot.memory},
-                     {"--cpus", o->boot.cpus},
-                     {"--append", o->boot.append},
-                     {"--cold", o->cold}};
+    } of_a_boot[] = {{"a profile", o->profile},    {"--mem", o->boot.memory}, {"--cpus", o->boot.cpus},
+                     {"--append", o->boot.append}, {"--cold", o->cold},       {"--gdb", o->gdb}};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(of_a_boot) && o->fixture; i++)
         if (of_a_boot[i].given)
@@ -209,20 +209,58 @@ static int hand_run_in(const struct hand_opts *o, struct pv_testfile_env *env, s
     return rc;
 }
 
+/* The directory of a debugger's socket; without --gdb there is none. */
+static struct pv_rundir hand_dir = PV_RUNDIR_INIT;
+
+static void on_hand_signal(int sig)
+{
+    pv_rundir_remove_in_handler(&hand_dir);
+    raise(sig); /* its default action: SA_RESETHAND */
+}
+
+/* --gdb: a directory, which goes with this process however a person ends it. */
+static int hand_open_dir(struct hand_opts *o, struct pv_testfile_env *env, struct pv_err *err)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction sa = {.sa_handler = on_hand_signal, .sa_flags = (int)SA_RESETHAND};
+
+    if (!o->gdb)
+        return 0;
+    if (pv_rundir_open(&hand_dir, err) < 0)
+        return -1;
+    for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++)
+        sigaction(ends[i], &sa, NULL);
+    env->log_dir = hand_dir.path;
+    o->boot.gdb = true;
+    return 0;
+}
+
+/* With --gdb a person has to know that the kernel waits. */
+static void on_hand_event(const struct pv_event *ev, void *arg)
+{
+    const struct hand_opts *o = arg;
+
+    if (o->gdb && ev->type == PV_EV_NOTICE)
+        fprintf(stderr, "provium: %s\n", ev->text);
+}
+
 int pv_hand_run(struct hand_opts *o, struct pv_err *err)
 {
     cleanup_free char *guest_dir = pv_guest_dir();
     struct pv_config *config = pv_config_load(o->config, guest_dir, err);
-    struct pv_result *result = config ? pv_result_new_local(NULL, NULL, err) : NULL;
+    struct pv_result *result = config ? pv_result_new_local(on_hand_event, o, err) : NULL;
     struct pv_testfile_env env = {
         .config = config, .accel = o->accel, .result = result, .version = PV_VERSION};
     int rc = result ? 0 : -1;
 
     if (rc == 0 && !o->fixture)
         rc = hand_set_profile(o, config, err);
-    o->boot.cached = o->cold ? PV_CACHED_NO : PV_CACHED_YES;
+    if (rc == 0)
+        rc = hand_open_dir(o, &env, err);
+    o->boot.cached = o->cold || o->gdb ? PV_CACHED_NO : PV_CACHED_YES;
     if (rc == 0)
         rc = hand_run_in(o, &env, err);
+    pv_rundir_close(&hand_dir, false);
 
     pv_result_free(result);
     pv_config_free(config);

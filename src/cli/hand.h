@@ -25,6 +25,7 @@ struct hand_opts {
     bool cold;                /* no cached boot */
     bool rw;                  /* writes to a directory that is the root reach the host */
     bool net;                 /* an uplink, see hand-net.h */
+    bool gdb;                 /* a debugger starts the kernel (`provium gdb`) */
     bool quiet;               /* no line about how it booted */
     const char *cwd;          /* in the guest; NULL: `here`, or as of pv_shell_run */
     char *here;               /* this process's working directory in the guest; NULL: not there; owned */

@@ -27,6 +27,7 @@ enum {
     OPT_APPEND,
     OPT_CWD,
     OPT_COLD,
+    OPT_GDB,
     OPT_QUIET,
     OPT_CONFIG,
     OPT_ACCEL
@@ -45,6 +46,7 @@ static const struct pv_opt options[] = {
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_CWD] = {"cwd", 0, "DIR", "working directory of the command in the guest"},
     [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
+    [OPT_GDB] = {"gdb", 0, NULL, "the kernel waits for `provium gdb`"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "no line about the boot on standard error"},
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
@@ -131,6 +133,9 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
         return 0;
     case OPT_COLD:
         o->cold = true;
+        return 0;
+    case OPT_GDB:
+        o->gdb = true;
         return 0;
     case OPT_QUIET:
         o->quiet = true;

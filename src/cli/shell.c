@@ -11,7 +11,7 @@
 #include "guest/guest.h"
 #include "util/err.h"
 
-enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND, OPT_NET, OPT_COLD };
+enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND, OPT_NET, OPT_COLD, OPT_GDB };
 
 static const struct pv_opt options[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
@@ -22,6 +22,7 @@ static const struct pv_opt options[] = {
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_NET] = {"net", 0, NULL, "an uplink: the VM reaches what the host reaches (NAT)"},
     [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
+    [OPT_GDB] = {"gdb", 0, NULL, "the kernel waits for `provium gdb`"},
     {NULL},
 };
 
@@ -41,6 +42,9 @@ static int shell_option(struct hand_opts *o, int i, const char *value, struct pv
         return 0;
     case OPT_COLD:
         o->cold = true;
+        return 0;
+    case OPT_GDB:
+        o->gdb = true;
         return 0;
     case OPT_CPUS:
         return pv_hand_parse_cpus(o, value, err);

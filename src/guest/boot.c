@@ -232,7 +232,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
     cleanup_free char *own =
         pv_xasprintf("%s%s", b->o->gdb ? "nokaslr " : "", /* addresses are the symbols' */
                      b->o->append ? b->o->append : "");
-    cleanup_close int gdb = b->o->gdb ? pv_gdb_listen(g, err) : -1;
+    cleanup_close int gdb = b->o->gdb ? pv_gdb_listen(g, b->o->timeout_ns > 0, err) : -1;
     cleanup_free char *append = b->again ? pv_xstrdup(b->machine->append)
                                          : pv_vm_kernel_args(b->machine->kvm, b->tsc_khz, PV_GUEST_INIT_PATH,
                                                              p->init, p->append, own);

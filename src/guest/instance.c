@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/instance.h"
+#include "guest/gdb.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -493,8 +494,12 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
 
 void pv_instance_set_gdb(struct pv_instance *i, char *path)
 {
-    if (i->gdb)
+    if (i->gdb) {
+        cleanup_free char *vmlinux = pv_xasprintf("%s" PV_GDB_VMLINUX, i->gdb);
+
+        unlink(vmlinux);
         unlink(i->gdb);
+    }
     free(i->gdb);
     i->gdb = path;
 }
