@@ -11,6 +11,7 @@ struct pv_guest_end {
     char *reason;          /* why a dead guest died, one sentence; NULL: the end was asked for */
     enum pv_err_died died; /* what an error that reports this end says */
     bool panicked;         /* its kernel panicked */
+    bool sigkilled;        /* QEMU ended by SIGKILL */
     char *panic;           /* panic hint: the text of the console's panic line; NULL: none */
     char *tail;            /* its last console lines; NULL: none */
 };

@@ -265,6 +265,8 @@ static int guest_make_run(struct pv_guest *g, struct pv_snapshot *s, const struc
             resume_debug(g, "standby VM adopted", start);
             return 0;
         }
+        if (pv_standby_check(g->env->standby_pool, s, err) < 0)
+            return -1;
     }
     if (pv_resume_start(g, s, err) < 0)
         return -1;
@@ -291,6 +293,12 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
 {
     int64_t timeout = o && o->timeout_ns ? o->timeout_ns : DEFAULT_TIMEOUT, deadline;
 
+    if (pv_standby_check(g->env->standby_pool, s, err) < 0) {
+        pv_vm_lease_release(lease);
+        pv_err_wrap(err, "cannot resume %s", g->name);
+        pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
+        return -1;
+    }
     if (!lease)
         lease = pv_vm_lease_acquire(&g->env->pool, g->name, s->machine->memory, s->machine->cpus,
                                     pv_standby_name(g->env->standby_pool, s), err);
@@ -309,7 +317,7 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
         explain_failure(g, err);
         pv_err_wrap(err, "cannot resume %s", g->name);
         pv_guest_end(g, PV_GUEST_DEAD, "it could not be resumed");
-        if (err && err->cls == PV_E_GUEST_DIED)
+        if (err && err->cls == PV_E_GUEST_DIED && !err->vm) /* not of its standby VM */
             pv_err_died(err, g->end.died, g->number);
         return -1;
     }

@@ -24,6 +24,8 @@
 /* The first call to the VM that was just resumed goes first: two vCPUs may be hyperthreads of one core. */
 #define STANDBY_PAUSE (15 * PV_NSEC_PER_MSEC)
 #define COMMAND_LIMIT (5 * PV_NSEC_PER_SEC)
+/* From an error to QEMU's end that caused it. */
+#define END_LIMIT (500 * PV_NSEC_PER_MSEC)
 
 enum { STANDBYS_MAX = 4 };
 
@@ -37,6 +39,8 @@ struct standby {
     bool spoiled; /* its kernel reported something, which is the file's and no test's: not adopted */
     bool stopped, ready;
     bool taken; /* pv_standby_adopt works on it, maybe in a task: it is neither found nor dropped */
+    bool died;  /* by itself: kept for the next resume of the snapshot, which fails by `why` */
+    struct pv_err why;
     struct standby *next;
 };
 
@@ -203,6 +207,35 @@ static int standby_make(struct standby *b, struct pv_err *err)
     return 0;
 }
 
+static bool standby_has_ended(void *arg)
+{
+    const struct pv_guest *g = ((struct standby *)arg)->g;
+
+    return !g->instance || pv_instance_ended(g->instance);
+}
+
+/*
+ * A machine that ended by itself would have been the next VM, so its end fails the resume that it was made for.  SIGKILL is a
+ * preemption or the host's OOM killer, and says nothing about the machine.
+ */
+static void standby_note_death(struct standby *b)
+{
+    struct pv_guest *g = b->g;
+
+    if (b->spoiled || b->died || !standby_has_ended(b))
+        return;
+    if (g->instance)
+        pv_guest_end(g, PV_GUEST_DEAD, pv_vm_end_reason(pv_instance_vm(g->instance)));
+    if (!g->end.reason || g->end.sigkilled)
+        return;
+    b->why = (struct pv_err)PV_ERR_INIT;
+    pv_err_set(&b->why, PV_E_GUEST_DIED, "%s, which was resumed ahead for this, died: %s", g->name,
+               g->end.reason);
+    pv_err_died(&b->why, g->end.died, pv_guest_number(g));
+    pv_guest_add_console(g, &b->why);
+    b->died = true;
+}
+
 static void standby_task(void *arg)
 {
     struct standby *b = arg;
@@ -211,6 +244,10 @@ static void standby_task(void *arg)
 
     if (standby_make(b, &err) < 0) {
         pv_debug(b->g->name, "no standby VM: %s", err.text);
+        /* The monitor's end comes before QEMU's. */
+        if (err.cls != PV_E_TIMEOUT &&
+            pv_loop_run(b->pool->env->host.loop, standby_has_ended, b, pv_deadline(END_LIMIT), NULL) > 0)
+            standby_note_death(b);
         return;
     }
     b->ready = true;
@@ -240,10 +277,12 @@ static struct standby *standby_find(struct pv_standby_pool *pool, const struct p
         next = b->next;
         if (b->taken)
             continue;
-        if (standby_is_over(b))
-            standby_drop(b);
-        else if (b->s == s)
+        if (standby_is_over(b) && !b->died && pv_task_done(b->task))
+            standby_note_death(b);
+        if (b->died ? b->s == s : b->s == s && !standby_is_over(b))
             return b;
+        if (!b->died && standby_is_over(b))
+            standby_drop(b);
     }
     return NULL;
 }
@@ -282,14 +321,26 @@ const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapsh
 {
     const struct standby *b = standby_find(pool, s);
 
-    return b ? b->g->name : NULL;
+    return b && !b->died ? b->g->name : NULL;
+}
+
+int pv_standby_check(struct pv_standby_pool *pool, const struct pv_snapshot *s, struct pv_err *err)
+{
+    struct standby *b = standby_find(pool, s);
+
+    if (!b || !b->died)
+        return 0;
+    if (err)
+        *err = b->why;
+    standby_drop(b);
+    return -1;
 }
 
 bool pv_standby_ready(struct pv_standby_pool *pool, const struct pv_snapshot *s)
 {
     const struct standby *b = standby_find(pool, s);
 
-    return b && b->ready;
+    return b && !b->died && b->ready;
 }
 
 /* Waits until it is made, has the pool let it live, and lets it run. */
@@ -310,7 +361,7 @@ struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct 
     struct pv_err err = PV_ERR_INIT;
     struct pv_instance *i = NULL;
 
-    if (!b)
+    if (!b || b->died)
         return NULL;
     b->wanted = b->taken = true;
     if (standby_start(b, deadline, &err)) {
@@ -320,6 +371,10 @@ struct pv_instance *pv_standby_adopt(struct pv_standby_pool *pool, const struct 
         pv_vm_lease_release(pv_instance_take_lease(i)); /* its client is freed with the standby VM */
     } else {
         pv_debug(b->g->name, "is not adopted: %s", err.text);
+        b->taken = false;
+        standby_note_death(b);
+        if (b->died)
+            return NULL;
     }
     standby_drop(b);
     return i;

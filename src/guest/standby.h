@@ -7,7 +7,8 @@
  * within a few milliseconds.
  *
  * A standby VM is made only when the pool client's try_acquire grants a lease, may be preempted at any time,
- * and its errors fail no call: the resume then makes an instance as usual.
+ * and its errors fail no call: the resume then makes an instance as usual.  One error is an exception: if its machine
+ * ends by itself, the next resume of the snapshot fails by that, because it would have been that VM.
  *
  *     env.standby_pool = pv_standby_pool_new(&env);   // pv_guest_resume and pv_guest_restore do the rest
  *     ...
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 struct pv_conlog;
+struct pv_err;
 struct pv_guest_env;
 struct pv_instance;
 struct pv_snapshot;
@@ -38,6 +40,8 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s);
 
 /* The name of the snapshot's standby VM, by which the pool knows its lease; NULL: there is none. */
 const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapshot *s);
+/* -1 with *err, once: the snapshot's standby VM died by itself, not by SIGKILL. */
+int pv_standby_check(struct pv_standby_pool *pool, const struct pv_snapshot *s, struct pv_err *err);
 /*
  * The instance of the snapshot's standby VM, running, the agent met; the caller's.  Its console goes to `log`
  * (NULL: to none).  Blocks (runs the loop) until it is ready or the deadline.  NULL when there is none that is

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a VM ended, from the exit status, QEMU's events, its stderr and the guest's console. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -109,4 +110,11 @@ bool pv_vm_panicked(const struct pv_vm *vm)
 bool pv_vm_stuck(const struct pv_vm *vm)
 {
     return vm->state == PV_VM_ENDED && vm->stuck.reason && !pv_vm_panicked(vm);
+}
+
+bool pv_vm_was_sigkilled(const struct pv_vm *vm)
+{
+    const struct pv_vm_process *p = &vm->process;
+
+    return p->reaped && WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL;
 }

@@ -68,6 +68,8 @@ bool pv_vm_panicked(const struct pv_vm *vm);
 
 /* True when it was ended because its guest stood still (stuck.c says when it does). */
 bool pv_vm_stuck(const struct pv_vm *vm);
+/* True when it has ended by SIGKILL: of this process, of a preemption, of the host's OOM killer. */
+bool pv_vm_was_sigkilled(const struct pv_vm *vm);
 
 /*
  * Calls fn from the loop when the guest closes the agent's port of the virtio-serial device.  fn must not call
