@@ -465,8 +465,9 @@ static void watch_say_waiting(const struct watch *w)
 {
     size_t inputs, files = pv_watchset_count(w->set, &inputs);
 
-    printf("\nwatching %zu file%s and what they read, %zu path%s; %s\n", files, files == 1 ? "" : "s", inputs,
-           inputs == 1 ? "" : "s", watch_has_keys(w) ? "Enter runs all, q quits" : "Ctrl-C ends");
+    printf("\nwatching %zu file%s, %zu path%s; %s\n", files,
+           files == 1 ? " and what it read" : "s and what they read", inputs, inputs == 1 ? "" : "s",
+           watch_has_keys(w) ? "Enter runs all, q quits" : "Ctrl-C ends");
     if (!pv_watchset_sees_all(w->set))
         printf("note: not all directories can be watched, so they are compared every 2 s (raise "
                "fs.inotify.max_user_watches)\n");
