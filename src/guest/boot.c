@@ -152,6 +152,8 @@ static int step_kernel(struct boot *b, struct pv_err *err)
     /* With hardware acceleration the guest unpacks itself as fast as the host would. */
     if (pv_kernel_open(b->g->profile->kernel, !b->machine->kvm, &b->kernel, err) < 0)
         return -1;
+    if (!b->again)
+        b->machine->no_cx16 = pv_emulation_garbles_flags(b->machine, b->kernel.release);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/emulation.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "config/config.h"
@@ -20,11 +21,26 @@ static bool has_several_cpus(const struct pv_machine *m)
     return m->cpus > 1;
 }
 
-static bool qemu_loses_patches(const struct pv_machine *m)
+static const char *machine_qemu_version(const struct pv_machine *m)
 {
     cleanup_free char *qemu = pv_qemu_find(m->profile->qemu, NULL);
 
-    return pv_qemu_loses_patches(qemu ? pv_qemu_known_version(qemu) : NULL);
+    return qemu ? pv_qemu_known_version(qemu) : NULL;
+}
+
+static bool qemu_loses_patches(const struct pv_machine *m)
+{
+    return pv_qemu_loses_patches(machine_qemu_version(m));
+}
+
+bool pv_emulation_garbles_flags(const struct pv_machine *m, const char *release)
+{
+    int major, minor;
+
+    if (m->kvm || !pv_qemu_garbles_flags(machine_qemu_version(m)))
+        return false;
+    return !release || sscanf(release, "%3d.%3d", &major, &minor) != 2 || major > 6 ||
+           (major == 6 && minor >= 5);
 }
 
 bool pv_emulation_one_thread(const struct pv_machine *m)

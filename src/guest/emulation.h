@@ -13,6 +13,12 @@ struct pv_machine;
  * Asks QEMU for its version once per process.
  */
 bool pv_emulation_one_thread(const struct pv_machine *m);
+/*
+ * True when the guest's kernel must not see cmpxchg16b: this QEMU emulates it wrongly (pv_qemu_garbles_flags), and
+ * the kernel, Linux 6.5 or later, has code that stumbles over it.  An older one keeps the feature, which user space
+ * built for x86-64-v2 asks for.  release NULL: unknown, taken for a new one.
+ */
+bool pv_emulation_garbles_flags(const struct pv_machine *m, const char *release);
 /* True when the profile wants a thread for each of several vCPUs although this QEMU loses changes of code. */
 bool pv_emulation_is_lossy(const struct pv_machine *m);
 

@@ -142,8 +142,9 @@ static void machine_to_command_line(void **state)
 }
 
 static const char saved[] =
-    "{\"version\":10,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
-    "\"cpus\":3,\"kvm\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,\"disks\":[{"
+    "{\"version\":11,\"profile\":\"p\",\"append\":\"quiet\",\"memory\":67108864,"
+    "\"cpus\":3,\"kvm\":true,\"no_cx16\":true,\"follow\":true,\"hotplug_port\":true,\"nic_bridge\":true,"
+    "\"disks\":[{"
     "\"name\":\"data\",\"plug\":0,\"sector\":512,\"bus\":2,\"path\":\"/d\",\"format\":\"qcow2\","
     "\"readonly\":false,\"snapshot\":true,\"served\":true,\"size\":4096,\"backing\":2}]}";
 
@@ -161,6 +162,7 @@ static void read_back(void **state)
     assert_int_equal(m->cpus, 3);
     assert_true(m->kvm);
     assert_true(m->hotplug_port);
+    assert_true(m->no_cx16);
     assert_true(m->follow);
     assert_string_equal(m->append, "quiet");
     assert_int_equal(m->n_disks, 1);
@@ -181,8 +183,8 @@ static void damaged_description(void **state)
     static const struct {
         const char *from, *to;
     } edits[] = {
-        {"\"version\":10", "\"version\":6"},
-        {"\"version\":10,", ""},
+        {"\"version\":11", "\"version\":6"},
+        {"\"version\":11,", ""},
         {"\"append\":\"quiet\",", ""},
         {"\"append\":\"quiet\"", "\"append\":1"},
         {"\"follow\":true", "\"follow\":2"},
@@ -261,6 +263,7 @@ static void machine_copy(void **state)
     assert_non_null(c);
     assert_int_equal(c->memory, m->memory);
     assert_true(c->hotplug_port);
+    assert_true(c->no_cx16);
     assert_int_equal(c->disks[0].n_backing, 2);
     assert_int_not_equal(c->disks[0].backing[1], m->disks[0].backing[1]);
     assert_int_not_equal(c->disks[0].top, m->disks[0].top);

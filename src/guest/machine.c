@@ -16,7 +16,7 @@
 #include "vm/spec.h"
 
 /* The version of the saved description; adding or removing a row of the tables below needs a new version. */
-enum { MACHINE_VERSION = 10 };
+enum { MACHINE_VERSION = 11 };
 
 #define MIB (INT64_C(1) << 20)
 
@@ -50,6 +50,7 @@ static const struct field {
     {FIELD(memory), OPTION(memory), 512 * MIB, 1, INT64_MAX, MEMBER(memory.size), NULL, NULL},
     {FIELD(cpus), OPTION(cpus), 1, 1, 1024, MEMBER(cpus), NULL, NULL},
     {FIELD(kvm), NO_OPTION, 0, 0, 1, MEMBER(kvm), NULL, NULL},
+    {FIELD(no_cx16), NO_OPTION, 0, 0, 1, MEMBER(no_cx16), NULL, NULL},
     {FIELD(follow), OPTION(follow), 0, 0, 1, NO_MEMBER, NULL, NULL},
     {FIELD(hotplug_port), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_HOTPLUG_DEVICE},
     {FIELD(nic_bridge), NO_OPTION, 0, 0, 1, NO_MEMBER, "-device", PV_VM_NIC_BRIDGE},

@@ -44,6 +44,7 @@ struct pv_machine {
     uint64_t memory;                  /* bytes */
     unsigned cpus;
     bool kvm;          /* false when made: probing KVM is the boot's task */
+    bool no_cx16;      /* pv_emulation_garbles_flags: false when made, as kvm */
     bool follow;       /* a reset by the guest starts the machine again, instead of ending it */
     bool hotplug_port; /* an empty PCIe root port for a vsock device (vsock-device.h) */
     bool nic_bridge;   /* a place for NICs */

@@ -86,6 +86,34 @@ static void test_threads(void **state)
     }
 }
 
+/* A CPU without cmpxchg16b is a choice of software emulation alone, and the profile's own CPU is left as it is. */
+static void test_no_cx16(void **state)
+{
+    static const struct {
+        bool kvm;
+        const char *cpu, *want;
+    } rows[] = {{false, NULL, "max,erms=off,fsrm=off,cx16=off"}, {true, NULL, "host"}, {false, "max", "max"}};
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        const struct pv_vm_spec spec = {.initrd_fd = -1,
+                                        .memory.size = UINT64_C(512) << 20,
+                                        .channel.fd = -1,
+                                        .kvm = rows[i].kvm,
+                                        .cpu = rows[i].cpu,
+                                        .no_cx16 = true};
+        struct pv_strv argv = {0};
+        size_t at = 0;
+
+        pv_vm_args(&spec, &argv);
+        while (at < argv.n && strcmp(argv.v[at], "-cpu") != 0)
+            at++;
+        assert_true(at + 1 < argv.n);
+        assert_string_equal(argv.v[at + 1], rows[i].want);
+        pv_strv_free(&argv);
+    }
+}
+
 static void test_everything(void **state)
 {
     static const struct pv_vm_disk disks[] = {
@@ -265,9 +293,13 @@ static void test_kernel_args(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_everything),   cmocka_unit_test(test_kernel_vsock_and_own_machine),
-        cmocka_unit_test(test_machine_args), cmocka_unit_test(test_private_memory),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_no_cx16),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_kernel_vsock_and_own_machine),
+        cmocka_unit_test(test_machine_args),
+        cmocka_unit_test(test_private_memory),
         cmocka_unit_test(test_kernel_args),
     };
 

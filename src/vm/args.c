@@ -200,6 +200,8 @@ static void put_machine(const struct at *at, struct pv_buf *b)
 static void put_cpu(const struct at *at, struct pv_buf *b)
 {
     pv_buf_adds(b, at->spec->cpu ? at->spec->cpu : at->spec->kvm ? CPU_KVM : CPU_TCG);
+    if (!at->spec->cpu && !at->spec->kvm && at->spec->no_cx16)
+        pv_buf_adds(b, ",cx16=off");
 }
 
 /* QEMU rounds -m up to 8 KiB, and a memory backend must have exactly that size. */

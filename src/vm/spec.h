@@ -54,6 +54,7 @@ struct pv_vm_spec {
     int initrd_fd;      /* becomes -initrd /proc/self/fd/N; -1: none */
     bool kvm;
     bool one_thread;     /* software emulation runs all vCPUs in one thread; of no meaning with kvm */
+    bool no_cx16;        /* the default CPU of software emulation has no cmpxchg16b */
     const char *machine; /* replaces the default (q35 without what no virtio guest needs) as a whole */
     const char *cpu;     /* NULL: by accelerator */
     unsigned cpus;       /* 0: 1 */

@@ -22,6 +22,15 @@ static void test_loses_patches(void **state)
     assert_true(pv_qemu_loses_patches(NULL));
 }
 
+static void test_garbles_flags(void **state)
+{
+    (void)state;
+    assert_true(pv_qemu_garbles_flags("7.2.22"));
+    assert_true(pv_qemu_garbles_flags(NULL));
+    assert_false(pv_qemu_garbles_flags("8.0.0"));
+    assert_false(pv_qemu_garbles_flags("10.0.2"));
+}
+
 /* A program that prints the help of a memory-backend-file, and counts how often it was asked. */
 static void write_qemu(const char *path, const char *help)
 {
@@ -75,6 +84,7 @@ static void test_maps_read_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_loses_patches),
+                                       cmocka_unit_test(test_garbles_flags),
                                        cmocka_unit_test(test_maps_read_only)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

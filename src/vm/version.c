@@ -229,13 +229,23 @@ char *pv_qemu_find(const char *key, struct pv_err *err)
     return found;
 }
 
-bool pv_qemu_loses_patches(const char *version)
+static bool version_before(const char *version, int want_major, int want_minor)
 {
     int major, minor;
 
     if (!version || sscanf(version, "%3d.%3d", &major, &minor) != 2)
         return true;
-    return major < 8 || (major == 8 && minor < 1);
+    return major < want_major || (major == want_major && minor < want_minor);
+}
+
+bool pv_qemu_loses_patches(const char *version)
+{
+    return version_before(version, 8, 1);
+}
+
+bool pv_qemu_garbles_flags(const char *version)
+{
+    return version_before(version, 8, 0);
 }
 
 /* ---- memory files that QEMU maps without write access ---- */

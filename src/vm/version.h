@@ -47,4 +47,10 @@ bool pv_qemu_maps_read_only(const char *path);
  */
 bool pv_qemu_loses_patches(const char *version);
 
+/*
+ * True when QEMU's software emulation of cmpxchg16b leaves garbage in EFLAGS, seen by the next pushf: before 8.0, its
+ * helper computes the flags of an older instruction.  The direction flag and NT were seen set.  NULL: unknown, true.
+ */
+bool pv_qemu_garbles_flags(const char *version);
+
 #endif
