@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/agent-conn.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +15,10 @@
 #include "util/clock.h"
 #include "vm/vm.h"
 
-/* Limit of one attempt; the kernel's vsock gives up after 2 s, too. */
+/*
+ * Limit of an attempt; the kernel's vsock gives up after 2 s, too.  Each attempt that was accepted and not greeted
+ * doubles it: a guest that gets little of its host's time would not greet within 2 s in any of them.
+ */
 #define ATTEMPT_LIMIT (2 * PV_NSEC_PER_SEC)
 /* Between two attempts a guest that refused goes on booting. */
 #define RETRY_PAUSE (3 * PV_NSEC_PER_MSEC)
@@ -91,6 +95,12 @@ static void dial_set_session(struct dial *d, struct pv_session *s)
     d->aux->session = s;
 }
 
+/* A worker or fork listens for one connection, once: closing it in order to try again would end the process. */
+static bool dial_is_single(const struct dial *d)
+{
+    return d->port != PV_AGENT_PORT;
+}
+
 static bool session_is_settled(void *arg)
 {
     const struct pv_session *s = dial_session(arg);
@@ -158,10 +168,10 @@ static struct pv_session *open_session(struct dial *d, struct pv_err *err)
     return s;
 }
 
-/* One attempt. 0: open; 1: refused, or the deadline; -1. */
-static int connect_once(struct dial *d, int64_t deadline, struct pv_err *err)
+/* One attempt of at most limit ns. 0: open; 1: refused, or the deadline; -1. */
+static int connect_once(struct dial *d, int64_t limit, int64_t deadline, struct pv_err *err)
 {
-    int64_t attempt = pv_deadline(ATTEMPT_LIMIT);
+    int64_t attempt = pv_deadline(limit);
     struct pv_guest *g = d->a->guest;
     struct pv_session *s = open_session(d, err);
     int r;
@@ -179,6 +189,11 @@ static int connect_once(struct dial *d, int64_t deadline, struct pv_err *err)
         pv_guest_add_console(g, err);
         return -1;
     }
+    if (s->state == PV_SESSION_BROKEN && dial_is_single(d) && s->connect_errno != ETIMEDOUT) {
+        pv_err_set_at(err, PV_E_TIMEOUT, ECONNREFUSED, __FILE__, __LINE__,
+                      "a process of the agent of %s that listened on port %u is gone", d->a->name, d->port);
+        return -1;
+    }
     return 1;
 }
 
@@ -194,6 +209,7 @@ static void note_last(const struct pv_session *s, char last[static 128])
 static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
 {
     struct pv_agent *a = d->a;
+    int64_t limit = dial_is_single(d) ? PV_FOREVER : ATTEMPT_LIMIT;
     char last[128] = "";
 
     for (;;) {
@@ -206,10 +222,12 @@ static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
             return channel_broken(a, err);
         if (r > 0)
             return connect_timed_out(a, last, err);
-        r = connect_once(d, deadline, err);
+        r = connect_once(d, limit, deadline, err);
         if (r <= 0)
             return r;
         note_last(dial_session(d), last);
+        if (dial_session(d)->state == PV_SESSION_GREETING && !dial_is_single(d))
+            limit *= 2;
         if (pv_now() >= deadline)
             return connect_timed_out(a, last, err);
         dial_set_session(d, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/call.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,7 +11,6 @@
 #include "util/clock.h"
 #include "util/parse.h"
 
-#define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 #define CANCEL_LIMIT (3 * PV_NSEC_PER_SEC)
 
 static bool call_is_replied(void *arg)
@@ -225,14 +225,21 @@ static bool wants_main(const struct pv_agent *a, enum pv_msg type)
     return !a->turns && (!a->guest->env->tasks || is_short(type) || !pv_agent_session(a));
 }
 
+static int64_t call_connect_limit(const struct pv_call *c)
+{
+    return c->connect_ns > PV_AGENT_CONNECT_LIMIT ? c->connect_ns : PV_AGENT_CONNECT_LIMIT;
+}
+
 /*
  * While tasks run beside each other, the main session is kept free for raw calls.  Another process does as well:
  * any one as long as no raw call has been made, else a fork of the main one, if that can be asked for it now.
  */
-static struct pv_session *call_take_other(struct pv_agent *a, enum pv_msg type, struct pv_err *err)
+static struct pv_session *call_take_other(struct pv_agent *a, const struct pv_call *c, enum pv_msg type,
+                                          struct pv_err *err)
 {
     const struct pv_session *main = pv_agent_session(a);
-    int64_t deadline = pv_guest_deadline(a->guest, CONNECT_LIMIT);
+    int64_t limit = call_connect_limit(c), deadline = pv_guest_deadline(a->guest, limit);
+    struct pv_err e = PV_ERR_INIT;
     struct pv_agent_copy copy;
     struct pv_session *s;
 
@@ -243,9 +250,14 @@ static struct pv_session *call_take_other(struct pv_agent *a, enum pv_msg type, 
         return s;
     if (a->turns && !a->turns->yields)
         return pv_agent_take_aux(a, deadline, err);
-    if (pv_agent_spawn_copy(a, &copy, CONNECT_LIMIT, err) < 0)
-        return NULL;
-    return pv_agent_open_copy(a, &copy, deadline, err);
+    do {
+        if (pv_agent_spawn_copy(a, &copy, limit, err) < 0)
+            return NULL;
+        s = pv_agent_open_copy(a, &copy, deadline, &e);
+    } while (!s && e.errnum == ECONNREFUSED && pv_now() < deadline); /* it waited for the host for too long */
+    if (!s && err)
+        *err = e;
+    return s;
 }
 
 /* The call's turn on the main session, which is open then. 0 or -1. */
@@ -268,7 +280,7 @@ static int call_enter_main(struct pv_agent *a, struct pv_call *c, enum pv_msg ty
         return pv_agent_lost(a, &why, pid, true, what, err);
     } else {
         tell_fresh_process(a);
-        r = pv_agent_connect(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);
+        r = pv_agent_connect(a, pv_guest_deadline(a->guest, call_connect_limit(c)), err);
     }
     if (r < 0) {
         turn_leave(a, &c->turn);
@@ -286,7 +298,7 @@ int pv_call_begin(struct pv_agent *a, struct pv_call *c, enum pv_msg type, const
         return -1;
     c->aux = !wants_main(a, type);
     if (c->aux)
-        c->s = call_take_other(a, type, err);
+        c->s = call_take_other(a, c, type, err);
     else if (call_enter_main(a, c, type, what, err) < 0)
         return -1;
     if (!c->s)

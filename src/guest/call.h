@@ -52,7 +52,8 @@ struct pv_call {
     struct pv_err local;
     uint64_t max_output; /* of pv_call_add_output, 0: PV_MAX_OUTPUT */
 
-    int64_t turn_ns; /* how long it may wait for its turn; 0: no limit of its own */
+    int64_t connect_ns; /* its own limit; it waits so long for a session, at least PV_AGENT_CONNECT_LIMIT */
+    int64_t turn_ns;    /* how long it may wait for its turn; 0: no limit of its own */
     /*
      * It may be cancelled for a request that waits for its turn: pv_call_finish fails then, and `yielded` is
      * true.

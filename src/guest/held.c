@@ -9,7 +9,7 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
-#define CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
+#define PV_AGENT_CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 #define START_LIMIT (30 * PV_NSEC_PER_SEC)
 
 void pv_held_ref(struct pv_held *h)
@@ -132,7 +132,7 @@ int pv_held_begin(struct pv_held *h, struct pv_agent *a, enum pv_msg type, const
     h->close = pv_held_close;
     if (pv_agent_check_running(a, what, err) < 0 || pv_guest_check_time(a->guest, what, err) < 0)
         return -1;
-    h->session = pv_agent_open_aux(a, pv_guest_deadline(a->guest, CONNECT_LIMIT), err);
+    h->session = pv_agent_open_aux(a, pv_guest_deadline(a->guest, PV_AGENT_CONNECT_LIMIT), err);
     if (!h->session)
         return pv_err_wrap(err, "cannot %s", what);
     h->agent_pid = h->session->agent_pid;

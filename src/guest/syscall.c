@@ -169,7 +169,10 @@ static void syscall_encode(struct pv_enc *e, const struct pv_syscall *c)
 
 int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_sysret *r, struct pv_err *err)
 {
-    struct syscall_call s = {.c = {.frame = sysret_frame, .turn_ns = c->timeout_ns}, .call = c, .r = r};
+    struct syscall_call s = {
+        .c = {.frame = sysret_frame, .connect_ns = c->timeout_ns, .turn_ns = c->timeout_ns},
+        .call = c,
+        .r = r};
     struct pv_err e = PV_ERR_INIT;
     struct pv_enc enc;
     char what[80];
