@@ -189,11 +189,6 @@ static int connect_once(struct dial *d, int64_t limit, int64_t deadline, struct 
         pv_guest_add_console(g, err);
         return -1;
     }
-    if (s->state == PV_SESSION_BROKEN && dial_is_single(d) && s->connect_errno != ETIMEDOUT) {
-        pv_err_set_at(err, PV_E_TIMEOUT, ECONNREFUSED, __FILE__, __LINE__,
-                      "a process of the agent of %s that listened on port %u is gone", d->a->name, d->port);
-        return -1;
-    }
     return 1;
 }
 
@@ -209,7 +204,7 @@ static void note_last(const struct pv_session *s, char last[static 128])
 static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
 {
     struct pv_agent *a = d->a;
-    int64_t limit = dial_is_single(d) ? PV_FOREVER : ATTEMPT_LIMIT;
+    int64_t limit = dial_is_single(d) ? PV_FOREVER : ATTEMPT_LIMIT, settled = pv_deadline(ATTEMPT_LIMIT);
     char last[128] = "";
 
     for (;;) {
@@ -230,6 +225,11 @@ static int dial_run(struct dial *d, int64_t deadline, struct pv_err *err)
             limit *= 2;
         if (pv_now() >= deadline)
             return connect_timed_out(a, last, err);
+        /* Not at once: a guest that resets refuses as well, and QEMU tells of the reset later. */
+        if (dial_is_single(d) && pv_now() >= settled && dial_session(d)->connect_errno == ECONNREFUSED)
+            return pv_err_set_at(err, PV_E_TIMEOUT, ECONNREFUSED, __FILE__, __LINE__,
+                                 "a process of the agent of %s that listened on port %u is gone", a->name,
+                                 d->port);
         dial_set_session(d, NULL);
         pause = pv_deadline(RETRY_PAUSE);
         if (pv_guest_wait(a->guest, NULL, NULL, pause < deadline ? pause : deadline, err) < 0)

@@ -9,7 +9,6 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
-#define PV_AGENT_CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 #define START_LIMIT (30 * PV_NSEC_PER_SEC)
 
 void pv_held_ref(struct pv_held *h)
