@@ -66,9 +66,12 @@ void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 {
     const char *project = tf->env->config ? tf->env->config->dir : NULL;
     const char *given = tf->builder || !tf->env->root ? project : tf->env->root;
-    cleanup_free char *root = given ? realpath(given, NULL) : NULL; /* a fixture's path has no links */
+    /* A fixture's script may have a path without links, or a relative one below an absolute project. */
+    cleanup_free char *root = given ? realpath(given, NULL) : NULL,
+                      *dir = root ? realpath(tf->dir, NULL) : NULL;
 
-    if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root))
+    if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root) &&
+        (!dir || !dirs_add_upward(dirs, dir, root)))
         dirs_add(dirs, tf->dir);
     if (project)
         dirs_add(dirs, project);

@@ -69,5 +69,13 @@ mkdir -p proj/tests/pkg && echo 'return "a package"' >proj/tests/pkg/init.lua
 echo 'assert_eq("a package", require("pkg"))' >proj/tests/deep/er/x.test.lua
 provium test proj/tests
 exits "require: NAME/init.lua" 0
+# A fixture's script, found by a relative path, has the directories above it, too.
+mkdir -p scripts/t/fixtures && : >scripts/provium.toml
+echo 'return "what stands above"' >scripts/t/above.lua
+echo 'error("found " .. require("above"))' >scripts/t/fixtures/base.lua
+echo 'provium.fixture("base")' >scripts/t/a.test.lua
+(cd scripts && timeout 60 "$PROVIUM" test t >"$work/out" 2>"$work/err")
+is "require above a fixture's script: exit code" "$?" 1
+shows "require above a fixture's script" "found what stands above"
 nothing_left patterns
 finish
