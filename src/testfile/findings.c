@@ -251,16 +251,18 @@ static struct tf_finding *finding_first_doubt(const struct tf_findings *list)
     return f;
 }
 
-/* Decides all of the guest's. A finding that comes meanwhile may be younger than the log. */
+/*
+ * Decides all of the guest's.  A finding that comes meanwhile may be younger than the log; another task may decide and
+ * drop others, so the list is looked at after the call only.
+ */
 static void guest_decide_doubts(struct pv_testfile *tf, struct tf_guest *g)
 {
     int64_t asked = pv_now();
     struct pv_err unread = PV_ERR_INIT;
     cleanup_buf struct pv_buf log = {0};
-    struct tf_finding *f = tf->findings.first, *next;
     bool read = pv_guest_kernel_log(g->g, &log, &unread) == 0;
 
-    for (; f; f = next) {
+    for (struct tf_finding *f = tf->findings.first, *next; f; f = next) {
         struct pv_err err = unread;
         int rc = -1;
 
@@ -286,17 +288,28 @@ void pv_tf_findings_decide_unknown(struct pv_testfile *tf)
         finding_believe(tf, f, "its VM could not be asked");
 }
 
+static bool guest_has_doubts(const struct pv_testfile *tf, const struct tf_guest *g)
+{
+    const struct tf_finding *f = tf->findings.first;
+
+    while (f && (f->guest != g || !f->doubt.first))
+        f = f->next;
+    return f;
+}
+
 void pv_tf_findings_decide(struct pv_testfile *tf)
 {
-    struct tf_finding *f;
+    for (int i = 0; i < DECIDE_ROUNDS && tf->findings.n_doubts; i++) {
+        struct tf_guest *next;
 
-    for (int i = 0; i < DECIDE_ROUNDS && tf->findings.n_doubts; i++)
-        for (struct tf_guest *g = tf->guests.first; g; g = g->next) {
-            for (f = tf->findings.first; f && (f->guest != g || !f->doubt.first); f = f->next)
-                ;
-            if (f)
+        for (struct tf_guest *g = tf->guests.first; g; g = next) {
+            g->n_holds++; /* over a call, in which other tasks may drop VMs */
+            if (guest_has_doubts(tf, g))
                 guest_decide_doubts(tf, g);
+            g->n_holds--;
+            next = g->next;
         }
+    }
 }
 
 void pv_tf_findings_decide_before_end(struct pv_testfile *tf, struct tf_guest *g)
