@@ -59,12 +59,7 @@ kill "${servers[@]}"
 provium run --net --profile pc true
 exits 'a machine without a place for NICs' 2
 warns 'a machine without a place for NICs: why' '--net needs a q35 machine'
-mkdir -p tree/arch/x86/boot
-cp "$guest/vmlinuz" tree/arch/x86/boot/bzImage
-for option in 64BIT BLK_DEV_INITRD BINFMT_ELF PROC_FS PCI VIRTIO_PCI SERIAL_8250_CONSOLE VIRTIO_CONSOLE; do
-    echo "CONFIG_$option=y" >>tree/.config
-done
-touch -r "$guest/vmlinuz" tree/.config tree/arch/x86/boot/bzImage
+kernel_tree tree
 provium run --net --kernel tree true
 exits 'a kernel without virtio_net' 2
 warns 'a kernel without virtio_net: the option' CONFIG_VIRTIO_NET

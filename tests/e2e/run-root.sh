@@ -27,12 +27,7 @@ provium run --rootfs host true
 exits 'a kernel without 9p' 2
 warns 'a kernel without 9p: the driver' 'has no driver 9pnet_virtio'
 warns 'a kernel without 9p: the remedy' 'linux-image-amd64 has it: apt download linux-image-'
-mkdir -p tree/arch/x86/boot
-cp "$guest/vmlinuz" tree/arch/x86/boot/bzImage
-for option in 64BIT BLK_DEV_INITRD BINFMT_ELF PROC_FS PCI VIRTIO_PCI SERIAL_8250_CONSOLE VIRTIO_CONSOLE; do
-    echo "CONFIG_$option=y" >>tree/.config
-done
-touch -r "$guest/vmlinuz" tree/.config tree/arch/x86/boot/bzImage
+kernel_tree tree
 provium run --rootfs host --kernel tree true
 exits 'a configuration without 9p' 2
 warns 'a configuration without 9p: the option' CONFIG_9P_FS

@@ -121,6 +121,17 @@ qemus() {
 nothing_runs() { [ -z "$(left_running)" ]; }
 nothing_is_there() { nothing_runs && [ -z "$(ls -A "$TMPDIR")" ]; }
 
+# kernel_tree DIR: a kernel's build tree: the default guest's bzImage, and a configuration with what every guest needs only.
+kernel_tree() {
+    local option
+    mkdir -p "$1/arch/x86/boot"
+    cp "$guest/vmlinuz" "$1/arch/x86/boot/bzImage"
+    for option in 64BIT BLK_DEV_INITRD BINFMT_ELF PROC_FS PCI VIRTIO_PCI SERIAL_8250_CONSOLE VIRTIO_CONSOLE; do
+        echo "CONFIG_$option=y" >>"$1/.config"
+    done
+    touch -r "$guest/vmlinuz" "$1/.config" "$1/arch/x86/boot/bzImage"
+}
+
 # nothing_left NAME: within 2 s there is no process, file or socket of a run any more.
 nothing_left() {
     if wait_for 2 nothing_is_there; then
