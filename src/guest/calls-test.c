@@ -332,13 +332,18 @@ static void silence_times_out(void **state)
     struct pv_guest *g = fake_new(scripts, 3);
     struct pv_err err = PV_ERR_INIT;
     char *much = pv_xcalloc(1, 4 << 20);
+    pid_t qemu = pv_vm_pid(pv_instance_vm(g->instance));
 
     (void)state;
+    kill(qemu, SIGSTOP);
     assert_int_equal(pv_agent_mount_vfs(pv_guest_agent(g), 50 * PV_NSEC_PER_MSEC, &err), -1);
     assert_err(&err, PV_E_TIMEOUT, "mount_vfs on vm");
+    assert_non_null(strstr(err.text, "is stopped by a signal"));
+    kill(qemu, SIGCONT);
     assert_int_equal(
         pv_agent_write_file(pv_guest_agent(g), "/x", much, 4 << 20, 0, 0, 50 * PV_NSEC_PER_MSEC, &err), -1);
     assert_err(&err, PV_E_TIMEOUT, "write_file '/x' on vm");
+    assert_null(strstr(err.text, "is stopped by a signal"));
     free(much);
     assert_pings(g);
     fake_free(g);

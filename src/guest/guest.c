@@ -392,7 +392,13 @@ void pv_guest_console_tail(const struct pv_guest *g, unsigned lines, struct pv_b
 void pv_guest_add_console(const struct pv_guest *g, struct pv_err *err)
 {
     cleanup_buf struct pv_buf tail = {0};
+    const struct pv_vm *vm = g->instance ? pv_instance_vm(g->instance) : NULL;
 
+    if (vm && pv_vm_is_stopped(vm))
+        pv_err_append(err,
+                      "\nits QEMU, process %d, is stopped by a signal (SIGSTOP or the like): kill -CONT %d "
+                      "lets it run on",
+                      (int)pv_vm_pid(vm), (int)pv_vm_pid(vm));
     pv_guest_console_tail(g, PV_CONSOLE_TAIL_LINES, &tail);
     while (tail.len && tail.data[tail.len - 1] == '\n')
         tail.data[--tail.len] = '\0';

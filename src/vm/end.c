@@ -27,6 +27,15 @@ static void reason_add_stderr(const struct pv_vm *vm, struct pv_buf *out)
         pv_buf_adds(out, "; QEMU may open files that qemu_args name with confine = false in the profile");
 }
 
+bool pv_vm_is_stopped(const struct pv_vm *vm)
+{
+    siginfo_t s = {0};
+
+    return vm->process.pid > 0 && !vm->process.reaped &&
+           waitid(P_PID, (id_t)vm->process.pid, &s, WSTOPPED | WNOHANG | WNOWAIT) == 0 && s.si_pid &&
+           s.si_code == CLD_STOPPED;
+}
+
 /* True if QEMU exited, or stopped the vCPUs, without a failure. */
 static bool end_was_orderly(const struct pv_vm *vm)
 {

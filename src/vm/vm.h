@@ -51,6 +51,8 @@ int pv_vm_cont(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 enum pv_vm_state pv_vm_state(const struct pv_vm *vm);
 pid_t pv_vm_pid(const struct pv_vm *vm);
 int pv_vm_pidfd(const struct pv_vm *vm); /* stays the VM's */
+/* Whether a signal such as SIGSTOP holds the process. */
+bool pv_vm_is_stopped(const struct pv_vm *vm);
 const struct pv_console *pv_vm_console(const struct pv_vm *vm);
 /* The VM has another owner: what its log has goes to that owner's log, which takes its place. */
 void pv_vm_move_log(struct pv_vm *vm, struct pv_conlog *log);
