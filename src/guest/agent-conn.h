@@ -11,8 +11,8 @@
 #include "guest/agent.h"
 #include "util/clock.h"
 
-/* How long a call waits for a session: guests that share a CPU with 30 others needed more than 10 s for a fork. */
-#define PV_AGENT_CONNECT_LIMIT (30 * PV_NSEC_PER_SEC)
+/* How long a call waits for a session, unless it has a longer limit of its own. */
+#define PV_AGENT_CONNECT_LIMIT (10 * PV_NSEC_PER_SEC)
 
 struct pv_err;
 struct pv_guest;
