@@ -17,6 +17,7 @@ help:
 	@echo 'make lint     clang-tidy, cppcheck and shellcheck on all files'
 	@echo 'make coverage the tests without VMs counted by gcov, a report in build-coverage/report'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
+	@echo 'make check-distros  make demo and make check in bare chroots of Debian 12 and 13 (root, mmdebstrap)'
 	@echo 'make bench    measure, as ratios to the raw thing'
 	@echo 'make fuzz SECONDS=60  every fuzz target under libFuzzer for SECONDS (clang)'
 	@echo 'make soak     2,000 resumes, 100 clones at once, 50 restores, 10,000 changes of code'
@@ -50,6 +51,9 @@ lint: $(BUILD)/build.ninja
 
 coverage: setup
 	@scripts/coverage
+
+check-distros:
+	@scripts/check-distros
 
 check-slurm: build
 	@tests/slurm/run
@@ -88,4 +92,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan build-coverage build-fuzz
 
-.PHONY: all help setup build demo check check-asan lint coverage check-slurm bench fuzz soak install dist deb clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-distros check-slurm bench fuzz soak install dist deb clean distclean
