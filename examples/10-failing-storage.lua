@@ -3,7 +3,12 @@
 local modules = "build/guest/modules/" -- the default guest's; your kernel's are in its own tree
 local function module_files(...)
     local files = {}
-    for _, name in ipairs({ ... }) do files["/lib/" .. name .. ".ko"] = modules .. "kernel/drivers/md/" .. name .. ".ko" end
+    for _, name in ipairs({ ... }) do
+        local path = modules .. "kernel/drivers/md/" .. name .. ".ko"
+        local f = io.open(path)
+        files["/lib/" .. name .. ".ko"] = f and path or path .. ".xz" -- of newer kernels; busybox's insmod unpacks it
+        if f then f:close() end
+    end
     return files
 end
 
