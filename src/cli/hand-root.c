@@ -11,6 +11,7 @@
 #include "cli/hand.h"
 #include "config/diskformat.h"
 #include "util/err.h"
+#include "util/path.h"
 
 static void profile_drop_root(struct pv_profile *p)
 {
@@ -53,7 +54,7 @@ static bool is_hidden(const char *path)
     static const char *const hidden[] = {"/proc", "/sys", "/dev", "/run"};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(hidden); i++)
-        if (path_below(hidden[i], path))
+        if (pv_path_is_below(path, hidden[i]))
             return true;
     return false;
 }

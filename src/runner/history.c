@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/hash.h"
 #include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -52,14 +53,10 @@ static char *path_real(const char *path)
     return pv_xstrdup(realpath(path, buf) ? buf : path);
 }
 
-/* FNV-1a, for the file's name; "project" in the file detects collisions. */
+/* For the file's name; "project" in the file detects collisions. */
 static uint64_t path_hash(const char *s)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (; *s; s++)
-        h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
-    return h;
+    return pv_hash(PV_HASH_BEGIN, s, strlen(s));
 }
 
 /* Sets h->path, or h->why_not. */

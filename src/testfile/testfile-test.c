@@ -225,7 +225,7 @@ static void test_kernel_log(void **state)
     assert_int_equal(kernel_said("", "BUG: x", 0), -1);
 }
 
-/* Nobody can know who printed a report without a time stamp in a VM that does not run: it counts unless it is allowed. */
+/* A report without a time stamp in a VM that does not run has no known printer: it counts unless it is allowed. */
 static void test_doubtful(void **state)
 {
     struct scene *s = *state;

@@ -5,41 +5,31 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "util/hash.h"
 #include "util/mem.h"
 #include "util/path.h"
 
 enum { DEPTH_MAX = 64 };
 
 #define STAMP_ABSENT 1
-#define FNV_BASIS UINT64_C(0xcbf29ce484222325)
-#define FNV_PRIME UINT64_C(0x100000001b3)
-
-static uint64_t stamp_mix(uint64_t h, const void *data, size_t n)
-{
-    const unsigned char *p = data;
-
-    while (n--)
-        h = (h ^ *p++) * FNV_PRIME;
-    return h;
-}
 
 uint64_t pv_stamp_text(const char *text)
 {
-    return stamp_mix(FNV_BASIS, text, strlen(text));
+    return pv_hash(PV_HASH_BEGIN, text, strlen(text));
 }
 
 /* A directory's own time and size change with its entries, which are no part of it. */
 static uint64_t stamp_of(const char *name, const struct stat *st)
 {
-    uint64_t h = stamp_mix(pv_stamp_text(name), &st->st_mode, sizeof(st->st_mode));
+    uint64_t h = pv_hash(pv_stamp_text(name), &st->st_mode, sizeof(st->st_mode));
 
     if (!S_ISREG(st->st_mode) && !S_ISLNK(st->st_mode))
         return h;
-    h = stamp_mix(h, &st->st_ino, sizeof(st->st_ino));
-    h = stamp_mix(h, &st->st_dev, sizeof(st->st_dev));
-    h = stamp_mix(h, &st->st_size, sizeof(st->st_size));
-    h = stamp_mix(h, &st->st_mtim.tv_sec, sizeof(st->st_mtim.tv_sec));
-    return stamp_mix(h, &st->st_mtim.tv_nsec, sizeof(st->st_mtim.tv_nsec));
+    h = pv_hash(h, &st->st_ino, sizeof(st->st_ino));
+    h = pv_hash(h, &st->st_dev, sizeof(st->st_dev));
+    h = pv_hash(h, &st->st_size, sizeof(st->st_size));
+    h = pv_hash(h, &st->st_mtim.tv_sec, sizeof(st->st_mtim.tv_sec));
+    return pv_hash(h, &st->st_mtim.tv_nsec, sizeof(st->st_mtim.tv_nsec));
 }
 
 /* A sum, because entries come in any order.  prefix: length of the tree's own path. */

@@ -178,7 +178,7 @@ static bool disk_scsi(const struct pv_vm_disk *d)
 
 /* ---- placeholders ---- */
 
-static void add_doubled(struct pv_buf *b, const char *text)
+void pv_vm_add_value(struct pv_buf *b, const char *text)
 {
     for (; *text; text++) {
         if (*text == ',')
@@ -189,7 +189,7 @@ static void add_doubled(struct pv_buf *b, const char *text)
 
 static void put_name(const struct at *at, struct pv_buf *b)
 {
-    add_doubled(b, at->spec->name);
+    pv_vm_add_value(b, at->spec->name);
 }
 
 static void put_machine(const struct at *at, struct pv_buf *b)
@@ -259,7 +259,7 @@ static void put_path(const struct at *at, struct pv_buf *b)
 
     if (path[0] != '/')
         pv_buf_adds(b, "./");
-    add_doubled(b, path);
+    pv_vm_add_value(b, path);
 }
 
 static void put_format(const struct at *at, struct pv_buf *b)
@@ -275,7 +275,7 @@ static void put_serial(const struct at *at, struct pv_buf *b)
     if (!d->name && d->bus != PV_VM_BUS_NVME)
         return;
     pv_buf_adds(b, ",serial=");
-    add_doubled(b, d->name ? d->name : "disk");
+    pv_vm_add_value(b, d->name ? d->name : "disk");
 }
 
 static void put_sector(const struct at *at, struct pv_buf *b)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/hash.h"
 #include "util/mem.h"
 
 enum { FLAG_INTERRUPTS = 0x200, PLACES_MAX = 8 };
@@ -21,14 +22,9 @@ struct print {
     bool halted;
 };
 
-/* FNV-1a */
 static uint64_t digest_of(const char *p, const char *end)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (; p < end; p++)
-        h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-    return h;
+    return pv_hash(PV_HASH_BEGIN, p, p < end ? (size_t)(end - p) : 0);
 }
 
 /* The number behind one of two names between p and end; NULL: there is none. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/hash.h"
 #include "util/mem.h"
 #include "vm/findings-table.h"
 
@@ -247,12 +248,11 @@ static void report_finish(struct pv_findings *f)
 /* By a hash of stamp and message: a report that is printed again has the same one. */
 static bool line_seen_before(struct pv_findings *f, const struct msg *m)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    uint64_t h;
 
     if (!m->stamp)
         return false;
-    for (const char *s = m->stamp; *s; s++)
-        h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+    h = pv_hash(PV_HASH_BEGIN, m->stamp, strlen(m->stamp));
     for (size_t i = 0; i < REMEMBERED && i < f->n_seen; i++)
         if (f->seen[i] == h)
             return true;

@@ -2,6 +2,7 @@
 #include "vm/share.h"
 
 #include "util/mem.h"
+#include "vm/spec.h"
 
 /* Owners and modes are the host's (security_model); what an ordinary user may not set stays as it is. */
 void pv_vm_share_args(unsigned slot, const struct pv_vm_share *share, struct pv_strv *args)
@@ -11,11 +12,7 @@ void pv_vm_share_args(unsigned slot, const struct pv_vm_share *share, struct pv_
     pv_buf_addf(&b,
                 "local,id=" PV_VM_SHARE_TAG "%u,security_model=none,multidevs=remap,readonly=%s,path=", slot,
                 share->writable ? "off" : "on");
-    for (const char *c = share->dir; *c; c++) {
-        if (*c == ',') /* QEMU's option parser wants it doubled */
-            pv_buf_addc(&b, ',');
-        pv_buf_addc(&b, *c);
-    }
+    pv_vm_add_value(&b, share->dir);
     pv_strv_add(args, "-fsdev");
     pv_strv_take(args, b.data);
     pv_strv_add(args, "-device");

@@ -9,6 +9,7 @@
 
 #include "transport/channel.h"
 
+struct pv_buf;
 struct pv_strv;
 struct pv_vm_share;
 
@@ -115,6 +116,9 @@ uint64_t pv_vm_memory_size(uint64_t memory);
 
 /* Adds the whole argv, argv[0] included. */
 void pv_vm_args(const struct pv_vm_spec *spec, struct pv_strv *argv);
+
+/* Adds text as a value of one of QEMU's options, whose parser wants commas doubled. */
+void pv_vm_add_value(struct pv_buf *b, const char *text);
 
 /*
  * The kernel command line: the console, options that make booting faster and that no test may depend on,
