@@ -9,6 +9,7 @@
 
 #include "util/clock.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 enum { READ_MAX = 8192 };
 
@@ -77,7 +78,7 @@ int pv_tail_of_log(const char *path, unsigned lines, struct pv_buf *out, int64_t
         return -1;
     if (age_ns)
         *age_ns = file_age(&st);
-    n = pread(fd, buf, sizeof(buf), st.st_size > READ_MAX ? st.st_size - READ_MAX : 0);
+    n = pv_pread_all(fd, buf, sizeof(buf), st.st_size > READ_MAX ? st.st_size - READ_MAX : 0);
     while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r' || buf[n - 1] == '\0'))
         n--;
     if (n <= 0)

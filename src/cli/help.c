@@ -11,6 +11,7 @@
 #include "pages.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 #include "util/parse.h"
 
 enum { TOPICS_MAX = 512 };
@@ -116,6 +117,7 @@ static int page_through(int fd)
 {
     const char *pager = getenv("PAGER");
     char buf[4096];
+    off_t at = 0;
     ssize_t n;
 
     lseek(fd, 0, SEEK_SET);
@@ -125,7 +127,7 @@ static int page_through(int fd)
         else
             execlp("less", "less", "-FRX", (char *)NULL);
     }
-    while ((n = read(fd, buf, sizeof(buf))) > 0)
+    for (; (n = pv_pread_all(fd, buf, sizeof(buf), at)) > 0; at += n)
         fwrite(buf, 1, (size_t)n, stdout);
     return PV_EXIT_OK;
 }

@@ -25,7 +25,7 @@ static void describe_qemu(const struct pv_profile *p, struct pv_buf *out)
     const char *version;
 
     pv_buf_addf(out, "qemu: %s\n", path ? path : "none");
-    if (fd < 0 || (read(fd, magic, 4) == 4 && !memcmp(magic, "\177ELF", 4)))
+    if (fd < 0 || (pv_pread_all(fd, magic, 4, 0) == 4 && !memcmp(magic, "\177ELF", 4)))
         return;
     version = pv_qemu_known_version(path);
     pv_buf_addf(out, "qemu version: %s\n", version ? version : "unknown");

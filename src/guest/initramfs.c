@@ -78,7 +78,7 @@ static const char *peek_fs(const struct pv_profile *p)
         return NULL;
     fd = open(p->rootfs, O_RDONLY | O_CLOEXEC);
     for (size_t i = 0; fd >= 0 && i < PV_ARRAY_LEN(known); i++)
-        if (pread(fd, got, known[i].n, known[i].at) == (ssize_t)known[i].n &&
+        if (pv_pread_all(fd, got, known[i].n, known[i].at) == (ssize_t)known[i].n &&
             !memcmp(got, known[i].magic, known[i].n))
             return known[i].type;
     return NULL;

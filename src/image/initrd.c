@@ -55,7 +55,7 @@ int pv_initrd_open(const char *path, struct pv_err *err)
         return pv_err_sys(err, errno, "cannot stat initrd '%s'", path);
     if (!S_ISREG(st.st_mode))
         return refuse_archive(path, S_ISDIR(st.st_mode) ? "a directory" : "no regular file", err);
-    n = pread(fd, head, sizeof(head), 0);
+    n = pv_pread_all(fd, head, sizeof(head), 0);
     if (n < 0)
         return pv_err_sys(err, errno, "cannot read initrd '%s'", path);
     if (is_newc(head, (size_t)n) || pv_magic_comp(head, (size_t)n) != PV_COMP_NONE)
@@ -79,7 +79,7 @@ int pv_initrd_check(const char *path, struct pv_err *err)
 static ssize_t copy_by_hand(int in, int out, off_t *at)
 {
     cleanup_free char *buf = pv_xmalloc(COPY_CHUNK);
-    ssize_t n = pread(in, buf, COPY_CHUNK, *at);
+    ssize_t n = pv_pread_all(in, buf, COPY_CHUNK, *at);
 
     if (n > 0) {
         if (pv_write_all(out, buf, (size_t)n) < 0)
@@ -157,7 +157,7 @@ static uint64_t newc_content(int fd, off_t at)
     char head[NEWC_HEADER];
     uint64_t sum = 0;
 
-    while (pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head)) {
+    while (pv_pread_all(fd, head, sizeof(head), at) == (ssize_t)sizeof(head)) {
         if (!is_newc(head, sizeof(head)))
             break;
         sum += newc_number(head, 6);
@@ -174,7 +174,7 @@ uint64_t pv_initrd_unpacked(const char *path)
     struct stat st;
     uint64_t size = 0;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || pread(fd, head, sizeof(head), 0) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0 || pv_pread_all(fd, head, sizeof(head), 0) < 0)
         return 0;
     if (!memcmp(head, "07070", 5))
         return newc_content(fd, 0);

@@ -24,6 +24,7 @@
 #include "image/uki.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/path.h"
 
 enum {
     HDR_MIN = 0x260,
@@ -60,7 +61,7 @@ static char *read_release(int fd, const uint8_t *head, uint64_t setup_end)
 
     if (!offset || offset + 0x200u >= setup_end)
         return NULL;
-    got = pread(fd, buf, sizeof(buf) - 1, (off_t)offset + 0x200);
+    got = pv_pread_all(fd, buf, sizeof(buf) - 1, (off_t)offset + 0x200);
     while (got > 0 && n < (size_t)got && buf[n] > ' ' && buf[n] < 0x7f && buf[n] != '/')
         n++;
     /* Callers use the release as a directory name: "", "." and ".." are refused. */
@@ -142,7 +143,7 @@ static int open_fd(const char *path, int fd, bool unpack, struct pv_kernel *k, s
         return pv_err_sys(err, errno, "cannot stat kernel '%s'", path);
     if (!S_ISREG(src.st.st_mode))
         return refuse_kernel(err, path, S_ISDIR(src.st.st_mode) ? "a directory" : "no regular file");
-    n = pread(fd, head, sizeof(head), 0);
+    n = pv_pread_all(fd, head, sizeof(head), 0);
     if (n < 0)
         return pv_err_sys(err, errno, "cannot read kernel '%s'", path);
     if (n >= 4 && !memcmp(head, "\x7f\x45LF", 4))

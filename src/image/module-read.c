@@ -30,7 +30,7 @@ int pv_module_read(const char *path, struct pv_buf *out, struct pv_err *err)
     enum pv_comp comp;
     ssize_t n;
 
-    if (fd < 0 || (n = pread(fd, head, sizeof(head), 0)) < 0)
+    if (fd < 0 || (n = pv_pread_all(fd, head, sizeof(head), 0)) < 0)
         return pv_err_set_at(err, PV_E_USAGE, errno, __FILE__, __LINE__, "cannot read module '%s': %s", path,
                              strerror(errno));
     comp = pv_magic_comp(head, (size_t)n);

@@ -24,7 +24,7 @@ enum { COFF_SIZE = 24, SECTION_SIZE = 40, SECTIONS_MAX = 96, COPY_CHUNK = 1 << 2
 
 static bool read_at(int fd, void *to, size_t n, uint64_t at)
 {
-    return pread(fd, to, n, (off_t)at) == (ssize_t)n;
+    return pv_pread_all(fd, to, n, (off_t)at) == (ssize_t)n;
 }
 
 /* False: there is no such section. */
@@ -59,7 +59,7 @@ static int copy_range(int in, uint64_t at, uint64_t n, int out)
     cleanup_free char *buf = pv_xmalloc(COPY_CHUNK);
 
     while (n) {
-        ssize_t got = pread(in, buf, n < COPY_CHUNK ? (size_t)n : COPY_CHUNK, (off_t)at);
+        ssize_t got = pv_pread_all(in, buf, n < COPY_CHUNK ? (size_t)n : COPY_CHUNK, (off_t)at);
 
         if (got <= 0 || pv_write_all(out, buf, (size_t)got) < 0)
             return -1;

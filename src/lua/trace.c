@@ -22,6 +22,7 @@
 #include "lua/raise.h"
 #include "lua/skip.h"
 #include "util/mem.h"
+#include "util/path.h"
 #include "util/parse.h"
 
 /* lua_getstack takes time in proportion to the level, and an overflowed stack has 200,000. */
@@ -34,13 +35,14 @@ static bool read_source_line(const char *path, int number, char text[static SOUR
     char buf[4096];
     struct stat st;
     size_t n = 0;
+    off_t at = 0;
     ssize_t got;
     bool over = false;
     int line = 1;
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SOURCE_MAX)
         return false;
-    while (line <= number && (got = read(fd, buf, sizeof(buf))) > 0)
+    for (; line <= number && (got = pv_pread_all(fd, buf, sizeof(buf), at)) > 0; at += got)
         for (ssize_t i = 0; i < got && line <= number; i++) {
             if (buf[i] == '\n')
                 line++;

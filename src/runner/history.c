@@ -144,13 +144,12 @@ static json_t *history_read_files(const struct pv_history *h, char why[static 40
     }
     /* As a whole: json_loadfd reads a byte at a time, which takes longer than a test file of one assertion.
      */
-    while ((n = read(fd, pv_buf_reserve(&text, 65536), 65536)) > 0 && text.len <= HISTORY_MAX)
-        text.len += (size_t)n;
+    n = pv_pread_all(fd, pv_buf_reserve(&text, (size_t)st.st_size), (size_t)st.st_size, 0);
     if (n < 0) {
         snprintf(why, 400, "%s", strerror(errno));
         return NULL;
     }
-    top = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, &je);
+    top = json_loadb(text.data, (size_t)n, JSON_REJECT_DUPLICATES, &je);
     if (!top) {
         snprintf(why, 400, "line %d: %s", je.line, je.text);
         return NULL;

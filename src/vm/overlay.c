@@ -59,7 +59,7 @@ static int disk_size(const struct pv_vm_disk *disk, uint64_t *size, struct pv_er
     if (fd < 0)
         return pv_err_set(err, PV_E_USAGE, "cannot open disk '%s': %s", disk->path, strerror(errno));
     if (!strcmp(disk->format, "qcow2")) {
-        if (pread(fd, &h, 72, 0) != 72 || be32toh(h.magic) != 0x514649fb) /* "QFI\xfb" */
+        if (pv_pread_all(fd, &h, 72, 0) != 72 || be32toh(h.magic) != 0x514649fb) /* "QFI\xfb" */
             return pv_err_set(err, PV_E_USAGE, "disk '%s' is no qcow2 image", disk->path);
         *size = be64toh(h.size);
     } else {
@@ -100,13 +100,13 @@ static int qcow2_write_empty(int fd, uint64_t size)
         .header_length = htobe32(104),
     };
 
-    if (ftruncate(fd, (off_t)(used * CLUSTER)) < 0 || pwrite(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
-        pwrite(fd, &table, sizeof(table), CLUSTER) != (ssize_t)sizeof(table))
+    if (ftruncate(fd, (off_t)(used * CLUSTER)) < 0 || pv_pwrite_all(fd, &h, sizeof(h), 0) < 0 ||
+        pv_pwrite_all(fd, &table, sizeof(table), CLUSTER) < 0)
         return -1;
     for (uint64_t i = 0; i < used; i++) {
         uint16_t one = htobe16(1);
 
-        if (pwrite(fd, &one, sizeof(one), (off_t)(2 * CLUSTER + i * sizeof(one))) != (ssize_t)sizeof(one))
+        if (pv_pwrite_all(fd, &one, sizeof(one), (off_t)(2 * CLUSTER + i * sizeof(one))) < 0)
             return -1;
     }
     return 0;

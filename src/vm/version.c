@@ -152,7 +152,7 @@ static bool links_seccomp(const char *path)
     static const char library[] = "libseccomp.so";
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     cleanup_free char *head = pv_xcalloc(1, HEAD);
-    ssize_t n = fd < 0 ? -1 : pread(fd, head, HEAD, 0);
+    ssize_t n = fd < 0 ? -1 : pv_pread_all(fd, head, HEAD, 0);
 
     return n > 4 && !memcmp(head, "\177ELF", 4) && memmem(head, (size_t)n, library, strlen(library));
 }
