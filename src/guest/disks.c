@@ -18,6 +18,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
+#include "vm/migrate.h"
 #include "vm/qmp.h"
 #include "vm/spec.h"
 #include "vm/vm.h"
@@ -199,6 +200,9 @@ static void node_name(const struct pv_guest *g, const char *name, char node[stat
 
 int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
+    struct pv_vm *vm = pv_instance_vm(g->instance);
+    bool active = false;
+
     for (struct pv_served *s = g->disks; s; s = s->next) {
         char node[PV_SERVED_NODE] = "";
         cleanup_free char *arguments = NULL;
@@ -208,9 +212,11 @@ int pv_guest_disks_unflush(struct pv_guest *g, int64_t deadline, struct pv_err *
         node_name(g, pv_disk_name(s->d), node);
         arguments = pv_xasprintf("{\"command-line\":\"qemu-io %s \\\"discard 0 %u\\\"\"}", node,
                                  pv_disk_sector(s->d));
+        if (!active && pv_vm_activate_disks(vm, deadline, err) < 0)
+            return -1;
+        active = true;
         pv_disk_swallow(s->d);
-        if (pv_vm_qmp(pv_instance_vm(g->instance), "human-monitor-command", arguments, NULL, deadline, err) <
-            0)
+        if (pv_vm_qmp(vm, "human-monitor-command", arguments, NULL, deadline, err) < 0)
             return -1;
     }
     return 0;

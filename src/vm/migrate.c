@@ -285,3 +285,19 @@ int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
         return -1;
     return migration_wait(vm, "load the state of the VM", deadline, err);
 }
+
+/*
+ * QEMU 10.0 and later leave a loaded VM's disks inactive until `cont`, and abort when something writes to one before.
+ * Earlier versions activate them with the load, and have no such command.
+ */
+int pv_vm_activate_disks(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
+{
+    struct pv_err e = PV_ERR_INIT;
+
+    if (pv_vm_qmp(vm, "blockdev-set-active", "{\"active\":true}", NULL, deadline, &e) == 0 ||
+        strstr(e.text, "has not been found"))
+        return 0;
+    if (err)
+        *err = e;
+    return -1;
+}

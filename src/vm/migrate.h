@@ -18,5 +18,9 @@ struct pv_vm;
 int pv_vm_save(struct pv_vm *vm, int *out, bool *with_memory, int64_t deadline, struct pv_err *err);
 /* Loads load_fd into an `incoming` VM, which stays stopped.  Blocks (runs the loop). */
 int pv_vm_load(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
+/*
+ * Lets a stopped VM write to its disks before pv_vm_cont, as it may not after a save or a load.  Blocks (runs the loop).
+ */
+int pv_vm_activate_disks(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 
 #endif
