@@ -336,7 +336,8 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
 struct pv_guest *pv_guest_resume(const struct pv_guest_env *env, struct pv_snapshot *s,
                                  const struct pv_resume_opts *o, struct pv_err *err)
 {
-    struct pv_guest *g = pv_guest_new(env, s->machine->profile);
+    const struct pv_profile *profile = s->machine->profile;
+    struct pv_guest *g = o && o->name ? pv_guest_new_as(env, profile, o->name) : pv_guest_new(env, profile);
     int r;
 
     g->unknown = true;

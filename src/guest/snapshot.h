@@ -78,6 +78,8 @@ struct pv_resume_opts {
      */
     int (*check)(void *arg, struct pv_err *err);
     void *arg;
+    const char *
+        name; /* of the new guest (pv_guest_new_as); NULL, and of pv_guest_boot_from and _restore: none is set */
     /* PV_VM_NICS_MAX: the identities of a clone's NICs, by slot; NULL: those of the snapshot. */
     const struct pv_guest_nic *nics;
 };

@@ -57,7 +57,7 @@ static void run_fixture_script(struct pv_testfile *tf)
     pv_lua_close(&pl, L);
 }
 
-/* ---- provium.fixture(name, {timeout=, nets=}?) ---- */
+/* ---- provium.fixture(name, {timeout=, name=, nets=}?) ---- */
 
 /* The build gave no entry. */
 static LJMP int raise_build_failure(lua_State *L, const struct tf_request *r)
@@ -100,14 +100,16 @@ static int fixture_plug(struct pv_testfile *tf, struct tf_guest *g, struct fixtu
     return -1;
 }
 
-/* The options' table is at 2. */
-static LJMP int64_t fixture_read_opts(lua_State *L, struct fixture_nics *nics)
+/* The options' table, which owns the name, is at 2. */
+static LJMP int64_t fixture_read_opts(lua_State *L, const char **name, struct fixture_nics *nics)
 {
-    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {"nets", OPT_TABLE}, {NULL, 0}};
+    static const struct lua_opt opts[] = {
+        {"timeout", OPT_TIME}, {"name", OPT_STRING}, {"nets", OPT_TABLE}, {NULL, 0}};
     int64_t timeout = DEFAULT_TIMEOUT;
 
     if (!pv_lua_check_opts(L, 2, "fixture", opts))
         return timeout;
+    *name = pv_lua_opt_vm_name(L, 2, "fixture");
     timeout = pv_lua_opt_time(L, 2, "fixture", "timeout", DEFAULT_TIMEOUT);
     if (pv_lua_rawfield(L, 2, "nets") != LUA_TNIL)
         nics->n = pv_lua_read_nets(L, NULL, nics->v);
@@ -118,7 +120,7 @@ static LJMP int64_t fixture_read_opts(lua_State *L, struct fixture_nics *nics)
 int pv_lua_fixture(lua_State *L)
 {
     struct pv_testfile *tf = pv_lua_tf(L);
-    const char *name = pv_lua_check_cstring(L, 1, "the fixture's name");
+    const char *name = pv_lua_check_cstring(L, 1, "the fixture's name"), *vm_name = NULL;
     struct pv_guest *vm = NULL;
     struct tf_guest **handle;
     struct tf_request *r;
@@ -132,20 +134,21 @@ int pv_lua_fixture(lua_State *L)
     tf->touched = true;
     r = pv_lua_tmp(L, sizeof(*r), request_fini);
     handle = pv_lua_new_vm(L);
-    timeout = fixture_read_opts(L, &nics); /* from here on an error needs pv_lua_leave_nets */
+    timeout = fixture_read_opts(L, &vm_name, &nics); /* from here on an error needs pv_lua_leave_nets */
     script = pv_tf_script_find(tf, name, &err);
     rc = script ? 0 : -1;
     if (script) {
         pv_tf_request_init(r, tf, name, script, timeout, run_fixture_script);
+        r->vm_name = vm_name;
         rc = pv_tf_request_check_recursion(r, &err) < 0 ? -1 : pv_tf_request_vm(r, &vm, &err);
     }
-    if (rc <= 0)
+    *handle = rc > 0 ? pv_tf_guest_join(&tf->guests, vm, &err) : NULL;
+    if (!*handle)
         pv_lua_leave_nets(nics.v, nics.n);
-    if (rc < 0)
-        return pv_lua_raise_err(L, &err);
     if (rc == 0)
         return raise_build_failure(L, r);
-    *handle = pv_tf_guest_add(&tf->guests, vm);
+    if (!*handle)
+        return pv_lua_raise_err(L, &err);
     pv_tf_request_fini(r); /* now: it holds the lock, and the collector may be late */
     return fixture_plug(tf, *handle, &nics, &err) < 0 ? pv_lua_raise_err(L, &err) : 1;
 }

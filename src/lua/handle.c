@@ -10,7 +10,7 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-enum { MAX_METHODS = 127 };
+enum { MAX_METHODS = 127, HOST_NAME_MAX_LEN = 63 };
 
 /* ---- types ---- */
 
@@ -109,6 +109,31 @@ struct tf_guest *pv_lua_vm_at(lua_State *L, int idx)
     struct tf_guest **h = luaL_testudata(L, idx, LUA_VM_TYPE);
 
     return h ? *h : NULL;
+}
+
+LJMP const char *pv_lua_opt_vm_name(lua_State *L, int idx, const char *what)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    const char *name, *arg;
+
+    if (pv_lua_rawfield(L, idx, "name") != LUA_TSTRING) {
+        lua_pop(L, 1);
+        return NULL;
+    }
+    arg = lua_pushfstring(L, "%s option 'name'", what);
+    name = pv_lua_check_cstring(L, -2, arg);
+    if (!*name || strlen(name) > HOST_NAME_MAX_LEN || name[strspn(name, letters)] || strchr("-_.", name[0]))
+        pv_lua_raise(
+            L,
+            "%s option 'name': a VM's name has 1 to %d letters, digits, '-', '_' and '.', and begins "
+            "with a letter or a digit; got %s",
+            what, HOST_NAME_MAX_LEN, pv_lua_describe(L, -2));
+    if (pv_tf_guest_called(&pv_lua_tf(L)->guests, name))
+        pv_lua_raise(
+            L, "%s option 'name': there is a VM called '%s' already; end it first, or choose another name",
+            what, name);
+    lua_pop(L, 2);
+    return name;
 }
 
 struct tf_worker *pv_lua_worker_at(lua_State *L, int idx)

@@ -37,6 +37,12 @@ struct tf_worker *pv_lua_worker_at(lua_State *L, int idx);
 LJMP struct tf_guest *pv_lua_check_vm(lua_State *L, const char *method);
 LJMP struct tf_worker *pv_lua_check_worker(lua_State *L, const char *method);
 
+/*
+ * Option `name` of a function that makes a VM (`what`: "provium.create"), from the checked table at idx: checked, and
+ * no running VM's; NULL: none is given.  The table owns it.
+ */
+LJMP const char *pv_lua_opt_vm_name(lua_State *L, int idx, const char *what);
+
 /* The VM of the VM or worker at idx. */
 struct tf_guest *pv_lua_vm_of(lua_State *L, int idx);
 

@@ -19,16 +19,12 @@
 #include "util/err.h"
 #include "util/parse.h"
 
-enum { NAME_LEN_MAX = 63 }; /* a host name's */
-
 #define RESET "reset_between_tests"
 
 /* The option `name` of the table at idx, which may be nil; NULL: none.  The table owns it. */
 static LJMP const char *create_name(lua_State *L, int idx)
 {
     static const struct lua_opt opts[] = {{"name", OPT_STRING}, {NULL, 0}};
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    const char *name = NULL;
 
     if (lua_istable(L, idx) && pv_lua_rawfield(L, idx, "name") == LUA_TNIL && lua_next(L, idx) &&
         lua_type(L, -2) == LUA_TSTRING)
@@ -36,22 +32,8 @@ static LJMP const char *create_name(lua_State *L, int idx)
             L, "unknown provium.create option '%s'; known: name (vm:boot takes memory, cpus and others)",
             lua_tostring(L, -2));
     lua_settop(L, idx);
-    if (pv_lua_check_opts(L, idx, "provium.create", opts) && pv_lua_rawfield(L, idx, "name") == LUA_TSTRING)
-        name = pv_lua_check_cstring(L, -1, "provium.create option 'name'");
-    if (name &&
-        (!*name || strlen(name) > NAME_LEN_MAX || name[strspn(name, letters)] || strchr("-_.", name[0])))
-        pv_lua_raise(
-            L,
-            "provium.create option 'name': a VM's name has 1 to %d letters, digits, '-', '_' and '.', and "
-            "begins with a letter or a digit; got %s",
-            NAME_LEN_MAX, pv_lua_describe(L, -1));
-    if (name && pv_tf_guest_called(&pv_lua_tf(L)->guests, name))
-        pv_lua_raise(
-            L,
-            "provium.create option 'name': there is a VM called '%s' already; end it first, or choose "
-            "another name",
-            name);
-    return name;
+    return pv_lua_check_opts(L, idx, "provium.create", opts) ? pv_lua_opt_vm_name(L, idx, "provium.create")
+                                                             : NULL;
 }
 
 /* provium.create(profile?, {name=}?) */

@@ -93,16 +93,18 @@ static void snapshot_unref(void *p)
     pv_snapshot_unref(*(struct pv_snapshot **)p);
 }
 
-/* vm:clone(snapshot?, {timeout=}?) */
+/* vm:clone(snapshot?, {timeout=, name=}?) */
 int pv_lua_vm_clone(lua_State *L)
 {
+    static const struct lua_opt opts[] = {{"timeout", OPT_TIME}, {"name", OPT_STRING}, {NULL, 0}};
     struct tf_guest *g = pv_lua_check_vm(L, "clone"), *clone;
     struct pv_testfile *tf = pv_lua_tf(L);
     struct pv_snapshot **s;
     struct tf_guest **handle;
     struct pv_guest *guest;
+    const char *name = NULL;
     struct pv_err err;
-    int64_t timeout;
+    int64_t timeout = 0;
 
     if (lua_istable(L, 2) && lua_isnoneornil(L, 3)) {
         lua_settop(L, 2);
@@ -110,7 +112,10 @@ int pv_lua_vm_clone(lua_State *L)
         lua_insert(L, 2);
     }
     lua_settop(L, 3);
-    timeout = pv_lua_check_timeout(L, 3, "clone", 0);
+    if (pv_lua_check_opts(L, 3, "clone", opts)) {
+        timeout = pv_lua_opt_time(L, 3, "clone", "timeout", 0);
+        name = pv_lua_opt_vm_name(L, 3, "clone");
+    }
     s = pv_lua_tmp(L, sizeof(struct pv_snapshot *), snapshot_unref);
     if (!lua_isnil(L, 2)) {
         struct lua_snapshot *h = check_snapshot(L, 2, "clone");
@@ -123,11 +128,11 @@ int pv_lua_vm_clone(lua_State *L)
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_RESUME, "cloning %s", g->name);
     if (!*s)
         *s = pv_guest_snapshot(g->g, timeout, &err);
-    guest = *s ? pv_tf_clone(tf, *s, timeout, &err) : NULL;
+    guest = *s ? pv_tf_clone(tf, *s, name, timeout, &err) : NULL;
     pv_tf_step_end(pv_lua_tf(L), guest != NULL);
-    if (!guest)
+    clone = guest ? pv_tf_guest_join(&tf->guests, guest, &err) : NULL;
+    if (!clone)
         return pv_lua_raise_err(L, &err);
-    clone = pv_tf_guest_add(&tf->guests, guest);
     clone->lineage = g->lineage;
     *handle = clone;
     return 1;

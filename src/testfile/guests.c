@@ -7,6 +7,7 @@
 
 #include "guest/guest.h"
 #include "guest/worker.h"
+#include "util/err.h"
 #include "util/mem.h"
 
 /* VMs that have ended and that no handle refers to: at most twice as many stay. */
@@ -99,6 +100,19 @@ struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest)
         ;
     *end = g;
     return g;
+}
+
+struct tf_guest *pv_tf_guest_join(struct tf_guests *list, struct pv_guest *guest, struct pv_err *err)
+{
+    char name[TF_NAME_MAX];
+
+    pv_tf_short_name(guest, name);
+    if (!pv_tf_guest_called(list, name))
+        return pv_tf_guest_add(list, guest);
+    pv_err_set(err, PV_E_USAGE, "there is a VM called '%s' already: it was made while this one was resumed",
+               name);
+    pv_guest_free(guest);
+    return NULL;
 }
 
 static void workers_prune(struct tf_guest *vm)

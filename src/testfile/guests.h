@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct pv_err;
 struct pv_guest;
 struct pv_worker;
 struct tf_expect;
@@ -48,6 +49,11 @@ struct tf_guests {
  * to.
  */
 struct tf_guest *pv_tf_guest_add(struct tf_guests *list, struct pv_guest *guest);
+/*
+ * The same for a VM that was resumed.  NULL, class usage: another task has made a VM of that name meanwhile; guest is
+ * freed.
+ */
+struct tf_guest *pv_tf_guest_join(struct tf_guests *list, struct pv_guest *guest, struct pv_err *err);
 /* Takes worker, which runs in vm. May free workers of vm that are over and that no handle refers to. */
 struct tf_worker *pv_tf_worker_add(struct tf_guest *vm, struct pv_worker *worker);
 /* "vm1" of a guest called "vm1 (minimal)". */

@@ -41,11 +41,11 @@ int pv_tf_restore(struct pv_testfile *tf, struct pv_guest *g, struct pv_snapshot
     return r < 0 ? -1 : pv_tf_gateways_update(g, err);
 }
 
-struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, int64_t timeout_ns,
-                             struct pv_err *err)
+struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, const char *name,
+                             int64_t timeout_ns, struct pv_err *err)
 {
     struct pv_guest_nic nics[PV_VM_NICS_MAX];
-    struct pv_resume_opts o = {.timeout_ns = timeout_ns, .nics = nics};
+    struct pv_resume_opts o = {.timeout_ns = timeout_ns, .name = name, .nics = nics};
     struct pv_guest *g;
 
     if (pv_tf_nets_copy(NULL, pv_snapshot_nics(s), nics, err) < 0) {

@@ -16,9 +16,12 @@ struct pv_testfile;
  */
 int pv_tf_restore(struct pv_testfile *tf, struct pv_guest *g, struct pv_snapshot *s, int64_t timeout_ns,
                   struct pv_err *err);
-/* pv_guest_resume; the clone has NICs on the networks of the snapshot, with new MACs and addresses. */
-struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, int64_t timeout_ns,
-                             struct pv_err *err);
+/*
+ * pv_guest_resume; the clone has NICs on the networks of the snapshot, with new MACs and addresses.  name NULL: "vm1",
+ * "vm2"...
+ */
+struct pv_guest *pv_tf_clone(struct pv_testfile *tf, struct pv_snapshot *s, const char *name,
+                             int64_t timeout_ns, struct pv_err *err);
 /* Unplugs all NICs of a VM that will be saved: its networks end with this process. */
 int pv_tf_nets_unplug(struct pv_testfile *tf, struct pv_guest *g, struct pv_err *err);
 

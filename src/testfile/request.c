@@ -238,7 +238,8 @@ static int request_check_entry(void *arg, struct pv_err *err)
 static struct pv_guest *request_resume(struct tf_request *r, struct pv_err *err)
 {
     int64_t left = r->deadline - pv_now();
-    struct pv_resume_opts o = {.timeout_ns = left > 0 ? left : 1, .check = request_check_entry, .arg = r};
+    struct pv_resume_opts o = {
+        .timeout_ns = left > 0 ? left : 1, .name = r->vm_name, .check = request_check_entry, .arg = r};
     struct pv_snapshot *s = pv_tf_store_snapshot(r->tf, r->entry, err);
     struct pv_guest *g = NULL;
 

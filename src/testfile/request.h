@@ -26,7 +26,8 @@ struct tf_request {
     /* set by pv_tf_request_init */
     struct pv_testfile *tf;
     struct tf_fixture f;
-    char *script; /* f.script, owned */
+    char *script;        /* f.script, owned */
+    const char *vm_name; /* of the VM, borrowed; NULL: "vm1", "vm2"...; set after pv_tf_request_init */
     int64_t timeout, deadline;
     void (*run_script)(struct pv_testfile *tf);
     /* state */

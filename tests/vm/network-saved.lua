@@ -73,6 +73,32 @@ test("a fixture's VMs have NICs of their own", function()
     y:kill()
 end)
 
+test("VMs of fixtures and clones have the names that they are given", function()
+    local named = provium.network("named", {subnet = "10.9.0.0/24", hosts = true})
+    local x = provium.fixture("lan-user", {name = "web", nets = {named}})
+    local y = x:clone({name = "db.1"})
+    assert_eq("web (default): running, db.1 (default): running", tostring(x) .. ", " .. tostring(y))
+    assert(ping(x, "db.1") and ping(y, "web"))
+    assert_eq("db.1", y:sh("hostname"):trim())
+    local seen = false
+    for _, d in ipairs(named:stats()) do seen = seen or (d.from == "web" and d.to == "db.1") end
+    assert(seen, "no statistics of web to db.1")
+    refuses("there is a VM called 'web' already", provium.fixture, "lan-user", {name = "web"})
+    refuses("fixture option 'name': a VM's name has 1 to 63", provium.fixture, "lan-user", {name = "a b"})
+    refuses("clone option 'name': there is a VM called 'db.1'", x.clone, x, {name = "db.1"})
+    y:kill()
+    local ok, why = 0, nil
+    local function get()
+        local made, vm = pcall(provium.fixture, "lan-user", {name = "db.1", nets = {named}})
+        ok, why = made and ok + 1 or ok, not made and vm or why
+        if made then vm:kill() end -- by then the other one has asked, too
+    end
+    provium.all({get, get})
+    if ok == 1 then assert_contains(why, "there is a VM called 'db.1' already") end
+    assert(ok >= 1, why)
+    x:kill()
+end)
+
 test("an unplugged NIC's place is free at once", function()
     local other = provium.network("other", {subnet = "10.8.0.0/30"})
     for _ = 1, 3 do
