@@ -94,8 +94,12 @@ void net_rules_drop(struct pv_net *net, const struct pv_net_end *end);
 /* The direction, made when it is needed. */
 struct net_direction *net_direction(struct pv_net_end *from, struct pv_net_end *to);
 void net_direction_empty(struct net_direction *d);
-/* Decides about a frame, counts it, delivers or queues it, and adds "WORD to NAME" to comment. */
-void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n, struct pv_buf *comment);
+/*
+ * Decides about a frame, counts it, delivers or queues it, and adds "WORD to NAME" to comment.  full: the switch has no room
+ * for it, so it is dropped.
+ */
+void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n, bool full,
+                        struct pv_buf *comment);
 /* Delivers the frames that are due to an end whose socket takes some again. */
 void net_end_flush(struct pv_net_end *to);
 

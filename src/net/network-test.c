@@ -530,6 +530,47 @@ static void test_every_frame_is_counted(void **state)
     lab_end(&l);
 }
 
+/* Sends frames to the end "b" while one is being forwarded to it. */
+static void burst_deliver(void *arg, const uint8_t *frame, size_t n)
+{
+    struct echo *e = arg;
+    uint8_t to_b[64] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
+    (void)frame;
+    (void)n;
+    while (e->left && e->left--)
+        pv_net_send(e->end, to_b, sizeof to_b);
+}
+
+static void writes_count(void *arg, const void *data, size_t n)
+{
+    (void)data;
+    (void)n;
+    ++*(unsigned *)arg;
+}
+
+/* An end of code that sends more than the switch keeps while it forwards: the rest is dropped, and is seen to be. */
+static void test_pending_frames_are_counted(void **state)
+{
+    enum { N = 5000, KEPT = 4096 };
+    (void)state;
+    struct lab l = lab_begin(1);
+    struct echo e = {.left = N};
+    unsigned writes = 0;
+    pv_net_detach(l.end[0]);
+    e.end = pv_net_attach(l.net, "a", (uint8_t[]){2, 0, 0, 0, 0, 1}, burst_deliver, &e, NULL);
+    struct pv_net_capture *c = pv_net_capture_start(l.net, writes_count, &writes);
+    unsigned header = writes;
+    pv_net_send(l.end[1], (uint8_t[64]){2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}, 64);
+    pv_net_detach(l.end[1]); /* what waits in its queue is dropped, too */
+    pv_net_capture_stop(c);
+    struct pv_net_stats s = a_to_b(&l);
+    assert_int_equal(s.sent, N);
+    assert_int_equal(s.delivered + s.dropped, N);
+    assert_in_range(s.dropped, N - KEPT, N);
+    assert_int_equal(writes - header, N + 1);
+    lab_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_ends_are_forgotten),
         cmocka_unit_test(test_lost_frames_use_the_rate),
         cmocka_unit_test(test_every_frame_is_counted),
+        cmocka_unit_test(test_pending_frames_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,18 +118,19 @@ static void mac_learn(struct pv_net *net, const uint8_t *mac, struct pv_net_end 
     l->end = from;
 }
 
-static void frame_forward(struct pv_net_end *from, const uint8_t *frame, size_t n)
+/* full: there is no room for it, so it is dropped. */
+static void frame_forward(struct pv_net_end *from, const uint8_t *frame, size_t n, bool full)
 {
     struct pv_net *net = from->net;
     cleanup_buf struct pv_buf comment = {0};
     mac_learn(net, frame + 6, from);
     struct pv_net_end *to = frame[0] & 1 ? NULL : end_of_mac(net, frame);
     if (to && to != from) {
-        net_direction_send(net_direction(from, to), frame, n, &comment);
+        net_direction_send(net_direction(from, to), frame, n, full, &comment);
     } else if (!to) {
         for (struct pv_net_end *e = net->ends; e; e = e->next)
             if (e != from && !e->ended && !e->down && (e->deliver || e->fd >= 0))
-                net_direction_send(net_direction(from, e), frame, n, &comment);
+                net_direction_send(net_direction(from, e), frame, n, full, &comment);
             else if (e != from && !e->ended)
                 net_direction(from, e)->number++; /* how far a boot is must not change later fates */
     }
@@ -143,7 +144,7 @@ static void frame_enter(struct pv_net_end *from, const uint8_t *frame, size_t n)
 {
     struct pv_net *net = from->net;
     net->forwarding = true;
-    frame_forward(from, frame, n);
+    frame_forward(from, frame, n, false);
     while (net->pending) {
         struct net_sent *s = net->pending;
         net->pending = s->next;
@@ -152,7 +153,7 @@ static void frame_enter(struct pv_net_end *from, const uint8_t *frame, size_t n)
         net->n_pending--;
         net->queued -= sizeof *s + s->n;
         if (!s->from->ended)
-            frame_forward(s->from, s->data, s->n);
+            frame_forward(s->from, s->data, s->n, false);
         free(s);
     }
     net->forwarding = false;
@@ -167,8 +168,10 @@ void pv_net_send(struct pv_net_end *end, const void *frame, size_t n)
         frame_enter(end, frame, n);
         return;
     }
-    if (net->n_pending == PENDING_MAX || net->queued + n > PV_NET_QUEUED)
+    if (net->n_pending == PENDING_MAX || net->queued + n > PV_NET_QUEUED) {
+        frame_forward(end, frame, n, true);
         return;
+    }
     struct net_sent *s = pv_xmalloc(sizeof *s + n);
     *s = (struct net_sent){.from = end, .n = n};
     memcpy(s->data, frame, n);

@@ -188,14 +188,15 @@ static const char *frame_pass(struct net_direction *d, const uint8_t *frame, siz
     return word;
 }
 
-void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n, struct pv_buf *comment)
+void net_direction_send(struct net_direction *d, const uint8_t *frame, size_t n, bool full,
+                        struct pv_buf *comment)
 {
     const struct pv_net *net = d->from->net;
     const struct pv_impair *i = net_impairment(net, d->from, d->to);
     struct pv_fate fate = pv_fate_of(net->seed, d->from->number, d->to->number, d->number++, n, i);
     const char *word;
     d->stats.sent++;
-    if (!end_takes(d->to)) {
+    if (full || !end_takes(d->to)) {
         d->stats.dropped++;
         word = "dropped";
     } else if (net_is_partitioned(net, d->from, d->to)) {
