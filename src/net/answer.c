@@ -62,11 +62,9 @@ static void reply_ethernet(const struct pv_answerer *a, const uint8_t *frame, ui
 /* Of Ethernet and IPv4; the operation is behind it. */
 static const uint8_t arp_head[] = {0, ARPHRD_ETHER, ETHERTYPE_IP >> 8, ETHERTYPE_IP & 0xff, 6, 4, 0};
 
-size_t pv_announce(const struct pv_answerer *a, uint8_t *frame)
+static size_t announce_arp(const struct pv_answerer *a, uint8_t *frame)
 {
     uint8_t *arp = frame + ETH;
-    if (a->ip.n != 4)
-        return 0;
     memset(frame, 0xff, 6);
     memcpy(frame + 6, a->mac, 6);
     write_u16(frame + 12, ETHERTYPE_ARP);
@@ -138,22 +136,50 @@ static size_t reply_ip6(const struct pv_answerer *a, const uint8_t *frame, const
     return ICMP6 + size;
 }
 
-static size_t answer_solicitation(const struct pv_answerer *a, const uint8_t *frame, size_t size,
-                                  uint8_t *reply)
+static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
+
+/* A neighbour advertisement with the flags of RFC 4861, 4.4. */
+static void advertisement_make(const struct pv_answerer *a, const uint8_t *target, uint8_t flags, uint8_t *na)
 {
-    static const uint8_t unspecified[16], all_nodes[16] = {0xff, 2, [15] = 1};
-    const uint8_t *target = frame + ICMP6 + 8, *from = frame + IP6 + 8;
-    bool has_source = memcmp(from, unspecified, 16) != 0;
-    if (size < NS_SIZE || !is_mine(a, target, 16))
-        return 0;
-    uint8_t *na = reply + ICMP6;
     memset(na, 0, NA_SIZE);
     na[0] = ND_NEIGHBOR_ADVERT;
-    na[4] = has_source ? 0x60 : 0x20; /* solicited, override */
+    na[4] = flags;
     memcpy(na + 8, target, 16);
     na[24] = ND_OPT_TARGET_LINKADDR;
     na[25] = 1; /* of 8 bytes */
     memcpy(na + 26, a->mac, 6);
+}
+
+static size_t announce_advertisement(const struct pv_answerer *a, uint8_t *frame)
+{
+    /* as if all nodes had asked */
+    static const uint8_t asked[ETH] = {[6] = 0x33,           0x33, 0, 0, 0, 1, ETHERTYPE_IPV6 >> 8,
+                                       ETHERTYPE_IPV6 & 0xff};
+    advertisement_make(a, a->ip.addr, 0x20, frame + ICMP6); /* override */
+    return reply_ip6(a, asked, a->ip.addr, all_nodes, NA_SIZE, frame);
+}
+
+size_t pv_announce(const struct pv_answerer *a, uint8_t *frame)
+{
+    switch (a->ip.n) {
+    case 4:
+        return announce_arp(a, frame);
+    case 16:
+        return announce_advertisement(a, frame);
+    default:
+        return 0;
+    }
+}
+
+static size_t answer_solicitation(const struct pv_answerer *a, const uint8_t *frame, size_t size,
+                                  uint8_t *reply)
+{
+    static const uint8_t unspecified[16];
+    const uint8_t *target = frame + ICMP6 + 8, *from = frame + IP6 + 8;
+    bool has_source = memcmp(from, unspecified, 16) != 0;
+    if (size < NS_SIZE || !is_mine(a, target, 16))
+        return 0;
+    advertisement_make(a, target, has_source ? 0x60 : 0x20, reply + ICMP6); /* solicited, override */
     return reply_ip6(a, frame, target, has_source ? from : all_nodes, NA_SIZE, reply);
 }
 

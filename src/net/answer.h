@@ -24,10 +24,10 @@ struct pv_ip pv_ip_link_local(const uint8_t mac[static 6]);
 size_t pv_answer(const struct pv_answerer *a, const uint8_t *frame, size_t n, uint8_t *reply, size_t max);
 
 /*
- * The frame with which an end with an IPv4 address announces itself (RFC 5227, 3), so that others forget an earlier
- * end's MAC: its size, 0 for other addresses.  frame: PV_ANNOUNCE_MAX bytes.
+ * The frame with which an end with an address announces itself (RFC 5227, 3; RFC 4861, 7.2.6), so that others forget an
+ * earlier end's MAC: its size, 0 without an address.  frame: PV_ANNOUNCE_MAX bytes.
  */
-enum { PV_ANNOUNCE_MAX = 42 };
+enum { PV_ANNOUNCE_MAX = 86 };
 size_t pv_announce(const struct pv_answerer *a, uint8_t *frame);
 
 #endif

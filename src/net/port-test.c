@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "net/answer.h"
 #include "net/checksum.h"
+#include "net/describe.h"
 #include "net/network.h"
 #include "net/port.h"
 #include "util/err.h"
@@ -117,6 +118,27 @@ static void test_solicitation(void **state)
     assert_int_equal(pv_answer(&a, f, sizeof f, reply, sizeof reply), 0);
 }
 
+/* An end with an IPv6 address tells all nodes its MAC, as one with an IPv4 address does by ARP. */
+static void test_announcement(void **state)
+{
+    (void)state;
+    struct pv_answerer a = answerer();
+    uint8_t f[PV_ANNOUNCE_MAX];
+    cleanup_buf struct pv_buf text = {0};
+    assert_int_equal(pv_ip_parse(&a.ip, "fd00:7::9", NULL), 0);
+    assert_int_equal(pv_announce(&a, f), PV_ANNOUNCE_MAX);
+    assert_memory_equal(f, "\x33\x33\0\0\0\1", 6);
+    assert_memory_equal(f + 6, mac, 6);
+    pv_frame_describe(f, sizeof f, &text);
+    assert_string_equal(text.data, "fd00:7::9 > ff02::1 ICMPv6 neighbour advertisement of fd00:7::9");
+    assert_int_equal(f[14 + 7], 255);
+    assert_memory_equal(f + 54 + 24, "\2\1", 2);
+    assert_memory_equal(f + 54 + 26, mac, 6);
+    assert_int_equal(pv_sum_message(f + 22, f + 38, 16, 58, f + 54, 32), 0);
+    a.ip = (struct pv_ip){.n = 0};
+    assert_int_equal(pv_announce(&a, f), 0);
+}
+
 static void test_port(void **state)
 {
     (void)state;
@@ -128,7 +150,7 @@ static void test_port(void **state)
     size_t n;
     const uint8_t *hello = pv_port_take(q, &n); /* p announces itself */
     assert_non_null(hello);
-    assert_int_equal(n, PV_ANNOUNCE_MAX);
+    assert_int_equal(n, 42);
     assert_memory_equal(hello + 22, mac, 6);
     assert_memory_equal(hello + 28, hello + 38, 4);
     pv_port_send(q, arp_request, sizeof arp_request);
@@ -155,10 +177,8 @@ static void test_port(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arp),
-        cmocka_unit_test(test_ping),
-        cmocka_unit_test(test_solicitation),
-        cmocka_unit_test(test_port),
+        cmocka_unit_test(test_arp),          cmocka_unit_test(test_ping), cmocka_unit_test(test_solicitation),
+        cmocka_unit_test(test_announcement), cmocka_unit_test(test_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
