@@ -18,6 +18,7 @@
 #include <linux/veth.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -307,6 +308,38 @@ static void test_ipv6_and_again(void **state)
     assert_true(file_has("/proc/self/net/ipv6_route", "fd0000070000000000000000000000fe"));
 }
 
+static void neighbour_add(const char *ip, int flags)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    struct arpreq r = {.arp_flags = ATF_COM | flags, .arp_dev = "lan0"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    inet_pton(AF_INET, ip, &to.sin_addr);
+    memcpy(&r.arp_pa, &to, sizeof(to));
+    r.arp_ha.sa_family = ARPHRD_ETHER;
+    memcpy(r.arp_ha.sa_data, mac_b, 6);
+    assert_int_equal(ioctl(fd, SIOCSARP, &r), 0);
+    close(fd);
+}
+
+/* A restored machine remembers neighbours of another time; what its test has set for ever stays. */
+static void test_forgets_neighbours(void **state)
+{
+    const struct request q = {.mac = mac_a, .up = 1, .ip = "10.7.0.9", .prefix = 24};
+    char ip[INET_ADDRSTRLEN];
+
+    (void)state;
+    for (int i = 100; i < 200; i++) {
+        snprintf(ip, sizeof(ip), "10.7.0.%d", i);
+        neighbour_add(ip, 0);
+    }
+    neighbour_add("10.7.0.200", ATF_PERM);
+    assert_true(file_has("/proc/self/net/arp", "10.7.0.199"));
+    assert_int_equal(set_up(&q), 0);
+    assert_false(file_has("/proc/self/net/arp", "10.7.0.1"));
+    assert_true(file_has("/proc/self/net/arp", "10.7.0.200"));
+}
+
 /* A clone's NIC loses the addresses of the machine that it is a copy of. */
 static void test_new_mac(void **state)
 {
@@ -455,6 +488,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest inside[] = {
         cmocka_unit_test(test_set_up),
         cmocka_unit_test(test_ipv6_and_again),
+        cmocka_unit_test(test_forgets_neighbours),
         cmocka_unit_test(test_new_mac),
         cmocka_unit_test(test_failures),
     };

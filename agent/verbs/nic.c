@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST_MAX = 512, REPLY_MAX = 32768, LIST_MAX = 64, ROUTE_METRIC = 1 };
+enum { REQUEST_MAX = 512, REPLY_MAX = 32768, LIST_MAX = 64, NEIGHBOUR_ROUNDS = 64, ROUTE_METRIC = 1 };
 
 struct nic_request {
     uint8_t mac[ETH_ALEN], to[ETH_ALEN];
@@ -277,6 +277,71 @@ static int route_set(int fd, int index, const struct nic_request *q)
     return nl_do(fd, &r);
 }
 
+/* ---- its neighbours ---- */
+
+struct neighbour_list {
+    int index, n;
+    struct {
+        uint8_t family, ip[16];
+    } a[LIST_MAX];
+};
+
+/* Lists a neighbour that the kernel has learned. */
+static void neighbour_look(const struct nlmsghdr *h, void *arg)
+{
+    enum { KEPT = NUD_PERMANENT | NUD_NOARP | NUD_FAILED };
+    struct neighbour_list *l = arg;
+    const struct ndmsg *m = NLMSG_DATA(h);
+    size_t n = h->nlmsg_len - NLMSG_SPACE(sizeof(*m)), size = m->ndm_family == AF_INET ? 4 : 16;
+
+    if (h->nlmsg_type != RTM_NEWNEIGH || m->ndm_ifindex != l->index || l->n == LIST_MAX || !m->ndm_state ||
+        m->ndm_state & KEPT || (m->ndm_family != AF_INET && m->ndm_family != AF_INET6))
+        return;
+    for (const struct rtattr *a =
+             (const struct rtattr *)(const void *)((const uint8_t *)m + NLMSG_ALIGN(sizeof(*m)));
+         RTA_OK(a, n); a = RTA_NEXT(a, n))
+        if (a->rta_type == NDA_DST && RTA_PAYLOAD(a) == size) {
+            l->a[l->n].family = m->ndm_family;
+            memcpy(l->a[l->n++].ip, RTA_DATA(a), size);
+            return;
+        }
+}
+
+static int neighbour_drop(int fd, int index, uint8_t family, const uint8_t *ip)
+{
+    struct nl_request r;
+    struct ndmsg *m = nl_begin(&r, RTM_DELNEIGH, 0, sizeof(*m));
+
+    m->ndm_family = family;
+    m->ndm_ifindex = index;
+    nl_add(&r, NDA_DST, ip, family == AF_INET ? 4 : 16);
+    return nl_do(fd, &r);
+}
+
+/*
+ * Forgets what the kernel has learned, perhaps before this machine was saved: another one may have got the address since.  A
+ * kernel that refuses that loses the first packets to such a one.
+ */
+static void neighbours_drop(int fd, int index)
+{
+    static struct neighbour_list l;
+
+    for (int round = 0; round < NEIGHBOUR_ROUNDS; round++) {
+        struct nl_request r;
+
+        nl_begin(&r, RTM_GETNEIGH, 0, sizeof(struct ndmsg));
+        l.index = index;
+        l.n = 0;
+        if (nl_each(fd, &r, neighbour_look, &l) < 0)
+            return;
+        for (int i = 0; i < l.n; i++)
+            if (neighbour_drop(fd, index, l.a[i].family, l.a[i].ip) < 0 && errno != ENOENT)
+                return;
+        if (l.n < LIST_MAX)
+            return;
+    }
+}
+
 /* Tells the others on the network, which may remember an earlier owner of the address. */
 static void arp_announce(int index, const struct nic_request *q)
 {
@@ -342,6 +407,7 @@ static const char *nic_make(int fd, const struct nic_request *q, struct nic_foun
         return failed;
     if (q->up)
         link_up(fd, 1, true); /* lo: a machine on a network can reach itself */
+    neighbours_drop(fd, f->index);
     if (q->n_ip && address_set(fd, f->index, q) < 0)
         return "set its address";
     if (q->n_gateway && route_set(fd, f->index, q) < 0)

@@ -99,6 +99,18 @@ test("VMs of fixtures and clones have the names that they are given", function()
     x:kill()
 end)
 
+test("a restored VM knows no neighbour of the time when it was saved", function()
+    local x = provium.fixture("lan-user", {name = "before", nets = {{net = lan, ip = "10.7.0.6"}}})
+    assert(ping(a, "10.7.0.6"))
+    local s = a:snapshot()
+    x:kill()
+    local y = provium.fixture("lan-user", {name = "after", nets = {{net = lan, ip = "10.7.0.6"}}})
+    a:restore(s)
+    assert(ping(a, "10.7.0.6")) -- one packet, which must not go to the other's MAC
+    assert_contains(a:sh("ip neigh show 10.7.0.6"), y:mac(lan))
+    y:kill()
+end)
+
 test("an unplugged NIC's place is free at once", function()
     local other = provium.network("other", {subnet = "10.8.0.0/30"})
     for _ = 1, 3 do
