@@ -11,6 +11,21 @@ local function ping(from, to, more)
     return from:exec("ping -c 1 " .. (more or "-W 20") .. " " .. to)
 end
 
+-- The ICMPv6 errors ("type/code") that a MAC sent, of a capture's bytes.
+local function errors_of(bytes, mac)
+    local told, at = {}, 1
+    while at <= #bytes do
+        local kind, size = ("<I4I4"):unpack(bytes, at)
+        if kind == 6 then
+            local n = ("<I4"):unpack(bytes, at + 20)
+            local f = provium.net.parse(bytes:sub(at + 28, at + 27 + n))
+            if f.icmpv6 and f.eth.src == mac then told[("%d/%d"):format(f.icmpv6.type, f.icmpv6.code)] = true end
+        end
+        at = at + size
+    end
+    return told
+end
+
 test("VMs of two networks reach each other", function()
     assert_eq("10.1.0.254", router:ip(lan1))
     assert_contains(a:sh("ip route"), "default via 10.1.0.254")
@@ -65,8 +80,27 @@ test("IPv6 is routed, too", function()
     local function ping6(to, more) return a:exec(("ping6 %s %s"):format(more or "-c 1 -W 20", to)) end
     a:wait_until(function() return ping6(b:ip(six2), "-c 1 -W 5").ok end, {timeout = 60, desc = "b's address"})
     assert(ping6(router6:ip(six2)).ok)
+    local capture = six1:capture()
     -- larger than the next network: the router tells, and the kernel makes fragments
     assert(ping6(b:ip(six2), "-c 5 -W 20 -s 1390").ok)
+    assert(not ping6("fd00:9::1", "-c 1 -W 1").ok)
+    local p = six1:port{}
+    p:send(provium.net.build{eth = {dst = router6:mac(six1), src = p:mac()},
+        ipv6 = {src = p:ip(), dst = b:ip(six2), hop_limit = 1}, icmpv6 = {type = 128}, payload = "expired"})
+    p:close()
+    assert(not ping6("fd00:2::77", "-c 1 -W 10").ok)
+    capture:close()
+    local told = errors_of(capture:stream():read(), router6:mac(six1))
+    for _, what in ipairs{"2/0", "1/0", "3/0", "1/3"} do assert(told[what], what .. " was not told") end
+    six2:impair{from = router6, to = b, latency = "300ms"}
+    local ms = tonumber(ping6(b:ip(six2)).stdout:match("time=([%d.]+)"))
+    assert(ms and ms >= 300, ms)
+    six2:clear()
+    six1:partition(router6, a)
+    assert(not ping6(b:ip(six2), "-c 1 -W 1").ok)
+    six1:heal()
+    a:reset()
+    a:wait_until(function() return ping6(b:ip(six2), "-c 1 -W 5").ok end, {timeout = 60, desc = "a's address"})
 end)
 
 test("bad arguments", function()
