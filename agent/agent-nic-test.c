@@ -251,11 +251,13 @@ static bool file_has(const char *path, const char *text)
 {
     static char buf[65536];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+    size_t n = 0;
+    ssize_t got;
 
+    assert_true(fd >= 0);
+    while ((got = read(fd, buf + n, sizeof(buf) - 1 - n)) > 0) /* a page at a time */
+        n += (size_t)got;
     close(fd);
-    if (n < 0)
-        return false;
     buf[n] = 0;
     return strstr(buf, text) != NULL;
 }
