@@ -107,8 +107,8 @@ int pv_change_apply(const struct pv_change *c, const struct pv_blob *log, struct
 void pv_nbd_close(struct pv_nbd *c);
 /* Requests that wait are looked at again. */
 void pv_nbd_wake(struct pv_nbd *c);
-/* ... and none is delayed any more. */
-void pv_nbd_undelay(struct pv_nbd *c);
+/* ... and none is delayed any more; errnum: all fail by it, at once unless the disk hangs or is held; 0: none. */
+void pv_nbd_release(struct pv_nbd *c, int errnum);
 /* Reads what QEMU has sent, as far as there is room. */
 void pv_nbd_drain(struct pv_nbd *c);
 

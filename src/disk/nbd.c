@@ -490,7 +490,7 @@ static int read_input(struct pv_nbd *c)
     return 1;
 }
 
-static void nbd_free(struct pv_nbd *c)
+void pv_nbd_close(struct pv_nbd *c)
 {
     struct nbd_request *next;
 
@@ -530,7 +530,7 @@ static void nbd_turn(struct pv_nbd *c, bool all)
     }
     run_waiting(c);
     if (c->state == NBD_CLOSED) {
-        nbd_free(c);
+        pv_nbd_close(c);
         return;
     }
     blocked = !has_room(c);
@@ -544,7 +544,7 @@ static void on_socket(struct pv_watch *w, uint32_t events)
     struct pv_nbd *c = PV_CONTAINER_OF(w, struct pv_nbd, w);
 
     if (events & (EPOLLHUP | EPOLLERR) && !has_room(c)) {
-        nbd_free(c);
+        pv_nbd_close(c);
         return;
     }
     nbd_turn(c, false);
@@ -560,21 +560,20 @@ void pv_nbd_wake(struct pv_nbd *c)
     pv_timer_arm(c->d->loop, &c->timer, pv_now());
 }
 
-void pv_nbd_undelay(struct pv_nbd *c)
+void pv_nbd_release(struct pv_nbd *c, int errnum)
 {
-    for (struct nbd_request *r = c->wait; r; r = r->next)
+    for (struct nbd_request *r = c->wait; r; r = r->next) {
         r->due = 0;
+        r->errnum = errnum ? errnum : r->errnum;
+    }
+    if (errnum)
+        run_waiting(c);
     pv_nbd_wake(c);
 }
 
 void pv_nbd_drain(struct pv_nbd *c)
 {
     nbd_turn(c, true);
-}
-
-void pv_nbd_close(struct pv_nbd *c)
-{
-    nbd_free(c);
 }
 
 int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err)
@@ -588,7 +587,7 @@ int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err)
     c->wait_end = &c->wait;
     if (pv_loop_add(d->loop, &c->w, fd, EPOLLIN, err) < 0) {
         close(fd);
-        nbd_free(c);
+        pv_nbd_close(c);
         return -1;
     }
     d->nbd = c;

@@ -188,7 +188,7 @@ static void test_delay_and_rate(void **state)
     rig_fini(&r);
 }
 
-/* A hanging request is carried out after unhang; a removed delay lets its requests go on at once. */
+/* A hanging request is carried out after unhang, or dropped; a removed delay lets its requests go on at once. */
 static void test_hang(void **state)
 {
     struct pv_disk_rule *rule;
@@ -212,6 +212,12 @@ static void test_hang(void **state)
     assert_int_equal(client_reply(&r.c, write, NULL, 0), 0);
     pv_disk_rule_unref(rule);
     pv_disk_hang(r.d);
+    pv_disk_flush(r.d);
+    write = client_send(&r.c, PV_NBD_WRITE, 0, 0, 512, block);
+    assert_true(client_waits(&r.c));
+    pv_disk_drop_hanging(r.d);
+    assert_int_equal(client_reply(&r.c, write, NULL, 0), EIO);
+    assert_int_equal(pv_disk_unflushed(r.d), 0);
     client_send(&r.c, PV_NBD_WRITE, 0, 0, 512, block);
     assert_true(client_waits(&r.c));
     rig_fini(&r); /* with a request that hangs */

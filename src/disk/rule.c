@@ -193,7 +193,7 @@ void pv_disk_rule_remove(struct pv_disk_rule *r)
     *at = r->next;
     r->disk = NULL;
     if (d->nbd && r->delays)
-        pv_nbd_undelay(d->nbd);
+        pv_nbd_release(d->nbd, 0);
     pv_disk_rule_unref(r);
 }
 
@@ -290,6 +290,15 @@ void pv_disk_unhang(struct pv_disk *d)
     d->hangs = false;
     if (d->nbd)
         pv_nbd_wake(d->nbd);
+}
+
+void pv_disk_drop_hanging(struct pv_disk *d)
+{
+    if (!d->hangs || !d->nbd)
+        return;
+    d->hangs = false;
+    pv_nbd_release(d->nbd, EIO);
+    d->hangs = true;
 }
 
 bool pv_disk_hangs(const struct pv_disk *d)

@@ -66,6 +66,8 @@ void pv_disk_rule_unref(struct pv_disk_rule *r); /* the disk keeps the rule; NUL
 void pv_disk_hang(struct pv_disk *d);
 void pv_disk_unhang(struct pv_disk *d);
 bool pv_disk_hangs(const struct pv_disk *d);
+/* Requests that hang fail with EIO and are not carried out; later ones hang as before. */
+void pv_disk_drop_hanging(struct pv_disk *d);
 /* Removes all rules and unhangs. */
 void pv_disk_clear(struct pv_disk *d);
 

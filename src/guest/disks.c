@@ -176,6 +176,14 @@ void pv_guest_disks_settle(struct pv_guest *g)
     }
 }
 
+void pv_guest_disks_on_frozen(void *arg)
+{
+    const struct pv_guest *g = arg;
+
+    for (struct pv_served *s = g->disks; s; s = s->next)
+        pv_disk_drop_hanging(s->d);
+}
+
 /* ---- saves ---- */
 
 void pv_guest_disks_stopped(struct pv_guest *g, bool stopped)

@@ -33,6 +33,11 @@ int pv_guest_disks_serve(struct pv_guest *g, struct pv_vm_disk *disks, size_t n,
 void pv_guest_disks_close(struct pv_vm_disk *disks, size_t n);
 /* QEMU is gone: everything written arrives. */
 void pv_guest_disks_settle(struct pv_guest *g);
+/*
+ * QEMU stands still (pv_vm_on_frozen; arg: the guest): it drains a disk that hangs, because its guest has reset the
+ * controller or the machine.  The requests that hang are lost, as those of a disk are whose controller is reset.
+ */
+void pv_guest_disks_on_frozen(void *arg);
 /* Brackets a stop of the machine: QEMU's flushes are none of the guest's. */
 void pv_guest_disks_stopped(struct pv_guest *g, bool stopped);
 /* Before the machine goes on: QEMU forgets that its nodes are flushed, which they are not. */

@@ -247,6 +247,7 @@ void pv_guest_adopt(struct pv_guest *g, struct pv_instance *i)
     g->instance = i;
     pv_instance_record(i, g->console);
     pv_instance_on_reset(i, pv_guest_on_reset, g);
+    pv_instance_on_frozen(i, pv_guest_disks_on_frozen, g);
     guest_observe(g);
 }
 
@@ -255,6 +256,7 @@ struct pv_instance *pv_guest_release(struct pv_guest *g)
     pv_instance_observe(g->instance, NULL, NULL);
     pv_instance_record(g->instance, NULL);
     pv_instance_on_reset(g->instance, NULL, NULL);
+    pv_instance_on_frozen(g->instance, NULL, NULL);
     return pv_steal(&g->instance);
 }
 

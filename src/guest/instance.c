@@ -68,6 +68,8 @@ struct pv_instance {
     struct pv_recording *console, *own_console;
     void (*on_reset)(const char *panic, void *arg);
     void *reset_arg;
+    void (*on_frozen)(void *arg);
+    void *frozen_arg;
     bool bootless;
     struct pv_nic_sockets nics;
     char *gdb; /* path of the debugger's socket; NULL: none */
@@ -239,6 +241,20 @@ static void instance_was_reset(const char *panic, void *arg)
         i->on_reset(panic, i->reset_arg);
 }
 
+static void instance_is_frozen(void *arg)
+{
+    struct pv_instance *i = arg;
+
+    if (i->on_frozen)
+        i->on_frozen(i->frozen_arg);
+}
+
+void pv_instance_on_frozen(struct pv_instance *i, void (*fn)(void *arg), void *arg)
+{
+    i->on_frozen = fn;
+    i->frozen_arg = arg;
+}
+
 void pv_instance_on_reset(struct pv_instance *i, void (*fn)(const char *panic, void *arg), void *arg)
 {
     i->on_reset = fn;
@@ -320,6 +336,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     pv_vm_on_console(i->vm, instance_on_console, i);
     pv_vm_on_panic_hint(i->vm, instance_ask, i);
     pv_vm_on_reset(i->vm, instance_was_reset, i);
+    pv_vm_on_frozen(i->vm, instance_is_frozen, i);
     i->bootless = !spec->kernel;
     if (i->channel->kind == PV_CHANNEL_SERIAL)
         pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);

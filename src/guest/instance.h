@@ -82,6 +82,8 @@ void pv_instance_observe(struct pv_instance *i, void (*fn)(const struct pv_findi
 void pv_instance_settle_findings(struct pv_instance *i);
 /* fn is called from the loop after each reset of the machine, as of pv_vm_on_reset; NULL: none. */
 void pv_instance_on_reset(struct pv_instance *i, void (*fn)(const char *panic, void *arg), void *arg);
+/* fn is called from the loop while QEMU stands still, as of pv_vm_on_frozen; NULL: none. */
+void pv_instance_on_frozen(struct pv_instance *i, void (*fn)(void *arg), void *arg);
 /* The next broken channel gets a moment again. */
 void pv_instance_renew_grace(struct pv_instance *i);
 /* True when the machine could not boot after a reset: it was started without a kernel. */

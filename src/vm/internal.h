@@ -73,6 +73,8 @@ struct pv_vm_stuck {
     int64_t alive;         /* when the last sign of life came */
     bool paused;           /* QEMU does not run the vCPUs */
     bool asked;            /* a print of the registers is due */
+    unsigned frozen;       /* looks in a row at which QEMU owed it and had used no CPU time since the last */
+    int64_t cpu_seen;      /* QEMU's CPU time at the last look */
     struct pv_cpus cpus;   /* prints since the last sign of life */
     int64_t cpu_time;      /* QEMU's at the first of them */
     char *reason;          /* the guest stands still: how; NULL: it does not */
@@ -110,6 +112,8 @@ struct pv_vm {
     void *port_arg;
     void (*on_reset)(const char *panic, void *arg);
     void *reset_arg;
+    void (*on_frozen)(void *arg);
+    void *frozen_arg;
 };
 
 /* A device is gone, perhaps a disk of plug.c. */

@@ -28,6 +28,12 @@ void pv_vm_on_reset(struct pv_vm *vm, void (*fn)(const char *panic, void *arg), 
     vm->reset_arg = arg;
 }
 
+void pv_vm_on_frozen(struct pv_vm *vm, void (*fn)(void *arg), void *arg)
+{
+    vm->on_frozen = fn;
+    vm->frozen_arg = arg;
+}
+
 void pv_vm_was_reset(struct pv_vm *vm)
 {
     const char *fatal, *panic;

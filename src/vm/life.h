@@ -26,6 +26,11 @@ int pv_vm_reset(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
  * forgotten.  fn must not call into the VM.
  */
 void pv_vm_on_reset(struct pv_vm *vm, void (*fn)(const char *panic, void *arg), void *arg);
+/*
+ * Calls fn from the loop, again and again, while QEMU itself stands still: it neither replies nor uses CPU time, and no
+ * signal holds it.  It waits for a disk then.  fn must not call into the VM.
+ */
+void pv_vm_on_frozen(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
 /* ACPI's power button. */
 int pv_vm_power_button(struct pv_vm *vm, int64_t deadline, struct pv_err *err);
 /* A non-maskable interrupt to all CPUs. */

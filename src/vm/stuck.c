@@ -28,6 +28,9 @@
 #define PRINT_PAUSE_LATE (500 * PV_NSEC_PER_MSEC)
 /* CPU time of QEMU in the window of a guest that spins. */
 #define SPIN_TIME (2 * PV_NSEC_PER_SEC)
+/* Less CPU time of QEMU than this between two looks, so often in a row, is none. */
+#define FROZEN_TIME (20 * PV_NSEC_PER_MSEC)
+#define FROZEN_LOOKS 3
 
 static const char arguments[] = "{\"command-line\":\"info registers -a\"}";
 
@@ -113,15 +116,31 @@ static void on_registers(void *arg, const json_t *value)
         look_again(vm, s->cpus.n < PV_CPUS_ENOUGH ? PRINT_PAUSE : PRINT_PAUSE_LATE);
 }
 
+/* QEMU does not reply: it is stopped or starved, or its main loop waits for a disk, as in a reset of the controller. */
+static void look_at_qemu(struct pv_vm *vm)
+{
+    struct pv_vm_stuck *s = &vm->stuck;
+    int64_t now = cpu_time(vm);
+
+    pv_cpus_fini(&s->cpus);
+    s->frozen = now - s->cpu_seen < FROZEN_TIME && !pv_vm_is_stopped(vm) ? s->frozen + 1 : 0;
+    s->cpu_seen = now;
+    if (s->frozen >= FROZEN_LOOKS && vm->on_frozen)
+        vm->on_frozen(vm->frozen_arg);
+}
+
 static void on_look(struct pv_timer *t)
 {
     struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, stuck.timer);
     struct pv_vm_stuck *s = &vm->stuck;
 
     look_again(vm, LOOK_PAUSE);
-    if (s->asked) /* QEMU does not reply: it is stopped, or starved */
-        pv_cpus_fini(&s->cpus);
-    else if (!s->paused && pv_now() - s->alive >= QUIET)
+    if (s->asked) {
+        look_at_qemu(vm);
+        return;
+    }
+    s->frozen = 0;
+    if (!s->paused && pv_now() - s->alive >= QUIET)
         s->asked = pv_qmp_post(vm->qmp, "human-monitor-command", arguments, on_registers);
 }
 
