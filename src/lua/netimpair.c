@@ -68,11 +68,15 @@ static LJMP uint64_t opt_rate(lua_State *L)
     return (uint64_t)rate;
 }
 
-/* The end in field `name` of the table at 2; NULL: any. */
-static LJMP struct pv_net_end *opt_end(lua_State *L, const char *name, const struct tf_net *net,
-                                       const char *method)
+/* The ends in the fields from and to of the table at 2; NULL: any. */
+static LJMP void opt_ends(lua_State *L, const struct tf_net *net, const char *method,
+                          struct pv_net_end **from, struct pv_net_end **to)
 {
-    return pv_lua_rawfield(L, 2, name) == LUA_TNIL ? NULL : pv_lua_net_end_at(L, -1, net, method);
+    *from = pv_lua_opt_net_end(L, 2, net, method, "from");
+    *to = pv_lua_opt_net_end(L, 2, net, method, "to");
+    if (*from && *from == *to)
+        pv_lua_raise(L, "%s options 'from' and 'to' are both %s: no frame goes that way", method,
+                     pv_net_end_name(*from));
 }
 
 /* lan:impair{from=, to=, latency=, ...} */
@@ -80,6 +84,7 @@ int pv_lua_net_impair(lua_State *L)
 {
     struct tf_net *net = pv_lua_net_at(L, 1, "impair");
     struct pv_impair i = {.latency = 0};
+    struct pv_net_end *from, *to;
 
     lua_settop(L, 2);
     if (!lua_istable(L, 2))
@@ -94,7 +99,8 @@ int pv_lua_net_impair(lua_State *L)
     i.corrupt = opt_chance(L, "corrupt");
     i.rate = opt_rate(L);
     i.queue = (unsigned)pv_lua_opt_integer(L, 2, "impair", "queue", 1, QUEUE_MAX, 0);
-    pv_tf_net_impair(net, opt_end(L, "from", net, "impair"), opt_end(L, "to", net, "impair"), &i);
+    opt_ends(L, net, "impair", &from, &to);
+    pv_tf_net_impair(net, from, to, &i);
     return 0;
 }
 
@@ -102,12 +108,14 @@ int pv_lua_net_impair(lua_State *L)
 int pv_lua_net_clear(lua_State *L)
 {
     struct tf_net *net = pv_lua_net_at(L, 1, "clear");
+    struct pv_net_end *from, *to;
 
     lua_settop(L, 2);
     if (!pv_lua_check_opts(L, 2, "clear", impair_opts)) {
         pv_tf_net_clear_all(net);
         return 0;
     }
-    pv_tf_net_clear(net, opt_end(L, "from", net, "clear"), opt_end(L, "to", net, "clear"));
+    opt_ends(L, net, "clear", &from, &to);
+    pv_tf_net_clear(net, from, to);
     return 0;
 }

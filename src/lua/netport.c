@@ -58,8 +58,10 @@ static LJMP void port_take_ip(lua_State *L, struct lua_port *port)
     } else {
         if (type != LUA_TSTRING)
             pv_lua_raise(L, "port option 'ip' must be an address or false, got %s", pv_lua_describe(L, -1));
-        rc = pv_ip_parse(&port->ip, lua_tostring(L, -1), &err);
-        if (rc == 0)
+        rc = pv_ip_parse(&port->ip, pv_lua_check_cstring(L, -1, "port option 'ip'"), &err);
+        if (rc < 0)
+            pv_err_wrap(&err, "port option 'ip'");
+        else
             rc = pv_subnet_take(port->net->subnet, &port->ip, port->name, &err);
     }
     if (rc < 0) {
@@ -84,8 +86,12 @@ int pv_lua_net_port(lua_State *L)
         {"mac", OPT_STRING}, {"ip", OPT_ANY}, {"name", OPT_STRING}, {NULL, 0}};
     struct tf_net *net = pv_lua_net_at(L, 1, "port");
     bool has = pv_lua_check_opts(L, 2, "port", opts);
-    const char *name = has && pv_lua_rawfield(L, 2, "name") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    const char *text = has && pv_lua_rawfield(L, 2, "mac") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    const char *name = has && pv_lua_rawfield(L, 2, "name") == LUA_TSTRING
+                           ? pv_lua_check_cstring(L, -1, "port option 'name'")
+                           : NULL;
+    const char *text = has && pv_lua_rawfield(L, 2, "mac") == LUA_TSTRING
+                           ? pv_lua_check_cstring(L, -1, "port option 'mac'")
+                           : NULL;
     struct lua_port *port;
     struct pv_err err;
     uint8_t mac[6];

@@ -237,6 +237,15 @@ struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net 
     return port ? port : e->end;
 }
 
+struct pv_net_end *pv_lua_opt_net_end(lua_State *L, int idx, const struct tf_net *net, const char *method,
+                                      const char *name)
+{
+    if (pv_lua_rawfield(L, idx, name) == LUA_TNIL)
+        return NULL;
+    lua_pushfstring(L, "%s option '%s'", method, name);
+    return pv_lua_net_end_at(L, -2, net, lua_tostring(L, -1));
+}
+
 /* Calls fn for (a, b) both ways, or {from=, to=} one way. */
 static LJMP void each_direction(lua_State *L, const char *method,
                                 void (*fn)(struct tf_net *net, struct pv_net_end *from,
@@ -245,22 +254,24 @@ static LJMP void each_direction(lua_State *L, const char *method,
     static const struct lua_opt opts[] = {{"from", OPT_ANY}, {"to", OPT_ANY}, {NULL, 0}};
     struct tf_net *net = pv_lua_net_at(L, 1, method);
     struct pv_net_end *from, *to;
+    bool both = true;
 
     if (lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2)) {
         pv_lua_check_opts(L, 2, method, opts);
-        pv_lua_rawfield(L, 2, "from");
-        from = pv_lua_net_end_at(L, -1, net, method);
-        pv_lua_rawfield(L, 2, "to");
-        to = pv_lua_net_end_at(L, -1, net, method);
-        fn(net, from, to);
-        return;
+        from = pv_lua_opt_net_end(L, 2, net, method, "from");
+        to = pv_lua_opt_net_end(L, 2, net, method, "to");
+        if (!from || !to)
+            pv_lua_raise(L, "%s needs both options 'from' and 'to': {from = a, to = b}", method);
+        both = false;
+    } else {
+        from = pv_lua_net_end_at(L, 2, net, method);
+        to = pv_lua_net_end_at(L, 3, net, method);
     }
-    from = pv_lua_net_end_at(L, 2, net, method);
-    to = pv_lua_net_end_at(L, 3, net, method);
     if (from == to)
         pv_lua_raise(L, "%s needs two different VMs", method);
     fn(net, from, to);
-    fn(net, to, from);
+    if (both)
+        fn(net, to, from);
 }
 
 /* lan:partition(a, b), lan:partition{from=, to=} */

@@ -24,6 +24,10 @@ LJMP struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsig
 LJMP struct pv_net_end *pv_lua_net_end_at(lua_State *L, int idx, const struct tf_net *net,
                                           const char *method);
 
+/* The end in the field `name` of the table at idx; NULL: there is none. */
+LJMP struct pv_net_end *pv_lua_opt_net_end(lua_State *L, int idx, const struct tf_net *net,
+                                           const char *method, const char *name);
+
 /* Reads the list `nets` on top of the stack: g (NULL: pv_tf_net_own) gets a place on each network. Their number. */
 LJMP size_t pv_lua_read_nets(lua_State *L, const struct pv_guest *g,
                              struct pv_guest_nic nics[static PV_VM_NICS_MAX]);

@@ -138,7 +138,7 @@ int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static
         return 0;
     }
     if (pv_mac_parse(mac, text, err) < 0)
-        return -1;
+        return pv_err_wrap(err, "option 'mac'");
     owner = mac_owner(net, mac);
     return owner ? pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", text,
                               pv_net_name(net->net), pv_net_end_name(owner->end))
@@ -178,8 +178,11 @@ struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, c
 
     if (g)
         pv_tf_short_name(g, name);
-    if ((want->ip && pv_ip_parse(&wanted, want->ip, err) < 0) ||
-        pv_tf_net_mac(net, want->mac, e.mac, err) < 0 || end_join(&e, name, &wanted, !want->no_ip, err) < 0)
+    if (want->ip && pv_ip_parse(&wanted, want->ip, err) < 0) {
+        pv_err_wrap(err, "option 'ip'");
+        return NULL;
+    }
+    if (pv_tf_net_mac(net, want->mac, e.mac, err) < 0 || end_join(&e, name, &wanted, !want->no_ip, err) < 0)
         return NULL;
     kept = pv_xcalloc(1, sizeof(*kept));
     *kept = e;
