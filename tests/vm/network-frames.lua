@@ -4,7 +4,8 @@
 --
 --     PROVIUM_TEST_FRAMES=1000000 provium test --timeout 2h tests/vm/network-frames.lua
 local FRAMES = tonumber(os.getenv("PROVIUM_TEST_FRAMES") or "3000")
-local GROWTH_KIB = 8192 -- of a run of any length
+-- Of a run of any length.  Each network keeps 1 MiB of frames for reports; lan6, which gets few, fills it slowly.
+local GROWTH_KIB = 8192
 
 local lan = provium.network("lan", {subnet = "10.7.0.0/24", seed = 1, mtu = 9000})
 local lan6 = provium.network("lan6", {subnet = "fd00:7::/64"})

@@ -103,6 +103,18 @@ test("IPv6 is routed, too", function()
     a:wait_until(function() return ping6(b:ip(six2), "-c 1 -W 5").ok end, {timeout = 60, desc = "a's address"})
 end)
 
+test("of two routers the first is the default route", function()
+    local second = provium.router{lan1, provium.network("lan3")}
+    assert_eq("10.1.0.253", second:ip(lan1))
+    local c = a:clone()
+    for _, vm in ipairs{a, c} do
+        local routes = vm:sh("ip route")
+        assert_contains(routes, "default via 10.1.0.254")
+        assert(not routes:find(second:ip(lan1), 1, true), routes)
+    end
+    c:kill()
+end)
+
 test("bad arguments", function()
     local function refuses(what, ...)
         local ok, err = pcall(...)
