@@ -17,6 +17,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/path.h"
+#include "vhost/vhost.h"
 #include "vm/life.h"
 #include "vm/vm.h"
 
@@ -169,6 +170,29 @@ int pv_guest_reboot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
     return reboot_run(g, PV_ASKED_REBOOT, start_reboot, timeout_ns, err);
 }
 
+/* Before the machine is paused, and when it runs again or was reset: its vsock connections outlive a pause only. */
+static void vsock_hold(struct pv_guest *g)
+{
+    struct pv_channel *c = pv_instance_channel(g->instance);
+    struct pv_vsock_device *v = pv_instance_vsock(g->instance);
+
+    if (c->ops->hold)
+        c->ops->hold(c);
+    if (v)
+        pv_vsock_device_hold(v);
+}
+
+static void vsock_release(struct pv_guest *g, bool was_reset)
+{
+    struct pv_channel *c = pv_instance_channel(g->instance);
+    struct pv_vsock_device *v = pv_instance_vsock(g->instance);
+
+    if (c->ops->release)
+        c->ops->release(c, was_reset);
+    if (v)
+        pv_vsock_device_release(v, was_reset);
+}
+
 static int start_reset(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     struct pv_vm *vm = pv_instance_vm(g->instance);
@@ -176,7 +200,10 @@ static int start_reset(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     (void)deadline;
     if (pv_guest_monitor_result(g, pv_vm_reset(vm, monitor_deadline(g), err), err) < 0)
         return -1;
-    if (g->life.paused && pv_guest_monitor_result(g, pv_vm_cont(vm, monitor_deadline(g), err), err) < 0)
+    if (!g->life.paused)
+        return 0;
+    vsock_release(g, true);
+    if (pv_guest_monitor_result(g, pv_vm_cont(vm, monitor_deadline(g), err), err) < 0)
         return -1;
     g->life.paused = false;
     return 0;
@@ -212,9 +239,13 @@ int pv_guest_pause(struct pv_guest *g, struct pv_err *err)
 {
     if (pv_guest_check_machine(g, "pause", err) < 0)
         return -1;
+    vsock_hold(g);
     if (pv_guest_monitor_result(g, pv_vm_stop(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
-        0)
+        0) {
+        if (g->instance)
+            vsock_release(g, false);
         return -1;
+    }
     g->life.paused = true;
     return 0;
 }
@@ -228,6 +259,7 @@ int pv_guest_unpause(struct pv_guest *g, struct pv_err *err)
     if (pv_guest_monitor_result(g, pv_vm_cont(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
         0)
         return -1;
+    vsock_release(g, false);
     g->life.paused = false;
     return 0;
 }

@@ -51,6 +51,12 @@ struct pv_channel_ops {
     bool (*quiesced)(const struct pv_channel *c);
     /* Ends the rest, or the request for it: the machine goes on.  Without a quiesce: nothing. */
     void (*wake)(struct pv_channel *c);
+    /*
+     * NULL where a pause of the machine does not touch connections.  Between the two the machine is paused, and they
+     * stay.  was_reset: it was reset meanwhile, and they end.
+     */
+    void (*hold)(struct pv_channel *c);
+    void (*release)(struct pv_channel *c, bool was_reset);
     /* Why no connection stands, for a person: static text. */
     const char *(*describe)(struct pv_channel *c);
     void (*free)(struct pv_channel *c);

@@ -32,6 +32,16 @@ static const char *vhost_channel_describe(struct pv_channel *c)
                                   : "the guest's vsock driver has not come up";
 }
 
+static void vhost_channel_hold(struct pv_channel *c)
+{
+    pv_vsock_device_hold(channel_of(c)->device);
+}
+
+static void vhost_channel_release(struct pv_channel *c, bool was_reset)
+{
+    pv_vsock_device_release(channel_of(c)->device, was_reset);
+}
+
 static void vhost_channel_free(struct pv_channel *c)
 {
     struct vhost_channel *v = channel_of(c);
@@ -57,6 +67,8 @@ struct pv_channel *pv_vhost_channel_new(struct pv_loop *loop, unsigned cid, stru
         .connect = vhost_channel_connect,
         .ready = vhost_channel_ready,
         .describe = vhost_channel_describe,
+        .hold = vhost_channel_hold,
+        .release = vhost_channel_release,
         .free = vhost_channel_free,
     };
     struct pv_vsock_device *device = pv_vsock_device_new(loop, cid, err);

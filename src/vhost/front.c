@@ -289,7 +289,8 @@ int64_t front_addr(struct front *f, unsigned ring, uint64_t desc, uint64_t used,
     return front_msg(f, 9, body, sizeof(body), NULL, 0);
 }
 
-void front_start(struct front *f)
+/* base: the next entry of each available ring. */
+static void start_rings(struct front *f, const uint16_t base[2])
 {
     uint64_t features = UINT64_C(1) << 32 | UINT64_C(1) << 30;
 
@@ -301,26 +302,47 @@ void front_start(struct front *f)
 
         assert_int_equal(front_msg(f, 13, &index, 8, &r->call, 1), 0);
         assert_int_equal(front_msg2(f, 8, i, r->num), 0);
-        assert_int_equal(front_msg2(f, 10, i, r->avail_idx), 0);
+        assert_int_equal(front_msg2(f, 10, i, base[i]), 0);
         assert_int_equal(front_addr(f, i, uva(f, r->desc), uva(f, r->used), uva(f, r->avail)), 0);
         assert_int_equal(front_msg(f, 12, &index, 8, &r->kick, 1), 0);
     }
-    front_fill_rx(f);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(front_msg2(f, 18, i, 1), 0);
 }
 
-void front_stop(struct front *f)
+static void enable_rings(struct front *f, bool on)
 {
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(front_msg2(f, 18, i, 0), 0);
+        assert_int_equal(front_msg2(f, 18, i, on), 0);
+}
+
+void front_start(struct front *f)
+{
+    start_rings(f, (const uint16_t[2]){f->ring[0].avail_idx, f->ring[1].avail_idx});
+    front_fill_rx(f);
+    enable_rings(f, true);
+}
+
+void front_pause(struct front *f)
+{
+    enable_rings(f, false);
     for (unsigned i = 0; i < 2; i++) {
         int64_t state = front_msg2(f, 11, i, 0);
 
         assert_true(state >= 0);
-        f->ring[i].avail_idx = 0;
-        f->ring[i].seen = 0;
+        f->ring[i].base = (uint16_t)((uint64_t)state >> 32);
     }
+}
+
+void front_resume(struct front *f)
+{
+    start_rings(f, (const uint16_t[2]){f->ring[0].base, f->ring[1].base});
+    enable_rings(f, true);
+}
+
+void front_stop(struct front *f)
+{
+    front_pause(f);
+    for (unsigned i = 0; i < 2; i++)
+        f->ring[i].avail_idx = f->ring[i].seen = 0;
     memset(f->mem, 0, RX_AT);
 }
 

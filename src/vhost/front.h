@@ -34,6 +34,7 @@ struct front_ring {
     struct vring_used *used;
     unsigned num;
     uint16_t avail_idx, seen; /* seen: used entries taken */
+    uint16_t base;            /* of a paused machine */
     int kick, call;
 };
 
@@ -68,7 +69,10 @@ void front_init(struct front *f, unsigned num);
 void front_fini(struct front *f); /* also frees f->v unless it is NULL */
 /* Sends QEMU's messages at start-up, up to and including ENABLE; fills the receive ring before that. */
 void front_start(struct front *f);
-void front_stop(struct front *f); /* ENABLE 0 and GET_VRING_BASE */
+void front_stop(struct front *f); /* ENABLE 0 and GET_VRING_BASE; the driver forgets its rings */
+/* QEMU's messages when the machine is paused, and when it runs again: the rings stay as they are. */
+void front_pause(struct front *f);
+void front_resume(struct front *f);
 int64_t front_mem_table(struct front *f);
 int64_t front_addr(struct front *f, unsigned ring, uint64_t desc, uint64_t used, uint64_t avail);
 

@@ -51,6 +51,13 @@ struct pv_stream *pv_vsock_device_connect(struct pv_vsock_device *v, unsigned po
 /* True while the guest's driver is up. */
 bool pv_vsock_device_ready(const struct pv_vsock_device *v);
 
+/*
+ * QEMU stops the rings of a paused machine as it does when the guest resets its device.  Between hold and release
+ * that ends no connection.  was_reset: the machine was reset meanwhile, and the connections end at the release.
+ */
+void pv_vsock_device_hold(struct pv_vsock_device *v);
+void pv_vsock_device_release(struct pv_vsock_device *v, bool was_reset);
+
 /* A channel for the agent's sessions on such a device (transport/channel.h); its ops free it. */
 struct pv_channel *pv_vhost_channel_new(struct pv_loop *loop, unsigned cid, struct pv_err *err);
 

@@ -454,6 +454,46 @@ static void guest_resets(void **state)
     front_fini(&f);
 }
 
+/* QEMU stops the rings of a paused machine, too. */
+static void machine_pauses(void **state)
+{
+    struct front f;
+    struct front_packet p;
+    struct end e;
+
+    (void)state;
+    start_device(&f);
+    end_connected(&f, &e, 7);
+    pv_vsock_device_hold(f.v);
+    front_pause(&f);
+    assert_false(pv_vsock_device_ready(f.v));
+    assert_int_equal(e.events, 0);
+    assert_int_equal(pv_stream_write(e.s, "to the paused", 13), -EAGAIN);
+    front_resume(&f);
+    pv_vsock_device_release(f.v, false);
+    front_sync(&f);
+    assert_true(pv_vsock_device_ready(f.v));
+    assert_int_equal(e.s->error, 0);
+    from_guest(&f, &e, RW, "after", 5);
+    front_sync(&f);
+    assert_int_equal(pv_stream_read(e.s, back, 100), 5);
+    assert_int_equal(pv_stream_write(e.s, "to the guest", 12), 12);
+    front_expect(&f, RW, &p);
+    assert_int_equal(p.len, 12);
+
+    /* The machine is reset during a pause. */
+    pv_vsock_device_hold(f.v);
+    front_stop(&f);
+    assert_int_equal(e.s->error, 0);
+    pv_vsock_device_release(f.v, true);
+    assert_int_equal(e.s->error, ECONNRESET);
+    pv_stream_close(e.s);
+    front_start(&f);
+    end_connected(&f, &e, 7);
+    pv_stream_close(e.s);
+    front_fini(&f);
+}
+
 static void closes_in_event(void **state)
 {
     struct front f;
@@ -512,13 +552,21 @@ static void qemu_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways),      cmocka_unit_test(refused),
-        cmocka_unit_test(times_out),      cmocka_unit_test(connects_early),
-        cmocka_unit_test(guest_connects), cmocka_unit_test(credit_out),
-        cmocka_unit_test(credit_given),   cmocka_unit_test(half_close),
-        cmocka_unit_test(reset_by_guest), cmocka_unit_test(indices_wrap),
-        cmocka_unit_test(many),           cmocka_unit_test(full_receive_ring),
-        cmocka_unit_test(guest_resets),   cmocka_unit_test(closes_in_event),
+        cmocka_unit_test(both_ways),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(times_out),
+        cmocka_unit_test(connects_early),
+        cmocka_unit_test(guest_connects),
+        cmocka_unit_test(credit_out),
+        cmocka_unit_test(credit_given),
+        cmocka_unit_test(half_close),
+        cmocka_unit_test(reset_by_guest),
+        cmocka_unit_test(indices_wrap),
+        cmocka_unit_test(many),
+        cmocka_unit_test(full_receive_ring),
+        cmocka_unit_test(guest_resets),
+        cmocka_unit_test(machine_pauses),
+        cmocka_unit_test(closes_in_event),
         cmocka_unit_test(qemu_dies),
     };
 

@@ -31,7 +31,7 @@ void pv_vsock_break(struct vsock_dev *d, int error, const char *text)
     pv_debug("vsock", "device of CID %u is broken: %s", d->v.cid, text);
     d->v.error = error;
     snprintf(d->v.error_text, sizeof(d->v.error_text), "%s", text);
-    d->driver_up = false;
+    d->driver.up = false;
     d->change = true;
     for (unsigned i = 0; i < d->n_conns; i++)
         pv_vsock_conn_break(d->conn[i], ECONNRESET);
@@ -150,8 +150,8 @@ static void check_rx(struct vsock_dev *d)
 
     if (!pv_vsock_rings_run(d) || !pv_vring_more(r))
         return;
-    if (!d->driver_up) {
-        d->driver_up = true;
+    if (!d->driver.up) {
+        d->driver.up = true;
         d->change = true;
     }
     d->rx_empty = false;
@@ -209,6 +209,16 @@ static void on_vu(struct pv_watch *w, uint32_t events)
     pv_vsock_leave(d);
 }
 
+/* The guest has reset its device. */
+static void conns_reset(struct vsock_dev *d)
+{
+    d->rsts.n = 0;
+    for (unsigned i = 0; i < d->n_conns; i++) {
+        pv_vsock_conn_break(d->conn[i], ECONNRESET);
+        d->conn[i]->owed = 0;
+    }
+}
+
 static void on_ring(struct pv_vu *vu, unsigned index, bool running)
 {
     struct vsock_dev *d = PV_CONTAINER_OF(vu, struct vsock_dev, vu);
@@ -222,13 +232,10 @@ static void on_ring(struct pv_vu *vu, unsigned index, bool running)
         return;
     }
     pv_loop_del(d->loop, &d->kick[index].w);
-    d->driver_up = false;
+    d->driver.up = false;
     d->rx_empty = false;
-    d->rsts.n = 0;
-    for (unsigned i = 0; i < d->n_conns; i++) {
-        pv_vsock_conn_break(d->conn[i], ECONNRESET);
-        d->conn[i]->owed = 0; /* the guest has reset its device */
-    }
+    if (!d->driver.held)
+        conns_reset(d);
 }
 
 /* ---- the interface ---- */
@@ -259,7 +266,24 @@ struct pv_stream *pv_vsock_device_connect(struct pv_vsock_device *v, unsigned po
 
 bool pv_vsock_device_ready(const struct pv_vsock_device *v)
 {
-    return PV_CONTAINER_OF((struct pv_vsock_device *)v, struct vsock_dev, v)->driver_up;
+    return PV_CONTAINER_OF((struct pv_vsock_device *)v, struct vsock_dev, v)->driver.up;
+}
+
+void pv_vsock_device_hold(struct pv_vsock_device *v)
+{
+    PV_CONTAINER_OF(v, struct vsock_dev, v)->driver.held = true;
+}
+
+void pv_vsock_device_release(struct pv_vsock_device *v, bool was_reset)
+{
+    struct vsock_dev *d = PV_CONTAINER_OF(v, struct vsock_dev, v);
+
+    d->driver.held = false;
+    if (!was_reset)
+        return;
+    pv_vsock_enter(d);
+    conns_reset(d);
+    pv_vsock_leave(d);
 }
 
 void pv_vsock_device_free(struct pv_vsock_device *v)

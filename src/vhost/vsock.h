@@ -116,9 +116,12 @@ struct vsock_dev {
         unsigned n;
     } rsts;
 
-    struct pv_vchain chain;    /* the chain being handled */
-    unsigned busy;             /* nested pv_vsock_enter calls */
-    bool driver_up;            /* the guest has posted receive buffers */
+    struct pv_vchain chain; /* the chain being handled */
+    unsigned busy;          /* nested pv_vsock_enter calls */
+    struct {
+        bool up;   /* the guest has posted receive buffers */
+        bool held; /* the machine is paused: rings that stop end no connection */
+    } driver;
     bool rx_empty;             /* a sender found no receive buffer; kicks are enabled */
     bool signal[PV_VU_QUEUES]; /* chains were published; the guest gets an interrupt in pv_vsock_leave */
     bool change;               /* on_change is due */

@@ -87,6 +87,10 @@ for _, transport in ipairs({"serial", "vsock"}) do
     end)
 
     test("pause over " .. transport, function()
+        local pid, fd = vm:syscall("getpid"), vm:syscall("dup", 0)
+        local p <close> = vm:start("while read l; do echo \"<$l>\"; done", {stdin = true})
+        local worker = vm:spawn()
+        local uid = worker:syscall("setuid", 1000)
         vm:pause()
         assert_eq("paused", vm:state())
         assert_error(function() vm:exec("true") end, "cannot exec: vm%d+ %(minimal%) is paused %(call vm:resume%(%) first%)")
@@ -94,6 +98,12 @@ for _, transport in ipairs({"serial", "vsock"}) do
         vm:resume()
         assert(vm:exec("true").ok)
         assert_error(function() vm:resume() end, "cannot resume: vm%d+ %(minimal%) is not paused")
+        -- Processes, descriptors and workers are those of before.
+        assert_eq(pid, vm:syscall("getpid"))
+        assert_eq(0, vm:syscall("close", fd))
+        assert_eq({uid, 1000}, {0, worker:syscall("getuid")})
+        p:write("alive\n")
+        assert_eq("<alive>", p.stdout:read_line("60s"))
         vm:pause()
         vm:reset("120s") -- the line is pulled: the pause is over
         assert_eq("running", vm:state())
