@@ -33,9 +33,9 @@ static void test_cr_lf(void **state)
             pv_recording_add(r, in, a);
             pv_recording_add(r, in + a, b - a);
             pv_recording_add(r, in + b, n - b);
-            check_spool(pv_recording_text(r), "\na\nb\rc\r\nd\n\re");
+            check_spool(pv_recording_text(r), "\na\nb\rc\nd\n\re");
             pv_recording_flush(r);
-            check_spool(pv_recording_text(r), "\na\nb\rc\r\nd\n\re\r");
+            check_spool(pv_recording_text(r), "\na\nb\rc\nd\n\re\r");
             check_spool(pv_recording_raw(r), in);
             pv_recording_free(r);
         }

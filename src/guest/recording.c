@@ -13,8 +13,8 @@
 
 struct pv_recording {
     struct pv_spool *text, *raw;
-    bool cr;     /* the last byte was a CR, which is not in `text` yet */
-    bool inside; /* the last byte was no LF */
+    size_t crs;                                         /* at the end: CRs that are not in `text` yet */
+    bool inside;                                        /* the last byte was no LF */
     void (*tap)(const void *data, size_t n, void *arg); /* NULL: none */
     void *tap_arg;
 };
@@ -65,9 +65,8 @@ static void text_tell(const struct pv_recording *r, struct pv_spool *text)
 
 void pv_recording_flush(struct pv_recording *r)
 {
-    if (r->cr)
+    for (; r->crs; r->crs--)
         text_add(r, "\r", 1);
-    r->cr = false;
 }
 
 void pv_recording_add(struct pv_recording *r, const void *data, size_t n)
@@ -81,11 +80,13 @@ void pv_recording_add(struct pv_recording *r, const void *data, size_t n)
     while (p < end) {
         const char *cr;
 
-        if (r->cr && *p != '\n')
-            text_add(r, "\r", 1);
+        if (*p == '\n')
+            r->crs = 0;
+        else if (*p != '\r')
+            pv_recording_flush(r);
         cr = memchr(p, '\r', (size_t)(end - p));
         text_add(r, p, (size_t)((cr ? cr : end) - p));
-        r->cr = cr;
+        r->crs += cr != NULL;
         p = cr ? cr + 1 : end;
     }
 }
