@@ -108,6 +108,7 @@ struct pv_vm {
     int overlays[PV_VM_DISKS_MAX]; /* by disk; -1: none */
     void (*on_end)(struct pv_vm *vm, void *arg);
     void *arg;
+    bool port_closes; /* the guest or a reset has closed the agent's port */
     void (*on_port_closed)(void *arg);
     void *port_arg;
     void (*on_reset)(const char *panic, void *arg);

@@ -39,6 +39,7 @@ void pv_vm_was_reset(struct pv_vm *vm)
     const char *fatal, *panic;
     cleanup_free char *text = NULL;
 
+    vm->port_closes = false;
     pv_vm_stuck_alive(vm);
     pv_vm_settle_findings(vm);
     fatal = pv_console_fatal(vm->console.text);

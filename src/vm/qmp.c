@@ -17,7 +17,7 @@
 #include "util/mem.h"
 #include "util/sock.h"
 
-enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512, POSTS = 2 };
+enum { READ_SIZE = 65536, READS_AT_ONCE = 16, ARGUMENTS_MAX = 1 << 20, TEXT_MAX = 512, POSTS = 3 };
 
 enum state {
     QMP_GREETING,    /* waits for the greeting */

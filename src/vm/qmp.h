@@ -71,7 +71,7 @@ typedef void pv_qmp_reply_fn(void *arg, const struct json_t *value);
 
 /*
  * Sends a command (arguments: a JSON object, or NULL) and does not wait; on_reply gets the monitor's own `arg`.
- * Sends nothing, and returns false, before the monitor is ready, once it is broken, or while the replies to two
+ * Sends nothing, and returns false, before the monitor is ready, once it is broken, or while the replies to three
  * earlier posts are due.
  */
 bool pv_qmp_post(struct pv_qmp *q, const char *command, const char *arguments, pv_qmp_reply_fn *on_reply);

@@ -223,14 +223,30 @@ static void on_shutdown(struct pv_vm *vm, const json_t *data)
         snprintf(vm->end.shutdown, sizeof(vm->end.shutdown), "%.31s", reason);
 }
 
+static void on_port_decided(void *arg, const json_t *value)
+{
+    struct pv_vm *vm = arg;
+
+    (void)value;
+    if (vm->port_closes && vm->on_port_closed)
+        vm->on_port_closed(vm->port_arg);
+    vm->port_closes = false;
+}
+
+/*
+ * A reset of the machine closes the port, too, and RESET comes behind it.  QEMU replies to no command within a reset:
+ * once it has, the two are told apart.
+ */
 static void on_vserport_change(struct pv_vm *vm, const json_t *data)
 {
     const char *id = json_string_value(json_object_get(data, "id"));
 
     /* The profile's qemu_args may have added ports of their own. */
-    if (id && !strcmp(id, PV_VM_AGENT_PORT) && json_is_false(json_object_get(data, "open")) &&
-        vm->on_port_closed)
-        vm->on_port_closed(vm->port_arg);
+    if (!id || strcmp(id, PV_VM_AGENT_PORT) != 0)
+        return;
+    vm->port_closes = json_is_false(json_object_get(data, "open"));
+    if (vm->port_closes && !pv_qmp_post(vm->qmp, "query-status", NULL, on_port_decided))
+        on_port_decided(vm, NULL);
 }
 
 static void on_migration(struct pv_vm *vm, const json_t *data)

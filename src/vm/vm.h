@@ -74,8 +74,8 @@ bool pv_vm_stuck(const struct pv_vm *vm);
 bool pv_vm_was_sigkilled(const struct pv_vm *vm);
 
 /*
- * Calls fn from the loop when the guest closes the agent's port of the virtio-serial device.  fn must not call
- * into the VM.
+ * Calls fn from the loop when the guest closes the agent's port of the virtio-serial device, unless by a reset of the
+ * machine.  fn must not call into the VM.
  */
 void pv_vm_on_port_closed(struct pv_vm *vm, void (*fn)(void *arg), void *arg);
 

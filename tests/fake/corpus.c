@@ -45,7 +45,13 @@ static const struct phase {
     {"reset between tests", "RESUME", 1, DEATH_BUT_SIGKILL_FAILS, /* of a standby VM */
      "provium.reset_between_tests = true\n"
      "for i = 1, 2 do test('t' .. i, function() vms[N]:exec('x') end) end"},
-    {"reset", "system_reset", 1, DEATH_FAILS, "test('t', function() vms[N]:reset() vms[N]:exec('x') end)",
+    {"reset", "system_reset", 1, DEATH_FAILS,
+     "test('t', function()\n"
+     "  local t = provium.async(function() vms[N]:exec('hang') end)\n"
+     "  vms[N]:reset()\n"
+     "  assert_error(function() t:wait() end, 'was reset meanwhile, which ended this call')\n"
+     "  vms[N]:exec('x')\n"
+     "end)",
      .ends = true},
     {"pause", "stop", 1, DEATH_FAILS,
      "test('t', function() vms[N]:pause() vms[N]:resume() vms[N]:exec('x') end)", .ends = true},

@@ -98,7 +98,8 @@ static void on_exec(uint32_t id, struct pv_dec *d)
 {
     struct pv_enc e;
 
-    (void)d;
+    if (memmem(d->p, d->n, "hang", 4)) /* a command without an end */
+        return;
     send_bytes(PV_MSG_STDOUT, id, "ok\n", 3);
     e = frame_begin(PV_MSG_EXIT, id);
     pv_enc_u32(&e, 0);
