@@ -1,14 +1,15 @@
 -- Runs a body of tests on every userland that the guest API supports: each(function(vm, case) ... end), where
--- case(name, fn) is test() with the profile in front. Each profile has one VM, booted with `opts`.
-return function(body, opts)
+-- case(name, fn) is test() with the profile in front. Each profile has one VM: the small one is booted, and Debian
+-- comes from a fixture.
+return function(body)
     for _, profile in ipairs(each_profiles or { "minimal", "debian-systemd" }) do
-        local vm = provium.create(profile)
-        vm:boot(opts)
-        vm:mount_vfs()
+        local vm
         if profile == "debian-systemd" then
-            -- During the boot systemd-tmpfiles empties /tmp.
-            vm:wait_until(function() return vm:exec("systemctl is-system-running").stdout.trim() == "running" end,
-                { timeout = 90, desc = "systemd is up" })
+            vm = provium.fixture("debian-up")
+        else
+            vm = provium.create(profile)
+            vm:boot()
+            vm:mount_vfs()
         end
         body(vm, function(name, fn) test(profile .. ": " .. name, fn) end, profile)
         vm:shutdown()
