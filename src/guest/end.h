@@ -12,8 +12,16 @@ struct pv_guest_end {
     enum pv_err_died died; /* what an error that reports this end says */
     bool panicked;         /* its kernel panicked */
     bool sigkilled;        /* QEMU ended by SIGKILL */
+    bool failed;           /* as pv_vm_failed */
     char *panic;           /* panic hint: the text of the console's panic line; NULL: none */
     char *tail;            /* its last console lines; NULL: none */
+};
+
+/* A machine that failed (pv_vm_failed); borrowed. */
+struct pv_guest_death {
+    const char *reason;    /* one sentence */
+    const char *tail;      /* its last console lines; NULL: none */
+    enum pv_err_died died; /* as in pv_guest_end */
 };
 
 /* Frees and zeroes. */

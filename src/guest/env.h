@@ -14,6 +14,7 @@
 
 struct pv_err;
 struct pv_guest;
+struct pv_guest_death;
 struct pv_loop;
 struct pv_standby_pool;
 
@@ -71,8 +72,11 @@ struct pv_guest_observer {
     /* A boot of g is about to read this file of the host. */
     void (*reads)(const struct pv_guest *g, const char *path, void *arg);
     void (*state)(const struct pv_guest *g, enum pv_guest_state state, void *arg);
-    /* A run of the guest is over, and its console was read to the end.  Before the change of state. */
-    void (*ended)(const struct pv_guest *g, bool panicked, void *arg);
+    /*
+     * A run of the guest is over, and its console was read to the end.  Before the change of state.  death: the machine
+     * failed while it ran (end.h), which no call may have met; NULL: it did not.
+     */
+    void (*ended)(const struct pv_guest *g, bool panicked, const struct pv_guest_death *death, void *arg);
     /*
      * Bytes of the console, or of a command, as they come, in pieces.  source: equal for the pieces of one stream of
      * output, and no pointer to follow.  n 0: its end.

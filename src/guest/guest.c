@@ -202,10 +202,18 @@ bool pv_guest_was_booted(const struct pv_guest *g)
     return g->last != NULL;
 }
 
+/* False: its end was wanted, or whoever starts or prepares it gets the error. */
+static bool guest_death(const struct pv_guest *g, const struct pv_instance *i, struct pv_guest_death *death)
+{
+    *death = (struct pv_guest_death){pv_vm_end_reason(pv_instance_vm(i)), g->end.tail, g->end.died};
+    return g->end.failed && g->state == PV_GUEST_RUNNING && !g->standby;
+}
+
 /* Ends the instance, tells so, fills g->end but the reason.  The caller frees the result. */
 static struct pv_instance *guest_end_instance(struct pv_guest *g)
 {
     struct pv_instance *i = g->instance;
+    struct pv_guest_death death;
 
     if (!i)
         return NULL;
@@ -218,7 +226,8 @@ static struct pv_instance *guest_end_instance(struct pv_guest *g)
     pv_recording_flush(g->console);
     g->instance = NULL;
     if (g->env->observer.ended)
-        g->env->observer.ended(g, g->end.panicked, g->env->observer.arg);
+        g->env->observer.ended(g, g->end.panicked, guest_death(g, i, &death) ? &death : NULL,
+                               g->env->observer.arg);
     return i;
 }
 
@@ -436,6 +445,12 @@ static bool notice_end(struct pv_guest *g)
         pv_guest_end(g, g->stopping ? PV_GUEST_SHUT_DOWN : PV_GUEST_DEAD, reason);
     }
     return true;
+}
+
+void pv_guest_notice_end(struct pv_guest *g)
+{
+    if (g->state == PV_GUEST_RUNNING)
+        notice_end(g);
 }
 
 struct guest_wait {

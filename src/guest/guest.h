@@ -153,6 +153,8 @@ bool pv_guest_panic_suspected(const struct pv_guest *g);
  * shows a sign of life, or is dead because it did not.
  */
 void pv_guest_decide_panic(struct pv_guest *g, int64_t deadline);
+/* Ends the guest whose machine has ended by itself; else the next call does. Does not block. */
+void pv_guest_notice_end(struct pv_guest *g);
 /* True for a VM of the standby pool, which no test has got. */
 bool pv_guest_is_standby(const struct pv_guest *g);
 /* Last console lines, harmless for a terminal; nothing before boot. */

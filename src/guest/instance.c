@@ -506,6 +506,7 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     e->tail = tail.len ? pv_xstrdup(tail.data) : NULL;
     e->died = instance_died(i);
     e->panicked = pv_instance_panicked(i);
+    e->failed = i->vm && pv_vm_failed(i->vm);
     e->sigkilled = i->vm && pv_vm_was_sigkilled(i->vm);
     e->panic = panic ? pv_xstrdup(panic) : NULL;
 }

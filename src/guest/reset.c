@@ -48,7 +48,7 @@ void pv_guest_on_reset(const char *panic, void *arg)
         pv_recording_mark(g->console, g->life.how);
     }
     if (g->env->observer.ended)
-        g->env->observer.ended(g, panic != NULL, g->env->observer.arg);
+        g->env->observer.ended(g, panic != NULL, NULL, g->env->observer.arg);
     g->life.rebooting = true;
     g->life.unwaited++;
     g->generation++;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "testfile/deaths.h"
 #include "testfile/error.h"
 #include "testfile/limit.h"
 #include "util/err.h"
@@ -175,6 +176,7 @@ int pv_lua_raise_err(lua_State *L, const struct pv_err *err)
     struct pv_testfile *tf = pv_lua_tf(L);
 
     pv_tf_findings_met_death(tf, err);
+    pv_tf_deaths_met(tf, err);
     if (err->cls == PV_E_TIMEOUT && pv_tf_limit_expired(tf))
         return pv_lua_raise_expired(L);
     pv_lua_where(L);

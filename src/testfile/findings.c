@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loop/loop.h"
+#include "testfile/deaths.h"
 #include "testfile/places.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
@@ -326,6 +327,7 @@ void pv_tf_findings_settle(struct pv_testfile *tf)
 
 void pv_tf_findings_sync(struct pv_testfile *tf)
 {
+    pv_tf_deaths_notice(tf);
     for (struct tf_guest *g = tf->guests.first; g; g = g->next)
         pv_guest_sync_console(g->g);
     pv_tf_findings_settle(tf);

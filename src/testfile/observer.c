@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "testfile/cached.h"
+#include "testfile/deaths.h"
 #include "testfile/live.h"
 #include "testfile/testfile.h"
 #include "util/mem.h"
@@ -50,10 +51,13 @@ static void observer_state(const struct pv_guest *g, enum pv_guest_state state, 
         pv_result_vm(tf->env->result, pv_guest_name(g), pv_guest_state_name(state));
 }
 
-static void observer_ended(const struct pv_guest *g, bool panicked, void *arg)
+static void observer_ended(const struct pv_guest *g, bool panicked, const struct pv_guest_death *death,
+                           void *arg)
 {
     pv_tf_live_flush(arg);
     pv_tf_findings_ended(arg, g, panicked);
+    if (death)
+        pv_tf_deaths_add(arg, g, death);
 }
 
 /* The console log's size, which is where its next byte goes. */

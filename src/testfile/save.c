@@ -326,4 +326,6 @@ void pv_tf_save_reported(struct pv_testfile *tf)
             save_run(tf, message);
             return;
         }
+    if (pv_tf_deaths_unmet(tf, id))
+        save_run(tf, "a VM died while no call waited for it");
 }

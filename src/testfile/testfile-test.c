@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "guest/end.h"
 #include "testfile/builder-link.h"
 #include "testfile/builder.h"
 #include "testfile/limit.h"
@@ -268,6 +269,28 @@ static void test_death_of_another_vm(void **state)
     assert_true(s->tf.findings.first->met);
 }
 
+/* A machine that failed is told by a call's error, or fails the sub-test; each sub-test has its own. */
+static void test_death_unmet(void **state)
+{
+    const struct pv_guest_death death = {"QEMU was killed by SIGKILL", "last line\n", PV_DIED_QEMU};
+    struct scene *s = *state;
+    struct pv_err err = PV_ERR_INIT;
+
+    pv_err_set(&err, PV_E_GUEST_DIED, "died");
+    for (int met = 0; met < 2; met++) {
+        pv_tf_test_begin(&s->tf, "t");
+        pv_tf_deaths_add(&s->tf, s->vm->g, &death);
+        pv_err_died(&err, PV_DIED_QEMU, pv_guest_number(s->vm->g) + !met);
+        pv_tf_deaths_met(&s->tf, &err);
+        assert_int_equal(pv_tf_test_end(&s->tf, PV_OK, PV_CLASS_NONE, NULL), met ? PV_OK : PV_FAIL);
+        assert_null(s->tf.deaths.first);
+    }
+    pv_tf_deaths_add(&s->tf, s->vm->g, &death);
+    pv_tf_test_begin(&s->tf, "another");
+    assert_int_equal(pv_tf_test_end(&s->tf, PV_OK, PV_CLASS_NONE, NULL), PV_OK);
+    assert_true(pv_tf_deaths_unmet(&s->tf, PV_NO_TEST));
+}
+
 /*
  * A sub-test that caught the error of a panic and then fails: it is neither an expected failure nor tried again, as
  * with any other report of a kernel.  One that passes has dealt with the panic.
@@ -497,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_kernel_log),
         SCENE_TEST(test_doubtful),
         SCENE_TEST(test_death_of_another_vm),
+        SCENE_TEST(test_death_unmet),
         SCENE_TEST(test_panic_caught_by_failure),
         SCENE_TEST(test_finding_without_entry),
         SCENE_TEST(test_flood),

@@ -55,6 +55,7 @@ void pv_testfile_close(struct pv_testfile *tf)
     pv_tf_reset_free(&tf->reset);
     pv_tf_tails_free(&tf->tails);
     pv_tf_findings_free(&tf->findings);
+    pv_tf_deaths_free(&tf->deaths);
     pv_tf_rules_free(&tf->rules);
     pv_tf_journal_free(&tf->journal);
     pv_tf_guests_free(&tf->guests);

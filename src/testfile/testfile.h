@@ -20,6 +20,7 @@
 #include "testfile/command.h"
 #include "testfile/context.h"
 #include "testfile/env.h"
+#include "testfile/deaths.h"
 #include "testfile/findings.h"
 #include "testfile/guests.h"
 #include "testfile/journal.h"
@@ -57,6 +58,7 @@ struct pv_testfile {
     struct tf_router *routers;
     struct tf_tests tests;
     struct tf_findings findings;
+    struct tf_deaths deaths;
     struct tf_timeline timeline; /* of the running context, like the next two */
     struct tf_command command;
     struct tf_scope scope;

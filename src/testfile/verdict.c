@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "testfile/deaths.h"
 #include "testfile/findings.h"
 #include "testfile/limit.h"
 #include "testfile/rules.h"
@@ -61,8 +62,8 @@ static char *findings_text(const struct tf_finding *worst, size_t n)
                         n == 2 ? "" : "s");
 }
 
-bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
-                 char **msg)
+static bool judge_findings(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome,
+                           enum pv_class *cls, char **msg)
 {
     struct tf_findings *list = &tf->findings;
     enum pv_class worst_cls = list->unkept_cls;
@@ -103,6 +104,14 @@ bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outc
     free(*msg);
     *msg = findings_text(worst, n);
     return true;
+}
+
+bool pv_tf_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcome *outcome, enum pv_class *cls,
+                 char **msg)
+{
+    bool reported = judge_findings(tf, test_id, outcome, cls, msg);
+
+    return pv_tf_deaths_judge(tf, test_id, outcome, cls, msg) || reported;
 }
 
 enum pv_outcome pv_tf_file_outcome(const struct pv_testfile *tf, bool ok)

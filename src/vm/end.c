@@ -84,14 +84,17 @@ void pv_vm_explain_end(struct pv_vm *vm)
     const char *fatal = pv_console_fatal(vm->console.text), *panic = pv_console_panic(vm->console.text);
     const struct pv_vm_process *p = &vm->process;
     cleanup_buf struct pv_buf b = {0};
+    bool killed = p->killed && (!p->reaped || pv_vm_was_sigkilled(vm));
 
+    vm->end.failed =
+        fatal || (!panic && (vm->stuck.reason || (!killed && !vm->end.panic_event && !end_was_orderly(vm))));
     if (fatal)
         pv_buf_adds(&b, fatal);
     else if (panic)
         pv_buf_addf(&b, "the guest's kernel panicked: %s", panic);
     else if (vm->stuck.reason)
         pv_buf_adds(&b, vm->stuck.reason);
-    else if (p->killed && (!p->reaped || (WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL)))
+    else if (killed)
         pv_buf_adds(&b, "it was killed");
     else
         reason_from_qemu(vm, &b);
@@ -119,6 +122,11 @@ bool pv_vm_panicked(const struct pv_vm *vm)
 bool pv_vm_stuck(const struct pv_vm *vm)
 {
     return vm->state == PV_VM_ENDED && vm->stuck.reason && !pv_vm_panicked(vm);
+}
+
+bool pv_vm_failed(const struct pv_vm *vm)
+{
+    return vm->end.failed;
 }
 
 bool pv_vm_was_sigkilled(const struct pv_vm *vm)

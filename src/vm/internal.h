@@ -52,6 +52,7 @@ struct pv_vm_end {
     char shutdown[32]; /* reason of QEMU's SHUTDOWN event */
     char stopped[32];  /* run state that QEMU does not leave by itself, "": none */
     bool panic_event;
+    bool failed;        /* pv_vm_failed */
     bool confined_args; /* its qemu_args may have named a file that it was not allowed to open */
     char reason[2048];
 };

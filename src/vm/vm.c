@@ -398,7 +398,8 @@ static void vm_release_files(struct pv_vm *vm)
 
 void pv_vm_kill(struct pv_vm *vm)
 {
-    if (vm->process.pid > 0 && !vm->process.reaped) {
+    /* A QEMU that has died by itself is no VM that was killed. */
+    if (vm->process.pid > 0 && !process_reap(vm, false)) {
         vm->process.killed = true;
         kill(vm->process.pid, SIGKILL); /* not reaped, so the number is not reused */
         process_reap(vm, true);

@@ -70,6 +70,11 @@ bool pv_vm_panicked(const struct pv_vm *vm);
 
 /* True when it was ended because its guest stood still (stuck.c says when it does). */
 bool pv_vm_stuck(const struct pv_vm *vm);
+/*
+ * True when neither its guest nor this process wanted the end, and the kernel did not panic: QEMU crashed, failed or was
+ * killed by another process, the guest stood still, or the guest init gave up.
+ */
+bool pv_vm_failed(const struct pv_vm *vm);
 /* True when it has ended by SIGKILL: of this process, of a preemption, of the host's OOM killer. */
 bool pv_vm_was_sigkilled(const struct pv_vm *vm);
 

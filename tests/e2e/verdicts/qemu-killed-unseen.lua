@@ -1,0 +1,30 @@
+-- A QEMU is killed while no call is in progress; its VM is not used again, or put back to its snapshot.
+local function kill_qemu()
+    assert(os.execute([[for p in $(cat /proc/$PPID/task/*/children); do
+        [ "$(cat /proc/$p/comm)" = qemu-system-x86 ] && kill -KILL $p
+    done; true]]))
+end
+
+local vm = provium.create("small")
+vm:boot({memory = "128M", transport = "serial"})
+local s = vm:snapshot()
+test("not used again", function()
+    kill_qemu()
+    provium.sleep(0.2)
+end)
+vm:restore(s)
+test("restored", function()
+    kill_qemu()
+    provium.sleep(0.2)
+    vm:restore(s)
+end)
+test("met", function()
+    kill_qemu()
+    assert_error(function() vm:exec("true") end, "SIGKILL")
+    vm:restore(s)
+end)
+test("asked to end", function()
+    kill_qemu()
+    provium.sleep(0.2)
+    vm:kill()
+end)
