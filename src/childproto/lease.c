@@ -73,12 +73,7 @@ void pv_lease_free(struct pv_lease *l)
 
 static int lease_send(struct pv_lease *l, struct pv_lease_request request)
 {
-    ssize_t n;
-
-    do
-        n = send(l->fd, &request, sizeof(request), MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    return pv_send(l->fd, &request, sizeof(request), 0) < 0 ? -1 : 0;
 }
 
 /* ---- exchanges ---- */
@@ -259,16 +254,12 @@ static int lease_send_fd(struct pv_lease *l, struct pv_lease_request request, in
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    ssize_t n;
 
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    do
-        n = sendmsg(l->fd, &msg, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    return pv_sendmsg(l->fd, &msg, 0) < 0 ? -1 : 0;
 }
 
 void pv_lease_preemptible(struct pv_lease *l, const char *vm, int pidfd)

@@ -5,13 +5,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "childproto/event.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 struct pv_result {
     int fd;
@@ -78,8 +79,11 @@ static void result_send(struct pv_result *r, struct pv_event ev)
         return;
     }
     n = pv_event_encode(&ev, r->buf);
-    while (send(r->fd, r->buf, n, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    if (pv_send(r->fd, r->buf, n, 0) < 0 && errno != EPIPE && errno != ECONNRESET) {
+        /* A verdict without this event could be wrong; the end of the process fails the file. */
+        fprintf(stderr, "provium: cannot tell the supervisor of the file: %s\n", strerror(errno));
+        abort();
+    }
 }
 
 uint32_t pv_result_test_begin(struct pv_result *r, const char *name)

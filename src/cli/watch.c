@@ -35,6 +35,7 @@
 #include "util/err.h"
 #include "util/path.h"
 #include "util/rawtty.h"
+#include "util/sock.h"
 
 #define GATHER (PV_NSEC_PER_SEC / 10) /* without a further change, before the set is looked at */
 #define GATHER_MAX PV_NSEC_PER_SEC
@@ -84,8 +85,7 @@ static void round_send(struct round_msg m, const char *path)
 
     memcpy(buf, &m, sizeof(m));
     memcpy(buf + sizeof(m), path ? path : "", n);
-    while (send(PV_CHILD_SOCK, buf, sizeof(m) + n, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    pv_send(PV_CHILD_SOCK, buf, sizeof(m) + n, 0);
 }
 
 static void round_file_ended(const struct pv_file_report *f, void *arg)

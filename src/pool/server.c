@@ -12,6 +12,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 /* Memory of the host that is kept free without --mem. */
 #define SPARE (UINT64_C(1536) << 20)
@@ -30,8 +31,7 @@ void pv_pool_reply(const struct channel *c, uint32_t id, enum pv_lease_status st
     snprintf(reply.text, sizeof(reply.text), "%s", text);
     /* A client that does not read is stuck or stopped: its socket is full of WAIT texts, so this one is
      * dropped. */
-    while (send(c->fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
-        ;
+    pv_send(c->fd, &reply, sizeof(reply), MSG_DONTWAIT);
 }
 
 static void lease_reply(const struct lease *l, enum pv_lease_status status, const char *text)

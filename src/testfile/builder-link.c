@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "testfile/builder-link.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "util/mem.h"
+#include "util/sock.h"
 
 void pv_tf_builder_say(const struct tf_builder *b, enum tf_msg kind, enum pv_class cls, const char *name,
                        const char *text)
@@ -17,8 +16,7 @@ void pv_tf_builder_say(const struct tf_builder *b, enum tf_msg kind, enum pv_cla
     if (name)
         pv_buf_add(&msg, name, strlen(name) + 1);
     pv_buf_add(&msg, text, strnlen(text, TF_MSG_TEXT_MAX));
-    while (send(b->sock, msg.data, msg.len, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    pv_send(b->sock, msg.data, msg.len, 0);
 }
 
 static bool kind_is_known(unsigned char kind)

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-enum { MEMORY_TRIES = 20 };
+enum { MEMORY_TRIES = 20, SEND_TRIES = 1000 };
 
 /* After a failed call: whether to repeat it.  Sets errno. */
 static bool receive_again(unsigned *tries)
@@ -39,6 +39,39 @@ ssize_t pv_recv(int sock, void *buf, size_t n)
     do
         r = recv(sock, buf, n, MSG_DONTWAIT);
     while (r < 0 && receive_again(&tries));
+    return r;
+}
+
+/* The same for a message that must not be lost. */
+static bool send_again(unsigned *tries)
+{
+    if (errno == EINTR)
+        return true;
+    if ((errno != ENOMEM && errno != ENOBUFS) || ++*tries == SEND_TRIES)
+        return false;
+    poll(NULL, 0, 1);
+    return true;
+}
+
+ssize_t pv_sendmsg(int sock, const struct msghdr *msg, int flags)
+{
+    unsigned tries = 0;
+    ssize_t n;
+
+    do
+        n = sendmsg(sock, msg, flags | MSG_NOSIGNAL);
+    while (n < 0 && send_again(&tries));
+    return n;
+}
+
+ssize_t pv_send(int sock, const void *buf, size_t n, int flags)
+{
+    unsigned tries = 0;
+    ssize_t r;
+
+    do
+        r = send(sock, buf, n, flags | MSG_NOSIGNAL);
+    while (r < 0 && send_again(&tries));
     return r;
 }
 

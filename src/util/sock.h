@@ -16,6 +16,13 @@ ssize_t pv_recv(int sock, void *buf, size_t n);
 ssize_t pv_recvmsg(int sock, struct msghdr *msg, int flags);
 
 /*
+ * send(2) and sendmsg(2) to a local socket, without SIGPIPE; they go on after a signal.  While the kernel lacks memory for the
+ * message they try again, for up to 1 s: the receiver would miss it.
+ */
+ssize_t pv_send(int sock, const void *buf, size_t n, int flags);
+ssize_t pv_sendmsg(int sock, const struct msghdr *msg, int flags);
+
+/*
  * After recv(2) of a SOCK_SEQPACKET socket returned 0: false when that was an empty message, not the end of
  * the socket.  Does not block.  Of empty messages that nothing follows, true once the peer has closed.
  */
