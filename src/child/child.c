@@ -255,8 +255,8 @@ static int child_watch(struct pv_child *c, struct pv_err *err)
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     if (c->pidfd < 0)
         return pv_err_sys(err, errno, "cannot open a pidfd (Linux 5.3 or newer is needed)");
-    if (c->out >= 0)
-        fcntl(c->out, F_SETFL, O_NONBLOCK);
+    if (c->out >= 0 && pv_set_nonblocking(c->out) < 0)
+        return pv_err_sys(err, errno, "cannot make a pipe non-blocking");
     if (pv_loop_add(c->loop, &c->proc_watch, c->pidfd, EPOLLIN, err) < 0 ||
         pv_loop_add(c->loop, &c->sock_watch, c->sock, EPOLLIN, err) < 0 ||
         (c->out >= 0 && pv_loop_add(c->loop, &c->out_watch, c->out, EPOLLIN, err) < 0))

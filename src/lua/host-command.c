@@ -26,6 +26,7 @@
 #include "lua/provium.h"
 #include "util/clock.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 /* ---- waits ---- */
 
@@ -238,7 +239,7 @@ static int io_popen(lua_State *L)
     p = pv_xcalloc(1, sizeof(*p));
     *p = (struct command_pipe){
         .next = pipes, .loop = pv_lua_tf(L)->loop, .pid = pid, .fd = fds[reads ? 0 : 1]};
-    fcntl(p->fd, F_SETFL, O_NONBLOCK);
+    pv_set_nonblocking(p->fd);
     p->file = s->f = fopencookie(p, reads ? "r" : "w", calls);
     s->closef = popen_close;
     pipes = p;

@@ -27,6 +27,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/sock.h"
 
 enum { INBOX_MAX = 256, ETHER = 14 };
 
@@ -114,7 +115,7 @@ static void fd_register(int fd, void *arg)
     struct pv_uplink *u = arg;
 
     fd_drop(u, fd);
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    pv_set_nonblocking(fd);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if ((unsigned)fd >= u->n_fds) {
         unsigned n = (unsigned)fd + 64;

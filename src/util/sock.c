@@ -2,6 +2,7 @@
 #include "util/sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -73,6 +74,13 @@ ssize_t pv_send(int sock, const void *buf, size_t n, int flags)
         r = send(sock, buf, n, flags | MSG_NOSIGNAL);
     while (r < 0 && send_again(&tries));
     return r;
+}
+
+int pv_set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 bool pv_sock_has_ended(int sock)

@@ -22,6 +22,9 @@ ssize_t pv_recvmsg(int sock, struct msghdr *msg, int flags);
 ssize_t pv_send(int sock, const void *buf, size_t n, int flags);
 ssize_t pv_sendmsg(int sock, const struct msghdr *msg, int flags);
 
+/* -1 with errno. */
+int pv_set_nonblocking(int fd);
+
 /*
  * After recv(2) of a SOCK_SEQPACKET socket returned 0: false when that was an empty message, not the end of
  * the socket.  Does not block.  Of empty messages that nothing follows, true once the peer has closed.

@@ -20,6 +20,7 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/sock.h"
 #include "vhost/vhost.h"
 
 /* ---- breaking and freeing ---- */
@@ -310,13 +311,6 @@ void pv_vsock_device_free(struct pv_vsock_device *v)
     pv_vsock_leave(d);
 }
 
-static int set_nonblock(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-
-    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
-
 struct pv_vsock_device *pv_vsock_device_new(struct pv_loop *loop, unsigned cid, struct pv_err *err)
 {
     struct vsock_dev *d;
@@ -348,7 +342,7 @@ struct pv_vsock_device *pv_vsock_device_new(struct pv_loop *loop, unsigned cid, 
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = (uint32_t)pv_now();
     d->next_port = 0x10000 + random % 0x7fff0000;
-    if (set_nonblock(sv[0]) < 0) {
+    if (pv_set_nonblocking(sv[0]) < 0) {
         pv_err_sys(err, errno, "cannot make the vhost-user socket non-blocking");
         pv_vsock_device_free(&d->v);
         return NULL;

@@ -297,7 +297,6 @@ static int take_ring_fd(struct pv_vu *vu, const struct message *m, struct pv_vu_
 {
     uint64_t v = u64_at(m->body);
     struct stat st;
-    int flags;
 
     *q = queue_at(vu, v & RING_INDEX_MASK);
     if (!*q)
@@ -312,8 +311,7 @@ static int take_ring_fd(struct pv_vu *vu, const struct message *m, struct pv_vu_
         return vu_fail(vu, "QEMU sent %u descriptors for a ring event; expected one", vu->n_fds);
     if (fstat(vu->fds[0], &st) < 0 || (st.st_mode & S_IFMT) != 0)
         return vu_fail(vu, "QEMU sent a ring descriptor that is no eventfd");
-    flags = fcntl(vu->fds[0], F_GETFL);
-    if (flags < 0 || fcntl(vu->fds[0], F_SETFL, flags | O_NONBLOCK) < 0)
+    if (pv_set_nonblocking(vu->fds[0]) < 0)
         return vu_fail(vu, "cannot make a ring's eventfd non-blocking: %s", strerror(errno));
     *fd = vu->fds[0]; /* the caller owns it now */
     vu->fds[0] = -1;

@@ -138,10 +138,10 @@ static void rules_add_fds(const struct ruleset *r, const struct pv_vm_spec *spec
 {
     for (unsigned i = 0; i < n; i++) {
         int flags = fcntl(fds[i].from, F_GETFL);
-        bool reads = flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+        bool reads = (flags & O_ACCMODE) == O_RDONLY;
         struct stat st;
 
-        if (fstat(fds[i].from, &st) < 0 || !S_ISREG(st.st_mode))
+        if (flags < 0 || fstat(fds[i].from, &st) < 0 || !S_ISREG(st.st_mode))
             continue;
         /* A QEMU before 8.2 opens a privately mapped memory file for writing, too. */
         if (reads && (fds[i].to != PV_QEMU_FD_MEMORY || spec->memory.read_only))

@@ -26,6 +26,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/path.h"
+#include "util/sock.h"
 #include "util/spawn.h"
 
 enum { OUTPUT_MAX = 4096, WAIT_SECONDS = 10 };
@@ -78,8 +79,9 @@ static int output_read(const char *qemu, char *const *argv, struct output *o, st
         return -1;
     }
     pv_close(&to);
-    fcntl(from, F_SETFL, O_NONBLOCK);
-    r = pv_loop_add(o->loop, &o->watch, from, EPOLLIN, err);
+    r = pv_set_nonblocking(from) < 0 ? pv_err_sys(err, errno, "cannot make a pipe non-blocking") : 0;
+    if (r == 0)
+        r = pv_loop_add(o->loop, &o->watch, from, EPOLLIN, err);
     if (r == 0)
         r = pv_loop_run(o->loop, output_ended, o, pv_deadline(WAIT_SECONDS * PV_NSEC_PER_SEC), err);
     pv_loop_del(o->loop, &o->watch);

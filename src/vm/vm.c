@@ -20,6 +20,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/sock.h"
 #include "vm/conlog.h"
 #include "vm/console.h"
 #include "vm/findings.h"
@@ -175,7 +176,8 @@ static int output_open(struct pv_vm_output *o, int *fd, struct pv_err *err)
 {
     o->fd = pv_steal_fd(fd);
     o->watch.fn = on_output;
-    fcntl(o->fd, F_SETFL, fcntl(o->fd, F_GETFL) | O_NONBLOCK);
+    if (pv_set_nonblocking(o->fd) < 0)
+        return pv_err_sys(err, errno, "cannot make a socket non-blocking");
     return pv_loop_add(o->vm->loop, &o->watch, o->fd, EPOLLIN, err);
 }
 

@@ -7,8 +7,11 @@
 #include "tests/fake/reports.h"
 #include "util/mem.h"
 
-/* Ends of QEMU by itself: in a phase that does not need the VM afterwards, or of a standby VM, which SIGKILL may preempt. */
-enum { DEATH_FAILS, DEATH_IS_FINE, DEATH_BUT_SIGKILL_FAILS };
+/*
+ * Ends of QEMU by itself: of a standby VM that no resume needs, of a VM whose guest may power off then, or of a standby VM
+ * that a resume needs and SIGKILL may preempt.
+ */
+enum { DEATH_FAILS, DEATH_IS_FINE, POWER_OFF_IS_FINE, DEATH_BUT_SIGKILL_FAILS };
 
 /*
  * The script makes N VMs; in the phase the last one gets or sends the nth message `at` of all (0: 2 * N, for a
@@ -58,8 +61,9 @@ static const struct phase {
     {"reboot", "SHUTDOWN", 1, DEATH_FAILS, "test('t', function() vms[N]:reboot() vms[N]:exec('x') end)",
      .ends = true},
     {"rebooted", "EXEC", 1, DEATH_FAILS, "test('t', function() vms[N]:reboot() vms[N]:exec('x') end)"},
-    {"shutdown", "SHUTDOWN", 1, DEATH_IS_FINE, "test('t', function() vms[N]:shutdown() end)", .ends = true},
-    {"end", "READ_FILE", 1, DEATH_IS_FINE, "for i = 1, N - 1 do vms[i]:kill() end"},
+    {"shutdown", "SHUTDOWN", 1, POWER_OFF_IS_FINE, "test('t', function() vms[N]:shutdown() end)",
+     .ends = true},
+    {"end", "READ_FILE", 1, POWER_OFF_IS_FINE, "for i = 1, N - 1 do vms[i]:kill() end"},
 };
 
 static const struct {
@@ -113,8 +117,10 @@ static void corpus_add(struct corpus *c, const struct phase *p, unsigned vms, co
 
 static const char *death_class(const struct phase *p, size_t death)
 {
-    bool fine = p->death == DEATH_IS_FINE ||
-                (p->death == DEATH_BUT_SIGKILL_FAILS && !strcmp(deaths[death].action, "sigkill"));
+    const char *action = deaths[death].action;
+    bool orderly = !strcmp(action, "exit") || !strcmp(action, "off");
+    bool fine = p->death == DEATH_IS_FINE || (p->death == POWER_OFF_IS_FINE && orderly) ||
+                (p->death == DEATH_BUT_SIGKILL_FAILS && !strcmp(action, "sigkill"));
 
     return fine && !strcmp(deaths[death].cls, "qemu-died") ? "" : deaths[death].cls;
 }
