@@ -79,8 +79,11 @@ static void result_send(struct pv_result *r, struct pv_event ev)
         return;
     }
     n = pv_event_encode(&ev, r->buf);
-    if (pv_send(r->fd, r->buf, n, 0) < 0 && errno != EPIPE && errno != ECONNRESET) {
-        /* A verdict without this event could be wrong; the end of the process fails the file. */
+    if (pv_send(r->fd, r->buf, n, 0) < 0 && (errno == ENOMEM || errno == ENOBUFS)) {
+        /*
+         * A verdict without this event could be wrong; the end of the process fails the file.  Other errors say that
+         * there is no supervisor.
+         */
         fprintf(stderr, "provium: cannot tell the supervisor of the file: %s\n", strerror(errno));
         abort();
     }
