@@ -83,15 +83,24 @@ a_vm() {
 }
 parent() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f2; }
 
+# kill_supervisor PID: prints "late" when no file's process was there that could remove the run's directory, or it was
+# about to end: the next run does. (Stopped ones would get SIGHUP of the kernel.)
+kill_supervisor() {
+    local p told=late
+    for p in $(children "$1"); do
+        ended "$p" || [ -e "ending-$p" ] || told=yes
+    done
+    kill -KILL "$1"
+    echo "$told"
+}
+
 # kill_one KIND SUPERVISOR: kills one of that kind while its side is stopped. Prints "no" when there was none,
 # "yes" when the run must tell of it, "late" when the file had come to its end.
 kill_one() {
     local victim file told=yes
     case $1 in
     supervisor)
-        stop_process "$2" || { echo no; return; }
-        kill -KILL "$2"
-        echo yes
+        stop_process "$2" && kill_supervisor "$2" || echo no
         return
         ;;
     file) victim=$(a_file "$2") file=$victim ;;
@@ -137,7 +146,7 @@ for i in $(seq "$rounds"); do
     round="round $i, $kind after $ms ms, told: $told, exit code $code"
     [ "$told" = no ] || hits=$((hits + 1))
     case $kind,$told,$code in
-    supervisor,yes,137 | file,yes,1 | vm,yes,1 | file,late,[01] | vm,late,[01] | *,no,0) ok "$round" ;;
+    supervisor,yes,137 | supervisor,late,137 | file,yes,1 | vm,yes,1 | file,late,[01] | vm,late,[01] | *,no,0) ok "$round" ;;
     *)
         not_ok "$round"
         cat out
@@ -146,6 +155,10 @@ for i in $(seq "$rounds"); do
     # A supervisor that is killed before it has opened the reports leaves none.
     if [ $code != 137 ] || [ -s r.html ]; then
         reports $code "$told" 2>why || not_ok "$round: reports: $(tail -n 1 why)"
+    fi
+    if [ "$kind,$told" = supervisor,late ]; then
+        wait_for 2 nothing_runs || not_ok "$round: processes left: $(left_running | tr '\n' ' ')"
+        "$PROVIUM" test t/c.lua >out 2>&1 || not_ok "$round: the next run fails: $(cat out)"
     fi
     if [ $code = 1 ]; then logs_at_most "$round"; else nothing_left "$round"; fi
 done
