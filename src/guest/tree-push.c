@@ -18,6 +18,7 @@
 
 #include "guest/tree.h"
 #include "util/clock.h"
+#include "util/path.h"
 
 struct push {
     struct pv_call c;
@@ -118,9 +119,7 @@ static bool push_send_piece(struct push *p, struct pv_session *s)
         return true;
     }
     n = (ssize_t)(p->data_end - p->at < PV_CHUNK ? p->data_end - p->at : PV_CHUNK);
-    do
-        n = pread(p->fd, p->chunk, (size_t)n, (off_t)p->at);
-    while (n < 0 && errno == EINTR);
+    n = pv_pread_all(p->fd, p->chunk, (size_t)n, (off_t)p->at);
     if (n < 0)
         return push_fail(p, errno, "cannot read");
     if (n == 0)

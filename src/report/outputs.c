@@ -274,10 +274,8 @@ static int whole_copy(struct pv_outputs *rs, enum whole_kind k, const struct pv_
     if (sink(arg, &piece) < 0)
         return -1;
     for (;;) {
-        ssize_t n = pread(w->parts, pv_buf_reserve(&piece, 1 << 18), 1 << 18, at);
+        ssize_t n = pv_pread_all(w->parts, pv_buf_reserve(&piece, 1 << 18), 1 << 18, at);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0) {
             pv_buf_free(&piece);
             return -1;

@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,15 +23,6 @@ import sweep
 
 TESTS = dict(sweep.TESTS, **{'t/reset.lua': ('t1', 't2', 't3')})
 PAUSE = 0.3  # seconds
-ARGV = ['test', '-p', '2', '--config', 'provium.toml', '--json', 'r.json', '--junit', 'r.xml', '--html', 'r.html',
-        '--timeout', '60', 't/fake.lua', 't/reset.lua']
-
-
-def start(options, here):
-    env = dict(os.environ, TMPDIR=here + '/tmp', XDG_CACHE_HOME=here + '/cache')
-    with open(here + '/out', 'wb') as out:
-        return subprocess.Popen([options.provium] + ARGV, cwd=here, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def processes(top):
@@ -53,16 +43,6 @@ def processes(top):
         except OSError:
             pass
     return found
-
-
-def ends(run, limit=sweep.LIMIT):
-    """The exit code; None: the run did not end."""
-    try:
-        return run.wait(limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        return None
 
 
 def pause(victims):
@@ -163,9 +143,9 @@ def next_run(options, here, code):
     if code > 0:
         shutil.rmtree(here + '/tmp')
         os.mkdir(here + '/tmp')
-    code = ends(start(options, here))
+    code = sweep.ends(sweep.start(options, here, TESTS))
     if code != 0:
-        return 'the next run fails: ' + open(here + '/out', errors='replace').read()[-2000:]
+        return 'the next run fails: ' + sweep.output(here)[-2000:]
     return sweep.whole_reports(here, TESTS) or left(here, 0)
 
 
@@ -174,11 +154,11 @@ def one_round(options, runs, span):
     shutil.copy(sweep.HERE + '/reset.lua', here + '/t')
     what = random.choice(['SIGKILL', 'SIGKILL', 'SIGSEGV', 'SIGSTOP', 'pause all'])
     moment = random.uniform(0, span)
-    run = start(options, here)
+    run = sweep.start(options, here, TESTS)
     time.sleep(moment)
     role = strike(run, what)
-    code = ends(run)
-    out = open(here + '/out', errors='replace').read()
+    code = sweep.ends(run)
+    out = sweep.output(here)
     fault = judge(here, what, role, code, out)
     if not fault:
         fault = left(here, code)
@@ -196,15 +176,12 @@ def undisturbed(options, runs):
         here = runs.make()
         shutil.copy(sweep.HERE + '/reset.lua', here + '/t')
         begin = time.monotonic()
-        code = ends(start(options, here))
+        code = sweep.ends(sweep.start(options, here, TESTS))
         span = time.monotonic() - begin
         fault = sweep.whole_reports(here, TESTS) if code == 0 else 'exit code %s' % code
-        assert not fault, '%s\n%s' % (fault, open(here + '/out', errors='replace').read())
+        assert not fault, '%s\n%s' % (fault, sweep.output(here))
         if not os.path.isdir(options.probe):
-            os.mkdir(options.probe)
-            for f in os.scandir(here + '/cache/provium'):
-                if f.is_file() and f.name.startswith('accel'):
-                    shutil.copy(f.path, options.probe)
+            sweep.keep_probe(options, here)
         shutil.rmtree(here)
     return span
 

@@ -62,6 +62,38 @@ def kernel():
     return (head + load + notes + note).ljust(16384 - len(banner), b'\x90') + banner
 
 
+def start(options, here, files, env=None, preexec=None):
+    """Starts `provium test` of the files in the run's directory."""
+    argv = [options.provium, 'test', '-p', str(len(files)), '--config', 'provium.toml', '--json', 'r.json', '--junit',
+            'r.xml', '--html', 'r.html', '--timeout', '60', *files]
+    env = dict(os.environ, TMPDIR=here + '/tmp', XDG_CACHE_HOME=here + '/cache', **(env or {}))
+    with open(here + '/out', 'wb') as out:
+        return subprocess.Popen(argv, cwd=here, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=preexec)
+
+
+def ends(run):
+    """The exit code; None: the run did not end."""
+    try:
+        return run.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return None
+
+
+def output(here):
+    return open(here + '/out', errors='replace').read()
+
+
+def keep_probe(options, here):
+    """Keeps the probe of KVM of a run's cache for later runs."""
+    os.mkdir(options.probe)
+    for f in os.scandir(here + '/cache/provium'):
+        if f.is_file() and f.name.startswith('accel'):
+            shutil.copy(f.path, options.probe)
+
+
 class Sweep:
     """One worker's runs, each in a directory of its own."""
 
@@ -89,24 +121,13 @@ class Sweep:
 
     def run(self, here, function, n, error):
         """Exit code (None: it did not end) and output."""
-        env = dict(os.environ, TMPDIR=here + '/tmp', XDG_CACHE_HOME=here + '/cache')
-        limit = None
+        env, limit = {}, None
         if function == 'nofile':
             limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
         elif function:
             env.update(LD_PRELOAD=self.options.preload, FAIL_NTH='%s:%d:%d:%s/plan' % (function, n, error, here))
-        argv = [self.options.provium, 'test', '--config', 'provium.toml', '--json', 'r.json', '--junit', 'r.xml',
-                '--html', 'r.html', '--timeout', '60', 't/fake.lua']
-        with open(here + '/out', 'wb') as out:
-            p = subprocess.Popen(argv, cwd=here, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                 stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=limit)
-            try:
-                code = p.wait(LIMIT)
-            except subprocess.TimeoutExpired:
-                os.killpg(p.pid, signal.SIGKILL)
-                p.wait()
-                code = None
-        return code, open(here + '/out', errors='replace').read()
+        code = ends(start(self.options, here, TESTS, env, limit))
+        return code, output(here)
 
     def counts(self, here):
         raw = open(here + '/plan', 'rb').read()
@@ -231,10 +252,7 @@ def calls(options):
     here = sweep.make()
     code, out = sweep.run(here, None, 0, 0)
     assert code == 0, out
-    os.mkdir(options.probe)
-    for f in os.scandir(here + '/cache/provium'):
-        if f.is_file() and f.name.startswith('accel'):
-            shutil.copy(f.path, options.probe)
+    keep_probe(options, here)
     here = sweep.make()
     code, out = sweep.run(here, 'none', 0, 0)
     assert code == 0 and whole_reports(here) is None, out
