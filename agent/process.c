@@ -186,6 +186,7 @@ static _Noreturn void worker_main(struct ag_session *parent, int listen_fd, pid_
     void (*run)(struct ag_session *) = parent->run;
 
     ag_oom_score(w.proc_fd, "0"); /* out of memory in a worker ends the worker, not the agent */
+    ag_leave_init_scope(w.proc_fd);
     while (sessions)              /* copies of the parent process's */
         session_free(sessions);
     memset(threads, 0, sizeof(threads));

@@ -92,6 +92,7 @@ static int command_main(void *arg)
     sigset_t none;
 
     ag_oom_score(c->proc_fd, "0");
+    ag_leave_init_scope(c->proc_fd);
     setsid();
     for (int i = 0; i < 3; i++)
         dup2(c->stdio[i], i);

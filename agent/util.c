@@ -88,6 +88,21 @@ void ag_oom_score(int proc_fd, const char *score)
     close(fd);
 }
 
+void ag_leave_init_scope(int proc_fd)
+{
+    char mine[256]; /* a longer text lists cgroups of version 1, or is another scope's */
+
+    if (proc_fd < 0 || ag_read_text(proc_fd, "self/cgroup", mine, sizeof(mine)) < 0 ||
+        strcmp(mine, "0::/init.scope\n") != 0)
+        return;
+    int fd = open("/sys/fs/cgroup/cgroup.procs", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return;
+    ag_write_all(fd, "0", 1);
+    close(fd);
+}
+
 void ag_realtime(bool on)
 {
     const struct sched_param p = {.sched_priority = on ? 1 : 0};

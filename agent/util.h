@@ -34,6 +34,14 @@ bool ag_format(char *dst, size_t cap, const char *fmt, ...) __attribute__((forma
 void ag_oom_score(int proc_fd, const char *score);
 
 /*
+ * Moves the caller from systemd's init.scope to the root of cgroup version 2.  systemd puts all processes that ran
+ * before it into that scope; it ends what is left of a unit in which the OOM killer struck, and a victim's neighbours
+ * are no business of its.  Does nothing in another cgroup, without a proc (-1) or /sys/fs/cgroup.
+ * Source: systemd, manager_setup_cgroup() of src/core/cgroup.c; OOMPolicy= of systemd.service(5).
+ */
+void ag_leave_init_scope(int proc_fd);
+
+/*
  * Gives the caller real-time priority, which no child inherits, or the normal one back.  Processes that watch
  * over a command need it, so that they get the CPU against a fork bomb's thousand processes.
  */

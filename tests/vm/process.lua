@@ -206,6 +206,22 @@ each(function(vm, case)
         assert_error(function() vm:follow() end, "path")
     end)
 
+    case("the OOM killer takes a process by name, and its neighbours live on", function()
+        local neighbour = vm:start("sleep 600")
+        local p = vm:start("echo 1000 >/proc/self/oom_score_adj; echo ready; exec tail /dev/zero")
+        local r = p:wait(240)
+        vm:allow_report("")
+        assert_eq({ 9, "ready\n" }, { r.signal, r.stdout })
+        provium.sleep("2s") -- systemd sends TERM to the rest of a unit that it charges with the death
+        local w = vm:spawn() -- PROT_READ|PROT_WRITE; MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_POPULATE
+        assert_error(function() w:syscall("mmap", 0, 1 << 32, 3, 0xc022, -1, 0, { timeout = 240 }) end,
+            "killed by SIGKILL")
+        vm:allow_report("")
+        provium.sleep("2s")
+        assert_eq(true, neighbour:running())
+        neighbour:kill()
+    end)
+
     case("workers: exec and sh as a user; start says what it needs", function()
         local w = vm:spawn()
         assert_eq("4321", w:sh("id -u", { user = 4321 }))
@@ -222,12 +238,6 @@ test("a daemon that is left behind lives on", function()
     local p = vm:start("(sleep 7501 >/dev/null 2>&1 &) ; echo done")
     assert_eq("done\n", p:wait(30).stdout)
     assert_eq(true, vm:exec("grep -qa 7501 /proc/[0-9]*/cmdline").ok)
-
-    -- The process is killed by the OOM killer, by name.
-    p = vm:start("echo 1000 >/proc/self/oom_score_adj; echo ready; exec tail /dev/zero")
-    local r = p:wait(120)
-    vm:allow_report("")
-    assert_eq(9, r.signal)
 
     -- The VM dies: streams end, errors name the death.
     local q, f = vm:start("echo before; sleep 600"), vm:follow("/etc/passwd")
