@@ -73,23 +73,25 @@ end)
 LUA
 limited "tasks of one file" 256 256 --mem 256M "$work/two/tasks.lua"
 
-# Each builder's VM needs what the tasks' VMs hold by then.
+# Each builder's VM needs what the tasks' VMs hold by then; 20 clones have room for two at a time.
 mkdir -p "$work/two/fixtures"
 for i in 1 2 3; do
     printf 'local vm = provium.create()\nvm:boot{memory = "128M", timeout = "100s"}\nvm:write_file("/tmp/i", "%d")\n' $i \
         >"$work/two/fixtures/f$i.lua"
 done
 cat >"$work/two/builds.lua" <<'LUA'
-local fns = {}
-for i = 1, 3 do
+local fns, want = {}, {}
+for i = 1, 20 do
+    local which = tostring(i % 3 + 1)
+    want[i] = which
     fns[i] = function()
-        local vm <close> = provium.fixture("f" .. i)
+        local vm <close> = provium.fixture("f" .. which)
         return vm:read_file("/tmp/i")
     end
 end
-assert_eq({"1", "2", "3"}, provium.all(fns, "200s"))
+assert_eq(want, provium.all(fns, "400s"))
 LUA
-limited "builds in tasks of one file" 300 128 --mem 300M "$work/two/builds.lua"
+limited "20 fixtures and 3 builds in tasks of one file" 300 128 --mem 300M "$work/two/builds.lua"
 contains "builds in tasks: it passes" "$work/out" "OK: 1 passed, 0 failed"
 
 echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
