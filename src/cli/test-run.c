@@ -225,8 +225,13 @@ int pv_test_plan_open(struct pv_test_plan *p, const struct pv_test_cmd *c, struc
     p->history = pv_history_load(p->config->dir, c->history, notice);
     p->selected.cache_ok = pv_cache_notes(notice, &p->selected.notes);
     select.rule = (struct pv_find_rule){.patterns = &p->config->tests, .base = p->config->dir};
-    if (c->subtests.tags.n || c->subtests.no_tags.n || c->subtests.meta.n || c->subtests.no_meta.n)
+    if (c->subtests.tags.n || c->subtests.no_tags.n || c->subtests.meta.n || c->subtests.no_meta.n) {
         pv_history_partial(p->history);
+        if (c->list)
+            pv_strv_add(&p->selected.notes,
+                        "--tag, --no-tag, --meta and --no-meta select sub-tests, which a file names while it "
+                        "runs: --list shows the files, whatever is in them");
+    }
     if (c->select.shard.count)
         pv_history_read_only(p->history);
     return pv_select(&select, p->history, &p->selected, err);

@@ -14,6 +14,10 @@ is "*.test.lua where there are any, else *.lua" "$(tr '\n' ' ' <out)" "a.test.lu
 provium test --list t t/helper.lua
 is "a path given as a file is a test" "$(tr '\n' ' ' <out)" "a.test.lua helper.lua sub/b.test.lua "
 
+provium test --list --meta k=v t
+is "--list with a selection of sub-tests: the files" "$(tr '\n' ' ' <out)" "a.test.lua sub/b.test.lua "
+warns "--list with a selection of sub-tests: says that they are not known" "select sub-tests, which a file names while it runs"
+
 printf '[provium]\ntests = ["t/*.lua", "u/**/p*.lua"]\n' >provium.toml
 provium test --list t u
 is "patterns of provium.toml" "$(tr '\n' ' ' <out)" "a.test.lua helper.lua plain.lua "
