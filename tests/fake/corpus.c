@@ -148,8 +148,11 @@ struct corpus *corpus_new(bool full)
 {
     struct corpus *c = pv_xcalloc(1, sizeof(*c));
 
-    for (unsigned i = 0; i < PV_ARRAY_LEN(phases); i++)
+    for (unsigned i = 0; i < PV_ARRAY_LEN(phases); i++) {
         corpus_add_phase(c, &phases[i], full, i);
+        if (!strcmp(phases[i].name, "reset"))
+            corpus_add(c, &phases[i], 1, "slow-reset", "");
+    }
     return c;
 }
 

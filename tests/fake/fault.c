@@ -171,6 +171,12 @@ static void act_text(int arg)
     console_kernel(REPORT_PANIC_LINE);
 }
 
+/* A host with too much to do: RESET comes long after the port's end. */
+static void act_slow_reset(int ms)
+{
+    monitor_reset_us = 1000 * (unsigned)ms;
+}
+
 static const struct action {
     const char *name;
     void (*fn)(int arg);
@@ -195,6 +201,7 @@ static const struct action {
     {"drip-qmp", act_drip, FD_QMP},
     {"drip-console", act_drip, FD_CONSOLE},
     {"drip-agent", act_drip, FD_AGENT},
+    {"slow-reset", act_slow_reset, 800},
     {"none", NULL, 0},
 };
 

@@ -40,13 +40,15 @@ void monitor_shutdown(const char *reason)
     _exit(0);
 }
 
+unsigned monitor_reset_us = 20000;
+
 void monitor_reset(const char *guest, const char *reason)
 {
     char data[128];
 
     guest_reset();
     monitor_event("VSERPORT_CHANGE", "{\"id\":\"agent\",\"open\":false}");
-    usleep(20000); /* of QEMU's own reset, in which it replies to no command */
+    usleep(monitor_reset_us);
     snprintf(data, sizeof(data), "{\"guest\":%s,\"reason\":\"%s\"}", guest, reason);
     monitor_event("RESET", data);
     console_kernel("Linux version 9.9.9-fake");

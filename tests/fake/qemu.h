@@ -36,6 +36,8 @@ void monitor_read(void);
 void monitor_event(const char *event, const char *data);
 /* The machine starts anew; guest ("true", "false"): it has asked for that. */
 void monitor_reset(const char *guest, const char *reason);
+/* How long QEMU's own reset takes, in which it replies to no command. */
+extern unsigned monitor_reset_us;
 /* QEMU's end after the guest has asked for it. */
 void monitor_shutdown(const char *reason) __attribute__((noreturn));
 /* The vCPUs run. */
