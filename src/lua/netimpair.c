@@ -54,11 +54,12 @@ static LJMP uint64_t opt_rate(lua_State *L)
         return 0;
     if (type == LUA_TNUMBER) {
         rate = lua_tonumber(L, -1);
-    } else if (type == LUA_TSTRING && strspn(lua_tostring(L, -1), "0123456789.") > 0) {
-        double n = strtod(lua_tostring(L, -1), &end);
+    } else if (type == LUA_TSTRING) {
+        const char *text = lua_tostring(L, -1), *unit = text + strspn(text, "0123456789.");
+        double n = strtod(text, &end);
 
         for (size_t i = 0; i < PV_ARRAY_LEN(units); i++)
-            if (strcmp(end, units[i].name) == 0)
+            if (end == unit && strcmp(unit, units[i].name) == 0) /* no exponent, no hexadecimal */
                 rate = n * units[i].factor;
     }
     if (!(rate >= 1 && rate <= 1e12))

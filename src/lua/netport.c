@@ -30,7 +30,9 @@ struct pv_net_end *pv_lua_port_end_at(lua_State *L, int idx)
 {
     const struct lua_port *port = luaL_testudata(L, idx, PORT_TYPE);
 
-    return port && port->p ? pv_port_end(port->p) : NULL;
+    if (port && !port->p)
+        pv_lua_raise(L, "port '%s' was closed: it is on no network any more", port->name);
+    return port ? pv_port_end(port->p) : NULL;
 }
 
 static LJMP struct lua_port *check_port(lua_State *L, const char *method)
@@ -97,6 +99,8 @@ int pv_lua_net_port(lua_State *L)
     uint8_t mac[6];
     int at;
 
+    if (name && (!*name || strlen(name) > PV_NET_NAME_MAX))
+        return pv_lua_raise(L, "port option 'name' must have 1 to %d bytes, got '%s'", PV_NET_NAME_MAX, name);
     if (pv_tf_net_mac(net, text, mac, &err) < 0)
         return pv_lua_raise_err(L, &err);
     port = lua_newuserdatauv(L, sizeof(*port), 0);

@@ -82,6 +82,12 @@ int pv_lua_router(lua_State *L)
         for (lua_Integer j = 0; j < i; j++)
             if (ifs[i].net == ifs[j].net)
                 pv_lua_raise(L, "router: network '%s' is named twice", pv_net_name(ifs[i].net->net));
+            else if (pv_subnet_overlaps(ifs[i].net->subnet, ifs[j].net->subnet))
+                pv_lua_raise(L,
+                             "router: networks '%s' and '%s' have addresses in common (%s and %s): give them "
+                             "subnets of their own",
+                             pv_net_name(ifs[j].net->net), pv_net_name(ifs[i].net->net),
+                             pv_subnet_text(ifs[j].net->subnet), pv_subnet_text(ifs[i].net->subnet));
     }
     pv_lua_tf(L)->touched = true;
     h = lua_newuserdatauv(L, sizeof(*h), 0);

@@ -74,17 +74,27 @@ static void test_texts(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "10.7.0.0",  "10.7.0.0/33", "10.7.0.0/x",  "10.7.0.0/24x", "10.7.0.1/24",
-        "10.7.0/24", "10.7.0.0/31", "fd00::/63",   "fd00::1/64",   "fd00::/127",
-        "",          "/24",         "10.7.0.0/-1", "10.7.0.0/"};
+        "10.7.0.0",  "10.7.0.0/33",  "10.7.0.0/x",  "10.7.0.0/24x", "10.7.0.1/24",
+        "10.7.0/24", "10.7.0.0/31",  "fd00::/63",   "fd00::1/64",   "fd00::/127",
+        "",          "/24",          "10.7.0.0/-1", "10.7.0.0/",    "127.0.0.0/8",
+        "0.0.0.0/8", "224.0.0.0/24", "fe80::/64",   "ff02::/64",    "::/64"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct pv_err err = PV_ERR_INIT;
         assert_null(pv_subnet_new(bad[i], &err));
         assert_non_null(strstr(err.text, "subnet"));
     }
-    static const char *const bad_macs[] = {
-        "",  "52:54:00:00:00",    "52:54:00:00:00:0g", "52:54:00:00:00:1",
-        "x", "01:00:00:00:00:00", "00:00:00:00:00:00", "52:54:00:00:00:001"};
+    static const char *const bad_macs[] = {"",
+                                           "52:54:00:00:00",
+                                           "52:54:00:00:00:0g",
+                                           "52:54:00:00:00:1",
+                                           "52:54:00:00:00: 9",
+                                           "52:54:00:00:00:+9",
+                                           "0x:54:00:00:00:09",
+                                           "52-54-00-00-00-09",
+                                           "x",
+                                           "01:00:00:00:00:00",
+                                           "00:00:00:00:00:00",
+                                           "52:54:00:00:00:001"};
     uint8_t mac[6], other[6];
     for (size_t i = 0; i < sizeof bad_macs / sizeof bad_macs[0]; i++)
         assert_int_equal(pv_mac_parse(mac, bad_macs[i], NULL), -1);
@@ -96,12 +106,33 @@ static void test_texts(void **state)
     assert_memory_not_equal(mac, other, 6);
 }
 
+static void test_overlaps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } cases[] = {
+        {"10.7.0.0/24", "10.7.0.0/24", true},  {"10.7.0.0/24", "10.7.1.0/24", false},
+        {"10.0.0.0/8", "10.7.1.0/24", true},   {"10.7.0.0/25", "10.7.0.128/25", false},
+        {"10.7.0.0/24", "fd00:7::/64", false}, {"fd00:7::/64", "fd00:7::/96", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pv_subnet *a = pv_subnet_new(cases[i].a, NULL), *b = pv_subnet_new(cases[i].b, NULL);
+        assert_int_equal(pv_subnet_overlaps(a, b), cases[i].overlap);
+        assert_int_equal(pv_subnet_overlaps(b, a), cases[i].overlap);
+        pv_subnet_free(a);
+        pv_subnet_free(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_overlaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

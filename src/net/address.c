@@ -47,14 +47,14 @@ const char *pv_ip_text(const struct pv_ip *ip, char *to)
 
 int pv_mac_scan(uint8_t mac[static 6], const char *text)
 {
-    unsigned v[6];
-    int end = 0;
-    if (strlen(text) != PV_MAC_TEXT - 1 ||
-        sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &end) != 6 ||
-        text[end])
+    static const char digits[] = "0123456789abcdefABCDEF";
+    if (strlen(text) != PV_MAC_TEXT - 1)
         return -1;
-    for (unsigned i = 0; i < 6; i++)
-        mac[i] = (uint8_t)v[i];
+    for (unsigned i = 0; i < 6; i++, text += 3) {
+        if (strspn(text, digits) != 2 || text[2] != (i < 5 ? ':' : 0))
+            return -1;
+        mac[i] = (uint8_t)strtoul(text, NULL, 16);
+    }
     return 0;
 }
 
@@ -114,6 +114,34 @@ static struct pv_ip host_address(const struct pv_subnet *s, uint64_t number)
     return ip;
 }
 
+bool pv_subnet_overlaps(const struct pv_subnet *a, const struct pv_subnet *b)
+{
+    unsigned prefix = a->prefix < b->prefix ? a->prefix : b->prefix;
+    if (a->base.n != b->base.n)
+        return false;
+    for (unsigned bit = 0; bit < prefix; bit++)
+        if ((a->base.addr[bit / 8] ^ b->base.addr[bit / 8]) >> (7 - bit % 8) & 1)
+            return false;
+    return true;
+}
+
+/* What the kernel takes as no address of a NIC that others can reach; NULL: none of it. */
+static const char *reserved(const struct pv_subnet *s)
+{
+    const uint8_t first = s->base.addr[0], second = s->base.addr[1];
+    static const uint8_t loopback[8];
+    if (s->base.n == 4)
+        return !first         ? "\"this host\""
+               : first == 127 ? "loopback"
+               : first >= 224 ? "multicast or reserved"
+                              : NULL;
+    if (first == 0xff)
+        return "multicast";
+    if (first == 0xfe && (second & 0xc0) == 0x80)
+        return "link-local, which each NIC has by itself,";
+    return memcmp(s->base.addr, loopback, sizeof loopback) == 0 ? "reserved" : NULL;
+}
+
 struct pv_subnet *pv_subnet_new(const char *text, struct pv_err *err)
 {
     struct pv_subnet s = {0};
@@ -146,6 +174,12 @@ struct pv_subnet *pv_subnet_new(const char *text, struct pv_err *err)
             network.addr[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
         pv_err_set(err, PV_E_USAGE, "subnet '%s' has bits behind its prefix; \"%s/%u\" is meant?", text,
                    pv_ip_text(&network, is), s.prefix);
+        return NULL;
+    }
+    if (reserved(&s)) {
+        pv_err_set(err, PV_E_USAGE,
+                   "subnet '%s' has %s addresses; take one such as \"10.7.0.0/24\" or \"fd00:7::/64\"", text,
+                   reserved(&s));
         return NULL;
     }
     struct pv_subnet *to = pv_xmalloc(sizeof *to);

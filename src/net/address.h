@@ -33,13 +33,16 @@ int pv_mac_parse(uint8_t mac[static 6], const char *text, struct pv_err *err);
 const char *pv_mac_text(const uint8_t mac[static 6], char *to);
 
 /*
- * "10.7.0.0/24", "fd00:7::/64"; a host's part must be zero, and there must be room for two hosts.  NULL: class usage,
- * names the text.
+ * "10.7.0.0/24", "fd00:7::/64"; a host's part must be zero, and there must be room for two hosts, none of them a
+ * loopback's, link-local (IPv6) or multicast.  NULL: class usage, names the text.
  */
 struct pv_subnet *pv_subnet_new(const char *text, struct pv_err *err);
 void pv_subnet_free(struct pv_subnet *s); /* NULL is fine */
 unsigned pv_subnet_prefix(const struct pv_subnet *s);
 const char *pv_subnet_text(const struct pv_subnet *s);
+
+/* Whether there is an address that is in both. */
+bool pv_subnet_overlaps(const struct pv_subnet *a, const struct pv_subnet *b);
 
 /* Whether it is the address of a host of the subnet. */
 bool pv_subnet_has(const struct pv_subnet *s, const struct pv_ip *ip);

@@ -502,10 +502,13 @@ static void test_ends_are_forgotten(void **state)
     assert_in_range(sent, 3 * PV_NET_ENDS_MAX, 6 * PV_NET_ENDS_MAX);
     struct pv_net_end *last = NULL;
     unsigned n = 0;
-    while ((last = pv_net_attach(l.net, "e", (uint8_t[]){2, 0, 0, 1, 0, 2}, NULL, NULL, &err)))
+    while ((last = pv_net_attach(l.net, "e", (uint8_t[]){2, 0, 0, 2, (uint8_t)(n >> 8), (uint8_t)n}, NULL,
+                                 NULL, &err)))
         n++;
     assert_int_equal(n, PV_NET_ENDS_MAX - HOSTS);
     assert_non_null(strstr(err.text, "takes no more"));
+    assert_null(pv_net_attach(l.net, "x", (uint8_t[]){2, 0, 0, 0, 0, 1}, NULL, NULL, &err));
+    assert_string_equal(err.text, "mac 02:00:00:00:00:01 is taken on network 'lan', by 'a'");
     lab_end(&l);
 }
 

@@ -95,24 +95,29 @@ static struct net_learned *learned_slot(struct pv_net *net, const uint8_t *mac)
     return &net->learned[h % LEARNED];
 }
 
+struct pv_net_end *pv_net_end_with(const struct pv_net *net, const uint8_t mac[static 6])
+{
+    struct pv_net_end *e = net->ends;
+    while (e && (e->ended || memcmp(e->mac, mac, sizeof e->mac) != 0))
+        e = e->next;
+    return e;
+}
+
 /* The end that has the MAC, by itself or by what it has sent; NULL: unknown. */
 static struct pv_net_end *end_of_mac(struct pv_net *net, const uint8_t *mac)
 {
-    for (struct pv_net_end *e = net->ends; e; e = e->next)
-        if (!e->ended && memcmp(e->mac, mac, 6) == 0)
-            return e;
+    struct pv_net_end *own = pv_net_end_with(net, mac);
     const struct net_learned *l = learned_slot(net, mac);
+    if (own)
+        return own;
     return l->end && memcmp(l->mac, mac, 6) == 0 ? l->end : NULL;
 }
 
 /* A bridge or another address behind an end becomes known; an end's own MAC is never taken over. */
 static void mac_learn(struct pv_net *net, const uint8_t *mac, struct pv_net_end *from)
 {
-    if (mac[0] & 1)
+    if (mac[0] & 1 || pv_net_end_with(net, mac))
         return;
-    for (struct pv_net_end *e = net->ends; e; e = e->next)
-        if (!e->ended && memcmp(e->mac, mac, 6) == 0)
-            return;
     struct net_learned *l = learned_slot(net, mac);
     memcpy(l->mac, mac, 6);
     l->end = from;
@@ -247,6 +252,12 @@ struct pv_net_end *pv_net_attach(struct pv_net *net, const char *name, const uin
                                  pv_net_deliver *deliver, void *arg, struct pv_err *err)
 {
     unsigned slot = net->n_listed;
+    const struct pv_net_end *other = pv_net_end_with(net, mac);
+    if (other) {
+        pv_err_set(err, PV_E_USAGE, "mac %02x:%02x:%02x:%02x:%02x:%02x is taken on network '%s', by '%s'",
+                   mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], net->name, other->name);
+        return NULL;
+    }
     if (slot == PV_NET_ENDS_MAX && !ended_forget(net, &slot)) {
         pv_err_set(err, PV_E_USAGE, "network '%s' has %d ends, NICs and ports together; it takes no more",
                    net->name, PV_NET_ENDS_MAX);

@@ -53,7 +53,7 @@ typedef void pv_net_deliver(void *arg, const uint8_t *frame, size_t n);
 
 /*
  * A new end; without `deliver` its frames come from and go to the socket of pv_net_connect.  name: for statistics and
- * comments, copied.  NULL: PV_NET_ENDS_MAX ends are in use, class usage.
+ * comments, copied.  NULL: PV_NET_ENDS_MAX ends are in use, or another end has the MAC, class usage.
  */
 struct pv_net_end *pv_net_attach(struct pv_net *net, const char *name, const uint8_t mac[static 6],
                                  pv_net_deliver *deliver, void *arg, struct pv_err *err);
@@ -75,6 +75,8 @@ struct pv_net *pv_net_of(const struct pv_net_end *end);
 const char *pv_net_end_name(const struct pv_net_end *end);
 void pv_net_rename(struct pv_net_end *end, const char *name);
 const uint8_t *pv_net_end_mac(const struct pv_net_end *end);
+/* The end that has this MAC as its own, not one that has sent with it; NULL: none. */
+struct pv_net_end *pv_net_end_with(const struct pv_net *net, const uint8_t mac[static 6]);
 
 /* ---- partitions and impairments; an end that is NULL stands for any ---- */
 

@@ -63,7 +63,7 @@ static int if_join(struct tf_router *r, struct tf_router_if *i, struct pv_err *e
 
     if (rc < 0)
         return -1;
-    pv_mac_next(i->mac);
+    pv_tf_net_mac(i->net, NULL, i->mac, NULL);
     to.ip = i->ip;
     memcpy(to.mac, i->mac, sizeof(to.mac));
     i->end = pv_router_add(r->r, &to, err);

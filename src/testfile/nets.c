@@ -14,12 +14,32 @@
 
 /* ---- a network ---- */
 
+/* 10.7.N.0/24, of which no other network has a part; all of them are taken when there are 65536 networks. */
+static struct pv_subnet *subnet_choose(const struct tf_net *nets, unsigned n, struct pv_err *err)
+{
+    for (unsigned tries = 0; tries < 0x10000; tries++, n++) {
+        const struct tf_net *net = nets;
+        char text[32];
+        struct pv_subnet *s;
+
+        snprintf(text, sizeof(text), "10.%u.%u.0/24", (7 + (n >> 8)) & 0xff, n & 0xff);
+        s = pv_subnet_new(text, err);
+        while (net && s && !pv_subnet_overlaps(net->subnet, s))
+            net = net->next;
+        if (!net)
+            return s;
+        pv_subnet_free(s);
+    }
+    pv_err_set(err, PV_E_USAGE,
+               "the other networks have all of 10.0.0.0/8: name a subnet (provium.network option 'subnet')");
+    return NULL;
+}
+
 struct tf_net *pv_tf_net_new(struct pv_testfile *tf, const char *name, const char *subnet, uint64_t seed,
                              unsigned mtu, struct pv_err *err)
 {
     struct pv_net_opts o = {.name = name, .seed = seed};
     struct tf_net *net, **at = &tf->nets;
-    char own[32];
     unsigned n = 0;
 
     for (; *at; at = &(*at)->next, n++)
@@ -27,9 +47,10 @@ struct tf_net *pv_tf_net_new(struct pv_testfile *tf, const char *name, const cha
             pv_err_set(err, PV_E_USAGE, "there is a network called '%s' already; choose another name", name);
             return NULL;
         }
-    snprintf(own, sizeof(own), "10.7.%u.0/24", n & 0xff);
     net = pv_xcalloc(1, sizeof(*net));
-    *net = (struct tf_net){.tf = tf, .mtu = mtu, .subnet = pv_subnet_new(subnet ? subnet : own, err)};
+    *net = (struct tf_net){.tf = tf,
+                           .mtu = mtu,
+                           .subnet = subnet ? pv_subnet_new(subnet, err) : subnet_choose(tf->nets, n, err)};
     if (!net->subnet) {
         free(net);
         return NULL;
@@ -120,29 +141,32 @@ static int address_get(struct tf_net *net, const struct pv_ip *wanted, const cha
     return pv_subnet_take(net->subnet, wanted, owner, err);
 }
 
-static const struct tf_net_end *mac_owner(const struct tf_net *net, const uint8_t mac[static 6])
+/* -1: class usage, an end has the MAC, and it is none of an ended VM. */
+static int mac_claim(struct tf_net *net, const uint8_t mac[static 6], struct pv_err *err)
 {
-    const struct tf_net_end *e = net->ends;
+    const struct pv_net_end *owner = pv_net_end_with(net->net, mac);
+    char text[PV_MAC_TEXT];
 
-    while (e && (!e->end || memcmp(e->mac, mac, sizeof(e->mac)) != 0))
-        e = e->next;
-    return e;
+    if (owner) {
+        ended_leave(net);
+        owner = pv_net_end_with(net->net, mac);
+    }
+    return owner ? pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by '%s'",
+                              pv_mac_text(mac, text), pv_net_name(net->net), pv_net_end_name(owner))
+                 : 0;
 }
 
-int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err)
+int pv_tf_net_mac(struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err)
 {
-    const struct tf_net_end *owner;
-
     if (!text) {
-        pv_mac_next(mac);
+        do
+            pv_mac_next(mac);
+        while (pv_net_end_with(net->net, mac)); /* a test may have given one of these to a NIC */
         return 0;
     }
     if (pv_mac_parse(mac, text, err) < 0)
         return pv_err_wrap(err, "option 'mac'");
-    owner = mac_owner(net, mac);
-    return owner ? pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", text,
-                              pv_net_name(net->net), pv_net_end_name(owner->end))
-                 : 0;
+    return mac_claim(net, mac, err);
 }
 
 /* Takes e's address, or the next one, and attaches it; wanted: which address, zero n for any. */
@@ -220,14 +244,10 @@ void pv_tf_nets_settle(struct pv_testfile *tf, const struct pv_guest *g)
 
 static int end_return(struct tf_net_end *e, const struct pv_guest *g, struct pv_err *err)
 {
-    const struct tf_net_end *other = mac_owner(e->net, e->mac);
-    char name[TF_NAME_MAX], mac[PV_MAC_TEXT];
+    char name[TF_NAME_MAX];
 
     pv_tf_short_name(g, name);
-    if (other)
-        pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by %s", pv_mac_text(e->mac, mac),
-                   pv_net_name(e->net->net), pv_net_end_name(other->end));
-    if (!other && end_join(e, name, &e->ip, e->ip.n > 0, err) == 0)
+    if (mac_claim(e->net, e->mac, err) == 0 && end_join(e, name, &e->ip, e->ip.n > 0, err) == 0)
         return 0;
     return pv_err_wrap(err, "%s had left network '%s', and others have got its place", name,
                        pv_net_name(e->net->net));

@@ -44,7 +44,7 @@ struct tf_net {
     struct tf_net *next;
 };
 
-/* subnet NULL: one of its own, 10.7.N.0/24.  Class usage: the subnet is none, or the name is another network's. */
+/* subnet NULL: 10.7.N.0/24, of which no network has a part yet.  Class usage: the subnet is none, or the name is another network's. */
 struct tf_net *pv_tf_net_new(struct pv_testfile *tf, const char *name, const char *subnet, uint64_t seed,
                              unsigned mtu, struct pv_err *err);
 void pv_tf_nets_free(struct pv_testfile *tf);
@@ -60,8 +60,8 @@ struct tf_net_want {
  */
 struct tf_net_end *pv_tf_net_add(struct tf_net *net, const struct pv_guest *g, const struct tf_net_want *want,
                                  struct pv_guest_nic *nic, struct pv_err *err);
-/* The MAC of a text, or the next one for NULL.  -1: class usage, it is none, or taken by a NIC. */
-int pv_tf_net_mac(const struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err);
+/* The MAC of a text, or the next free one for NULL.  -1: class usage, it is none, or an end of the network has it. */
+int pv_tf_net_mac(struct tf_net *net, const char *text, uint8_t mac[static 6], struct pv_err *err);
 /* The NIC's guest has been made. */
 void pv_tf_net_own(struct tf_net_end *e, const struct pv_guest *g);
 /*
