@@ -20,7 +20,10 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-/* Until the guest's kernel has made the interface of a device that it has. */
+/*
+ * From the first answer on, until the guest's kernel has made the interface of a device that it has.  An agent that is
+ * slow to answer has the caller's time.
+ */
 #define INTERFACE_LIMIT (30 * PV_NSEC_PER_SEC)
 #define ASK_AGAIN (10 * PV_NSEC_PER_MSEC)
 
@@ -88,13 +91,11 @@ static int nic_ask(struct pv_guest *g, const struct pv_guest_nic *nic, const uin
 int pv_guest_nic_set_up(struct pv_guest *g, unsigned slot, int64_t deadline, struct pv_err *err)
 {
     const uint8_t *device = pv_instance_machine(g->instance)->nics[slot].mac;
-    int64_t limit = pv_deadline(INTERFACE_LIMIT), start = pv_now();
+    int64_t limit = deadline, start = pv_now();
     struct pv_err why = PV_ERR_INIT;
 
-    if (deadline < limit)
-        limit = deadline;
     for (unsigned n = 1;; n++) {
-        if (nic_ask(g, &g->nics[slot], device, limit, &why) == 0) {
+        if (nic_ask(g, &g->nics[slot], device, deadline, &why) == 0) {
             const struct pv_nic_wire *wire = g->nics[slot].wire;
 
             pv_debug(g->name, "NIC %u is set up after %.1f ms", slot, (double)(pv_now() - start) / 1e6);
@@ -102,7 +103,9 @@ int pv_guest_nic_set_up(struct pv_guest *g, unsigned slot, int64_t deadline, str
         }
         if (why.cls != PV_E_GUEST || why.errnum != ENODEV || pv_now() >= limit)
             break;
-        if (n == ASKS_BEFORE_DRIVER && pv_guest_load_nic_driver(g, limit, err) < 0)
+        if (n == 1 && pv_deadline(INTERFACE_LIMIT) < limit)
+            limit = pv_deadline(INTERFACE_LIMIT);
+        if (n == ASKS_BEFORE_DRIVER && pv_guest_load_nic_driver(g, deadline, err) < 0)
             return -1;
         if (pv_loop_run(g->env->host.loop, NULL, NULL, pv_deadline(ASK_AGAIN), err) < 0)
             return -1;

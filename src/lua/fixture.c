@@ -81,7 +81,7 @@ struct fixture_nics {
 
 /* Plugs them into the VM, or kills it. */
 static int fixture_plug(struct pv_testfile *tf, struct tf_guest *g, struct fixture_nics *nics,
-                        struct pv_err *err)
+                        int64_t deadline, struct pv_err *err)
 {
     int rc = 0;
 
@@ -89,8 +89,11 @@ static int fixture_plug(struct pv_testfile *tf, struct tf_guest *g, struct fixtu
         pv_tf_net_own(pv_tf_net_end_of(nics->v[i].wire), g->g);
     if (nics->n)
         pv_tf_call_begin(tf, g->name, "plugging NICs into %s", g->name);
-    for (size_t i = 0; rc >= 0 && i < nics->n; i++)
-        rc = pv_guest_plug(g->g, &nics->v[i], 0, err);
+    for (size_t i = 0; rc >= 0 && i < nics->n; i++) {
+        int64_t left = deadline - pv_now();
+
+        rc = pv_guest_plug(g->g, &nics->v[i], left > 0 ? left : 1, err);
+    }
     if (nics->n)
         pv_tf_step_end(tf, rc >= 0);
     if (rc >= 0)
@@ -125,7 +128,7 @@ int pv_lua_fixture(lua_State *L)
     struct tf_guest **handle;
     struct tf_request *r;
     struct fixture_nics nics = {.n = 0};
-    int64_t timeout;
+    int64_t timeout, deadline;
     char *script;
     struct pv_err err;
     int rc;
@@ -149,8 +152,9 @@ int pv_lua_fixture(lua_State *L)
         return raise_build_failure(L, r);
     if (!*handle)
         return pv_lua_raise_err(L, &err);
+    deadline = r->deadline;
     pv_tf_request_fini(r); /* now: it holds the lock, and the collector may be late */
-    return fixture_plug(tf, *handle, &nics, &err) < 0 ? pv_lua_raise_err(L, &err) : 1;
+    return fixture_plug(tf, *handle, &nics, deadline, &err) < 0 ? pv_lua_raise_err(L, &err) : 1;
 }
 
 struct pv_guest *pv_lua_fixture_vm(struct pv_testfile *tf, const char *name, struct pv_err *err)

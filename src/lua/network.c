@@ -69,15 +69,19 @@ static LJMP void nic_read_name(lua_State *L, struct nic_want *w)
     memcpy(w->name, name, strlen(name) + 1);
 }
 
-/* Options of a NIC: the network, or the table {net=, ...}, at idx; opts: a table without net, at opts, or 0. */
+/* Options of a NIC: the network, or the table {net=, ...}, at idx; opts: that of vm:plug, which has no net, or 0. */
 static LJMP void nic_read(lua_State *L, int idx, int opts, struct nic_want *w)
 {
-    static const struct lua_opt known[] = {{"net", OPT_ANY},     {"ip", OPT_ANY},      {"mac", OPT_STRING},
-                                           {"mtu", OPT_INTEGER}, {"name", OPT_STRING}, {NULL, 0}};
+    static const struct lua_opt in_list[] = {{"net", OPT_ANY},     {"ip", OPT_ANY},      {"mac", OPT_STRING},
+                                             {"mtu", OPT_INTEGER}, {"name", OPT_STRING}, {NULL, 0}};
+    static const struct lua_opt of_plug[] = {{"ip", OPT_ANY},       {"mac", OPT_STRING},
+                                             {"mtu", OPT_INTEGER},  {"name", OPT_STRING},
+                                             {"timeout", OPT_TIME}, {NULL, 0}};
+    const struct lua_opt *known = opts ? of_plug : in_list;
     int top = lua_gettop(L), type;
 
     *w = (struct nic_want){.mtu = 0};
-    if (lua_istable(L, idx)) {
+    if (lua_istable(L, idx) && !opts) {
         pv_lua_check_opts(L, idx, "NIC", known);
         pv_lua_rawfield(L, idx, "net");
         w->net = pv_lua_net_at(L, -1, "option 'net' of a NIC");
@@ -99,6 +103,23 @@ static LJMP void nic_read(lua_State *L, int idx, int opts, struct nic_want *w)
             nic_read_name(L, w);
     }
     lua_settop(L, top);
+}
+
+/* Errors if a NIC is to have the name of another one of the VM (g may be NULL), or of those before it in the list. */
+static LJMP void nic_check_name(lua_State *L, const struct pv_guest *g, const struct nic_want *wants,
+                                size_t i)
+{
+    const char *name = wants[i].name;
+    bool taken = strcmp(name, "lo") == 0;
+
+    if (!*name)
+        return;
+    for (size_t j = 0; j < i; j++)
+        taken = taken || strcmp(wants[j].name, name) == 0;
+    for (size_t j = 0; g && j < PV_VM_NICS_MAX; j++)
+        taken = taken || (pv_guest_nics(g)[j].hw.mtu && strcmp(pv_guest_nics(g)[j].name, name) == 0);
+    if (taken)
+        pv_lua_raise(L, "NIC option 'name': the VM has an interface called '%s' already", name);
 }
 
 static int nic_add(const struct pv_guest *g, const struct nic_want *w, struct pv_guest_nic *nic,
@@ -130,6 +151,7 @@ size_t pv_lua_read_nets(lua_State *L, const struct pv_guest *g,
     for (lua_Integer i = 0; i < n; i++) {
         lua_rawgeti(L, -1, i + 1);
         nic_read(L, lua_gettop(L), 0, &wants[i]);
+        nic_check_name(L, NULL, wants, (size_t)i);
         lua_pop(L, 1);
     }
     for (lua_Integer i = 0; i < n; i++)
@@ -146,15 +168,18 @@ int pv_lua_vm_plug(lua_State *L)
     struct tf_guest *g = pv_lua_check_vm(L, "plug");
     struct pv_guest_nic nic;
     struct nic_want want;
+    int64_t timeout;
     struct pv_err err;
     int rc;
 
     lua_settop(L, 3);
-    nic_read(L, 2, lua_isnil(L, 3) ? 0 : 3, &want);
+    nic_read(L, 2, 3, &want);
+    nic_check_name(L, g->g, &want, 0);
+    timeout = lua_isnil(L, 3) ? 0 : pv_lua_opt_time(L, 3, "NIC", "timeout", 0);
     if (nic_add(g->g, &want, &nic, &err) < 0)
         return pv_lua_raise_err(L, &err);
     pv_tf_call_begin(pv_lua_tf(L), g->name, "plugging a NIC into %s", g->name);
-    rc = pv_guest_plug(g->g, &nic, 0, &err);
+    rc = pv_guest_plug(g->g, &nic, timeout, &err);
     pv_tf_step_end(pv_lua_tf(L), rc >= 0);
     pv_tf_nets_settle(pv_lua_tf(L), g->g);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
@@ -172,17 +197,18 @@ struct tf_net_end *pv_lua_check_nic(lua_State *L, const char *method, unsigned *
     return e;
 }
 
-/* vm:unplug(lan) */
+/* vm:unplug(lan, timeout?) */
 int pv_lua_vm_unplug(lua_State *L)
 {
     unsigned slot;
     struct tf_net_end *e = pv_lua_check_nic(L, "unplug", &slot);
     struct tf_guest *g = pv_lua_check_vm(L, "unplug");
+    int64_t timeout = pv_lua_check_time(L, 3, "unplug", 0);
     struct pv_err err;
     int rc;
 
     pv_tf_call_begin(pv_lua_tf(L), g->name, "unplugging a NIC of %s", g->name);
-    rc = pv_guest_unplug(g->g, slot, 0, &err);
+    rc = pv_guest_unplug(g->g, slot, timeout, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     if (rc < 0)
         return pv_lua_raise_err(L, &err);
