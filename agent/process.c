@@ -187,7 +187,7 @@ static _Noreturn void worker_main(struct ag_session *parent, int listen_fd, pid_
 
     ag_oom_score(w.proc_fd, "0"); /* out of memory in a worker ends the worker, not the agent */
     ag_leave_init_scope(w.proc_fd);
-    while (sessions)              /* copies of the parent process's */
+    while (sessions) /* copies of the parent process's */
         session_free(sessions);
     memset(threads, 0, sizeof(threads));
     pthread_mutex_unlock(&lock);
