@@ -134,7 +134,7 @@ static const char *gdb_choose(const struct gdb_vms *vms, const char *asked, stru
 /* Replaces this process by gdb; -1 with *err. */
 static int gdb_exec(const char *socket, const struct pv_strv *more, struct pv_err *err)
 {
-    cleanup_free char *link = pv_xasprintf("%s" PV_GDB_VMLINUX, socket), *vmlinux = realpath(link, NULL);
+    cleanup_free char *link = pv_xasprintf("%s" PV_GDB_VMLINUX, socket), *vmlinux = pv_realpath(link);
     cleanup_strv struct pv_strv argv = {0};
 
     pv_strv_add(&argv, "gdb");

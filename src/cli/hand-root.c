@@ -87,7 +87,7 @@ static int root_set_dir(struct hand_opts *o, char *dir, struct pv_err *err)
 
 int pv_hand_root(struct hand_opts *o, struct pv_profile *p, struct pv_err *err)
 {
-    char *path = o->rootfs ? realpath(strcmp(o->rootfs, "host") ? o->rootfs : "/", NULL) : NULL;
+    char *path = o->rootfs ? pv_realpath(strcmp(o->rootfs, "host") ? o->rootfs : "/") : NULL;
     struct stat st;
 
     if (o->rootfs && (!path || stat(path, &st) < 0)) {

@@ -208,7 +208,7 @@ static int kernel_unknown(const char *spec, struct pv_err *err)
 
 int pv_hand_kernel(const char *spec, struct hand_kernel *k, struct pv_err *err)
 {
-    cleanup_free char *real = realpath(spec, NULL);
+    cleanup_free char *real = pv_realpath(spec);
     size_t n = strlen(spec);
 
     *k = (struct hand_kernel){0};

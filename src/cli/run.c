@@ -13,6 +13,7 @@
 #include "guest/guest.h"
 #include "util/err.h"
 #include "util/parse.h"
+#include "util/path.h"
 
 enum {
     OPT_KERNEL,
@@ -76,7 +77,7 @@ static int run_disk(struct hand_opts *o, const char *spec, struct pv_err *err)
 
         if (!format)
             return pv_err_wrap(err, "run: --disk '%s'", path);
-        d.path = realpath(path, NULL);
+        d.path = pv_realpath(path);
         d.format = pv_xstrdup(format);
         d.snapshot = !rw;
     }
@@ -95,7 +96,7 @@ static int run_files(struct hand_opts *o, const char *spec, struct pv_err *err)
                           "run: --files takes HOST=GUEST with an absolute path in the guest, got '%s'", spec);
     cleanup_free char *host = pv_xasprintf("%.*s", (int)(eq - spec), spec);
 
-    f.host_path = realpath(host, NULL);
+    f.host_path = pv_realpath(host);
     if (!f.host_path)
         return pv_err_set(err, PV_E_USAGE, "run: --files '%s': there is no '%s' on the host", spec, host);
     f.guest_path = pv_xstrdup(eq + 1);

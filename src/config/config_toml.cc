@@ -3,6 +3,7 @@
 // is the one that is reported.
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -106,6 +107,8 @@ extern "C" struct pv_toml *pv_toml_parse(const char *text, size_t n, const char 
 
         pv_err_set(err, PV_E_USAGE, "%s:%d:%d: %s", source, static_cast<int>(e.source().begin.line),
                    static_cast<int>(e.source().begin.column), what.c_str());
+    } catch (const std::bad_alloc &) {
+        pv_out_of_memory();
     } catch (const std::exception &e) {
         pv_err_set(err, PV_E_USAGE, "%s:1:1: cannot be parsed: %s", source, e.what());
     } catch (...) {

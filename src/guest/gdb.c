@@ -31,7 +31,7 @@ static void gdb_tell(const struct pv_guest *g, bool limited)
 /* A vmlinux among the profile's debug files, or in the build tree of DIR/arch/x86/boot/bzImage; NULL: none. */
 static char *gdb_vmlinux(const struct pv_profile *p)
 {
-    cleanup_free char *real = realpath(p->kernel, NULL);
+    cleanup_free char *real = pv_realpath(p->kernel);
     const char *tree = real ? strstr(real, "/arch/x86/boot/") : NULL;
     char *path;
 

@@ -209,7 +209,7 @@ static int index_make(const struct pv_cachedir *dir, const char *key, const char
 
 char *pv_modules_index(const char *tree, struct pv_err *err)
 {
-    cleanup_free char *real = realpath(tree, NULL), *key = NULL;
+    cleanup_free char *real = pv_realpath(tree), *key = NULL;
     cleanup_cachedir struct pv_cachedir dir = PV_CACHEDIR_INIT;
     int found;
 

@@ -102,7 +102,7 @@ static char *find_tree(const char *explicit_dir, const char *kernel_path, const 
         return explicit_tree(explicit_dir, release, err);
     dir = pv_path_dirname(kernel_path);
     tree = tree_near(dir, release, looked);
-    if (!tree && (real = realpath(kernel_path, NULL)) != NULL && strcmp(real, kernel_path) != 0) {
+    if (!tree && (real = pv_realpath(kernel_path)) != NULL && strcmp(real, kernel_path) != 0) {
         /* The target of a link such as /vmlinuz has its modules beside it. */
         free(pv_steal(&dir));
         dir = pv_path_dirname(real);
@@ -211,7 +211,7 @@ static void add_module(struct pv_modlist *l, const struct kmod_module *m, const 
 
 static int refuse_unindexed(const char *tree, struct pv_err *err)
 {
-    cleanup_free char *real = realpath(tree, NULL);
+    cleanup_free char *real = pv_realpath(tree);
     const char *full = real ? real : tree, *version = pv_path_basename(full);
     const char *standard = strstr(full, "/lib/modules/");
 

@@ -205,7 +205,7 @@ static int build_one(lua_State *L)
 
 int pv_lua_build_fixture(const struct pv_testfile_env *env, const char *script, bool rebuild)
 {
-    cleanup_free char *path = realpath(script, NULL), *name = pv_tf_script_name(script), *msg = NULL;
+    cleanup_free char *path = pv_realpath(script), *name = pv_tf_script_name(script), *msg = NULL;
     struct build_order o = {.name = name, .script = path ? path : script, .rebuild = rebuild};
     struct pv_testfile tf = {.env = env, .path = script, .dir = pv_path_dirname(script)};
     struct pv_err err = PV_ERR_INIT;

@@ -180,7 +180,7 @@ static int output_bad_path(const char *option, const char *path, const char *why
  */
 static int output_resolve(const char *option, const char *path, char **dir, char **base, struct pv_err *err)
 {
-    cleanup_free char *real = realpath(path, NULL), *above = NULL, *real_above = NULL;
+    cleanup_free char *real = pv_realpath(path), *above = NULL, *real_above = NULL;
     struct stat st;
 
     if (real) {
@@ -197,7 +197,7 @@ static int output_resolve(const char *option, const char *path, char **dir, char
     if (stat(path, &st) == 0) /* /dev/fd/63 has no real path */
         return 0;
     above = pv_path_dirname(path);
-    real_above = realpath(above, NULL);
+    real_above = pv_realpath(above);
     if (!real_above || !*pv_path_basename(path)) {
         pv_err_set(err, PV_E_USAGE, "test: %s '%s': there is no directory '%s'; make it first", option, path,
                    above);

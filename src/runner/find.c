@@ -91,7 +91,7 @@ static bool find_fits(const struct finder *f, const char *path, const char *root
     if (!patterns || !patterns->n)
         return name_ends_in(pv_path_basename(path), ".lua");
     dir = pv_path_dirname(path);
-    real_dir = realpath(dir, NULL);
+    real_dir = pv_realpath(dir);
     real = real_dir ? pv_path_join(real_dir, pv_path_basename(path)) : NULL;
     if (path_below_base(f, real))
         below = path_below_base(f, real);
@@ -295,7 +295,7 @@ static int find_all_paths(struct finder *f, const struct pv_strv *paths, struct 
 int pv_find_tests(const struct pv_strv *paths, const struct pv_find_rule *rule, const struct pv_strv *only,
                   bool allow_none, struct pv_test_list *out, struct pv_err *err)
 {
-    struct finder f = {.rule = rule, .base = rule->base ? realpath(rule->base, NULL) : NULL, .out = out};
+    struct finder f = {.rule = rule, .base = rule->base ? pv_realpath(rule->base) : NULL, .out = out};
     size_t before;
     int rc = find_all_paths(&f, paths, err);
 

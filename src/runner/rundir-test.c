@@ -18,6 +18,18 @@
 
 static char base[] = "/tmp/pv-rundir.XXXXXX";
 
+static int fstat_fails; /* the fstat() that fails from now on, 1: the next one; 0: none */
+
+/* libc's, which a file system can make fail. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int fstat(int fd, struct stat *st)
+{
+    if (!fstat_fails || --fstat_fails > 0)
+        return fstatat(fd, "", st, AT_EMPTY_PATH);
+    errno = EIO;
+    return -1;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -130,11 +142,28 @@ static void unsafe_base_is_refused(void **state)
     }
 }
 
+/* A new directory that cannot be looked at is no directory of another run: it is an error, and nothing stays. */
+static void unknown_dir_is_an_error(void **state)
+{
+    struct pv_rundir d = PV_RUNDIR_INIT;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    fstat_fails = 1;
+    assert_int_equal(pv_rundir_open(&d, &err), -1);
+    fstat_fails = 0;
+    assert_non_null(strstr(err.text, "cannot lock '"));
+    assert_non_null(strstr(err.text, strerror(EIO)));
+    assert_int_equal(rmdir(base), 0);
+    assert_int_equal(mkdir(base, 0700), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(old_dirs_are_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dirs_in_use_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unknown_dir_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unsafe_base_is_refused, set_up, tear_down),
     };
 

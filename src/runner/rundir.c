@@ -17,6 +17,7 @@
 #include "util/host.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 #define PREFIX "provium-"
 #define KEPT "kept"
@@ -75,12 +76,16 @@ void pv_rundir_remove_in_handler(const struct pv_rundir *d)
     rmdir(d->path);
 }
 
-/* True when the directory at `path` is still the one that fd holds. */
-static bool same_dir(int fd, const char *path)
+/* 1: the directory at `path` is still the one that fd holds; 0: it is another one or none; -1: errno says why not known. */
+static int same_dir(int fd, const char *path)
 {
     struct stat a, b;
 
-    return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    if (fstat(fd, &a) < 0)
+        return -1;
+    if (lstat(path, &b) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 /* A run's directory that was kept. */
@@ -199,14 +204,15 @@ static int check_base(const char *base, struct pv_err *err)
     return 0;
 }
 
-static bool rundir_lock(int fd)
+/* Locks the new directory: 1: it is locked; 0: another run has removed it before the lock; -1: errno says why. */
+static int rundir_lock(int fd, const char *path)
 {
     int rc;
 
     do
         rc = flock(fd, LOCK_EX);
     while (rc < 0 && errno == EINTR);
-    return rc == 0;
+    return rc < 0 ? -1 : same_dir(fd, path);
 }
 
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
@@ -216,7 +222,7 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
 
     if (!tmp || !*tmp)
         tmp = "/tmp";
-    base = realpath(tmp, NULL);
+    base = pv_realpath(tmp);
     if (!base)
         return pv_err_sys(err, errno, "cannot use '%s' for temporary files", tmp);
     if (check_base(base, err) < 0)
@@ -225,22 +231,24 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
     for (;;) {
         cleanup_close int fd = -1;
         cleanup_free char *path = pv_xasprintf("%s/" PREFIX "XXXXXX", base);
+        int locked = -1;
 
         if (strlen(path) >= sizeof(d->path))
             return pv_err_set(err, PV_E_USAGE, "TMPDIR '%s' is too long", tmp);
         if (!mkdtemp(path))
             return pv_err_sys(err, errno, "cannot make a directory in '%s'", base);
         fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        /* another run may have removed it before the lock: make a new one */
-        if (fd < 0 && errno == ENOENT)
-            continue;
-        if (fd < 0 || !rundir_lock(fd)) {
+        if (fd >= 0)
+            locked = rundir_lock(fd, path);
+        else if (errno == ENOENT)
+            locked = 0;
+        if (locked < 0) {
             pv_err_sys(err, errno, "cannot lock '%s'", path);
             rmdir(path);
             return -1;
         }
-        if (!same_dir(fd, path))
-            continue;
+        if (!locked)
+            continue; /* make a new one */
         strcpy(d->path, path);
         d->fd = pv_steal_fd(&fd);
         return 0;

@@ -67,8 +67,7 @@ void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
     const char *project = tf->env->config ? tf->env->config->dir : NULL;
     const char *given = tf->builder || !tf->env->root ? project : tf->env->root;
     /* A fixture's script may have a path without links, or a relative one below an absolute project. */
-    cleanup_free char *root = given ? realpath(given, NULL) : NULL,
-                      *dir = root ? realpath(tf->dir, NULL) : NULL;
+    cleanup_free char *root = given ? pv_realpath(given) : NULL, *dir = root ? pv_realpath(tf->dir) : NULL;
 
     if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root) &&
         (!dir || !dirs_add_upward(dirs, dir, root)))

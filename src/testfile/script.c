@@ -34,8 +34,8 @@ static void script_list_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 {
     const char *project = tf->env->config ? tf->env->config->dir : NULL;
     const char *given = tf->builder || !tf->env->root ? project : tf->env->root;
-    cleanup_free char *dir = realpath(tf->dir, NULL), *root = given ? realpath(given, NULL) : NULL;
-    cleanup_free char *top = project ? realpath(project, NULL) : NULL, *tests = NULL;
+    cleanup_free char *dir = pv_realpath(tf->dir), *root = given ? pv_realpath(given) : NULL;
+    cleanup_free char *top = project ? pv_realpath(project) : NULL, *tests = NULL;
 
     while (dir) {
         /* in fixtures/a.lua, "b" is fixtures/b.lua */
@@ -122,7 +122,7 @@ char *pv_tf_script_find(struct pv_testfile *tf, const char *name, struct pv_err 
         struct stat st;
 
         if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
-            return realpath(path, NULL);
+            return pv_realpath(path);
         pv_tf_reads(tf, path); /* created later, it would come first in the search */
     }
     script_not_found(&dirs, name, err);

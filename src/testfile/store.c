@@ -9,6 +9,7 @@
 #include "guest/snapshot.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
+#include "util/path.h"
 
 struct tf_entry {
     struct pv_entry *e;
@@ -176,7 +177,7 @@ int pv_tf_store_recipe(struct pv_testfile *tf, const struct tf_fixture *f, struc
                        struct pv_err *err)
 {
     struct pv_fixture_id id = fixture_id(tf, f);
-    cleanup_free char *self = realpath("/proc/self/exe", NULL);
+    cleanup_free char *self = pv_realpath("/proc/self/exe");
 
     if (store_open(tf, err) < 0)
         return -1;

@@ -5,15 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static void *or_die(void *p, size_t n)
+void pv_out_of_memory(void)
 {
     static const char msg[] = "provium: out of memory\n";
 
-    if (!p && n) {
-        if (write(2, msg, sizeof(msg) - 1) < 0)
-            _exit(3);
-        abort();
-    }
+    if (write(2, msg, sizeof(msg) - 1) < 0)
+        _exit(3);
+    abort();
+}
+
+static void *or_die(void *p, size_t n)
+{
+    if (!p && n)
+        pv_out_of_memory();
     return p;
 }
 

@@ -22,6 +22,9 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+/* "provium: out of memory" on standard error, and SIGABRT: for a library that says that it has none. */
+__attribute__((noreturn)) void pv_out_of_memory(void);
+
 void *pv_xmalloc(size_t n);
 void *pv_xcalloc(size_t n, size_t size);
 void *pv_xrealloc(void *p, size_t n);

@@ -38,6 +38,15 @@ const char *pv_path_basename(const char *path)
     return slash ? slash + 1 : path;
 }
 
+char *pv_realpath(const char *path)
+{
+    char *real = realpath(path, NULL);
+
+    if (!real && errno == ENOMEM)
+        pv_out_of_memory();
+    return real;
+}
+
 bool pv_path_is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);

@@ -21,6 +21,9 @@ char *pv_path_dirname(const char *path);
 /* Borrowed pointer to the last component. */
 const char *pv_path_basename(const char *path);
 
+/* The path without links, "." and ".."; NULL with errno, which is never ENOMEM.  The caller frees. */
+char *pv_realpath(const char *path);
+
 /* True when `path` is `dir` or below it, by their names alone. */
 bool pv_path_is_below(const char *path, const char *dir);
 
