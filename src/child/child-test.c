@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "util/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -18,6 +20,24 @@ static struct {
     struct pv_buf said, wrote;
     int exits, status;
 } seen;
+
+static bool null_fails; /* open("/dev/null") does */
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    mode_t mode;
+
+    if (null_fails && !strcmp(path, "/dev/null")) {
+        errno = EMFILE;
+        return -1;
+    }
+    va_start(ap, flags);
+    mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    return openat(AT_FDCWD, path, flags, mode);
+}
 
 static void on_message(struct pv_child *c, const unsigned char *msg, size_t n)
 {
@@ -113,6 +133,21 @@ static void test_messages_output_status(void **state)
     pv_child_end(&c);
     pv_child_end(&c);
     assert_int_equal(seen.exits, 1);
+}
+
+/* A child that cannot be set up tells the cause. */
+static void test_no_descriptor_for_the_child(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+
+    null_fails = true;
+    child_start(&c, *state, (struct pv_child_opts){.main = talk_main, .arg = "hello", .capture = true});
+    null_fails = false;
+    wait_exit(*state);
+    assert_string_equal(seen.said.data, "");
+    assert_non_null(strstr(seen.wrote.data, strerror(EMFILE)));
+    assert_int_equal(WEXITSTATUS(seen.status), 126);
+    pv_child_end(&c);
 }
 
 /* Sends the state of the descriptors 3 to 39, a digit or a dot for each. */
@@ -318,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_messages_output_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_descriptor_for_the_child, setup, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_term_and_kill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_delivers, setup, teardown),

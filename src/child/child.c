@@ -55,6 +55,8 @@ static void child_place_fds(const struct child_start *st)
 
     if (o->capture) {
         from[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (from[0] < 0)
+            child_end_unplaced(st->out); /* with the errno of the cause */
         from[1] = from[2] = st->out;
     }
     from[PV_CHILD_SOCK] = st->sock;
