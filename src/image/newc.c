@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/newc.h"
 
-#include <archive.h>
-#include <archive_entry.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,55 +22,73 @@ enum {
     UNSIZED_FILE_MAX = 64 << 20, /* content of a file whose st_size is 0 (/proc, /sys) */
 };
 
-static int newc_failed(struct pv_newc *w, const char *path, struct pv_err *err)
-{
-    const char *why = archive_error_string(w->a);
+/* The fields of a header, in their order, each eight hex digits. */
+enum {
+    NEWC_INO, /* 0: no hard links */
+    NEWC_MODE,
+    NEWC_UID,
+    NEWC_GID,
+    NEWC_NLINK,
+    NEWC_MTIME,
+    NEWC_SIZE,
+    NEWC_MAJOR,
+    NEWC_MINOR,
+    NEWC_RMAJOR,
+    NEWC_RMINOR,
+    NEWC_NAMESIZE,
+    NEWC_CHECK,
+    NEWC_FIELDS
+};
 
-    return pv_err_set_at(err, PV_E_HOST, archive_errno(w->a), __FILE__, __LINE__,
-                         "cannot write '%s' into the initramfs: %s", path, why ? why : "unknown reason");
+static const char zeros[4];
+
+/* Headers with their names, and contents, are padded to a multiple of four bytes. */
+static unsigned padding(size_t n)
+{
+    return -(unsigned)n & 3;
 }
 
-static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t n)
+/* Writes header, name and padding of an entry.  The padding of the entry before it comes first, in the same write. */
+static int put_header(struct pv_newc *w, const char *name, const uint32_t fields[static NEWC_FIELDS],
+                      struct pv_err *err)
 {
-    struct pv_newc *w = arg;
+    cleanup_buf struct pv_buf b = {0};
 
-    if (!w->discard && pv_write_all(w->out, data, n) < 0) {
-        archive_set_error(a, errno, "%s", strerror(errno));
-        return -1;
-    }
-    return (la_ssize_t)n;
+    assert(!w->left);
+    pv_buf_add(&b, zeros, w->pad);
+    pv_buf_adds(&b, "070701");
+    for (int i = 0; i < NEWC_FIELDS; i++)
+        pv_buf_addf(&b, "%08" PRIx32, fields[i]);
+    pv_buf_add(&b, name, strlen(name) + 1);
+    pv_buf_add(&b, zeros, padding(b.len - w->pad));
+    w->left = fields[NEWC_SIZE];
+    w->pad = padding(w->left);
+    return pv_write_all(w->out, b.data, b.len) < 0
+               ? pv_err_sys(err, errno, "cannot write '%s' into the initramfs", name)
+               : 0;
 }
 
-int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err)
+/* Content of the entry whose header was written last. */
+static int put_bytes(struct pv_newc *w, const void *data, size_t n, struct pv_err *err)
 {
-    w->out = out;
-    w->discard = false;
-    w->uid = w->gid = 0;
-    w->sums = (struct pv_buf){0};
-    w->a = archive_write_new();
-    if (!w->a)
-        return pv_err_set(err, PV_E_HOST, "cannot start libarchive: out of memory");
-    /* No blocking and no padding: the archive ends with its trailer. */
-    if (archive_write_set_format_cpio_newc(w->a) != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(w->a, 0) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(w->a, 1) != ARCHIVE_OK ||
-        archive_write_open(w->a, w, NULL, write_out, NULL) != ARCHIVE_OK)
-        return newc_failed(w, "/", err);
-    return 0;
+    assert(n <= w->left);
+    w->left -= (uint32_t)n;
+    return pv_write_all(w->out, data, n) < 0 ? pv_err_sys(err, errno, "cannot write into the initramfs") : 0;
+}
+
+void pv_newc_init(struct pv_newc *w, int out)
+{
+    *w = (struct pv_newc){.out = out};
 }
 
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err)
 {
-    return archive_write_close(w->a) == ARCHIVE_OK ? 0 : newc_failed(w, "TRAILER!!!", err);
+    return put_header(w, "TRAILER!!!", (const uint32_t[NEWC_FIELDS]){[NEWC_NLINK] = 1, [NEWC_NAMESIZE] = 11},
+                      err);
 }
 
 void pv_newc_fini(struct pv_newc *w)
 {
-    /* Not archive_write_fail: libarchive 3.6 leaks its buffers then. */
-    w->discard = true;
-    if (w->a)
-        archive_write_free(w->a);
-    w->a = NULL;
     pv_buf_free(&w->sums);
 }
 
@@ -93,9 +110,9 @@ static int check_name(const char *path, struct pv_err *err)
 }
 
 /* newc's mtime has 32 bits. */
-static time_t clamp_time(time_t t)
+static uint32_t clamp_time(time_t t)
 {
-    return t < 0 ? 0 : t > (time_t)UINT32_MAX ? (time_t)UINT32_MAX : t;
+    return t < 0 ? 0 : t > (time_t)UINT32_MAX ? UINT32_MAX : (uint32_t)t;
 }
 
 struct node {
@@ -134,29 +151,23 @@ static void record_add(struct pv_newc *w, const void *data, size_t n)
 
 static int put_node(struct pv_newc *w, const struct node *n, struct pv_err *err)
 {
-    struct archive_entry *e;
-    int rc;
+    uint32_t size = n->target ? (uint32_t)strlen(n->target) : (uint32_t)n->size;
+    const uint32_t fields[NEWC_FIELDS] = {
+        [NEWC_MODE] = n->mode,
+        [NEWC_UID] = w->uid,
+        [NEWC_GID] = w->gid,
+        [NEWC_NLINK] = 1,
+        [NEWC_MTIME] = clamp_time(n->mtime),
+        [NEWC_SIZE] = size,
+        [NEWC_RMAJOR] = major(n->rdev),
+        [NEWC_RMINOR] = minor(n->rdev),
+        [NEWC_NAMESIZE] = (uint32_t)strlen(n->path), /* with its NUL, without the leading slash */
+    };
 
-    if (check_name(n->path, err) < 0)
+    if (check_name(n->path, err) < 0 || put_header(w, n->path + 1, fields, err) < 0)
         return -1;
-    e = archive_entry_new();
-    if (!e)
-        return pv_err_set(err, PV_E_HOST, "cannot write into the initramfs: out of memory");
-    archive_entry_set_pathname(e, n->path + 1);
-    archive_entry_set_mode(e, (mode_t)n->mode);
-    archive_entry_set_uid(e, w->uid);
-    archive_entry_set_gid(e, w->gid);
-    archive_entry_set_mtime(e, clamp_time(n->mtime), 0);
-    archive_entry_set_size(e, (la_int64_t)n->size);
-    archive_entry_set_nlink(e, 1);
-    if (n->target)
-        archive_entry_set_symlink(e, n->target);
-    if (S_ISCHR(n->mode))
-        archive_entry_set_rdev(e, n->rdev);
-    rc = archive_write_header(w->a, e);
-    archive_entry_free(e);
     record_begin(w, n);
-    return rc == ARCHIVE_OK ? 0 : newc_failed(w, n->path, err);
+    return n->target ? put_bytes(w, n->target, size, err) : 0;
 }
 
 int pv_newc_dir(struct pv_newc *w, const char *path, unsigned mode, time_t mtime, struct pv_err *err)
@@ -195,18 +206,8 @@ int pv_newc_file(struct pv_newc *w, const char *path, unsigned mode, time_t mtim
 
 int pv_newc_data(struct pv_newc *w, const void *data, size_t n, struct pv_err *err)
 {
-    const char *p = data;
-
     record_add(w, data, n);
-    while (n) {
-        la_ssize_t done = archive_write_data(w->a, p, n);
-
-        if (done <= 0)
-            return newc_failed(w, "data", err);
-        p += done;
-        n -= (size_t)done;
-    }
-    return 0;
+    return put_bytes(w, data, n, err);
 }
 
 int pv_newc_bytes(struct pv_newc *w, const char *path, unsigned mode, const void *data, size_t n,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A writer of newc archives (libarchive).  Entries are owned by root unless the caller has set uid and gid.  Names are bytes, not text.
+ * A writer of newc archives.  Entries are owned by root unless the caller has set uid and gid.  Names are bytes, not text.
  *
  *     cleanup_newc struct pv_newc w = {0};
  *
- *     if (pv_newc_init(&w, memfd, err) < 0 || pv_newc_dir(&w, "/etc", 0755, 0, err) < 0 ||
+ *     pv_newc_init(&w, memfd);
+ *     if (pv_newc_dir(&w, "/etc", 0755, 0, err) < 0 ||
  *         pv_newc_bytes(&w, "/etc/hostname", 0644, "vm", 2, err) < 0)
  *         return -1;
  *     return pv_newc_finish(&w, err);
@@ -23,21 +24,20 @@
 #include "util/mem.h"
 #include "wire/sum.h"
 
-struct archive;
 struct pv_err;
 
 struct pv_newc {
-    struct archive *a;
     int out;                /* borrowed */
     uint32_t uid, gid;      /* of the entries that follow */
-    bool discard;           /* drop libarchive's last writes, during pv_newc_fini */
+    uint32_t left;          /* bytes of the last entry's content that are still to be written */
+    unsigned pad;           /* zeros behind that content */
     struct pv_buf sums;     /* a record of each entry, as in PV_BOOT_SUMS (wire/proto.h) */
     size_t record;          /* offset of the last record */
     struct pv_wire_sum sum; /* of its entry */
 };
 
-/* Begins at the position of `out`.  libarchive keeps a pointer to `w` until pv_newc_fini. */
-int pv_newc_init(struct pv_newc *w, int out, struct pv_err *err);
+/* Begins at the position of `out`. */
+void pv_newc_init(struct pv_newc *w, int out);
 /* Writes the trailer, which completes the archive. */
 int pv_newc_finish(struct pv_newc *w, struct pv_err *err);
 /* Writes PV_BOOT_SUMS: the records of all entries so far, and those of an archive that will follow (NULL: none). */

@@ -166,7 +166,8 @@ static int put_console(struct pv_newc *w, struct pv_err *err)
  */
 static int put_files(struct pv_newc *w, int out, const struct pv_suppl *suppl, struct pv_err *err)
 {
-    if (pv_newc_init(w, out, err) < 0 || pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
+    pv_newc_init(w, out);
+    if (pv_newc_dir(w, PV_BOOT_FILES, 0755, 0, err) < 0 ||
         pv_suppl_put_files(w, suppl->files, suppl->n_files, err) < 0)
         return -1;
     return pv_newc_finish(w, err);
@@ -211,7 +212,8 @@ int pv_suppl_build(const struct pv_suppl *suppl, int *memfd, uint64_t *injected,
         return -1;
     if (suppl->n_files && ((files_fd = make_memory(err)) < 0 || put_files(&files, files_fd, suppl, err) < 0))
         return -1;
-    if (pv_newc_init(&w, fd, err) < 0 || put_all(&w, suppl, &s, files_fd < 0 ? NULL : &files, err) < 0)
+    pv_newc_init(&w, fd);
+    if (put_all(&w, suppl, &s, files_fd < 0 ? NULL : &files, err) < 0)
         return -1;
     if (files_fd >= 0 && pv_initrd_copy("injected files", files_fd, fd, err) < 0)
         return -1;
