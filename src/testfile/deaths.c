@@ -39,7 +39,7 @@ void pv_tf_deaths_add(struct pv_testfile *tf, const struct pv_guest *g, const st
     struct tf_death **end = &list->first, *d;
 
     if (list->n == MAX_DEATHS) {
-        list->n_unkept++;
+        pv_tf_unkept(&tf->tests, pv_tf_test_id(&tf->tests))->n_deaths++;
         return;
     }
     while (*end)
@@ -69,12 +69,12 @@ void pv_tf_deaths_met(struct pv_testfile *tf, const struct pv_err *err)
         d->met |= d->vm_number == err->vm;
 }
 
-bool pv_tf_deaths_unmet(const struct pv_testfile *tf, uint32_t test_id)
+bool pv_tf_deaths_unmet(struct pv_testfile *tf, uint32_t test_id)
 {
     for (const struct tf_death *d = tf->deaths.first; d; d = d->next)
         if (d->test_id == test_id && !d->met)
             return true;
-    return tf->deaths.n_unkept;
+    return pv_tf_unkept(&tf->tests, test_id)->n_deaths;
 }
 
 static char *death_text(const struct tf_death *d)
@@ -109,6 +109,7 @@ bool pv_tf_deaths_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcom
                         enum pv_class *cls, char **msg)
 {
     struct tf_deaths *list = &tf->deaths;
+    struct tf_unkept *unkept = pv_tf_unkept(&tf->tests, test_id);
     bool unmet = pv_tf_deaths_unmet(tf, test_id);
 
     for (struct tf_death **at = &list->first, *d; (d = *at);) {
@@ -124,9 +125,9 @@ bool pv_tf_deaths_judge(struct pv_testfile *tf, uint32_t test_id, enum pv_outcom
         list->n--;
         death_free(d);
     }
-    if (list->n_unkept)
+    if (unkept->n_deaths)
         death_fail(NULL, outcome, cls, msg);
-    list->n_unkept = 0;
+    unkept->n_deaths = 0;
     return unmet;
 }
 

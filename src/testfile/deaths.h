@@ -21,7 +21,7 @@ struct tf_death;
 
 struct tf_deaths {
     struct tf_death *first; /* in order; bounded */
-    size_t n, n_unkept;     /* n_unkept: that came when the list was full, since the last verdict */
+    size_t n;
 };
 
 /* For the guests' observer.  Does not block. */
@@ -31,7 +31,7 @@ void pv_tf_deaths_notice(struct pv_testfile *tf);
 /* The test gets err, which may say why a guest died. */
 void pv_tf_deaths_met(struct pv_testfile *tf, const struct pv_err *err);
 /* True when the sub-test, or outside of one the file, has one that no call has met. */
-bool pv_tf_deaths_unmet(const struct pv_testfile *tf, uint32_t test_id);
+bool pv_tf_deaths_unmet(struct pv_testfile *tf, uint32_t test_id);
 /*
  * The sub-test has ended with this outcome, class and message (replaced, heap): an unmet one fails it, and its
  * console is shown.  True when there was one.  Forgets the sub-test's.

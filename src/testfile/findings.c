@@ -186,12 +186,14 @@ void pv_tf_finding_add(const struct pv_guest *g, const struct pv_finding *findin
     bool fails = finding_policy(tf, cls) == PV_POLICY_FAIL;
     /* Whether the words of a panic are one is decided by the guest's silence. */
     bool doubtful = finding->unstamped && finding->first && cls != PV_CLASS_PANIC;
+    struct tf_unkept *unkept;
     struct tf_finding *f;
 
     if (findings_are_full(list, cls, doubtful)) {
         if (fails && !finding_is_allowed(guest, finding->headline, finding->excerpt)) {
-            list->n_unkept++;
-            list->unkept_cls = pv_tf_class_worse(list->unkept_cls, cls);
+            unkept = pv_tf_unkept(&tf->tests, standby ? PV_NO_TEST : pv_tf_test_id(&tf->tests));
+            unkept->n_findings++;
+            unkept->cls = pv_tf_class_worse(unkept->cls, cls);
         }
         return;
     }

@@ -60,9 +60,7 @@ struct tf_findings {
     struct tf_finding *first, **end; /* in order; bounded */
     size_t n_warnings, n_worse;      /* in the list */
     size_t n_doubts;                 /* among these, without a time stamp and not decided */
-    size_t n_unkept;          /* failing ones that came when the list was full, since the last verdict */
-    enum pv_class unkept_cls; /* the worst of those */
-    size_t n_placed;          /* that source lines were looked for */
+    size_t n_placed;                 /* that source lines were looked for */
     struct tf_symbols *symbols;
 };
 

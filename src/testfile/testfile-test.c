@@ -334,6 +334,9 @@ static void test_finding_without_entry(void **state)
 static void test_flood(void **state)
 {
     struct scene *s = *state;
+    enum pv_outcome outcome = PV_OK;
+    enum pv_class cls = PV_CLASS_NONE;
+    char *msg = NULL;
 
     pv_tf_test_begin(&s->tf, "t");
     for (int i = 0; i < 500; i++)
@@ -342,8 +345,18 @@ static void test_flood(void **state)
     pv_tf_test_begin(&s->tf, "only behind the bound");
     report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
     assert_int_equal(end_test(s), PV_FAIL);
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c, between sub-tests", false);
     pv_tf_test_begin(&s->tf, "quiet");
     assert_int_equal(end_test(s), PV_OK);
+    pv_tf_test_begin(&s->tf, "around");
+    report(s, PV_FINDING_WARNING, "WARNING: at foo.c", false);
+    pv_tf_test_begin(&s->tf, "quiet, too");
+    assert_int_equal(end_test(s), PV_OK);
+    assert_int_equal(end_test(s), PV_FAIL);
+    pv_tf_file_judge(&s->tf, &outcome, &cls, &msg);
+    assert_int_equal(outcome, PV_FAIL);
+    assert_string_equal(msg, "the kernel of a VM: 1 more report than are kept");
+    free(msg);
     pv_tf_test_begin(&s->tf, "an oops");
     report(s, PV_FINDING_OOPS, "Oops: 0000", false);
     assert_string_equal(pv_tf_finding_last(&s->tf, s->vm)->headline, "Oops: 0000");

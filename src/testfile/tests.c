@@ -11,6 +11,14 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
+struct tf_unkept *pv_tf_unkept(struct tf_tests *t, uint32_t test_id)
+{
+    for (size_t i = 0; i < t->n_open; i++)
+        if (t->open[i].id == test_id)
+            return &t->open[i].unkept;
+    return &t->unkept;
+}
+
 void pv_tf_test_begin(struct pv_testfile *tf, const char *name)
 {
     struct tf_tests *tests = &tf->tests;

@@ -16,6 +16,12 @@ struct pv_testfile;
 
 enum { TF_MAX_NESTED_TESTS = 64 };
 
+/* What came when the lists of findings and deaths were full, since the last verdict. */
+struct tf_unkept {
+    size_t n_findings, n_deaths;
+    enum pv_class cls; /* the worst of the findings */
+};
+
 /* An open sub-test. */
 struct tf_test {
     uint32_t id;
@@ -27,6 +33,7 @@ struct tf_test {
     char *expect_fail;            /* why it is expected to fail; NULL: it is not */
     unsigned retries;             /* attempts that are left */
     int64_t attempt_started;
+    struct tf_unkept unkept;
 };
 
 struct tf_tests {
@@ -34,6 +41,7 @@ struct tf_tests {
     size_t n_open;
     size_t n_begun, n_failed;
     size_t n_deselected;     /* --tag and --no-tag did not let them run */
+    struct tf_unkept unkept; /* outside of sub-tests */
     enum pv_outcome outcome; /* of the file: skip() or todo() outside of sub-tests */
     char *reason;
     unsigned n_paused;    /* waits of contexts whose time does not count (limit.h) */
@@ -46,6 +54,9 @@ static inline uint32_t pv_tf_test_id(const struct tf_tests *t)
 {
     return t->n_open ? t->open[t->n_open - 1].id : PV_NO_TEST;
 }
+
+/* That of an open sub-test; PV_NO_TEST, or one that is not open: that of the file. */
+struct tf_unkept *pv_tf_unkept(struct tf_tests *t, uint32_t test_id);
 
 /* Opens a sub-test. n_open must be below TF_MAX_NESTED_TESTS. */
 void pv_tf_test_begin(struct pv_testfile *tf, const char *name);

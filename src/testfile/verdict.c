@@ -66,7 +66,8 @@ static bool judge_findings(struct pv_testfile *tf, uint32_t test_id, enum pv_out
                            enum pv_class *cls, char **msg)
 {
     struct tf_findings *list = &tf->findings;
-    enum pv_class worst_cls = list->unkept_cls;
+    struct tf_unkept *unkept = pv_tf_unkept(&tf->tests, test_id);
+    enum pv_class worst_cls = unkept->cls;
     const struct tf_finding *worst = NULL;
     bool met = false;
     size_t n = 0;
@@ -88,9 +89,9 @@ static bool judge_findings(struct pv_testfile *tf, uint32_t test_id, enum pv_out
             worst = f;
         worst_cls = pv_tf_class_worse(worst_cls, f->cls);
     }
-    n += list->n_unkept;
-    list->n_unkept = 0;
-    list->unkept_cls = PV_CLASS_NONE;
+    n += unkept->n_findings;
+    unkept->n_findings = 0;
+    unkept->cls = PV_CLASS_NONE;
     if (worst_cls == PV_CLASS_NONE)
         return met;
     if (*outcome == PV_FAIL && *msg) {
