@@ -47,6 +47,10 @@ ERRORS = {
     'nofile': ['EMFILE'],  # no function: the run may open N descriptors
 }
 NOFILE = range(16, 513, 4)
+# The first ones of a short run. They were wrong once: the new directory of a run, /dev/null of a new process, the project
+# file, the path of a report, the trailer of the initramfs.
+FIXED = [('fstat', 9, 'EIO'), ('open', 15, 'EMFILE'), ('malloc', 34, 'ENOMEM'), ('malloc', 210, 'ENOMEM'),
+         ('calloc', 51, 'ENOMEM')]
 TESTS = {'t/fake.lua': ('calls', 'snapshot', 'fixture', 'end')}  # of life.lua
 ALLOCATION = ('malloc', 'calloc', 'realloc')
 CRASH = re.compile(r'SIG[A-Z]{3,4}|crashed|Assertion|stack smashing|double free|corrupted|free\(\)|malloc\(\)')
@@ -62,10 +66,10 @@ def kernel():
     return (head + load + notes + note).ljust(16384 - len(banner), b'\x90') + banner
 
 
-def start(options, here, files, env=None, preexec=None):
+def start(options, here, files, env=None, preexec=None, timeout='60'):
     """Starts `provium test` of the files in the run's directory."""
     argv = [options.provium, 'test', '-p', str(len(files)), '--config', 'provium.toml', '--json', 'r.json', '--junit',
-            'r.xml', '--html', 'r.html', '--timeout', '60', *files]
+            'r.xml', '--html', 'r.html', '--timeout', timeout, *files]
     env = dict(os.environ, TMPDIR=here + '/tmp', XDG_CACHE_HOME=here + '/cache', **(env or {}))
     with open(here + '/out', 'wb') as out:
         return subprocess.Popen(argv, cwd=here, env=env, stdin=subprocess.DEVNULL, stdout=out,
@@ -299,7 +303,8 @@ def cases_of(options, count):
         for c in cases:
             turn[c[0]] += 1
             ranked.append((turn[c[0]], c))
-        cases = [c for _, c in sorted(ranked, key=lambda r: r[0])]
+        fixed = [c for c in FIXED if not options.functions or c[0] in options.functions]
+        cases = fixed + [c for _, c in sorted(ranked, key=lambda r: r[0])]
     return cases
 
 
