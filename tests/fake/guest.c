@@ -3,6 +3,7 @@
 #include "tests/fake/qemu.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -94,10 +95,29 @@ static void on_ping(uint32_t id, struct pv_dec *d)
     send_bytes(PV_MSG_PONG, id, p, n);
 }
 
+/* The command "flood N" prints N MiB on the console. */
+static void exec_flood(const char *command, size_t len)
+{
+    static char text[65536];
+    const char *at = memmem(command, len, "flood ", 6);
+    char number[16] = "";
+    unsigned long n;
+
+    if (!at)
+        return;
+    snprintf(number, sizeof(number), "%.*s", (int)(command + len - at - 6), at + 6);
+    n = strtoul(number, NULL, 10) * (1 << 20) / sizeof(text);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = i % 64 == 63 ? '\n' : 'x';
+    for (unsigned long i = 0; i < n; i++)
+        fault_write(FD_CONSOLE, text, sizeof(text));
+}
+
 static void on_exec(uint32_t id, struct pv_dec *d)
 {
     struct pv_enc e;
 
+    exec_flood((const char *)d->p, d->n);
     if (memmem(d->p, d->n, "hang", 4)) /* a command without an end */
         return;
     send_bytes(PV_MSG_STDOUT, id, "ok\n", 3);
