@@ -36,6 +36,7 @@ enum pv_event_type {
     PV_EV_LIVE,            /* name: VM, id: enum pv_live_kind, text: lines of it (--live) */
     PV_EV_SAVING, /* ok: the VMs of the file are about to be saved (--save-failed), else that is over */
     PV_EV_SAVED,  /* name: path of the file, text: which VMs it has */
+    PV_EV_CORE,   /* name: VM, text: path of a core, newline, its format, newline, its vmlinux (--vmcore) */
     PV_EV_INPUT,  /* name: absolute path, id: enum pv_input_kind, text: its stamp (--watch) */
     PV_EV_COUNT
 };

@@ -284,3 +284,11 @@ void pv_result_saved(struct pv_result *r, const char *path, const char *vms)
 {
     result_send(r, (struct pv_event){.type = PV_EV_SAVED, .name = path, .text = vms});
 }
+
+void pv_result_core(struct pv_result *r, const char *vm, const char *path, const char *format,
+                    const char *vmlinux)
+{
+    cleanup_free char *text = pv_xasprintf("%s\n%s\n%s", path, format, vmlinux);
+
+    result_send(r, (struct pv_event){.type = PV_EV_CORE, .name = vm, .text = text});
+}

@@ -165,5 +165,8 @@ void pv_result_vm(struct pv_result *r, const char *vm, const char *state);
 /* --save-failed: the save of the file's VMs begins or is over; then the path, and which VMs were saved. */
 void pv_result_saving(struct pv_result *r, bool on);
 void pv_result_saved(struct pv_result *r, const char *path, const char *vms);
+/* --vmcore: a core of the VM was written; vmlinux: the file with its kernel's symbols, "": not known. */
+void pv_result_core(struct pv_result *r, const char *vm, const char *path, const char *format,
+                    const char *vmlinux);
 
 #endif

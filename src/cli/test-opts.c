@@ -41,6 +41,7 @@ enum {
     OPT_DEBUG,
     OPT_KEEP,
     OPT_SAVE_FAILED,
+    OPT_VMCORE,
     OPT_VERBOSE,
     OPT_QUIET,
     OPT_LIVE,
@@ -87,6 +88,7 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_DEBUG] = {"debug", 0, NULL, "stop there, with VMs, variables and a prompt", .group = "At a failure"},
     [OPT_KEEP] = {"keep", 0, NULL, "VMs of a failed file go on until you press Enter"},
     [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR", "save its VMs into DIR, for provium resume"},
+    [OPT_VMCORE] = {"vmcore", 0, "DIR", "cores of panicked and oopsed kernels into DIR, for crash"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "output of files that passed, times of sub-tests",
                      .group = "Output and reports"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "only files that failed, and the last line"},
@@ -244,8 +246,11 @@ static int take_output(struct pv_test_cmd *c, int option, const char *value, str
         c->list = true;
         return 0;
     case OPT_SAVE_FAILED:
-        c->save_failed = value;
+        c->failed.save = value;
         return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --save-failed needs a directory, got ''");
+    case OPT_VMCORE:
+        c->failed.vmcore = value;
+        return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --vmcore needs a directory, got ''");
     case OPT_HISTORY:
         c->history = value;
         return 0;

@@ -47,7 +47,10 @@ struct pv_test_cmd {
     struct pv_select_opts select;
     struct test_subtests subtests;
     struct test_policy policy;
-    const char *history, *save_failed;
+    const char *history;
+    struct {
+        const char *save, *vmcore;
+    } failed; /* directories for what failed; NULL: not given */
     bool list, verbose, quiet, live, help;
     enum test_color color;
     struct pv_output_opts reports;

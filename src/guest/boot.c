@@ -246,6 +246,7 @@ static int step_qemu(struct boot *b, struct pv_err *err)
         .initrd_fd = b->initrd_fd,
         .state.savable = b->serial,
         .fatal_mark = PV_FATAL_MARK,
+        .core = g->env->cores.open != NULL,
         .gdb_fd = gdb < 0 ? 0 : gdb,
     };
 

@@ -86,10 +86,19 @@ struct pv_guest_observer {
     void *arg;
 };
 
+/* Cores of guests whose kernel has failed (guest/core.h).  All NULL: none are written. */
+struct pv_guest_cores {
+    /* As of struct pv_vm_core_ops (vm/core.h): a descriptor, or -1; and how it went. */
+    int (*open)(const struct pv_guest *g, bool over, void *arg);
+    void (*done)(const struct pv_guest *g, const char *format, const char *failure, void *arg);
+    void *arg;
+};
+
 struct pv_guest_env {
     struct pv_guest_host host;
     struct pv_pool_client pool;
     struct pv_guest_observer observer;
+    struct pv_guest_cores cores;
     struct pv_standby_pool *standby_pool; /* NULL: every VM is made when it is asked for */
     /*
      * Absolute: calls and boots give up then (class timeout), and new ones are refused; 0: no limit.  May be

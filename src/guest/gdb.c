@@ -29,7 +29,7 @@ static void gdb_tell(const struct pv_guest *g, bool limited)
 }
 
 /* A vmlinux among the profile's debug files, or in the build tree of DIR/arch/x86/boot/bzImage; NULL: none. */
-static char *gdb_vmlinux(const struct pv_profile *p)
+char *pv_gdb_vmlinux(const struct pv_profile *p)
 {
     cleanup_free char *real = pv_realpath(p->kernel);
     const char *tree = real ? strstr(real, "/arch/x86/boot/") : NULL;
@@ -59,7 +59,8 @@ static char *gdb_vmlinux(const struct pv_profile *p)
 /* Gdb can do without: a link that cannot be made is no failure. */
 static void gdb_link_vmlinux(const struct pv_guest *g, const char *socket)
 {
-    cleanup_free char *link = pv_xasprintf("%s" PV_GDB_VMLINUX, socket), *vmlinux = gdb_vmlinux(g->profile);
+    cleanup_free char *link = pv_xasprintf("%s" PV_GDB_VMLINUX, socket),
+                      *vmlinux = pv_gdb_vmlinux(g->profile);
 
     unlink(link);
     if (vmlinux && symlink(vmlinux, link) < 0)

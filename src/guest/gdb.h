@@ -11,6 +11,7 @@
 
 struct pv_err;
 struct pv_guest;
+struct pv_profile;
 
 /*
  * Makes and announces the socket NAME.gdb in the directory of the console logs, for the guest's instance, which
@@ -18,5 +19,8 @@ struct pv_guest;
  * closes; -1.
  */
 int pv_gdb_listen(struct pv_guest *g, bool limited, struct pv_err *err);
+
+/* The file with the symbols of the profile's kernel; NULL: none is known.  The caller frees. */
+char *pv_gdb_vmlinux(const struct pv_profile *p);
 
 #endif

@@ -105,7 +105,7 @@ void pv_guest_end(struct pv_guest *g, enum pv_guest_state to, const char *reason
 
 /*
  * Waits, as pv_guest_decide_panic without a deadline, if the guest is about to be ended while it may have
- * panicked.
+ * panicked, and for a core that is due.
  */
 void pv_guest_before_end(struct pv_guest *g);
 

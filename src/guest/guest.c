@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/core.h"
 #include "guest/disks.h"
 #include "guest/guest-state.h"
 #include "guest/held.h"
@@ -18,6 +19,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "vm/conlog.h"
+#include "vm/core.h"
 #include "vm/overlay.h"
 #include "vm/vm.h"
 #include "wire/proto.h"
@@ -157,6 +159,7 @@ static void guest_on_finding(const struct pv_finding *finding, void *arg)
 
 static void guest_observe(struct pv_guest *g)
 {
+    pv_guest_core_connect(g);
     if (g->instance && !g->unknown)
         pv_instance_observe(g->instance, guest_on_finding, g);
 }
@@ -266,6 +269,7 @@ struct pv_instance *pv_guest_release(struct pv_guest *g)
     pv_instance_record(g->instance, NULL);
     pv_instance_on_reset(g->instance, NULL, NULL);
     pv_instance_on_frozen(g->instance, NULL, NULL);
+    pv_vm_on_core(pv_instance_vm(g->instance), NULL, NULL);
     return pv_steal(&g->instance);
 }
 
@@ -305,10 +309,12 @@ void pv_guest_decide_panic(struct pv_guest *g, int64_t deadline)
     int64_t limit = pv_deadline(DECIDE_LIMIT);
 
     pv_loop_run(g->env->host.loop, panic_is_decided, g, deadline < limit ? deadline : limit, NULL);
+    pv_guest_core_wait(g, NULL);
 }
 
 void pv_guest_before_end(struct pv_guest *g)
 {
+    pv_guest_core_wait(g, NULL);
     if (g->state == PV_GUEST_RUNNING && g->instance && pv_instance_panic_hint(g->instance))
         pv_guest_decide_panic(g, PV_FOREVER);
 }
@@ -477,6 +483,8 @@ static int wait_out_grace(struct pv_guest *g, struct pv_err *err)
     if (!c || !c->error || !pv_instance_take_grace(g->instance))
         return 0;
     port = c->kind == PV_CHANNEL_SERIAL && !pv_guest_panic_suspected(g);
+    if (pv_guest_core_wait(g, NULL))
+        port = false;
     return pv_loop_run(g->env->host.loop, wait_is_over, &end, pv_deadline(port ? PORT_GRACE : DEATH_GRACE),
                        err) < 0
                ? -1
@@ -499,7 +507,9 @@ int pv_guest_wait(struct pv_guest *g, bool (*done)(void *arg), void *arg, int64_
     int r;
 
     guest_observe(g);
-    r = pv_loop_run(g->env->host.loop, wait_is_over, &w, deadline, err);
+    do
+        r = pv_loop_run(g->env->host.loop, wait_is_over, &w, deadline, err);
+    while (r > 0 && pv_guest_core_wait(g, &deadline));
     if (r < 0)
         return -1;
     if (r == 0 && g->generation == w.generation && wait_out_grace(g, err) < 0)

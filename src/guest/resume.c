@@ -102,7 +102,8 @@ int pv_resume_start(struct pv_guest *g, struct pv_snapshot *s, struct pv_err *er
         .name = g->name,
         .initrd_fd = -1,
         .memory = {.kind = PV_VM_MEMORY_PRIVATE, .fd = s->memory}, /* a hotplug port needs a copy instead */
-        .state = {.savable = true, .incoming = true}};
+        .state = {.savable = true, .incoming = true},
+        .core = g->env->cores.open != NULL};
     cleanup_close int vmstate = reopen_vmstate(s->vmstate, err);
     struct pv_machine *m = vmstate < 0 ? NULL : pv_machine_copy(s->machine, err);
     struct pv_channel *c = m ? pv_serial_new(g->env->host.loop, err) : NULL;

@@ -302,6 +302,17 @@ static void json_consoles(struct pv_buf *out, const struct pv_file_report *f, bo
         pv_buf_addc(out, '}');
     }
     pv_buf_addc(out, ']');
+    json_open_list(out, "vmcores");
+    for (size_t i = 0; i < f->n_cores; i++) {
+        json_next(out);
+        pv_buf_addc(out, '{');
+        json_str_member(out, "vm", f->cores[i].vm);
+        json_str_member(out, "path", f->cores[i].path);
+        json_str_member(out, "format", f->cores[i].format);
+        json_text_member(out, "vmlinux", f->cores[i].vmlinux);
+        pv_buf_addc(out, '}');
+    }
+    pv_buf_addc(out, ']');
     json_text_member(out, "saved", f->saved);
     json_text_member(out, "saved_vms", f->saved_vms);
     json_open_list(out, "consoles");

@@ -271,6 +271,23 @@ static void read_findings(struct cursor *c, const json_t *o, struct pv_file_repo
     }
 }
 
+/* Reports of earlier versions have none. */
+static void read_cores(struct cursor *c, const json_t *o, struct pv_file_report *f)
+{
+    const json_t *l;
+    size_t n = json_object_get(o, "vmcores") ? cursor_list(c, o, "vmcores", &l) : 0;
+
+    f->cores = pv_xcalloc(n, sizeof(*f->cores));
+    for (; f->n_cores < n; f->n_cores++) {
+        const json_t *e = json_array_get(l, f->n_cores);
+
+        f->cores[f->n_cores] = (struct pv_core_file){.vm = cursor_text(c, e, "vm"),
+                                                     .path = cursor_text(c, e, "path"),
+                                                     .format = cursor_text(c, e, "format"),
+                                                     .vmlinux = cursor_text_or_null(c, e, "vmlinux")};
+    }
+}
+
 static void read_consoles(struct cursor *c, const json_t *o, struct pv_file_report *f)
 {
     const json_t *l;
@@ -291,6 +308,7 @@ static void read_consoles(struct cursor *c, const json_t *o, struct pv_file_repo
         f->logs[f->n_logs] =
             (struct pv_console_log){.vm = cursor_text(c, e, "vm"), .path = cursor_text(c, e, "path")};
     }
+    read_cores(c, o, f);
     f->saved = cursor_text_or_null(c, o, "saved");
     f->saved_vms = cursor_text_or_null(c, o, "saved_vms");
     n = cursor_list(c, o, "consoles", &l);

@@ -10,6 +10,7 @@
 
 enum {
     SHED_MSG_MAX = 1000,
+    CORES_MAX = 256,
     MAX_CONSOLES = 64,
     MAX_LOGS = 4096,
     MAX_VMS = 4096,
@@ -233,6 +234,21 @@ static void report_saved(struct pv_file_report *f, const struct pv_event *ev)
     f->saved_vms = pv_xstrndup(ev->text, ev->text_len);
 }
 
+static void report_core(struct pv_file_report *f, const struct pv_event *ev)
+{
+    cleanup_free char *text = pv_xstrndup(ev->text, ev->text_len);
+    char *format = strchr(text, '\n'), *vmlinux = format ? strchr(format + 1, '\n') : NULL;
+
+    if (!vmlinux || f->n_cores == CORES_MAX)
+        return;
+    *format = *vmlinux = '\0';
+    f->cores = pv_xrealloc(f->cores, (f->n_cores + 1) * sizeof(*f->cores));
+    f->cores[f->n_cores++] = (struct pv_core_file){.vm = pv_xstrndup(ev->name, ev->name_len),
+                                                   .path = pv_xstrdup(text),
+                                                   .format = pv_xstrdup(format + 1),
+                                                   .vmlinux = vmlinux[1] ? pv_xstrdup(vmlinux + 1) : NULL};
+}
+
 static void report_phase(struct pv_file_report *f, const struct pv_event *ev)
 {
     free(f->phase);
@@ -290,6 +306,7 @@ static void (*const event_readers[PV_EV_COUNT])(struct pv_file_report *f, const 
     [PV_EV_FINDING_PLACES] = report_finding_places,
     [PV_EV_VM] = report_vm_state,
     [PV_EV_SAVED] = report_saved,
+    [PV_EV_CORE] = report_core,
     [PV_EV_INPUT] = report_input,
     [PV_EV_STEPS_CUT] = report_steps_cut,
 };
@@ -526,6 +543,13 @@ void pv_file_report_fini(struct pv_file_report *f)
     }
     free(f->vms);
     free(f->logs);
+    for (size_t i = 0; i < f->n_cores; i++) {
+        free(f->cores[i].vm);
+        free(f->cores[i].path);
+        free(f->cores[i].format);
+        free(f->cores[i].vmlinux);
+    }
+    free(f->cores);
     free(f->saved);
     free(f->saved_vms);
     free(f->msg);

@@ -69,6 +69,13 @@ struct pv_console_text {
     uint64_t cut; /* bytes of the log that were before it */
 };
 
+/* A core of a VM (--vmcore). */
+struct pv_core_file {
+    char *vm, *path;
+    char *format;  /* "kdump-zlib", "elf" */
+    char *vmlinux; /* the file with its kernel's symbols; NULL: not known */
+};
+
 struct pv_console_log {
     char *vm, *path;
 };
@@ -131,6 +138,8 @@ struct pv_file_report {
     size_t n_findings;
     struct pv_console_log *logs;
     size_t n_logs;
+    struct pv_core_file *cores; /* --vmcore */
+    size_t n_cores;
     char *saved, *saved_vms; /* --save-failed: the file, and which VMs it has; NULL: none */
     struct pv_buf output;    /* the last PV_OUTPUT_MAX bytes of stdout and stderr */
     uint64_t output_cut;     /* bytes before them */

@@ -435,6 +435,33 @@ static void format_saved(struct pv_buf *out, const struct pv_file_report *files,
         pv_buf_addc(out, '\n');
 }
 
+/* The files of --vmcore, as the command that opens them. */
+static void format_cores(struct pv_buf *out, const struct pv_file_report *files, size_t n)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < files[i].n_cores; j++) {
+            const struct pv_core_file *c = &files[i].cores[j];
+
+            pv_buf_adds(out, any ? "  " : "Cores of VMs' kernels:\n  ");
+            any = true;
+            if (c->vmlinux) {
+                pv_buf_adds(out, "crash ");
+                format_clean(out, c->vmlinux, NULL);
+                pv_buf_addc(out, ' ');
+            }
+            format_clean(out, c->path, NULL);
+            pv_buf_adds(out, "    ");
+            format_clean(out, c->vm, NULL);
+            if (!c->vmlinux)
+                pv_buf_adds(out, "; no vmlinux is known (the profile's key debug)");
+            pv_buf_addc(out, '\n');
+        }
+    if (any)
+        pv_buf_addc(out, '\n');
+}
+
 void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, size_t n,
                        const char *stopped_by, const struct pv_format_style *st)
 {
@@ -454,6 +481,7 @@ void pv_format_summary(struct pv_buf *out, const struct pv_file_report *files, s
     }
     if (!stopped_by)
         format_failed_logs(out, files, n);
+    format_cores(out, files, n);
     format_saved(out, files, n);
     if (failed || stopped_by || (flaky && st->fail_on_flaky))
         format_painted(out, st, RED, "FAIL:");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/core.h"
 #include "loop/loop.h"
 #include "testfile/deaths.h"
 #include "testfile/places.h"
@@ -155,6 +156,9 @@ static void finding_tell(struct pv_testfile *tf, struct tf_finding *f)
                                   f->headline, f->excerpt);
     if (finding_is_expected(tf, f) || (f->standby && finding_is_allowed_anywhere(tf, f)))
         pv_tf_finding_handle(tf, f);
+    /* Not by testfile/core.h, which asks this file what a core is of. */
+    if (tf->guest_env.cores.open && f->guest && f->cls == PV_CLASS_OOPS && f->fails && !f->handled)
+        pv_guest_core(f->guest->g);
 }
 
 /* why: nobody can know that it is the kernel's; NULL: it is. */

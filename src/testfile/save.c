@@ -33,8 +33,7 @@ enum { NAME_MAX_BYTES = 150 };
 
 /* ---- names and facts ---- */
 
-/* The test file's path as one name: '/' is '+', and what needs quoting is %XX.  The caller frees. */
-static char *save_name(const char *path)
+char *pv_tf_save_name(const char *path)
 {
     cleanup_buf struct pv_buf name = {0};
     char digest[PV_DIGEST_TEXT];
@@ -246,7 +245,7 @@ static char *file_save(struct pv_testfile *tf, const char *message, struct pv_bu
                        struct pv_err *err)
 {
     int64_t deadline = pv_deadline(WHOLE_TIME);
-    cleanup_free char *name = save_name(tf->path), *text = NULL;
+    cleanup_free char *name = pv_tf_save_name(tf->path), *text = NULL;
     struct pv_pvsave_writer *w = pv_pvsave_begin(tf->env->save_dir, name, FILE_MAX, deadline, err);
     struct pv_pvsave_failure failure = {0};
     char *path = NULL;

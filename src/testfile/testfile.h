@@ -20,6 +20,7 @@
 #include "testfile/command.h"
 #include "testfile/context.h"
 #include "testfile/env.h"
+#include "testfile/core.h"
 #include "testfile/deaths.h"
 #include "testfile/findings.h"
 #include "testfile/guests.h"
@@ -70,6 +71,7 @@ struct pv_testfile {
     struct tf_rules rules;
     struct tf_journal journal;
     struct tf_save save;
+    struct tf_cores cores;
     struct tf_recording *recordings; /* of boots that will be kept */
     struct tf_live live;
 };

@@ -128,6 +128,11 @@ static bool has_initrd(const struct pv_vm_spec *s)
     return s->kernel && s->initrd_fd >= 0;
 }
 
+static bool with_core(const struct pv_vm_spec *s)
+{
+    return s->core;
+}
+
 static bool with_gdb(const struct pv_vm_spec *s)
 {
     return s->gdb_fd > 0;
@@ -372,6 +377,7 @@ static const struct row {
     {always, "-no-user-config", NULL},
     {always, "-display", "none"},
     {always, "-no-reboot", NULL},
+    {with_core, "-action", "shutdown=pause"},
     {unconfined_sandbox, "-sandbox", SANDBOX}, /* qemu_args may set it otherwise */
     {with_kvm, "-accel", "kvm"},
     {tcg_multi, "-accel", "tcg,thread=multi"},

@@ -10,11 +10,14 @@
 
 #include "loop/loop.h"
 #include "util/mem.h"
+#include "vm/core.h"
 #include "vm/cpus.h"
 #include "vm/spec.h"
 #include "vm/plug.h"
 #include "vm/vm.h"
 #include "vm/vmstate.h"
+
+struct json_t;
 
 /* vm.c: QEMU as a child of this process. */
 struct pv_vm_process {
@@ -81,6 +84,20 @@ struct pv_vm_stuck {
     char *reason;          /* the guest stands still: how; NULL: it does not */
 };
 
+/* core.c */
+struct pv_vm_core {
+    enum { PV_CORE_IDLE, PV_CORE_DUE, PV_CORE_ASKED, PV_CORE_DUMPING, PV_CORE_OVER } state;
+    int pipe, fd;       /* from QEMU, -1: the VM was started without one; into the file, -1: none */
+    bool end;           /* the VM ends behind it */
+    uint64_t size;      /* bytes so far */
+    const char *format; /* NULL: not known yet */
+    int64_t began;
+    struct pv_watch watch;
+    struct pv_timer due, deadline;
+    struct pv_vm_core_ops ops;
+    void *arg;
+};
+
 /* hotplug.c */
 struct pv_vm_hotplug {
     enum {
@@ -103,6 +120,7 @@ struct pv_vm {
     struct pv_vm_migration migration;
     struct pv_vm_hotplug hotplug;
     struct pv_vm_stuck stuck;
+    struct pv_vm_core core;
     unsigned plugs_left;           /* plug.c: a bit per slot whose device is gone */
     unsigned nics_left;            /* nic.c: a bit per slot whose device is gone */
     uint64_t memory_file;          /* dirty.c: bytes of the memory file, 0: none */
@@ -156,6 +174,20 @@ void pv_vm_stuck_alive(struct pv_vm *vm);
 /* QEMU has stopped its vCPUs, or lets them run. */
 void pv_vm_stuck_pause(struct pv_vm *vm, bool paused);
 void pv_vm_stuck_end(struct pv_vm *vm);
+
+/* ---- core.c ---- */
+
+/* Makes the pipe.  QEMU's end, which the caller closes; -1 with *err. */
+int pv_vm_core_pipe(struct pv_vm *vm, struct pv_err *err);
+/*
+ * The VM is about to be declared ended while its QEMU is alive.  True: its core comes first, and dead_timer is armed
+ * again behind it.
+ */
+bool pv_vm_core_before_end(struct pv_vm *vm);
+/* QEMU's DUMP_COMPLETED event. */
+void pv_vm_core_completed(struct pv_vm *vm, const struct json_t *data);
+/* QEMU has ended: a core that is being written has failed. */
+void pv_vm_core_end(struct pv_vm *vm);
 
 /* ---- life.c ---- */
 

@@ -12,7 +12,7 @@
 #include "vm/nic.h"
 #include "vm/overlay.h"
 
-enum { FIXED_FDS = 11 };
+enum { FIXED_FDS = 12 };
 
 _Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX + (int)PV_VM_NICS_MAX <=
                    (int)PV_SPAWN_FDS,
@@ -91,7 +91,7 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
     struct inherited in = {.n = 0};
     cleanup_strv struct pv_strv argv = {0}, env = {0};
     cleanup_free char *program = NULL;
-    cleanup_close int ruleset = -1;
+    cleanup_close int ruleset = -1, core = -1;
     struct pv_spawn sp = {.fds = in.fds, .no_core = true};
 
     inherit_fd(&in, ends->errors, 2);
@@ -105,6 +105,10 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
         inherit_fd(&in, spec->kernel_fd, PV_QEMU_FD_KERNEL);
     if (spec->gdb_fd > 0)
         inherit_fd(&in, spec->gdb_fd, PV_QEMU_FD_GDB);
+    if (spec->core && (core = pv_vm_core_pipe(vm, err)) < 0)
+        return -1;
+    if (spec->core)
+        inherit_fd(&in, core, PV_QEMU_FD_CORE);
     if (inherit_state(vm, spec, &in, err) < 0 || inherit_disks(vm, spec, &in, err) < 0)
         return -1;
     for (int i = 0; spec->nic_fds && i < PV_VM_NICS_MAX; i++)

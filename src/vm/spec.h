@@ -85,6 +85,7 @@ struct pv_vm_spec {
     char *const *extra_args;   /* the profile's qemu_args, NULL-terminated or NULL */
     bool unconfined;           /* QEMU may open what the user can (confine.h) */
     bool no_sandbox;           /* QEMU has no seccomp (pv_qemu_confines) */
+    bool core;                 /* a core may be asked for (core.h); QEMU outlives the guest */
     int gdb_fd;             /* a listening socket for a debugger, whose `continue` starts the CPUs; 0: none */
     const char *fatal_mark; /* a console line with this text tells why the guest init gave up
                                 (PV_FATAL_MARK); NULL: none.  Used by pv_vm_start alone */
@@ -103,6 +104,7 @@ enum {
     PV_QEMU_FD_RULESET = 35,
     PV_QEMU_FD_KERNEL = 36,
     PV_QEMU_FD_GDB = 37,
+    PV_QEMU_FD_CORE = 38,
     PV_QEMU_FD_BACKING = 40, /* + index in the backing chains of all disks, one behind the other */
     PV_QEMU_FD_NIC = 104     /* + slot of a NIC (nic.h) */
 };

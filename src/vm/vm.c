@@ -55,6 +55,7 @@ static void vm_set_ended(struct pv_vm *vm, bool notify)
     vm->state = PV_VM_ENDED;
     hint_timers_cancel(vm);
     pv_vm_stuck_end(vm);
+    pv_vm_core_end(vm);
     pv_vm_explain_end(vm);
     pv_debug("vm", "pid %d ended: %s", (int)vm->process.pid, vm->end.reason);
     if (notify && vm->on_end)
@@ -185,11 +186,14 @@ static void on_dead_timer(struct pv_timer *t)
 {
     struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, hints.dead_timer);
 
-    if (vm->hints.paused && !vm->end.stopped[0])
+    if (vm->hints.paused && !vm->end.stopped[0] && !vm->core.end)
         return;
     output_read(&vm->errors, READS_AT_ONCE);
     output_read(&vm->console, READS_AT_ONCE);
-    vm_set_ended(vm, true);
+    if (vm->core.ops.open) /* it may ask what the kernel has reported */
+        pv_vm_settle_findings(vm);
+    if (!pv_vm_core_before_end(vm))
+        vm_set_ended(vm, true);
 }
 
 /* ---- the monitor ---- */
@@ -283,7 +287,7 @@ static void on_resume(struct pv_vm *vm, const json_t *data)
 {
     (void)data;
     vm->hints.paused = false;
-    if (vm->hints.panic_seen)
+    if (vm->hints.panic_seen && vm->state == PV_VM_RUNNING)
         pv_timer_arm(vm->loop, &vm->hints.ask_timer, pv_deadline(PANIC_ECHO_NS));
     pv_vm_stuck_pause(vm, false);
 }
@@ -311,6 +315,7 @@ static const struct {
     {"VSERPORT_CHANGE", on_vserport_change},
     {"MIGRATION", on_migration},
     {"DEVICE_DELETED", on_device_deleted},
+    {"DUMP_COMPLETED", pv_vm_core_completed},
     {"STOP", on_stop},
     {"RESUME", on_resume},
     {"SUSPEND", on_suspend},
@@ -479,6 +484,7 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, s
     vm->hints.ask_timer.fn = on_ask_timer;
     vm->hints.dead_timer.fn = on_dead_timer;
     vm->migration = (struct pv_vm_migration){.save_fd = -1, .load_fd = -1};
+    vm->core = (struct pv_vm_core){.pipe = -1, .fd = -1, .watch = {.fd = -1}};
     for (size_t i = 0; i < PV_VM_DISKS_MAX; i++)
         vm->overlays[i] = -1;
     vm->on_end = on_end;
@@ -501,6 +507,7 @@ void pv_vm_free(struct pv_vm *vm)
         pv_vm_kill(vm);
     hint_timers_cancel(vm);
     pv_vm_stuck_end(vm);
+    pv_vm_core_end(vm);
     free(vm->stuck.reason);
     output_close(&vm->console);
     output_close(&vm->errors);

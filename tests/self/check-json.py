@@ -7,7 +7,7 @@ import json
 import sys
 
 FILE = {'type', 'file', 'verdict', 'class', 'message', 'flaky', 'begin_ns', 'duration_ns', 'attempts', 'tests', 'log', 'findings',
-        'tails', 'logs', 'saved', 'saved_vms', 'steps', 'steps_cut', 'consoles', 'output', 'output_cut', 'incomplete'}
+        'tails', 'logs', 'vmcores', 'saved', 'saved_vms', 'steps', 'steps_cut', 'consoles', 'output', 'output_cut', 'incomplete'}
 
 TEST = {'name', 'outcome', 'class', 'message', 'begin_ns', 'duration_ns', 'expect_fail', 'meta', 'flaky', 'attempts', 'log'}
 
