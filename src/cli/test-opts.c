@@ -88,7 +88,7 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_DEBUG] = {"debug", 0, NULL, "stop there, with VMs, variables and a prompt", .group = "At a failure"},
     [OPT_KEEP] = {"keep", 0, NULL, "VMs of a failed file go on until you press Enter"},
     [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR", "save its VMs into DIR, for provium resume"},
-    [OPT_VMCORE] = {"vmcore", 0, "DIR", "cores of panicked and oopsed kernels into DIR, for crash"},
+    [OPT_VMCORE] = {"vmcore", 0, "DIR", "cores of crashed kernels, to open with crash"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "output of files that passed, times of sub-tests",
                      .group = "Output and reports"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "only files that failed, and the last line"},

@@ -69,11 +69,10 @@ const struct pv_command pv_command_test = {
     .run = test_main,
     .help = "run test files",
     .usage = "test [options] [PATH...]",
-    .about = "Runs test files: those given, and those below the directories given, except\n"
-             "below one called 'fixtures': files that match `tests` in provium.toml, without\n"
-             "it every *.test.lua of a directory, and in one without any every *.lua. Without\n"
-             "PATH: the directory 'tests'. Exit code 0: all passed, 1: something failed, 2: an\n"
-             "error of usage, of configuration or of Provium.",
+    .about = "Runs test files: those given, and those below directories given (not below one\n"
+             "called 'fixtures'): what matches `tests` in provium.toml, without it *.test.lua,\n"
+             "in a directory without any *.lua. Without PATH: the directory 'tests'. Exit code\n"
+             "0: all passed, 1: something failed, 2: error of usage, configuration or Provium.",
     .opts = pv_test_opts,
     .words = "PATH",
     .group = "Tests",

@@ -269,7 +269,8 @@ struct pv_instance *pv_guest_release(struct pv_guest *g)
     pv_instance_record(g->instance, NULL);
     pv_instance_on_reset(g->instance, NULL, NULL);
     pv_instance_on_frozen(g->instance, NULL, NULL);
-    pv_vm_on_core(pv_instance_vm(g->instance), NULL, NULL);
+    if (pv_instance_vm(g->instance)) /* an instance that has ended has none */
+        pv_vm_on_core(pv_instance_vm(g->instance), NULL, NULL);
     return pv_steal(&g->instance);
 }
 
