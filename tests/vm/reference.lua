@@ -169,23 +169,6 @@ local before = {
 -- They begin sub-tests, or say what becomes of all that follow.
 local at_top = { test = true, before_each = true, after_each = true, defer = true, todo = true }
 
-local function examples()
-    local list, code, name, first, line = {}, nil, nil, 0, 0
-    for text in assert(io.open(page)):lines() do
-        line = line + 1
-        name = text:match("^### `([^`(]+)") or name
-        if text == "```lua" and name then
-            code, first = {}, line
-        elseif text == "```" and code then
-            list[#list + 1] = { name = name, line = first, code = table.concat(code, "\n") }
-            code = nil
-        elseif code then
-            code[#code + 1] = text
-        end
-    end
-    return list
-end
-
 local function compile(e)
     local code = ("\n" .. e.code):gsub("\nlocal ([%w_, ]+) =", "\n%1 =")
     code = code:gsub('provium%.network%("(%w+)"', function(name) return ('provium.network("%s-%d"'):format(name, e.line) end)
@@ -193,16 +176,19 @@ local function compile(e)
     return assert(load(("\n"):rep(e.line - 1) .. code, "@" .. page, "t", env))
 end
 
-local all = examples()
+local all = {}
+for _, e in ipairs(dofile("lib/api/blocks.lua")(page)) do
+    if e.heading then all[#all + 1] = e end
+end
 assert(#all > 170, "only " .. #all .. " examples were found")
 local known = {}
 for _, e in ipairs(all) do
-    known[e.name] = true
-    local run, prepare = compile(e), before[e.name]
+    known[e.heading] = true
+    local run, prepare = compile(e), before[e.heading]
     local function both()
         if prepare then prepare() end
         run()
     end
-    if at_top[e.name] then both() else test(("%s, line %d"):format(e.name, e.line), both) end
+    if at_top[e.heading] then both() else test(("%s, line %d"):format(e.heading, e.line), both) end
 end
 for name in pairs(before) do assert(known[name], "the page has no " .. name) end
