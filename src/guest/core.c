@@ -12,11 +12,11 @@ static struct pv_vm *core_vm(const struct pv_guest *g)
     return g->instance ? pv_instance_vm(g->instance) : NULL;
 }
 
-static int core_open(bool over, void *arg)
+static int core_open(void *arg)
 {
     const struct pv_guest *g = arg;
 
-    return g->env->cores.open(g, over, g->env->cores.arg);
+    return g->env->cores.open(g, g->env->cores.arg);
 }
 
 static void core_done(const char *format, const char *failure, void *arg)

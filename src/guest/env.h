@@ -89,7 +89,7 @@ struct pv_guest_observer {
 /* Cores of guests whose kernel has failed (guest/core.h).  All NULL: none are written. */
 struct pv_guest_cores {
     /* As of struct pv_vm_core_ops (vm/core.h): a descriptor, or -1; and how it went. */
-    int (*open)(const struct pv_guest *g, bool over, void *arg);
+    int (*open)(const struct pv_guest *g, void *arg);
     void (*done)(const struct pv_guest *g, const char *format, const char *failure, void *arg);
     void *arg;
 };

@@ -125,8 +125,8 @@ bool pv_subnet_overlaps(const struct pv_subnet *a, const struct pv_subnet *b)
     return true;
 }
 
-/* What the kernel takes as no address of a NIC that others can reach; NULL: none of it. */
-static const char *reserved(const struct pv_subnet *s)
+/* The kind of addresses that the kernel lets no NIC have or others reach; NULL: the subnet has none of them. */
+static const char *subnet_reserved(const struct pv_subnet *s)
 {
     const uint8_t first = s->base.addr[0], second = s->base.addr[1];
     static const uint8_t loopback[8];
@@ -176,10 +176,11 @@ struct pv_subnet *pv_subnet_new(const char *text, struct pv_err *err)
                    pv_ip_text(&network, is), s.prefix);
         return NULL;
     }
-    if (reserved(&s)) {
+    const char *kind = subnet_reserved(&s);
+    if (kind) {
         pv_err_set(err, PV_E_USAGE,
                    "subnet '%s' has %s addresses; take one such as \"10.7.0.0/24\" or \"fd00:7::/64\"", text,
-                   reserved(&s));
+                   kind);
         return NULL;
     }
     struct pv_subnet *to = pv_xmalloc(sizeof *to);

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "net/address.h"
 #include "net/internal.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -254,8 +255,10 @@ struct pv_net_end *pv_net_attach(struct pv_net *net, const char *name, const uin
     unsigned slot = net->n_listed;
     const struct pv_net_end *other = pv_net_end_with(net, mac);
     if (other) {
-        pv_err_set(err, PV_E_USAGE, "mac %02x:%02x:%02x:%02x:%02x:%02x is taken on network '%s', by '%s'",
-                   mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], net->name, other->name);
+        char text[PV_MAC_TEXT];
+
+        pv_err_set(err, PV_E_USAGE, "mac %s is taken on network '%s', by '%s'", pv_mac_text(mac, text),
+                   net->name, other->name);
         return NULL;
     }
     if (slot == PV_NET_ENDS_MAX && !ended_forget(net, &slot)) {

@@ -76,7 +76,7 @@ static struct tf_core *core_new(struct pv_testfile *tf, const struct pv_guest *g
     return c;
 }
 
-static int core_open(const struct pv_guest *g, bool over, void *arg)
+static int core_open(const struct pv_guest *g, void *arg)
 {
     struct pv_testfile *tf = arg;
     const struct tf_guest *guest = pv_tf_guest_of(&tf->guests, g);
@@ -84,7 +84,6 @@ static int core_open(const struct pv_guest *g, bool over, void *arg)
     struct tf_core *c;
     int fd = -1;
 
-    (void)over;
     if (!guest || core_is_unwanted(tf, guest))
         return -1;
     c = core_new(tf, g);

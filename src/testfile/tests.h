@@ -16,7 +16,7 @@ struct pv_testfile;
 
 enum { TF_MAX_NESTED_TESTS = 64 };
 
-/* What came when the lists of findings and deaths were full, since the last verdict. */
+/* Findings and deaths that came when their lists were full, since the last verdict. */
 struct tf_unkept {
     size_t n_findings, n_deaths;
     enum pv_class cls; /* the worst of the findings */

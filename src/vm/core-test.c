@@ -45,11 +45,10 @@ static void on_event(void *arg, const char *event, const json_t *data)
     pv_vm_core_completed(arg, data);
 }
 
-static int bench_open(bool over, void *arg)
+static int bench_open(void *arg)
 {
     struct bench *b = arg;
 
-    (void)over;
     b->opened++;
     return b->target < 0 ? -1 : dup(b->target);
 }

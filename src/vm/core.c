@@ -185,7 +185,7 @@ static bool core_begin(struct pv_vm *vm, bool over)
     if (c->state > PV_CORE_DUE || c->pipe < 0 || !c->ops.open || !vm->qmp)
         return false;
     c->state = PV_CORE_IDLE;
-    fd = c->ops.open(over, c->arg);
+    fd = c->ops.open(c->arg);
     if (fd < 0)
         return false;
     c->fd = fd;

@@ -16,8 +16,8 @@
 struct pv_vm;
 
 struct pv_vm_core_ops {
-    /* A core is due; over: the VM ends behind it.  A descriptor of an empty file, which the VM takes; -1: no core. */
-    int (*open)(bool over, void *arg);
+    /* A core is due.  A descriptor of an empty file, which the VM takes; -1: no core. */
+    int (*open)(void *arg);
     /* Called once for each descriptor of `open`.  failure: why the file has no core; NULL: it has. */
     void (*done)(const char *format, const char *failure, void *arg);
 };
