@@ -92,13 +92,13 @@ static void bench_load(struct pv_loop *loop, const char *dir, size_t i)
     for (int run = 0; run < RUNS; run++) {
         struct pv_disk *d = pv_disk_new(loop, &o, &err);
         cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        int sv[2];
+        int ours_fd;
 
         must(d && fd >= 0 && ftruncate(fd, (off_t)o.size) == 0 ? 0 : -1, &err);
-        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), &err);
-        must(pv_disk_serve(d, sv[0], &err), &err);
-        ours[run] = run_load(loop, loads[i].args, "driver=nbd,server.type=fd,server.str=9", sv[1]);
-        close(sv[1]);
+        ours_fd = pv_disk_connect(d, &err);
+        must(ours_fd, &err);
+        ours[run] = run_load(loop, loads[i].args, "driver=nbd,server.type=fd,server.str=9", ours_fd);
+        close(ours_fd);
         pv_disk_free(d);
         plain[run] = run_load(loop, loads[i].args, raw, -1);
         none[run] = run_load(loop, nothing, raw, -1);

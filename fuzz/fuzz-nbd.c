@@ -21,14 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pv_disk_opts o = {.name = "fuzz", .dir = "/tmp", .size = 1 << 20};
     struct pv_disk *d;
     char reply[4096];
-    int sv[2];
+    int fd;
 
     if (!loop)
         loop = pv_loop_new(NULL);
     d = pv_disk_new(loop, &o, NULL);
-    if (!loop || !d || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-        abort();
-    if (pv_disk_serve(d, sv[0], NULL) < 0)
+    fd = loop && d ? pv_disk_connect(d, NULL) : -1;
+    if (fd < 0)
         abort();
     while (size) {
         size_t n = (size_t)(data[0] & 127) + 1;
@@ -38,18 +37,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             pv_disk_unhang(d);
         n = n < size - 1 ? n : size - 1;
-        if (send(sv[1], data + 1, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        if (send(fd, data + 1, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
             break;
         data += 1 + n;
         size -= 1 + n;
         for (int i = 0; i < 3; i++)
             pv_loop_run(loop, NULL, NULL, pv_now(), NULL);
-        while (recv(sv[1], reply, sizeof(reply), MSG_DONTWAIT) > 0)
+        while (recv(fd, reply, sizeof(reply), MSG_DONTWAIT) > 0)
             ;
     }
     if (pv_disk_size(d) != 1 << 20 || pv_disk_unflushed(d) > PV_DISK_CACHE)
         abort();
-    close(sv[1]);
+    close(fd);
     pv_loop_run(loop, NULL, NULL, pv_now(), NULL);
     pv_disk_free(d);
     return 0;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include "disk/remote.h"
 #include "util/clock.h"
 #include "util/err.h"
+
+enum { SOCKET_BYTES = 1 << 20 };
 
 /* Calls the trigger's function and those of rules that hit; a function may call anything but pv_disk_free. */
 static void on_notify(struct pv_timer *t)
@@ -173,7 +176,6 @@ void pv_disk_free(struct pv_disk *d)
     if (d->cache.log)
         pv_cache_fini(d);
     pv_layer_unref(d->store);
-    pv_buf_free(&d->scratch);
     free(d->name);
     free(d->dir);
     free(d);
@@ -197,11 +199,22 @@ int pv_disk_set(struct pv_disk *d, const struct pv_disk_image *i, struct pv_err 
     return 0;
 }
 
-int pv_disk_serve(struct pv_disk *d, int fd, struct pv_err *err)
+int pv_disk_connect(struct pv_disk *d, struct pv_err *err)
 {
+    int sv[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return pv_err_sys(err, errno, "disk '%s': cannot make a socket", d->name);
+    /* The kernel takes less where it must; a large request goes over in fewer pieces. */
+    for (size_t i = 0; i < 2; i++)
+        setsockopt(sv[i], SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BYTES}, sizeof(int));
     pv_disk_disconnect(d);
     d->held = d->stopped = d->swallow = false;
-    return pv_nbd_open(d, fd, err);
+    if (pv_nbd_open(d, sv[0], err) < 0) {
+        pv_close(&sv[1]);
+        return -1;
+    }
+    return sv[1];
 }
 
 void pv_disk_disconnect(struct pv_disk *d)

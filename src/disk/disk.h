@@ -4,8 +4,7 @@
  *
  *     struct pv_disk_opts o = {.name = "data", .dir = tmp, .size = 256 << 20, .sector = 512};
  *     struct pv_disk *d = pv_disk_new(loop, &o, &err);
- *     socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv);
- *     pv_disk_serve(d, sv[0], &err);                 takes sv[0]; QEMU inherits sv[1] as N:
+ *     int fd = pv_disk_connect(d, &err);             QEMU inherits fd as N:
  *     -blockdev driver=nbd,node-name=X,server.type=fd,server.str=N,cache.direct=on
  *
  * The disk has no thread; it works in callbacks of the loop.  The NBD peer is untrusted: a request that breaks
@@ -64,8 +63,8 @@ void pv_disk_free(struct pv_disk *d);
  */
 int pv_disk_set(struct pv_disk *d, const struct pv_disk_image *i, struct pv_err *err);
 
-/* Serves QEMU on the stream socket fd, which it takes also when it fails; an earlier connection ends. */
-int pv_disk_serve(struct pv_disk *d, int fd, struct pv_err *err);
+/* Serves QEMU on a socket, whose other end it returns for QEMU to inherit, or -1; an earlier connection ends. */
+int pv_disk_connect(struct pv_disk *d, struct pv_err *err);
 /* Ends the connection, as when QEMU is gone; requests that wait are not carried out.  None is fine. */
 void pv_disk_disconnect(struct pv_disk *d);
 
@@ -120,7 +119,7 @@ int pv_disk_power_cut(struct pv_disk *const *disks, size_t n, enum pv_disk_keep 
                       uint64_t seed, struct pv_err *err);
 /*
  * Calls fn from the loop when the guest's request number after + 1 of this kind comes, before it is carried out.
- * From then on the disk carries out nothing until pv_disk_serve or pv_disk_release.  All disks that are cut
+ * From then on the disk carries out nothing until pv_disk_connect or pv_disk_release.  All disks that are cut
  * together have to be held by fn: pv_disk_hold.  One trigger for each disk; fn == NULL removes it.
  */
 void pv_disk_trigger(struct pv_disk *d, enum pv_disk_op op, uint64_t after,

@@ -111,6 +111,10 @@ static void handle_option(struct pv_nbd_hello *c, const uint8_t *p, uint32_t n)
     case PV_NBD_OPT_LIST:
         option_list(c, n);
         break;
+    case PV_NBD_OPT_STRUCTURED_REPLY:
+        option_reply(c, n ? PV_NBD_REP_ERR_INVALID : PV_NBD_REP_ACK, NULL, 0);
+        c->structured |= !n;
+        break;
     case PV_NBD_OPT_ABORT:
         option_reply(c, PV_NBD_REP_ACK, NULL, 0);
         hello_fail(c, "aborted by the client");

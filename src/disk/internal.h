@@ -71,8 +71,7 @@ struct pv_disk {
     struct pv_layer *store; /* what the guest reads */
     struct pv_cache cache;
     struct pv_disk_sink *sink;
-    struct pv_nbd *nbd;    /* the connection, or NULL */
-    struct pv_buf scratch; /* for replies */
+    struct pv_nbd *nbd; /* the connection, or NULL */
     struct pv_disk_stats stats;
     bool stopped, swallow, held, hangs;
     struct pv_rules *rules;

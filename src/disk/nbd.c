@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The NBD server of one connection behind its handshake (hello.c): requests with simple replies.  All numbers are
+ * The NBD server of one connection between its handshake (hello.c) and its replies (reply.c).  All numbers are
  * big-endian.
  *
- *     client  u32 magic, u16 flags, u16 command, u64 cookie, u64 offset, u32 length, data of a write
- *     server  u32 magic, u32 error, u64 cookie, data of a read
+ *     u32 magic, u16 flags, u16 command, u64 cookie, u64 offset, u32 length, data of a write
  *
  * Memory is bounded by reading no further request while too many wait or too many replies are not sent.
  */
@@ -28,7 +27,7 @@ enum {
     IN_SIZE = 65536,
     WAIT_MAX = 256,         /* requests that wait */
     WAIT_BYTES = 128 << 20, /* of their data */
-    OUT_BYTES = 8 << 20,    /* replies that are not sent */
+    OUT_BYTES = 256 << 10,  /* replies that are not sent, and one more */
     SPARE = 2 << 20,
     SPARE_MIN = 65536,
     TURN = 64, /* requests of one turn */
@@ -55,8 +54,7 @@ struct pv_nbd {
     char *spare;             /* SPARE bytes of a former request, for the next one */
     struct nbd_request *cur; /* the write whose data is being read */
     size_t cur_got;
-    struct pv_buf out;
-    size_t out_at; /* of `out`: sent */
+    struct pv_nbd_out out;
     struct nbd_request *wait, **wait_end;
     unsigned n_wait;
     uint64_t wait_bytes;
@@ -75,92 +73,14 @@ static void nbd_fail(struct pv_nbd *c, const char *why)
     c->state = NBD_CLOSED;
 }
 
-/* ---- output ---- */
-
-static size_t out_left(const struct pv_nbd *c)
-{
-    return c->out.len - c->out_at;
-}
-
-/* Adds to what is not sent; bytes that are sent leave the buffer when they are most of it. */
-static void out_add(struct pv_nbd *c, const void *data, size_t n)
-{
-    if (c->out_at > c->out.len / 2) {
-        pv_buf_consume(&c->out, c->out_at);
-        c->out_at = 0;
-    }
-    pv_buf_add(&c->out, data, n);
-}
-
-static void nbd_send(struct pv_nbd *c, const void *head, size_t n_head, const void *data, size_t n_data)
-{
-    struct iovec iov[2] = {{(void *)head, n_head}, {(void *)data, n_data}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = n_data ? 2 : 1};
-    size_t sent = 0;
-
-    if (c->state == NBD_CLOSED)
-        return;
-    if (!out_left(c)) {
-        ssize_t r = sendmsg(c->w.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (r < 0 && errno != EAGAIN && errno != EINTR) {
-            nbd_fail(c, "cannot send");
-            return;
-        }
-        sent = r < 0 ? 0 : (size_t)r;
-    }
-    if (sent < n_head) {
-        out_add(c, (const char *)head + sent, n_head - sent);
-        sent = n_head;
-    }
-    if (sent - n_head < n_data)
-        out_add(c, (const char *)data + (sent - n_head), n_data - (sent - n_head));
-}
-
 static void nbd_push_out(struct pv_nbd *c)
 {
-    while (out_left(c)) {
-        ssize_t r = send(c->w.fd, c->out.data + c->out_at, out_left(c), MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0) {
-            if (errno != EAGAIN)
-                nbd_fail(c, "cannot send");
-            return;
-        }
-        c->out_at += (size_t)r;
-    }
-    pv_buf_free(&c->out);
-    c->out_at = 0;
+    pv_nbd_out_push(&c->out, c->w.fd);
+    if (c->out.failed && c->state != NBD_CLOSED)
+        nbd_fail(c, "cannot send");
 }
 
 /* ---- requests ---- */
-
-static uint32_t nbd_errno(int e)
-{
-    switch (e) {
-    case EPERM:
-    case EIO:
-    case ENOMEM:
-    case EINVAL:
-    case ENOSPC:
-    case EOVERFLOW:
-    case EOPNOTSUPP:
-    case ESHUTDOWN:
-        return (uint32_t)e; /* NBD's numbers are Linux's */
-    default:
-        return EIO;
-    }
-}
-
-static void nbd_reply(struct pv_nbd *c, const struct nbd_request *r, int errnum, const void *data, size_t n)
-{
-    struct pv_nbd_reply h = {htobe32(PV_NBD_SIMPLE_MAGIC), htobe32(errnum ? nbd_errno(errnum) : 0),
-                             r->h.cookie};
-
-    nbd_send(c, &h, sizeof(h), data, errnum ? 0 : n);
-}
 
 static void request_free(struct pv_nbd *c, struct nbd_request *r)
 {
@@ -179,17 +99,6 @@ static char *data_alloc(struct pv_nbd *c, uint32_t n)
     return c->spare ? pv_steal(&c->spare) : pv_xmalloc(SPARE);
 }
 
-static void carry_out_read(struct pv_nbd *c, const struct nbd_request *r)
-{
-    struct pv_disk *d = c->d;
-
-    pv_buf_reserve(&d->scratch, r->h.length);
-    if (pv_cache_read(d, r->h.offset, d->scratch.data, r->h.length) < 0)
-        nbd_reply(c, r, errno == ENOSPC ? ENOSPC : EIO, NULL, 0);
-    else
-        nbd_reply(c, r, 0, d->scratch.data, r->h.length);
-}
-
 /* Carries out a request that was checked, and replies. */
 static void carry_out(struct pv_nbd *c, const struct nbd_request *r)
 {
@@ -198,12 +107,12 @@ static void carry_out(struct pv_nbd *c, const struct nbd_request *r)
     int failed = 0;
 
     if (r->errnum) {
-        nbd_reply(c, r, r->errnum, NULL, 0);
+        pv_nbd_out_reply(&c->out, &r->h, r->errnum);
         return;
     }
     switch (r->h.command) {
     case PV_NBD_READ:
-        carry_out_read(c, r);
+        pv_nbd_out_read(&c->out, d, &r->h, c->w.fd);
         return;
     case PV_NBD_WRITE:
         failed = pv_cache_write(d, r->h.offset, r->data, r->h.length, fua);
@@ -217,7 +126,7 @@ static void carry_out(struct pv_nbd *c, const struct nbd_request *r)
     default:
         pv_cache_flush(d);
     }
-    nbd_reply(c, r, failed < 0 ? (errno == ENOSPC ? ENOSPC : EIO) : 0, NULL, 0);
+    pv_nbd_out_reply(&c->out, &r->h, failed < 0 ? (errno == ENOSPC ? ENOSPC : EIO) : 0);
 }
 
 static const struct {
@@ -276,12 +185,12 @@ static bool own_request(struct pv_nbd *c, const struct nbd_request *r)
     struct pv_disk *d = c->d;
 
     if (r->h.command == PV_NBD_FLUSH && d->stopped) {
-        nbd_reply(c, r, 0, NULL, 0);
+        pv_nbd_out_reply(&c->out, &r->h, 0);
         return true;
     }
     if (d->swallow && r->h.command == PV_NBD_TRIM && r->h.offset == 0 && r->h.length == d->sector) {
         d->swallow = false;
-        nbd_reply(c, r, 0, NULL, 0);
+        pv_nbd_out_reply(&c->out, &r->h, 0);
         return true;
     }
     return false;
@@ -317,7 +226,7 @@ static void handle_request(struct pv_nbd *c, struct nbd_request *r)
     struct pv_verdict verdict;
 
     if (errnum) {
-        nbd_reply(c, r, errnum, NULL, 0);
+        pv_nbd_out_reply(&c->out, &r->h, errnum);
     } else if (!own_request(c, r)) {
         nbd_trigger(d, commands[r->h.command].op);
         verdict = nbd_judge(c, &r->h, commands[r->h.command].op);
@@ -339,7 +248,8 @@ static void run_waiting(struct pv_nbd *c)
     struct nbd_request **at = &c->wait, *r;
     int64_t now = pv_now(), next = 0;
 
-    while ((r = *at) && !d->held && !d->hangs && c->state != NBD_CLOSED && out_left(c) < OUT_BYTES) {
+    while ((r = *at) && !d->held && !d->hangs && c->state != NBD_CLOSED &&
+           pv_nbd_out_left(&c->out) < OUT_BYTES) {
         if (r->due > now) {
             next = !next || r->due < next ? r->due : next;
             at = &r->next;
@@ -412,6 +322,7 @@ static size_t hello_step(struct pv_nbd *c, const uint8_t *p, size_t n)
 
     if (c->hello.state == PV_HELLO_DONE)
         c->state = NBD_HEADER;
+    c->out.structured = c->hello.structured;
     nbd_push_out(c);
     if (c->hello.state == PV_HELLO_FAILED)
         nbd_fail(c, c->hello.why);
@@ -420,7 +331,7 @@ static size_t hello_step(struct pv_nbd *c, const uint8_t *p, size_t n)
 
 static bool has_room(const struct pv_nbd *c)
 {
-    return c->n_wait < WAIT_MAX && c->wait_bytes < WAIT_BYTES && out_left(c) < OUT_BYTES;
+    return c->n_wait < WAIT_MAX && c->wait_bytes < WAIT_BYTES && pv_nbd_out_left(&c->out) < OUT_BYTES;
 }
 
 /* Handles the bytes in `in`, at most TURN messages; true: there are more. */
@@ -507,7 +418,7 @@ void pv_nbd_close(struct pv_nbd *c)
     }
     request_free(c, c->cur);
     free(c->spare);
-    pv_buf_free(&c->out);
+    pv_nbd_out_free(&c->out);
     if (c->d->nbd == c)
         c->d->nbd = NULL;
     free(c);
@@ -516,7 +427,7 @@ void pv_nbd_close(struct pv_nbd *c)
 /* One turn: handles input, output and waiting requests, as far as there is room. */
 static void nbd_turn(struct pv_nbd *c, bool all)
 {
-    bool more = false, blocked;
+    bool more = false, stopped, blocked;
     int r = 1;
 
     nbd_push_out(c);
@@ -528,7 +439,11 @@ static void nbd_turn(struct pv_nbd *c, bool all)
         if (!more)
             r = read_input(c);
     }
-    run_waiting(c);
+    do {
+        run_waiting(c);
+        stopped = pv_nbd_out_left(&c->out) >= OUT_BYTES;
+        nbd_push_out(c);
+    } while (stopped && pv_nbd_out_left(&c->out) < OUT_BYTES && c->state != NBD_CLOSED);
     if (c->state == NBD_CLOSED) {
         pv_nbd_close(c);
         return;
@@ -536,7 +451,7 @@ static void nbd_turn(struct pv_nbd *c, bool all)
     blocked = !has_room(c);
     if (!blocked && (more || (r > 0 && c->in_end > c->in_at)))
         pv_timer_arm(c->d->loop, &c->timer, pv_now());
-    pv_loop_set(c->d->loop, &c->w, (blocked ? 0 : EPOLLIN) | (out_left(c) ? EPOLLOUT : 0));
+    pv_loop_set(c->d->loop, &c->w, (blocked ? 0 : EPOLLIN) | (pv_nbd_out_left(&c->out) ? EPOLLOUT : 0));
 }
 
 static void on_socket(struct pv_watch *w, uint32_t events)
@@ -591,8 +506,8 @@ int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err)
         return -1;
     }
     d->nbd = c;
-    pv_nbd_hello_init(&c->hello, d, &c->out);
+    pv_nbd_hello_init(&c->hello, d, &c->out.buf);
     nbd_push_out(c);
-    pv_loop_set(d->loop, &c->w, EPOLLIN | (out_left(c) ? EPOLLOUT : 0));
+    pv_loop_set(d->loop, &c->w, EPOLLIN | (pv_nbd_out_left(&c->out) ? EPOLLOUT : 0));
     return 0;
 }

@@ -73,12 +73,12 @@ static int qemu_io(struct rig *r, const char *const *commands)
 {
     struct pv_err err = PV_ERR_INIT;
     struct pv_strv argv = {0};
-    int sv[2], out[2], status;
+    int fd, out[2], status;
     pid_t pid;
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    assert_int_equal(pv_disk_serve(r->d, sv[0], &err), 0);
+    fd = pv_disk_connect(r->d, &err);
+    assert_true(fd >= 0);
     pv_strv_add(&argv, "qemu-io");
     for (; *commands; commands++) {
         pv_strv_add(&argv, "-c");
@@ -89,13 +89,13 @@ static int qemu_io(struct rig *r, const char *const *commands)
     pv_strv_add(&argv, "driver=nbd,server.type=fd,server.str=9");
     pid = pv_spawn(&(struct pv_spawn){.file = "qemu-io",
                                       .argv = argv.v,
-                                      .fds = (struct pv_spawn_fd[]){{out[1], 1}, {out[1], 2}, {sv[1], 9}},
+                                      .fds = (struct pv_spawn_fd[]){{out[1], 1}, {out[1], 2}, {fd, 9}},
                                       .n_fds = 3},
                    NULL, &err);
     if (pid < 0)
         fail_msg("%s", err.text);
     close(out[1]);
-    close(sv[1]);
+    close(fd);
     pv_buf_free(&r->text);
     r->eof = false;
     assert_int_equal(pv_loop_add(r->loop, &r->out, out[0], EPOLLIN, &err), 0);

@@ -133,16 +133,11 @@ int pv_guest_disks_make(struct pv_guest *g, const struct pv_machine *m, bool fre
 
 int pv_served_connect(struct pv_served *s, struct pv_err *err)
 {
-    int sv[2];
+    int fd = pv_disk_connect(s->d, err);
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-        return pv_err_sys(err, errno, "cannot make a socket for disk '%s'", pv_disk_name(s->d));
-    if (pv_disk_serve(s->d, sv[0], err) < 0) {
-        pv_close(&sv[1]);
-        return -1;
-    }
-    pv_disk_guest_stopped(s->d, false);
-    return sv[1];
+    if (fd >= 0)
+        pv_disk_guest_stopped(s->d, false);
+    return fd;
 }
 
 int pv_guest_disks_serve(struct pv_guest *g, struct pv_vm_disk *disks, size_t n, struct pv_err *err)
