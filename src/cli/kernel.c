@@ -168,7 +168,11 @@ static int kernel_of_package(const char *package, struct hand_kernel *k, struct 
         return pv_err_set(
             err, PV_E_USAGE,
             "--kernel '%s': the package has no boot/vmlinuz-VERSION: expected a linux-image package, as "
-            "`apt download linux-image-cloud-amd64`'s dependency",
+            "`apt download linux-image-cloud-amd64`'s dependency; where Debian has the kernel and its "
+            "modules in "
+            "packages of their own (Linux 7), unpack linux-binary-VERSION, linux-base-VERSION and "
+            "linux-modules-VERSION by `dpkg-deb -x` into one directory, and give --kernel its "
+            "usr/lib/modules/VERSION",
             package);
     k->config = pv_kconfig_find(k->image, NULL);
     const char *release = pv_path_basename(k->image) + strlen("vmlinuz-");

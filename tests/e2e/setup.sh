@@ -75,6 +75,31 @@ is "once more: exit code" "$code" 0
 shows "once more: it stays" "the default guest is there: $XDG_DATA_HOME/provium/guest"
 provium setup --check
 is "--check with a guest" "$code" 0
+
+# ---- a kernel in several packages, as Debian has it since Linux 7 ----
+release=$(cat "$guest/VERSION")
+split() { # split PART: the Debian package of the files in split/PART, which needs the others if it is the image's
+    mkdir -p "split/$1/DEBIAN" parts
+    printf 'Package: linux-%s-%s\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n' "$1" "$release" >"split/$1/DEBIAN/control"
+    [ "$1" != image ] || printf 'Depends: linux-base-%s, linux-binary-%s (= 1) | x, linux-modules-%s (= 1)\n' "$release" "$release" "$release" >>"split/$1/DEBIAN/control"
+    dpkg-deb -Znone --root-owner-group -b "split/$1" "parts/linux-$1-${release}_1_all.deb" >/dev/null
+}
+tree=usr/lib/modules/$release
+mkdir -p split/{base,binary,modules}/$tree
+cp -r "$guest/modules/." split/modules/$tree
+mv split/modules/$tree/modules.{builtin,builtin.modinfo,order} split/base/$tree
+cp "$guest/vmlinuz" split/binary/$tree/vmlinuz
+mkdir parts
+cp "$guest"/download/busybox-static_*.deb parts
+for part in image base binary; do split $part; done
+XDG_DATA_HOME=$work/several provium setup --packages parts
+warns "several packages: the one that is missing" "has no linux-modules-$release"
+split modules
+XDG_DATA_HOME=$work/several timeout -k 5 240 "$PROVIUM" setup --packages parts >out 2>&1
+is "several packages: setup" $? 0
+is "several packages: the same kernel" "$(sha256sum <"$work/several/provium/guest/vmlinuz")" "$(sha256sum <"$guest/vmlinuz")"
+is "several packages: its modules" "$(grep -c . "$work/several/provium/guest/modules/modules.dep")" "$(grep -c . "$guest/modules/modules.dep")"
+
 provium test t
 exits "a test with it" 0
 shows "it passed" "OK: 1 passed, 0 failed"
