@@ -164,27 +164,37 @@ static void add_inlined(Dwarf_Die *unit, Dwarf_Addr pc, const char *dir, struct 
     free(scopes);
 }
 
+/* The compilation unit of an address. clang writes no .debug_aranges: without a row there each unit is asked. */
+static Dwarf_Die *find_unit(struct pv_dwarf *d, Dwarf_Addr addr, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dwfl_module_addrdie(d->module, addr, bias), *next = NULL;
+
+    while (!unit && (next = dwfl_module_nextcu(d->module, next, bias)) != NULL)
+        if (dwarf_haspc(next, addr - *bias) > 0)
+            unit = next;
+    return unit;
+}
+
 bool pv_dwarf_place(struct pv_dwarf *d, const char *symbol, uint64_t offset, uint64_t size, bool call,
                     struct pv_buf *out)
 {
-    Dwarf_Addr addr, bias;
+    Dwarf_Addr addr, bias = 0;
     const char *path, *dir;
     Dwarf_Die *unit;
-    Dwfl_Line *at;
+    Dwarf_Line *at;
     int line;
 
     if (offset > size || !find_function(d, symbol, size, &addr))
         return false;
     addr += offset - (call && offset ? 1 : 0);
-    at = dwfl_module_getsrc(d->module, addr);
-    path = at ? dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL) : NULL;
-    if (!path)
+    unit = find_unit(d, addr, &bias);
+    at = unit ? dwarf_getsrc_die(unit, addr - bias) : NULL;
+    path = at ? dwarf_linesrc(at, NULL, NULL) : NULL;
+    if (!path || dwarf_lineno(at, &line) != 0)
         return false;
-    unit = dwfl_module_addrdie(d->module, addr, &bias);
-    dir = unit ? unit_dir(unit) : NULL;
+    dir = unit_dir(unit);
     pv_buf_addf(out, " (%s:%d", short_path(path, dir), line);
-    if (unit)
-        add_inlined(unit, addr - bias, dir, out);
+    add_inlined(unit, addr - bias, dir, out);
     pv_buf_addc(out, ')');
     return true;
 }

@@ -14,6 +14,7 @@
 #include "util/copy.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/path.h"
 
 static volatile int sink;
 
@@ -55,24 +56,27 @@ static unsigned long function_size(const char *name)
     return size;
 }
 
-static struct pv_symbols *own_symbols(const char *kernel, const char *booted)
+static struct pv_symbols *symbols_of(const char *path, const char *kernel, const char *booted)
 {
     struct pv_strv paths = {0};
     struct pv_symbols *s;
 
-    pv_strv_add(&paths, "/proc/self/exe");
+    pv_strv_add(&paths, path);
     s = pv_symbols_new(&paths, kernel, booted);
     pv_strv_free(&paths);
     return s;
 }
 
-static void lines_and_inlined_functions(void **state)
+static struct pv_symbols *own_symbols(const char *kernel, const char *booted)
 {
-    struct pv_symbols *s = own_symbols("/nonexistent", "/proc/self/exe");
+    return symbols_of("/proc/self/exe", kernel, booted);
+}
+
+static void check_lines(struct pv_symbols *s)
+{
     unsigned long size = function_size("symbols_outer_part");
     bool outer = false, inner = false;
 
-    (void)state;
     for (unsigned long i = 0; i < size; i++) {
         cleanup_free char *report =
             pv_xasprintf("[    1.0] RIP: 0010:symbols_outer_part+0x%lx/0x%lx\n[    1.0] Code: 90\n", i, size);
@@ -89,6 +93,12 @@ static void lines_and_inlined_functions(void **state)
     assert_true(outer && inner);
     assert_null(pv_symbols_problem(s));
     pv_symbols_free(s);
+}
+
+static void lines_and_inlined_functions(void **state)
+{
+    (void)state;
+    check_lines(own_symbols("/nonexistent", "/proc/self/exe"));
 }
 
 /* The return address of a call that is a function's last instruction is behind the function. */
@@ -157,6 +167,28 @@ static void copy_self(const char *path)
     assert_int_equal(pv_copy_sparse(from, to, NULL), 0);
 }
 
+/* As clang writes it; here the section gets another name. */
+static void lines_without_address_ranges(void **state)
+{
+    static const char name[] = ".debug_aranges";
+    char path[] = "/tmp/symbols-test-XXXXXX";
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_buf data = {0};
+    cleanup_close int fd = mkstemp(path);
+    char *at;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(pv_read_file("/proc/self/exe", SIZE_MAX, &data, &err), 0);
+    /* The test's own constant is in front of the section's name: each is renamed. */
+    for (at = data.data; (at = memmem(at, data.len - (size_t)(at - data.data), name, sizeof(name))) != NULL;)
+        at[1] = 'x';
+    assert_int_equal(write(fd, data.data, data.len), (ssize_t)data.len);
+    check_lines(symbols_of(path, "/nonexistent", "/proc/self/exe"));
+    unlink(path);
+    pv_buf_free(&data);
+}
+
 /* A directory is searched for the module by its name, '-' and '_' being the same. */
 static void modules_are_found_below_directories(void **state)
 {
@@ -189,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_and_inlined_functions),
+        cmocka_unit_test(lines_without_address_ranges),
         cmocka_unit_test(return_addresses_are_of_the_call),
         cmocka_unit_test(wrong_places_are_not_told),
         cmocka_unit_test(another_build_is_refused),
