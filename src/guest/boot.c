@@ -186,6 +186,8 @@ static struct pv_channel *boot_make_channel(const struct boot *b, struct pv_err 
         return pv_serial_new(loop, err);
     if (pv_vsock_kernel_usable(&why))
         c = pv_vsock_kernel_new(loop, NULL);
+    else
+        pv_debug(b->g->name, "no vhost-vsock: %s", why);
     return c ? c : pv_vhost_channel_new(loop, pv_random_cid(), err);
 }
 

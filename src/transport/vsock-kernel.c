@@ -56,44 +56,65 @@ static int set_free_cid(int fd, unsigned *cid)
     return EADDRINUSE;
 }
 
-/* Why /dev/vhost-vsock does not do, as text that says what to do. */
-static const char *device_reason(int error)
+/* What the device could not be used for, and why by the errno of that: text that says what to do. */
+enum step { STEP_OPEN, STEP_SOCKET, STEP_CID };
+
+static const struct {
+    enum step step;
+    int error; /* 0: any other */
+    const char *why;
+} reasons[] = {
+    {STEP_OPEN, ENOENT, DEVICE " does not exist here: the kernel module vhost_vsock is not loaded"},
+    {STEP_OPEN, ENODEV, DEVICE " has no driver: the kernel module vhost_vsock is not loaded"},
+    {STEP_OPEN, ENXIO, DEVICE " has no driver: the kernel module vhost_vsock is not loaded"},
+    {STEP_OPEN, EACCES, "no permission for " DEVICE ": add yourself to the group kvm"},
+    {STEP_OPEN, EPERM, DEVICE " is forbidden to this process, as in a container without --device " DEVICE},
+    {STEP_OPEN, EMFILE, "no file can be opened: this process may have no more (ulimit -n)"},
+    {STEP_OPEN, ENFILE, "no file can be opened: the host has no more (sysctl fs.file-max)"},
+    {STEP_OPEN, 0, DEVICE " cannot be opened"},
+    {STEP_SOCKET, EAFNOSUPPORT,
+     "there are no AF_VSOCK sockets here: the kernel module vsock is not loaded, or the service that runs "
+     "this forbids them (RestrictAddressFamilies=)"},
+    {STEP_SOCKET, EACCES, "AF_VSOCK sockets are forbidden to this process, by seccomp or a security module"},
+    {STEP_SOCKET, EPERM, "AF_VSOCK sockets are forbidden to this process, by seccomp or a security module"},
+    {STEP_SOCKET, EMFILE, "no file can be opened: this process may have no more (ulimit -n)"},
+    {STEP_SOCKET, ENFILE, "no file can be opened: the host has no more (sysctl fs.file-max)"},
+    {STEP_SOCKET, 0, "AF_VSOCK sockets cannot be made"},
+    {STEP_CID, EADDRINUSE, "no vsock address (CID) is free on this host"},
+    {STEP_CID, EPERM, DEVICE " may be opened but not used by this process (seccomp)"},
+    {STEP_CID, EACCES, DEVICE " may be opened but not used by this process (a security module)"},
+    {STEP_CID, 0, DEVICE " takes no vsock address (CID)"},
+};
+
+static const char *step_reason(enum step step, int error)
 {
-    switch (error) {
-    case ENOENT:
-    case ENODEV:
-    case ENXIO:
-        return DEVICE " does not exist here: the kernel module vhost_vsock is not loaded";
-    case EACCES:
-    case EPERM:
-        return "no permission for " DEVICE ": add yourself to the group kvm";
-    case EADDRINUSE:
-        return "no vsock address (CID) is free on this host";
-    case EAFNOSUPPORT:
-        return "this process can not make AF_VSOCK sockets: the kernel module vsock is not loaded";
-    default:
-        return DEVICE " does not work here";
-    }
+    for (size_t i = 0;; i++)
+        if (reasons[i].step == step && (reasons[i].error == error || !reasons[i].error))
+            return reasons[i].why;
 }
 
-/* The device with a CID set, or -1 with errno. */
-static int open_device(unsigned *cid)
+/* The device with a CID set, or -1, *why (static text) and errno. */
+static int open_device(unsigned *cid, const char **why)
 {
+    enum step step = STEP_OPEN;
     cleanup_close int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
     cleanup_close int sock = -1;
-    int error;
+    int error = fd < 0 ? errno : 0;
 
-    if (fd < 0)
-        return -1;
-    sock = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (sock < 0)
-        return -1;
-    error = set_free_cid(fd, cid);
-    if (error) {
-        errno = error;
-        return -1;
+    if (!error) {
+        step = STEP_SOCKET;
+        sock = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        error = sock < 0 ? errno : 0;
     }
-    return pv_steal_fd(&fd);
+    if (!error) {
+        step = STEP_CID;
+        error = set_free_cid(fd, cid);
+    }
+    if (!error)
+        return pv_steal_fd(&fd);
+    *why = step_reason(step, error);
+    errno = error;
+    return -1;
 }
 
 /* A connection that failed at once, to be told from the loop like any other: a socket that hung up. */
@@ -169,10 +190,11 @@ struct pv_channel *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
     };
     struct kernel_vsock *k;
     unsigned cid = 0;
-    int fd = open_device(&cid);
+    const char *why = NULL;
+    int fd = open_device(&cid, &why);
 
     if (fd < 0) {
-        pv_err_set_at(err, PV_E_MISSING, errno, __FILE__, __LINE__, "%s", device_reason(errno));
+        pv_err_set_at(err, PV_E_MISSING, errno, __FILE__, __LINE__, "%s", why);
         return NULL;
     }
     k = pv_xcalloc(1, sizeof(*k));
@@ -184,12 +206,10 @@ struct pv_channel *pv_vsock_kernel_new(struct pv_loop *loop, struct pv_err *err)
 bool pv_vsock_kernel_usable(const char **why)
 {
     unsigned cid = 0;
-    int fd = open_device(&cid);
+    int fd = open_device(&cid, why);
 
-    if (fd < 0) {
-        *why = device_reason(errno);
+    if (fd < 0)
         return false;
-    }
     close(fd);
     return true;
 }
