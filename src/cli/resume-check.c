@@ -190,14 +190,27 @@ static int image_check(const struct pv_pvsave_vm *vm, const struct pv_pvsave_dis
                : 0;
 }
 
+/* A served disk's content is in the file, and the path that it may have had is not opened. */
+static int served_check(const struct pv_pvsave_vm *vm, size_t number, struct pv_err *err)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "disk%zu.image", number);
+    for (size_t i = 0; i < vm->n_files; i++)
+        if (!strcmp(vm->files[i].name, name))
+            return 0;
+    return pv_err_set(err, PV_E_USAGE, "the content of a disk of %s is not in the file", vm->name);
+}
+
 /* A disk of the machine's description: the file of the host that it names, and how QEMU would use it. */
-static int disk_check(const struct pv_pvsave_vm *vm, const json_t *disk, struct pv_err *err)
+static int disk_check(const struct pv_pvsave_vm *vm, const json_t *disk, size_t number, struct pv_err *err)
 {
     const char *path = json_string_value(json_object_get(disk, "path"));
     const char *format = json_string_value(json_object_get(disk, "format"));
 
-    if (!path || !format || (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0) || path[0] != '/' ||
-        json_is_true(json_object_get(disk, "served")))
+    if (json_is_true(json_object_get(disk, "served")))
+        return served_check(vm, number, err);
+    if (!path || !format || (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0) || path[0] != '/')
         return pv_err_set(err, PV_E_USAGE, "the description of a disk of %s is damaged", vm->name);
     if (!json_is_true(json_object_get(disk, "readonly")) && !json_is_true(json_object_get(disk, "snapshot")))
         return pv_err_set(err, PV_E_USAGE, "a disk of %s would write to '%.500s'", vm->name, path);
@@ -228,10 +241,11 @@ static int overlay_check(const struct pv_pvsave_file *f, struct pv_err *err)
 static int disks_check(const struct pv_pvsave_vm *vm, const json_t *disks, struct pv_err *err)
 {
     for (size_t i = 0; i < json_array_size(disks); i++)
-        if (disk_check(vm, json_array_get(disks, i), err) < 0)
+        if (disk_check(vm, json_array_get(disks, i), i, err) < 0)
             return -1;
     for (size_t i = 0; i < vm->n_files; i++)
-        if (!strncmp(vm->files[i].name, "disk", 4) && overlay_check(&vm->files[i], err) < 0)
+        if (!strncmp(vm->files[i].name, "disk", 4) && !strstr(vm->files[i].name, ".image") &&
+            overlay_check(&vm->files[i], err) < 0)
             return -1;
     return 0;
 }

@@ -197,7 +197,8 @@ static void test_hostile(void **state)
         {"1/state/memory", 1, AE_IFDIR},      {"1/state/memory", INT64_C(1) << 41, AE_IFREG},
         {"2/state/memory", 1, AE_IFREG},      {"3/machine.json", 1, AE_IFREG},
         {"1/machine.json", 1, AE_IFREG},      {"1/state/disk0.0x", 1, AE_IFREG},
-        {"1/state/disk99999.0", 1, AE_IFREG}, {"failure.json", 1, AE_IFREG},
+        {"1/state/disk99999.0", 1, AE_IFREG}, {"1/state/disk0.imagex", 1, AE_IFREG},
+        {"1/state/disk.image", 1, AE_IFREG},  {"failure.json", 1, AE_IFREG},
         {"2/machine.json", 1, AE_IFREG},      {"1/console", INT64_C(1) << 30, AE_IFREG},
     };
 

@@ -107,11 +107,13 @@ static bool state_name_is_valid(const char *name)
 {
     static const char *const fixed[] = {"memory", "state", "initrd"};
     unsigned disk, image;
-    int end = 0;
+    int end = 0, end_image = 0;
 
     for (size_t i = 0; i < PV_ARRAY_LEN(fixed); i++)
         if (!strcmp(name, fixed[i]))
             return true;
+    if (sscanf(name, "disk%3u.image%n", &disk, &end_image) == 1 && end_image && !name[end_image])
+        return true;
     return sscanf(name, "disk%3u.%3u%n", &disk, &image, &end) == 2 && !name[end];
 }
 

@@ -6,7 +6,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -115,10 +114,8 @@ static int disks_describe(struct pv_pvsave_vm *d, struct pv_err *err)
         const json_t *disk = json_array_get(list, i);
         const char *path = json_string_value(json_object_get(disk, "path"));
 
-        if (!path || !*path || json_is_true(json_object_get(disk, "served")))
-            r = pv_err_set(err, PV_E_USAGE,
-                           "it has a scratch disk, or one with faults, which is in its test's process");
-        else
+        /* The content of a served disk goes into the file. */
+        if (path && *path && !json_is_true(json_object_get(disk, "served")))
             r = disk_describe(path, &d->disks[d->n_disks++], err);
     }
     json_decref(j);
@@ -176,15 +173,15 @@ static void vm_describe(const struct tf_guest *g, struct pv_pvsave_vm *d)
     console_read(g, &d->console);
 }
 
-/* The memory of a resumed VM: its pages are of two files. */
-static int memory_add(struct pv_pvsave_writer *w, const char *entry, const struct pv_snapshot *s,
-                      struct pv_err *err)
+/* What is in no file of its own: the memory of a resumed VM, whose pages are of two, and the content of a served disk. */
+static int made_add(struct pv_pvsave_writer *w, const char *entry, const char *name,
+                    const struct pv_snapshot *s, struct pv_err *err)
 {
-    cleanup_close int fd = memfd_create("provium-memory", MFD_CLOEXEC);
+    cleanup_close int fd = pv_temp_file(pv_temp_dir());
 
     if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make a file in memory");
-    return pv_snapshot_write_file(s, "memory", fd, err) < 0 ? -1 : pv_pvsave_add_file(w, entry, fd, err);
+        return pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir());
+    return pv_snapshot_write_file(s, name, fd, err) < 0 ? -1 : pv_pvsave_add_file(w, entry, fd, err);
 }
 
 static int state_add(struct pv_pvsave_writer *w, unsigned number, const struct pv_snapshot *s,
@@ -199,7 +196,8 @@ static int state_add(struct pv_pvsave_writer *w, unsigned number, const struct p
         char entry[96];
 
         snprintf(entry, sizeof(entry), "%u/state/%s", number, files[i].name);
-        r = files[i].fd < 0 ? memory_add(w, entry, s, err) : pv_pvsave_add_file(w, entry, files[i].fd, err);
+        r = files[i].fd < 0 ? made_add(w, entry, files[i].name, s, err)
+                            : pv_pvsave_add_file(w, entry, files[i].fd, err);
     }
     free(files);
     return r;

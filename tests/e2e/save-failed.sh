@@ -7,7 +7,8 @@ export PROVIUM_GUEST_DIR=$guest
 
 cat >"$work/t/fails.test.lua" <<'LUA'
 local vm, gone = provium.create("default", {name = "main"}), provium.create("default", {name = "gone"})
-vm:boot({memory = "128M"})
+vm:boot({memory = "128M", disks = {{name = "data", size = "64M"}}})
+vm:disk("data"):write(4096, "by the host")
 test("expected", {expect_fail = "known"}, function() vm:exec("touch /tmp/expected") fail("as it should") end)
 local again = false
 test("retried", {retries = 1}, function()
@@ -16,6 +17,8 @@ end)
 test("caught", function() assert(not pcall(error, "x")) end)
 test("slow", {timeout = 60}, function()
     vm:exec("touch /tmp/at-failure")
+    vm:sh("printf 'by the guest' | dd of=/dev/vda bs=512 seek=16 conv=notrunc")
+    assert(vm:disk("data"):unflushed() > 0)
     local closed <close> = setmetatable({}, {__close = function() vm:exec("rm /tmp/at-failure") end})
     defer(function() vm:kill() end)
     assert_eq(vm:exec("echo seen").stdout, "unseen")
@@ -48,6 +51,10 @@ cd "$work/elsewhere" || exit 1
 provium resume "$file" -- sh -c 'ls /tmp; exit 7'
 exits "the command's exit code" 7
 is "the VM is as it was" "$(cat "$work/out")" "$(printf 'at-failure\nexpected')"
+provium resume "$file" -- sh -c 'echo 3 >/proc/sys/vm/drop_caches; for at in 8 16; do
+    dd if=/dev/vda bs=512 skip=$at count=1 2>/dev/null | tr -d "\0"; echo; done; dd if=/dev/zero of=/dev/vda bs=1M count=8 conv=fsync'
+exits "its scratch disk can be used" 0
+is "and has what it had" "$(cat "$work/out")" "$(printf 'by the host\nby the guest')"
 warns "the failure is told" "test 'slow':"
 printf 'echo one\necho two; exit 5\n' >"$work/lines"
 provium resume "$file" main <"$work/lines"
@@ -105,6 +112,10 @@ print(json.dumps(json.dumps(m)))' "$work/x/1/machine.json")
     refused "a disk that writes to the host" vm.machine "$machine" "would write to"
     refused "a disk of which nothing is said" vm.machine "${machine//\\\"readonly\\\": false/\\\"readonly\\\": true}" \
         "says nothing"
+    machine=$(python3 -c 'import json,sys; m=json.loads(json.load(open(sys.argv[1]))["machine"])
+m["disks"].append(dict(m["disks"][0], name="more", path="/etc/passwd"))
+print(json.dumps(json.dumps(m)))' "$work/x/1/machine.json")
+    refused "a scratch disk without its content" vm.machine "$machine" "is not in the file"
     machine=$(python3 -c 'import json,sys; m=json.loads(json.load(open(sys.argv[1]))["machine"]); m["memory"]*=2
 print(json.dumps(json.dumps(m)))' "$work/x/1/machine.json")
     refused "another size of memory" vm.machine "$machine" "has another size"
