@@ -99,7 +99,8 @@ static int boot_resume(struct boot *b, struct pv_err *err)
         return 1;
     }
     if (b->damaged || why.cls == PV_E_GUEST_DIED) {
-        cleanup_free char *text = pv_xasprintf("the cached one is damaged: %s", why.text);
+        cleanup_free char *text =
+            pv_xasprintf("the cached one %s: %s", b->damaged ? "is damaged" : "cannot be resumed", why.text);
 
         pv_tf_store_drop(b->entry);
         boot_is(b, TF_BOOT_KEPT, text);

@@ -16,9 +16,10 @@
 #include "util/mem.h"
 
 enum {
-    LOOK_MS = 50,   /* between two attempts at a lock that another process holds */
-    MAX_BUILDS = 2, /* one more after a builder that died, or an input that changed */
-    MAX_DAMAGED = 3 /* more damaged entries than these: the disk is at fault */
+    LOOK_MS = 50,    /* between two attempts at a lock that another process holds */
+    MAX_BUILDS = 2,  /* one more after a builder that died, or an input that changed */
+    MAX_DAMAGED = 3, /* more damaged entries than these: the disk is at fault */
+    MAX_DIED = 2     /* VMs that died while they were resumed: the second one's entry is built again */
 };
 
 void pv_tf_request_init(struct tf_request *r, struct pv_testfile *tf, const char *name, char *script,
@@ -253,24 +254,41 @@ static struct pv_guest *request_resume(struct tf_request *r, struct pv_err *err)
     return g;
 }
 
-/*
- * Drops an entry that cannot be resumed from; false: err is not the entry's fault, or it is the last straw.
- */
-static bool request_drop_entry(struct tf_request *r, const struct pv_err *err)
+static void request_note(struct tf_request *r, const char *fate, const struct pv_err *err)
 {
-    cleanup_free char *line = NULL;
+    cleanup_free char *line = pv_xasprintf("the cached fixture '%s' %s: %.*s", r->f.name, fate,
+                                           (int)strcspn(err->text, "\n"), err->text);
 
-    /* Right by its checksums, but QEMU dies of it: saved by another QEMU, or a defect of ours. */
-    if (!r->damaged && !(err->cls == PV_E_GUEST_DIED && r->n_damaged == 0))
-        return false;
-    if (++r->n_damaged > MAX_DAMAGED)
-        return false;
-    line = pv_xasprintf("the cached fixture '%s' is damaged and is built again: %.*s", r->f.name,
-                        (int)strcspn(err->text, "\n"), err->text);
     pv_result_notice(r->tf->env->result, line);
+}
+
+static void request_drop_entry(struct tf_request *r)
+{
     pv_tf_store_drop(r->entry);
     r->entry = NULL;
     r->damaged = false;
+}
+
+/* The VM could not be resumed; false: err is neither the entry's fault nor that of QEMU, or it is the last straw. */
+static bool request_go_on(struct tf_request *r, const struct pv_err *err)
+{
+    if (r->damaged) {
+        if (++r->n_damaged > MAX_DAMAGED)
+            return false;
+        request_note(r, "is damaged and is built again", err);
+        request_drop_entry(r);
+        return true;
+    }
+    if (err->cls != PV_E_GUEST_DIED || r->n_died == MAX_DIED)
+        return false;
+    /* The entry is right by its checksums, so somebody killed QEMU. */
+    if (++r->n_died < MAX_DIED) {
+        request_note(r, "is resumed again", err);
+        return true;
+    }
+    /* Or QEMU dies of it: saved by another QEMU, or a defect of ours. */
+    request_note(r, "cannot be resumed and is built again", err);
+    request_drop_entry(r);
     return true;
 }
 
@@ -285,7 +303,7 @@ int pv_tf_request_vm(struct tf_request *r, struct pv_guest **vm, struct pv_err *
         *vm = request_resume(r, err);
         if (*vm)
             return 1;
-        if (!request_drop_entry(r, err))
+        if (!request_go_on(r, err))
             return pv_err_wrap(err, "fixture '%s'", r->f.name);
     }
 }

@@ -2,7 +2,8 @@
 /*
  * A request for a fixture.  It goes round until it has a VM:
  *
- *     entry in the store?      resume from it; damaged: it is dropped, and round again
+ *     entry in the store?      resume from it; damaged: it is dropped, and round again; the VM died: once more from
+ *                              it, then from a new one
  *     its lock free?           build in a process of its own, and round again
  *     locked by another one?   wait for that build, and round again
  *
@@ -34,7 +35,7 @@ struct tf_request {
     struct tf_entry *entry;
     struct pv_store_lock *lock;
     struct tf_build build;
-    unsigned n_built, n_damaged;
+    unsigned n_built, n_damaged, n_died;
     bool damaged;         /* the entry that was tried last */
     int64_t waited_since; /* wall clock; 0: it did not wait for a build of another process */
     /* how the last build ended */

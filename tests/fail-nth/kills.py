@@ -124,8 +124,8 @@ def judge(here, what, role, code, out):
         return 'did not end'
     if role == 'supervisor' and what in ('SIGKILL', 'SIGSEGV'):
         return None if code in (0, -signal.Signals[what]) else 'exit code %d' % code
-    # One that dies while it is resumed from the cache is no VM of the test yet: the fixture is built anew, and a note says so.
-    if code == 0 and role == 'vm' and what in ('SIGKILL', 'SIGSEGV') and 'is built again' not in out:
+    # One that dies while it is resumed from the cache is no VM of the test yet: the entry is resumed again, and a note says so.
+    if code == 0 and role == 'vm' and what in ('SIGKILL', 'SIGSEGV') and not ('is resumed again' in out and what in out):
         return 'a VM was killed, and the run passes'
     if code == 0:
         return sweep.whole_reports(here, TESTS)

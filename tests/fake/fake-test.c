@@ -3,7 +3,7 @@
  * Every message of a VM's life against every fault.  For each scenario and each n, something goes wrong at its n-th
  * message: QEMU ends, the kernel panics, hangs or reports something, a descriptor gets garbage, ends or drips.
  *
- *     test-fake DIR [full] [SCENARIO|corpus]    DIR has the fake QEMU
+ *     test-fake DIR [full] [SCENARIO|corpus|corpus:PHASE]    DIR has the fake QEMU
  *     test-fake DIR SCENARIO NAME N ACTION      one case (plan.h), with its message
  */
 #include <stdio.h>
@@ -80,6 +80,8 @@ static const char *case_fault(const struct fake_case *c)
         return "ok, and a kernel has reported something";
     if (!c->fired && c->outcome != PV_OK)
         return "failed without a fault";
+    if (c->damaged)
+        return "an entry of the cache is called damaged, and nothing damages one";
     if (corpus && !c->fired)
         return "its phase did not come";
     if (corpus && strcmp(pv_class_name(c->cls), corpus_class(corpus, c)) != 0)
@@ -134,7 +136,7 @@ static void run_all(struct fake_case *cases, size_t n, unsigned jobs)
     for (size_t i = 0; i < again.n; i++) {
         struct fake_case *c = again.cases[i];
 
-        c->verdict = c->overdue = false;
+        c->verdict = c->overdue = c->damaged = false;
         c->cls = PV_CLASS_NONE;
         c->text[0] = '\0';
         run_cases(c, 1, 1, judge);
@@ -181,9 +183,9 @@ static void sweep(const struct scenario *s, unsigned jobs, bool full)
     free(cases);
 }
 
-static void run_corpus(unsigned jobs, bool full)
+static void run_corpus(unsigned jobs, bool full, const char *phase)
 {
-    struct corpus *c = corpus_new(full);
+    struct corpus *c = corpus_new(full, phase);
     size_t n;
     struct fake_case *cases = corpus_cases(c, &n);
     unsigned bad = n_bad;
@@ -223,8 +225,8 @@ int main(int argc, char **argv)
         else
             sweep(&scenarios[i], jobs, full);
     }
-    if (!only || !strcmp(only, "corpus"))
-        run_corpus(jobs, full);
+    if (!only || !strcmp(only, "corpus") || !strncmp(only, "corpus:", 7))
+        run_corpus(jobs, full, only && only[6] ? only + 7 : NULL);
     if (run_end()) {
         printf("processes were left\n");
         n_bad++;

@@ -207,6 +207,8 @@ static void case_event(struct fake_case *c, const struct pv_event *ev)
 {
     bool file = ev->type == PV_EV_FILE;
 
+    if (ev->type == PV_EV_NOTICE && ev->text)
+        c->damaged |= memmem(ev->text, ev->text_len, "damaged", strlen("damaged")) != NULL;
     if (file) {
         c->verdict = true;
         c->outcome = ev->outcome;

@@ -26,6 +26,7 @@ struct fake_case {
     double seconds;
     bool overdue; /* it was killed */
     bool left_files;
+    bool damaged;    /* a notice says so of an entry of the cache */
     char text[2000]; /* the last failure's message */
 };
 
