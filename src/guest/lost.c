@@ -54,7 +54,6 @@ static int probe_once(struct pv_agent *a, uint32_t pid, struct status_call *s, i
                       struct pv_err *err)
 {
     struct pv_enc e;
-    int64_t left;
 
     *s = (struct status_call){.c = {.frame = status_frame, .probe = true}};
     if (pv_agent_connect(a, deadline, err) < 0)
@@ -62,8 +61,7 @@ static int probe_once(struct pv_agent *a, uint32_t pid, struct status_call *s, i
     if (pv_call_begin(a, &s->c, PV_MSG_STATUS, "ask how a process ended", &e, err) < 0)
         return -1;
     pv_enc_u32(&e, pid);
-    left = deadline - pv_now();
-    return pv_call_finish(a, &s->c, &e, "status", left > 0 ? left : 1, err);
+    return pv_call_finish(a, &s->c, &e, "status", pv_left(deadline), err);
 }
 
 /* *how: "was killed by SIGSEGV", "exited with status 1" and so on.  -1 when there was no reply. */

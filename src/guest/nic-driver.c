@@ -42,7 +42,7 @@ static int module_init(struct pv_guest *g, const char *path, uint64_t address, s
 static int module_load(struct pv_guest *g, const char *path, int64_t deadline, struct pv_err *err)
 {
     cleanup_buf struct pv_buf module = {0};
-    int64_t left = deadline - pv_now(), timeout = left > 0 ? left : 1;
+    int64_t timeout = pv_left(deadline);
     uint64_t address;
     int r;
 

@@ -73,7 +73,6 @@ static int nic_ask(struct pv_guest *g, const struct pv_guest_nic *nic, const uin
 {
     struct pv_call c = {.ok = true};
     struct pv_enc e;
-    int64_t left = deadline - pv_now();
 
     if (pv_call_begin(&g->agent, &c, PV_MSG_NIC, "NIC", &e, err) < 0)
         return -1;
@@ -85,7 +84,7 @@ static int nic_ask(struct pv_guest *g, const struct pv_guest_nic *nic, const uin
     pv_enc_bytes(&e, nic->ip, nic->n_ip);
     pv_enc_u32(&e, nic->prefix);
     pv_enc_bytes(&e, nic->gateway, nic_leads_out(g, nic) ? nic->n_gateway : 0);
-    return pv_call_finish(&g->agent, &c, &e, "NIC", left > 0 ? left : 1, err);
+    return pv_call_finish(&g->agent, &c, &e, "NIC", pv_left(deadline), err);
 }
 
 int pv_guest_nic_set_up(struct pv_guest *g, unsigned slot, int64_t deadline, struct pv_err *err)

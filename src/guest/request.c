@@ -20,14 +20,12 @@ static int ask_end(struct pv_agent *a, uint32_t how, const char *what, int64_t d
 {
     struct pv_call c = {.ok = true};
     struct pv_enc e;
-    int64_t left;
 
     if (pv_call_begin(a, &c, PV_MSG_SHUTDOWN, what, &e, err) < 0)
         return -1;
     pv_enc_u32(&e, how);
     /* The machine needs the last 3 s of the deadline to power off. */
-    left = deadline - pv_now() - 3 * PV_NSEC_PER_SEC;
-    return pv_call_finish(a, &c, &e, what, left > 0 ? left : 1, err);
+    return pv_call_finish(a, &c, &e, what, pv_left(deadline - 3 * PV_NSEC_PER_SEC), err);
 }
 
 int pv_agent_ask_shutdown(struct pv_agent *a, int64_t deadline, struct pv_err *err)

@@ -143,7 +143,6 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
     struct pv_call c = {.ok = true};
     cleanup_free char *hostname = pv_guest_hostname(g, false);
     unsigned char entropy[ENTROPY];
-    int64_t left = deadline - pv_now();
     struct pv_enc e;
 
     if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy))
@@ -153,7 +152,7 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
     pv_enc_u64(&e, (uint64_t)pv_wall_now());
     pv_enc_bytes(&e, entropy, sizeof(entropy));
     pv_enc_str(&e, hostname ? hostname : "");
-    if (pv_call_finish(&g->agent, &c, &e, "resume", left > 0 ? left : 1, err) < 0)
+    if (pv_call_finish(&g->agent, &c, &e, "resume", pv_left(deadline), err) < 0)
         return -1;
     if (c.value > INT64_MAX)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent of %s says that its clock is %" PRIu64 " ns",

@@ -89,11 +89,8 @@ static int fixture_plug(struct pv_testfile *tf, struct tf_guest *g, struct fixtu
         pv_tf_net_own(pv_tf_net_end_of(nics->v[i].wire), g->g);
     if (nics->n)
         pv_tf_call_begin(tf, g->name, "plugging NICs into %s", g->name);
-    for (size_t i = 0; rc >= 0 && i < nics->n; i++) {
-        int64_t left = deadline - pv_now();
-
-        rc = pv_guest_plug(g->g, &nics->v[i], left > 0 ? left : 1, err);
-    }
+    for (size_t i = 0; rc >= 0 && i < nics->n; i++)
+        rc = pv_guest_plug(g->g, &nics->v[i], pv_left(deadline), err);
     if (nics->n)
         pv_tf_step_end(tf, rc >= 0);
     if (rc >= 0)

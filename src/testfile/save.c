@@ -215,7 +215,7 @@ static int vm_add(struct pv_pvsave_writer *w, unsigned number, struct tf_guest *
     int r;
 
     vm_describe(g, &d);
-    s = vm_snapshot(g, &d, deadline > pv_now() ? deadline - pv_now() : 1, &why);
+    s = vm_snapshot(g, &d, pv_left(deadline), &why);
     if (!s) {
         pv_err_drop_console(&why);
         free(pv_steal(&d.json));

@@ -40,4 +40,12 @@ static inline int64_t pv_deadline(int64_t ns)
     return ns >= PV_FOREVER - now ? PV_FOREVER : now + ns;
 }
 
+/* Nanoseconds until the deadline, at least 1: what a call takes whose timeout must not be 0. */
+static inline int64_t pv_left(int64_t deadline)
+{
+    int64_t ns = deadline - pv_now();
+
+    return ns > 0 ? ns : 1;
+}
+
 #endif
