@@ -149,6 +149,12 @@ static int lua_test(lua_State *L)
         check_test_opts(L, 2, &opts);
     if (tf->tests.n_open == TF_MAX_NESTED_TESTS)
         pv_lua_raise(L, "tests are nested more than %d deep", TF_MAX_NESTED_TESTS);
+    if (tf->tests.n_begun == TF_MAX_TESTS)
+        pv_lua_raise(
+            L,
+            "test(\"%s\"): a file has at most %d sub-tests, and these have run; use more files, or assert "
+            "more in each",
+            name, TF_MAX_TESTS);
     lua_settop(L, fn);
     tf->touched = true;
     if (!pv_tf_selected(tf, &opts.selection)) {

@@ -14,7 +14,8 @@
 
 struct pv_testfile;
 
-enum { TF_MAX_NESTED_TESTS = 64 };
+/* Those begun: the supervisor keeps some 300 bytes of each, 650 where reports are written. */
+enum { TF_MAX_NESTED_TESTS = 64, TF_MAX_TESTS = 100000 };
 
 /* Findings and deaths that came when their lists were full, since the last verdict. */
 struct tf_unkept {
@@ -58,7 +59,7 @@ static inline uint32_t pv_tf_test_id(const struct tf_tests *t)
 /* That of an open sub-test; PV_NO_TEST, or one that is not open: that of the file. */
 struct tf_unkept *pv_tf_unkept(struct tf_tests *t, uint32_t test_id);
 
-/* Opens a sub-test. n_open must be below TF_MAX_NESTED_TESTS. */
+/* Opens a sub-test. n_open must be below TF_MAX_NESTED_TESTS, n_begun below TF_MAX_TESTS. */
 void pv_tf_test_begin(struct pv_testfile *tf, const char *name);
 /* Options of the sub-test that was begun last. expect_fail may be NULL. */
 void pv_tf_test_options(struct pv_testfile *tf, const char *expect_fail, unsigned retries);

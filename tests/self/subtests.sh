@@ -246,5 +246,14 @@ exits "much log" 0
 shows "much log: a long text is cut" "... (cut: more than 16384 bytes)"
 shows "much log: it is harmless" 'log: a\x00b\x1b[2J'
 shows "much log: all calls" "log: line 20000"
+# What the supervisor keeps of a file is bounded by the number of its sub-tests.
+cat >many.lua <<'LUA'
+for i = 1, 100000 do test("t" .. i, function() end) end
+test("last", function() end)
+LUA
+provium test -q many.lua
+exits "too many sub-tests" 1
+shows "too many sub-tests: all that may run have" "t100000 ... ok"
+shows "too many sub-tests: why" 'many.lua:2: test("last"): a file has at most 100000 sub-tests, and these have run;'
 nothing_left subtests
 finish
