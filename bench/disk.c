@@ -26,9 +26,12 @@ enum { RUNS = 3, DISK_MIB = 512, WRITES = 2000 };
 
 static const struct {
     const char *name, *args[10];
+    bool written; /* the disk is filled before */
 } loads[] = {
     {"writing 128 MiB, 1 MiB each, 16 at once", {"-w", "-c128", "-d16", "-s1M", "-S1M"}},
     {"reading 128 MiB, 1 MiB each, 16 at once", {"-c128", "-d16", "-s1M", "-S1M"}},
+    {"the same of what was written", {"-c128", "-d16", "-s1M", "-S1M"}, true},
+    {"the same, one at a time", {"-c128", "-d1", "-s1M", "-S1M"}, true},
     {"4000 scattered writes of 4 KiB, 16 at once", {"-w", "-c4000", "-d16", "-s4k", "-S1052672"}},
     {"4000 scattered reads of 4 KiB, 16 at once", {"-c4000", "-d16", "-s4k", "-S1052672"}},
     {"300 writes of 4 KiB, flushed each", {"-w", "-c300", "-d1", "-s4k", "-S4k", "--flush-interval=1"}},
@@ -86,7 +89,7 @@ static void bench_load(struct pv_loop *loop, const char *dir, size_t i)
     cleanup_free char *raw = pv_xasprintf("driver=file,filename=%s", path);
     struct pv_disk_opts o = {.name = "bench", .dir = dir, .size = (uint64_t)DISK_MIB << 20};
     double ours[RUNS], plain[RUNS], none[RUNS], base, a, b;
-    static const char *const nothing[] = {"-c1", NULL};
+    static const char *const nothing[] = {"-c1", NULL}, *const nbd = "driver=nbd,server.type=fd,server.str=9";
     struct pv_err err = PV_ERR_INIT;
 
     for (int run = 0; run < RUNS; run++) {
@@ -97,7 +100,14 @@ static void bench_load(struct pv_loop *loop, const char *dir, size_t i)
         must(d && fd >= 0 && ftruncate(fd, (off_t)o.size) == 0 ? 0 : -1, &err);
         ours_fd = pv_disk_connect(d, &err);
         must(ours_fd, &err);
-        ours[run] = run_load(loop, loads[i].args, "driver=nbd,server.type=fd,server.str=9", ours_fd);
+        if (loads[i].written) {
+            run_load(loop, loads[0].args, nbd, ours_fd);
+            run_load(loop, loads[0].args, raw, -1);
+            close(ours_fd);
+            ours_fd = pv_disk_connect(d, &err);
+            must(ours_fd, &err);
+        }
+        ours[run] = run_load(loop, loads[i].args, nbd, ours_fd);
         close(ours_fd);
         pv_disk_free(d);
         plain[run] = run_load(loop, loads[i].args, raw, -1);

@@ -9,6 +9,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -497,6 +498,7 @@ int pv_nbd_open(struct pv_disk *d, int fd, struct pv_err *err)
 
     c->d = d;
     c->w.fd = -1;
+    fcntl(fd, F_SETFL, O_NONBLOCK); /* sendfile has no flags */
     c->w.fn = on_socket;
     c->timer.fn = on_timer;
     c->wait_end = &c->wait;

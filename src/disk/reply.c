@@ -10,6 +10,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include "disk/internal.h"
@@ -106,7 +107,7 @@ void pv_nbd_out_reply(struct pv_nbd_out *o, const struct pv_nbd_header *h, int e
 /* Reads to where the bytes are sent from. */
 static int bytes_add(struct pv_nbd_out *o, struct pv_disk *d, uint64_t at, size_t n)
 {
-    if (pv_cache_read(d, at, pv_buf_reserve(&o->buf, n), n) < 0)
+    if (n && pv_cache_read(d, at, pv_buf_reserve(&o->buf, n), n) < 0)
         return -1;
     o->buf.len += n;
     return 0;
@@ -126,13 +127,40 @@ static uint64_t piece_end(const struct pv_layer *l, uint64_t at, uint64_t end, b
     return *zeroes ? start : piece;
 }
 
+/*
+ * Sends the chunk's header and lets the kernel take pages of the disk's file into the socket: as many bytes as it took,
+ * -1: nothing was sent, for the bytes are few or not of one file.  Bytes that the guest overwrites before QEMU has read them are new ones: a disk promises no more of requests
+ * that overlap.
+ */
+static ssize_t pages_send(struct pv_nbd_out *o, const struct pv_disk *d, uint64_t at, size_t n, int fd)
+{
+    size_t left = n;
+    uint64_t from;
+    int file;
+
+    if (n < PUSH || !pv_layer_where(d->store, at, n, &file, &from))
+        return -1;
+    pv_nbd_out_push(o, fd);
+    while (left && !pv_nbd_out_left(o) && !o->failed) {
+        off_t offset = (off_t)from;
+        ssize_t r = sendfile(fd, file, &offset, left);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            break;
+        from += (uint64_t)r, left -= (size_t)r;
+    }
+    return (ssize_t)(n - left);
+}
+
 static int read_chunks(struct pv_nbd_out *o, struct pv_disk *d, const struct pv_nbd_header *h, int fd)
 {
     uint64_t at = h->offset, end = at + h->length, next;
 
     for (; at < end; at = next) {
-        size_t header = o->buf.len;
         uint64_t offset = htobe64(at);
+        size_t header = o->buf.len;
         uint32_t n;
         bool zeroes;
 
@@ -144,9 +172,15 @@ static int read_chunks(struct pv_nbd_out *o, struct pv_disk *d, const struct pv_
         if (zeroes) {
             n = htobe32(n);
             pv_buf_add(&o->buf, &n, sizeof(n));
-        } else if (bytes_add(o, d, at, n) < 0) {
-            o->buf.len = header;
-            return -1;
+        } else {
+            ssize_t sent = pages_send(o, d, at, n, fd);
+            uint64_t from = at + (uint64_t)(sent < 0 ? 0 : sent);
+
+            if (bytes_add(o, d, from, next - from) < 0) {
+                o->failed = sent >= 0;
+                o->buf.len = o->failed ? o->buf.len : header;
+                return -1;
+            }
         }
         if (pv_nbd_out_left(o) >= PUSH)
             pv_nbd_out_push(o, fd);
