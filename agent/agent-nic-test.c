@@ -331,7 +331,7 @@ static void test_forgets_neighbours(void **state)
     char ip[INET_ADDRSTRLEN];
 
     (void)state;
-    for (int i = 100; i < 200; i++) {
+    for (uint8_t i = 100; i < 200; i++) {
         snprintf(ip, sizeof(ip), "10.7.0.%d", i);
         neighbour_add(ip, 0);
     }
@@ -443,7 +443,7 @@ static void test_random(void **state)
 
         payload_make(payload);
         for (long rounds = 1 + random() % 4; rounds > 0; rounds--)
-            payload[(size_t)random() % SIZE] = random() % 2 ? (uint8_t)random() : (uint8_t)(random() % 17);
+            payload[(size_t)random() % SIZE] = (uint8_t)(random() % 2 ? random() : random() % 17);
         if (random() % 8 == 0)
             n = (size_t)random() % SIZE;
         requests += verb_run(false, payload, n);
