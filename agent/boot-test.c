@@ -20,7 +20,7 @@
 static void test_conf(void **state)
 {
     char text[] = "module a.ko\nmodule b.ko\nfsmodule ext4 ext4.ko\nrootfs vda\nroot LABEL=my root\n"
-                  "initfallback /init\nserial provium.agent\n";
+                  "rootflags subvol=@,ssd\ninitfallback /init\nserial provium.agent\n";
     struct ag_conf *c = malloc(sizeof(*c));
     char why[128];
 
@@ -33,6 +33,7 @@ static void test_conf(void **state)
     assert_string_equal(c->fs_modules[0].file, "ext4.ko");
     assert_string_equal(c->rootfs, "vda");
     assert_string_equal(c->root, "LABEL=my root");
+    assert_string_equal(c->rootflags, "subvol=@,ssd");
     assert_string_equal(c->init_fallback, "/init");
     assert_string_equal(c->serial, "provium.agent");
     free(c);

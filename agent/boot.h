@@ -23,6 +23,7 @@
 struct ag_boot {
     struct ag_conf conf;
     int root_fd;            /* root directory of the initramfs */
+    bool btrfs;             /* the root file system is one, which may have other roots in subvolumes */
     int proc_fd;            /* private procfs */
     int sys_fd;             /* private sysfs; -1 unless conf.serial */
     int dev_fd;             /* private devtmpfs; -1: the kernel has none */

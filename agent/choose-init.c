@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "boot.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -70,6 +71,31 @@ static const char *cannot_run(const char *path, int *e, char *why, size_t cap)
     return *e ? strerror(*e) : NULL;
 }
 
+/* "; '@' has one ..." for the directories at the top of a btrfs, as its subvolumes are, that have b->init; else "". */
+static const char *subvolumes_with_init(const struct ag_boot *b, char *buf, size_t cap)
+{
+    DIR *top = b->btrfs ? opendir("/") : NULL;
+    const struct dirent *entry;
+    size_t n = 0;
+
+    buf[0] = '\0';
+    while (top && (entry = readdir(top)) != NULL && n + 1 < cap) {
+        char path[PV_PATH_MAX];
+        struct stat st;
+
+        if (entry->d_name[0] == '.' || !ag_format(path, sizeof(path), "/%s%s", entry->d_name, b->init) ||
+            lstat(path, &st) < 0)
+            continue;
+        ag_format(
+            buf + n, cap - n, "%s'%s'",
+            n ? ", " : "; rootflags = \"subvol=NAME\" chooses a subvolume that has it: ", entry->d_name);
+        n = strlen(buf);
+    }
+    if (top)
+        closedir(top);
+    return buf;
+}
+
 void ag_choose_init(struct ag_boot *b)
 {
     char why[PV_PATH_MAX + 256];
@@ -87,5 +113,8 @@ void ag_choose_init(struct ag_boot *b)
         ag_format(b->init, sizeof(b->init), "%s", b->conf.init_fallback);
         return;
     }
-    ag_fatal(b, "cannot run init '%s': %s", b->init, bad);
+    char subvolumes[512];
+
+    ag_fatal(b, "cannot run init '%s': %s%s", b->init, bad,
+             e == ENOENT ? subvolumes_with_init(b, subvolumes, sizeof(subvolumes)) : "");
 }

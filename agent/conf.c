@@ -82,6 +82,11 @@ static const char *set_root(struct ag_conf *c, char *value)
     return set_once(&c->root, value);
 }
 
+static const char *set_rootflags(struct ag_conf *c, char *value)
+{
+    return set_once(&c->rootflags, value);
+}
+
 static const char *set_initfallback(struct ag_conf *c, char *value)
 {
     return *value == '/' ? set_once(&c->init_fallback, value) : "wants an absolute path";
@@ -106,10 +111,11 @@ static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", set_module}, {"fsmodule", set_fsmodule}, {"rootfs", set_rootfs},
-    {"share", set_share},   {"sharerw", set_share_rw},  {"workshare", set_work_share},
-    {"idle", set_idle},     {"root", set_root},         {"initfallback", set_initfallback},
-    {"serial", set_serial}, {"userland", set_userland}, {"sums", set_sums},
+    {"module", set_module},       {"fsmodule", set_fsmodule}, {"rootfs", set_rootfs},
+    {"share", set_share},         {"sharerw", set_share_rw},  {"workshare", set_work_share},
+    {"idle", set_idle},           {"root", set_root},         {"initfallback", set_initfallback},
+    {"serial", set_serial},       {"userland", set_userland}, {"sums", set_sums},
+    {"rootflags", set_rootflags},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

@@ -22,6 +22,7 @@ struct ag_conf {
     const char *work_dir;      /* absolute */
     bool idle;                 /* guest init stays the guest's init */
     const char *root;          /* or NULL */
+    const char *rootflags;     /* options of its mount, or NULL */
     const char *init_fallback; /* or NULL */
     const char *serial;        /* name of the virtio-serial port that replaces vsock, or NULL */
     const char *sums;          /* the list of what must have arrived; NULL: the archive has none */

@@ -136,6 +136,8 @@ static void load_fs_modules(struct ag_boot *b, const char *type)
 /* 0, or the most telling errno of all attempts. */
 static int mount_part(struct ag_boot *b, const struct part *p)
 {
+    const char *flags = b->conf.rootflags ? b->conf.rootflags : "";
+    char options[512];
     int e = ENODEV;
 
     if (fchdir(b->dev_fd) < 0) /* the private devtmpfs has no path */
@@ -144,7 +146,10 @@ static int mount_part(struct ag_boot *b, const struct part *p)
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         if (strcmp(ways[i].type, p->sb.type) != 0)
             continue;
-        if (mount(p->name, AG_LOWER_DIR, ways[i].as, MS_RDONLY, ways[i].options) == 0) {
+        ag_format(options, sizeof(options), "%s%s%s", flags, *flags && *ways[i].options ? "," : "",
+                  ways[i].options);
+        if (mount(p->name, AG_LOWER_DIR, ways[i].as, MS_RDONLY, options) == 0) {
+            b->btrfs = strcmp(p->sb.type, "btrfs") == 0;
             if (*ways[i].options)
                 ag_say(b, "/dev/%s was not unmounted cleanly; mounted with %s, its journal is not replayed",
                        p->name, ways[i].options);
@@ -161,8 +166,9 @@ static _Noreturn void fatal_mount(const struct ag_boot *b, const struct part *p,
     if (e == ENODEV)
         ag_fatal(b, "root file system: /dev/%s is %s, which this kernel does not know%s", p->name, p->sb.type,
                  b->trouble);
-    ag_fatal(b, "root file system: cannot mount /dev/%s (%s): %s%s", p->name, p->sb.type, strerror(e),
-             b->trouble);
+    ag_fatal(b, "root file system: cannot mount /dev/%s (%s)%s%s: %s%s", p->name, p->sb.type,
+             b->conf.rootflags ? " with rootflags " : "", b->conf.rootflags ? b->conf.rootflags : "",
+             strerror(e), b->trouble);
 }
 
 /* "vda: nothing known, vda1: vfat, ..." */

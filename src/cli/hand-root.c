@@ -19,7 +19,8 @@ static void profile_drop_root(struct pv_profile *p)
     free(p->rootfs_format);
     free(p->initrd);
     free(p->root);
-    p->rootfs = p->rootfs_format = p->initrd = p->root = NULL;
+    free(p->rootflags);
+    p->rootfs = p->rootfs_format = p->initrd = p->root = p->rootflags = NULL;
     p->builtin_userland = false;
 }
 

@@ -13,8 +13,7 @@ static const struct {
     {"init=", "is ignored beside rdinit=: set the profile's key `init`, or provium.init= here"},
     {"root=", "is ignored, because guest init mounts the root image: set the profile's key `root`"},
     {"rootfstype=", "is ignored, because guest init finds the type of the root image by itself: take it out"},
-    {"rootflags=",
-     "is ignored, because guest init mounts the root image, read-only and without options: take it out"},
+    {"rootflags=", "is ignored, because guest init mounts the root image: set the profile's key `rootflags`"},
     {"ro", "is ignored: the root image is read-only anyway, below an overlay in RAM that takes writes: take "
            "it out"},
 };

@@ -39,6 +39,7 @@ struct pv_profile {
     char *rootfs_format; /* "raw" or "qcow2"; by default from the file's first bytes */
     bool rootfs_backing; /* a qcow2 rootfs may have a backing file */
     char *root;          /* "/dev/vda2", "LABEL=...", "UUID=..."; NULL: the guest init searches it */
+    char *rootflags;     /* options of the mount of the root; NULL: none */
     char *init;          /* "/sbin/init" unless init_set */
     bool init_set;       /* the profile has the key `init` */
     char *append;        /* "" by default */
@@ -81,7 +82,7 @@ struct pv_config {
  * If that file is missing, its initrd is NULL and only pv_config_profile refuses it, so that a project's
  * other profiles work before the guest is set up.
  *
- * `root` and `rootfs_format` without `rootfs`, and `root` together with `initrd`, are errors: they would have
+ * `root`, `rootflags` and `rootfs_format` without `rootfs`, and the first two with `initrd`, are errors: they would have
  * no effect.  `rootfs_format = "raw"` accepts an image that looks like an unsupported format.
  */
 struct pv_config *pv_config_load(const char *path, const char *guest_dir, struct pv_err *err);

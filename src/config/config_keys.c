@@ -225,6 +225,18 @@ static int read_root(const struct value *v, void *field, struct pv_err *err)
 }
 
 /* init is a word of the kernel command line: blanks and quotes in it are refused. */
+static int read_rootflags(const struct value *v, void *field, struct pv_err *err)
+{
+    const char *s = get_string(v, v->node, false, err);
+
+    if (!s)
+        return -1;
+    if (!*s || strlen(s) > 255 || strpbrk(s, " \t"))
+        return key_error(v, err, "is '%.300s'; expected %s", s, v->key->expected);
+    *(char **)field = pv_xstrdup(s);
+    return 0;
+}
+
 static int read_init(const struct value *v, void *field, struct pv_err *err)
 {
     const char *s = get_string(v, v->node, false, err);
@@ -399,6 +411,8 @@ static const struct key keys[] = {
     {"rootfs_format", FIELD(rootfs_format), read_format, "\"raw\" or \"qcow2\""},
     {"rootfs_backing", FIELD(rootfs_backing), read_bool, "true or false"},
     {"root", FIELD(root), read_root, "\"/dev/vda2\", \"LABEL=...\" or \"UUID=...\""},
+    {"rootflags", FIELD(rootflags), read_rootflags,
+     "options of the root's file system without spaces, such as \"subvol=@\", at most 255 bytes"},
     {"init", FIELD(init), read_init,
      "an absolute path in the guest without spaces, quotes and backslashes, at most 255 bytes"},
     {"append", FIELD(append), read_append, "a string of kernel options, on one line"},
@@ -495,7 +509,7 @@ static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *tab
 static int check_together(const struct pv_config_at *at, const struct pv_toml *table, struct pv_profile *p,
                           struct pv_err *err)
 {
-    static const char *const need_rootfs[] = {"rootfs_format", "rootfs_backing", "root"};
+    static const char *const need_rootfs[] = {"rootfs_format", "rootfs_backing", "root", "rootflags"};
 
     if (!p->kernel)
         return pv_err_set(err, PV_E_USAGE, "%s:%d: profile '%s': key 'kernel' is missing; expected %s",
@@ -506,8 +520,8 @@ static int check_together(const struct pv_config_at *at, const struct pv_toml *t
         if (v.node != table && !p->rootfs)
             return key_error(&v, err, "has no effect without `rootfs`; add that key or take this one out");
     }
-    if (p->root && p->initrd) {
-        struct value v = key_value(at, table, p, "root");
+    if ((p->root || p->rootflags) && p->initrd) {
+        struct value v = key_value(at, table, p, p->root ? "root" : "rootflags");
 
         return key_error(
             &v, err,
@@ -547,8 +561,9 @@ int pv_profile_read(const struct pv_config_at *at, const struct pv_toml *table, 
 
 void pv_profile_fini(struct pv_profile *p)
 {
-    char **strings[] = {&p->name, &p->kernel, &p->initrd,  &p->rootfs,  &p->rootfs_format, &p->root,
-                        &p->init, &p->append, &p->modules, &p->machine, &p->cpu,           &p->qemu};
+    char **strings[] = {&p->name, &p->kernel, &p->initrd,   &p->rootfs,  &p->rootfs_format,
+                        &p->root, &p->init,   &p->append,   &p->modules, &p->machine,
+                        &p->cpu,  &p->qemu,   &p->rootflags};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(strings); i++) {
         free(*strings[i]);

@@ -77,6 +77,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     describe_string(out, "rootfs", p->rootfs);
     describe_string(out, "rootfs format", p->rootfs_format);
     describe_string(out, "root", p->root);
+    describe_string(out, "rootflags", p->rootflags);
     describe_string(out, "init", p->init);
     pv_buf_addf(out, "init set: %d\n", p->init_set);
     describe_string(out, "append", p->append);

@@ -265,6 +265,7 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
         .fs_types = c.fs_types,
         .rootfs_device = root ? "vda" : NULL,
         .root = root ? p->root : NULL,
+        .rootflags = root ? p->rootflags : NULL,
         .share = share->dir ? PV_VM_SHARE_TAG "0" : NULL,
         .share_writable = whole,
         .work_share = work,

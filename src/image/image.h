@@ -87,6 +87,7 @@ struct pv_suppl {
     const char *const *fs_types; /* "ext4", ... NULL-terminated; NULL: none */
     const char *rootfs_device;   /* "vda", or NULL */
     const char *root;            /* the profile's `root`, or NULL */
+    const char *rootflags;       /* the profile's `rootflags`, or NULL */
     const char *share;           /* tag of the host's directory that is the root, or NULL */
     bool share_writable;         /* without an overlay */
     const char *work_share;      /* "TAG DIRECTORY": another one, with writes; or NULL */

@@ -33,6 +33,15 @@ for profile, want in pairs({
     end)
 end
 
+test("rootflags are the options of its mount", function()
+    local vm = provium.create("root-flags")
+    vm:boot()
+    assert(#vm:dmesg("EXT4 FS bs=") > 0, "the option 'debug' of ext4 shows nothing")
+    vm:kill()
+    assert_error(function() provium.create("root-wrong-flags"):boot() end,
+        "cannot mount /dev/vda %(ext4%) with rootflags subvol=@: Invalid argument")
+end)
+
 test("the same image in two VMs at once", function()
     local a, b = provium.create("root-ext4"), provium.create("root-ext4")
     a:boot()
