@@ -92,6 +92,29 @@ each(function(vm, case, profile)
         sh("rm -rf " .. into)
     end)
 
+    case("a socket, devices, and what a user may not read", function()
+        vm:sh("mkdir -p /tmp/kinds/shut && cd /tmp/kinds && echo one >a && mknod disk b 7 200 && mknod tty c 5 0 && mkfifo pipe && " ..
+            "echo secret >b && chmod 600 b && chmod 700 shut && echo hidden >shut/x")
+        local fd = vm:syscall("socket", 1, 1, 0) -- AF_UNIX, SOCK_STREAM
+        local addr = provium.pack("u16", 1) .. "/tmp/kinds/sock\0"
+        assert_eq(0, (vm:syscall_buf("bind", 1, addr, fd, 0, #addr)))
+        assert_eq(0, vm:syscall("close", fd))
+        local user <close> = setmetatable({ w = vm:spawn() }, { __close = function(u) u.w:kill() end })
+        assert_eq(0, user.w:syscall("setresuid", 65534, 65534, 65534))
+        local into = dir .. "/kinds-" .. profile
+        local found = {}
+        for _, s in ipairs(user.w:pull("/tmp/kinds", into).skipped) do found[s.path] = s.type end
+        assert_eq({ disk = "block", tty = "char", pipe = "fifo", sock = "socket", b = found.b, shut = found.shut }, found)
+        assert(found.b and found.shut, "what may not be read is not listed")
+        assert_eq("one\n", sh("cat " .. into .. "/a"))
+        assert_error(function() user.w:pull("/tmp/kinds", into, { strict = true }) end, "cannot be copied")
+        sh("rm -rf " .. into)
+        local all = vm:pull("/tmp/kinds", into) -- root reads the rest
+        assert_eq(4, all.n_skipped)
+        assert_eq("secret\nhidden\n", sh("cat " .. into .. "/b " .. into .. "/shut/x"))
+        sh("rm -rf " .. into)
+    end)
+
     case("limits: an error names the option, and the VM goes on", function()
         assert_error(function() vm:exec("yes", { max_output = "1M", timeout = "60s" }) end, "max_output")
         assert_error(function() vm:read_file("/dev/zero", { max_size = "3M", timeout = "60s" }) end, "max_size")
