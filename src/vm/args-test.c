@@ -51,7 +51,7 @@ static void test_plain(void **state)
                     "-no-user-config\n"
                     "-display\nnone\n"
                     "-no-reboot\n"
-                    "-accel\ntcg,thread=multi\n"
+                    "-accel\ntcg,thread=multi,tb-size=256\n"
                     "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off\n"
                     "-m\n512M\n"
                     "-cpu\nmax,erms=off,fsrm=off\n"
@@ -81,7 +81,7 @@ static void test_threads(void **state)
         while (i < argv.n && strcmp(argv.v[i], "-accel") != 0)
             i++;
         assert_true(i + 1 < argv.n);
-        assert_string_equal(argv.v[i + 1], kvm ? "kvm" : "tcg,thread=single");
+        assert_string_equal(argv.v[i + 1], kvm ? "kvm" : "tcg,thread=single,tb-size=256");
         pv_strv_free(&argv);
     }
 }
@@ -189,7 +189,7 @@ static void test_kernel_vsock_and_own_machine(void **state)
                     "-no-user-config\n"
                     "-display\nnone\n"
                     "-no-reboot\n"
-                    "-accel\ntcg,thread=multi\n"
+                    "-accel\ntcg,thread=multi,tb-size=256\n"
                     "-machine\npc,hpet=on\n"
                     "-m\n64M\n"
                     "-cpu\nqemu64\n"
@@ -217,7 +217,7 @@ static void test_machine_args(void **state)
         "-no-user-config\n"
         "-display\nnone\n"
         "-no-reboot\n"
-        "-accel\ntcg,thread=multi\n"
+        "-accel\ntcg,thread=multi,tb-size=256\n"
         "-machine\nq35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,memory-backend=mem\n"
         "-object\nmemory-backend-file,id=mem,size=64M,mem-path=/proc/self/fd/32,share=on\n"
         "-m\n64M\n"

@@ -380,8 +380,9 @@ static const struct row {
     {with_core, "-action", "shutdown=pause"},
     {unconfined_sandbox, "-sandbox", SANDBOX}, /* qemu_args may set it otherwise */
     {with_kvm, "-accel", "kvm"},
-    {tcg_multi, "-accel", "tcg,thread=multi"},
-    {tcg_single, "-accel", "tcg,thread=single"},
+    /* The buffer of translated code grows to 1 GiB otherwise, whatever memory the guest has. */
+    {tcg_multi, "-accel", "tcg,thread=multi,tb-size=256"},
+    {tcg_single, "-accel", "tcg,thread=single,tb-size=256"},
     {memory_own, "-machine", "{machine}"},
     {memory_backend, "-machine", "{machine},memory-backend=mem"},
     {memory_file, "-object",
