@@ -130,6 +130,7 @@ static void test_errors(void **state)
 {
     struct pv_disk_fail f = PV_DISK_FAIL_INIT;
     struct pv_disk *d = disk_new();
+    struct pv_disk_rule *rule;
     char block[512] = {0};
     struct client c;
     uint64_t holes;
@@ -138,10 +139,12 @@ static void test_errors(void **state)
     structured_start(&c, d);
     f.op = PV_DISK_ANY;
     f.errnum = ENOSPC;
-    assert_non_null(pv_disk_fail(d, &f, NULL));
+    rule = pv_disk_fail(d, &f, NULL);
+    assert_non_null(rule);
     assert_int_equal(chunks_read(&c, 0, 1 << 20, &holes), ENOSPC);
     assert_int_equal(client_do(&c, PV_NBD_WRITE, 0, 0, sizeof(block), block), ENOSPC);
     pv_disk_clear(d);
+    pv_disk_rule_unref(rule);
     assert_int_equal(chunks_read(&c, SIZE, 512, &holes), EINVAL);
     assert_int_equal(chunks_read(&c, 1, 512, &holes), EINVAL);
     assert_int_equal(client_do(&c, PV_NBD_WRITE, 0, 0, sizeof(block), block), 0);

@@ -52,6 +52,7 @@ void pv_net_free(struct pv_net *net)
         net->pending = s->next;
         free(s);
     }
+    net_rules_drop(net, NULL);
     net_ring_free(net->ring);
     free(net);
 }
