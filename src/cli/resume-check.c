@@ -196,10 +196,9 @@ static int served_check(const struct pv_pvsave_vm *vm, size_t number, struct pv_
     char name[32];
 
     snprintf(name, sizeof(name), "disk%zu.image", number);
-    for (size_t i = 0; i < vm->n_files; i++)
-        if (!strcmp(vm->files[i].name, name))
-            return 0;
-    return pv_err_set(err, PV_E_USAGE, "the content of a disk of %s is not in the file", vm->name);
+    return pv_pvsave_vm_file(vm, name)
+               ? 0
+               : pv_err_set(err, PV_E_USAGE, "the content of a disk of %s is not in the file", vm->name);
 }
 
 /* A disk of the machine's description: the file of the host that it names, and how QEMU would use it. */
@@ -254,10 +253,10 @@ static int disks_check(const struct pv_pvsave_vm *vm, const json_t *disks, struc
 static int memory_check(const struct pv_pvsave_vm *vm, const json_t *machine, struct pv_err *err)
 {
     json_int_t memory = json_integer_value(json_object_get(machine, "memory"));
+    const struct pv_pvsave_file *f = pv_pvsave_vm_file(vm, "memory");
 
-    for (size_t i = 0; i < vm->n_files; i++)
-        if (!strcmp(vm->files[i].name, "memory") && memory > 0 && vm->files[i].size == (uint64_t)memory)
-            return 0;
+    if (f && memory > 0 && f->size == (uint64_t)memory)
+        return 0;
     return pv_err_set(err, PV_E_USAGE, "the memory of %s is not in the file, or has another size", vm->name);
 }
 

@@ -159,12 +159,9 @@ static int print_console(const struct pv_pvsave *s, const char *name, struct pv_
 
 static int saved_file_find(const char *name, void *arg)
 {
-    const struct pv_pvsave_vm *vm = arg;
+    const struct pv_pvsave_file *f = pv_pvsave_vm_file(arg, name);
 
-    for (size_t i = 0; i < vm->n_files; i++)
-        if (!strcmp(vm->files[i].name, name))
-            return vm->files[i].fd;
-    return -1;
+    return f ? f->fd : -1;
 }
 
 static void print_notice(const char *line, void *arg)

@@ -313,19 +313,17 @@ int pv_layer_read(const struct pv_layer *l, uint64_t at, void *to, size_t n)
     return 0;
 }
 
-bool pv_layer_where(const struct pv_layer *l, uint64_t at, size_t n, int *fd, uint64_t *from)
+int pv_layer_fd(const struct pv_layer *l, uint64_t at, size_t n)
 {
-    uint64_t last = (at + n - 1) / PV_LAYER_BLOCK + 1, block = at / PV_LAYER_BLOCK;
+    uint64_t block = at / PV_LAYER_BLOCK, last = (at + n - 1) / PV_LAYER_BLOCK + 1;
 
-    for (; l && l->kind == LAYER_BLOCKS && !block_get(l, block); l = l->lower)
+    for (; l && l->kind == LAYER_BLOCKS; l = l->lower) {
         if (blocks_run(l, block, last) < last)
-            return false;
-    if (!l || l->kind == LAYER_MAP || l->kind == LAYER_REMOTE ||
-        (l->kind == LAYER_BLOCKS && blocks_run(l, block, last) < last))
-        return false;
-    *fd = l->blob->fd;
-    *from = at;
-    return true;
+            return -1;
+        if (block_get(l, block))
+            return l->blob->fd;
+    }
+    return l && l->kind == LAYER_FILE ? l->blob->fd : -1;
 }
 
 /* Makes the block present, with the lower layer's bytes. */

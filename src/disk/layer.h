@@ -65,10 +65,8 @@ int pv_layer_sync(struct pv_layer *l);
 bool pv_layer_own(const struct pv_layer *l, uint64_t at, uint64_t end, uint64_t *next);
 /* The blocks that [at, at + n) touches are the layer's own no more; a file of the host gets zeroes in the range. */
 int pv_layer_forget(struct pv_layer *l, uint64_t at, uint64_t n);
-/*
- * True if the n bytes at `at` are the same number of bytes of one file: *fd and *from say where, until the layer changes.
- */
-bool pv_layer_where(const struct pv_layer *l, uint64_t at, size_t n, int *fd, uint64_t *from);
+/* The file that has the n bytes at `at`, at the same offset, until the layer changes; -1: no single one has them. */
+int pv_layer_fd(const struct pv_layer *l, uint64_t at, size_t n);
 /*
  * The next range at or behind `at` that may hold other bytes than zeroes: false: none.  Ranges are of whole blocks,
  * cut at the end.

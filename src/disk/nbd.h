@@ -137,7 +137,7 @@ void pv_nbd_hello_init(struct pv_nbd_hello *c, const struct pv_disk *d, struct p
 /* Handles one message of the client at p: the bytes it has; 0 without a new state: more bytes are needed. */
 size_t pv_nbd_hello_step(struct pv_nbd_hello *c, const uint8_t *p, size_t n);
 
-/* What is not sent.  Zero-initialised is empty. */
+/* The output of a connection: bytes that the socket has not taken yet.  Zero-initialised is empty. */
 struct pv_nbd_out {
     struct pv_buf buf;
     size_t sent;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the NBD server sends: bytes that wait for the socket, and the replies to requests.  All numbers are big-endian.
+ * The NBD server's output: bytes that wait for the socket, and the replies to requests.  All numbers are big-endian.
  *
  *     simple  u32 magic, u32 error, u64 cookie, data of a read
  *     chunk   u32 magic, u16 flags, u16 type, u64 cookie, u32 length of what follows:
@@ -134,22 +134,21 @@ static uint64_t piece_end(const struct pv_layer *l, uint64_t at, uint64_t end, b
  */
 static ssize_t pages_send(struct pv_nbd_out *o, const struct pv_disk *d, uint64_t at, size_t n, int fd)
 {
+    int file = n < PUSH ? -1 : pv_layer_fd(d->store, at, n);
+    off_t offset = (off_t)at; /* sendfile moves it on */
     size_t left = n;
-    uint64_t from;
-    int file;
 
-    if (n < PUSH || !pv_layer_where(d->store, at, n, &file, &from))
+    if (file < 0)
         return -1;
     pv_nbd_out_push(o, fd);
     while (left && !pv_nbd_out_left(o) && !o->failed) {
-        off_t offset = (off_t)from;
         ssize_t r = sendfile(fd, file, &offset, left);
 
         if (r < 0 && errno == EINTR)
             continue;
         if (r <= 0)
             break;
-        from += (uint64_t)r, left -= (size_t)r;
+        left -= (size_t)r;
     }
     return (ssize_t)(n - left);
 }

@@ -47,6 +47,14 @@ void pv_pvsave_vm_fini(struct pv_pvsave_vm *vm)
     *vm = (struct pv_pvsave_vm){0};
 }
 
+const struct pv_pvsave_file *pv_pvsave_vm_file(const struct pv_pvsave_vm *vm, const char *name)
+{
+    for (size_t i = 0; i < vm->n_files; i++)
+        if (!strcmp(vm->files[i].name, name))
+            return &vm->files[i];
+    return NULL;
+}
+
 void pv_pvsave_fini(struct pv_pvsave *s)
 {
     pv_pvsave_failure_fini(&s->failure);

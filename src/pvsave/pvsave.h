@@ -86,6 +86,8 @@ struct pv_pvsave {
 
 void pv_pvsave_failure_fini(struct pv_pvsave_failure *f);
 void pv_pvsave_vm_fini(struct pv_pvsave_vm *vm);
+/* The VM's file of that name ("memory", "disk0.image"), borrowed; NULL: it has none. */
+const struct pv_pvsave_file *pv_pvsave_vm_file(const struct pv_pvsave_vm *vm, const char *name);
 void pv_pvsave_fini(struct pv_pvsave *s);
 
 /* JSON texts; the caller frees.  Bytes that are not UTF-8 become '?'. */

@@ -107,13 +107,13 @@ static bool state_name_is_valid(const char *name)
 {
     static const char *const fixed[] = {"memory", "state", "initrd"};
     unsigned disk, image;
-    int end = 0, end_image = 0;
+    int end = 0;
 
     for (size_t i = 0; i < PV_ARRAY_LEN(fixed); i++)
         if (!strcmp(name, fixed[i]))
             return true;
-    if (sscanf(name, "disk%3u.image%n", &disk, &end_image) == 1 && end_image && !name[end_image])
-        return true;
+    if (sscanf(name, "disk%3u.image%n", &disk, &end) == 1 && end)
+        return !name[end];
     return sscanf(name, "disk%3u.%3u%n", &disk, &image, &end) == 2 && !name[end];
 }
 
@@ -123,9 +123,8 @@ static int state_read(struct reader *r, struct archive_entry *e, const char *nam
     int64_t size = archive_entry_size(e);
     struct pv_pvsave_file *f;
 
-    for (size_t i = 0; i < vm->n_files; i++)
-        if (!strcmp(vm->files[i].name, name))
-            return pv_err_set(err, PV_E_USAGE, "it has '%s' of %.40s twice", name, vm->name);
+    if (pv_pvsave_vm_file(vm, name))
+        return pv_err_set(err, PV_E_USAGE, "it has '%s' of %.40s twice", name, vm->name);
     if (!vm->json || !state_name_is_valid(name) || vm->n_files == PV_PVSAVE_FILES)
         return pv_err_set(err, PV_E_USAGE, "it has a part that belongs to no saved VM: '%.60s'",
                           archive_entry_pathname(e));

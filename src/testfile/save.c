@@ -173,7 +173,7 @@ static void vm_describe(const struct tf_guest *g, struct pv_pvsave_vm *d)
     console_read(g, &d->console);
 }
 
-/* What is in no file of its own: the memory of a resumed VM, whose pages are of two, and the content of a served disk. */
+/* A file made for the saved one: the memory of a resumed VM, whose pages are of two, or the content of a served disk. */
 static int made_add(struct pv_pvsave_writer *w, const char *entry, const char *name,
                     const struct pv_snapshot *s, struct pv_err *err)
 {

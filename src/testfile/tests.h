@@ -14,7 +14,7 @@
 
 struct pv_testfile;
 
-/* Those begun: the supervisor keeps some 300 bytes of each, 650 where reports are written. */
+/* Sub-tests that a file may begin: the supervisor keeps some 300 bytes of each, 650 where reports are written. */
 enum { TF_MAX_NESTED_TESTS = 64, TF_MAX_TESTS = 100000 };
 
 /* Findings and deaths that came when their lists were full, since the last verdict. */

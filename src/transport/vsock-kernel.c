@@ -56,7 +56,7 @@ static int set_free_cid(int fd, unsigned *cid)
     return EADDRINUSE;
 }
 
-/* What the device could not be used for, and why by the errno of that: text that says what to do. */
+/* The step at which the device failed; its errno picks the reason, as text that says what to do. */
 enum step { STEP_OPEN, STEP_SOCKET, STEP_CID };
 
 static const struct {
