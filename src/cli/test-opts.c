@@ -51,6 +51,7 @@ enum {
     OPT_JSON,
     OPT_JUNIT,
     OPT_HTML,
+    OPT_COVERAGE,
     OPT_TAP,
     OPT_COUNT
 };
@@ -80,12 +81,13 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_REPEAT] = {"repeat", 0, "N", "run every file N times"},
     [OPT_FAIL_FAST] = {"fail-fast", 0, NULL, "stop at the first file that fails"},
     [OPT_HISTORY] = {"history", 0, "FILE", "durations and failures, not in the user's cache"},
-    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run", .group = "What fails"},
+    [OPT_FAIL_ON_FLAKY] = {"fail-on-flaky", 0, NULL, "a flaky file fails the run",
+                           .group = "What fails, and what then"},
     [OPT_GUEST_WARNINGS] = {"guest-warnings", 0, "fail|report|ignore",
                             "a WARNING of a guest's kernel (report)"},
     [OPT_GUEST_OOPSES] = {"guest-oopses", 0, "fail|report|ignore",
                           "an oops, BUG, KASAN, lockdep, hang, OOM, panic (fail)"},
-    [OPT_DEBUG] = {"debug", 0, NULL, "stop there, with VMs, variables and a prompt", .group = "At a failure"},
+    [OPT_DEBUG] = {"debug", 0, NULL, "stop at a failure, with VMs, variables and a prompt"},
     [OPT_KEEP] = {"keep", 0, NULL, "VMs of a failed file go on until you press Enter"},
     [OPT_SAVE_FAILED] = {"save-failed", 0, "DIR", "save its VMs into DIR, for provium resume"},
     [OPT_VMCORE] = {"vmcore", 0, "DIR", "cores of crashed kernels, to open with crash"},
@@ -99,6 +101,7 @@ const struct pv_opt pv_test_opts[] = {
     [OPT_JSON] = {"json", 0, "FILE", "JSON, an object a line, as it goes; -: stdout"},
     [OPT_JUNIT] = {"junit", 0, "FILE", "JUnit, for CI systems"},
     [OPT_HTML] = {"html", 0, "FILE", "one page with a timeline, for a browser"},
+    [OPT_COVERAGE] = {"coverage", 0, "DIR", "gcov of the guests' kernels, as an lcov file"},
     [OPT_TAP] = {"tap", 0, NULL, "TAP on standard output, the rest on standard error"},
     [OPT_COUNT] = {NULL},
 };
@@ -246,11 +249,14 @@ static int take_output(struct pv_test_cmd *c, int option, const char *value, str
         c->list = true;
         return 0;
     case OPT_SAVE_FAILED:
-        c->failed.save = value;
+        c->dirs.save_failed = value;
         return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --save-failed needs a directory, got ''");
     case OPT_VMCORE:
-        c->failed.vmcore = value;
+        c->dirs.vmcore = value;
         return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --vmcore needs a directory, got ''");
+    case OPT_COVERAGE:
+        c->dirs.coverage = value;
+        return *value ? 0 : pv_err_set(err, PV_E_USAGE, "test: --coverage needs a directory, got ''");
     case OPT_HISTORY:
         c->history = value;
         return 0;
@@ -346,6 +352,7 @@ static int check_watch(const struct pv_test_cmd *c, struct pv_err *err)
         {c->schedule.keep, "keep", "it waits for Enter at each failure"},
         {c->select.shard.count, "shard", "a shard is a part of one run"},
         {c->select.rerun_failed, "rerun-failed", "what failed is run again when it changes"},
+        {c->dirs.coverage, "coverage", "it is of one run"},
         {c->reports.json, "json", "a report is of one run"},
         {c->reports.junit, "junit", "a report is of one run"},
         {c->reports.html, "html", "a report is of one run"},

@@ -49,8 +49,8 @@ struct pv_test_cmd {
     struct test_policy policy;
     const char *history;
     struct {
-        const char *save, *vmcore;
-    } failed; /* directories for what failed; NULL: not given */
+        const char *save_failed, *vmcore, *coverage;
+    } dirs; /* NULL: not given */
     bool list, verbose, quiet, live, help;
     enum test_color color;
     struct pv_output_opts reports;

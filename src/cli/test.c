@@ -2,8 +2,10 @@
 /* provium test. */
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/coverage.h"
 #include "cli/test-opts.h"
 #include "cli/test-run.h"
 #include "cli/watch.h"
@@ -27,11 +29,17 @@ static int test_check_descriptors(struct pv_err *err)
 
 static int test_select_and_run(const struct pv_test_cmd *c, struct pv_err *err)
 {
+    int text = pv_outputs_take_stdout(&c->reports) ? STDERR_FILENO : STDOUT_FILENO;
     struct pv_test_plan plan = {0};
     int rc = pv_test_plan_open(&plan, c, err);
 
+    if (rc == 0 && c->dirs.coverage && !c->list)
+        rc = pv_coverage_open(c->dirs.coverage, err);
     if (rc == 0)
         rc = pv_test_plan_run(&plan, c, NULL, err);
+    if (rc >= 0 && rc <= PV_EXIT_FAILED && c->dirs.coverage && !c->list &&
+        pv_coverage_close(c->dirs.coverage, &plan.selected.files, text, err) < 0)
+        rc = -1;
     pv_test_plan_close(&plan);
     return rc;
 }

@@ -290,6 +290,7 @@ int pv_lua_vm_power_cut(lua_State *L)
 
     power_options(L, "power_cut", true, &c);
     pv_tf_call_begin(pv_lua_tf(L), g->name, "cutting the power of %s", g->name);
+    pv_tf_before_end(pv_lua_tf(L), g);
     rc = pv_guest_power_cut(g->g, &c, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
@@ -305,6 +306,7 @@ int pv_lua_vm_power_cycle(lua_State *L)
 
     power_options(L, "power_cycle", false, &c);
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_BOOT, "cutting the power of %s, and booting it", g->name);
+    pv_tf_before_end(pv_lua_tf(L), g);
     rc = pv_guest_power_cut(g->g, &c, &err);
     if (rc == 0)
         rc = pv_guest_boot(g->g, NULL, &err);

@@ -18,8 +18,8 @@
 #include "util/mem.h"
 #include "util/path.h"
 
-/* A step around fn. */
-static LJMP int run_timed(lua_State *L, const char *name, const char *doing,
+/* A step around fn.  ends: it is fn that ends the run of the kernel. */
+static LJMP int run_timed(lua_State *L, const char *name, const char *doing, bool ends,
                           int (*fn)(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err))
 {
     struct tf_guest *g = pv_lua_check_vm(L, name);
@@ -29,6 +29,8 @@ static LJMP int run_timed(lua_State *L, const char *name, const char *doing,
     int rc;
 
     pv_tf_step_begin(tf, g->name, PV_STEP_BOOT, "%s %s", doing, g->name);
+    if (ends)
+        pv_tf_before_end(tf, g);
     rc = fn(g->g, timeout, &err);
     pv_tf_step_end(tf, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
@@ -50,17 +52,17 @@ static LJMP int run_plain(lua_State *L, const char *name, const char *doing,
 
 int pv_lua_vm_reboot(lua_State *L)
 {
-    return run_timed(L, "reboot", "rebooting", pv_guest_reboot);
+    return run_timed(L, "reboot", "rebooting", true, pv_guest_reboot);
 }
 
 int pv_lua_vm_reset(lua_State *L)
 {
-    return run_timed(L, "reset", "resetting", pv_guest_reset);
+    return run_timed(L, "reset", "resetting", true, pv_guest_reset);
 }
 
 int pv_lua_vm_wait_reboot(lua_State *L)
 {
-    return run_timed(L, "wait_reboot", "waiting for a reboot of", pv_guest_wait_reboot);
+    return run_timed(L, "wait_reboot", "waiting for a reboot of", false, pv_guest_wait_reboot);
 }
 
 int pv_lua_vm_pause(lua_State *L)

@@ -79,6 +79,7 @@ static int provium_shutdown_all(lua_State *L)
         if (pv_guest_state(g->g) == PV_GUEST_CREATED)
             continue;
         pv_tf_call_begin(tf, g->name, "shutting down %s", g->name);
+        pv_tf_before_end(tf, g);
         rc = pv_guest_shutdown(g->g, 0, &err);
         pv_tf_step_end(tf, rc == 0);
         if (rc < 0 && first.cls == PV_E_NONE)

@@ -33,6 +33,7 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
     else if (tf.tests.reason)
         msg = pv_xstrdup(tf.tests.reason);
     cls = ok ? PV_CLASS_NONE : pl.error_cls;
+    pv_tf_coverage_take_all(&tf);
     pv_tf_findings_sync(&tf);
     pv_tf_save_reported(&tf);
     if (pv_tf_file_outcome(&tf, ok) == PV_FAIL)

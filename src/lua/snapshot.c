@@ -82,7 +82,7 @@ int pv_lua_vm_restore(lua_State *L)
             "VM from it",
             h->vm, g->name);
     pv_tf_step_begin(pv_lua_tf(L), g->name, PV_STEP_RESUME, "restoring %s", g->name);
-    pv_tf_findings_decide_before_end(pv_lua_tf(L), g);
+    pv_tf_before_end(pv_lua_tf(L), g);
     rc = pv_tf_restore(pv_lua_tf(L), g->g, h->s, timeout, &err);
     pv_tf_step_end(pv_lua_tf(L), rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;

@@ -16,7 +16,7 @@ static int vm_shutdown(lua_State *L)
     int rc;
 
     pv_tf_call_begin(tf, g->name, "shutting down %s", g->name);
-    pv_tf_findings_decide_before_end(pv_lua_tf(L), g);
+    pv_tf_before_end(tf, g);
     rc = pv_guest_shutdown(g->g, timeout, &err);
     pv_tf_step_end(tf, rc == 0);
     return rc < 0 ? pv_lua_raise_err(L, &err) : 0;
@@ -26,7 +26,7 @@ static int vm_kill(lua_State *L)
 {
     struct tf_guest *g = pv_lua_check_vm(L, "kill");
 
-    pv_tf_findings_decide_before_end(pv_lua_tf(L), g);
+    pv_tf_before_end(pv_lua_tf(L), g);
     pv_guest_kill(g->g);
     return 0;
 }
@@ -36,7 +36,7 @@ static int vm_close(lua_State *L)
     struct tf_guest *g = pv_lua_vm_at(L, 1);
 
     if (g) {
-        pv_tf_findings_decide_before_end(pv_lua_tf(L), g);
+        pv_tf_before_end(pv_lua_tf(L), g);
         pv_guest_kill(g->g);
     }
     return 0;

@@ -33,7 +33,8 @@
 #include "util/spawn.h"
 
 #define GRACE (2 * PV_NSEC_PER_SEC)
-#define SAVE_TIME (120 * PV_NSEC_PER_SEC) /* more than testfile/save.c takes */
+#define SAVE_TIME \
+    (120 * PV_NSEC_PER_SEC) /* more than testfile/save.c takes, or testfile/coverage.c for a VM */
 
 enum { TAIL_LINES = 20, EVENTS_AT_ONCE = 64, LIVE_LINE_MAX = 4096 };
 
@@ -219,23 +220,25 @@ static void slot_extend(struct slot *s, int64_t ns)
 }
 
 /*
- * The save of a file's VMs does not count against its limit, once and for at most SAVE_TIME: a process that never
- * ends its save is timed out.
+ * What a file's process saves of its VMs does not count against its limit, for at most SAVE_TIME in all: a process that
+ * never ends it is timed out.
  */
 static void slot_on_saving(struct slot *s, bool on)
 {
     int64_t now = pv_now(), took = now - s->saving;
 
-    if (s->state != SLOT_RUNNING || (on ? s->has_saved : !s->saving))
+    if (s->state != SLOT_RUNNING || on == (s->saving != 0))
         return;
     if (on) {
-        s->has_saved = true;
         s->saving = now;
-        slot_extend(s, SAVE_TIME);
+        slot_extend(s, s->save_left);
         return;
     }
+    if (took > s->save_left)
+        took = s->save_left;
+    slot_extend(s, took - s->save_left);
+    s->save_left -= took;
     s->saving = 0;
-    slot_extend(s, took < SAVE_TIME ? took - SAVE_TIME : 0);
 }
 
 /* A file's process may send notices without end. */
@@ -390,7 +393,7 @@ int slot_start(struct slot *s, const struct slot_file *f, const struct pv_run_op
     s->timeout_ns = o->timeout_ns;
     s->time_left = -1;
     s->saving = 0;
-    s->has_saved = false;
+    s->save_left = SAVE_TIME;
     s->want_steps = job.want_steps;
     s->live = o->live;
     job.log_dir = s->log_dir = slot_make_log_dir(s, f, err);

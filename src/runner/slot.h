@@ -40,15 +40,16 @@ struct slot {
     int64_t started;
     int64_t timeout_ns;
     bool timed_out;
-    int64_t paused;     /* pv_now() at slot_pause */
-    int64_t saving;     /* pv_now() at the begin of a save (--save-failed), which is not over; 0: none */
-    bool has_saved;     /* one was begun */
-    int64_t time_left;  /* up to the deadline while it is paused, else -1 */
-    char *doing;        /* phase of the file and states of its VMs at its timeout; NULL: none */
-    char *fault;        /* see slot_fail; NULL: none */
-    bool want_steps;    /* a report shows the timeline */
-    bool live;          /* output is shown as it comes */
-    unsigned n_notices; /* of this run of the file; bounded */
+    int64_t paused; /* pv_now() at slot_pause */
+    int64_t
+        saving; /* pv_now() at the begin of a save (--save-failed, --coverage), which is not over; 0: none */
+    int64_t save_left;             /* ns that saves may still take */
+    int64_t time_left;             /* up to the deadline while it is paused, else -1 */
+    char *doing;                   /* phase of the file and states of its VMs at its timeout; NULL: none */
+    char *fault;                   /* see slot_fail; NULL: none */
+    bool want_steps;               /* a report shows the timeline */
+    bool live;                     /* output is shown as it comes */
+    unsigned n_notices;            /* of this run of the file; bounded */
     struct pv_file_report *report; /* of the file that runs */
     char *log_dir;
     /* At most SLOT_NOTICES times for a run of a file, then once more to say that others are left out. */

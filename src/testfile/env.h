@@ -39,11 +39,12 @@ struct pv_testfile_env {
     const struct pv_strv *tags, *no_tags;
     /* --meta and --no-meta, "KEY=VALUE": the same by a sub-test's meta. */
     const struct pv_strv *meta, *no_meta;
-    bool slow_tests;        /* --slow-tests */
-    bool live;              /* --live: output of VMs goes to `result` as it comes */
-    bool watch;             /* --watch: paths that the file reads go to `result` */
-    const char *save_dir;   /* --save-failed; NULL: not given */
-    const char *vmcore_dir; /* --vmcore; NULL: not given */
+    bool slow_tests;          /* --slow-tests */
+    bool live;                /* --live: output of VMs goes to `result` as it comes */
+    bool watch;               /* --watch: paths that the file reads go to `result` */
+    const char *save_dir;     /* --save-failed; NULL: not given */
+    const char *vmcore_dir;   /* --vmcore; NULL: not given */
+    const char *coverage_dir; /* --coverage; NULL: not given */
     enum pv_guest_policy oopses, warnings;
     const struct pv_debug_io *debug; /* NULL: nothing stops */
 };

@@ -116,6 +116,7 @@ int pv_tf_reset_begin(struct pv_testfile *tf, struct pv_err *err)
         int rc;
 
         pv_tf_step_begin(tf, g->name, PV_STEP_RESUME, "restoring %s for the next test", g->name);
+        pv_tf_coverage_take(tf, g);
         rc = pv_tf_restore(tf, g->g, r->vms[i].s, 0, err);
         pv_tf_step_end(tf, rc == 0);
         if (rc < 0)
@@ -128,6 +129,8 @@ void pv_tf_reset_end(struct pv_testfile *tf)
 {
     if (!tf->reset.on || !tf->reset.begun)
         return;
-    for (struct tf_guest *g = reset_first_newer(tf); g; g = g->next)
+    for (struct tf_guest *g = reset_first_newer(tf); g; g = g->next) {
+        pv_tf_coverage_take(tf, g);
         pv_guest_kill(g->g);
+    }
 }

@@ -21,6 +21,7 @@
 #include "testfile/context.h"
 #include "testfile/env.h"
 #include "testfile/core.h"
+#include "testfile/coverage.h"
 #include "testfile/deaths.h"
 #include "testfile/findings.h"
 #include "testfile/guests.h"
@@ -72,6 +73,7 @@ struct pv_testfile {
     struct tf_journal journal;
     struct tf_save save;
     struct tf_cores cores;
+    struct tf_coverage coverage;
     struct tf_recording *recordings; /* of boots that will be kept */
     struct tf_live live;
 };

@@ -34,7 +34,7 @@ for command in $(sed -n 's/^  \([a-z]*\) .*/\1/p' list); do
 done
 is "commands" "$((n >= 12))" 1
 provium test --help
-shows "groups" "At a failure:"
+shows "groups" "What fails, and what then:"
 
 # ---- topics ----
 provium help topics
