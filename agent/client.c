@@ -307,6 +307,7 @@ void cl_syscall(struct client *c, uint32_t id, uint64_t timeout_ms, uint64_t nr,
     struct pv_enc e = begin_request(PV_MSG_SYSCALL, id);
 
     pv_enc_u64(&e, timeout_ms);
+    pv_enc_u32(&e, 0);
     pv_enc_u64(&e, nr);
     for (int i = 0; i < 6; i++)
         pv_enc_u64(&e, arg ? arg[i] : 0);

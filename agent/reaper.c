@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "high-fd.h"
+#include "kcov.h"
 #include "process-tree.h"
 #include "process.h"
 #include "signals.h"
@@ -107,6 +108,7 @@ static int command_main(void *arg)
         b->at = AG_AT_CHDIR;
         if (chdir(*c->cwd ? c->cwd : "/") == 0) {
             b->at = AG_AT_EXEC;
+            ag_kcov_enable(c->kcov_fd);
             exec_in_path(c);
         }
     }

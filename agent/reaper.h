@@ -27,6 +27,7 @@ struct ag_command {
     int life_fd;                /* likewise */
     bool realtime;              /* the reaper has real-time priority */
     bool unnumbered;            /* PV_EXEC_UNNUMBERED */
+    int kcov_fd;                /* of struct ag_kcov: the command's process is recorded; -1: none */
 };
 
 /* One datagram on the control socket. */

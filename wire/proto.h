@@ -18,7 +18,7 @@
  *
  * The reply to a request ends with exactly one of OK, ERROR, EXIT, PONG, SYSRET, JOB, JOB_STATE, WORKER or
  * FILE_STAT.
- * DATA, STDOUT, STDERR, ENTRY, HOLE, STARTED and TAKEN frames come before it.
+ * DATA, STDOUT, STDERR, ENTRY, HOLE, STARTED, TAKEN and COVERAGE frames come before it.
  */
 #ifndef PV_WIRE_PROTO_H
 #define PV_WIRE_PROTO_H
@@ -50,7 +50,7 @@ enum {
      * (each at most 65535), with PV_EXEC_LOOKUP: str path, with \
      * PV_EXEC_USER: str user, str cwd ("": /), u32 argc, argc x str, u32 envc, envc x str "KEY=VALUE" (the \
      * whole environment).  Reply: STDOUT and STDERR frames, then EXIT; or ERROR when the command could not be \
-     * started.  With PV_EXEC_PROCESS also STARTED, and TAKEN frames. */ \
+     * started.  With PV_EXEC_PROCESS also STARTED, and TAKEN frames, with PV_EXEC_COVERAGE at most one COVERAGE. */ \
     X(EXEC, 0x02) \
     /* STDIN: u32 id, bytes data.  Empty data ends stdin (on a terminal: is Ctrl-D).  Only with PV_EXEC_STDIN. */ \
     X(STDIN, 0x03) \
@@ -70,10 +70,11 @@ enum {
     /* CANCEL: u32 id.  Ends the request if the agent still works on it (of an EXEC, kills the whole \
      * process tree); the request's reply still comes.  CANCEL itself has none. */ \
     X(CANCEL, 0x09) \
-    /* SYSCALL: u32 id, u64 timeout in ms (0: none), u64 number, 6 x u64 argument, u32 n, n x {u32 slot \
+    /* SYSCALL: u32 id, u64 timeout in ms (0: none), u32 flags (PV_SYSCALL_*), u64 number, 6 x u64 argument, u32 n, n x {u32 slot \
      * (0..5), bytes data}: the argument becomes the address of a copy of data; u32 m, m x {u32 buffer \
      * (0..n-1, or n + k: the memory of the k-th pointer, one in front of this), u32 offset, u32 length, u32 flags (PV_PTR_*), bytes data}: the address of `length` bytes of \
-     * memory that begin with data (then zeros) is stored in that buffer at offset.  Reply: SYSRET; or \
+     * memory that begin with data (then zeros) is stored in that buffer at offset.  Reply: SYSRET, in front of it \
+     * with PV_SYSCALL_COVERAGE at most one COVERAGE; or \
      * ERROR: ETIMEDOUT when the timeout interrupted it, EPROTO when slots, buffers or offsets are wrong. \
      * While the call blocks, the agent reads no other frame, not even CANCEL. */ \
     X(SYSCALL, 0x0a) \
@@ -184,6 +185,9 @@ enum {
     /* TAKEN: u32 id, u64 data bytes of STDIN that the command's pipe has taken so far, u32 closed (1: the \
      * command has closed its stdin, and later bytes are dropped). */ \
     X(TAKEN, 0xa1) \
+    /* COVERAGE: u32 id, u32 full (1: there was more), bytes: u64 addresses of the kernel's code, ascending, as KCOV \
+     * has them (without the offset of KASLR), which the command's first process or the system call has executed. */ \
+    X(COVERAGE, 0xa2) \
     /* FILE_STAT: u32 id, u32 type (PV_TYPE_*), u32 mode (07777), u32 uid, u32 gid, u64 size, u64 nlink, u64 ino, \
      * u64 dev, u64 rdev, then atime, mtime and ctime: u64 seconds (two's complement) and u32 nanoseconds. */ \
     X(FILE_STAT, 0xb0)
@@ -250,11 +254,13 @@ enum {
      * All output is STDOUT; WINDOW is accepted.
      */
     PV_EXEC_PTY = 64,
+    PV_EXEC_COVERAGE = 128, /* COVERAGE is sent, if the kernel has KCOV */
 };
 enum { PV_FOLLOW_END = 0, PV_FOLLOW_START = 1, PV_FOLLOW_OFFSET = 2 };
 enum { PV_EXIT_TIMED_OUT = 1, PV_EXIT_CANCELLED = 2 };
-enum { PV_PTR_OUTPUT = 1 };   /* SYSRET returns the pointer's memory */
-enum { PV_SPAWN_THREAD = 1 }; /* a thread of the session's process; else a fork of it */
+enum { PV_SYSCALL_COVERAGE = 1 }; /* likewise */
+enum { PV_PTR_OUTPUT = 1 };       /* SYSRET returns the pointer's memory */
+enum { PV_SPAWN_THREAD = 1 };     /* a thread of the session's process; else a fork of it */
 enum { PV_ENTRY_END = 0, PV_ENTRY_DIR = 1, PV_ENTRY_FILE = 2, PV_ENTRY_LINK = 3, PV_ENTRY_SKIPPED = 4 };
 enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
 

@@ -54,6 +54,7 @@ struct ag_command ag_command_of(const struct ag_session *s, const struct ag_comm
                                .stdio = {-1, -1, -1},
                                .pump = {-1, -1},
                                .sink = {-1, -1},
+                               .kcov_fd = -1,
                                .proc_fd = s->w.proc_fd,
                                .life_fd = s->w.life_fd,
                                .realtime = s->w.in_guest};

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/high-fd.h"
+#include "agent/kcov.h"
 #include "agent/process.h"
 #include "agent/reaper.h"
 #include "agent/user.h"
@@ -40,7 +41,8 @@ struct exec {
     bool process; /* PV_EXEC_PROCESS */
     bool pty;     /* PV_EXEC_PTY: in and out[0] are the master of size `size` */
     struct ag_pty_size size;
-    uint64_t taken; /* bytes of stdin that its pipe has taken */
+    struct ag_kcov kcov; /* of the command's process */
+    uint64_t taken;      /* bytes of stdin that its pipe has taken */
     struct ag_user user;
     char path[PV_PATH_MAX];
     char home[4][AG_USER_DIR_MAX + 16]; /* entries of its environment */
@@ -57,6 +59,7 @@ static void exec_close(struct ag_session *s)
     ag_close(&x->in);
     ag_close(&x->out[0]);
     ag_close(&x->out[1]);
+    ag_kcov_close(&x->kcov);
 }
 
 static int make_pipe(int *ours, int *theirs, bool we_read)
@@ -96,6 +99,8 @@ static int launch_command(struct ag_session *s, struct ag_command *c, bool with_
 
     for (int i = 0; i < 3; i++)
         c->stdio[i] = s->w.null_fd;
+    if (x->kcov.fd >= 0) /* the request's own is closed in forks */
+        c->kcov_fd = fcntl(x->kcov.fd, F_DUPFD_CLOEXEC, 3);
     if ((c->pty ? make_terminal(s, c) : make_stdio(s, c, with_stdin)) == 0)
         x->reaper = ag_reaper_start(s, c, &x->ctl);
     int e = errno;
@@ -103,6 +108,7 @@ static int launch_command(struct ag_session *s, struct ag_command *c, bool with_
     for (int i = 0; i < 3; i++)
         if (c->stdio[i] != s->w.null_fd)
             ag_close(&c->stdio[i]);
+    ag_close(&c->kcov_fd);
     errno = e;
     return x->reaper > 0 ? 0 : -1;
 }
@@ -111,7 +117,7 @@ static int launch_command(struct ag_session *s, struct ag_command *c, bool with_
 static bool exec_decode(struct exec *x, struct pv_dec *d, uint32_t *flags, uint64_t *timeout)
 {
     const uint32_t known = PV_EXEC_STDIN | PV_EXEC_UNNUMBERED | PV_EXEC_LOOKUP | PV_EXEC_USER | PV_EXEC_HOME |
-                           PV_EXEC_PROCESS | PV_EXEC_PTY;
+                           PV_EXEC_PROCESS | PV_EXEC_PTY | PV_EXEC_COVERAGE;
     const uint32_t with_pty = PV_EXEC_STDIN | PV_EXEC_PROCESS; /* PV_EXEC_PTY needs both */
 
     *flags = pv_dec_u32(d);
@@ -179,6 +185,7 @@ static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     x->ended = false;
     x->left[0] = x->left[1] = 0;
     x->taken = 0;
+    x->kcov = AG_KCOV_NONE;
     if (!exec_decode(x, d, &flags, &timeout))
         return false;
     struct ag_command c = ag_command_of(s, &x->args);
@@ -191,6 +198,8 @@ static bool exec_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
         return true;
     if (timeout && timeout < (uint64_t)(INT64_MAX - ag_now()) / 1000000)
         x->due = ag_now() + (int64_t)timeout * 1000000;
+    if (flags & PV_EXEC_COVERAGE)
+        ag_kcov_open(s, &x->kcov);
     if (launch_command(s, &c, flags & PV_EXEC_STDIN) < 0)
         ag_request_fail(s, errno, x->pty ? "make a terminal for '%.4000s'" : "start '%.4000s'",
                         x->args.argv[0]);
@@ -407,6 +416,9 @@ static void check_end(struct ag_session *s)
                 return;
             send_output(s, i);
         }
+    if (!ag_data_room(s))
+        return;
+    ag_kcov_reply(s, s->id, &x->kcov);
     reply_exit(s);
     exec_finish(s);
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "agent/high-fd.h"
+#include "agent/kcov.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -39,6 +40,7 @@ struct area {
 
 struct call {
     uint64_t nr, arg[6], timeout;
+    uint32_t flags; /* PV_SYSCALL_* */
     uint32_t n_bufs, n_ptrs;
     struct area buf[PV_BUFS_MAX], ptr[PV_BUFS_MAX];
     uint8_t *map;
@@ -114,11 +116,12 @@ static bool decode_call(struct call *c, struct pv_dec *d)
     c->map_n = 0;
     c->n_ptrs = 0;
     c->timeout = pv_dec_u64(d);
+    c->flags = pv_dec_u32(d);
     c->nr = pv_dec_u64(d);
     for (int i = 0; i < 6; i++)
         c->arg[i] = pv_dec_u64(d);
     c->n_bufs = pv_dec_u32(d);
-    if (d->bad || c->n_bufs > PV_BUFS_MAX)
+    if (d->bad || c->n_bufs > PV_BUFS_MAX || c->flags & ~(uint32_t)PV_SYSCALL_COVERAGE)
         return false;
     for (uint32_t i = 0; i < c->n_bufs; i++) {
         if (!decode_buffer(&c->buf[i], d))
@@ -356,10 +359,18 @@ static void make_call(struct ag_session *s, uint32_t id, struct kept *k, struct 
         ag_reply_error(s, id, errno, "memory for system call %llu", (unsigned long long)c->nr);
         return;
     }
+    struct ag_kcov kcov = AG_KCOV_NONE;
+
+    if (c->flags & PV_SYSCALL_COVERAGE)
+        ag_kcov_open(s, &kcov);
+    ag_kcov_enable(kcov.fd);
     int64_t value = call_kernel(c);
+
+    ag_kcov_disable(kcov.fd);
 
     if (c->timeout)
         set_timer(k, 0);
+    ag_kcov_reply(s, id, &kcov);
     if (c->timeout && value == -EINTR && interrupted)
         ag_reply_error(s, id, ETIMEDOUT, "system call %llu", (unsigned long long)c->nr);
     else
@@ -391,7 +402,7 @@ static bool syscall_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
 static size_t syscall_reply_room(uint32_t n)
 {
     (void)n;
-    return PV_FRAME_MAX;
+    return PV_FRAME_MAX + AG_DATA_HEAD + PV_CHUNK; /* SYSRET and COVERAGE */
 }
 
 const struct ag_verb ag_verb_syscall = {

@@ -14,6 +14,7 @@
 
 #include "runner/find.h"
 #include "testfile/coverage.h"
+#include "testfile/kcov.h"
 #include "testfile/save.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -71,7 +72,7 @@ static char *test_name(const char *path)
     return name;
 }
 
-/* DIR/FILE.info of what one test file has taken.  1; 0: it has taken nothing; -1 with *err. */
+/* DIR/FILE.info of what one test file has taken, if it has taken anything. */
 static int file_capture(const char *dir, const char *path, struct pv_strv *infos, struct pv_err *err)
 {
     cleanup_free char *file = pv_tf_save_name(path);
@@ -89,7 +90,7 @@ static int file_capture(const char *dir, const char *path, struct pv_strv *infos
     pv_strv_add(infos, info);
     if (pv_rm_rf(from) < 0)
         return pv_err_sys(err, errno, "--coverage: cannot remove '%s'", from);
-    return 1;
+    return 0;
 }
 
 static int infos_merge(const char *dir, const char *whole, const struct pv_strv *infos, struct pv_err *err)
@@ -136,21 +137,36 @@ static int whole_summary(const char *dir, char *whole, const char *log, int out,
     return 0;
 }
 
-int pv_coverage_close(const char *dir, const struct pv_test_list *files, int out, struct pv_err *err)
+/* Merges tracefiles into DIR/NAME and says how many lines they have; nothing without any. */
+static int whole_make(const char *dir, const char *name, const struct pv_strv *infos, int out,
+                      struct pv_err *err)
 {
-    cleanup_free char *whole = pv_path_join(dir, "coverage.info"), *log = pv_path_join(dir, "lcov.log");
-    cleanup_strv struct pv_strv infos = {0};
+    cleanup_free char *whole = pv_path_join(dir, name), *log = pv_path_join(dir, "lcov.log");
 
     unlink(whole);
-    unlink(log);
-    for (size_t i = 0; i < files->n; i++)
-        if (file_capture(dir, files->v[i].path, &infos, err) < 0)
-            return -1;
-    if (!infos.n) {
-        dprintf(out, "coverage: none: no VM of this run has counted anything\n");
+    if (!infos->n)
         return 0;
+    return infos_merge(dir, whole, infos, err) < 0 ? -1 : whole_summary(dir, whole, log, out, err);
+}
+
+int pv_coverage_close(const char *dir, const struct pv_test_list *files, int out, struct pv_err *err)
+{
+    cleanup_strv struct pv_strv gcov = {0}, kcov = {0};
+    cleanup_free char *log = pv_path_join(dir, "lcov.log");
+
+    unlink(log);
+    for (size_t i = 0; i < files->n; i++) {
+        cleanup_free char *file = pv_tf_save_name(files->v[i].path);
+        cleanup_free char *info = pv_xasprintf("%s/%s" TF_KCOV_INFO, dir, file);
+
+        if (access(info, F_OK) == 0)
+            pv_strv_add(&kcov, info);
+        if (file_capture(dir, files->v[i].path, &gcov, err) < 0)
+            return -1;
     }
-    if (infos_merge(dir, whole, &infos, err) < 0)
+    if (!gcov.n && !kcov.n)
+        dprintf(out, "coverage: none: no kernel of this run has counted anything\n");
+    if (whole_make(dir, "coverage.info", &gcov, out, err) < 0)
         return -1;
-    return whole_summary(dir, whole, log, out, err);
+    return whole_make(dir, "kcov.info", &kcov, out, err);
 }

@@ -85,6 +85,7 @@ static void syscall_agent(int fd)
 
     fake_expect(fd, &r, PV_MSG_SYSCALL);
     FAKE_CHECK(pv_dec_u64(&r.d) == 1500);
+    FAKE_CHECK(pv_dec_u32(&r.d) == 0);
     FAKE_CHECK(pv_dec_u64(&r.d) == UINT64_MAX);
     for (uint64_t i = 0; i < 6; i++)
         FAKE_CHECK(pv_dec_u64(&r.d) == (uint64_t)INT64_MIN + i);

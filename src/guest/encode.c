@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "guest/guest-state.h"
+#include "guest/kcov.h"
 #include "util/clock.h"
 
 void pv_enc_str(struct pv_enc *e, const char *s)
@@ -87,6 +88,8 @@ void pv_enc_exec(struct pv_enc *e, const struct pv_agent *a, const struct pv_exe
         flags |= PV_EXEC_USER | (x->env_clear ? 0 : PV_EXEC_HOME);
     if (x->pty)
         flags |= PV_EXEC_PTY;
+    if (pv_kcov_wanted(a->guest))
+        flags |= PV_EXEC_COVERAGE;
     pv_enc_u32(e, flags);
     pv_enc_u64(e, pv_wire_ms(x->timeout_ns));
     if (x->pty) {

@@ -94,11 +94,20 @@ struct pv_guest_cores {
     void *arg;
 };
 
+/* Coverage of guests' kernels by KCOV.  NULL: none is asked for. */
+struct pv_guest_coverage {
+    /* Addresses of the kernel's code, as its vmlinux has them, that a call's command or system call has executed; full:
+     * there were more.  Told as an observer is. */
+    void (*executed)(const struct pv_guest *g, const uint64_t *pcs, size_t n, bool full, void *arg);
+    void *arg;
+};
+
 struct pv_guest_env {
     struct pv_guest_host host;
     struct pv_pool_client pool;
     struct pv_guest_observer observer;
     struct pv_guest_cores cores;
+    struct pv_guest_coverage coverage;
     struct pv_standby_pool *standby_pool; /* NULL: every VM is made when it is asked for */
     /*
      * Absolute: calls and boots give up then (class timeout), and new ones are refused; 0: no limit.  May be

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands: EXEC. */
 #include "guest/call.h"
+#include "guest/kcov.h"
 #include "guest/output.h"
 
 #include "util/clock.h"
@@ -52,6 +53,8 @@ static int exec_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, str
     case PV_MSG_STDOUT:
     case PV_MSG_STDERR:
         return exec_on_output(x, type == PV_MSG_STDERR, d, err);
+    case PV_MSG_COVERAGE:
+        return pv_kcov_frame(x->g, d, err);
     case PV_MSG_EXIT:
         return pv_exec_dec_exit(x->r, d, err);
     default:

@@ -11,6 +11,7 @@
 #include "guest/call.h"
 #include "guest/guest-state.h"
 #include "guest/held.h"
+#include "guest/kcov.h"
 #include "guest/output.h"
 #include "util/clock.h"
 #include "util/spool.h"
@@ -106,6 +107,8 @@ static int process_frame(struct pv_held *h, enum pv_msg type, struct pv_dec *d, 
         return process_on_output(p, 1, d, err);
     case PV_MSG_TAKEN:
         return process_on_taken(p, d, err);
+    case PV_MSG_COVERAGE:
+        return pv_kcov_frame(h->guest, d, err);
     case PV_MSG_EXIT:
         for (int i = 0; i < 2 && !p->io; i++)
             pv_output_end(h->guest, p->out[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Raw system calls: the request is checked here, the reply against the request. */
 #include "guest/call.h"
+#include "guest/kcov.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +13,7 @@ enum {
     SLOTS = 6,
     POINTER = 8, /* bytes of a stored address */
     /* u32 id, u64 timeout, u64 nr, 6 x u64, u32 n, u32 m; and what each buffer and pointer adds. */
-    REQUEST_FIXED = 4 + 8 + 8 + SLOTS * 8 + 4 + 4,
+    REQUEST_FIXED = 4 + 8 + 4 + 8 + SLOTS * 8 + 4 + 4,
     REQUEST_BUF = 8,
     REQUEST_PTR = 20,
     REPLY_FIXED = 4 + 8 + 4,
@@ -22,6 +23,7 @@ enum {
 struct syscall_call {
     struct pv_call c;
     const struct pv_syscall *call;
+    const struct pv_guest *g;
     struct pv_sysret *r;
 };
 
@@ -129,6 +131,8 @@ static int sysret_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
     const struct pv_syscall *call = s->call;
     size_t want = call->n_bufs;
 
+    if (type == PV_MSG_COVERAGE)
+        return pv_kcov_frame(s->g, d, err);
     if (type != PV_MSG_SYSRET)
         return pv_call_unexpected(type, err);
     for (size_t i = 0; i < call->n_ptrs; i++)
@@ -146,9 +150,10 @@ static int sysret_frame(struct pv_call *c, enum pv_msg type, struct pv_dec *d, s
     return pv_dec_done(d) ? 1 : sysret_malformed(err);
 }
 
-static void syscall_encode(struct pv_enc *e, const struct pv_syscall *c)
+static void syscall_encode(struct pv_enc *e, const struct pv_guest *g, const struct pv_syscall *c)
 {
     pv_enc_u64(e, pv_wire_ms(c->timeout_ns));
+    pv_enc_u32(e, pv_kcov_wanted(g) ? PV_SYSCALL_COVERAGE : 0);
     pv_enc_u64(e, c->nr);
     for (size_t i = 0; i < SLOTS; i++)
         pv_enc_u64(e, c->args[i]);
@@ -172,6 +177,7 @@ int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_s
     struct syscall_call s = {
         .c = {.frame = sysret_frame, .connect_ns = c->timeout_ns, .turn_ns = c->timeout_ns},
         .call = c,
+        .g = a->guest,
         .r = r};
     struct pv_err e = PV_ERR_INIT;
     struct pv_enc enc;
@@ -184,7 +190,7 @@ int pv_agent_syscall(struct pv_agent *a, const struct pv_syscall *c, struct pv_s
         snprintf(what, sizeof(what), "syscall %" PRIu64, c->nr);
     if (syscall_check(c, err) < 0 || pv_call_begin(a, &s.c, PV_MSG_SYSCALL, what, &enc, err) < 0)
         return -1;
-    syscall_encode(&enc, c);
+    syscall_encode(&enc, a->guest, c);
     if (pv_call_finish(a, &s.c, &enc, what, pv_call_limit(c->timeout_ns), &e) == 0)
         return 0;
     pv_sysret_fini(r);

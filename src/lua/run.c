@@ -38,6 +38,7 @@ int pv_lua_run_file(const struct pv_testfile_env *env, const char *path)
     pv_tf_save_reported(&tf);
     if (pv_tf_file_outcome(&tf, ok) == PV_FAIL)
         pv_lua_debug_keep(L);
+    pv_tf_kcov_write(&tf);
     pv_lua_end(&pl, L); /* from here on no kernel can report anything */
     outcome = pv_tf_file_outcome(&tf, ok);
     if (outcome == PV_SKIP && !msg && tf.tests.outcome == PV_OK)

@@ -198,3 +198,19 @@ bool pv_dwarf_place(struct pv_dwarf *d, const char *symbol, uint64_t offset, uin
     pv_buf_addc(out, ')');
     return true;
 }
+
+bool pv_dwarf_source(struct pv_dwarf *d, uint64_t address, struct pv_buf *path, int *line)
+{
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = find_unit(d, address, &bias);
+    Dwarf_Line *at = unit ? dwarf_getsrc_die(unit, address - bias) : NULL;
+    const char *file = at ? dwarf_linesrc(at, NULL, NULL) : NULL, *dir;
+
+    if (!file || dwarf_lineno(at, line) != 0)
+        return false;
+    dir = *file == '/' ? NULL : unit_dir(unit);
+    if (dir)
+        pv_buf_addf(path, "%s/", dir);
+    pv_buf_adds(path, !strncmp(file, "./", 2) ? file + 2 : file);
+    return true;
+}

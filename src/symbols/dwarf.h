@@ -31,4 +31,10 @@ void pv_dwarf_close(struct pv_dwarf *d);
 bool pv_dwarf_place(struct pv_dwarf *d, const char *symbol, uint64_t offset, uint64_t size, bool call,
                     struct pv_buf *out);
 
+/*
+ * The source line of an address as the file has it: the path (with the directory that its unit was compiled in) is
+ * appended.  False: none is known.
+ */
+bool pv_dwarf_source(struct pv_dwarf *d, uint64_t address, struct pv_buf *path, int *line);
+
 #endif

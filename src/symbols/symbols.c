@@ -173,6 +173,13 @@ static struct pv_dwarf *file_of(struct pv_symbols *s, const char *module)
     return f->dwarf;
 }
 
+bool pv_symbols_source(struct pv_symbols *s, uint64_t address, struct pv_buf *path, int *line)
+{
+    struct pv_dwarf *d = file_of(s, "");
+
+    return d && pv_dwarf_source(d, address, path, line);
+}
+
 static bool is_symbol_char(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '$';

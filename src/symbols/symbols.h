@@ -16,6 +16,10 @@
 #ifndef PV_SYMBOLS_SYMBOLS_H
 #define PV_SYMBOLS_SYMBOLS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pv_buf;
 struct pv_strv;
 struct pv_symbols;
 
@@ -34,6 +38,12 @@ void pv_symbols_free(struct pv_symbols *s);
  * was found.
  */
 char *pv_symbols_annotate(struct pv_symbols *s, const char *report);
+
+/*
+ * The source line of an address in the kernel's code, as its vmlinux has it: the path is appended.  False: no vmlinux
+ * (pv_symbols_problem), or it knows no line there.
+ */
+bool pv_symbols_source(struct pv_symbols *s, uint64_t address, struct pv_buf *path, int *line);
 
 /* Why no vmlinux of the given paths is used, a phrase for the user; NULL: one is used, or no path was given. */
 const char *pv_symbols_problem(const struct pv_symbols *s);

@@ -53,7 +53,7 @@ static int debugfs_mount(struct pv_agent *a, int64_t deadline, struct pv_err *er
     return rc;
 }
 
-/* 0, or -1 with *err: the kernel has no counters, or debugfs cannot be read. */
+/* 1; 0: the kernel has no counters; -1 with *err: debugfs cannot be read. */
 static int counters_find(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 {
     struct pv_file_stat st;
@@ -61,9 +61,7 @@ static int counters_find(struct pv_agent *a, int64_t deadline, struct pv_err *er
 
     if (r == 0 && (r = debugfs_mount(a, deadline, err)) == 0)
         r = pv_agent_stat(a, GCOV, true, pv_left(deadline), &st, err);
-    if (r == 0)
-        pv_err_set(err, PV_E_USAGE, "its kernel was built without CONFIG_GCOV_KERNEL");
-    return r > 0 ? 0 : -1;
+    return r;
 }
 
 /* DIR/FILE.gcov, without what earlier runs have left in it; NULL with *err.  The caller frees. */
@@ -101,6 +99,7 @@ static void coverage_take(struct pv_testfile *tf, struct tf_guest *g)
     struct pv_agent *a = pv_guest_agent(g->g);
     int64_t deadline = pv_deadline(TAKE_TIME);
     struct pv_err err = PV_ERR_INIT;
+    int r = -1;
 
     pv_tf_limit_pause(tf);
     pv_result_saving(tf->env->result, true);
@@ -108,8 +107,13 @@ static void coverage_take(struct pv_testfile *tf, struct tf_guest *g)
     g->n_holds++;            /* a task may drop its handle meanwhile */
     if (!pv_guest_serves(g->g))
         pv_err_set(&err, PV_E_USAGE, "it is %s", pv_guest_condition(g->g));
-    if (err.cls != PV_E_NONE || counters_find(a, deadline, &err) < 0 ||
-        counters_pull(tf, a, deadline, &err) < 0)
+    if (err.cls == PV_E_NONE)
+        r = counters_find(a, deadline, &err);
+    if (r == 0 && !tf->kcov.first)
+        pv_err_set(&err, PV_E_USAGE, "its kernel was built without CONFIG_GCOV_KERNEL and CONFIG_KCOV");
+    if (r > 0)
+        counters_pull(tf, a, deadline, &err);
+    if (err.cls != PV_E_NONE)
         coverage_refuse(tf, g->name, err.text);
     g->n_holds--;
     pv_result_saving(tf->env->result, false);

@@ -36,6 +36,11 @@ static struct tf_symbols *symbols_of(struct pv_testfile *tf, const struct pv_pro
     return x;
 }
 
+struct pv_symbols *pv_tf_symbols(struct pv_testfile *tf, const struct pv_profile *p)
+{
+    return symbols_of(tf, p)->s;
+}
+
 void pv_tf_finding_place(struct pv_testfile *tf, struct tf_finding *f)
 {
     cleanup_free char *text = NULL;

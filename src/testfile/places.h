@@ -3,6 +3,8 @@
 #ifndef PV_TESTFILE_PLACES_H
 #define PV_TESTFILE_PLACES_H
 
+struct pv_profile;
+struct pv_symbols;
 struct pv_testfile;
 struct tf_finding;
 struct tf_symbols;
@@ -14,5 +16,8 @@ struct tf_symbols;
  */
 void pv_tf_finding_place(struct pv_testfile *tf, struct tf_finding *f);
 void pv_tf_symbols_free(struct tf_symbols *list);
+
+/* The debug files of a profile's kernel; the file's. */
+struct pv_symbols *pv_tf_symbols(struct pv_testfile *tf, const struct pv_profile *p);
 
 #endif

@@ -38,6 +38,7 @@ int pv_testfile_open(struct pv_testfile *tf, struct pv_err *err)
     pv_tf_pool_connect(tf);
     pv_tf_observe(tf);
     pv_tf_cores_connect(tf);
+    pv_tf_kcov_connect(tf);
     if (!tf->builder && tf->env->config && tf->env->config->standby)
         tf->guest_env.standby_pool = pv_standby_pool_new(&tf->guest_env);
     return 0;
@@ -61,6 +62,7 @@ void pv_testfile_close(struct pv_testfile *tf)
     pv_tf_journal_free(&tf->journal);
     pv_tf_guests_free(&tf->guests);
     pv_tf_cores_free(&tf->cores);
+    pv_tf_kcov_free(&tf->kcov);
     pv_tf_routers_free(tf);
     pv_tf_nets_free(tf);
     pv_tf_store_close(&tf->store);

@@ -26,6 +26,7 @@
 #include "testfile/findings.h"
 #include "testfile/guests.h"
 #include "testfile/journal.h"
+#include "testfile/kcov.h"
 #include "testfile/live.h"
 #include "testfile/reads.h"
 #include "testfile/reset.h"
@@ -74,6 +75,7 @@ struct pv_testfile {
     struct tf_save save;
     struct tf_cores cores;
     struct tf_coverage coverage;
+    struct tf_kcov kcov;
     struct tf_recording *recordings; /* of boots that will be kept */
     struct tf_live live;
 };

@@ -73,7 +73,7 @@ vm:boot{memory = "128M"}
 LUA
 provium test --coverage cov t
 exits "a kernel without gcov" 0
-shows "is told" "--coverage: none of vm1 (t/a.test.lua) was taken: its kernel was built without CONFIG_GCOV_KERNEL"
+shows "is told" "--coverage: none of vm1 (t/a.test.lua) was taken: its kernel was built without CONFIG_GCOV_KERNEL and CONFIG_KCOV"
 shows "and so is the run without any" "coverage: none"
 is "files of the run before are gone" "$(ls -A cov | grep -c 'a.test.lua\|coverage.info')" 0
 : >"$work/file"
