@@ -8,6 +8,9 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/timex.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest/disks.h"
@@ -213,10 +216,36 @@ static bool machine_runs(const struct pv_guest *g)
 }
 
 /*
- * The machine goes on after a save, whether that succeeded or not: with a deadline of its own, because the
- * snapshot's may have passed.  stopped: it was stopped for the save.
+ * The clocks of a stopped machine stand still, so CLOCK_REALTIME has fallen behind by the stop.  It is moved on by
+ * that and not set to the host's: the test may have set it to another time.  A failure is no failure of the snapshot:
+ * the test may have taken the agent's right to set the clock.
  */
-static int snapshot_go_on(struct pv_guest *g, bool stopped, struct pv_err *err)
+static void guest_catch_up(struct pv_guest *g, int64_t stopped_ns)
+{
+    struct timex t = {
+        .modes = ADJ_SETOFFSET | ADJ_NANO,
+        .time = {.tv_sec = stopped_ns / PV_NSEC_PER_SEC, .tv_usec = stopped_ns % PV_NSEC_PER_SEC}};
+    const struct pv_sys_buf buf = {.slot = 1, .data = &t, .n = sizeof(t)};
+    const struct pv_syscall c = {.nr = SYS_clock_adjtime,
+                                 .args = {CLOCK_REALTIME},
+                                 .name = "clock_adjtime",
+                                 .bufs = &buf,
+                                 .n_bufs = 1,
+                                 .timeout_ns = DEFAULT_TIMEOUT};
+    struct pv_sysret r = {0};
+    struct pv_err why = PV_ERR_INIT;
+
+    if (pv_agent_syscall(&g->agent, &c, &r, &why) < 0 || r.value < 0)
+        pv_debug(g->name, "its clock is %.1f ms late: %s", (double)stopped_ns / 1e6,
+                 why.text[0] ? why.text : strerror((int)-r.value));
+    pv_sysret_fini(&r);
+}
+
+/*
+ * The machine goes on after a save, whether that succeeded or not: with a deadline of its own, because the
+ * snapshot's may have passed.  stopped: when it was stopped for the save, of pv_now(); 0: it was not.
+ */
+static int snapshot_go_on(struct pv_guest *g, int64_t stopped, struct pv_err *err)
 {
     int64_t deadline = pv_deadline(DEFAULT_TIMEOUT);
     struct pv_channel *c;
@@ -232,6 +261,8 @@ static int snapshot_go_on(struct pv_guest *g, bool stopped, struct pv_err *err)
         return 0;
     c = pv_instance_channel(g->instance);
     c->ops->wake(c);
+    if (stopped && machine_runs(g))
+        guest_catch_up(g, pv_now() - stopped);
     if (!machine_runs(g) || !pv_instance_machine(g->instance)->hotplug_port || pv_instance_vsock(g->instance))
         return 0;
     return pv_guest_attach_vsock(g, deadline, err) < 0 ? -1 : pv_guest_await_vsock(g, deadline, err);
@@ -241,7 +272,7 @@ static struct pv_snapshot *guest_snapshot(struct pv_guest *g, int64_t timeout_ns
 {
     int64_t deadline = pv_deadline(timeout_ns ? timeout_ns : DEFAULT_TIMEOUT);
     struct pv_snapshot *s = snapshot_begin(g, "snapshot", err);
-    bool stopped = false;
+    int64_t stopped = 0; /* when; 0: not at all */
     int r;
 
     if (!s)
@@ -250,7 +281,7 @@ static struct pv_snapshot *guest_snapshot(struct pv_guest *g, int64_t timeout_ns
     if (r == 0)
         r = guest_quiesce(g, false, deadline, err);
     if (r == 0) {
-        stopped = true;
+        stopped = pv_now();
         r = save_machine(g, s, false, deadline, err);
     }
     if (snapshot_go_on(g, stopped, r == 0 ? err : NULL) < 0)

@@ -27,6 +27,26 @@ test("a restore undoes changes, 10 times in a row", function()
     end
 end)
 
+test("a save does not make the clock late, nor right where the test has set it", function()
+    -- Seconds by which the host's clock is ahead of the guest's, at least.
+    local function late()
+        local most = -math.huge
+        for _ = 1, 5 do
+            local p <close> = assert(io.popen("date +%s.%N"))
+            local host = p:read("n")
+            most = math.max(most, host - vm:time())
+        end
+        return most
+    end
+    vm:set_time(os.time() - 1000)
+    local first = late()
+    for _ = 1, 5 do vm:snapshot() end
+    local last = late()
+    log(("5 snapshots: %.4f s"):format(last - first))
+    assert(last - first < 0.1, ("the clock is late by %.3f s after 5 snapshots"):format(last - first))
+    assert(last > 900, "the clock is the host's")
+end)
+
 test("a restore after a kill", function()
     vm:kill()
     assert_error(function() vm:exec("true") end, "killed")
