@@ -134,6 +134,32 @@ static void clocks_have_a_range(void **state)
     }
 }
 
+enum { LATE_REPLIES = 12 };
+
+/* A busy host: the clock is off by what it took to set it, time and again, and then is not. */
+static void agent_resumes_late(int fd)
+{
+    struct fake_req r;
+
+    for (int i = 0; i <= LATE_REPLIES; i++) {
+        fake_expect(fd, &r, PV_MSG_RESUME);
+        fake_ok(fd, r.id, (uint64_t)(pv_wall_now() - (i < LATE_REPLIES ? 150 * PV_NSEC_PER_MSEC : 0)));
+    }
+    fake_serve_pings(fd);
+}
+
+static void late_clocks_are_set_again(void **state)
+{
+    static const fake_script scripts[] = {agent_resumes_late};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_guest *g = fake_new(scripts, 1);
+
+    (void)state;
+    if (pv_resume_meet(g, pv_deadline(10 * PV_NSEC_PER_SEC), &err) < 0)
+        fail_msg("%s", err.text);
+    fake_free(g);
+}
+
 static void agent_spawns(int fd)
 {
     struct fake_req r;
@@ -169,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(output_has_a_limit),
         cmocka_unit_test(clocks_have_a_range),
+        cmocka_unit_test(late_clocks_are_set_again),
         cmocka_unit_test(ports_have_a_range),
     };
 

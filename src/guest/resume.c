@@ -44,7 +44,10 @@
 #define DEFAULT_TIMEOUT (30 * PV_NSEC_PER_SEC)
 #define CLOCK_OFF_MAX (100 * PV_NSEC_PER_MSEC)
 
-enum { ENTROPY = 64, CLOCK_TRIES = 5 };
+/* For how long the clock is set again on a host that is too busy to deliver the time in time. */
+#define CLOCK_TRIES_FOR (10 * PV_NSEC_PER_SEC)
+
+enum { ENTROPY = 64 };
 
 /* Opens a new file description: several QEMUs may read at once, each at its own offset. */
 static int reopen_vmstate(int fd, struct pv_err *err)
@@ -164,15 +167,15 @@ static int tell_time(struct pv_guest *g, int64_t deadline, int64_t *off, struct 
 /* RESUME is sent again when it took so long to arrive that the clock it set is off by CLOCK_OFF_MAX. */
 int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
-    int64_t off = 0;
+    int64_t off = 0, until = pv_deadline(CLOCK_TRIES_FOR);
 
-    for (int i = 0; i < CLOCK_TRIES; i++) {
+    do {
         if (tell_time(g, deadline, &off, err) < 0)
             return -1;
         if (off > -CLOCK_OFF_MAX && off < CLOCK_OFF_MAX)
             return 0;
         pv_debug(g->name, "the clock was %.1f ms off: set again", (double)off / 1e6);
-    }
+    } while (pv_now() < until && pv_now() < deadline);
     return pv_err_set(
         err, PV_E_TIMEOUT,
         "the clock of %s can not be set to within 100 ms of the host's (%.0f ms off): the host is too busy",
