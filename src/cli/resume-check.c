@@ -76,9 +76,11 @@ static int cpu_check(const struct pv_pvsave_host *then, const struct pv_pvsave_v
     struct utsname u = {.release = ""};
 
     pv_accel_probe(&probe);
+    if (!probe.works)
+        return pv_err_set(err, PV_E_MISSING, "%s ran under KVM, and there is none here: %.*s", vm->name,
+                          pv_accel_fact_len(&probe), probe.why);
     if (!probe.kvm)
-        return pv_err_set(err, PV_E_MISSING, "%s ran under KVM, and there is none here: %s", vm->name,
-                          probe.why);
+        pv_buf_addf(notes, "%.*s\n", pv_accel_fact_len(&probe), probe.why);
     uname(&u);
     note_difference(notes, "the host's kernel", then->kernel, u.release);
     note_difference(notes, "the host's CPU", then->cpu, model);

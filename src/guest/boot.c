@@ -131,16 +131,17 @@ static int step_accel(struct boot *b, struct pv_err *err)
     struct pv_accel_probe probe;
 
     pv_accel_probe(&probe);
-    b->machine->kvm = want != PV_ACCEL_TCG && probe.kvm;
+    b->machine->kvm = pv_takes_kvm(want, &probe);
     b->tsc_khz = probe.tsc_khz;
-    if (want == PV_ACCEL_KVM && !probe.kvm)
-        return pv_err_set(
-            err, PV_E_MISSING, "accel = kvm was asked for, but: %.*s",
-            (int)(strstr(probe.why, ": software") ? strstr(probe.why, ": software") - probe.why : 255),
-            probe.why);
-    if (want == PV_ACCEL_AUTO && !probe.kvm && !told && env->observer.notice) {
+    if (want == PV_ACCEL_KVM && !b->machine->kvm)
+        return pv_err_set(err, PV_E_MISSING, "accel = kvm was asked for, but: %.*s",
+                          pv_accel_fact_len(&probe), probe.why);
+    if (want != PV_ACCEL_TCG && !probe.kvm && !told && env->observer.notice) {
+        cleanup_free char *obeyed =
+            pv_xasprintf("%.*s: accel = kvm is obeyed", pv_accel_fact_len(&probe), probe.why);
+
         told = true;
-        env->observer.notice(probe.why, env->observer.arg);
+        env->observer.notice(b->machine->kvm ? obeyed : probe.why, env->observer.arg);
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 
+#include "guest/emulation.h"
 #include "guest/guest.h"
 #include "image/image.h"
 #include "util/err.h"
@@ -64,7 +65,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
 
     pv_accel_probe(&probe);
     describe_qemu(p, out);
-    if (want != PV_ACCEL_TCG && probe.kvm) {
+    if (pv_takes_kvm(want, &probe)) {
         pv_buf_adds(out, "accelerator: kvm\n");
         describe_host_cpu(out);
     } else {

@@ -4,11 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/config.h"
 #include "guest/machine.h"
 #include "util/mem.h"
 #include "util/spawn.h"
+#include "vm/accel.h"
 #include "vm/version.h"
+
+bool pv_takes_kvm(enum pv_accel want, const struct pv_accel_probe *probe)
+{
+    return want == PV_ACCEL_KVM ? probe->works : want == PV_ACCEL_AUTO && probe->kvm;
+}
 
 /* A later -smp in qemu_args wins over Provium's own. */
 static bool has_several_cpus(const struct pv_machine *m)

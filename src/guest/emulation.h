@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The choice of how QEMU emulates the CPUs of a machine.  Private to the room. */
+/* The choice of KVM, and of how QEMU emulates the CPUs of a machine without it.  Private to the room. */
 #ifndef PV_GUEST_EMULATION_H
 #define PV_GUEST_EMULATION_H
 
 #include <stdbool.h>
 
+#include "config/config.h"
+
+struct pv_accel_probe;
 struct pv_machine;
+
+/* Whether a VM runs under KVM: who asks for it gets it where it works at all, else it has to be fast as well. */
+bool pv_takes_kvm(enum pv_accel want, const struct pv_accel_probe *probe);
 
 /*
  * True when software emulation has to run all its vCPUs in one thread: the profile says so, or leaves it open

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "guest/emulation.h"
 #include "guest/guest.h"
 #include "guest/machine.h"
 #include "util/err.h"
+#include "vm/accel.h"
 #include "vm/spec.h"
 
 static struct pv_config *config;
@@ -302,6 +304,20 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Who asks for KVM gets it where it runs guests at all; nobody else gets one that is slow. */
+static void who_takes_kvm(void **state)
+{
+    static const struct pv_accel_probe none = {0}, slow = {.works = true},
+                                       fast = {.works = true, .kvm = true};
+
+    (void)state;
+    assert_true(pv_takes_kvm(PV_ACCEL_KVM, &slow) && pv_takes_kvm(PV_ACCEL_KVM, &fast));
+    assert_false(pv_takes_kvm(PV_ACCEL_KVM, &none));
+    assert_true(pv_takes_kvm(PV_ACCEL_AUTO, &fast));
+    assert_false(pv_takes_kvm(PV_ACCEL_AUTO, &slow) || pv_takes_kvm(PV_ACCEL_AUTO, &none));
+    assert_false(pv_takes_kvm(PV_ACCEL_TCG, &slow) || pv_takes_kvm(PV_ACCEL_TCG, &fast));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +329,7 @@ int main(void)
         cmocka_unit_test(damaged_description),
         cmocka_unit_test(path_without_utf8),
         cmocka_unit_test(machine_copy),
+        cmocka_unit_test(who_takes_kvm),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -98,7 +98,7 @@ static bool accel_probe(struct pv_accel_probe *out, struct pv_accel_file *m, boo
     bool changed = !known;
     int kvm = pv_kvm_open(&now, out->why, sizeof(out->why));
 
-    out->kvm = false;
+    out->kvm = out->works = false;
     if (kvm >= 0) {
         if (!known || m->kvm == PV_KVM_ABSENT) {
             m->kvm = pv_kvm_probe(kvm, m->why, sizeof(m->why));
@@ -107,6 +107,7 @@ static bool accel_probe(struct pv_accel_probe *out, struct pv_accel_file *m, boo
         close(kvm);
         snprintf(out->why, sizeof(out->why), "%s", m->why);
         out->kvm = m->kvm == PV_KVM_FAST;
+        out->works = m->kvm == PV_KVM_FAST || m->kvm == PV_KVM_SLOW;
     }
     if (!known)
         m->tsc_khz = steady_khz(m->tsc_khz, pv_tsc_khz_since(&start));
@@ -141,4 +142,11 @@ void pv_accel_probe(struct pv_accel_probe *out)
     known = cached_read(&dir, id, &m);
     if (accel_probe(out, &m, known))
         cached_write(&dir, id, &m);
+}
+
+int pv_accel_fact_len(const struct pv_accel_probe *p)
+{
+    const char *rest = strstr(p->why, ": software");
+
+    return (int)(rest ? (size_t)(rest - p->why) : strlen(p->why));
 }

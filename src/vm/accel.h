@@ -8,6 +8,7 @@
 
 struct pv_accel_probe {
     bool kvm;      /* KVM works and is fast */
+    bool works;    /* KVM runs guest code, be it slowly: for who asks for KVM */
     char why[256]; /* one line for people in either case: "KVM works", "no /dev/kvm", "/dev/kvm is there but
                          runs guest code 1,200 times slower than hardware: software emulation is used" */
     uint32_t tsc_khz; /* the host's TSC rate, 0: unknown (no invariant TSC) */
@@ -21,5 +22,8 @@ void pv_accel_probe(struct pv_accel_probe *out);
 
 /* Probes without reading or writing the cached result: for doctor and tests. */
 void pv_accel_probe_now(struct pv_accel_probe *out);
+
+/* The length of what `why` says about KVM, without what follows from it ("... : software emulation is used"). */
+int pv_accel_fact_len(const struct pv_accel_probe *p);
 
 #endif
