@@ -16,6 +16,7 @@ help:
 	@echo 'make check-asan  all but tests/e2e, with ASan and UBSan'
 	@echo 'make lint     clang-tidy, cppcheck and shellcheck on all files'
 	@echo 'make coverage the tests without VMs counted by gcov, a report in build-coverage/report'
+	@echo 'make check-kvm  VMs under KVM; without one, inside of an emulated machine that has it'
 	@echo 'make check-slurm  shards of a run as a job array of a real Slurm, on this machine (root)'
 	@echo 'make check-distros  make demo and make check in bare chroots of Debian 12 and 13 (root, mmdebstrap)'
 	@echo 'make bench    measure, as ratios to the raw thing'
@@ -55,6 +56,9 @@ coverage: setup
 check-distros:
 	@scripts/check-distros
 
+check-kvm: build
+	@scripts/check-kvm
+
 check-slurm: build
 	@tests/slurm/run
 
@@ -92,4 +96,4 @@ clean:
 distclean:
 	@rm -rf $(BUILD) build-check build-asan build-coverage build-fuzz
 
-.PHONY: all help setup build demo check check-asan lint coverage check-distros check-slurm bench fuzz soak install dist deb clean distclean
+.PHONY: all help setup build demo check check-asan lint coverage check-distros check-kvm check-slurm bench fuzz soak install dist deb clean distclean
