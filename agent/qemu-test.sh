@@ -11,6 +11,9 @@ guest=${PROVIUM_GUEST_DIR:-$(dirname "$agent")/../guest}
 guest_dir=$(realpath -m "$guest")
 kernel=$(realpath -m "$guest/vmlinuz") modules=$(realpath -m "$guest/modules")
 PATH=$PATH:/usr/sbin:/sbin
+for file in "$agent" "$check"; do
+    [ -x "$file" ] || { echo "'$file' was not built"; exit 1; }
+done
 for need in cpio qemu-system-x86_64 busybox mkfs.ext4 debugfs modprobe; do
     command -v $need >/dev/null || { echo "skipped: no $need"; exit 77; }
 done

@@ -322,7 +322,12 @@ static void guest_without_driver(void **state)
     for (size_t i = 0; i < PV_ARRAY_LEN(lacks); i++) {
         struct pv_err err = PV_ERR_INIT;
 
+        /* The agent answers within 12 s, unless the host has much else to do. */
         assert_null(boot_guest(lacks[i].append, 12 * PV_NSEC_PER_SEC, &err));
+        if (!strstr(err.text, lacks[i].what)) {
+            err = (struct pv_err)PV_ERR_INIT;
+            assert_null(boot_guest(lacks[i].append, 60 * PV_NSEC_PER_SEC, &err));
+        }
         if (!strstr(err.text, lacks[i].what) || !strstr(err.text, "console of"))
             fail_msg("%s", err.text);
         assert_int_equal(err.cls, PV_E_TIMEOUT);

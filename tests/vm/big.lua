@@ -38,7 +38,7 @@ test("1 GiB through push and pull", function()
     assert(grown < 64, "this process grew by " .. grown .. " MiB")
     assert_eq(sum(dir .. "/up"), sum(dir .. "/down"))
     -- The largest peak of the agent's processes.
-    local agent = vm:exec("cat /proc/[0-9]*/status 2>/dev/null | grep -A 20 '^Name:.provium-agent' | grep VmHWM").stdout.value
+    local agent = vm:exec("cat /proc/[0-9]*/status 2>/dev/null | grep -A 30 '^Name:.provium-agent' | grep VmHWM").stdout.value
     local processes = 0
     for kb in agent:gmatch("(%d+) kB") do
         assert(tonumber(kb) < 64 * 1024, "an agent process had " .. kb .. " KiB")
