@@ -9,13 +9,17 @@
  * stopped by a signal, a debugger or a suspended host has not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/path.h"
 #include "vm/console.h"
 #include "vm/internal.h"
 #include "vm/qmp.h"
@@ -116,6 +120,24 @@ static void on_registers(void *arg, const json_t *value)
         look_again(vm, s->cpus.n < PV_CPUS_ENOUGH ? PRINT_PAUSE : PRINT_PAUSE_LATE);
 }
 
+/* QEMU's main thread sleeps (proc_pid_stat(5)); one that is starved of the CPU is runnable. */
+static bool qemu_sleeps(const struct pv_vm *vm)
+{
+    char path[64], text[512];
+    cleanup_close int fd = -1;
+    const char *state;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)vm->process.pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : pv_pread_all(fd, text, sizeof(text) - 1, 0);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    state = strrchr(text, ')');
+    return state && (!strncmp(state, ") S", 3) || !strncmp(state, ") D", 3));
+}
+
 /* QEMU does not reply: it is stopped or starved, or its main loop waits for a disk, as in a reset of the controller. */
 static void look_at_qemu(struct pv_vm *vm)
 {
@@ -123,7 +145,7 @@ static void look_at_qemu(struct pv_vm *vm)
     int64_t now = cpu_time(vm);
 
     pv_cpus_fini(&s->cpus);
-    s->frozen = now - s->cpu_seen < FROZEN_TIME && !pv_vm_is_stopped(vm) ? s->frozen + 1 : 0;
+    s->frozen = now - s->cpu_seen < FROZEN_TIME && qemu_sleeps(vm) ? s->frozen + 1 : 0;
     s->cpu_seen = now;
     if (s->frozen >= FROZEN_LOOKS && vm->on_frozen)
         vm->on_frozen(vm->frozen_arg);
