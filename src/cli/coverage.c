@@ -15,7 +15,7 @@
 #include "runner/find.h"
 #include "testfile/coverage.h"
 #include "testfile/kcov.h"
-#include "testfile/save.h"
+#include "testfile/outname.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
@@ -75,7 +75,7 @@ static char *test_name(const char *path)
 /* DIR/FILE.info of what one test file has taken, if it has taken anything. */
 static int file_capture(const char *dir, const char *path, struct pv_strv *infos, struct pv_err *err)
 {
-    cleanup_free char *file = pv_tf_save_name(path);
+    cleanup_free char *file = pv_tf_outname(path);
     cleanup_free char *from = pv_xasprintf("%s/%s" TF_COVERAGE_DIR, dir, file);
     cleanup_free char *info = pv_xasprintf("%s/%s.info", dir, file);
     cleanup_free char *name = test_name(path);
@@ -156,7 +156,7 @@ int pv_coverage_close(const char *dir, const struct pv_test_list *files, int out
 
     unlink(log);
     for (size_t i = 0; i < files->n; i++) {
-        cleanup_free char *file = pv_tf_save_name(files->v[i].path);
+        cleanup_free char *file = pv_tf_outname(files->v[i].path);
         cleanup_free char *info = pv_xasprintf("%s/%s" TF_KCOV_INFO, dir, file);
 
         if (access(info, F_OK) == 0)

@@ -4,9 +4,10 @@
 #include <endian.h>
 #include <string.h>
 
-#include "guest/call.h"
 #include "guest/guest-state.h"
+#include "util/err.h"
 #include "util/mem.h"
+#include "wire/codec.h"
 
 bool pv_kcov_wanted(const struct pv_guest *g)
 {
@@ -21,7 +22,7 @@ int pv_kcov_frame(const struct pv_guest *g, struct pv_dec *d, struct pv_err *err
     const uint8_t *bytes = pv_dec_bytes(d, &n);
 
     if (!pv_kcov_wanted(g))
-        return pv_call_unexpected(PV_MSG_COVERAGE, err);
+        return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a COVERAGE that was not asked for");
     if (!pv_dec_done(d) || n % sizeof(*pcs) || !n || full > 1)
         return pv_err_set(err, PV_E_PROTOCOL, "the agent sent a malformed COVERAGE");
     pcs = pv_xcalloc(n / sizeof(*pcs), sizeof(*pcs));

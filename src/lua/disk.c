@@ -14,6 +14,7 @@
 #include "lua/recording.h"
 #include "lua/syscall.h"
 #include "lua/tmp.h"
+#include "testfile/before-end.h"
 #include "util/err.h"
 #include "util/mem.h"
 

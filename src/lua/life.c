@@ -13,6 +13,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
+#include "testfile/before-end.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"

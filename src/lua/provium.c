@@ -15,6 +15,7 @@
 #include "lua/result.h"
 #include "lua/task.h"
 #include "lua/stream.h"
+#include "testfile/before-end.h"
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/parse.h"

@@ -9,6 +9,7 @@
 #include "lua/options.h"
 #include "lua/raise.h"
 #include "lua/tmp.h"
+#include "testfile/before-end.h"
 #include "testfile/netsaved.h"
 #include "util/err.h"
 

@@ -4,6 +4,7 @@
 #include "lua/methods.h"
 #include "lua/options.h"
 #include "lua/raise.h"
+#include "testfile/before-end.h"
 #include "util/err.h"
 
 /* vm:shutdown({timeout=10}?) */

@@ -12,7 +12,7 @@
 #include "guest/core.h"
 #include "guest/gdb.h"
 #include "guest/guest.h"
-#include "testfile/save.h"
+#include "testfile/outname.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -59,7 +59,7 @@ static bool core_is_unwanted(const struct pv_testfile *tf, const struct tf_guest
 /* The first core of a VM replaces that of an earlier run; those of later boots get a number. */
 static struct tf_core *core_new(struct pv_testfile *tf, const struct pv_guest *g)
 {
-    cleanup_free char *file = pv_tf_save_name(tf->path);
+    cleanup_free char *file = pv_tf_outname(tf->path);
     struct tf_core *c = pv_xcalloc(1, sizeof(*c));
     cleanup_free char *number = NULL;
     unsigned n = 1;

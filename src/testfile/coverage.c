@@ -10,7 +10,7 @@
 #include "guest/guest.h"
 #include "guest/life.h"
 #include "testfile/limit.h"
-#include "testfile/save.h"
+#include "testfile/outname.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -67,7 +67,7 @@ static int counters_find(struct pv_agent *a, int64_t deadline, struct pv_err *er
 /* DIR/FILE.gcov, without what earlier runs have left in it; NULL with *err.  The caller frees. */
 static char *coverage_dir(struct pv_testfile *tf, struct pv_err *err)
 {
-    cleanup_free char *file = pv_tf_save_name(tf->path);
+    cleanup_free char *file = pv_tf_outname(tf->path);
     cleanup_free char *dir = pv_xasprintf("%s/%s" TF_COVERAGE_DIR, tf->env->coverage_dir, file);
 
     if (!tf->coverage.begun && pv_rm_rf(dir) < 0) {

@@ -7,7 +7,6 @@
 
 #include "guest/guest.h"
 #include "guest/worker.h"
-#include "testfile/testfile.h"
 #include "util/err.h"
 #include "util/mem.h"
 
@@ -158,12 +157,6 @@ struct tf_guest *pv_tf_guest_of(const struct tf_guests *list, const struct pv_gu
     while (g && g->g != guest)
         g = g->next;
     return g;
-}
-
-void pv_tf_before_end(struct pv_testfile *tf, struct tf_guest *g)
-{
-    pv_tf_findings_decide_before_end(tf, g);
-    pv_tf_coverage_take(tf, g);
 }
 
 void pv_tf_guests_kill(struct tf_guests *list)

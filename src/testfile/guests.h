@@ -11,7 +11,6 @@
 
 struct pv_err;
 struct pv_guest;
-struct pv_testfile;
 struct pv_worker;
 struct tf_expect;
 
@@ -63,11 +62,6 @@ void pv_tf_short_name(const struct pv_guest *guest, char name[static TF_NAME_MAX
 struct tf_guest *pv_tf_guest_called(const struct tf_guests *list, const char *name);
 /* The entry of guest; NULL: it has none, because its resume failed or because it is being freed. */
 struct tf_guest *pv_tf_guest_of(const struct tf_guests *list, const struct pv_guest *guest);
-/*
- * A run of the VM is about to end, or its state to be replaced, because a call says so: decides its doubtful findings and
- * takes its coverage, while its kernel can still be asked.  Blocks (runs the loop).
- */
-void pv_tf_before_end(struct pv_testfile *tf, struct tf_guest *g);
 /* Ends all VMs; the entries stay and say "killed". */
 void pv_tf_guests_kill(struct tf_guests *list);
 /* Ends and frees all. */

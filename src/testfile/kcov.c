@@ -12,7 +12,7 @@
 #include "guest/guest.h"
 #include "symbols/symbols.h"
 #include "testfile/places.h"
-#include "testfile/save.h"
+#include "testfile/outname.h"
 #include "testfile/testfile.h"
 #include "util/err.h"
 #include "util/mem.h"
@@ -223,7 +223,7 @@ void pv_tf_kcov_write(struct pv_testfile *tf)
 
     if (!tf->guest_env.coverage.executed)
         return;
-    name = pv_tf_save_name(tf->path);
+    name = pv_tf_outname(tf->path);
     path = pv_xasprintf("%s/%s" TF_KCOV_INFO, tf->env->coverage_dir, name);
     unlink(path);
     if (!tf->kcov.first)

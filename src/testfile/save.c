@@ -16,6 +16,7 @@
 #include "pvsave/pvsave.h"
 #include "testfile/findings.h"
 #include "testfile/limit.h"
+#include "testfile/outname.h"
 #include "testfile/testfile.h"
 #include "util/clock.h"
 #include "util/digest.h"
@@ -28,33 +29,7 @@
 #define FILE_MAX (UINT64_C(8) << 30)      /* compressed */
 #define IMAGE_MAX (UINT64_C(16) << 30)    /* a disk image whose digest is made */
 
-enum { NAME_MAX_BYTES = 150 };
-
-/* ---- names and facts ---- */
-
-char *pv_tf_save_name(const char *path)
-{
-    cleanup_buf struct pv_buf name = {0};
-    char digest[PV_DIGEST_TEXT];
-
-    while (!strncmp(path, "./", 2))
-        path += 2;
-    for (const char *p = path; *p; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-                     (*p && strchr("._-", *p) && p > path);
-
-        if (plain)
-            pv_buf_addc(&name, *p);
-        else if (*p == '/')
-            pv_buf_addc(&name, '+');
-        else
-            pv_buf_addf(&name, "%%%02X", (unsigned char)*p);
-    }
-    pv_digest(path, strlen(path), digest);
-    if (name.len > NAME_MAX_BYTES)
-        return pv_xasprintf("%.*s-%.16s", NAME_MAX_BYTES, name.data, digest);
-    return pv_xstrdup(name.data ? name.data : "file");
-}
+/* ---- facts ---- */
 
 static void host_describe(struct pv_pvsave_host *h)
 {
@@ -243,7 +218,7 @@ static char *file_save(struct pv_testfile *tf, const char *message, struct pv_bu
                        struct pv_err *err)
 {
     int64_t deadline = pv_deadline(WHOLE_TIME);
-    cleanup_free char *name = pv_tf_save_name(tf->path), *text = NULL;
+    cleanup_free char *name = pv_tf_outname(tf->path), *text = NULL;
     struct pv_pvsave_writer *w = pv_pvsave_begin(tf->env->save_dir, name, FILE_MAX, deadline, err);
     struct pv_pvsave_failure failure = {0};
     char *path = NULL;

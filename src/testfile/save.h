@@ -26,7 +26,5 @@ struct tf_save {
 void pv_tf_save_failed(struct pv_testfile *tf, const char *message);
 /* The same when an unexpected report of a VM's kernel fails the sub-test, or outside of sub-tests the file. */
 void pv_tf_save_reported(struct pv_testfile *tf);
-/* A test file's path as one name: '/' is '+', and what needs quoting is %XX.  The caller frees. */
-char *pv_tf_save_name(const char *path);
 
 #endif
