@@ -35,7 +35,7 @@ static void report_test_begin(struct pv_file_report *f, const struct pv_event *e
 
     if (ev->id != f->n_tests || !(name = report_copy(f, ev->name, ev->name_len)))
         return;
-    f->tests = pv_xrealloc(f->tests, (f->n_tests + 1) * sizeof(*f->tests));
+    f->tests = pv_xgrow(f->tests, f->n_tests, sizeof(*f->tests));
     f->tests[f->n_tests++] = (struct pv_test_report){.name = name, .begin_ns = ev->time_ns - f->base_ns};
 }
 
@@ -139,7 +139,7 @@ static void report_step_begin(struct pv_file_report *f, const struct pv_event *e
         free(text);
         return;
     }
-    f->steps = pv_xrealloc(f->steps, (f->n_steps + 1) * sizeof(*f->steps));
+    f->steps = pv_xgrow(f->steps, f->n_steps, sizeof(*f->steps));
     f->steps[f->n_steps++] = (struct pv_step_report){.kind = ev->kind,
                                                      .vm = vm,
                                                      .text = text,
@@ -169,7 +169,7 @@ static void report_finding(struct pv_file_report *f, const struct pv_event *ev)
         f->cut = true;
         return;
     }
-    f->findings = pv_xrealloc(f->findings, (f->n_findings + 1) * sizeof(*f->findings));
+    f->findings = pv_xgrow(f->findings, f->n_findings, sizeof(*f->findings));
     f->findings[f->n_findings++] =
         (struct pv_finding_report){.test_id = ev->id,
                                    .cls = ev->cls,

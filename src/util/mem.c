@@ -36,6 +36,13 @@ void *pv_xrealloc(void *p, size_t n)
     return or_die(realloc(p, n ? n : 1), 1);
 }
 
+void *pv_xgrow(void *p, size_t n, size_t size)
+{
+    if ((n & (n - 1)) != 0)
+        return p;
+    return or_die(reallocarray(p, n ? 2 * n : 1, size), 1); /* 0 and powers of two: the room is used up */
+}
+
 char *pv_xstrdup(const char *s)
 {
     return or_die(strdup(s), 1);

@@ -28,6 +28,11 @@ __attribute__((noreturn)) void pv_out_of_memory(void);
 void *pv_xmalloc(size_t n);
 void *pv_xcalloc(size_t n, size_t size);
 void *pv_xrealloc(void *p, size_t n);
+/*
+ * Room for one more element of `size` bytes in an array that has n and was grown by nothing else. Its room doubles: only
+ * every so often is it moved.
+ */
+void *pv_xgrow(void *p, size_t n, size_t size);
 char *pv_xstrdup(const char *s);
 char *pv_xstrndup(const char *s, size_t n);
 char *pv_xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

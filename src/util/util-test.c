@@ -134,6 +134,26 @@ static void grows_buffers(void **state)
     assert_int_equal(b.len, 3);
 }
 
+static void grows_arrays_seldom(void **state)
+{
+    unsigned *v = NULL;
+    size_t room = 0;
+
+    (void)state;
+    for (unsigned n = 0; n < 1000; n++) {
+        v = pv_xgrow(v, n, sizeof(*v));
+        v[n] = n;
+        if (n + 1 > room) {
+            room = n ? 2 * n : 1;
+            memset(v + n + 1, 0xff, (room - n - 1) * sizeof(*v)); /* a sanitizer sees that it is there */
+        }
+    }
+    for (unsigned n = 0; n < 1000; n++)
+        assert_int_equal(v[n], n);
+    assert_int_equal(room, 1024);
+    free(v);
+}
+
 static void handles_paths(void **state)
 {
     char dir[] = "/tmp/provium-util-test-XXXXXX";
@@ -301,6 +321,7 @@ int main(void)
         cmocka_unit_test(finds_nearest_word),
         cmocka_unit_test(wraps_and_truncates_errors),
         cmocka_unit_test(grows_buffers),
+        cmocka_unit_test(grows_arrays_seldom),
         cmocka_unit_test(handles_paths),
         cmocka_unit_test(digests_bytes_and_files),
         cmocka_unit_test(knows_the_boot_id),
