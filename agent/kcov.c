@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcov.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "high-fd.h"
@@ -18,6 +20,15 @@
 
 enum { AREA = 256 * 1024 }; /* words; the kernel drops what does not fit */
 
+/* Mounts debugfs where nothing is mounted: what the user has mounted there stays visible. */
+static bool debugfs_mount(void)
+{
+    struct stat at, above;
+
+    return stat(DEBUGFS, &at) == 0 && stat(DEBUGFS "/..", &above) == 0 && at.st_dev == above.st_dev &&
+           mount("debugfs", DEBUGFS, "debugfs", 0, NULL) == 0;
+}
+
 void ag_kcov_open(const struct ag_session *s, struct ag_kcov *k)
 {
     const int flags = O_RDWR | O_CLOEXEC;
@@ -26,7 +37,7 @@ void ag_kcov_open(const struct ag_session *s, struct ag_kcov *k)
     if (!s->w.in_guest)
         return;
     k->fd = open(DEBUGFS "/kcov", flags);
-    if (k->fd < 0 && errno == ENOENT && mount("debugfs", DEBUGFS, "debugfs", 0, NULL) == 0)
+    if (k->fd < 0 && errno == ENOENT && debugfs_mount())
         k->fd = open(DEBUGFS "/kcov", flags);
     if (k->fd < 0)
         return;

@@ -53,15 +53,23 @@ static int debugfs_mount(struct pv_agent *a, int64_t deadline, struct pv_err *er
     return rc;
 }
 
-/* 1; 0: the kernel has no counters; -1 with *err: debugfs cannot be read. */
+/* 1; 0: the kernel has no counters; -1 with *err: debugfs cannot be read.  A mount of the user's stays visible. */
 static int counters_find(struct pv_agent *a, int64_t deadline, struct pv_err *err)
 {
-    struct pv_file_stat st;
-    int r = pv_agent_stat(a, GCOV, true, pv_left(deadline), &st, err);
+    struct pv_file_stat at, above;
+    int r = pv_agent_stat(a, GCOV, true, pv_left(deadline), &at, err);
 
-    if (r == 0 && (r = debugfs_mount(a, deadline, err)) == 0)
-        r = pv_agent_stat(a, GCOV, true, pv_left(deadline), &st, err);
-    return r;
+    if (r != 0)
+        return r;
+    r = pv_agent_stat(a, DEBUGFS, true, pv_left(deadline), &at, err);
+    if (r > 0)
+        r = pv_agent_stat(a, DEBUGFS "/..", true, pv_left(deadline), &above, err);
+    if (r == 0)
+        return pv_err_set(err, PV_E_USAGE, "it has no " DEBUGFS ": vm:mount_vfs() mounts /sys");
+    if (r < 0 || at.dev != above.dev)
+        return r < 0 ? -1 : 0;
+    return debugfs_mount(a, deadline, err) < 0 ? -1
+                                               : pv_agent_stat(a, GCOV, true, pv_left(deadline), &at, err);
 }
 
 /* DIR/FILE.gcov, without what earlier runs have left in it; NULL with *err.  The caller frees. */
