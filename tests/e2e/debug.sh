@@ -57,8 +57,10 @@ contains "quit ends the file" out "ended at the prompt of --debug before the fil
 
 # On a terminal the prompt reads, although the file's process is in a group of its own.
 if command -v script >/dev/null; then
-    (sleep 10; echo 'want * 1000'; sleep 2; echo quit; sleep 5) |
-        timeout -k 5 200 script -qec "$PROVIUM test --color never --debug -f a t/a.lua" /dev/null >out 2>err
+    : >out
+    # shellcheck disable=SC2094 # it waits for what the other end writes
+    (for _ in {1..180}; do grep -q 'debug> ' out && break; sleep 1; done; echo 'want * 1000'; sleep 2; echo quit; sleep 5) |
+        TERM=xterm timeout -k 5 200 script -qec "$PROVIUM test --color never --debug -f a t/a.lua" /dev/null >out 2>err
     contains "on a terminal: a prompt" out 'debug> '
     contains "on a terminal: a value" out '7000'
     contains "on a terminal: quit" out "ended at the prompt of --debug"
