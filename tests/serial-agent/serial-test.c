@@ -253,6 +253,7 @@ static void test_stuck(void **state)
     ts[0] = 3600;
     e = request_begin(PV_MSG_SYSCALL, 1);
     pv_enc_u64(&e, 0);
+    pv_enc_u32(&e, 0);
     pv_enc_u64(&e, SYS_nanosleep);
     for (int i = 0; i < 6; i++)
         pv_enc_u64(&e, 0);
