@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kernel executes for one task (CONFIG_KCOV; the kernel's Documentation/dev-tools/kcov.rst): for --coverage.
+ * KCOV (CONFIG_KCOV; the kernel's Documentation/dev-tools/kcov.rst) records what the kernel executes for one task, for --coverage.
  * A kernel without it has nothing to report, which is no error.
  *
  *     struct ag_kcov k = AG_KCOV_NONE;

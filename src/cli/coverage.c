@@ -61,24 +61,13 @@ static int lcov_run(const char *dir, char *const *argv, struct pv_err *err)
                       log);
 }
 
-/* lcov's names of tests have letters, digits and underscores only. */
-static char *test_name(const char *path)
-{
-    char *name = pv_xstrdup(path);
-
-    for (char *c = name; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *c))
-            *c = '_';
-    return name;
-}
-
 /* DIR/FILE.info of what one test file has taken, if it has taken anything. */
 static int file_capture(const char *dir, const char *path, struct pv_strv *infos, struct pv_err *err)
 {
     cleanup_free char *file = pv_tf_outname(path);
     cleanup_free char *from = pv_xasprintf("%s/%s" TF_COVERAGE_DIR, dir, file);
     cleanup_free char *info = pv_xasprintf("%s/%s.info", dir, file);
-    cleanup_free char *name = test_name(path);
+    cleanup_free char *name = pv_tf_lcov_name(path);
     char *argv[] = {"lcov", "--capture",     "--directory", from, "--test-name",
                     name,   "--output-file", info,          NULL};
 

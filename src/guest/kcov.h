@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the guest's kernel executes for a command or a system call (KCOV), for --coverage.  Private to the room. */
+/* KCOV of a guest: what its kernel executes for a command or a system call, for --coverage.  Private to the room. */
 #ifndef PV_GUEST_KCOV_H
 #define PV_GUEST_KCOV_H
 

@@ -304,7 +304,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Who asks for KVM gets it where it runs guests at all; nobody else gets one that is slow. */
+/* accel = "kvm" gets KVM where it runs guests at all; without it nobody gets one that is slow. */
 static void who_takes_kvm(void **state)
 {
     static const struct pv_accel_probe none = {0}, slow = {.works = true},

@@ -220,8 +220,8 @@ static void slot_extend(struct slot *s, int64_t ns)
 }
 
 /*
- * What a file's process saves of its VMs does not count against its limit, for at most SAVE_TIME in all: a process that
- * never ends it is timed out.
+ * A save (of the VMs, or of their coverage) by a file's process does not count against its limit, for at most SAVE_TIME in
+ * all: a process that never ends it is timed out.
  */
 static void slot_on_saving(struct slot *s, bool on)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a VM's kernel is asked before its run ends. */
+/* The end of a VM's run by a call: its kernel is asked before. */
 #ifndef PV_TESTFILE_BEFORE_END_H
 #define PV_TESTFILE_BEFORE_END_H
 

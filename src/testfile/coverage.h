@@ -2,7 +2,7 @@
 /*
  * provium test --coverage: what the kernels of the file's VMs have counted (gcov, in debugfs) goes into DIR/FILE.gcov/N,
  * a directory for each run of a VM, as gcov's tools expect it.  None of VMs of fixtures' builds and of standby VMs.
- * What cannot be had is a notice to the user; neither changes a verdict.
+ * Counters that cannot be had are a notice to the user; neither changes a verdict.
  */
 #ifndef PV_TESTFILE_COVERAGE_H
 #define PV_TESTFILE_COVERAGE_H

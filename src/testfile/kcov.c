@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "testfile/kcov.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ enum {
     TIDY_FROM = 64 * 1024 /* addresses that come before they are sorted */
 };
 
-/* What one sub-test has reached in the kernel of one profile. */
+/* The addresses that one sub-test has reached in the kernel of one profile. */
 struct tf_kcov_test {
     char *name;
     const struct pv_profile *profile;
@@ -71,7 +70,7 @@ static void kcov_tidy(struct tf_kcov *k, struct tf_kcov_test *t)
 
 /* ---- as the addresses come ---- */
 
-/* lcov's names of tests have letters, digits and underscores only. */
+/* The file and the open sub-tests. */
 static char *kcov_name(const struct pv_testfile *tf)
 {
     size_t depth = pv_tf_depth(tf);
@@ -80,10 +79,7 @@ static char *kcov_name(const struct pv_testfile *tf)
     pv_buf_adds(&name, tf->path);
     for (size_t i = 0; i < depth; i++)
         pv_buf_addf(&name, "__%s", tf->tests.open[i].name);
-    for (size_t i = 0; i < name.len; i++)
-        if (!isalnum((unsigned char)name.data[i]))
-            name.data[i] = '_';
-    return pv_steal(&name.data);
+    return pv_tf_lcov_name(name.data);
 }
 
 static struct tf_kcov_test *kcov_test(struct pv_testfile *tf, const struct pv_profile *profile)

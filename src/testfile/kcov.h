@@ -2,7 +2,7 @@
 /*
  * provium test --coverage, where a guest's kernel has KCOV: the lines that commands and system calls of each sub-test have
  * reached, as DIR/FILE.kcov.info in lcov's format (geninfo(1)), with the sub-test as the test's name.  None of VMs of
- * fixtures' builds and of standby VMs.  What cannot be had is a notice to the user; neither changes a verdict.
+ * fixtures' builds and of standby VMs.  Lines that cannot be had are a notice to the user; neither changes a verdict.
  */
 #ifndef PV_TESTFILE_KCOV_H
 #define PV_TESTFILE_KCOV_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "testfile/outname.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -31,4 +32,14 @@ char *pv_tf_outname(const char *path)
     if (name.len > NAME_MAX_BYTES)
         return pv_xasprintf("%.*s-%.16s", NAME_MAX_BYTES, name.data, digest);
     return pv_xstrdup(name.data ? name.data : "file");
+}
+
+char *pv_tf_lcov_name(const char *text)
+{
+    char *name = pv_xstrdup(text);
+
+    for (char *c = name; *c; c++)
+        if (!isalnum((unsigned char)*c))
+            *c = '_';
+    return name;
 }
