@@ -257,7 +257,7 @@ int pv_hand_run(struct hand_opts *o, struct pv_err *err)
         rc = hand_set_profile(o, config, err);
     if (rc == 0)
         rc = hand_open_dir(o, &env, err);
-    o->boot.cached = o->cold || o->gdb ? PV_CACHED_NO : PV_CACHED_YES;
+    o->boot.cached = o->cold || o->gdb ? PV_CHOICE_NO : PV_CHOICE_YES;
     if (rc == 0)
         rc = hand_run_in(o, &env, err);
     pv_rundir_close(&hand_dir, false);

@@ -53,6 +53,7 @@ struct pv_profile {
     int64_t boot_timeout_ns;  /* 0: the default, 30 s */
     struct pv_strv qemu_args; /* unchecked */
     bool cached;              /* boots may be resumed from one of the past (testfile/cached.h) */
+    bool wait_system;         /* a boot ends when systemd is up */
     bool unconfined;          /* confine = false: QEMU may open what the user can */
     struct pv_strv env;       /* "KEY=VALUE" */
     struct pv_strv debug;     /* absolute paths of debug files and directories of such */

@@ -425,6 +425,7 @@ static const struct key keys[] = {
     {"transport", FIELD(transport), read_transport, "\"auto\", \"vsock\" or \"serial\""},
     {"boot_timeout", FIELD(boot_timeout_ns), read_time, "a time such as \"30s\", \"2m\" or 30 (seconds)"},
     {"cached", FIELD(cached), read_bool, "true or false"},
+    {"wait_system", FIELD(wait_system), read_bool, "true or false"},
     {"qemu_args", FIELD(qemu_args), read_list, "a list of strings"},
     {"confine", FIELD(unconfined), read_confine, "true or false"},
     {"env", FIELD(env), read_env, "a table of strings"},

@@ -26,6 +26,7 @@
 #include "guest/initramfs.h"
 #include "guest/machine.h"
 #include "guest/nics.h"
+#include "guest/systemd.h"
 #include "guest/vsock-device.h"
 #include "image/image.h"
 #include "loop/loop.h"
@@ -335,6 +336,21 @@ static int boot_nics(struct boot *b, struct pv_err *err)
     return pv_err_wrap(err, "cannot boot %s", b->g->name);
 }
 
+/* The guest runs: systemctl is a command in it. */
+static int boot_system(struct boot *b, struct pv_err *err)
+{
+    if (!b->again)
+        b->g->last_waits =
+            b->o->wait_system ? b->o->wait_system == PV_CHOICE_YES : b->g->profile->wait_system;
+    if (!b->g->last_waits)
+        return 0;
+    pv_guest_phase(b->g, "waiting for systemd");
+    if (pv_guest_await_systemd(b->g, b->deadline, err) == 0)
+        return 0;
+    pv_guest_kill(b->g);
+    return pv_err_wrap(err, "cannot boot %s", b->g->name);
+}
+
 static int boot_run_steps(struct boot *b, struct pv_err *err)
 {
     uint64_t console = pv_spool_end(pv_guest_console(b->g, false));
@@ -388,7 +404,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     }
     pv_guest_set_running(g);
     boot_disk_retries(g);
-    return boot_nics(&b, err) < 0 ? -1 : boot_vsock_device(&b, err);
+    return boot_nics(&b, err) < 0 || boot_vsock_device(&b, err) < 0 ? -1 : boot_system(&b, err);
 }
 
 int pv_guest_check_off(struct pv_guest *g, struct pv_err *err)

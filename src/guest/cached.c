@@ -38,7 +38,8 @@ static void describe_disk(const struct pv_guest_disk *d, struct pv_buf *out)
 void pv_boot_opts_describe(const struct pv_boot_opts *o, struct pv_buf *out)
 {
     pv_buf_addf(out, "memory %" PRIu64 " cpus %u transport %d\n", o->memory, o->cpus, (int)o->transport);
-    pv_buf_addf(out, "vsock %d gdb %d follow %d keep disks %d\n", o->vsock, o->gdb, o->follow, o->keep_disks);
+    pv_buf_addf(out, "vsock %d gdb %d follow %d keep disks %d wait %d\n", o->vsock, o->gdb, o->follow,
+                o->keep_disks, (int)o->wait_system);
     if (o->append && *o->append)
         pv_buf_addf(out, "append: %s\n", o->append);
     if (o->root.dir)

@@ -82,6 +82,8 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     describe_string(out, "init", p->init);
     pv_buf_addf(out, "init set: %d\n", p->init_set);
     describe_string(out, "append", p->append);
+    if (p->wait_system)
+        pv_buf_adds(out, "waits for systemd\n");
     describe_string(out, "modules", p->modules);
     describe_string(out, "machine", p->machine);
     describe_string(out, "cpu", p->cpu);

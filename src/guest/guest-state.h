@@ -73,6 +73,7 @@ struct pv_guest {
     struct pv_power_due *power_due;       /* NULL: no power cut is to come */
     struct pv_machine *last; /* of the last run that has ended, for a boot without options; NULL: none */
     bool last_serial;        /* its channel can be saved */
+    bool last_waits;         /* for systemd */
 };
 
 /* pv_guest_new with a name of its own; takes it. */

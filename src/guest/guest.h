@@ -53,8 +53,8 @@ struct pv_guest_file {
 /* No kernel boots in less memory, bytes. */
 #define PV_GUEST_MIN_MEMORY (UINT64_C(32) << 20)
 
-/* Whether a boot may be one of the past, see testfile/cached.h; by default the profile decides. */
-enum pv_cached { PV_CACHED_DEFAULT, PV_CACHED_YES, PV_CACHED_NO };
+/* Of a boot option that is a key of the profile, too: without it the profile decides. */
+enum pv_choice { PV_CHOICE_PROFILE, PV_CHOICE_YES, PV_CHOICE_NO };
 
 /*
  * A directory of the host as the guest's root, by 9p; zero-initialised: none.  Its init is then guest init, and the rest
@@ -86,8 +86,9 @@ struct pv_boot_opts {
     bool vsock;
     bool gdb;    /* the kernel starts when a debugger says so (guest/gdb.h), without a limit of time */
     bool follow; /* a reboot by the guest starts it again, instead of being its death (guest/life.h) */
-    enum pv_cached cached;
-    bool keep_disks; /* treats every disk as a `snapshot` one, so that the machine can be saved */
+    enum pv_choice cached;      /* it may be a boot of the past (testfile/cached.h) */
+    enum pv_choice wait_system; /* it ends when systemd is up (guest/systemd.h) */
+    bool keep_disks;            /* treats every disk as a `snapshot` one, so that the machine can be saved */
 };
 
 void pv_boot_opts_fini(struct pv_boot_opts *o);

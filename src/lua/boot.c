@@ -163,7 +163,12 @@ static LJMP void boot_on_reboot(lua_State *L, struct pv_boot_opts *o)
 
 static LJMP void boot_cached(lua_State *L, struct pv_boot_opts *o)
 {
-    o->cached = lua_toboolean(L, -1) ? PV_CACHED_YES : PV_CACHED_NO;
+    o->cached = lua_toboolean(L, -1) ? PV_CHOICE_YES : PV_CHOICE_NO;
+}
+
+static LJMP void boot_wait_system(lua_State *L, struct pv_boot_opts *o)
+{
+    o->wait_system = lua_toboolean(L, -1) ? PV_CHOICE_YES : PV_CHOICE_NO;
 }
 
 /* The VM is the first argument of vm:boot. */
@@ -198,6 +203,7 @@ static const struct boot_opt {
     {"vsock", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, vsock)},
     {"gdb", OPT_BOOLEAN, NULL, offsetof(struct pv_boot_opts, gdb)},
     {"cached", OPT_BOOLEAN, boot_cached},
+    {"wait_system", OPT_BOOLEAN, boot_wait_system},
     {"nets", OPT_TABLE, boot_nets}, /* last: an error of a later option would leave its places taken */
 };
 
