@@ -7,10 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/reboot.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/util.h"
+
+enum { HOLD_MS = 100 };
 
 /* Remounts file systems on block devices read-only, so that writable disks are left clean; best effort. */
 static void remount_readonly(int proc_fd)
@@ -26,6 +30,18 @@ static void remount_readonly(int proc_fd)
         if (strncmp(line, "/dev/", 5) == 0 && sscanf(line, "%*s %4095s", dir) == 1)
             mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL);
     }
+}
+
+/*
+ * Stops PID 1, best effort: reboot(2) takes the devices away while it runs, and an init that reads its programs then gets EIO
+ * and ends, which is a panic.  No signal stops it, so it is traced.  It goes on when the agent ends.
+ */
+static void hold_init(void)
+{
+    if (ptrace(PTRACE_SEIZE, 1, 0, 0) < 0 || ptrace(PTRACE_INTERRUPT, 1, 0, 0) < 0)
+        return;
+    for (int i = 0; i < HOLD_MS && waitpid(1, NULL, __WALL | WNOHANG) == 0; i++)
+        ag_sleep_ms(1);
 }
 
 static bool shutdown_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
@@ -47,6 +63,7 @@ static bool shutdown_start(struct ag_session *s, uint32_t id, struct pv_dec *d)
     poll(&(struct pollfd){.fd = s->fd, .events = POLLRDHUP}, 1, 20);
     sync();
     remount_readonly(s->w.proc_fd);
+    hold_init();
     reboot(how == PV_SHUTDOWN_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
     s->dead = true; /* reboot() returns only where the agent may not reboot */
     return true;
