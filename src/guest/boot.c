@@ -26,6 +26,7 @@
 #include "guest/initramfs.h"
 #include "guest/machine.h"
 #include "guest/nics.h"
+#include "guest/patience.h"
 #include "guest/systemd.h"
 #include "guest/vsock-device.h"
 #include "image/image.h"
@@ -49,7 +50,7 @@
 struct boot {
     struct pv_guest *g;
     const struct pv_boot_opts *o;
-    int64_t deadline;
+    struct pv_patience patience;
     bool serial;
     bool again;                 /* the last machine; no options */
     struct pv_machine *machine; /* until QEMU is about to start, then the guest's */
@@ -281,7 +282,12 @@ static int step_qemu(struct boot *b, struct pv_err *err)
 
 static int step_agent(struct boot *b, struct pv_err *err)
 {
-    return pv_agent_connect(&b->g->agent, b->deadline, err);
+    int r;
+
+    do
+        r = pv_agent_connect(&b->g->agent, b->patience.deadline, err);
+    while (r < 0 && pv_patience_more(b->g, &b->patience, err));
+    return r;
 }
 
 /* From here on; a reset during the boot itself is a failure of the boot. */
@@ -289,7 +295,9 @@ static int step_follow(struct boot *b, struct pv_err *err)
 {
     struct pv_instance *i = b->g->instance;
 
-    return pv_instance_machine(i)->follow ? pv_vm_allow_resets(pv_instance_vm(i), true, b->deadline, err) : 0;
+    return pv_instance_machine(i)->follow
+               ? pv_vm_allow_resets(pv_instance_vm(i), true, b->patience.deadline, err)
+               : 0;
 }
 
 static const struct {
@@ -322,7 +330,8 @@ static int boot_vsock_device(struct boot *b, struct pv_err *err)
 
     if (!pv_instance_machine(g->instance)->hotplug_port)
         return 0;
-    if (pv_guest_attach_vsock(g, b->deadline, err) == 0 && pv_guest_await_vsock(g, b->deadline, err) == 0)
+    if (pv_guest_attach_vsock(g, b->patience.deadline, err) == 0 &&
+        pv_guest_await_vsock(g, b->patience.deadline, err) == 0)
         return 0;
     pv_guest_kill(g);
     return pv_err_wrap(err, "cannot boot %s", g->name);
@@ -330,7 +339,7 @@ static int boot_vsock_device(struct boot *b, struct pv_err *err)
 
 static int boot_nics(struct boot *b, struct pv_err *err)
 {
-    if (pv_guest_nics_set_up(b->g, b->deadline, err) == 0)
+    if (pv_guest_nics_set_up(b->g, b->patience.deadline, err) == 0)
         return 0;
     pv_guest_kill(b->g);
     return pv_err_wrap(err, "cannot boot %s", b->g->name);
@@ -345,7 +354,7 @@ static int boot_system(struct boot *b, struct pv_err *err)
     if (!b->g->last_waits)
         return 0;
     pv_guest_phase(b->g, "waiting for systemd");
-    if (pv_guest_await_systemd(b->g, b->deadline, err) == 0)
+    if (pv_guest_await_systemd(b->g, b->patience.deadline, err) == 0)
         return 0;
     pv_guest_kill(b->g);
     return pv_err_wrap(err, "cannot boot %s", b->g->name);
@@ -391,7 +400,7 @@ static int boot_once(struct pv_guest *g, const struct pv_boot_opts *o, struct pv
     }
     if (!timeout && !b.o->gdb)
         timeout = DEFAULT_TIMEOUT;
-    b.deadline = pv_guest_deadline(g, timeout);
+    b.patience = pv_patience_begin(g, timeout);
     pv_guest_begin(g);
     pv_guest_adopt(g, pv_instance_new(g->env->host.loop, lease));
     if (boot_run_steps(&b, err) < 0) {

@@ -11,6 +11,7 @@
 #include "guest/guest.h"
 #include "guest/instance.h"
 #include "guest/machine.h"
+#include "guest/patience.h"
 #include "guest/vsock-device.h"
 #include "loop/loop.h"
 #include "transport/channel.h"
@@ -35,11 +36,11 @@ static bool guest_follows(const struct pv_guest *g)
     return pv_instance_machine(g->instance)->follow;
 }
 
-static int64_t boot_deadline(const struct pv_guest *g, int64_t timeout_ns)
+static struct pv_patience boot_patience(const struct pv_guest *g, int64_t timeout_ns)
 {
     int64_t profile = g->profile->boot_timeout_ns ? g->profile->boot_timeout_ns : DEFAULT_TIMEOUT;
 
-    return pv_guest_deadline(g, timeout_ns ? timeout_ns : profile);
+    return pv_patience_begin(g, timeout_ns ? timeout_ns : profile);
 }
 
 static int64_t monitor_deadline(const struct pv_guest *g)
@@ -54,10 +55,15 @@ static int await_vsock(struct pv_guest *g, int64_t deadline, struct pv_err *err)
     return pv_instance_machine(g->instance)->hotplug_port ? pv_guest_await_vsock(g, deadline, err) : 0;
 }
 
-static int await_agent(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+static int await_agent(struct pv_guest *g, struct pv_patience *p, struct pv_err *err)
 {
+    int r;
+
     pv_guest_phase(g, "waiting for it to come back");
-    if (pv_agent_meet_again(g, deadline, err) < 0 || await_vsock(g, deadline, err) < 0) {
+    do
+        r = pv_agent_meet_again(g, p->deadline, err);
+    while (r < 0 && pv_patience_more(g, p, err));
+    if (r < 0 || await_vsock(g, p->deadline, err) < 0) {
         if (err && err->cls == PV_E_TIMEOUT)
             pv_err_wrap(err, "%s %s, and did not come back in time", g->name, g->life.how);
         else
@@ -113,7 +119,7 @@ static int reboot_steps(struct pv_guest *g, enum pv_asked asked,
                         int64_t timeout_ns, struct pv_err *err)
 {
     const char *what = asked == PV_ASKED_RESET ? "reset" : "reboot";
-    int64_t deadline = boot_deadline(g, timeout_ns);
+    struct pv_patience patience = boot_patience(g, timeout_ns);
     int r;
 
     if (check_kernel(g, what, err) < 0 || allow_reset(g, true, err) < 0)
@@ -121,11 +127,11 @@ static int reboot_steps(struct pv_guest *g, enum pv_asked asked,
     pv_guest_phase(g, what);
     g->life.asked = asked;
     g->life.unwaited = 0;
-    r = start(g, deadline, err);
+    r = start(g, patience.deadline, err);
     if (r == 0)
-        r = await_reset(g, deadline, what, err);
+        r = await_reset(g, patience.deadline, what, err);
     if (r == 0)
-        r = await_agent(g, deadline, err);
+        r = await_agent(g, &patience, err);
     if (r == 0) /* not before: firmware may reset the machine once more */
         r = allow_reset(g, false, err);
     g->life.asked = PV_ASKED_NOTHING;
@@ -218,7 +224,7 @@ int pv_guest_reset(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 
 int pv_guest_wait_reboot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
 {
-    int64_t deadline = boot_deadline(g, timeout_ns);
+    struct pv_patience patience = boot_patience(g, timeout_ns);
 
     if (pv_guest_check_machine(g, "wait for a reboot", err) < 0 ||
         pv_guest_check_time(g, "wait for a reboot", err) < 0)
@@ -228,9 +234,9 @@ int pv_guest_wait_reboot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *
             err, PV_E_USAGE,
             "cannot wait for a reboot of %s: a reboot ends it; boot it with on_reboot = \"follow\"", g->name);
     pv_guest_phase(g, "waiting for a reboot");
-    if (await_reset(g, deadline, "wait_reboot", err) < 0)
+    if (await_reset(g, patience.deadline, "wait_reboot", err) < 0)
         return -1;
-    return await_agent(g, deadline, err);
+    return await_agent(g, &patience, err);
 }
 
 /* ---- pauses and keys ---- */

@@ -20,9 +20,11 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/path.h"
+#include "util/starved.h"
 #include "vm/console.h"
 #include "vm/internal.h"
 #include "vm/qmp.h"
+#include "vm/vm.h"
 
 #define QUIET (3 * PV_NSEC_PER_SEC)
 /* Between two looks at a guest that is not suspected. */
@@ -47,6 +49,11 @@ static int64_t cpu_time(const struct pv_vm *vm)
     if (clock_getcpuclockid(vm->process.pid, &clock) != 0 || clock_gettime(clock, &ts) < 0)
         return 0;
     return (int64_t)ts.tv_sec * PV_NSEC_PER_SEC + ts.tv_nsec;
+}
+
+int64_t pv_vm_starved(const struct pv_vm *vm)
+{
+    return vm->state == PV_VM_ENDED ? 0 : pv_starved(vm->process.pid);
 }
 
 static void look_again(struct pv_vm *vm, int64_t pause)

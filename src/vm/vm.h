@@ -68,6 +68,9 @@ bool pv_vm_guest_powered_off(const struct pv_vm *vm);
 /* True when it ended because its kernel panicked. */
 bool pv_vm_panicked(const struct pv_vm *vm);
 
+/* pv_starved() of its QEMU; 0: it has ended. */
+int64_t pv_vm_starved(const struct pv_vm *vm);
+
 /* True when it was ended because its guest stood still (stuck.c says when it does). */
 bool pv_vm_stuck(const struct pv_vm *vm);
 /*
