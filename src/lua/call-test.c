@@ -10,7 +10,7 @@
 static const struct bad_call bad_boots[] = {
     {"vm:boot{memroy = '1G'}",
      "unknown boot option 'memroy' (did you mean 'memory'?); known: memory, cpus, "
-     "files, disks, timeout, append, transport, on_reboot, vsock, gdb, cached, nets"},
+     "files, disks, timeout, append, transport, on_reboot, vsock, gdb, cached, wait_system, nets"},
     {"vm:boot{vsock = 'yes'}", "boot option 'vsock' must be true or false, got string \"yes\""},
     {"vm:boot{memory = '12Q'}",
      "boot option 'memory': '12Q' is not a size; expected a number with K, M, G or "
