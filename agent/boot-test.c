@@ -41,7 +41,8 @@ static void test_conf(void **state)
 
 static void test_conf_share(void **state)
 {
-    char text[] = "sharerw root\nworkshare work /home/a b\nidle idle\n", only[] = "share root\n";
+    char text[] = "sharerw root\nsharetype virtiofs\nworkshare work /home/a b\nidle idle\n",
+         only[] = "share root\n";
     struct ag_conf *c = malloc(sizeof(*c));
     char why[128];
 
@@ -49,10 +50,11 @@ static void test_conf_share(void **state)
     assert_true(ag_conf_parse(text, c, why, sizeof(why)));
     assert_string_equal(c->share, "root");
     assert_true(c->share_writable && c->idle);
+    assert_string_equal(c->share_type, "virtiofs");
     assert_string_equal(c->work_share, "work");
     assert_string_equal(c->work_dir, "/home/a b");
     assert_true(ag_conf_parse(only, c, why, sizeof(why)));
-    assert_true(c->share && !c->share_writable && !c->idle && !c->work_share);
+    assert_true(c->share && !c->share_writable && !c->idle && !c->work_share && !c->share_type);
     free(c);
 }
 
@@ -68,6 +70,7 @@ static void test_conf_bad(void **state)
         {"rootfs /dev/vda", "line 1: 'rootfs' wants a device name like vda"},
         {"rootfs vda\nrootfs vdb\n", "line 2: 'rootfs' is there twice"},
         {"share a\nsharerw b\n", "line 2: 'sharerw' is there twice"},
+        {"sharetype nfs\n", "line 1: 'sharetype' wants 9p or virtiofs"},
         {"workshare work\n", "line 1: 'workshare' wants TAG DIRECTORY"},
         {"workshare work home\n", "line 1: 'workshare' wants TAG DIRECTORY"},
         {"idle yes\n", "line 1: 'idle' wants idle"},

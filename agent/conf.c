@@ -60,6 +60,13 @@ static const char *set_share_rw(struct ag_conf *c, char *value)
     return set_share(c, value);
 }
 
+static const char *set_share_type(struct ag_conf *c, char *value)
+{
+    if (strcmp(value, "9p") && strcmp(value, "virtiofs"))
+        return "wants 9p or virtiofs";
+    return set_once(&c->share_type, value);
+}
+
 static const char *set_work_share(struct ag_conf *c, char *value)
 {
     char *dir = strchr(value, ' ');
@@ -111,10 +118,19 @@ static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
 } keys[] = {
-    {"module", set_module},       {"fsmodule", set_fsmodule}, {"rootfs", set_rootfs},
-    {"share", set_share},         {"sharerw", set_share_rw},  {"workshare", set_work_share},
-    {"idle", set_idle},           {"root", set_root},         {"initfallback", set_initfallback},
-    {"serial", set_serial},       {"userland", set_userland}, {"sums", set_sums},
+    {"module", set_module},
+    {"fsmodule", set_fsmodule},
+    {"rootfs", set_rootfs},
+    {"share", set_share},
+    {"sharerw", set_share_rw},
+    {"workshare", set_work_share},
+    {"sharetype", set_share_type},
+    {"idle", set_idle},
+    {"root", set_root},
+    {"initfallback", set_initfallback},
+    {"serial", set_serial},
+    {"userland", set_userland},
+    {"sums", set_sums},
     {"rootflags", set_rootflags},
 };
 

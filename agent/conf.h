@@ -18,6 +18,7 @@ struct ag_conf {
     const char *rootfs;        /* "vda", or NULL */
     const char *share;         /* tag of the host's directory that is the root, or NULL */
     bool share_writable;       /* without an overlay */
+    const char *share_type;    /* the file system of both: "9p", "virtiofs"; NULL: 9p */
     const char *work_share;    /* tag of one that is mounted with writes, at work_dir; or NULL */
     const char *work_dir;      /* absolute */
     bool idle;                 /* guest init stays the guest's init */

@@ -272,25 +272,30 @@ static void mount_lower(struct ag_boot *b)
 /* ---- a directory of the host ---- */
 
 /* The access of all users is that of the host's user; msize is what QEMU asks for to be fast. */
-#define SHARE_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,access=any"
+#define OPTIONS_9P "trans=virtio,version=9p2000.L,msize=512000,access=any"
+
+static const struct share_type {
+    const char *name, *config, *device_config, *options, *writable_options;
+} share_types[] = {
+    {"9p", "CONFIG_9P_FS", "CONFIG_NET_9P_VIRTIO", OPTIONS_9P, OPTIONS_9P ",cache=mmap"},
+    {"virtiofs", "CONFIG_VIRTIO_FS", "CONFIG_VIRTIO_FS", NULL, NULL},
+};
 
 static void mount_share(struct ag_boot *b, const char *tag, const char *dir, bool writable)
 {
-    if (mount(tag, dir, "9p", writable ? 0 : MS_RDONLY,
-              writable ? SHARE_OPTIONS ",cache=mmap" : SHARE_OPTIONS) == 0)
+    const struct share_type *t = &share_types[b->conf.share_type && !strcmp(b->conf.share_type, "virtiofs")];
+
+    if (mount(tag, dir, t->name, writable ? 0 : MS_RDONLY, writable ? t->writable_options : t->options) == 0)
         return;
     if (errno == ENODEV)
         ag_fatal(b,
-                 "root file system: this kernel has no 9p (CONFIG_9P_FS), by which the host's directory is "
-                 "reached%s",
-                 b->trouble);
-    if (errno == ENOENT)
-        ag_fatal(b,
-                 "root file system: this kernel finds no 9p share '%s' (CONFIG_NET_9P_VIRTIO), or there is "
-                 "no %s in it%s",
-                 tag, dir, b->trouble);
-    ag_fatal(b, "root file system: cannot mount the 9p share '%s' on %s: %s%s", tag, dir, strerror(errno),
-             b->trouble);
+                 "root file system: this kernel has no %s (%s), by which the host's directory is reached%s",
+                 t->name, t->config, b->trouble);
+    if (errno == ENOENT || (errno == EINVAL && !t->options)) /* of an unknown tag */
+        ag_fatal(b, "root file system: this kernel finds no %s share '%s' (%s), or there is no %s in it%s",
+                 t->name, tag, t->device_config, dir, b->trouble);
+    ag_fatal(b, "root file system: cannot mount the %s share '%s' on %s: %s%s", t->name, tag, dir,
+             strerror(errno), b->trouble);
 }
 
 static void mount_overlay(struct ag_boot *b)

@@ -273,6 +273,7 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     rootfs DEVICE       mount /dev/DEVICE ("vda") read-only, overlay in RAM on top, switch root
  *     share TAG           in place of rootfs: mount the host's directory of this tag (9p) in the same way
  *     sharerw TAG         the same with writes, which reach the host: no overlay
+ *     sharetype TYPE      the file system of both: 9p (also without this line), virtiofs
  *     workshare TAG DIR   mount another one with writes on DIR of that root
  *     idle idle           guest init stays the guest's init, and reaps
  *     root SPEC           the root's partition: /dev/vda2, LABEL=..., UUID=...

@@ -24,6 +24,7 @@
 #include "vm/accel.h"
 #include "vm/confine.h"
 #include "vm/version.h"
+#include "vm/virtiofsd.h"
 
 enum status { OK, NOTE, BAD }; /* BAD: no VM can boot */
 
@@ -141,6 +142,21 @@ static void look_confinement(struct doctor *d, struct row *r)
             "of its own");
 }
 
+/* provium run --rootfs DIR */
+static void look_shared(struct doctor *d, struct row *r)
+{
+    struct pv_virtiofsd_program program;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)d;
+    if (pv_virtiofsd_find(&program, &err) == 0)
+        row_set(r, OK, NULL, "virtiofs, by %s; 9p for kernels without it", program.path);
+    else
+        row_set(r, NOTE, err.cls == PV_E_USAGE ? "correct or unset PROVIUM_VIRTIOFSD" : "",
+                "9p, not the faster virtiofs: %s", err.text);
+    pv_virtiofsd_program_fini(&program);
+}
+
 /* The transport of savable VMs. */
 static void look_saved(struct doctor *d, struct row *r)
 {
@@ -222,10 +238,18 @@ static const struct {
     const char *name;
     void (*look)(struct doctor *d, struct row *r);
 } parts[] = {
-    {"QEMU", look_qemu},           {"accelerator", look_accel},       {"emulated SMP", look_smp},
-    {"vsock", look_vsock},         {"confinement", look_confinement}, {"saved VMs", look_saved},
-    {"default guest", look_guest}, {"configuration", look_config},    {"kernel", look_kernel},
-    {"cache", look_cache},         {"memory", look_memory},
+    {"QEMU", look_qemu},
+    {"accelerator", look_accel},
+    {"emulated SMP", look_smp},
+    {"vsock", look_vsock},
+    {"confinement", look_confinement},
+    {"saved VMs", look_saved},
+    {"directories", look_shared},
+    {"default guest", look_guest},
+    {"configuration", look_config},
+    {"kernel", look_kernel},
+    {"cache", look_cache},
+    {"memory", look_memory},
 };
 
 static void print_json(const struct row *rows, bool can_boot)

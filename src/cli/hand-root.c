@@ -102,6 +102,12 @@ int pv_hand_root(struct hand_opts *o, struct pv_profile *p, struct pv_err *err)
         profile_drop_root(p);
         return root_set_dir(o, path, err);
     }
+    if (o->boot.root.by != PV_BY_DEFAULT) {
+        free(path);
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "run: --share needs --rootfs with a directory or `host`: it says how the guest reaches it");
+    }
     if (o->rw) {
         free(path);
         return pv_err_set(err, PV_E_USAGE,

@@ -109,8 +109,8 @@ static void hand_show_tails(const struct tf_tails *tails)
         fprintf(stderr, "--- console of %s ---\n%s", t->vm, t->text);
 }
 
-/* One line: whether the machine was really booted, and why. */
-static void hand_tell_boot(const struct hand_opts *o, struct tf_booted *how, int64_t took)
+/* One line: whether the machine was really booted, and why; by: as of pv_guest_shared_by. */
+static void hand_tell_boot(const struct hand_opts *o, const char *by, struct tf_booted *how, int64_t took)
 {
     double s = (double)took / PV_NSEC_PER_SEC;
 
@@ -119,9 +119,10 @@ static void hand_tell_boot(const struct hand_opts *o, struct tf_booted *how, int
     else if (!o->quiet && how->kind == TF_BOOT_KEPT)
         fprintf(stderr, "provium: cold boot, %.2f s (%s); cached for the next time\n", s, how->why);
     else if (!o->quiet && how->kind == TF_BOOT_NOT_KEPT)
-        fprintf(stderr, "provium: cold boot, %.2f s (not cached: %s)\n", s, how->why);
+        fprintf(stderr, "provium: cold boot, %.2f s (not cached: %s)%s%s\n", s, how->why, by ? "; by " : "",
+                by ? by : "");
     else if (!o->quiet)
-        fprintf(stderr, "provium: cold boot, %.2f s\n", s);
+        fprintf(stderr, "provium: cold boot, %.2f s%s%s\n", s, by ? ", by " : "", by ? by : "");
     free(how->why);
 }
 
@@ -133,7 +134,7 @@ static int hand_boot(const struct hand_opts *o, struct pv_testfile *tf, struct p
 
     if (pv_tf_boot(tf, g, &o->boot, &how, err) < 0)
         return -1;
-    hand_tell_boot(o, &how, pv_now() - start);
+    hand_tell_boot(o, pv_guest_shared_by(g), &how, pv_now() - start);
     return 0;
 }
 

@@ -19,6 +19,7 @@ enum {
     OPT_KERNEL,
     OPT_ROOTFS,
     OPT_RW,
+    OPT_SHARE,
     OPT_PROFILE,
     OPT_MEM,
     OPT_CPUS,
@@ -38,6 +39,7 @@ static const struct pv_opt options[] = {
     [OPT_KERNEL] = {"kernel", 'k', "WHAT", "bzImage, build tree, .deb, or a version in /boot"},
     [OPT_ROOTFS] = {"rootfs", 0, "IMAGE|DIR|host", "root: image, directory, the host's own; only read"},
     [OPT_RW] = {"rw", 0, NULL, "write to DIR, with host to the working directory"},
+    [OPT_SHARE] = {"share", 0, "virtiofs|9p", "how DIR gets there (default: virtiofs where it works)"},
     [OPT_PROFILE] = {"profile", 0, "PROFILE", "profile of provium.toml (default: default)"},
     [OPT_MEM] = {"mem", 'm', "SIZE", "memory of the VM (default: 512M)"},
     [OPT_CPUS] = {"cpus", 'c', "N", "CPUs of the VM (default: 1)"},
@@ -105,6 +107,14 @@ static int run_files(struct hand_opts *o, const char *spec, struct pv_err *err)
     return 0;
 }
 
+static int run_share(struct hand_opts *o, const char *by, struct pv_err *err)
+{
+    o->boot.root.by = !strcmp(by, "virtiofs") ? PV_BY_VIRTIOFS : !strcmp(by, "9p") ? PV_BY_9P : PV_BY_DEFAULT;
+    if (o->boot.root.by == PV_BY_DEFAULT)
+        return pv_err_set(err, PV_E_USAGE, "run: --share is virtiofs or 9p, not '%s'", by);
+    return 0;
+}
+
 static int run_append(struct hand_opts *o, const char *words)
 {
     char *both = o->boot.append ? pv_xasprintf("%s %s", o->boot.append, words) : pv_xstrdup(words);
@@ -129,6 +139,8 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
     case OPT_RW:
         o->rw = true;
         return 0;
+    case OPT_SHARE:
+        return run_share(o, value, err);
     case OPT_NET:
         o->net = true;
         return 0;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
+#include "util/sock.h"
 #include "util/spawn.h"
 
 enum { SERVER_FD = 9, WORDS_MAX = 2000 };
@@ -173,30 +173,6 @@ void pv_remote_close(struct pv_remote *r)
 
 /* ---- opening ---- */
 
-/* A listening socket and a connection to it, under a name that is gone again.  -1 with errno. */
-static int make_sockets(const char *dir, int *listener, int *fd)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    cleanup_free char *path = pv_xasprintf("%s/disk-XXXXXX", dir);
-    int r = -1;
-
-    if (strlen(path) + 3 > sizeof(a.sun_path)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    if (!mkdtemp(path)) /* of mode 0700: nobody else reaches the socket */
-        return -1;
-    snprintf(a.sun_path, sizeof(a.sun_path), "%s/s", path);
-    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (*listener >= 0 && *fd >= 0 && bind(*listener, (void *)&a, sizeof(a)) == 0) {
-        r = listen(*listener, 1) == 0 && connect(*fd, (void *)&a, sizeof(a)) == 0 ? 0 : -1;
-        unlink(a.sun_path);
-    }
-    rmdir(path);
-    return r;
-}
-
 /* The path as a value of QEMU's options: commas doubled. */
 static char *quote_path(const char *path)
 {
@@ -259,7 +235,7 @@ struct pv_remote *pv_remote_open(const char *dir, const char *path, const char *
     r->write = write;
     if (words < 0)
         goto fail;
-    if (make_sockets(dir, &listener, &r->fd) < 0) {
+    if (pv_sock_listen_private(dir, &listener, &r->fd) < 0) {
         pv_err_sys(err, errno, "cannot make a socket in %s", dir);
         goto fail;
     }

@@ -27,6 +27,7 @@
 #include "guest/machine.h"
 #include "guest/nics.h"
 #include "guest/patience.h"
+#include "guest/shares.h"
 #include "guest/systemd.h"
 #include "guest/vsock-device.h"
 #include "image/image.h"
@@ -160,10 +161,23 @@ static int step_kernel(struct boot *b, struct pv_err *err)
     return 0;
 }
 
+/* It decides which drivers the initramfs has. */
+static int step_shares(struct boot *b, struct pv_err *err)
+{
+    const struct pv_shares_ask ask = {
+        .profile = b->g->profile, .release = b->kernel.release, .by = b->o->root.by, .again = b->again};
+
+    return pv_guest_shares_start(pv_instance_shares(b->g->instance), b->g->env->host.loop, b->machine, &ask,
+                                 err);
+}
+
 static int step_initramfs(struct boot *b, struct pv_err *err)
 {
-    const struct pv_initramfs i = {
-        .opts = b->o, .machine = b->machine, .release = b->kernel.release, .serial = b->serial};
+    const struct pv_initramfs i = {.opts = b->o,
+                                   .machine = b->machine,
+                                   .release = b->kernel.release,
+                                   .serial = b->serial,
+                                   .why_9p = pv_guest_shares_why_9p(pv_instance_shares(b->g->instance))};
 
     if (!b->again)
         return pv_guest_initramfs(b->g, &i, &b->initrd_fd, err);
@@ -306,6 +320,7 @@ static const struct {
 } steps[] = {
     {"looking for KVM", step_accel},
     {"reading the kernel", step_kernel},
+    {"sharing a directory", step_shares},
     {"building the initramfs", step_initramfs},
     {"making the channel", step_channel},
     {"starting QEMU", step_qemu},

@@ -43,7 +43,8 @@ void pv_boot_opts_describe(const struct pv_boot_opts *o, struct pv_buf *out)
     if (o->append && *o->append)
         pv_buf_addf(out, "append: %s\n", o->append);
     if (o->root.dir)
-        pv_buf_addf(out, "root %s writable %s\n", o->root.dir, o->root.writable ? o->root.writable : "");
+        pv_buf_addf(out, "root %s writable %s by %d\n", o->root.dir, o->root.writable ? o->root.writable : "",
+                    (int)o->root.by);
     for (size_t i = 0; i < o->n_files; i++)
         describe_file(&o->files[i], out);
     for (size_t i = 0; i < o->n_disks; i++)

@@ -56,13 +56,17 @@ struct pv_guest_file {
 /* Of a boot option that is a key of the profile, too: without it the profile decides. */
 enum pv_choice { PV_CHOICE_PROFILE, PV_CHOICE_YES, PV_CHOICE_NO };
 
+/* By what the guest reaches a directory of the host; by default what is there decides, see shares.h. */
+enum pv_guest_by { PV_BY_DEFAULT, PV_BY_VIRTIOFS, PV_BY_9P };
+
 /*
- * A directory of the host as the guest's root, by 9p; zero-initialised: none.  Its init is then guest init, and the rest
+ * A directory of the host as the guest's root; zero-initialised: none.  Its init is then guest init, and the rest
  * is as in the built-in userland.  Strings by malloc, absolute.
  */
 struct pv_guest_root {
     char *dir;      /* the guest reads it, and writes to an overlay in RAM */
     char *writable; /* dir, or a directory below: writes in it go to the host; NULL: none do */
+    enum pv_guest_by by;
 };
 
 /* Zero-initialised means the defaults: 512M, 1 CPU, the profile's boot timeout. */
@@ -107,6 +111,11 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
 /* The profile's kernel as an ELF file, a bzImage's from the cache; the caller frees it.  NULL: it does not unpack. */
 char *pv_guest_kernel_elf(const struct pv_profile *p);
+/*
+ * By what the running guest reaches the host's directory that is its root, and why not by virtiofs: "virtiofs", "9p: this
+ * kernel has no virtiofs".  NULL: it has none.  Borrowed until its end.
+ */
+const char *pv_guest_shared_by(const struct pv_guest *g);
 /* The QEMU program of a profile (pv_qemu_find); the caller frees it.  NULL: there is none. */
 char *pv_guest_qemu(const struct pv_profile *p);
 /* The version of that program, "" when it cannot be told; the caller frees. */

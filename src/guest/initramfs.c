@@ -100,10 +100,10 @@ static void needs_disks(const struct pv_machine *m, const char **needed, size_t 
         needed[(*n)++] = "sd_mod";
 }
 
-static void append_hint(const char *driver, const char *release, struct pv_err *err)
+static void append_hint(const struct pv_initramfs *i, const char *driver, struct pv_err *err)
 {
     static const char cloud[] = "cloud-";
-    const char *at = release ? strstr(release, cloud) : NULL;
+    const char *release = i->release, *at = release ? strstr(release, cloud) : NULL;
 
     if (!strcmp(driver, "vmw_vsock_virtio_transport"))
         pv_err_append(err, " (without vsock, transport = \"serial\" needs virtio_console)");
@@ -116,6 +116,8 @@ static void append_hint(const char *driver, const char *release, struct pv_err *
                       "linux-image-%.*s%s, then --kernel linux-image-%.*s%s_*.deb",
                       (int)(at - release), release, at + sizeof(cloud) - 1, (int)(at - release), release,
                       at + sizeof(cloud) - 1);
+    if (i->why_9p)
+        pv_err_append(err, "; not by virtiofs: %s", i->why_9p);
     pv_err_append(err, ")");
 }
 
@@ -130,7 +132,7 @@ static int add_driver(const struct pv_initramfs *i, const char *tree, const char
     pv_err_set(err, PV_E_USAGE,
                "kernel %s has no driver %s, which this VM needs: it is neither built in nor a module of '%s'",
                i->release ? i->release : "", driver, tree);
-    append_hint(driver, i->release, err);
+    append_hint(i, driver, err);
     return -1;
 }
 
@@ -147,7 +149,9 @@ static size_t needed_drivers(const struct pv_initramfs *i, bool root, const char
     needs_disks(i->machine, needed, &n);
     if (i->opts->n_nics)
         needed[n++] = "virtio_net";
-    if (i->opts->root.dir) {
+    if (i->machine->n_shares && i->machine->shares[0].by == PV_SHARE_VIRTIOFS) {
+        needed[n++] = "virtiofs";
+    } else if (i->machine->n_shares) {
         needed[n++] = "9pnet_virtio";
         needed[n++] = "9p";
     }
@@ -156,12 +160,19 @@ static size_t needed_drivers(const struct pv_initramfs *i, bool root, const char
     return n;
 }
 
+static unsigned share_needs(const struct pv_machine *m)
+{
+    if (!m->n_shares)
+        return 0;
+    return PV_KNEED_SHARE | (m->shares[0].by == PV_SHARE_VIRTIOFS ? PV_KNEED_VIRTIOFS : PV_KNEED_9P);
+}
+
 static int check_config(const struct pv_guest *g, const struct pv_initramfs *i, const char *tree, bool root,
                         struct pv_err *err)
 {
     cleanup_free char *config = pv_kconfig_find(g->profile->kernel, tree);
     unsigned needs = (i->serial ? PV_KNEED_SERIAL : PV_KNEED_VSOCK) | (root ? PV_KNEED_ROOT : 0) |
-                     (i->opts->n_nics ? PV_KNEED_NIC : 0) | (i->opts->root.dir ? PV_KNEED_SHARE : 0);
+                     (i->opts->n_nics ? PV_KNEED_NIC : 0) | share_needs(i->machine);
 
     return config ? pv_kconfig_check(config, needs, err) : 0;
 }
@@ -268,6 +279,7 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
         .rootflags = root ? p->rootflags : NULL,
         .share = share->dir ? PV_VM_SHARE_TAG "0" : NULL,
         .share_writable = whole,
+        .share_type = share->dir ? pv_share_by_name(i->machine->shares[0].by) : NULL,
         .work_share = work,
         .idle = share->dir && !p->init_set,
         .init_fallback = root || p->init_set ? NULL : "/init",

@@ -16,6 +16,7 @@ struct pv_initramfs {
     const struct pv_machine *machine;
     const char *release; /* of the kernel; NULL: unknown */
     bool serial;         /* the agent's channel is virtio-serial */
+    const char *why_9p;  /* as of pv_guest_shares_why_9p */
 };
 
 /*

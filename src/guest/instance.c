@@ -18,6 +18,7 @@
 #include "guest/recording.h"
 #include "guest/saved.h"
 #include "guest/session.h"
+#include "guest/shares.h"
 #include "transport/channel.h"
 #include "transport/serial.h"
 #include "util/log.h"
@@ -72,6 +73,7 @@ struct pv_instance {
     void *frozen_arg;
     bool bootless;
     struct pv_nic_sockets nics;
+    struct pv_guest_shares shares;
     char *gdb; /* path of the debugger's socket; NULL: none */
 };
 
@@ -321,6 +323,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     }
     spec->nic_fds = i->machine ? nics : NULL;
     spec->one_thread = i->machine && pv_emulation_one_thread(i->machine);
+    pv_guest_shares_join(&i->shares, i->machine);
     spec->channel.kind = i->channel->kind;
     spec->channel.fd = i->channel->qemu_fd;
     spec->channel.cid = i->channel->cid;
@@ -332,6 +335,7 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     pv_close(&i->channel->qemu_fd);
     if (!i->vm)
         return -1;
+    pv_guest_shares_watch(&i->shares, i->vm);
     pv_vm_on_finding(i->vm, instance_on_finding, i);
     pv_vm_on_console(i->vm, instance_on_console, i);
     pv_vm_on_panic_hint(i->vm, instance_ask, i);
@@ -370,6 +374,11 @@ bool pv_instance_take_grace(struct pv_instance *i)
 struct pv_vm *pv_instance_vm(const struct pv_instance *i)
 {
     return i->vm;
+}
+
+struct pv_guest_shares *pv_instance_shares(struct pv_instance *i)
+{
+    return &i->shares;
 }
 
 struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i)
@@ -500,6 +509,7 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     pv_instance_stop_asking(i);
     if (i->vm)
         pv_vm_kill(i->vm);
+    pv_guest_shares_end(&i->shares);
     pv_nic_sockets_close(&i->nics);
     pv_instance_console_tail(i, PV_CONSOLE_TAIL_LINES, &tail);
     panic = pv_instance_panic_hint(i);
@@ -530,6 +540,7 @@ void pv_instance_free(struct pv_instance *i)
     pv_instance_close_sessions(i);
     pv_instance_stop_asking(i);
     pv_vm_free(i->vm);
+    pv_guest_shares_fini(&i->shares);
     pv_nic_sockets_close(&i->nics);
     pv_instance_set_gdb(i, NULL);
     pv_machine_free(i->machine);

@@ -24,6 +24,7 @@ struct pv_conlog;
 struct pv_err;
 struct pv_finding;
 struct pv_guest_end;
+struct pv_guest_shares;
 struct pv_instance;
 struct pv_loop;
 struct pv_machine;
@@ -93,6 +94,7 @@ void pv_instance_record(struct pv_instance *i, struct pv_recording *to);
 /* Takes r, which gets the bytes until the instance is adopted. */
 void pv_instance_own_recording(struct pv_instance *i, struct pv_recording *r);
 
+struct pv_guest_shares *pv_instance_shares(struct pv_instance *i);   /* of its directories of the host */
 struct pv_nic_sockets *pv_instance_nics(struct pv_instance *i);      /* of its NICs */
 struct pv_vm *pv_instance_vm(const struct pv_instance *i);           /* NULL before the start */
 struct pv_channel *pv_instance_channel(const struct pv_instance *i); /* NULL before it is set */

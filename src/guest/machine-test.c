@@ -85,9 +85,9 @@ static void directories_of_the_host(void **state)
         struct pv_guest_root root;
         const char *first, *second;
     } rows[] = {
-        {{(char *)"/a,b", NULL}, "readonly=on,path=/a,,b", ""},
-        {{(char *)"/", (char *)"/home"}, "readonly=on,path=/", "readonly=off,path=/home"},
-        {{(char *)"/d", (char *)"/d"}, "readonly=off,path=/d", ""},
+        {{.dir = (char *)"/a,b"}, "readonly=on,path=/a,,b", ""},
+        {{.dir = (char *)"/", .writable = (char *)"/home"}, "readonly=on,path=/", "readonly=off,path=/home"},
+        {{.dir = (char *)"/d", .writable = (char *)"/d"}, "readonly=off,path=/d", ""},
     };
     struct pv_err err = PV_ERR_INIT;
 
@@ -114,6 +114,33 @@ static void directories_of_the_host(void **state)
         pv_machine_arrays_fini(&arrays);
         pv_machine_free(copy);
     }
+}
+
+/* By virtiofs QEMU gets a socket in place of the directory, and the daemon maps the guest's memory. */
+static void directories_by_virtiofs(void **state)
+{
+    struct pv_machine *m = machine_of(&(struct pv_boot_opts){.root = {.dir = (char *)"/a"}}, false), *copy;
+    struct pv_machine_arrays arrays = {0};
+    struct pv_vm_spec spec = {.name = "vm1"};
+    cleanup_strv struct pv_strv argv = {0};
+    struct pv_err err = PV_ERR_INIT;
+    bool device = false, memory = false;
+
+    (void)state;
+    m->shares[0].by = PV_SHARE_VIRTIOFS;
+    copy = pv_machine_copy(m, &err);
+    pv_machine_free(m);
+    assert_int_equal(pv_machine_check_savable(copy, "vm1", &err), -1);
+    pv_machine_to_spec(copy, &spec, &arrays);
+    pv_vm_args(&spec, &argv);
+    for (size_t i = 0; i < argv.n; i++) {
+        assert_null(strstr(argv.v[i], "/a"));
+        device |= !strcmp(argv.v[i], "vhost-user-fs-pci,queue-size=1024,chardev=share0,tag=share0");
+        memory |= !strncmp(argv.v[i], "memory-backend-memfd,", 21) && strstr(argv.v[i], "share=on");
+    }
+    assert_true(device && memory);
+    pv_machine_arrays_fini(&arrays);
+    pv_machine_free(copy);
 }
 
 static void machine_to_command_line(void **state)
@@ -324,6 +351,7 @@ int main(void)
         cmocka_unit_test(default_options),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(directories_of_the_host),
+        cmocka_unit_test(directories_by_virtiofs),
         cmocka_unit_test(machine_to_command_line),
         cmocka_unit_test(read_back),
         cmocka_unit_test(damaged_description),

@@ -250,9 +250,10 @@ static int machine_check(const struct pv_machine *m, struct pv_err *err)
     return 0;
 }
 
-static void share_add(struct pv_machine *m, const char *dir, bool writable)
+static void share_add(struct pv_machine *m, const char *dir, bool writable, enum pv_share_by by)
 {
-    m->shares[m->n_shares++] = (struct pv_vm_share){.dir = pv_xstrdup(dir), .writable = writable};
+    m->shares[m->n_shares++] =
+        (struct pv_vm_share){.dir = pv_xstrdup(dir), .writable = writable, .by = by, .qemu_fd = -1};
 }
 
 static void shares_from_opts(struct pv_machine *m, const struct pv_guest_root *root)
@@ -260,9 +261,9 @@ static void shares_from_opts(struct pv_machine *m, const struct pv_guest_root *r
     bool whole = root->writable && root->dir && !strcmp(root->writable, root->dir);
 
     if (root->dir)
-        share_add(m, root->dir, whole);
+        share_add(m, root->dir, whole, PV_SHARE_9P);
     if (root->writable && !whole)
-        share_add(m, root->writable, true);
+        share_add(m, root->writable, true, PV_SHARE_9P);
 }
 
 struct pv_machine *pv_machine_new(const struct pv_profile *profile, const struct pv_boot_opts *o,
@@ -290,7 +291,7 @@ struct pv_machine *pv_machine_copy(const struct pv_machine *m, struct pv_err *er
     c->n_disks = 0;
     c->n_shares = 0;
     for (unsigned i = 0; i < m->n_shares; i++)
-        share_add(c, m->shares[i].dir, m->shares[i].writable);
+        share_add(c, m->shares[i].dir, m->shares[i].writable, m->shares[i].by);
     c->append = NULL;
     c->initrd = -1;
     if (m->append && pv_machine_set_boot(c, m->append, m->initrd, err) < 0) {

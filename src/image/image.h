@@ -90,6 +90,7 @@ struct pv_suppl {
     const char *rootflags;       /* the profile's `rootflags`, or NULL */
     const char *share;           /* tag of the host's directory that is the root, or NULL */
     bool share_writable;         /* without an overlay */
+    const char *share_type;      /* its file system, "9p" or "virtiofs"; NULL without a share */
     const char *work_share;      /* "TAG DIRECTORY": another one, with writes; or NULL */
     bool idle;                   /* guest init stays the guest's init */
     const char *init_fallback;   /* an init to try if the profile's fails, or NULL */

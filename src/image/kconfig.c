@@ -10,7 +10,8 @@
 
 enum { CONFIG_MAX = 4 << 20 };
 
-#define NO_9P "the root is a directory of the host; Debian's cloud kernels lack it, linux-image-amd64 has it"
+#define NO_9P \
+    "the root is a directory of the host, by 9p (by virtiofs: CONFIG_VIRTIO_FS); linux-image-amd64 has both"
 
 static const struct {
     const char *option, *why;
@@ -26,8 +27,9 @@ static const struct {
     {"CONFIG_DEVTMPFS", "the root image is found in it", PV_KNEED_ROOT},
     {"CONFIG_VIRTIO_BLK", "the root image is a virtio disk", PV_KNEED_ROOT},
     {"CONFIG_OVERLAY_FS", "writes to the root image go to an overlay in RAM", PV_KNEED_ROOT},
-    {"CONFIG_NET_9P_VIRTIO", NO_9P, PV_KNEED_SHARE},
-    {"CONFIG_9P_FS", NO_9P, PV_KNEED_SHARE},
+    {"CONFIG_NET_9P_VIRTIO", NO_9P, PV_KNEED_9P},
+    {"CONFIG_9P_FS", NO_9P, PV_KNEED_9P},
+    {"CONFIG_VIRTIO_FS", "the root is a directory of the host, by virtiofs", PV_KNEED_VIRTIOFS},
     {"CONFIG_OVERLAY_FS", "writes to the host's directory go to an overlay in RAM", PV_KNEED_SHARE},
     {"CONFIG_VIRTIO_NET", "the VM has a NIC", PV_KNEED_NIC},
 };
@@ -79,6 +81,15 @@ char *pv_kconfig_find(const char *kernel, const char *tree)
     if (!path)
         path = built_config(kernel, dir, "../../../");
     return path ? path : built_config(kernel, dir, "");
+}
+
+int pv_kconfig_has(const char *config, const char *option)
+{
+    cleanup_buf struct pv_buf text = {0};
+
+    if (pv_read_file(config, CONFIG_MAX, &text, NULL) < 0 || !text.len)
+        return -1;
+    return config_has(text.data, option);
 }
 
 static void add_lack(struct pv_err *err, const char *config, bool *said, const char *option, const char *why)

@@ -137,6 +137,7 @@ static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struc
         }
     if (conf_line(&b, "rootfs", suppl->rootfs_device, err) < 0 ||
         conf_line(&b, suppl->share_writable ? "sharerw" : "share", suppl->share, err) < 0 ||
+        conf_line(&b, "sharetype", suppl->share_type, err) < 0 ||
         conf_line(&b, "workshare", suppl->work_share, err) < 0 ||
         conf_line(&b, "idle", suppl->idle ? "idle" : NULL, err) < 0 ||
         conf_line(&b, "root", suppl->root, err) < 0 ||

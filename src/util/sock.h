@@ -22,6 +22,13 @@ ssize_t pv_recvmsg(int sock, struct msghdr *msg, int flags);
 ssize_t pv_send(int sock, const void *buf, size_t n, int flags);
 ssize_t pv_sendmsg(int sock, const struct msghdr *msg, int flags);
 
+/*
+ * A listening stream socket and a connection to it, which nobody has accepted yet.  Its name is in a directory of its
+ * own below `dir`, and is gone on return: no other process can have connected.  -1 with errno; else the caller closes
+ * both.
+ */
+int pv_sock_listen_private(const char *dir, int *listener, int *fd);
+
 /* -1 with errno. */
 int pv_set_nonblocking(int fd);
 

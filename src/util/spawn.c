@@ -116,6 +116,8 @@ static void child_exec(const struct pv_spawn *sp, const char *full, pid_t parent
         goto fail;
     if (sp->no_core)
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    if (sp->prepare && sp->prepare(sp->prepare_arg) < 0)
+        goto fail;
     if (sp->ruleset && child_restrict(sp->ruleset) < 0)
         goto fail;
     for (int sig = 1; sig < 32; sig++)

@@ -36,6 +36,12 @@ struct pv_spawn {
     bool outlive;                  /* no SIGKILL when this process dies */
     bool no_core;                  /* no core dump, whatever the user's limit is */
     int ruleset;                   /* the number in `fds` of a Landlock ruleset that restricts it; 0: none */
+    /*
+     * Called in the child when its descriptors are in place, before the ruleset holds; NULL: nothing.  It may make
+     * async-signal-safe calls only.  -1 with errno: the program is not started.
+     */
+    int (*prepare)(const void *arg);
+    const void *prepare_arg;
 };
 
 /*

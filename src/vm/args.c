@@ -12,6 +12,7 @@
 
 #include "util/mem.h"
 #include "util/parse.h"
+#include "vm/share.h"
 
 /*
  * Measured here with Debian's cloud kernel (q35, TCG, 12 boots each): `max,erms=off` 1.51 s, `qemu64` 1.56,
@@ -83,14 +84,19 @@ static bool memory_read_only(const struct pv_vm_spec *s)
     return s->memory.kind == PV_VM_MEMORY_PRIVATE && s->memory.read_only;
 }
 
+/* A back end of vhost-user, this process or a virtiofsd, maps the guest's memory. */
 static bool memory_memfd(const struct pv_vm_spec *s)
 {
-    return vsock_user(s) && !memory_file(s);
+    bool mapped = vsock_user(s);
+
+    for (size_t i = 0; i < s->n_shares; i++)
+        mapped = mapped || s->shares[i].by == PV_SHARE_VIRTIOFS;
+    return mapped && !memory_file(s);
 }
 
 static bool memory_own(const struct pv_vm_spec *s)
 {
-    return !vsock_user(s) && !memory_file(s);
+    return !memory_memfd(s) && !memory_file(s);
 }
 
 static bool memory_backend(const struct pv_vm_spec *s)

@@ -129,7 +129,8 @@ static void rules_add_disks(struct ruleset *r, const struct pv_vm_spec *spec)
 static void rules_add_shares(const struct ruleset *r, const struct pv_vm_spec *spec)
 {
     for (size_t i = 0; i < spec->n_shares; i++)
-        rule_add(r, spec->shares[i].dir, spec->shares[i].writable ? SHARE_WRITE : SHARE_READ);
+        if (spec->shares[i].by == PV_SHARE_9P)
+            rule_add(r, spec->shares[i].dir, spec->shares[i].writable ? SHARE_WRITE : SHARE_READ);
 }
 
 /* QEMU opens the regular files among them anew, by /proc/self/fd. */
@@ -186,28 +187,52 @@ static void rules_add_sockets(const struct ruleset *r, const char *arg)
         }
 }
 
+/*
+ * A new ruleset in *r, for a program and what it needs of the system; alone: without TCP and signals to others.  False:
+ * none can be made.
+ */
+static bool ruleset_make(struct ruleset *r, const char *program, bool alone)
+{
+    struct ruleset_attr attr = {0};
+    size_t size;
+
+    r->version = pv_confine_landlock();
+    if (!r->version)
+        return false;
+    size = r->version >= 6 ? sizeof(attr) : r->version >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
+    r->handled = (UINT64_C(1) << (r->version >= 3 ? 15 : r->version == 2 ? 14 : 13)) - 1;
+    attr.fs = r->handled;
+    attr.net = alone ? NET_TCP : 0;
+    attr.scoped = alone ? SCOPE_ALL : 0;
+    r->fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0U);
+    if (r->fd < 0) {
+        pv_debug("vm", "no Landlock ruleset can be made: '%s' may open what the user can", program);
+        return false;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(host_paths); i++)
+        rule_add(r, host_paths[i].path, host_paths[i].access);
+    rules_add_program(r, program);
+    return true;
+}
+
+int pv_confine_share(const struct pv_vm_share *share, const char *program)
+{
+    struct ruleset r = {.fd = -1};
+
+    if (!ruleset_make(&r, program, true))
+        return -1;
+    rule_add(&r, share->dir, share->writable ? SHARE_WRITE : SHARE_READ);
+    return r.fd;
+}
+
 int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const struct pv_spawn_fd *fds,
                        unsigned n)
 {
-    struct ruleset r = {.version = pv_confine_landlock()};
+    struct ruleset r = {.fd = -1};
     bool alone = !spec->extra_args || !spec->extra_args[0];
-    struct ruleset_attr attr = {0};
-    size_t size = r.version >= 6 ? sizeof(attr) : r.version >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
 
-    if (!r.version)
+    if (!ruleset_make(&r, qemu, alone))
         return -1;
-    r.handled = (UINT64_C(1) << (r.version >= 3 ? 15 : r.version == 2 ? 14 : 13)) - 1;
-    attr.fs = r.handled;
-    attr.net = alone ? NET_TCP : 0;
-    attr.scoped = alone ? SCOPE_ALL : 0;
-    r.fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0U);
-    if (r.fd < 0) {
-        pv_debug("vm", "no Landlock ruleset can be made: QEMU may open what the user can");
-        return -1;
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(host_paths); i++)
-        rule_add(&r, host_paths[i].path, host_paths[i].access);
-    rules_add_program(&r, qemu);
     if (spec->kernel && spec->kernel_fd <= 0)
         rule_add(&r, spec->kernel, FILE_READ);
     rules_add_disks(&r, spec);

@@ -11,6 +11,7 @@
 
 struct pv_spawn_fd;
 struct pv_strv;
+struct pv_vm_share;
 struct pv_vm_spec;
 
 /* The version of the kernel's Landlock that this process may use; 0: none. */
@@ -25,6 +26,12 @@ int pv_confine_landlock(void);
  */
 int pv_confine_ruleset(const struct pv_vm_spec *spec, const char *qemu, const struct pv_spawn_fd *fds,
                        unsigned n);
+
+/*
+ * One for a daemon, the program `program`, that gives a guest this directory: it reads the same of the system, and what is
+ * below the directory, which it may write if the guest may; it makes no devices there.  The caller closes it; -1: none.
+ */
+int pv_confine_share(const struct pv_vm_share *share, const char *program);
 
 /* Adds the environment of a QEMU: of this process's, PROVIUM_*, and what finds programs and libraries. */
 void pv_confine_env(struct pv_strv *env);

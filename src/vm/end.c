@@ -6,12 +6,16 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "util/clock.h"
 #include "util/spawn.h"
 #include "vm/console.h"
 #include "vm/internal.h"
 #include "vm/qmp.h"
 
 enum { STDERR_LINES = 12 };
+
+/* How long QEMU has to end by itself before what it lost is why the VM ends. */
+#define LOST_NS PV_NSEC_PER_SEC
 
 /* Adds ": " and QEMU's last lines on stderr, if there are any. */
 static void reason_add_stderr(const struct pv_vm *vm, struct pv_buf *out)
@@ -86,12 +90,17 @@ void pv_vm_explain_end(struct pv_vm *vm)
     cleanup_buf struct pv_buf b = {0};
     bool killed = p->killed && (!p->reaped || pv_vm_was_sigkilled(vm));
 
+    bool lost = vm->end.lost && !(p->reaped && end_was_orderly(vm));
+
     vm->end.failed =
-        fatal || (!panic && (vm->stuck.reason || (!killed && !vm->end.panic_event && !end_was_orderly(vm))));
+        fatal ||
+        (!panic && (lost || vm->stuck.reason || (!killed && !vm->end.panic_event && !end_was_orderly(vm))));
     if (fatal)
         pv_buf_adds(&b, fatal);
     else if (panic)
         pv_buf_addf(&b, "the guest's kernel panicked: %s", panic);
+    else if (lost)
+        pv_buf_adds(&b, vm->end.lost);
     else if (vm->stuck.reason)
         pv_buf_adds(&b, vm->stuck.reason);
     else if (killed)
@@ -99,6 +108,19 @@ void pv_vm_explain_end(struct pv_vm *vm)
     else
         reason_from_qemu(vm, &b);
     snprintf(vm->end.reason, sizeof(vm->end.reason), "%s", b.data);
+}
+
+/* A QEMU that ends takes what it is connected to with it, and so may be the later one to be noticed. */
+void pv_vm_lost(struct pv_vm *vm, const char *why)
+{
+    struct pv_timer *t = &vm->hints.dead_timer;
+    int64_t due = pv_deadline(LOST_NS);
+
+    if (vm->state == PV_VM_ENDED || vm->end.lost)
+        return;
+    vm->end.lost = pv_xstrdup(why);
+    if (!t->due || due < t->due)
+        pv_timer_arm(vm->loop, t, due);
 }
 
 const char *pv_vm_end_reason(const struct pv_vm *vm)

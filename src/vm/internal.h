@@ -56,6 +56,7 @@ struct pv_vm_end {
     char stopped[32];  /* run state that QEMU does not leave by itself, "": none */
     bool panic_event;
     bool failed;        /* pv_vm_failed */
+    char *lost;         /* what it cannot go on without has ended (pv_vm_lost); NULL: nothing has */
     bool confined_args; /* its qemu_args may have named a file that it was not allowed to open */
     char reason[2048];
 };

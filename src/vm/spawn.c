@@ -11,15 +11,17 @@
 #include "vm/internal.h"
 #include "vm/nic.h"
 #include "vm/overlay.h"
+#include "vm/share.h"
 
 enum { FIXED_FDS = 12 };
 
-_Static_assert((int)FIXED_FDS + (int)PV_VM_DISKS_MAX + (int)PV_VM_BACKING_MAX + (int)PV_VM_NICS_MAX <=
-                   (int)PV_SPAWN_FDS,
-               "pv_spawn passes on the descriptors of all disks");
+enum { FDS_MAX = FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX + PV_VM_NICS_MAX + PV_VM_SHARES_MAX };
+
+_Static_assert((int)FDS_MAX <= (int)PV_SPAWN_FDS, "pv_spawn passes on the descriptors of all disks");
+_Static_assert((int)PV_QEMU_FD_NIC + (int)PV_VM_NICS_MAX <= (int)PV_QEMU_FD_SHARE, "descriptor numbers");
 
 struct inherited {
-    struct pv_spawn_fd fds[FIXED_FDS + PV_VM_DISKS_MAX + PV_VM_BACKING_MAX + PV_VM_NICS_MAX];
+    struct pv_spawn_fd fds[FDS_MAX];
     size_t n;
 };
 
@@ -114,6 +116,9 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
     for (int i = 0; spec->nic_fds && i < PV_VM_NICS_MAX; i++)
         if (spec->nic_fds[i] >= 0)
             inherit_fd(&in, spec->nic_fds[i], PV_QEMU_FD_NIC + i);
+    for (unsigned i = 0; i < spec->n_shares; i++)
+        if (spec->shares[i].by == PV_SHARE_VIRTIOFS)
+            inherit_fd(&in, spec->shares[i].qemu_fd, PV_QEMU_FD_SHARE + (int)i);
     pv_vm_args(spec, &argv);
     pv_confine_env(&env);
     sp.file = argv.v[0];

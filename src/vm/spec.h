@@ -106,7 +106,8 @@ enum {
     PV_QEMU_FD_GDB = 37,
     PV_QEMU_FD_CORE = 38,
     PV_QEMU_FD_BACKING = 40, /* + index in the backing chains of all disks, one behind the other */
-    PV_QEMU_FD_NIC = 104     /* + slot of a NIC (nic.h) */
+    PV_QEMU_FD_NIC = 104,    /* + slot of a NIC (nic.h) */
+    PV_QEMU_FD_SHARE = 112   /* + slot of a share by virtiofs (share.h) */
 };
 enum { PV_VM_DISKS_MAX = 24, PV_VM_BACKING_MAX = 64 };
 

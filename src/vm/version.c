@@ -29,7 +29,7 @@
 #include "util/sock.h"
 #include "util/spawn.h"
 
-enum { OUTPUT_MAX = 4096, WAIT_SECONDS = 10 };
+enum { OUTPUT_MAX = 16384, WAIT_SECONDS = 10 };
 
 struct output {
     struct pv_watch watch;
@@ -58,7 +58,7 @@ static bool output_ended(void *arg)
     return ((struct output *)arg)->ended;
 }
 
-/* Runs qemu with the arguments behind argv[0] and reads about OUTPUT_MAX bytes of its output. */
+/* Runs a program with the arguments behind argv[0] and reads about OUTPUT_MAX bytes of its output. */
 static int output_read(const char *qemu, char *const *argv, struct output *o, struct pv_err *err)
 {
     cleanup_close int from = -1, to = -1;
@@ -73,11 +73,8 @@ static int output_read(const char *qemu, char *const *argv, struct output *o, st
     to = fds[1];
     fd = (struct pv_spawn_fd){to, 1};
     pid = pv_spawn(&sp, NULL, err);
-    if (pid < 0) {
-        if (err && err->cls == PV_E_MISSING)
-            pv_err_append(err, "; install it: apt install qemu-system-x86");
+    if (pid < 0)
         return -1;
-    }
     pv_close(&to);
     r = pv_set_nonblocking(from) < 0 ? pv_err_sys(err, errno, "cannot make a pipe non-blocking") : 0;
     if (r == 0)
@@ -93,8 +90,7 @@ static int output_read(const char *qemu, char *const *argv, struct output *o, st
     return r;
 }
 
-/* The output as output_read reads it, which the caller frees; NULL with *err set. */
-static char *qemu_output(const char *qemu, char *const *argv, struct pv_err *err)
+char *pv_program_output(const char *program, char *const *argv, struct pv_err *err)
 {
     struct output o = {.watch = {.fd = -1, .fn = on_output}};
     int r;
@@ -102,12 +98,22 @@ static char *qemu_output(const char *qemu, char *const *argv, struct pv_err *err
     o.loop = pv_loop_new(err);
     if (!o.loop)
         return NULL;
-    r = output_read(qemu, argv, &o, err);
+    r = output_read(program, argv, &o, err);
     pv_loop_free(o.loop);
     if (r == 0)
         return o.text.data ? o.text.data : pv_xstrdup("");
     pv_buf_free(&o.text);
     return NULL;
+}
+
+/* The same of a QEMU. */
+static char *qemu_output(const char *qemu, char *const *argv, struct pv_err *err)
+{
+    char *text = pv_program_output(qemu, argv, err);
+
+    if (!text && err && err->cls == PV_E_MISSING)
+        pv_err_append(err, "; install it: apt install qemu-system-x86");
+    return text;
 }
 
 /* The version that `argv` prints, ended by --version.  NULL with err set. */

@@ -103,7 +103,7 @@ void pv_vm_alive_hint(struct pv_vm *vm)
     int64_t now;
 
     pv_vm_stuck_alive(vm);
-    if (vm->state == PV_VM_ENDED || vm->end.stopped[0] || (!h->panic_seen && !h->fatal_seen))
+    if (vm->state == PV_VM_ENDED || vm->end.stopped[0] || vm->end.lost || (!h->panic_seen && !h->fatal_seen))
         return;
     now = pv_now();
     if ((h->panic_seen && now - h->panic_seen < PANIC_ECHO_NS) ||
@@ -186,7 +186,7 @@ static void on_dead_timer(struct pv_timer *t)
 {
     struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, hints.dead_timer);
 
-    if (vm->hints.paused && !vm->end.stopped[0] && !vm->core.end)
+    if (vm->hints.paused && !vm->end.stopped[0] && !vm->end.lost && !vm->core.end)
         return;
     output_read(&vm->errors, READS_AT_ONCE);
     output_read(&vm->console, READS_AT_ONCE);
@@ -508,7 +508,7 @@ void pv_vm_free(struct pv_vm *vm)
     hint_timers_cancel(vm);
     pv_vm_stuck_end(vm);
     pv_vm_core_end(vm);
-    free(vm->stuck.reason);
+    free(vm->stuck.reason), free(vm->end.lost);
     output_close(&vm->console);
     output_close(&vm->errors);
     pv_qmp_free(vm->qmp);

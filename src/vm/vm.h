@@ -58,8 +58,14 @@ const struct pv_console *pv_vm_console(const struct pv_vm *vm);
 void pv_vm_move_log(struct pv_vm *vm, struct pv_conlog *log);
 
 /*
+ * Something has ended that its guest cannot go on without, and waits for: unless QEMU ends by itself within a second, the
+ * VM ends, and `why` (copied) is the reason.
+ */
+void pv_vm_lost(struct pv_vm *vm, const char *why);
+
+/*
  * Why it ended, one sentence, the most specific cause first: the guest init's fatal line, the kernel's panic
- * text, how the guest stands still, QEMU's own stderr with its exit status ("QEMU refused to start: ..."), "the guest powered off",
+ * text, what it has lost (pv_vm_lost), how the guest stands still, QEMU's own stderr with its exit status ("QEMU refused to start: ..."), "the guest powered off",
  * "the guest rebooted", "QEMU was killed by SIGKILL".  Borrowed; "" while it runs.
  */
 const char *pv_vm_end_reason(const struct pv_vm *vm);
