@@ -103,11 +103,17 @@ static const char *link_fault(const struct record *r)
     return n < 0 ? "missing" : sum_of(to, (size_t)n) == r->digest ? NULL : "another target";
 }
 
+/* Through a link: a root's /lib may be one to usr/lib. */
 static const char *dir_fault(const struct record *r)
 {
     struct stat st;
 
-    return lstat(r->path, &st) < 0 ? "missing" : S_ISDIR(st.st_mode) ? NULL : "no directory";
+    return stat(r->path, &st) < 0 ? "missing" : S_ISDIR(st.st_mode) ? NULL : "no directory";
+}
+
+static const char *record_fault(const struct record *r)
+{
+    return r->type == PV_SUMS_DIR ? dir_fault(r) : r->type == PV_SUMS_LINK ? link_fault(r) : file_fault(r);
 }
 
 static void add_fault(struct arrival *a, const struct record *r, const char *fault)
@@ -131,9 +137,7 @@ static void check_records(const struct ag_boot *b, const char *p, const char *en
         if (!parse_record(p, end, &r))
             ag_fatal(b, "the initramfs did not arrive whole: its list " PV_BOOT_SUMS " ends after %u entries",
                      a->entries);
-        const char *fault = r.type == PV_SUMS_DIR    ? dir_fault(&r)
-                            : r.type == PV_SUMS_LINK ? link_fault(&r)
-                                                     : file_fault(&r);
+        const char *fault = record_fault(&r);
 
         a->entries++;
         a->bytes += r.size;
@@ -165,7 +169,7 @@ static _Noreturn void fatal_arrival(const struct ag_boot *b, const struct arriva
              (unsigned long long)fs.f_bfree * (unsigned long long)fs.f_bsize >> 10);
 }
 
-void ag_check_arrival(const struct ag_boot *b)
+void ag_check_arrival(struct ag_boot *b)
 {
     static struct arrival a;
     struct stat st;
@@ -183,5 +187,33 @@ void ag_check_arrival(const struct ag_boot *b)
     check_records(b, list, list + n, &a);
     if (a.bad)
         fatal_arrival(b, &a);
-    munmap(list, n);
+    b->sums = list;
+    b->sums_n = n;
+}
+
+void ag_check_placed(const struct ag_boot *b, const char *where)
+{
+    static const char files[] = PV_BOOT_FILES "/";
+    struct record r;
+
+    for (const char *p = b->sums; p && p < b->sums + b->sums_n; p = r.path + strlen(r.path) + 1) {
+        if (!parse_record(p, b->sums + b->sums_n, &r))
+            return; /* it was whole when it arrived */
+        if (strncmp(r.path, files, sizeof(files) - 1) != 0)
+            continue;
+        struct record placed = r;
+        placed.path += sizeof(files) - 2;
+        const char *fault = record_fault(&placed);
+
+        if (fault)
+            ag_fatal(b, "cannot inject '%s'%s: it has been written, and what is there now is %s", placed.path,
+                     where, fault);
+    }
+}
+
+void ag_forget_sums(struct ag_boot *b)
+{
+    if (b->sums)
+        munmap(b->sums, b->sums_n);
+    b->sums = NULL;
 }

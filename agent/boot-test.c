@@ -58,6 +58,21 @@ static void test_conf_share(void **state)
     free(c);
 }
 
+static void test_conf_switch_root(void **state)
+{
+    static const char *const hows[] = {"auto", "yes", "no"};
+    struct ag_conf *c = malloc(sizeof(*c));
+    char why[128], text[64];
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(text, sizeof(text), "switchroot %s\n", hows[i]);
+        assert_true(ag_conf_parse(text, c, why, sizeof(why)));
+        assert_string_equal(c->switch_root, hows[i]);
+    }
+    free(c);
+}
+
 static void test_conf_bad(void **state)
 {
     static const char *const bad[][2] = {
@@ -73,6 +88,7 @@ static void test_conf_bad(void **state)
         {"sharetype nfs\n", "line 1: 'sharetype' wants 9p or virtiofs"},
         {"workshare work\n", "line 1: 'workshare' wants TAG DIRECTORY"},
         {"workshare work home\n", "line 1: 'workshare' wants TAG DIRECTORY"},
+        {"switchroot maybe\n", "line 1: 'switchroot' wants auto, yes or no"},
         {"idle yes\n", "line 1: 'idle' wants idle"},
         {"serial a/b\n", "line 1: 'serial' wants the name of a port"},
         {"initfallback init\n", "line 1: 'initfallback' wants an absolute path"},
@@ -239,9 +255,13 @@ static void test_mkdir_p(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conf),        cmocka_unit_test(test_conf_share),
-        cmocka_unit_test(test_conf_bad),    cmocka_unit_test(test_cmdline),
-        cmocka_unit_test(test_superblocks), cmocka_unit_test(test_super_garbage),
+        cmocka_unit_test(test_conf),
+        cmocka_unit_test(test_conf_share),
+        cmocka_unit_test(test_conf_switch_root),
+        cmocka_unit_test(test_conf_bad),
+        cmocka_unit_test(test_cmdline),
+        cmocka_unit_test(test_superblocks),
+        cmocka_unit_test(test_super_garbage),
         cmocka_unit_test(test_mkdir_p),
     };
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "console.h"
+#include "switch-root.h"
 #include "util.h"
 
 /* Sets dst to the interpreter of the script or ELF program that begins with `head`; "" when it has none. */
@@ -100,6 +101,13 @@ void ag_choose_init(struct ag_boot *b)
 {
     char why[PV_PATH_MAX + 256];
     int e;
+
+    /* An initrd's init is /init: an injected /sbin/init is meant for the root that it switches to. */
+    if (b->root_switch && b->root_switch->hold && b->conf.init_fallback &&
+        !cannot_run(b->conf.init_fallback, &e, why, sizeof(why))) {
+        ag_format(b->init, sizeof(b->init), "%s", b->conf.init_fallback);
+        return;
+    }
     const char *bad = cannot_run(b->init, &e, why, sizeof(why));
 
     if (!bad)

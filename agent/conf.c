@@ -114,6 +114,13 @@ static const char *set_sums(struct ag_conf *c, char *value)
     return plain_name(value) ? set_once(&c->sums, value) : "wants a file name without '/'";
 }
 
+static const char *set_switch_root(struct ag_conf *c, char *value)
+{
+    return !strcmp(value, "auto") || !strcmp(value, "yes") || !strcmp(value, "no")
+               ? set_once(&c->switch_root, value)
+               : "wants auto, yes or no";
+}
+
 static const struct {
     const char *key;
     const char *(*set)(struct ag_conf *c, char *value);
@@ -132,6 +139,7 @@ static const struct {
     {"userland", set_userland},
     {"sums", set_sums},
     {"rootflags", set_rootflags},
+    {"switchroot", set_switch_root},
 };
 
 static const char *parse_line(struct ag_conf *c, char *line)

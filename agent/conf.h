@@ -27,7 +27,9 @@ struct ag_conf {
     const char *init_fallback; /* or NULL */
     const char *serial;        /* name of the virtio-serial port that replaces vsock, or NULL */
     const char *sums;          /* the list of what must have arrived; NULL: the archive has none */
-    const char *userland;      /* host name for the built-in userland; NULL: another one */
+    const char *
+        switch_root; /* "auto", "yes" or "no": whether the initrd switches to another root; NULL: there is none */
+    const char *userland; /* host name for the built-in userland; NULL: another one */
 };
 
 /*

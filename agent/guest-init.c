@@ -8,14 +8,12 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <linux/mount.h>
-
 #include "console.h"
 #include "serve.h"
+#include "switch-root.h"
 #include "util.h"
 #include "vsock.h"
 
@@ -36,33 +34,6 @@ static void print_time(const struct ag_boot *b, const char *step)
 }
 
 /* ---- steps ---- */
-
-/*
- * Mounts a file system that is reachable through the returned descriptor only (-1 with errno).  A mount at
- * its usual place would make init's own mount fail: the kernel says EBUSY to a second one of the same kind.
- *
- * Kernels since 5.2 create it unattached.  For an older one it is attached at dir and detached again, which
- * waits for all CPUs.
- */
-static int private_mount(const char *type, const char *dir)
-{
-    int fs = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), fd = -1;
-
-    if (fs >= 0) {
-        if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-            fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-        int e = errno;
-
-        close(fs);
-        errno = e;
-        return fd;
-    }
-    if (errno != ENOSYS || mkdir(dir, 0700) < 0 || mount(type, dir, type, 0, NULL) < 0)
-        return -1;
-    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    umount2(dir, MNT_DETACH);
-    return fd;
-}
 
 /* Leaves out the many devices that no minimal guest uses. */
 static bool is_node_wanted(const char *name)
@@ -175,9 +146,9 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
 {
     struct ag_serve s = {.listen_fd = -1, .port_fd = -1};
 
-    b->dev_fd = private_mount("devtmpfs", AG_DEV_DIR);
+    b->dev_fd = ag_private_mount("devtmpfs", AG_DEV_DIR);
     open_stdio(b);
-    b->proc_fd = private_mount("proc", AG_PROC_DIR);
+    b->proc_fd = ag_private_mount("proc", AG_PROC_DIR);
     if (b->proc_fd < 0)
         ag_fatal(b, "cannot mount proc: %s", strerror(errno));
     b->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -190,7 +161,7 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
         ag_module_load(b, b->conf.modules[i]);
     print_time(b, "modules");
     if (b->conf.serial)
-        b->sys_fd = private_mount("sysfs", AG_SYS_DIR);
+        b->sys_fd = ag_private_mount("sysfs", AG_SYS_DIR);
     else
         s.listen_fd = listen_vsock(b);
     if (has_root(b))
@@ -198,6 +169,7 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
     if (!(b->conf.userland && ag_userland_prepare(b)) && !has_root(b))
         make_nodes(b);
     print_time(b, has_root(b) ? "rootfs" : b->conf.userland ? "userland" : "nodes");
+    ag_switch_prepare(b);
     ag_inject(b);
     print_time(b, "files");
     if (!b->conf.idle)
@@ -210,6 +182,7 @@ static struct ag_serve prepare_guest(struct ag_boot *b)
         close(b->sys_fd);
     s.proc_fd = b->proc_fd;
     s.dev_fd = b->dev_fd;
+    s.boot = b;
     return s;
 }
 
@@ -235,6 +208,7 @@ void ag_guest_init_main(char **argv, char **envp)
         ag_serve_main(&s, argv);
     if (pid < 0)
         ag_fatal(b, "cannot start the agent: %s", strerror(errno));
+    ag_switch_started(b);
     print_time(b, "fork");
     umask(022);
     if (b->conf.idle)

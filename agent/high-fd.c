@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "switch-root.h"
 #include "world.h"
 
 /*
@@ -49,4 +50,8 @@ void ag_high_world(struct ag_world *w)
     w->null_fd = ag_high_fd(w->null_fd);
     w->ctl_fd = ag_high_fd(w->ctl_fd);
     w->life_fd = ag_high_fd(w->life_fd);
+    if (!w->root_switch)
+        return;
+    w->root_switch->done_fd = ag_high_fd(w->root_switch->done_fd);
+    w->root_switch->ask_fd = ag_high_fd(w->root_switch->ask_fd);
 }

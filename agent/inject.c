@@ -19,6 +19,13 @@
 #include "console.h"
 #include "util.h"
 
+/* One merge of a tree into a root. */
+struct merge {
+    const struct ag_boot *b;
+    bool keep;         /* the tree stays as it is */
+    const char *where; /* for messages: what root it is; "" for the first one */
+};
+
 struct place {
     int src_dir; /* directory in the tree of injected files */
     const char *name;
@@ -52,8 +59,10 @@ static int copy_file(const struct place *p, const char *tmp)
 
     if (in >= 0)
         close(in);
-    if (out >= 0)
-        close(out);
+    if (out >= 0 && close(out) < 0 && r == 0) { /* NFS writes at the close */
+        e = errno;
+        r = -1;
+    }
     errno = e;
     return r;
 }
@@ -70,7 +79,7 @@ static int copy_link(const struct place *p, const char *tmp)
 }
 
 /* Copies under a temporary name and renames, so that the file appears complete. */
-static int copy_entry(const struct place *p)
+static int copy_entry(const struct place *p, bool keep)
 {
     char tmp[PV_PATH_MAX];
     int r;
@@ -88,7 +97,7 @@ static int copy_entry(const struct place *p)
         errno = EINVAL;
         return -1;
     }
-    if (r == 0 && (r = rename(tmp, p->dst)) == 0)
+    if (r == 0 && (r = rename(tmp, p->dst)) == 0 && !keep)
         unlinkat(p->src_dir, p->name, 0);
     if (r < 0) {
         int e = errno;
@@ -99,66 +108,81 @@ static int copy_entry(const struct place *p)
     return r;
 }
 
-static int place_entry(const struct place *p)
+static int place_entry(const struct merge *m, const struct place *p)
 {
-    if (renameat(p->src_dir, p->name, AT_FDCWD, p->dst) == 0)
-        return 0;
-    if (errno != EXDEV)
-        return -1;
-    return copy_entry(p);
+    if (!m->keep) {
+        if (renameat(p->src_dir, p->name, AT_FDCWD, p->dst) == 0)
+            return 0;
+        if (errno != EXDEV)
+            return -1;
+    }
+    return copy_entry(p, m->keep);
 }
 
-static void merge_dir(const struct ag_boot *b, int src, const char *dst);
+static void merge_dir(const struct merge *m, int src, const char *dst);
 
-static void place_dir(const struct ag_boot *b, const struct place *p)
+static void place_dir(const struct merge *m, const struct place *p)
 {
     struct stat st;
     bool there = stat(p->dst, &st) == 0;
 
-    if (!there && lstat(p->dst, &st) < 0) {
+    if (!there && !m->keep && lstat(p->dst, &st) < 0) {
         if (renameat(p->src_dir, p->name, AT_FDCWD, p->dst) == 0)
             return;
     }
     if (!there && (ag_mkdir_p(p->dst, p->st.st_mode & 07777) < 0 ||
                    chmod(p->dst, p->st.st_mode & 07777) < 0 || chown(p->dst, p->st.st_uid, p->st.st_gid) < 0))
-        ag_fatal(b, "cannot make directory '%s' for an injected file: %s", p->dst, strerror(errno));
+        ag_fatal(m->b, "cannot make directory '%s' for an injected file%s: %s", p->dst, m->where,
+                 strerror(errno));
     if (there && !S_ISDIR(st.st_mode))
-        ag_fatal(b, "cannot inject directory '%s': a file of this name is there", p->dst);
+        ag_fatal(m->b, "cannot inject directory '%s'%s: a file of this name is there", p->dst, m->where);
     int fd = openat(p->src_dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        ag_fatal(b, "cannot read injected directory '%s': %s", p->dst, strerror(errno));
-    merge_dir(b, fd, p->dst);
+        ag_fatal(m->b, "cannot read injected directory '%s'%s: %s", p->dst, m->where, strerror(errno));
+    merge_dir(m, fd, p->dst);
 }
 
 /* Takes src.  The length of dst bounds the depth. */
-static void merge_dir(const struct ag_boot *b, int src, const char *dst)
+static void merge_dir(const struct merge *m, int src, const char *dst)
 {
     DIR *d = fdopendir(src);
     char path[PV_PATH_MAX];
 
     if (!d)
-        ag_fatal(b, "cannot read injected directory '%s': %s", dst, strerror(errno));
+        ag_fatal(m->b, "cannot read injected directory '%s'%s: %s", dst, m->where, strerror(errno));
     for (struct dirent *e; (e = readdir(d));) {
         struct place p = {.src_dir = src, .name = e->d_name, .dst = path};
 
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         if (!ag_format(path, sizeof(path), "%s/%s", dst, e->d_name))
-            ag_fatal(b, "cannot inject below '%s': path too long", dst);
+            ag_fatal(m->b, "cannot inject below '%s'%s: path too long", dst, m->where);
         if (fstatat(src, e->d_name, &p.st, AT_SYMLINK_NOFOLLOW) < 0)
-            ag_fatal(b, "cannot inject '%s': %s", path, strerror(errno));
+            ag_fatal(m->b, "cannot inject '%s'%s: %s", path, m->where, strerror(errno));
         if (S_ISDIR(p.st.st_mode))
-            place_dir(b, &p);
-        else if (place_entry(&p) < 0)
-            ag_fatal(b, "cannot inject '%s': %s", path, strerror(errno));
+            place_dir(m, &p);
+        else if (place_entry(m, &p) < 0)
+            ag_fatal(m->b, "cannot inject '%s'%s: %s", path, m->where, strerror(errno));
     }
     closedir(d);
 }
 
 void ag_inject(struct ag_boot *b)
 {
+    const struct merge m = {.b = b, .where = ""};
+
     if (b->files_fd < 0)
         return;
-    merge_dir(b, b->files_fd, "");
+    merge_dir(&m, b->files_fd, "");
     b->files_fd = -1;
+}
+
+void ag_inject_copy(const struct ag_boot *b, int tree, const char *dst, const char *where)
+{
+    const struct merge m = {.b = b, .keep = true, .where = where};
+    int fd = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        ag_fatal(b, "cannot read the injected files%s: %s", where, strerror(errno));
+    merge_dir(&m, fd, dst);
 }

@@ -21,8 +21,10 @@
 #include <unistd.h>
 
 #include "high-fd.h"
+#include "boot.h"
 #include "session.h"
 #include "signals.h"
+#include "switch-root.h"
 #include "process-table.h"
 #include "util.h"
 #include "world.h"
@@ -135,6 +137,9 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
         if (w.null_fd < 0 || dup2(w.null_fd, i) < 0)
             close(i);
     ag_world_init(&w);
+    ag_switch_start(s->boot);
+    w.root_switch = s->boot->root_switch;
+    ag_forget_sums(s->boot);
     ag_high_world(&w);
     w.table = ag_process_table_new();
     if (s->port_fd >= 0) {

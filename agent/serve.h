@@ -3,13 +3,15 @@
 #ifndef PV_AGENT_SERVE_H
 #define PV_AGENT_SERVE_H
 
+struct ag_boot;
 struct ag_world;
 
 struct ag_serve {
-    int listen_fd; /* on vsock; -1: none */
-    int port_fd;   /* the virtio-serial port, in its place; -1: none */
-    int proc_fd;   /* private procfs */
-    int dev_fd;    /* private devtmpfs, or -1 */
+    int listen_fd;        /* on vsock; -1: none */
+    int port_fd;          /* the virtio-serial port, in its place; -1: none */
+    int proc_fd;          /* private procfs */
+    int dev_fd;           /* private devtmpfs, or -1 */
+    struct ag_boot *boot; /* for a switch of the root */
 };
 
 /*

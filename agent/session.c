@@ -20,6 +20,7 @@
 #include "reply.h"
 #include "request.h"
 #include "signals.h"
+#include "switch-root.h"
 #include "util.h"
 #include "verb.h"
 #include "agent/verbs/table.h"
@@ -347,6 +348,7 @@ void ag_session_main(int fd, const struct ag_world *w)
     if (!s)
         _exit(1);
     ag_high_world(&s->w); /* those that the supervisor has moved stay where they are */
-    session_run(s);
+    if (ag_switch_hold(s->w.root_switch, s->fd, s->w.dev_fd))
+        session_run(s);
     ag_process_end(s);
 }

@@ -8,10 +8,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/mount.h>
 
 #include "wire/proto.h"
 
@@ -247,4 +250,28 @@ bool ag_set_hostname(const char *name)
     ag_write_all(fd, "\n", 1);
     close(fd);
     return true;
+}
+
+/*
+ * Kernels since 5.2 create it unattached.  For an older one it is attached at dir and detached again, which
+ * waits for all CPUs.
+ */
+int ag_private_mount(const char *type, const char *dir)
+{
+    int fs = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), fd = -1;
+
+    if (fs >= 0) {
+        if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+            fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+        int e = errno;
+
+        close(fs);
+        errno = e;
+        return fd;
+    }
+    if (errno != ENOSYS || mkdir(dir, 0700) < 0 || mount(type, dir, type, 0, NULL) < 0)
+        return -1;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    umount2(dir, MNT_DETACH);
+    return fd;
 }

@@ -59,4 +59,11 @@ void ag_remove_tree(int dirfd, const char *name);
  */
 int ag_mkdir_p(const char *path, mode_t mode);
 
+/*
+ * Mounts a file system that is reachable through the returned descriptor only (-1 with errno).  A mount at
+ * its usual place would make init's own mount fail: the kernel says EBUSY to a second one of the same kind.
+ * dir: where a kernel before 5.2 mounts it for a moment.
+ */
+int ag_private_mount(const char *type, const char *dir);
+
 #endif

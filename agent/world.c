@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "switch-root.h"
+
 void ag_world_init(struct ag_world *w)
 {
     struct stat st;
@@ -22,7 +24,8 @@ void ag_world_follow(struct ag_world *w)
     struct stat init, mine;
 
     if (!w->follow_init || w->proc_fd < 0 || fstatat(w->proc_fd, "1/root", &init, 0) < 0 ||
-        (init.st_dev == w->root_dev && init.st_ino == w->root_ino) || stat("/", &mine) < 0)
+        (init.st_dev == w->root_dev && init.st_ino == w->root_ino) ||
+        !ag_switch_settle(w->root_switch, w->dev_fd) || stat("/", &mine) < 0)
         return;
     if (mine.st_dev == w->root_dev && mine.st_ino == w->root_ino) {
         int fd = openat(w->proc_fd, "1/root", O_PATH | O_DIRECTORY | O_CLOEXEC);

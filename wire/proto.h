@@ -281,6 +281,7 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  *     serial NAME         the agent uses the virtio-serial port of this name (wire/mux.h), not vsock
  *     userland HOSTNAME   the built-in userland: mount /proc, /sys, /dev, /run and /tmp (not with share), bring the
  *                         loopback device up
+ *     switchroot HOW      for an archive that may switch to another root: yes, no or auto (docs/provium-toml.md)
  *     sums sums           compare what arrived with PV_BOOT_SUMS
  *
  * PV_BOOT_SUMS lists the entries of the archive in front of it.  A record is PV_SUMS_FORMAT (type, size, digest as
@@ -288,7 +289,8 @@ enum { PV_SHUTDOWN_POWEROFF = 0, PV_SHUTDOWN_REBOOT = 1 };
  * not enough memory in part.
  *
  * Injected files lie below PV_BOOT_FILES with their final path.  Guest init moves them into the root of the
- * guest's init, through the symbolic links of that root, and then removes PV_BOOT_DIR.
+ * guest's init, through the symbolic links of that root, and then removes PV_BOOT_DIR.  When PID 1 of an archive with
+ * switchroot auto or yes executes a program in another root, they have been copied there before it runs.
  *
  * Guest init reports a failure as one line "provium: fatal: TEXT" on the console and reboots; QEMU, which
  * runs with -no-reboot, exits.

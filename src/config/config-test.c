@@ -176,6 +176,8 @@ static const struct {
     {MIN "rootfs = \"disk.img\"\nroot = \"/dev/../etc\"\n", 4, {"'root'"}},
     {MIN "rootfs = \"disk.img\"\nroot = \"/dev/vda1\\ninitfallback /x\"\n", 4, {"'root'", "control"}},
     /* the kernel command line */
+    {MIN "switch_root = true\n", 3, {"'switch_root'", "no effect without `initrd`"}},
+    {MIN "initrd = \"initrd.img\"\nswitch_root = \"yes\"\n", 4, {"'switch_root'", "true or false"}},
     {MIN "init = \"sbin/init\"\n", 3, {"'init'", "'sbin/init'", "absolute"}},
     {MIN "init = \"/\"\n", 3, {"'init'", "absolute"}},
     {MIN "init = \"/a b\"\n", 3, {"'init'", "without spaces"}},
@@ -230,6 +232,30 @@ static void test_bad_files(void **state)
             if (!strstr(err.text, bad_files[i].words[j]))
                 fail_msg("%s: expected \"%s\" in: %s", bad_files[i].toml, bad_files[i].words[j], err.text);
     }
+}
+
+static void test_switch_root(void **state)
+{
+    static const struct {
+        const char *name, *how;
+    } cases[] = {{"a", NULL}, {"plain", "auto"}, {"switches", "yes"}, {"stays", "no"}};
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_config *c;
+
+    (void)state;
+#define OWN(name, key) "\n[profile." name "]\nkernel = \"bzImage\"\ninitrd = \"initrd.img\"\n" key
+    c = load_text(MIN OWN("plain", "") OWN("switches", "switch_root = true")
+                      OWN("stays", "switch_root = false"),
+                  true, &err);
+#undef OWN
+    if (!c)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        const char *how = pv_profile_switch_root(pv_config_profile(c, cases[i].name, &err));
+
+        assert_true(cases[i].how ? how && !strcmp(how, cases[i].how) : !how);
+    }
+    pv_config_free(c);
 }
 
 static void test_good_file(void **state)
@@ -488,12 +514,12 @@ static void test_accel_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_good_file),
-        cmocka_unit_test(test_default),     cmocka_unit_test(test_unknown_profile),
-        cmocka_unit_test(test_search),      cmocka_unit_test(test_guest_dir),
-        cmocka_unit_test(test_guest_home),  cmocka_unit_test(test_hostile_toml),
-        cmocka_unit_test(test_accel_names), cmocka_unit_test(test_cache_size),
-        cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_bad_files),       cmocka_unit_test(test_switch_root),
+        cmocka_unit_test(test_good_file),       cmocka_unit_test(test_default),
+        cmocka_unit_test(test_unknown_profile), cmocka_unit_test(test_search),
+        cmocka_unit_test(test_guest_dir),       cmocka_unit_test(test_guest_home),
+        cmocka_unit_test(test_hostile_toml),    cmocka_unit_test(test_accel_names),
+        cmocka_unit_test(test_cache_size),      cmocka_unit_test(test_standby),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

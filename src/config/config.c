@@ -19,6 +19,14 @@ enum { FILE_MAX = 1024 * 1024, NAME_MAX_LEN = 64 };
 
 static const char file_name[] = "provium.toml";
 
+const char *pv_profile_switch_root(const struct pv_profile *p)
+{
+    static const char *const names[] = {
+        [PV_SWITCH_ROOT_AUTO] = "auto", [PV_SWITCH_ROOT_YES] = "yes", [PV_SWITCH_ROOT_NO] = "no"};
+
+    return p->initrd && !p->builtin_userland ? names[p->switch_root] : NULL;
+}
+
 bool pv_accel_parse(const char *s, enum pv_accel *accel)
 {
     static const char *const names[] = {

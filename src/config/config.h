@@ -30,6 +30,9 @@ enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL }
 /* How software emulation runs several vCPUs; auto: in a thread each, unless this QEMU loses code patches. */
 enum pv_tcg_thread { PV_TCG_THREAD_AUTO, PV_TCG_THREAD_SINGLE, PV_TCG_THREAD_MULTI };
 
+/* Whether the initrd's init switches to another root; auto: guest init finds out. */
+enum pv_switch_root { PV_SWITCH_ROOT_AUTO, PV_SWITCH_ROOT_YES, PV_SWITCH_ROOT_NO };
+
 /* reason: a member for each key. */
 struct pv_profile {
     char *name;
@@ -40,9 +43,10 @@ struct pv_profile {
     bool rootfs_backing; /* a qcow2 rootfs may have a backing file */
     char *root;          /* "/dev/vda2", "LABEL=...", "UUID=..."; NULL: the guest init searches it */
     char *rootflags;     /* options of the mount of the root; NULL: none */
-    char *init;          /* "/sbin/init" unless init_set */
-    bool init_set;       /* the profile has the key `init` */
-    char *append;        /* "" by default */
+    enum pv_switch_root switch_root;
+    char *init;    /* "/sbin/init" unless init_set */
+    bool init_set; /* the profile has the key `init` */
+    char *append;  /* "" by default */
     char *modules; /* absolute path of a /lib/modules/VERSION tree; NULL: searched by the kernel's version */
     char *machine; /* NULL: Provium's default */
     char *cpu;     /* NULL: Provium's default */
@@ -95,6 +99,9 @@ void pv_config_free(struct pv_config *c);
  * profile that needs the missing built-in userland (the text has pv_guest_command).
  */
 const struct pv_profile *pv_config_profile(const struct pv_config *c, const char *name, struct pv_err *err);
+
+/* "auto", "yes" or "no"; NULL: the profile has no initrd of its own. */
+const char *pv_profile_switch_root(const struct pv_profile *p);
 
 /* "auto", "kvm" or "tcg" to the enum; false for other texts. */
 bool pv_accel_parse(const char *s, enum pv_accel *accel);

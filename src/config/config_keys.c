@@ -191,6 +191,16 @@ static int read_bool(const struct value *v, void *field, struct pv_err *err)
     return 0;
 }
 
+static int read_switch_root(const struct value *v, void *field, struct pv_err *err)
+{
+    bool on = false;
+
+    if (read_bool(v, &on, err) < 0)
+        return -1;
+    *(enum pv_switch_root *)field = on ? PV_SWITCH_ROOT_YES : PV_SWITCH_ROOT_NO;
+    return 0;
+}
+
 static int read_confine(const struct value *v, void *field, struct pv_err *err)
 {
     bool confine = true;
@@ -413,6 +423,7 @@ static const struct key keys[] = {
     {"root", FIELD(root), read_root, "\"/dev/vda2\", \"LABEL=...\" or \"UUID=...\""},
     {"rootflags", FIELD(rootflags), read_rootflags,
      "options of the root's file system without spaces, such as \"subvol=@\", at most 255 bytes"},
+    {"switch_root", FIELD(switch_root), read_switch_root, "true or false"},
     {"init", FIELD(init), read_init,
      "an absolute path in the guest without spaces, quotes and backslashes, at most 255 bytes"},
     {"append", FIELD(append), read_append, "a string of kernel options, on one line"},
@@ -528,6 +539,11 @@ static int check_together(const struct pv_config_at *at, const struct pv_toml *t
             &v, err,
             "has no effect with `initrd`, whose own init mounts the root; take one of the two out, or "
             "tell that init with `append`");
+    }
+    if (p->switch_root != PV_SWITCH_ROOT_AUTO && !p->initrd) {
+        struct value v = key_value(at, table, p, "switch_root");
+
+        return key_error(&v, err, "has no effect without `initrd`; add that key or take this one out");
     }
     struct value append = key_value(at, table, p, "append");
     cleanup_free char *fault = pv_append_fault(p, p->append);

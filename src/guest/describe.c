@@ -81,6 +81,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     describe_string(out, "rootflags", p->rootflags);
     describe_string(out, "init", p->init);
     pv_buf_addf(out, "init set: %d\n", p->init_set);
+    describe_string(out, "switch_root", pv_profile_switch_root(p));
     describe_string(out, "append", p->append);
     if (p->wait_system)
         pv_buf_adds(out, "waits for systemd\n");

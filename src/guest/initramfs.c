@@ -290,6 +290,8 @@ int pv_guest_initramfs(struct pv_guest *g, const struct pv_initramfs *i, int *fd
     };
     uint64_t injected = 0;
 
+    if (!share->dir)
+        suppl.switch_root = pv_profile_switch_root(p);
     if (choose_modules(g, i, root, &c, err) < 0 || pv_suppl_build(&suppl, fd, &injected, err) < 0)
         return -1;
     return check_fits(g, i->machine, *fd, injected, err);

@@ -93,9 +93,11 @@ struct pv_suppl {
     const char *share_type;      /* its file system, "9p" or "virtiofs"; NULL without a share */
     const char *work_share;      /* "TAG DIRECTORY": another one, with writes; or NULL */
     bool idle;                   /* guest init stays the guest's init */
-    const char *init_fallback;   /* an init to try if the profile's fails, or NULL */
-    const char *hostname;        /* for the built-in userland, which guest init sets up; NULL: another one */
-    const char *serial;          /* name of the agent's virtio-serial port; NULL: it uses vsock */
+    const char
+        *switch_root; /* "yes", "no" or "auto": whether initrd switches to another root; NULL: it does not */
+    const char *init_fallback; /* an init to try if the profile's fails, or NULL */
+    const char *hostname;      /* for the built-in userland, which guest init sets up; NULL: another one */
+    const char *serial;        /* name of the agent's virtio-serial port; NULL: it uses vsock */
     const struct pv_suppl_file *files; /* injected files */
     size_t n_files;
 };

@@ -143,6 +143,7 @@ static int put_conf(struct pv_newc *w, const struct pv_suppl *suppl, const struc
         conf_line(&b, "root", suppl->root, err) < 0 ||
         conf_line(&b, "rootflags", suppl->rootflags, err) < 0 ||
         conf_line(&b, "initfallback", suppl->init_fallback, err) < 0 ||
+        conf_line(&b, "switchroot", suppl->switch_root, err) < 0 ||
         conf_line(&b, "serial", suppl->serial, err) < 0 ||
         conf_line(&b, "userland", suppl->hostname, err) < 0 || conf_line(&b, "sums", "sums", err) < 0)
         return -1;
