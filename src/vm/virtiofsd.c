@@ -85,7 +85,8 @@ int pv_virtiofsd_find(struct pv_virtiofsd_program *p, struct pv_err *err)
         return 0;
     }
     if (help && !strstr(help, "sandbox=namespace"))
-        pv_err_set(err, PV_E_MISSING, "'%s -h' tells of no virtiofsd that is known", p->path);
+        pv_err_set(err, PV_E_MISSING, "'%s -h' tells of no virtiofsd that is known%s", p->path,
+                   geteuid() ? ": that of Debian 12 needs root, also for this" : "");
     else if (help && geteuid() == 0)
         return 0;
     else if (help)
