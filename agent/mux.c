@@ -72,7 +72,8 @@ static void put_packet(struct ag_mux *m, unsigned type, const struct ag_channel 
         return; /* never: see above */
     p = m->out + m->out_tail;
     pv_mux_put_header(p, type, c ? (uint16_t)(c - m->ch) : 0, (uint32_t)n);
-    memcpy(p + PV_MUX_HEADER, payload, n);
+    if (n)
+        memcpy(p + PV_MUX_HEADER, payload, n);
     m->out_tail += PV_MUX_HEADER + n;
 }
 
