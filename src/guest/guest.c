@@ -208,7 +208,9 @@ bool pv_guest_was_booted(const struct pv_guest *g)
 /* False: its end was wanted, or whoever starts or prepares it gets the error. */
 static bool guest_death(const struct pv_guest *g, const struct pv_instance *i, struct pv_guest_death *death)
 {
-    *death = (struct pv_guest_death){pv_vm_end_reason(pv_instance_vm(i)), g->end.tail, g->end.died};
+    const struct pv_vm *vm = pv_instance_vm(i); /* NULL: it was not even started */
+
+    *death = (struct pv_guest_death){vm ? pv_vm_end_reason(vm) : "", g->end.tail, g->end.died};
     return g->end.failed && g->state == PV_GUEST_RUNNING && !g->standby;
 }
 
