@@ -49,7 +49,7 @@ is "os.exit: exit code" $? 1
 contains "os.exit: message" "$work/out" "os.exit"
 only_logs_left "os.exit"
 
-"${run[@]}" --timeout 12 "$work/t/hang.lua" "$work/t/ok.lua" >"$work/out" 2>&1
+"${run[@]}" --timeout 25 "$work/t/hang.lua" "$work/t/ok.lua" >"$work/out" 2>&1
 is "file timeout: exit code" $? 1
 contains "file timeout: message" "$work/out" "timed out"
 contains "file timeout: the next file runs" "$work/out" "ok.lua ... ok"
