@@ -3,8 +3,9 @@
 .POSIX:
 PREFIX = /usr/local
 BUILD = build
-# Warnings are errors in CI, and for whoever works on Provium: make WERROR=-Dwerror=true (HACKING.md).
-WERROR = $(if $(CI),-Dwerror=true)
+# Warnings are errors in CI, and for whoever works on Provium: make WERROR=-Dwerror=true (HACKING.md). In CI the unit tests
+# and the C tests of the suite fake run under sanitizers, too.
+WERROR = $(if $(CI),-Dwerror=true -Dsanitize_tests=true)
 
 all: build
 

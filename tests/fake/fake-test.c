@@ -3,7 +3,8 @@
  * Every message of a VM's life against every fault.  For each scenario and each n, something goes wrong at its n-th
  * message: QEMU ends, the kernel panics, hangs or reports something, a descriptor gets garbage, ends or drips.
  *
- *     test-fake DIR [full] [SCENARIO|corpus|corpus:PHASE]    DIR has the fake QEMU
+ *     test-fake DIR [full|few] [SCENARIO|corpus|corpus:PHASE]    DIR has the fake QEMU; few: under
+ *                                             sanitizers, every FEW-th case and no corpus
  *     test-fake DIR SCENARIO NAME N ACTION      one case (plan.h), with its message
  */
 #include <stdio.h>
@@ -89,7 +90,7 @@ static const char *case_fault(const struct fake_case *c)
     return NULL;
 }
 
-enum { AGAIN_MAX = 40 };
+enum { AGAIN_MAX = 40, FEW = 7 };
 
 /*
  * Whether a slow machine alone can explain a fault: its timeouts were too short.  A crash, a leak or an ok where a kernel
@@ -162,7 +163,8 @@ static unsigned scenario_length(const struct scenario *s)
     return c.seen;
 }
 
-static void sweep(const struct scenario *s, unsigned jobs, bool full)
+/* share: every so manyth case only. */
+static void sweep(const struct scenario *s, unsigned jobs, bool full, unsigned share)
 {
     unsigned length = scenario_length(s);
     struct fake_case *cases = pv_xcalloc(length * PV_ARRAY_LEN(actions) + 1, sizeof(*cases));
@@ -171,11 +173,11 @@ static void sweep(const struct scenario *s, unsigned jobs, bool full)
                    : s == scenarios ? RUN_SHORT_FIRST
                                     : RUN_SHORT;
     int64_t start = pv_now();
-    size_t n = 0;
+    size_t n = 0, i_case = s - scenarios;
 
     for (unsigned at = 1; at <= length; at++)
         for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++)
-            if (actions[i].stride[run] && (at + i) % actions[i].stride[run] == 0)
+            if (actions[i].stride[run] && (at + i) % actions[i].stride[run] == 0 && i_case++ % share == 0)
                 cases[n++] = case_of(s, "*", at, actions[i].name);
     run_all(cases, n, jobs);
     printf("%s: %u messages, %u cases, %u wrong, %.1f s\n", s->name, length, n_run - before, n_bad - bad,
@@ -210,8 +212,8 @@ static void run_one(const struct scenario *s, char **argv)
 int main(int argc, char **argv)
 {
     unsigned jobs = getenv("FAKE_JOBS") ? (unsigned)atoi(getenv("FAKE_JOBS")) : 12;
-    bool full = argc > 2 && !strcmp(argv[2], "full");
-    const char *only = argc > 3 - !full ? argv[2 + full] : NULL;
+    bool full = argc > 2 && !strcmp(argv[2], "full"), few = argc > 2 && !strcmp(argv[2], "few");
+    const char *only = argc > 3 - !(full || few) ? argv[2 + (full || few)] : NULL;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 2)
@@ -220,12 +222,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < PV_ARRAY_LEN(scenarios); i++) {
         if (only && strcmp(only, scenarios[i].name) != 0)
             continue;
-        if (argc == 6 && !full)
+        if (argc == 6 && !full && !few)
             run_one(&scenarios[i], argv + 3);
         else
-            sweep(&scenarios[i], jobs, full);
+            sweep(&scenarios[i], jobs, full, few ? FEW : 1);
     }
-    if (!only || !strcmp(only, "corpus") || !strncmp(only, "corpus:", 7))
+    if (only ? !strcmp(only, "corpus") || !strncmp(only, "corpus:", 7) : !few)
         run_corpus(jobs, full, only && only[6] ? only + 7 : NULL);
     if (run_end()) {
         printf("processes were left\n");
