@@ -44,6 +44,7 @@ LUA
 for f in dofile loadfile required; do echo "return 1" >lib/$f.lua; done
 for f in lines open depends push; do echo "$f" >lib/$f.txt; done
 echo one >tree/one
+ln -s one tree/link
 # A chain of three images, and a disk of its own.
 head -c 64K /dev/urandom >base.img
 qemu-img create -q -f qcow2 -b base.img -F raw middle.qcow2
@@ -134,6 +135,15 @@ rm tree/two
 chmod 700 tree/one
 stale "a mode in a tree"
 chmod 644 tree/one
+ln -sfn two tree/link
+stale "a link's target in a tree"
+ln -sfn one tree/link
+cp bin/qemu-system-x86_64 bin/other
+PROVIUM_QEMU=$p/bin/other stale "another QEMU, of the same content"
+cp "$PROVIUM" other-provium
+printf x >>other-provium
+PROVIUM=$p/other-provium fits "the program with other bytes and the same agent"
+rm other-provium
 echo 'return 1' >lib/extra.lua
 stale "a module that was not there"
 rm lib/extra.lua
@@ -157,6 +167,23 @@ stale "another kernel"
 profile
 rm kernel
 fits "all as before"
+
+# A root image.
+mkdir root
+(cd root && cpio -id --quiet <"$guest/userland.cpio" 2>/dev/null)
+mke2fs -q -t ext2 -d root root.img 64M 2>/dev/null
+printf '[profile.r]\nkernel = "%s"\nmodules = "%s"\nrootfs = "root.img"\n' "$guest/vmlinuz" "$guest/modules" >>provium.toml
+echo 'provium.create("r"):boot()' >t/fixtures/rooted.lua
+echo 'test("x", function() provium.fixture("rooted") end)' >t/rooted.lua
+run test t/rooted.lua
+is "a root image: passes" "$code" 0
+run fixture stale rooted
+contains "a root image: fits" out "nothing would be rebuilt"
+printf x >>root.img
+run fixture stale rooted
+contains "a root image: stale, with its name" out "root.img"
+rm -r root root.img t/rooted.lua t/fixtures/rooted.lua
+profile
 
 echo "-- changed" >>t/fixtures/base.lua
 builds "changed" 1
