@@ -9,7 +9,7 @@
 
 enum { SETTLE_MS = 60000 };
 
-/* Whoever killed it, the files are not in the new root. */
+/* A tracer that is gone, whoever killed it, has put no files into the new root. */
 static _Noreturn void tracer_gone(int dev_fd)
 {
     static struct ag_boot b;

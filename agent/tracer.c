@@ -77,7 +77,7 @@ static uint64_t find_path(uint64_t stack, uint64_t *argv, uint64_t *env)
     return 0;
 }
 
-/* What PID 1 executes. */
+/* The program that PID 1 executes. */
 struct program {
     char path[4096];
     dev_t dev; /* of the file at this path */

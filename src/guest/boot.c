@@ -364,8 +364,7 @@ static int boot_nics(struct boot *b, struct pv_err *err)
 static int boot_system(struct boot *b, struct pv_err *err)
 {
     if (!b->again)
-        b->g->last_waits =
-            b->o->wait_system ? b->o->wait_system == PV_CHOICE_YES : b->g->profile->wait_system;
+        b->g->last_waits = pv_choose(b->o->wait_system, b->g->profile->wait_system);
     if (!b->g->last_waits)
         return 0;
     pv_guest_phase(b->g, "waiting for systemd");

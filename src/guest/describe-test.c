@@ -116,7 +116,7 @@ static void lists_are_inputs(void **state)
     }
 }
 
-/* What changes nothing in the guest: docs/fixtures.md. */
+/* Keys that change nothing in the guest: docs/fixtures.md. */
 static void other_keys_are_none(void **state)
 {
     const struct change changes[] = {

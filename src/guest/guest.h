@@ -56,6 +56,11 @@ struct pv_guest_file {
 /* Of a boot option that is a key of the profile, too: without it the profile decides. */
 enum pv_choice { PV_CHOICE_PROFILE, PV_CHOICE_YES, PV_CHOICE_NO };
 
+static inline bool pv_choose(enum pv_choice choice, bool profile)
+{
+    return choice == PV_CHOICE_PROFILE ? profile : choice == PV_CHOICE_YES;
+}
+
 /* By what the guest reaches a directory of the host; by default what is there decides, see shares.h. */
 enum pv_guest_by { PV_BY_DEFAULT, PV_BY_VIRTIOFS, PV_BY_9P };
 

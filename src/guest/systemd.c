@@ -96,12 +96,6 @@ static void tell_degraded(struct pv_guest *g)
         g->env->observer.notice(text.data, g->env->observer.arg);
 }
 
-/* The root of the user's initrd, without systemctl, may give way to another one. */
-static bool may_switch_root(const struct pv_guest *g)
-{
-    return g->profile->initrd && !g->profile->builtin_userland;
-}
-
 int pv_guest_await_systemd(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     static const char *const ask[] = {"systemctl", "is-system-running", NULL};
@@ -114,7 +108,8 @@ int pv_guest_await_systemd(struct pv_guest *g, int64_t deadline, struct pv_err *
         if (systemctl(g, ask, left < LOOK_TIME ? left : LOOK_TIME, &state, &e) < 0) {
             bool none = e.cls == PV_E_GUEST && e.errnum == ENOENT;
 
-            if (none && (!may_switch_root(g) || pv_left(deadline) <= 1))
+            /* The root of the user's initrd, without systemctl, may give way to another one. */
+            if (none && (!pv_profile_switch_root(g->profile) || pv_left(deadline) <= 1))
                 return pv_err_set(err, PV_E_USAGE, "wait_system needs systemd, and %s has no systemctl",
                                   g->name);
             if (!none && e.cls != PV_E_TIMEOUT) {

@@ -226,7 +226,7 @@ int pv_tf_boot(struct pv_testfile *tf, struct pv_guest *g, const struct pv_boot_
     cleanup_free char *name = pv_xasprintf("boot of %s", p->name);
 
     *how = (struct tf_booted){TF_BOOT_PLAIN, NULL};
-    if (!o || (o->cached ? o->cached == PV_CHOICE_NO : !p->cached))
+    if (!o || !pv_choose(o->cached, p->cached))
         return pv_guest_boot(g, o, err);
     pv_boot_opts_describe(o, &variant);
     b.f = (struct tf_fixture){.name = name, .script = "", .variant = variant.data};

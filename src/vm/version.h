@@ -17,7 +17,7 @@ struct pv_err;
 char *pv_qemu_find(const char *key, struct pv_err *err);
 
 /*
- * What a program prints on standard output, its first 16 KiB; the caller frees.  Blocks for at most 10 s.  NULL: classes
+ * The first 16 KiB that a program prints on standard output; the caller frees.  Blocks for at most 10 s.  NULL: classes
  * missing, timeout, host.
  */
 char *pv_program_output(const char *program, char *const *argv, struct pv_err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a virtiofsd sees of the host.  Private to vm. */
+/* The view that a virtiofsd has of the host.  Private to vm. */
 #ifndef PV_VM_VIRTIOFSD_VIEW_H
 #define PV_VM_VIRTIOFSD_VIEW_H
 

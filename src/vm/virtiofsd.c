@@ -97,7 +97,7 @@ int pv_virtiofsd_find(struct pv_virtiofsd_program *p, struct pv_err *err)
 
 /* ---- its command line ---- */
 
-/* Those of its capabilities that no way of sharing needs; a read-only one creates nothing and so changes to no user. */
+/* Capabilities of the daemon that no way of sharing needs; a read-only one creates nothing and so changes to no user. */
 #define NO_CAPS "-mknod:-setfcap"
 #define NO_CAPS_READ_ONLY NO_CAPS ":-chown:-fowner:-fsetid:-setgid:-setuid"
 
