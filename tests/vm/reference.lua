@@ -39,7 +39,7 @@ local function fresh(opts)
     provium.shutdown_all()
     env.vm = provium.create()
     opts = opts or {}
-    opts.timeout = "120s"
+    opts.timeout, opts.cached = "120s", true
     env.vm:boot(opts)
     for name, text in pairs(programs) do
         env.vm:write_file("/usr/bin/" .. name, "#!/bin/sh\n" .. text .. "\n", { mode = "0755" })
