@@ -10,6 +10,7 @@
 #include <linux/if_packet.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <netinet/icmp6.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -362,6 +363,31 @@ static void arp_announce(int index, const struct nic_request *q)
     close(fd);
 }
 
+/* The same of IPv6: an advertisement that nobody asked for, to all nodes (RFC 4861, 4.4 and 7.2.6). */
+static void neighbour_announce(int index, const struct nic_request *q)
+{
+    struct {
+        struct nd_neighbor_advert advert;
+        struct nd_opt_hdr option;
+        uint8_t mac[ETH_ALEN];
+    } m = {.advert = {.nd_na_type = ND_NEIGHBOR_ADVERT, .nd_na_flags_reserved = ND_NA_FLAG_OVERRIDE},
+           .option = {.nd_opt_type = ND_OPT_TARGET_LINKADDR, .nd_opt_len = 1}};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_scope_id = (uint32_t)index};
+    struct sockaddr_in6 from = to;
+    int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6), hops = 255;
+
+    if (fd < 0)
+        return;
+    memcpy(&m.advert.nd_na_target, q->ip, sizeof(m.advert.nd_na_target));
+    memcpy(m.mac, q->to, ETH_ALEN);
+    memcpy(&from.sin6_addr, q->ip, sizeof(from.sin6_addr));
+    inet_pton(AF_INET6, "ff02::1", &to.sin6_addr);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
+    if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0)
+        sendto(fd, &m, sizeof(m), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+    close(fd);
+}
+
 /* ---- the request ---- */
 
 static bool address_read(struct pv_dec *d, uint8_t to[16], size_t *n)
@@ -414,6 +440,8 @@ static const char *nic_make(int fd, const struct nic_request *q, struct nic_foun
         return "set the default route";
     if (q->n_ip == 4 && q->up)
         arp_announce(f->index, q);
+    if (q->n_ip == 16 && q->up)
+        neighbour_announce(f->index, q);
     return NULL;
 }
 

@@ -18,7 +18,13 @@ static void mac_format(const uint8_t mac[static PV_MAC_SIZE], char out[static MA
     snprintf(out, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
-/* The socket carries whole frames without offloads: what the guest sends has its checksums. */
+/*
+ * The socket carries whole frames without offloads: what the guest sends has its checksums.
+ *
+ * guest_announce: the agent announces addresses (agent/verbs/nic.c).  With it QEMU would have a resumed guest do so for a
+ * second, and a kernel of Linux 6.11 or later in which a link goes down meanwhile locks up: virtnet_close holds the lock of
+ * rtnetlink and waits for virtnet_config_changed_work, which wants that lock.
+ */
 void pv_vm_nic_args(unsigned slot, const struct pv_vm_nic *nic, struct pv_strv *args)
 {
     char mac[MAC_TEXT];
@@ -29,7 +35,7 @@ void pv_vm_nic_args(unsigned slot, const struct pv_vm_nic *nic, struct pv_strv *
                  pv_xasprintf("dgram,id=net%u,local.type=fd,local.str=%u", slot, PV_QEMU_FD_NIC + slot));
     pv_strv_add(args, "-device");
     pv_strv_take(args, pv_xasprintf("virtio-net-pci,id=nic%u,netdev=net%u,mac=%s,host_mtu=%u,csum=off,"
-                                    "guest_csum=off,gso=off,romfile=,bus=nics,addr=%u",
+                                    "guest_csum=off,gso=off,guest_announce=off,romfile=,bus=nics,addr=%u",
                                     slot, slot, mac, nic->mtu, slot + 1));
 }
 
@@ -68,7 +74,7 @@ int pv_vm_plug_nic(struct pv_vm *vm, unsigned slot, const struct pv_vm_nic *nic,
             vm, "device_add",
             pv_xasprintf("{\"driver\":\"virtio-net-pci\",\"id\":\"nic%u\",\"netdev\":\"%s\",\"mac\":\"%s\","
                          "\"host_mtu\":%u,\"csum\":false,\"guest_csum\":false,\"gso\":false,"
-                         "\"romfile\":\"\",\"bus\":\"nics\",\"addr\":\"%x\"}",
+                         "\"guest_announce\":false,\"romfile\":\"\",\"bus\":\"nics\",\"addr\":\"%x\"}",
                          slot, name, mac, nic->mtu, slot + 1),
             deadline, err) == 0)
         return 0;
