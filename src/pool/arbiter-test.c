@@ -210,6 +210,33 @@ static void host_without_room_is_unsatisfiable(void **state)
     pv_pool_free(p);
 }
 
+/* What VMs use beyond their grants delays other files, and never the only holder. */
+static void beyond_counts_beside_others(void **state)
+{
+    struct pv_pool *p = pv_pool_new(&(struct pv_pool_opts){.memory = G});
+    struct pv_pool_file a = {0}, b = {0};
+    struct pv_pool_request ra, rb;
+    char text[PV_POOL_TEXT];
+
+    (void)state;
+    request_ask(p, &ra, &a, 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &ra);
+    pv_pool_set_beyond(p, 100 * M);
+    assert_false(pv_pool_acquire_standby(p, (struct pv_amount){512 * M, 1}));
+    request_ask(p, &rb, &b, 512 * M);
+    assert_null(pv_pool_next(p));
+    pv_pool_wait_text(p, &rb, text);
+    assert_string_equal(text, "waiting for memory (512M; 612M of 1G in use)");
+    request_ask(p, &ra, &a, 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &ra); /* it fits by itself, whatever QEMU takes */
+    pv_pool_leave(p, &a);
+    assert_ptr_equal(pv_pool_next(p), &rb); /* nobody holds any: what was measured is of the past */
+    pv_pool_set_beyond(p, 0);
+    request_ask(p, &ra, &a, 512 * M);
+    assert_ptr_equal(pv_pool_next(p), &ra);
+    pv_pool_free(p);
+}
+
 static void sizes_as_text(void **state)
 {
     char buf[32];
@@ -322,6 +349,8 @@ static void sim_measure(struct sim *s)
 
     if (s->free)
         pv_pool_set_room(s->p, used < s->host ? s->host - used : 0);
+    else
+        pv_pool_set_beyond(s->p, held ? (uint64_t)s->others % (held / 2) : 0);
 }
 
 static void sim_serve(struct sim *s)
@@ -450,6 +479,7 @@ int main(void)
         cmocka_unit_test(youngest_of_a_deadlock_restarts),
         cmocka_unit_test(waiting_for_another_file_counts),
         cmocka_unit_test(host_without_room_is_unsatisfiable),
+        cmocka_unit_test(beyond_counts_beside_others),
         cmocka_unit_test(sizes_as_text),
         cmocka_unit_test(random_runs_terminate),
     };

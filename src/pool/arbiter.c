@@ -11,7 +11,8 @@
 
 struct pv_pool {
     struct pv_pool_opts o;
-    uint64_t room; /* free mode */
+    uint64_t room;   /* free mode */
+    uint64_t beyond; /* a fixed budget */
     struct pv_amount held, standby;
     struct pv_pool_file *files;
     struct pv_pool_request *queue; /* in the order of pv_pool_request */
@@ -84,9 +85,14 @@ static bool amount_is_zero(struct pv_amount a)
     return a.memory == 0 && a.cpus == 0;
 }
 
+/* The file that holds all that is held may have the whole budget: nothing that other files do would give it more. */
 static bool request_fits(const struct pv_pool *p, const struct pv_pool_request *r)
 {
-    return amount_within(r->want, pool_left(p));
+    struct pv_amount left = pool_left(p);
+
+    if (p->held.memory != r->file->held.memory)
+        left.memory -= left.memory < p->beyond ? left.memory : p->beyond;
+    return amount_within(r->want, left);
 }
 
 static void pool_add_file(struct pv_pool *p, struct pv_pool_file *f)
@@ -184,6 +190,11 @@ void pv_pool_cancel(struct pv_pool *p, struct pv_pool_request *r)
 void pv_pool_set_room(struct pv_pool *p, uint64_t bytes)
 {
     p->room = bytes;
+}
+
+void pv_pool_set_beyond(struct pv_pool *p, uint64_t bytes)
+{
+    p->beyond = bytes;
 }
 
 bool pv_pool_waits(const struct pv_pool *p)
@@ -341,7 +352,8 @@ bool pv_pool_acquire_standby(struct pv_pool *p, struct pv_amount a)
 {
     struct pv_amount all = amount_plus(amount_plus(p->held, p->standby), a);
 
-    if (p->queue || !amount_within(a, pool_left(p)) || (p->o.host && all.cpus > p->o.host))
+    if (p->queue || !amount_within((struct pv_amount){a.memory + p->beyond, a.cpus}, pool_left(p)) ||
+        (p->o.host && all.cpus > p->o.host))
         return false;
     p->standby = amount_plus(p->standby, a);
     if (!p->o.memory)
@@ -422,7 +434,7 @@ void pv_pool_wait_text(const struct pv_pool *p, const struct pv_pool_request *r,
     pv_pool_size(r->want.memory, want);
     if (p->o.memory)
         snprintf(text, PV_POOL_TEXT, "waiting for memory (%s; %s of %s in use)", want,
-                 pv_pool_size(p->held.memory, used), pv_pool_size(p->o.memory, all));
+                 pv_pool_size(p->held.memory + p->beyond, used), pv_pool_size(p->o.memory, all));
     else
         snprintf(text, PV_POOL_TEXT, "waiting for memory (%s; the host has %s beside the %s that stay free)",
                  want, pv_pool_size(l.memory, used), pv_pool_size(p->o.spare, all));

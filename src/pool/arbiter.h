@@ -78,6 +78,11 @@ int pv_pool_request(struct pv_pool *p, struct pv_pool_request *r, struct pv_err 
 void pv_pool_cancel(struct pv_pool *p, struct pv_pool_request *r);
 /* Free mode: bytes that may be granted from now on. A grant reduces them, a release does not raise them. */
 void pv_pool_set_room(struct pv_pool *p, uint64_t bytes);
+/*
+ * A fixed budget: bytes of the host that VMs use beyond what was granted, as measured (QEMU's own memory). While other
+ * files hold VMs, a request waits until it fits beside these, too.
+ */
+void pv_pool_set_beyond(struct pv_pool *p, uint64_t bytes);
 /* Grants the next request that can be granted and takes it out of the queue; NULL: none can be. */
 struct pv_pool_request *pv_pool_next(struct pv_pool *p);
 void pv_pool_release(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a);

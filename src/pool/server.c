@@ -52,27 +52,38 @@ static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, 
         s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* The host's free memory, less the spare, less granted memory that the VMs have not touched yet. */
-void pv_pool_measure(struct pv_pool_server *s)
+/* What the VMs of the files have been granted and not touched yet, and what they use beyond their grants. */
+static void server_compare(const struct pv_pool_server *s, uint64_t *untouched, uint64_t *beyond)
 {
-    struct pv_host h;
-    uint64_t kept = SPARE;
-
-    if (!pv_pool_is_free(s->pool))
-        return;
-    pv_host_measure("", &h);
+    *untouched = *beyond = 0;
     for (struct channel *c = s->channels; c; c = c->next) {
         struct channel *before = s->channels;
-        uint64_t used;
+        uint64_t used, held = c->file->held.memory;
 
         while (before != c && before->file != c->file)
             before = before->next;
-        if (before != c || !c->file->held.memory) /* counted with another channel of the file */
+        if (before != c || !held) /* counted with another channel of the file */
             continue;
         used = s->o.used ? s->o.used(c->file, s->o.arg) : 0;
-        if (used < c->file->held.memory)
-            kept += c->file->held.memory - used;
+        *untouched += used < held ? held - used : 0;
+        *beyond += used > held ? used - held : 0;
     }
+}
+
+/* Free mode: the host's free memory, less the spare, less what is granted and not touched yet. */
+void pv_pool_measure(struct pv_pool_server *s)
+{
+    struct pv_host h;
+    uint64_t kept, beyond;
+
+    server_compare(s, &kept, &beyond);
+    s->beyond = beyond;
+    if (!pv_pool_is_free(s->pool)) {
+        pv_pool_set_beyond(s->pool, beyond);
+        return;
+    }
+    kept += SPARE;
+    pv_host_measure("", &h);
     pv_pool_set_room(s->pool, h.available > kept ? h.available - kept : 0);
 }
 
@@ -167,6 +178,8 @@ void pv_pool_serve(struct pv_pool_server *s)
     }
     if (pv_pool_is_free(s->pool))
         pv_timer_arm(s->loop, &s->timer, pv_deadline(MEASURE_INTERVAL));
+    else if (s->beyond) /* a release is a message, and what it takes of `beyond` shows when QEMU has ended */
+        pv_timer_arm(s->loop, &s->timer, pv_deadline(4 * MEASURE_INTERVAL));
 }
 
 static void on_server_timer(struct pv_timer *t)

@@ -94,6 +94,26 @@ LUA
 limited "20 fixtures and 3 builds in tasks of one file" 300 128 --mem 300M "$work/two/builds.lua"
 contains "builds in tasks: it passes" "$work/out" "OK: 1 passed, 0 failed"
 
+# A guest that has touched all of its memory, in a QEMU that takes some itself: by their grants a second VM fits.
+mkdir "$work/full"
+cat >"$work/full/first.lua" <<LUA
+local vm = provium.create()
+vm:boot{memory = "256M"}
+vm:sh("mkdir /full && mount -t tmpfs -o size=220m none /full && dd if=/dev/zero of=/full/x bs=1M count=185")
+io.open("$work/filled", "w"):close()
+provium.sleep(8)
+vm:shutdown()
+io.open("$work/released", "w"):close()
+LUA
+cat >"$work/full/second.lua" <<LUA
+repeat provium.sleep(0.1) until io.open("$work/filled")
+local vm = provium.create()
+vm:boot{memory = "256M", timeout = "100s"}
+assert(io.open("$work/released"), "it booted beside a VM that uses more than was granted")
+LUA
+limited "a guest that uses all of its memory" 256 256 --mem 530M -p 2 "$work/full"
+contains "the first one's QEMU counts" "$work/out" "OK: 2 passed, 0 failed"
+
 echo 'provium.create():boot{memory = "300M"}' >"$work/two/large.lua"
 "$PROVIUM" test --config "$work/provium.toml" --mem 256M "$work/two/large.lua" >"$work/out" 2>&1
 is "too large: exit code" $? 1
