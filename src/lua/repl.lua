@@ -44,8 +44,10 @@ local function tell_values(n, ...)
     if n > 0 then say("%s", table.concat(shown, "  ")) end
 end
 
--- Runs the chunk f; whether it went well.
-local function run(f)
+-- Runs the chunk f of text; whether it went well.
+local function run(f, text)
+    local globals = getmetatable(_G)
+    if globals then globals.boots = text:find("^%s*vm%s*:%s*boot%f[%W]") ~= nil end
     local values = table.pack(host.run(f))
     if values[1] then
         tell_values(values.n - 1, table.unpack(values, 2, values.n))
@@ -135,8 +137,8 @@ while not left do
             text = text and text .. "\n" .. line or keep_locals(line)
             local chunk, message = compile(text)
             if chunk then
+                all_ok = run(chunk, text) and all_ok
                 text = nil
-                all_ok = run(chunk) and all_ok
             elseif message ~= "more" then
                 text = nil
                 warn(message)

@@ -65,6 +65,11 @@ shows "a command's output" '"Linux"'
 warns "it says that it boots" "booting vm1"
 warns "a sub-test" "test: ok"
 warns "a kernel report" "BUG: kernel NULL pointer dereference"
+repl 0 <<'LUA'
+vm:boot{memory = "200M"}
+tonumber(vm:read_file("/proc/meminfo"):match("MemTotal: *(%d+)")) < 200 * 1024
+LUA
+shows "vm:boot as the first use boots as it says" "true"
 repl 0 --fixture marked <<<'vm:read_file("/etc/mark")'
 shows "the fixture's file" '"kept"'
 
