@@ -292,6 +292,8 @@ static int shell_serve(struct shell *s, struct pv_agent *a, struct pv_err *err)
 
     if (shell_start(s, a, &io, err) < 0)
         return -1;
+    if (s->pty && s->o->title)
+        dprintf(s->o->err, "provium: %s; Ctrl-] three times ends this shell\r\n", s->o->title);
     if (!s->in_ended)
         shell_watch_input(s);
     pv_process_kick(s->p);
@@ -338,8 +340,6 @@ int pv_shell_run(struct pv_agent *a, const struct pv_shell *o, struct pv_shell_e
     fd = shell_take_signals(&s, &before, err);
     if (fd < 0)
         return -1;
-    if (s.pty && o->title)
-        dprintf(o->err, "provium: %s; Ctrl-] three times ends this shell\r\n", o->title);
     r = s.pty ? pv_rawtty_enter(o->in, err) : 0;
     if (r == 0)
         r = shell_serve(&s, a, err);

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -256,14 +257,49 @@ static void test_failures(void **state)
     bench_end(&b);
 }
 
+/* The deadline is moved to now, and 8 GiB less two bytes are taken for written. */
+static void test_limits(void **state)
+{
+    char text[8];
+    struct bench b;
+
+    (void)state;
+    bench_begin(&b, file_new());
+    b.vm.end.panic_event = true;
+    assert_true(pv_vm_core_before_end(&b.vm));
+    heard(&b, "query-dump", KDUMP);
+    heard(&b, "dump-guest-memory", STARTED);
+    assert_int_equal(b.done, 0);
+    pv_timer_arm(b.loop, &b.vm.core.deadline, pv_now());
+    settle(&b);
+    assert_string_equal(b.failure, "QEMU was not done within 60 s");
+    assert_true(b.ended);
+    assert_int_equal(write(b.pipe, "late", 4), -1); /* QEMU gives the dump up */
+    bench_end(&b);
+
+    bench_begin(&b, file_new());
+    pv_vm_core(&b.vm);
+    heard(&b, "query-dump", KDUMP);
+    heard(&b, "dump-guest-memory", STARTED);
+    b.vm.core.size = (UINT64_C(8) << 30) - 2;
+    assert_int_equal(pv_write_all(b.pipe, "co", 2), 0);
+    settle(&b);
+    assert_int_equal(b.done, 0);
+    assert_int_equal(pv_write_all(b.pipe, "re", 2), 0);
+    settle(&b);
+    assert_string_equal(b.failure, "it is larger than 8 GiB, the limit of a core");
+    assert_int_equal(pread(b.target, text, sizeof(text), 0), 2); /* nothing is written beyond it */
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kdump_at_a_panic),
-        cmocka_unit_test(test_elf_without_the_command),
-        cmocka_unit_test(test_panic_meanwhile),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_kdump_at_a_panic), cmocka_unit_test(test_elf_without_the_command),
+        cmocka_unit_test(test_panic_meanwhile),  cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_limits),
     };
 
+    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
