@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# ROUNDS=9 SEED=N tests/e2e/random-kills.sh
+# ROUNDS=5 SEED=N tests/e2e/random-kills.sh
 #
 # The supervisor, a file's process or a QEMU is killed at a random moment, from before the first boot to after the last
 # shutdown, or in a guest its agent or a worker, while two files with VMs wait for each other's memory at times. Each time
@@ -153,7 +153,7 @@ nothing_left undisturbed
 
 kinds=(supervisor file vm agent worker)
 hits=0
-rounds=${ROUNDS:-9}
+rounds=${ROUNDS:-5}
 for i in $(seq "$rounds"); do
     kind=${kinds[i % 5]}
     words=SIGKILL
