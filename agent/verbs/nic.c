@@ -11,6 +11,7 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netinet/icmp6.h>
+#include <netinet/ip6.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -363,28 +364,50 @@ static void arp_announce(int index, const struct nic_request *q)
     close(fd);
 }
 
-/* The same of IPv6: an advertisement that nobody asked for, to all nodes (RFC 4861, 4.4 and 7.2.6). */
+/* The Internet checksum (RFC 1071) of the n bytes at p, n even, and of what is summed already. */
+static uint16_t checksum(const void *p, size_t n, uint32_t sum)
+{
+    const uint8_t *at = p;
+
+    for (size_t i = 0; i < n; i += 2)
+        sum += (uint32_t)(at[i] << 8 | at[i + 1]);
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return htons((uint16_t)~sum);
+}
+
+/*
+ * The same of IPv6: an advertisement that nobody asked for, to all nodes (RFC 4861, 4.4 and 7.2.6).  By a packet socket:
+ * until the kernel has noticed the carrier, the address is tentative, and no socket can be bound to it.
+ */
 static void neighbour_announce(int index, const struct nic_request *q)
 {
     struct {
+        struct ip6_hdr ip;
         struct nd_neighbor_advert advert;
         struct nd_opt_hdr option;
         uint8_t mac[ETH_ALEN];
-    } m = {.advert = {.nd_na_type = ND_NEIGHBOR_ADVERT, .nd_na_flags_reserved = ND_NA_FLAG_OVERRIDE},
+    } m = {.ip = {.ip6_flow = htonl(6U << 28), .ip6_nxt = IPPROTO_ICMPV6, .ip6_hlim = 255},
+           .advert = {.nd_na_type = ND_NEIGHBOR_ADVERT, .nd_na_flags_reserved = ND_NA_FLAG_OVERRIDE},
            .option = {.nd_opt_type = ND_OPT_TARGET_LINKADDR, .nd_opt_len = 1}};
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_scope_id = (uint32_t)index};
-    struct sockaddr_in6 from = to;
-    int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6), hops = 255;
+    struct sockaddr_ll to = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_IPV6),
+                             .sll_ifindex = index,
+                             .sll_halen = ETH_ALEN,
+                             .sll_addr = {0x33, 0x33, 0, 0, 0, 1}}; /* of ff02::1 (RFC 2464, 7) */
+    enum { ICMP = sizeof(m) - sizeof(m.ip), ADDRESSES = 2 * sizeof(struct in6_addr) };
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return;
+    m.ip.ip6_plen = htons(ICMP);
+    memcpy(&m.ip.ip6_src, q->ip, sizeof(m.ip.ip6_src));
+    inet_pton(AF_INET6, "ff02::1", &m.ip.ip6_dst);
     memcpy(&m.advert.nd_na_target, q->ip, sizeof(m.advert.nd_na_target));
     memcpy(m.mac, q->to, ETH_ALEN);
-    memcpy(&from.sin6_addr, q->ip, sizeof(from.sin6_addr));
-    inet_pton(AF_INET6, "ff02::1", &to.sin6_addr);
-    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
-    if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0)
-        sendto(fd, &m, sizeof(m), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+    /* The pseudo header (RFC 8200, 8.1): the addresses, which lie before the message, its length and its kind. */
+    m.advert.nd_na_cksum = checksum(&m.ip.ip6_src, ADDRESSES + ICMP, ICMP + IPPROTO_ICMPV6);
+    sendto(fd, &m, sizeof(m), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
     close(fd);
 }
 

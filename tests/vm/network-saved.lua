@@ -66,7 +66,14 @@ test("a clone announces its addresses, and is not asked to by its NIC", function
     local last = tonumber(b:ip(lan):match("%d+$"))
     assert(four:find("\0\1" .. mac .. string.char(10, 7, 0, last), 1, true), "no ARP announcement")
     local target = ("\xfd\0\0\9" .. ("\0"):rep(10)) .. string.pack(">I2", tonumber(b:ip(six):match("%x+$"), 16))
-    assert(sixes:find("\x88\0..\x20\0\0\0" .. target:gsub("%W", "%%%0")), "no neighbour advertisement")
+    -- IPv6, 32 bytes of ICMPv6 with hop limit 255, from the address to all nodes; a sum of 0xffff is a right checksum.
+    local all_nodes = "\xff\x02" .. ("\0"):rep(13) .. "\1"
+    local at = sixes:find("\x60\0\0\0\0\x20\x3a\xff" .. target .. all_nodes .. "\x88\0", 1, true)
+    assert(at, "no neighbour advertisement")
+    local sum = 32 + 58
+    for i = at + 8, at + 71, 2 do sum = sum + string.unpack(">I2", sixes, i) end
+    assert_eq(0xffff, (sum & 0xffff) + (sum >> 16))
+    assert_eq("\x20\0\0\0" .. target, sixes:sub(at + 44, at + 63)) -- it overrides what is known
     b:kill()
     d:kill()
 end)
