@@ -99,7 +99,8 @@ mkdir "$work/full"
 cat >"$work/full/first.lua" <<LUA
 local vm = provium.create()
 vm:boot{memory = "256M"}
-vm:sh("mkdir /full && mount -t tmpfs -o size=220m none /full && dd if=/dev/zero of=/full/x bs=1M count=185")
+local free = tonumber(vm:read_file("/proc/meminfo"):match("MemAvailable: *(%d+)")) // 1024
+vm:sh("mkdir /full && mount -t tmpfs -o size=250m none /full && dd if=/dev/zero of=/full/x bs=1M count=" .. free - 25)
 io.open("$work/filled", "w"):close()
 provium.sleep(8)
 vm:shutdown()
