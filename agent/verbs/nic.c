@@ -344,24 +344,32 @@ static void neighbours_drop(int fd, int index)
     }
 }
 
+/* A kernel without packet sockets sends nothing: an old neighbour entry has to expire. */
+static void packet_send(int index, uint16_t protocol, const uint8_t to[ETH_ALEN], const void *data, size_t n)
+{
+    struct sockaddr_ll at = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(protocol),
+                             .sll_ifindex = index,
+                             .sll_halen = ETH_ALEN};
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return;
+    memcpy(at.sll_addr, to, ETH_ALEN);
+    sendto(fd, data, n, MSG_DONTWAIT, (struct sockaddr *)&at, sizeof(at));
+    close(fd);
+}
+
 /* Tells the others on the network, which may remember an earlier owner of the address. */
 static void arp_announce(int index, const struct nic_request *q)
 {
-    struct sockaddr_ll to = {.sll_family = AF_PACKET,
-                             .sll_protocol = htons(ETH_P_ARP),
-                             .sll_ifindex = index,
-                             .sll_halen = ETH_ALEN,
-                             .sll_addr = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+    static const uint8_t all[ETH_ALEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     uint8_t arp[28] = {0, 1, 8, 0, ETH_ALEN, 4, 0, 1};
-    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     memcpy(arp + 8, q->to, ETH_ALEN);
     memcpy(arp + 14, q->ip, 4);
     memcpy(arp + 24, q->ip, 4);
-    if (fd < 0) /* a kernel without packet sockets: an old neighbour entry has to expire */
-        return;
-    sendto(fd, arp, sizeof(arp), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
-    close(fd);
+    packet_send(index, ETH_P_ARP, all, arp, sizeof(arp));
 }
 
 /* The Internet checksum (RFC 1071) of the n bytes at p, n even, and of what is summed already. */
@@ -390,16 +398,9 @@ static void neighbour_announce(int index, const struct nic_request *q)
     } m = {.ip = {.ip6_flow = htonl(6U << 28), .ip6_nxt = IPPROTO_ICMPV6, .ip6_hlim = 255},
            .advert = {.nd_na_type = ND_NEIGHBOR_ADVERT, .nd_na_flags_reserved = ND_NA_FLAG_OVERRIDE},
            .option = {.nd_opt_type = ND_OPT_TARGET_LINKADDR, .nd_opt_len = 1}};
-    struct sockaddr_ll to = {.sll_family = AF_PACKET,
-                             .sll_protocol = htons(ETH_P_IPV6),
-                             .sll_ifindex = index,
-                             .sll_halen = ETH_ALEN,
-                             .sll_addr = {0x33, 0x33, 0, 0, 0, 1}}; /* of ff02::1 (RFC 2464, 7) */
+    static const uint8_t all[ETH_ALEN] = {0x33, 0x33, 0, 0, 0, 1}; /* of ff02::1 (RFC 2464, 7) */
     enum { ICMP = sizeof(m) - sizeof(m.ip), ADDRESSES = 2 * sizeof(struct in6_addr) };
-    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0)
-        return;
     m.ip.ip6_plen = htons(ICMP);
     memcpy(&m.ip.ip6_src, q->ip, sizeof(m.ip.ip6_src));
     inet_pton(AF_INET6, "ff02::1", &m.ip.ip6_dst);
@@ -407,8 +408,7 @@ static void neighbour_announce(int index, const struct nic_request *q)
     memcpy(m.mac, q->to, ETH_ALEN);
     /* The pseudo header (RFC 8200, 8.1): the addresses, which lie before the message, its length and its kind. */
     m.advert.nd_na_cksum = checksum(&m.ip.ip6_src, ADDRESSES + ICMP, ICMP + IPPROTO_ICMPV6);
-    sendto(fd, &m, sizeof(m), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
-    close(fd);
+    packet_send(index, ETH_P_IPV6, all, &m, sizeof(m));
 }
 
 /* ---- the request ---- */

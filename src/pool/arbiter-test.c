@@ -210,7 +210,7 @@ static void host_without_room_is_unsatisfiable(void **state)
     pv_pool_free(p);
 }
 
-/* What VMs use beyond their grants delays other files, and never the only holder. */
+/* Memory beyond the grants delays other files, and never the only holder. */
 static void beyond_counts_beside_others(void **state)
 {
     struct pv_pool *p = pv_pool_new(&(struct pv_pool_opts){.memory = G});

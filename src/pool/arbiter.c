@@ -197,6 +197,11 @@ void pv_pool_set_beyond(struct pv_pool *p, uint64_t bytes)
     p->beyond = bytes;
 }
 
+uint64_t pv_pool_beyond(const struct pv_pool *p)
+{
+    return p->beyond;
+}
+
 bool pv_pool_waits(const struct pv_pool *p)
 {
     return p->queue != NULL;

@@ -83,6 +83,7 @@ void pv_pool_set_room(struct pv_pool *p, uint64_t bytes);
  * files hold VMs, a request waits until it fits beside these, too.
  */
 void pv_pool_set_beyond(struct pv_pool *p, uint64_t bytes);
+uint64_t pv_pool_beyond(const struct pv_pool *p);
 /* Grants the next request that can be granted and takes it out of the queue; NULL: none can be. */
 struct pv_pool_request *pv_pool_next(struct pv_pool *p);
 void pv_pool_release(struct pv_pool *p, struct pv_pool_file *f, struct pv_amount a);

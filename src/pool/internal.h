@@ -51,7 +51,6 @@ struct pv_pool_server {
     struct pv_pool *pool;
     struct channel *channels;
     struct pv_timer timer;
-    uint64_t beyond;             /* bytes that VMs use beyond their grants, when measured last */
     int64_t stuck_since;         /* pv_now() of the first sign of a deadlock of files; 0: none */
     int64_t unsatisfiable_since; /* pv_now() since when `unsatisfiable` is that request */
     const struct pv_pool_request *unsatisfiable;

@@ -52,7 +52,7 @@ static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, 
         s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* What the VMs of the files have been granted and not touched yet, and what they use beyond their grants. */
+/* Grants against use, file by file: memory that was granted and is not touched yet, and use beyond the grants. */
 static void server_compare(const struct pv_pool_server *s, uint64_t *untouched, uint64_t *beyond)
 {
     *untouched = *beyond = 0;
@@ -77,7 +77,6 @@ void pv_pool_measure(struct pv_pool_server *s)
     uint64_t kept, beyond;
 
     server_compare(s, &kept, &beyond);
-    s->beyond = beyond;
     if (!pv_pool_is_free(s->pool)) {
         pv_pool_set_beyond(s->pool, beyond);
         return;
@@ -178,7 +177,9 @@ void pv_pool_serve(struct pv_pool_server *s)
     }
     if (pv_pool_is_free(s->pool))
         pv_timer_arm(s->loop, &s->timer, pv_deadline(MEASURE_INTERVAL));
-    else if (s->beyond) /* a release is a message, and what it takes of `beyond` shows when QEMU has ended */
+    else if (
+        pv_pool_beyond(
+            s->pool)) /* a release is a message, and what it takes of `beyond` shows when QEMU has ended */
         pv_timer_arm(s->loop, &s->timer, pv_deadline(4 * MEASURE_INTERVAL));
 }
 

@@ -139,6 +139,15 @@ static void bench_end(struct bench *b)
     pv_loop_free(b->loop);
 }
 
+/* A panic's core: QEMU has been asked for it, and replies. */
+static void bench_panic(struct bench *b, const char *reply)
+{
+    b->vm.end.panic_event = true;
+    assert_true(pv_vm_core_before_end(&b->vm));
+    heard(b, "query-dump", KDUMP);
+    heard(b, "dump-guest-memory", reply);
+}
+
 static int file_new(void)
 {
     int fd = memfd_create("core", MFD_CLOEXEC);
@@ -222,10 +231,7 @@ static void test_failures(void **state)
 
     (void)state;
     bench_begin(&b, file_new());
-    b.vm.end.panic_event = true;
-    assert_true(pv_vm_core_before_end(&b.vm));
-    heard(&b, "query-dump", KDUMP);
-    heard(&b, "dump-guest-memory", REFUSED);
+    bench_panic(&b, REFUSED);
     assert_string_equal(b.failure, "QEMU refuses dump-guest-memory");
     assert_true(b.ended);
     bench_end(&b);
@@ -265,10 +271,7 @@ static void test_limits(void **state)
 
     (void)state;
     bench_begin(&b, file_new());
-    b.vm.end.panic_event = true;
-    assert_true(pv_vm_core_before_end(&b.vm));
-    heard(&b, "query-dump", KDUMP);
-    heard(&b, "dump-guest-memory", STARTED);
+    bench_panic(&b, STARTED);
     assert_int_equal(b.done, 0);
     pv_timer_arm(b.loop, &b.vm.core.deadline, pv_now());
     settle(&b);
