@@ -280,7 +280,8 @@ int pv_disk_save(struct pv_disk *d, const char *path, struct pv_err *err)
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
 
     if (fd < 0)
-        return pv_err_sys(err, errno, "disk '%s': cannot create %s", d->name, path);
+        return pv_err_set(err, PV_E_USAGE, "disk '%s': cannot save it to '%s': %s", d->name, path,
+                          strerror(errno));
     if (ftruncate(fd, (off_t)pv_disk_size(d)) < 0 || pv_layer_copy(d->store, fd) < 0)
         return pv_err_sys(err, errno, "disk '%s': cannot save to %s", d->name, path);
     return 0;

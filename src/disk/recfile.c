@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -156,7 +157,7 @@ int pv_disk_recording_save(struct pv_disk_recording *r, const char *path, struct
     h.hash = header_hash(&h, meta.data);
     fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
     if (fd < 0)
-        return pv_err_sys(err, errno, "cannot create %s", path);
+        return pv_err_set(err, PV_E_USAGE, "cannot save the recording to '%s': %s", path, strerror(errno));
     at = sizeof(h) + meta.len;
     if (pv_pwrite_all(fd, &h, sizeof(h), 0) < 0 || pv_pwrite_all(fd, meta.data, meta.len, sizeof(h)) < 0 ||
         put_bytes(r->blob->fd, NULL, r->data_at, r->data_end, fd, at) < 0 ||
@@ -298,6 +299,7 @@ struct pv_disk_recording *pv_disk_recording_load(const char *path, const char *d
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     off_t file = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
     struct rec_header h;
+    struct stat st;
     cleanup_free char *bytes = NULL;
     const char *why = "it is too short";
     struct pv_disk_recording *r = NULL;
@@ -309,6 +311,8 @@ struct pv_disk_recording *pv_disk_recording_load(const char *path, const char *d
     }
     if (file >= (off_t)sizeof(h) && pv_pread_all(fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h))
         why = check_header(&h, (uint64_t)file);
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        why = "it is no regular file";
     if (!why) {
         bytes = pv_xmalloc(h.meta_len + 1);
         if (pv_pread_all(fd, bytes, h.meta_len, sizeof(h)) != (ssize_t)h.meta_len ||
@@ -326,6 +330,7 @@ struct pv_disk_recording *pv_disk_recording_load(const char *path, const char *d
     if (!why)
         return r;
     pv_disk_recording_unref(r);
-    pv_err_set(err, PV_E_PROTOCOL, "recording %s cannot be used: %s", path, why);
+    pv_err_set(err, PV_E_USAGE, "recording '%s' cannot be used: %s; expected a file that rec:save wrote",
+               path, why);
     return NULL;
 }

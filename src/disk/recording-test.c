@@ -159,7 +159,7 @@ static void test_save_and_load(void **state)
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
         err.cls = PV_E_NONE;
         assert_null(pv_disk_recording_load(again, "/tmp", &err));
-        assert_int_equal(err.cls, PV_E_PROTOCOL);
+        assert_int_equal(err.cls, PV_E_USAGE);
         byte ^= 4;
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     }

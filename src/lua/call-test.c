@@ -69,6 +69,15 @@ static const struct bad_call bad_boots[] = {
     {"vm:boot{files = {['/x'] = {path = '/none'}}}", "file '/x': '/none' does not exist on the host"},
     {"vm:boot{files = {['/x'] = true}}",
      "boot option 'files': host file for '/x' must be a string, got boolean true"},
+    {"vm:boot{['timeout\\0x'] = 1}", "unknown boot option: its name holds a NUL byte behind 'timeout'"},
+    {"vm:boot{files = {['/x'] = ''}}", "boot option 'files': host file for '/x': the path on the host is "
+                                       "empty; expected a file or a directory"},
+    {"vm:boot{disks = {{path = ''}}}",
+     "disk 1: the path on the host is empty; expected a file or a directory"},
+    {"vm:boot{disks = {{size = '64M\\0x'}}}", "disk 1 option 'size' holds a NUL byte"},
+    {"vm:boot{disks = {{size = '64M', bus = 'scsi\\0x'}}}",
+     "disk 1 option 'bus' is 'scsi'; expected \"virtio\", \"nvme\" or \"scsi\""},
+    {"vm:boot{timeout = 0/0}", "boot option 'timeout': NaN is not a time in seconds; expected 0 to a year"},
 };
 
 static void test_boot_options(void **state)
@@ -136,6 +145,27 @@ static const struct bad_call bad_requests[] = {
      "write_file option 'mode': 644 is a decimal number here; write \"0644\" (octal, as a string)"},
     {"vm:write_file('/x', '', {mode = '0999'})", "write_file option 'mode' must be permission bits, best "
                                                  "as a string such as \"0644\", got string \"0999\""},
+    {"vm:reboot('5\\0x')", "the timeout of reboot: the time holds a NUL byte behind '5'"},
+    {"vm:exec('a', {timeout = '5\\0x'})", "exec option 'timeout': the time holds a NUL byte behind '5'"},
+    {"vm:job_wait(1, '5\\0x')", "job_wait: the time to wait: the time holds a NUL byte behind '5'"},
+    {"vm:exec{'ls', timeout = 5}", "exec: the list of a command has string \"timeout\" as a key; it has a "
+                                   "program and its arguments alone, and "
+                                   "options are a table behind it: vm:exec({\"ls\", \"/\"}, {timeout = 5})"},
+    {"vm:exec('a', {cwd = ''})", "exec option 'cwd' must have 1 to 4095 bytes, got 0"},
+    {"vm:exec('a', {cwd = ('x'):rep(4096)})", "exec option 'cwd' must have 1 to 4095 bytes, got 4096"},
+    {"vm:exec('a', {env = {['A\\0B'] = 'x'}})", "exec option 'env' maps names to values, such as {LANG = "
+                                                "\"C\"}; it has string \"A\" as a name"},
+    {"vm:chmod('/x', '644\\0x')",
+     "the mode of chmod must be permission bits, best as a string such as \"0644\", "
+     "got string \"644\""},
+    {"vm:push('', '/x')", "push: the path on the host is empty; expected a file or a directory"},
+    {"provium.depends('')", "provium.depends: the path on the host is empty; expected a file or a directory"},
+    {"provium.recording('')", "recording: the path on the host is empty; expected a file or a directory"},
+    {"provium.record(true)",
+     "provium.record needs a list of 1 to 16 disks: provium.record{vm:disk(\"data\")}, got boolean true"},
+    {"provium.record{}",
+     "provium.record needs a list of 1 to 16 disks: provium.record{vm:disk(\"data\")}, got 0 of them"},
+    {"provium.record{vm}", "provium.record: entry 1 must be a disk (vm:disk), got userdata"},
     {"vm:wait_until(1)", "wait_until needs a function, got number 1"},
     {"vm:wait_until(function() end, {timeout = '10ms', interval = '1ms', desc = 'rain'})",
      "waited 0.0 s for rain, which did not come true"},
@@ -225,8 +255,8 @@ static const struct bad_call bad_syscalls[] = {
     {"vm:read_mem(1, -1)", "read_mem: the number of bytes must be 0 to 1073741824, got -1"},
     {"vm:write_mem(1)", "the data of write_mem must be a string, got nothing"},
     {"vm:syscall_ptr(1, {[1] = ('x'):rep(16)}, {{buf_idx = 1, ptr_offset = 0, data = 'x', buf_len = 1}})",
-     "unknown syscall_ptr ptrs[1] option 'buf_len'; known: ptr_offset, data_len, data, output, buf_idx, "
-     "ptr_idx"},
+     "unknown syscall_ptr ptrs[1] option 'buf_len'; known: ptr_offset, data_len, data, output, ptr_idx, "
+     "buf_idx"},
     {"vm:ioctl(1)", "ioctl: the command must be an integer, got nothing"},
     {"vm:ioctl(nil, 1)", "ioctl: the descriptor must be an integer, got nil"},
     {"vm:ioctl(1, 2, true)",
@@ -238,7 +268,11 @@ static const struct bad_call bad_syscalls[] = {
     {"vm:ioctl_buf(1, 2, 'x', {{ptr_offset = 0, buf_len = 16}})",
      "ioctl_buf specs[1]: a pointer at 'ptr_offset' 0 takes bytes 0 to 7 of its buffer, which has 1"},
     {"vm:ioctl_buf(1, 2, 'x', {{buf_idx = 1}})",
-     "unknown ioctl_buf specs[1] option 'buf_idx'; known: ptr_offset, buf_len, data, output"},
+     "unknown ioctl_buf specs[1] option 'buf_idx'; known: ptr_offset, buf_len, data, "
+     "output, ptr_idx"},
+    {"vm:ioctl_buf(1, 2, ('x'):rep(8), {{ptr_offset = 0, buf_len = 8}, {ptr_idx = 2, ptr_offset = 0, buf_len "
+     "= 1}})",
+     "ioctl_buf specs[2]: 'ptr_idx' must be the number of an earlier entry, 1 to 1, got 2"},
 };
 
 /* Accepted arguments: the call gets as far as the state of the VM. */
@@ -252,6 +286,8 @@ static const char *const good_syscalls[] = {
     "vm:ioctl(1, 0x80045500)",
     "vm:ioctl(1, 2, 'x', {timeout = '1s'})",
     "vm:ioctl_buf(1, 0xc0105500, '', {{ptr_offset = 8, buf_len = 1}})", /* filled up to 16 bytes */
+    ("vm:ioctl_buf(1, 0xc0105500, '', {{ptr_offset = 8, buf_len = 8}, {ptr_idx = 1, ptr_offset = 0, buf_len "
+     "= 1}})"),
 };
 
 static void test_syscall_arguments(void **state)

@@ -43,6 +43,11 @@ struct lua_disk *pv_lua_check_disk(lua_State *L, int idx, const char *method)
     return d;
 }
 
+bool pv_lua_is_disk(lua_State *L, int idx)
+{
+    return luaL_testudata(L, idx, DISK_TYPE) != NULL;
+}
+
 struct pv_disk *pv_lua_served_disk(lua_State *L, int idx, const char *method)
 {
     const struct lua_disk *d = pv_lua_check_disk(L, idx, method);

@@ -24,7 +24,8 @@ LJMP void pv_lua_disk_options(lua_State *L, int idx, const char *what, struct pv
 LJMP void pv_lua_push_disk(lua_State *L, struct tf_guest *vm, const char *name);
 /* The disk at idx, or an error that says how `method` is called. */
 LJMP struct lua_disk *pv_lua_check_disk(lua_State *L, int idx, const char *method);
-/* The same, of a disk that this process serves. */
+bool pv_lua_is_disk(lua_State *L, int idx);
+/* As check_disk, of a disk that this process serves. */
 LJMP struct pv_disk *pv_lua_served_disk(lua_State *L, int idx, const char *method);
 /* The op at the field of the table at idx; dflt: there is none. */
 LJMP enum pv_disk_op pv_lua_opt_op(lua_State *L, int idx, const char *what, enum pv_disk_op dflt);

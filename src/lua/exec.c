@@ -25,6 +25,21 @@ static void exec_fini(void *p)
     *c = (struct exec_call){0};
 }
 
+/* Raises: the list of a command at idx has a key that is none of its n places, most likely an option. */
+static LJMP void raise_argv_key(lua_State *L, int idx, const char *what, lua_Integer n)
+{
+    lua_pushnil(L);
+    while (lua_next(L, idx)) {
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > n)
+            pv_lua_raise(
+                L,
+                "%s: the list of a command has %s as a key; it has a program and its arguments alone, and "
+                "options are a table behind it: vm:%s({\"ls\", \"/\"}, {timeout = 5})",
+                what, pv_lua_describe(L, -2), what);
+        lua_pop(L, 1);
+    }
+}
+
 /* The command at idx: a string for the shell, or a list. */
 static LJMP void exec_argv(lua_State *L, int idx, const char *what, struct pv_strv *argv)
 {
@@ -44,6 +59,8 @@ static LJMP void exec_argv(lua_State *L, int idx, const char *what, struct pv_st
                      "got %s",
                      what, lua_isnone(L, idx) ? "nothing" : pv_lua_describe(L, idx));
     n = (lua_Integer)lua_rawlen(L, idx);
+    if (pv_lua_list_len(L, idx) < 0)
+        raise_argv_key(L, idx, what, n);
     if (n == 0)
         pv_lua_raise(L, "%s got an empty list; expected a program and its arguments", what);
     if (n > PV_ARGS_MAX)
@@ -66,7 +83,7 @@ static LJMP void exec_env(lua_State *L, int opts, const char *what, struct pv_st
     while (lua_next(L, -2)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
 
-        if (!key || !*key || strchr(key, '='))
+        if (!key || !*key || strchr(key, '=') || strlen(key) != lua_rawlen(L, -2))
             pv_lua_raise(L,
                          "%s option 'env' maps names to values, such as {LANG = \"C\"}; it has %s as a name",
                          what, pv_lua_describe(L, -2));
@@ -92,6 +109,9 @@ static LJMP void exec_options(lua_State *L, int idx, const char *what, const str
     /* the options table, which is on the caller's stack, owns both strings */
     if (pv_lua_rawfield(L, idx, "cwd") == LUA_TSTRING)
         x->cwd = pv_lua_check_cstring(L, -1, "option 'cwd'");
+    if (x->cwd && (!*x->cwd || strlen(x->cwd) >= PATH_MAX))
+        pv_lua_raise(L, "%s option 'cwd' must have 1 to %d bytes, got %I", what, PATH_MAX - 1,
+                     (LUAI_UACINT)strlen(x->cwd));
     if (pv_lua_rawfield(L, idx, "stdin") == LUA_TSTRING)
         x->in = lua_tolstring(L, -1, &x->in_len);
     lua_pop(L, 2);

@@ -89,7 +89,7 @@ static LJMP int64_t check_job_wait(lua_State *L)
         rc = lua_tonumber(L, 3) == 0 ? 0 : pv_seconds_to_ns(lua_tonumber(L, 3), &ns, &err);
         break;
     case LUA_TSTRING:
-        rc = pv_parse_time(lua_tostring(L, 3), &ns, &err);
+        rc = pv_lua_time_text(L, 3, &ns, &err);
         break;
     default:
         ns = pv_lua_check_timeout(L, 3, "job_wait", 0);

@@ -14,6 +14,10 @@
 
 static const struct bad_call bad[] = {
     {"provium.kselftest()", "kselftest needs a VM or a worker, got nil"},
+    {"provium.kselftest({}, '/x')", "kselftest needs a VM or a worker, got table"},
+    {"provium.kselftest(provium.null, '/x')", "kselftest needs a VM or a worker, got userdata"},
+    {"provium.kselftest(vm, '/x', {only = {posix_timers = true}})",
+     "kselftest option 'only' must be a list of names, got boolean for posix_timers"},
     {"provium.kselftest(vm)", "kselftest needs the absolute path of a directory of the guest, got nil"},
     {"provium.kselftest(vm, 'timers')",
      "kselftest needs the absolute path of a directory of the guest, got timers"},

@@ -179,6 +179,11 @@ local function check_options(opts)
     if opts.only ~= nil and type(opts.only) ~= "table" then
         misused("kselftest option 'only' must be a list of names, got " .. type(opts.only))
     end
+    for i, name in pairs(opts.only or {}) do
+        if math.type(i) ~= "integer" or type(name) ~= "string" then
+            misused(("kselftest option 'only' must be a list of names, got %s for %s"):format(type(name), tostring(i)))
+        end
+    end
     return opts
 end
 
@@ -339,8 +344,14 @@ local function run_program(vm, program, opts)
         doc = doc }
 end
 
+-- Whether it has the methods that are used below: other objects raise for a name that they lack, or have nothing.
+local function is_agent(vm)
+    local ok, yes = pcall(function() return type(vm.exec) == "function" and type(vm.stat) == "function" end)
+    return ok and yes and type(vm) ~= "string"
+end
+
 return function(vm, dir, opts)
-    if type(vm) ~= "userdata" and type(vm) ~= "table" then
+    if not is_agent(vm) then
         misused("kselftest needs a VM or a worker, got " .. type(vm))
     end
     if type(dir) ~= "string" or dir:sub(1, 1) ~= "/" then

@@ -42,6 +42,15 @@ const char *pv_lua_describe(lua_State *L, int idx)
     }
 }
 
+/* Whether the string at idx is this word: C stops at a NUL byte, a Lua string goes on behind it. */
+static bool text_is(lua_State *L, int idx, const char *word)
+{
+    size_t n;
+    const char *s = lua_tolstring(L, idx, &n);
+
+    return n == strlen(word) && memcmp(s, word, n) == 0;
+}
+
 static bool opt_type_fits(lua_State *L, int idx, enum opt_type type)
 {
     int t = lua_type(L, idx), is_int;
@@ -88,6 +97,8 @@ static LJMP void raise_unknown_option(lua_State *L, int idx, const char *what, c
         return;
     }
     name = lua_tostring(L, idx);
+    if (!text_is(L, idx, name))
+        pv_lua_raise(L, "unknown %s option: its name holds a NUL byte behind '%s'", what, name);
     near = pv_nearest(name, names);
     luaL_buffinit(L, &b);
     for (size_t i = 0; i < n; i++) {
@@ -114,7 +125,7 @@ bool pv_lua_check_opts(lua_State *L, int idx, const char *what, const struct lua
         const struct lua_opt *o = opts;
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
 
-        while (o->name && (!name || strcmp(o->name, name) != 0))
+        while (o->name && (!name || !text_is(L, -2, o->name)))
             o++;
         if (!o->name)
             raise_unknown_option(L, -2, what, opts);
@@ -133,6 +144,15 @@ int64_t pv_lua_check_timeout(lua_State *L, int idx, const char *what, int64_t df
     return pv_lua_check_opts(L, idx, what, opts) ? pv_lua_opt_time(L, idx, what, "timeout", dflt) : dflt;
 }
 
+int pv_lua_time_text(lua_State *L, int idx, int64_t *ns, struct pv_err *err)
+{
+    const char *s = lua_tostring(L, idx);
+
+    if (!text_is(L, idx, s))
+        return pv_err_set(err, PV_E_USAGE, "the time holds a NUL byte behind '%.64s'", s);
+    return pv_parse_time(s, ns, err);
+}
+
 int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t dflt)
 {
     struct pv_err err;
@@ -144,7 +164,7 @@ int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t dflt)
         rc = pv_seconds_to_ns(lua_tonumber(L, idx), &ns, &err);
         break;
     case LUA_TSTRING:
-        rc = pv_parse_time(lua_tostring(L, idx), &ns, &err);
+        rc = pv_lua_time_text(L, idx, &ns, &err);
         break;
     case LUA_TNONE:
     case LUA_TNIL:
@@ -168,7 +188,7 @@ int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *nam
     if (pv_lua_rawfield(L, idx, name) == LUA_TNUMBER)
         rc = pv_seconds_to_ns(lua_tonumber(L, -1), &ns, &err);
     else if (lua_type(L, -1) == LUA_TSTRING)
-        rc = pv_parse_time(lua_tostring(L, -1), &ns, &err);
+        rc = pv_lua_time_text(L, -1, &ns, &err);
     if (rc < 0)
         pv_lua_raise(L, "%s option '%s': %s", what, name, err.text);
     if (ns == 0 && !lua_isnil(L, -1))
@@ -209,7 +229,7 @@ int pv_lua_opt_choice(lua_State *L, int idx, const char *what, const char *name,
     if (pv_lua_rawfield(L, idx, name) == LUA_TSTRING) {
         const char *value = lua_tostring(L, -1);
 
-        for (dflt = 0; choices[dflt] && strcmp(choices[dflt], value) != 0; dflt++)
+        for (dflt = 0; choices[dflt] && !text_is(L, -1, choices[dflt]); dflt++)
             ;
         if (!choices[dflt])
             choice_raise(L, what, name, value, choices);
@@ -231,8 +251,10 @@ uint64_t pv_lua_opt_size(lua_State *L, int idx, const char *what, const char *na
         size = (uint64_t)lua_tointeger(L, -1);
         break;
     case LUA_TSTRING:
-        if (pv_parse_size(lua_tostring(L, -1), &size, &err) < 0)
+        lua_pushfstring(L, "%s option '%s'", what, name);
+        if (pv_parse_size(pv_lua_check_cstring(L, -2, lua_tostring(L, -1)), &size, &err) < 0)
             pv_lua_raise(L, "%s option '%s': %s", what, name, err.text);
+        lua_pop(L, 1);
         break;
     default:
         break;
@@ -274,8 +296,8 @@ uint32_t pv_lua_check_mode(lua_State *L, int idx, const char *arg)
                 pv_lua_raise(L, "%s: %d is a decimal number here; write \"0%d\" (octal, as a string)", arg,
                              slips[i], slips[i]);
     } else if (lua_type(L, idx) == LUA_TSTRING) {
-        const char *s = lua_tostring(L, idx);
-        size_t n = strlen(s);
+        size_t n;
+        const char *s = lua_tolstring(L, idx, &n);
 
         if (n > 0 && n <= 5 && strspn(s, "01234567") == n)
             mode = (lua_Integer)strtoul(s, NULL, 8);
@@ -325,6 +347,8 @@ void pv_lua_find_host(lua_State *L, const char *path, const char *what, char fou
     struct pv_testfile *tf = pv_lua_tf(L);
     const struct pv_config *config = tf->env->config;
 
+    if (!*path)
+        pv_lua_raise(L, "%s: the path on the host is empty; expected a file or a directory", what);
     if (!pv_tf_find(tf, path, found)) {
         if (path[0] == '/')
             pv_lua_raise(L, "%s: '%s' does not exist on the host", what, path);

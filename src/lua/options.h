@@ -39,6 +39,9 @@ LJMP int64_t pv_lua_check_timeout(lua_State *L, int idx, const char *what, int64
  */
 LJMP int64_t pv_lua_check_time(lua_State *L, int idx, const char *what, int64_t dflt);
 
+/* A string that is a time, at idx, in ns; -1 with err, also for one that holds a NUL byte. Does not raise. */
+int pv_lua_time_text(lua_State *L, int idx, int64_t *ns, struct pv_err *err);
+
 /* Below: the named field of a checked table; dflt when it is nil. Times are ns, at least 1. */
 LJMP int64_t pv_lua_opt_time(lua_State *L, int idx, const char *what, const char *name, int64_t dflt);
 /* "16M", or an integer of bytes; at least 1. */

@@ -59,9 +59,15 @@ int pv_lua_record(lua_State *L)
     lua_Integer n = lua_istable(L, 1) ? pv_lua_list_len(L, 1) : -1;
 
     if (n < 1 || n > PV_DISK_RECORDING_DISKS)
-        return pv_lua_raise(L, "provium.record needs a list of 1 to %d disks", PV_DISK_RECORDING_DISKS);
+        return pv_lua_raise(
+            L, "provium.record needs a list of 1 to %d disks: provium.record{vm:disk(\"data\")}, got %s",
+            PV_DISK_RECORDING_DISKS,
+            n >= 0 ? lua_pushfstring(L, "%I of them", (LUAI_UACINT)n) : pv_lua_describe(L, 1));
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, 1, i);
+        if (!pv_lua_is_disk(L, -1))
+            return pv_lua_raise(L, "provium.record: entry %I must be a disk (vm:disk), got %s",
+                                (LUAI_UACINT)i, pv_lua_describe(L, -1));
         disks[i - 1] = pv_lua_served_disk(L, lua_absindex(L, -1), "record");
     }
     return record(L, disks, (size_t)n);

@@ -189,23 +189,27 @@ static LJMP unsigned check_buf_idx(lua_State *L, const struct sys_call *c, const
 }
 
 /*
- * Sets p->buf to the place of the next pointer: `buf_idx` of the table at idx names a buffer, `ptr_idx` an earlier
- * entry of the list, from 1.
+ * Sets p->buf to the place of the next pointer: `buf_idx` of the table at idx names a buffer, which an ioctl has only
+ * one of, `ptr_idx` an earlier entry of the list, from 1.
  */
 static LJMP void check_ptr_place(lua_State *L, int idx, const char *what, const struct sys_call *c,
-                                 struct pv_sys_ptr *p)
+                                 bool of_ioctl, struct pv_sys_ptr *p)
 {
     bool in_buf = pv_lua_rawfield(L, idx, "buf_idx") != LUA_TNIL;
     bool in_ptr = pv_lua_rawfield(L, idx, "ptr_idx") != LUA_TNIL;
     lua_Integer k = lua_tointeger(L, -1);
 
     lua_pop(L, 2);
+    if (of_ioctl)
+        in_buf = !in_ptr;
     if (in_buf == in_ptr)
         pv_lua_raise(L,
                      "%s needs 'buf_idx' (the argument whose buffer holds the pointer) or 'ptr_idx' (an "
                      "earlier entry), and %s",
                      what, in_buf ? "not both" : "has neither");
-    if (in_buf)
+    if (in_buf && of_ioctl)
+        p->buf = 0;
+    else if (in_buf)
         p->buf = check_buf_idx(L, c, what, spec_integer(L, idx, what, "buf_idx", -1));
     else if (k < 1 || k > (lua_Integer)c->c.n_ptrs)
         pv_lua_raise(L, "%s: 'ptr_idx' must be the number of an earlier entry, %s, got %I", what,
@@ -222,8 +226,8 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
                                        {len_name, OPT_INTEGER},
                                        {"data", OPT_STRING},
                                        {"output", OPT_BOOLEAN},
-                                       {"buf_idx", OPT_INTEGER},
                                        {"ptr_idx", OPT_INTEGER},
+                                       {"buf_idx", OPT_INTEGER},
                                        {NULL, 0}};
     struct lua_opt opts[PV_ARRAY_LEN(ptr_opts)];
     struct pv_sys_ptr *p = &c->ptrs[c->c.n_ptrs];
@@ -233,7 +237,7 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
 
     memcpy(opts, ptr_opts, sizeof(opts));
     if (of_ioctl)
-        opts[4].name = NULL; /* an ioctl has one buffer */
+        opts[5].name = NULL; /* an ioctl has one buffer */
     if (!lua_istable(L, idx))
         pv_lua_raise(L, "%s must be a table such as {ptr_offset = 0, %s = 16}, got %s", what, len_name,
                      pv_lua_describe(L, idx));
@@ -241,10 +245,7 @@ static LJMP void check_sys_ptr(lua_State *L, const char *what, const char *len_n
     if (pv_lua_rawfield(L, idx, "data") == LUA_TSTRING)
         p->data = lua_tolstring(L, -1, &p->n); /* the table owns the string */
     lua_pop(L, 1);
-    if (of_ioctl)
-        p->buf = 0;
-    else
-        check_ptr_place(L, idx, what, c, p);
+    check_ptr_place(L, idx, what, c, of_ioctl, p);
     p->offset = spec_integer(L, idx, what, "ptr_offset", -1);
     p->len = spec_integer(L, idx, what, len_name, p->data ? (int64_t)p->n : -1);
     p->output = pv_lua_rawfield(L, idx, "output") == LUA_TBOOLEAN && lua_toboolean(L, -1);

@@ -51,7 +51,9 @@ int pv_parse_size(const char *s, uint64_t *bytes, struct pv_err *err)
 
 int pv_seconds_to_ns(double seconds, int64_t *ns, struct pv_err *err)
 {
-    if (!isfinite(seconds) || seconds < 0 || seconds > 366.0 * 86400)
+    if (isnan(seconds))
+        return pv_err_set(err, PV_E_USAGE, "NaN is not a time in seconds; expected 0 to a year");
+    if (isinf(seconds) || seconds < 0 || seconds > 366.0 * 86400)
         return pv_err_set(err, PV_E_USAGE, "%g is not a time in seconds; expected 0 to a year", seconds);
     *ns = (int64_t)(seconds * 1e9);
     return 0;

@@ -159,6 +159,17 @@ each(function(vm, case)
         assert_eq(0, vm:syscall("close", fd))
     end)
 
+    case("ioctl_buf: a pointer in the memory of an earlier entry", function()
+        local sock = vm:syscall("socket", 2, 2, 0)
+        local ifconf = provium.pack("u32 u32 u64", 400, 0, 0)
+        local r, _, list = vm:ioctl_buf(sock, 0x8912, ifconf, { { ptr_offset = 8, buf_len = 400, output = true }, -- SIOCGIFCONF
+            { ptr_idx = 1, ptr_offset = 392, data = "behind what the kernel writes" } })
+        assert_eq(0, r)
+        local address = provium.unpack("u64", list:sub(393))
+        assert(address ~= 0 and address % 64 == 0, ("%#x"):format(address))
+        vm:syscall("close", sock)
+    end)
+
     case("ioctl_buf: specs are checked", function()
         assert_error(function() vm:ioctl_buf(0, 0xc0105000, ("\0"):rep(16), { { ptr_offset = 9, buf_len = 1 } }) end, "ptr_offset")
         assert_error(function() vm:ioctl_buf(0, 0xc0105000, ("\0"):rep(16), { { ptr_offset = 0 } }) end, "buf_len")
