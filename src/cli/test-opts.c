@@ -6,10 +6,13 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/options.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/mem.h"
+#include "util/path.h"
 #include "util/parse.h"
 
 enum {
@@ -366,6 +369,38 @@ static int check_watch(const struct pv_test_cmd *c, struct pv_err *err)
     return 0;
 }
 
+/*
+ * Whether a directory that is made at the first failure can be made and written to: a run that finds it out then has
+ * lost what it should have kept.
+ */
+static int check_dir(const char *option, const char *dir, struct pv_err *err)
+{
+    cleanup_free char *at = pv_xstrdup(dir);
+    struct stat st;
+
+    while (stat(at, &st) < 0) {
+        char *above;
+
+        if (errno != ENOENT)
+            return pv_err_set(err, PV_E_USAGE, "test: --%s '%s': %s; expected a directory", option, dir,
+                              strerror(errno));
+        above = pv_path_dirname(at);
+        free(at);
+        at = above;
+    }
+    if (!S_ISDIR(st.st_mode))
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --%s '%s': '%s' is no directory; expected a directory, which is made "
+                          "when there is something to keep",
+                          option, dir, at);
+    if (access(at, W_OK | X_OK) < 0)
+        return pv_err_set(err, PV_E_USAGE,
+                          "test: --%s '%s': cannot write to '%s': %s; give a directory that you may "
+                          "write to",
+                          option, dir, at, strerror(errno));
+    return 0;
+}
+
 static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_err *err)
 {
     struct pv_opt_parser p = {.opts = pv_test_opts, .argc = argc, .argv = argv};
@@ -399,7 +434,12 @@ static int opts_parse(struct pv_test_cmd *c, int argc, char **argv, struct pv_er
                           c->reports.junit  ? "junit"
                           : c->reports.html ? "html"
                                             : "tap");
-    if (c->help || c->select.paths.n)
+    if (c->help)
+        return 0;
+    if ((c->dirs.save_failed && check_dir("save-failed", c->dirs.save_failed, err) < 0) ||
+        (c->dirs.vmcore && check_dir("vmcore", c->dirs.vmcore, err) < 0))
+        return -1;
+    if (c->select.paths.n)
         return 0;
     if (stat("tests", &st) < 0 || !S_ISDIR(st.st_mode))
         return pv_err_set(

@@ -387,6 +387,16 @@ static void test_search(void **state)
     assert_non_null(strstr(c->path, "/provium.toml"));
     pv_config_free(c);
 
+    /* what is found and is no file: a link that leads nowhere, and a fifo, which would be waited for */
+    assert_int_equal(symlink("/nonexistent/x", "provium.toml"), 0);
+    assert_null(pv_config_load(NULL, NULL, &err));
+    assert_non_null(strstr(err.text, "sub/deep/provium.toml' cannot be read: No such file"));
+    assert_int_equal(unlink("provium.toml"), 0);
+    assert_int_equal(mkfifo("provium.toml", 0600), 0);
+    assert_null(pv_config_load(NULL, NULL, &err));
+    assert_non_null(strstr(err.text, "sub/deep/provium.toml' is no regular file; expected a text file"));
+    assert_int_equal(unlink("provium.toml"), 0);
+
     /* no provium.toml up to the root: no error */
     assert_int_equal(chdir("/"), 0);
     if (access("/provium.toml", F_OK) != 0) {

@@ -303,11 +303,12 @@ static int read_config(struct pv_config *c, const char *guest_dir, struct pv_err
 static char *search_upward(const char *dir)
 {
     cleanup_free char *at = pv_xstrdup(dir);
+    struct stat st;
 
     for (;;) {
         char *path = pv_path_join(at, file_name), *up;
 
-        if (access(path, F_OK) == 0)
+        if (lstat(path, &st) == 0) /* a link that leads nowhere is an error, not the absence of a file */
             return path;
         free(path);
         if (!strcmp(at, "/"))
@@ -327,6 +328,12 @@ static int locate_file(struct pv_config *c, const char *path, struct pv_err *err
         return pv_err_sys(err, errno, "cannot tell the working directory");
     if (!path) {
         c->path = search_upward(cwd);
+        if (c->path && stat(c->path, &st) < 0)
+            return pv_err_set(err, PV_E_USAGE, "configuration file '%s' cannot be read: %s", c->path,
+                              strerror(errno));
+        if (c->path && !S_ISREG(st.st_mode))
+            return pv_err_set(err, PV_E_USAGE,
+                              "configuration file '%s' is no regular file; expected a text file", c->path);
     } else {
         c->path = pv_path_join(cwd, path);
         if (stat(c->path, &st) < 0)

@@ -124,6 +124,17 @@ provium test --junit none/r.xml t
 exits "directory missing" 2
 warns "directory missing: says so" "--junit 'none/r.xml': there is no directory 'none'"
 if [ ! -s out ]; then ok "directory missing: nothing has run"; else not_ok "directory missing: $(cat out)"; fi
+for option in save-failed vmcore; do
+    provium test --$option err t
+    exits "--$option: a file" 2
+    warns "--$option: a file: says so" "--$option 'err': 'err' is no directory"
+    provium test --$option t/b-good.lua/x t
+    exits "--$option: below a file" 2
+    warns "--$option: below a file: says so" "--$option 't/b-good.lua/x': Not a directory; expected a directory"
+    provium test --$option kept/deep t/b-good.lua
+    exits "--$option: one that can be made" 0
+    [ ! -e kept ] && ok "--$option: made when it is needed" || not_ok "--$option: made a directory for nothing"
+done
 provium test --json r --html x.html t
 exits "a directory" 2
 warns "a directory: says so" "--json 'r': is a directory"
