@@ -17,6 +17,7 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "vm/qmp.h"
 #include "vm/vm.h"
 
 /* For making one. */
@@ -39,7 +40,7 @@ struct standby {
     bool spoiled; /* its kernel reported something, which is the file's and no test's: not adopted */
     bool stopped, ready;
     bool taken; /* pv_standby_adopt works on it, maybe in a task: it is neither found nor dropped */
-    bool died;  /* by itself: kept for the next resume of the snapshot, which fails by `why` */
+    bool died;  /* by itself, or its agent: kept for the next resume of the snapshot, which fails by `why` */
     struct pv_err why;
     struct standby *next;
 };
@@ -236,6 +237,25 @@ static void standby_note_death(struct standby *b)
     b->died = true;
 }
 
+/*
+ * The same for an agent that ended or broke the protocol in a machine that lives: its QEMU replies.  err: what the making failed
+ * by.
+ */
+static void standby_note_loss(struct standby *b, const struct pv_err *err)
+{
+    struct pv_guest *g = b->g;
+
+    if (b->spoiled || b->died || standby_has_ended(b) ||
+        (err->cls != PV_E_GUEST_DIED && err->cls != PV_E_PROTOCOL) || pv_guest_panic_suspected(g) ||
+        pv_vm_qmp(pv_instance_vm(g->instance), "query-status", NULL, NULL, pv_deadline(COMMAND_LIMIT), NULL) <
+            0)
+        return;
+    b->why = *err;
+    pv_err_wrap(&b->why, "%s, which was resumed ahead for this, lost its agent", g->name);
+    b->died = true;
+    pv_guest_end(g, PV_GUEST_DEAD, "its agent was lost");
+}
+
 static void standby_task(void *arg)
 {
     struct standby *b = arg;
@@ -246,8 +266,10 @@ static void standby_task(void *arg)
         pv_debug(b->g->name, "no standby VM: %s", err.text);
         /* The monitor's end comes before QEMU's. */
         if (err.cls != PV_E_TIMEOUT &&
-            pv_loop_run(b->pool->env->host.loop, standby_has_ended, b, pv_deadline(END_LIMIT), NULL) > 0)
+            pv_loop_run(b->pool->env->host.loop, standby_has_ended, b, pv_deadline(END_LIMIT), NULL) >= 0) {
             standby_note_death(b);
+            standby_note_loss(b, &err);
+        }
         return;
     }
     b->ready = true;

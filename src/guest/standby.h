@@ -7,8 +7,8 @@
  * within a few milliseconds.
  *
  * A standby VM is made only when the pool client's try_acquire grants a lease, may be preempted at any time,
- * and its errors fail no call: the resume then makes an instance as usual.  One error is an exception: if its machine
- * ends by itself, the next resume of the snapshot fails by that, because it would have been that VM.
+ * and its errors fail no call: the resume then makes an instance as usual.  Two errors are exceptions: if its machine
+ * ends by itself, or the agent in it, the next resume of the snapshot fails by that, because it would have been that VM.
  *
  *     env.standby_pool = pv_standby_pool_new(&env);   // pv_guest_resume and pv_guest_restore do the rest
  *     ...
@@ -40,7 +40,7 @@ void pv_standby_prepare(struct pv_standby_pool *pool, struct pv_snapshot *s);
 
 /* The name of the snapshot's standby VM, by which the pool knows its lease; NULL: there is none. */
 const char *pv_standby_name(struct pv_standby_pool *pool, const struct pv_snapshot *s);
-/* -1 with *err, once: the snapshot's standby VM died by itself, not by SIGKILL. */
+/* -1 with *err, once: the snapshot's standby VM died by itself, not by SIGKILL, or has lost its agent. */
 int pv_standby_check(struct pv_standby_pool *pool, const struct pv_snapshot *s, struct pv_err *err);
 /*
  * The instance of the snapshot's standby VM, running, the agent met; the caller's.  Its console goes to `log`

@@ -247,11 +247,11 @@ static void on_vserport_change(struct pv_vm *vm, const json_t *data)
 {
     const char *id = json_string_value(json_object_get(data, "id"));
 
-    /* The profile's qemu_args may have added ports of their own. */
-    if (!id || strcmp(id, PV_VM_AGENT_PORT) != 0)
+    /* Not of ports that qemu_args added, nor an opening: behind a close it is another agent's. */
+    if (!id || strcmp(id, PV_VM_AGENT_PORT) != 0 || !json_is_false(json_object_get(data, "open")))
         return;
-    vm->port_closes = json_is_false(json_object_get(data, "open"));
-    if (vm->port_closes && !pv_qmp_post(vm->qmp, "query-status", NULL, on_port_decided))
+    vm->port_closes = true;
+    if (!pv_qmp_post(vm->qmp, "query-status", NULL, on_port_decided))
         on_port_decided(vm, NULL);
 }
 

@@ -13,8 +13,11 @@
 
 struct corpus;
 
-/* phase: only that one; NULL: all.  full: every kind in every phase with one, two and three VMs; else every other kind with one of these numbers. */
-struct corpus *corpus_new(bool full, const char *phase);
+/*
+ * only: "PHASE:KIND", each of which may be empty, or "PHASE"; NULL: all.  full: every kind in every phase with one, two and
+ * three VMs; else every other kind with one of these numbers.
+ */
+struct corpus *corpus_new(bool full, const char *only);
 void corpus_free(struct corpus *c);
 struct fake_case *corpus_cases(struct corpus *c, size_t *n);
 /* The class that the case must have, "" for one that is ok. */

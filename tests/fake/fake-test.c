@@ -3,7 +3,7 @@
  * Every message of a VM's life against every fault.  For each scenario and each n, something goes wrong at its n-th
  * message: QEMU ends, the kernel panics, hangs or reports something, a descriptor gets garbage, ends or drips.
  *
- *     test-fake DIR [full|few] [SCENARIO|corpus|corpus:PHASE]    DIR has the fake QEMU; few: under
+ *     test-fake DIR [full|few] [SCENARIO|corpus|corpus:PHASE[:KIND]]    DIR has the fake QEMU; few: under
  *                                             sanitizers, every FEW-th case and no corpus
  *     test-fake DIR SCENARIO NAME N ACTION      one case (plan.h), with its message
  */
@@ -185,9 +185,9 @@ static void sweep(const struct scenario *s, unsigned jobs, bool full, unsigned s
     free(cases);
 }
 
-static void run_corpus(unsigned jobs, bool full, const char *phase)
+static void run_corpus(unsigned jobs, bool full, const char *only)
 {
-    struct corpus *c = corpus_new(full, phase);
+    struct corpus *c = corpus_new(full, only);
     size_t n;
     struct fake_case *cases = corpus_cases(c, &n);
     unsigned bad = n_bad;

@@ -171,6 +171,26 @@ static void act_text(int arg)
     console_kernel(REPORT_PANIC_LINE);
 }
 
+static void act_agent_ends(int anew)
+{
+    guest_agent_ends(anew);
+}
+
+static void act_sessions_end(int arg)
+{
+    (void)arg;
+    guest_sessions_end();
+}
+
+/* Ports that the profile's qemu_args have added are none of the agent's; nor is an event that names none. */
+static void act_other_ports(int arg)
+{
+    (void)arg;
+    monitor_event("VSERPORT_CHANGE", "{\"id\":\"users\",\"open\":false}");
+    monitor_event("VSERPORT_CHANGE", "{\"open\":false}");
+    monitor_event("VSERPORT_CHANGE", "{\"id\":7,\"open\":false}");
+}
+
 /* A host with too much to do: RESET comes long after the port's end. */
 static void act_slow_reset(int ms)
 {
@@ -201,6 +221,10 @@ static const struct action {
     {"drip-qmp", act_drip, FD_QMP},
     {"drip-console", act_drip, FD_CONSOLE},
     {"drip-agent", act_drip, FD_AGENT},
+    {"agent-ends", act_agent_ends, 0},
+    {"agent-restarts", act_agent_ends, 1},
+    {"sessions-end", act_sessions_end, 0},
+    {"other-ports", act_other_ports, 0},
     {"slow-reset", act_slow_reset, 800},
     {"none", NULL, 0},
 };

@@ -27,6 +27,8 @@ static struct channel {
 
 static uint16_t current; /* the channel whose frame is handled */
 static bool reboots;     /* after the packet that is handled */
+static bool gone;        /* the agent: nothing is sent, and what comes is not read */
+static bool restarts;    /* a new agent serves from the host's next HELLO on */
 static size_t in_len;    /* bytes of the port that are no whole packet yet */
 
 /* ---- packets ---- */
@@ -36,6 +38,8 @@ static void packet_send(unsigned type, uint16_t channel, const void *payload, ui
     uint8_t head[PV_MUX_HEADER];
 
     fault_point(pv_mux_name(type));
+    if (gone || (type == PV_MUX_DATA && !channels[channel].open))
+        return;
     pv_mux_put_header(head, type, channel, n);
     fault_write(FD_AGENT, head, sizeof(head));
     fault_write(FD_AGENT, payload, n);
@@ -256,7 +260,7 @@ static void channel_data(struct channel *c, const uint8_t *data, uint32_t n)
         c->consumed = 0;
         packet_send(PV_MUX_CREDIT, current, credit, 4);
     }
-    while (c->open && c->len >= PV_FRAME_HEADER) {
+    while (c->open && !gone && c->len >= PV_FRAME_HEADER) {
         if (!pv_frame_header(c->in, &type, &len))
             exit(96);
         if (c->len - PV_FRAME_HEADER < len)
@@ -277,6 +281,9 @@ static void on_packet(const struct pv_mux_header *h, const uint8_t *payload)
 {
     struct channel *c = &channels[h->channel];
 
+    gone = gone && !(restarts && h->type == PV_MUX_HELLO);
+    if (gone)
+        return;
     current = h->channel;
     if (h->type != PV_MUX_DATA)
         fault_point(pv_mux_name(h->type));
@@ -287,6 +294,7 @@ static void on_packet(const struct pv_mux_header *h, const uint8_t *payload)
         packet_send(PV_MUX_HELLO, 0, payload, h->length);
         break;
     case PV_MUX_OPEN:
+        channel_close(c);
         *c = (struct channel){.open = true, .in = malloc(2 * FRAME_CAP)};
         packet_send(PV_MUX_OPENED, current, NULL, 0);
         send_ready();
@@ -308,12 +316,30 @@ static void on_packet(const struct pv_mux_header *h, const uint8_t *payload)
     }
 }
 
+void guest_agent_ends(bool anew)
+{
+    gone = true;
+    restarts = anew;
+    monitor_event("VSERPORT_CHANGE", "{\"id\":\"agent\",\"open\":false}");
+    if (anew)
+        monitor_event("VSERPORT_CHANGE", "{\"id\":\"agent\",\"open\":true}");
+}
+
+void guest_sessions_end(void)
+{
+    for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
+        if (channels[i].open) {
+            packet_send(PV_MUX_CLOSE, (uint16_t)i, NULL, 0);
+            channels[i].open = false; /* its buffer may be in use */
+        }
+}
+
 void guest_reset(void)
 {
     for (size_t i = 1; i <= PV_MUX_CHANNELS; i++)
         channel_close(&channels[i]);
     in_len = 0;
-    reboots = false;
+    reboots = gone = false;
 }
 
 void guest_read(void)

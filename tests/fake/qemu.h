@@ -48,5 +48,9 @@ extern bool machine_runs;
 void guest_read(void);
 /* Forgets all channels and all input. */
 void guest_reset(void);
+/* The agent's main process ends, which closes the port; anew: another one opens it at once. */
+void guest_agent_ends(bool anew);
+/* The processes of all sessions end; the agent's main process goes on. */
+void guest_sessions_end(void);
 
 #endif
