@@ -66,17 +66,23 @@ static void image_make(uint8_t head[static 512], const char *backing, const char
     memcpy(head + at, backing, strlen(backing));
 }
 
-static const char *image_write(const char *name, const char *backing, const char *format)
+static const char *image_write_with(const char *name, const char *backing, const char *format,
+                                    unsigned incompatible)
 {
     uint8_t head[512];
     const char *path = in_dir(name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     assert_true(fd >= 0);
-    image_make(head, backing, format, 0);
+    image_make(head, backing, format, incompatible);
     assert_int_equal(pv_write_all(fd, head, sizeof(head)), 0);
     close(fd);
     return path;
+}
+
+static const char *image_write(const char *name, const char *backing, const char *format)
+{
+    return image_write_with(name, backing, format, 0);
 }
 
 static void test_parse(void **state)
@@ -142,6 +148,10 @@ static void test_chain(void **state)
     assert_refused(mid, false, "backing = true");
     assert_int_equal(pv_disk_chain(in_dir("top"), "qcow2", true, count, &n, NULL), 0);
     assert_int_equal(n, 5);
+    assert_refused(image_write_with("a", NULL, NULL, 4), false, "in a data file of its own choice");
+    assert_refused(image_write_with("a", NULL, NULL, 4), true, "in a data file of its own choice");
+    image_write_with("b", NULL, NULL, 4); /* of a backing file, too */
+    assert_refused(image_write("a", "b", "qcow2"), true, "in a data file of its own choice");
     assert_refused(image_write("a", "base", NULL), true, "does not say the format");
     assert_refused(image_write("a", "nbd:localhost:1", "raw"), true, "expected the path of a file");
     assert_refused(image_write("a", "json:{}", "raw"), true, "expected the path of a file");
