@@ -136,6 +136,12 @@ static LJMP int all_timed_out(lua_State *L, struct all_call *c, int64_t timeout)
     return pv_lua_raise_as(L, PV_CLASS_TIMEOUT, "%s", lua_tostring(L, -1));
 }
 
+/* Whether a's end counts before b's: a failure before a skip(), which must not hide it; else the earlier one. */
+static bool end_is_worse(const struct lua_task *a, const struct lua_task *b)
+{
+    return a->state != b->state ? a->state == LUA_TASK_FAILED : a->ended < b->ended;
+}
+
 /* All have ended: raises the error that came first. */
 static LJMP void raise_first(lua_State *L, struct all_call *c)
 {
@@ -145,7 +151,7 @@ static LJMP void raise_first(lua_State *L, struct all_call *c)
         struct lua_task *t = c->task[i];
 
         t->asked = true;
-        if (t->state != LUA_TASK_RETURNED && (!first || t->ended < first->ended))
+        if (t->state != LUA_TASK_RETURNED && (!first || end_is_worse(t, first)))
             first = t;
     }
     if (first)

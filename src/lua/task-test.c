@@ -207,6 +207,24 @@ static void all(void **state)
     fails("test('x', function() provium.all{function() skip('no') end} end) error('end')",
           "    · x ... skip: no\n"
           "    t.lua:1: end\n");
+    /* A skip hides no failure, whichever comes first. */
+    fails("test('x', function() provium.all{function() skip('no') end, function() error('boom') end} end)",
+          "    · x ... FAIL: boom\n"
+          "        at t.lua:1\n"
+          "        in a task begun at t.lua:1\n"
+          "        waited for at t.lua:1\n");
+    fails("test('x', function() provium.all{function() error('boom') end, function() skip('no') end} end)",
+          "    · x ... FAIL: boom\n"
+          "        at t.lua:1\n"
+          "        in a task begun at t.lua:1\n"
+          "        waited for at t.lua:1\n");
+    fails("local t = provium.async(function() error('boom') end)\n"
+          "provium.all{function() skip('no') end, function() t:wait() end}\n",
+          "    t.lua:1: boom\n"
+          "    in a task begun at t.lua:1\n"
+          "    waited for at t.lua:2\n"
+          "    in a task begun at t.lua:2\n"
+          "    waited for at t.lua:2\n");
     passes("assert_error(function() provium.all{function() test('x', function() end) end} end,\n"
            "  'cannot begin in a task')\n");
 }

@@ -158,8 +158,23 @@ static void test_retries(void **state)
             pv_tf_attempt_end(&s->tf, &o, i & 2 ? PV_CLASS_ASSERTION : PV_CLASS_NONE, i & 2 ? "too" : NULL));
         assert_int_equal(o, PV_FAIL);
     }
+    for (int i = 0; i < 2; i++) { /* a skip is no pass: what has failed before it stays */
+        pv_tf_test_begin(&s->tf, "skipped then");
+        pv_tf_test_options(&s->tf, NULL, 1);
+        pv_tf_attempt_begin(&s->tf, 0);
+        o = i ? PV_FAIL : PV_SKIP;
+        assert_int_equal(
+            pv_tf_attempt_end(&s->tf, &o, i ? PV_CLASS_TIMEOUT : PV_CLASS_NONE, i ? "once" : NULL), i);
+        if (i) {
+            pv_tf_attempt_begin(&s->tf, 0);
+            pv_tf_tests_leave(&s->tf, PV_SKIP, "no device");
+            o = PV_SKIP;
+            assert_false(pv_tf_attempt_end(&s->tf, &o, PV_CLASS_NONE, "no device"));
+        }
+        assert_int_equal(o, i ? PV_FAIL : PV_SKIP);
+    }
     assert_int_equal(s->tf.tests.n_open, 0);
-    assert_int_equal(s->tf.tests.n_failed, 4);
+    assert_int_equal(s->tf.tests.n_failed, 5);
 }
 
 static void test_allowed(void **state)

@@ -106,6 +106,18 @@ static void test_expect(const struct tf_test *t, struct verdict *v)
     }
 }
 
+/* A later attempt that leaves by skip() or todo() has not passed: what failed before it stays. */
+static void test_skip_hides_nothing(const struct tf_test *t, struct verdict *v)
+{
+    if (!t->failed || (v->outcome != PV_SKIP && v->outcome != PV_TODO))
+        return;
+    verdict_set_msg(v, pv_xasprintf("%s\nthe next attempt ended by %s, which is no pass%s%s", t->failed,
+                                    v->outcome == PV_SKIP ? "skip()" : "todo()", t->reason ? ": " : "",
+                                    t->reason ? t->reason : ""));
+    v->outcome = PV_FAIL;
+    v->cls = t->failed_cls;
+}
+
 /* Closes the innermost sub-test, which was judged. */
 static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
 {
@@ -113,6 +125,7 @@ static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
     struct tf_test *t = &tests->open[--tests->n_open];
 
     test_expect(t, v);
+    test_skip_hides_nothing(t, v);
     if (v->outcome == PV_FAIL)
         tests->n_failed++;
     pv_tf_rules_end(tf, t->id);
@@ -122,6 +135,7 @@ static enum pv_outcome test_close(struct pv_testfile *tf, struct verdict *v)
     free(t->name);
     free(t->reason);
     free(t->expect_fail);
+    free(t->failed);
     *t = (struct tf_test){0};
     verdict_set_msg(v, NULL);
     return v->outcome;
@@ -138,7 +152,9 @@ bool pv_tf_attempt_end(struct pv_testfile *tf, enum pv_outcome *outcome, enum pv
     }
     t->retries--;
     pv_result_test_attempt(tf->env->result, t->id, v.cls, v.msg, pv_now() - t->attempt_started);
-    verdict_set_msg(&v, NULL);
+    free(t->failed);
+    t->failed = v.msg ? pv_steal(&v.msg) : pv_xstrdup("failed");
+    t->failed_cls = v.cls;
     return true;
 }
 

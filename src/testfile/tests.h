@@ -34,6 +34,8 @@ struct tf_test {
     char *expect_fail;            /* why it is expected to fail; NULL: it is not */
     unsigned retries;             /* attempts that are left */
     int64_t attempt_started;
+    char *failed; /* message of the last attempt that failed; NULL: none has */
+    enum pv_class failed_cls;
     struct tf_unkept unkept;
 };
 
