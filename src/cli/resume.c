@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -239,10 +240,17 @@ static int resume_run(const struct resume_cmd *c, struct pv_err *err)
     cleanup_close int fd = open(c->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const char *want = c->list || c->console ? NULL : c->vm ? c->vm : "";
     struct pv_pvsave s;
+    struct stat st;
     int r;
 
     if (fd < 0)
         return pv_err_set(err, PV_E_USAGE, "resume: cannot open '%s': %s", c->file, strerror(errno));
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        return pv_err_set(
+            err, PV_E_USAGE,
+            "resume: '%s' is a directory; expected a file NAME.pvsave, as provium test --save-failed "
+            "writes into it",
+            c->file);
     r = pv_pvsave_read(fd, want, &s, err);
     if (r == 0 && c->list)
         print_list(&s);

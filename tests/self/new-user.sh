@@ -32,6 +32,8 @@ refused "a wrong option" "unknown option '--timout' (did you mean '--timeout'?)"
 refused "a wrong option of run" "unknown option '--kernal' (did you mean '--kernel'?)" -- run --kernal x true
 refused "a path that is not there" "'nowhere' does not exist; expected a test file or a directory" -- test nowhere
 mkdir empty
+refused "a directory for a disk" "--disk 'empty': is a directory; expected an image file" -- run --disk empty true
+refused "a directory for a saved failure" "'empty' is a directory; expected a file NAME.pvsave" -- resume empty
 refused "no test files" "no test files in 'empty'; expected files called *.lua" -- test empty
 refused "a wrong profile" "unknown profile 'defualt'; did you mean 'default'?" -- run --profile defualt true
 refused "too little memory" "a VM needs at least 32M" -- run -m 1M true
