@@ -31,7 +31,15 @@ struct fix {
     struct pv_pool_file *failed;
     char fault[100];
     struct pv_pool_file a, b;
+    uint64_t used_of_a; /* what the QEMUs of file a have of the host, bytes */
 };
+
+static uint64_t on_used(struct pv_pool_file *f, void *arg)
+{
+    struct fix *x = arg;
+
+    return f == &x->a ? x->used_of_a : 0;
+}
 
 static void on_waits(struct pv_pool_file *f, bool does, void *arg)
 {
@@ -61,10 +69,12 @@ static int set_up(void **state)
     struct fix *x = pv_xcalloc(1, sizeof(*x));
 
     x->loop = pv_loop_new(NULL);
-    x->s = pv_pool_server_new(
-        x->loop,
-        &(struct pv_pool_server_opts){
-            .memory = 1024 * M, .waits = on_waits, .restart = on_restart, .fail = on_fail, .arg = x});
+    x->s = pv_pool_server_new(x->loop, &(struct pv_pool_server_opts){.memory = 1024 * M,
+                                                                     .used = on_used,
+                                                                     .waits = on_waits,
+                                                                     .restart = on_restart,
+                                                                     .fail = on_fail,
+                                                                     .arg = x});
     *state = x;
     return 0;
 }
@@ -423,6 +433,26 @@ static void standby_is_preempted(void **state)
     close(b);
 }
 
+/* The use of a file's QEMUs includes its standby VMs, whose memory is granted besides: it is not beyond the grants. */
+static void standby_is_counted_once(void **state)
+{
+    struct fix *x = *state;
+    struct pv_lease *l = pv_lease_new(join_file(x, &x->a));
+    int b = join_file(x, &x->b);
+
+    assert_int_equal(acquire_vm(x, l, "vm1", 256 * M, NULL), 0);
+    assert_int_equal(acquire_standby(x, l, "standby1", 256 * M), 0);
+    x->used_of_a = 512 * M;
+    client_say(x, b, PV_LEASE_ACQUIRE, 1, 512 * M);
+    assert_reply(b, PV_LEASE_GRANTED, 1, "");
+    client_say(x, b, PV_LEASE_RELEASE, 1, 0);
+    x->used_of_a = 513 * M; /* and what is beyond both counts */
+    client_say(x, b, PV_LEASE_ACQUIRE, 2, 512 * M);
+    assert_reply(b, PV_LEASE_WAIT, 2, "waiting for memory (512M; 257M of 1G in use)");
+    pv_lease_free(l);
+    close(b);
+}
+
 /* A VM adopts the standby lease: no memory is charged twice, and none is lost. */
 static void standby_becomes_a_vm(void **state)
 {
@@ -526,6 +556,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_requests, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_preempted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(standby_is_counted_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_becomes_a_vm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_is_claimed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(standby_never_comes_first, set_up, tear_down),

@@ -52,13 +52,27 @@ static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, 
         s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* Grants against use, file by file: memory that was granted and is not touched yet, and use beyond the grants. */
+/* What the standby VMs of a file were granted, which is no part of what the file holds. */
+static uint64_t standby_memory(const struct pv_pool_server *s, const struct pv_pool_file *f)
+{
+    uint64_t sum = 0;
+
+    for (const struct channel *c = s->channels; c; c = c->next)
+        for (const struct standby *b = c->file == f ? c->standbys : NULL; b; b = b->next)
+            sum += b->amount.memory;
+    return sum;
+}
+
+/*
+ * Grants against use, file by file: memory that was granted and is not touched yet, and use beyond the grants.  The use
+ * is of all QEMUs of the file, its standby VMs too.
+ */
 static void server_compare(const struct pv_pool_server *s, uint64_t *untouched, uint64_t *beyond)
 {
     *untouched = *beyond = 0;
     for (struct channel *c = s->channels; c; c = c->next) {
         struct channel *before = s->channels;
-        uint64_t used, held = c->file->held.memory;
+        uint64_t used, granted, held = c->file->held.memory;
 
         while (before != c && before->file != c->file)
             before = before->next;
@@ -66,7 +80,8 @@ static void server_compare(const struct pv_pool_server *s, uint64_t *untouched, 
             continue;
         used = s->o.used ? s->o.used(c->file, s->o.arg) : 0;
         *untouched += used < held ? held - used : 0;
-        *beyond += used > held ? used - held : 0;
+        granted = held + standby_memory(s, c->file);
+        *beyond += used > granted ? used - granted : 0;
     }
 }
 
