@@ -131,12 +131,45 @@ static void other_keys_are_none(void **state)
     check_changes(changes, PV_ARRAY_LEN(changes), false);
 }
 
+static char *describe_cpu(const char *cpuinfo)
+{
+    struct pv_buf text = {0};
+
+    pv_guest_describe_cpu(cpuinfo, &text);
+    return text.data;
+}
+
+/* The host's CPU is an input with KVM, what is measured of it is none. */
+static void the_cpu_of_the_host_is_one(void **state)
+{
+#define CPU(model, stepping, microcode, mhz, flags) \
+    "processor\t: 0\nmodel name\t: " model "\nstepping\t: " stepping "\nmicrocode\t: " microcode \
+    "\ncpu MHz\t\t: " mhz "\nflags\t\t: " flags "\n\nprocessor\t: 1\nmicrocode\t: 0x1\n"
+    static const char *const others[] = {
+        CPU("Other CPU", "4", "0x24", "2900.000", "fpu vme"),
+        CPU("Some CPU", "5", "0x24", "2900.000", "fpu vme"),
+        CPU("Some CPU", "4", "0x25", "2900.000", "fpu vme"),
+        CPU("Some CPU", "4", "0x24", "2900.000", "fpu vme avx2"),
+    };
+    cleanup_free char *base = describe_cpu(CPU("Some CPU", "4", "0x24", "2900.000", "fpu vme"));
+    cleanup_free char *slower = describe_cpu(CPU("Some CPU", "4", "0x24", "800.000", "fpu vme"));
+
+    (void)state;
+    assert_string_equal(slower, base);
+    for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
+        cleanup_free char *other = describe_cpu(others[i]);
+
+        assert_string_not_equal(other, base);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_key_that_the_guest_sees_is_one),
         cmocka_unit_test(lists_are_inputs),
         cmocka_unit_test(other_keys_are_none),
+        cmocka_unit_test(the_cpu_of_the_host_is_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,24 +32,27 @@ static void describe_qemu(const struct pv_profile *p, struct pv_buf *out)
     pv_buf_addf(out, "qemu version: %s\n", version ? version : "unknown");
 }
 
-/* The host CPU, which KVM passes through to the guest, as far as the host's kernel lets it. */
-static void describe_host_cpu(struct pv_buf *out)
+void pv_guest_describe_cpu(const char *cpuinfo, struct pv_buf *out)
 {
-    cleanup_buf struct pv_buf info = {0};
     static const char *const fields[] = {"model name", "stepping", "microcode", "flags"};
-    struct utsname host;
 
-    if (uname(&host) == 0)
-        pv_buf_addf(out, "host kernel: %s\n", host.release);
-
-    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) < 0)
-        return;
     for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
-        const char *at = strstr(info.data, fields[i]);
+        const char *at = strstr(cpuinfo, fields[i]);
 
         if (at)
             pv_buf_addf(out, "host cpu %.*s\n", (int)strcspn(at, "\n"), at);
     }
+}
+
+static void describe_host(struct pv_buf *out)
+{
+    cleanup_buf struct pv_buf info = {0};
+    struct utsname host;
+
+    if (uname(&host) == 0)
+        pv_buf_addf(out, "host kernel: %s\n", host.release);
+    if (pv_read_file("/proc/cpuinfo", 16 << 20, &info, NULL) == 0)
+        pv_guest_describe_cpu(info.data, out);
 }
 
 static void describe_string(struct pv_buf *out, const char *name, const char *value)
@@ -67,7 +70,7 @@ void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile
     describe_qemu(p, out);
     if (pv_takes_kvm(want, &probe)) {
         pv_buf_adds(out, "accelerator: kvm\n");
-        describe_host_cpu(out);
+        describe_host(out);
     } else {
         pv_buf_addf(out, "accelerator: tcg\ntcg thread: %d\n", p->tcg_thread);
     }

@@ -114,6 +114,9 @@ struct pv_guest *pv_guest_new_as(const struct pv_guest_env *env, const struct pv
  * own values.  Not the contents of files.  Added to out.
  */
 void pv_guest_describe(const struct pv_guest_host *host, const struct pv_profile *p, struct pv_buf *out);
+
+/* Adds what of the host's CPU decides about the guest's with KVM: the first CPU of a text like /proc/cpuinfo (proc(5)). */
+void pv_guest_describe_cpu(const char *cpuinfo, struct pv_buf *out);
 /* The profile's kernel as an ELF file, a bzImage's from the cache; the caller frees it.  NULL: it does not unpack. */
 char *pv_guest_kernel_elf(const struct pv_profile *p);
 /*
