@@ -7,7 +7,7 @@ needs_guest
 [ -n "$(ls "$guest"/download/*.deb 2>/dev/null)" ] || skip "build/guest/download has no packages"
 [ -s "$repo/build/scripts/provium.1" ] || skip "build/ has not been built"
 unset PROVIUM_GUEST_DIR
-export XDG_DATA_HOME=$work/data HOME=$work
+export HOME=$work
 
 # ---- installed, without a guest ----
 make -s -C "$repo" -o build install DESTDIR="$work/dest" PREFIX=/usr >log 2>&1

@@ -18,7 +18,7 @@ guest=$repo/build/guest
 work=$(mktemp -d "${TMPDIR:-/tmp}/provium-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tmp" "$work/t"
-export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache
+export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache XDG_DATA_HOME=$work/data
 # A mark on every process that the test starts, directly or not.
 export PROVIUM_TEST_MARK=$work
 cd "$work" || exit 1
