@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/kernel-package.h"
 #include "image/kconfig.h"
 #include "util/cachedir.h"
 #include "util/digest.h"
@@ -24,7 +25,7 @@
 #include "util/path.h"
 #include "util/spawn.h"
 
-enum { KERNELS_MAX = 100, UNPACK_LIMIT_MS = 120000 };
+enum { KERNELS_MAX = 100 };
 
 void pv_hand_kernel_fini(struct hand_kernel *k)
 {
@@ -34,17 +35,16 @@ void pv_hand_kernel_fini(struct hand_kernel *k)
     *k = (struct hand_kernel){0};
 }
 
-static bool is_kind(const char *path, mode_t kind)
+bool pv_hand_is_kind(const char *path, mode_t kind)
 {
     struct stat st;
 
     return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-/* Takes path: returns it when it is of this kind, else frees it. */
-static char *path_if(char *path, mode_t kind)
+char *pv_hand_path_if(char *path, mode_t kind)
 {
-    if (is_kind(path, kind))
+    if (pv_hand_is_kind(path, kind))
         return path;
     free(path);
     return NULL;
@@ -52,8 +52,7 @@ static char *path_if(char *path, mode_t kind)
 
 /* ---- directories ---- */
 
-/* DIR/vmlinuz-VERSION of the highest version. */
-static char *image_versioned(const char *dir)
+char *pv_hand_image_versioned(const char *dir)
 {
     struct dirent **list;
     char *found = NULL;
@@ -61,7 +60,7 @@ static char *image_versioned(const char *dir)
 
     for (int i = n - 1; i >= 0; i--) {
         if (!found && !strncmp(list[i]->d_name, "vmlinuz-", 8))
-            found = path_if(pv_path_join(dir, list[i]->d_name), S_IFREG);
+            found = pv_hand_path_if(pv_path_join(dir, list[i]->d_name), S_IFREG);
         free(list[i]);
     }
     if (n >= 0)
@@ -72,11 +71,11 @@ static char *image_versioned(const char *dir)
 /* A build tree: its modules are used where they lie, if they were built. */
 static bool kernel_of_tree(const char *dir, struct hand_kernel *k)
 {
-    k->image = path_if(pv_xasprintf("%s/arch/x86/boot/bzImage", dir), S_IFREG);
+    k->image = pv_hand_path_if(pv_xasprintf("%s/arch/x86/boot/bzImage", dir), S_IFREG);
     if (!k->image)
         return false;
-    k->config = path_if(pv_xasprintf("%s/.config", dir), S_IFREG);
-    cleanup_free char *order = path_if(pv_xasprintf("%s/modules.order", dir), S_IFREG);
+    k->config = pv_hand_path_if(pv_xasprintf("%s/.config", dir), S_IFREG);
+    cleanup_free char *order = pv_hand_path_if(pv_xasprintf("%s/modules.order", dir), S_IFREG);
 
     if (order)
         k->modules = pv_xstrdup(dir);
@@ -86,15 +85,15 @@ static bool kernel_of_tree(const char *dir, struct hand_kernel *k)
 static int kernel_of_dir(const char *dir, struct hand_kernel *k, struct pv_err *err)
 {
     cleanup_free char *boot = pv_xasprintf("%s/boot", dir);
-    cleanup_free char *source = path_if(pv_xasprintf("%s/Kbuild", dir), S_IFREG);
+    cleanup_free char *source = pv_hand_path_if(pv_xasprintf("%s/Kbuild", dir), S_IFREG);
 
     if (kernel_of_tree(dir, k))
         return 0;
-    k->image = path_if(pv_xasprintf("%s/vmlinuz", dir), S_IFREG);
+    k->image = pv_hand_path_if(pv_xasprintf("%s/vmlinuz", dir), S_IFREG);
     if (!k->image)
-        k->image = image_versioned(dir);
+        k->image = pv_hand_image_versioned(dir);
     if (!k->image)
-        k->image = image_versioned(boot);
+        k->image = pv_hand_image_versioned(boot);
     if (k->image) {
         k->config = pv_kconfig_find(k->image, NULL);
         return 0;
@@ -108,79 +107,6 @@ static int kernel_of_dir(const char *dir, struct hand_kernel *k, struct pv_err *
                       "--kernel '%s': the directory has no arch/x86/boot/bzImage (a build tree), vmlinuz, "
                       "vmlinuz-VERSION or boot/vmlinuz-VERSION",
                       dir);
-}
-
-/* ---- packages ---- */
-
-static int package_run_dpkg(const char *package, const char *to, struct pv_err *err)
-{
-    char *argv[] = {"dpkg-deb", "-x", (char *)package, (char *)to, NULL};
-    int status = -1, pidfd = -1;
-    pid_t pid = pv_spawn(&(struct pv_spawn){.file = "dpkg-deb", .argv = argv}, &pidfd, err);
-
-    if (pid < 0)
-        return pv_err_wrap(err, "--kernel '%s'", package);
-    if (poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, UNPACK_LIMIT_MS) <= 0)
-        kill(pid, SIGKILL);
-    pv_close(&pidfd);
-    waitpid(pid, &status, 0);
-    if (status != 0)
-        return pv_err_set(err, PV_E_USAGE,
-                          "--kernel '%s': dpkg-deb cannot unpack it: it is no Debian package, or damaged",
-                          package);
-    return 0;
-}
-
-/* CACHE/packages/DIGEST, which has the package's files: made in a directory beside it, and renamed. */
-static int package_unpack(const struct pv_cachedir *d, const char *package, const char *digest,
-                          struct pv_err *err)
-{
-    cleanup_free char *to = pv_path_join(d->path, digest);
-    cleanup_free char *tmp = pv_xasprintf("%s/tmp-%ld", d->path, (long)getpid());
-    int rc = 0;
-
-    if (is_kind(to, S_IFDIR))
-        return 0;
-    pv_rm_rf(tmp);
-    if (pv_mkdir_p(tmp, 0700, err) < 0)
-        return -1;
-    rc = package_run_dpkg(package, tmp, err);
-    if (rc == 0 && rename(tmp, to) < 0 && !is_kind(to, S_IFDIR))
-        rc = pv_err_sys(err, errno, "cannot rename '%s' to '%s'", tmp, to);
-    pv_rm_rf(tmp);
-    return rc;
-}
-
-static int kernel_of_package(const char *package, struct hand_kernel *k, struct pv_err *err)
-{
-    cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
-    cleanup_close int fd = open(package, O_RDONLY | O_CLOEXEC);
-    cleanup_free char *boot = NULL;
-    char digest[PV_DIGEST_TEXT];
-
-    if (fd < 0 || pv_digest_fd(fd, digest) < 0)
-        return pv_err_sys(err, errno, "--kernel: cannot read '%s'", package);
-    if (pv_cachedir_open(&d, "packages", err) < 0 || package_unpack(&d, package, digest, err) < 0)
-        return -1;
-    boot = pv_xasprintf("%s/%s/boot", d.path, digest);
-    k->image = image_versioned(boot);
-    if (!k->image)
-        return pv_err_set(
-            err, PV_E_USAGE,
-            "--kernel '%s': the package has no boot/vmlinuz-VERSION: expected a linux-image package, as "
-            "`apt download linux-image-cloud-amd64`'s dependency; where Debian has the kernel and its "
-            "modules in "
-            "packages of their own (Linux 7), unpack linux-binary-VERSION, linux-base-VERSION and "
-            "linux-modules-VERSION by `dpkg-deb -x` into one directory, and give --kernel its "
-            "usr/lib/modules/VERSION",
-            package);
-    k->config = pv_kconfig_find(k->image, NULL);
-    const char *release = pv_path_basename(k->image) + strlen("vmlinuz-");
-
-    k->modules = path_if(pv_xasprintf("%s/%s/lib/modules/%s", d.path, digest, release), S_IFDIR);
-    if (!k->modules)
-        k->modules = path_if(pv_xasprintf("%s/%s/usr/lib/modules/%s", d.path, digest, release), S_IFDIR);
-    return 0;
 }
 
 /* ---- versions ---- */
@@ -216,17 +142,19 @@ int pv_hand_kernel(const char *spec, struct hand_kernel *k, struct pv_err *err)
     size_t n = strlen(spec);
 
     *k = (struct hand_kernel){0};
-    if (real && is_kind(real, S_IFDIR))
+    if (real && pv_hand_is_kind(real, S_IFDIR))
         return kernel_of_dir(real, k, err);
     if (real && n > 4 && !strcmp(spec + n - 4, ".deb"))
-        return kernel_of_package(real, k, err);
+        return pv_hand_kernel_of_package(real, k, err);
     if (real) {
         k->image = pv_steal(&real);
         k->config = pv_kconfig_find(k->image, NULL);
         return 0;
     }
     if (!strchr(spec, '/'))
-        k->image = path_if(pv_xasprintf("/boot/vmlinuz-%s", spec), S_IFREG);
+        k->image = pv_hand_path_if(pv_xasprintf("/boot/vmlinuz-%s", spec), S_IFREG);
+    if (!k->image && pv_hand_debian_version(spec))
+        return pv_hand_kernel_of_debian(spec, k, err);
     if (!k->image)
         return kernel_unknown(spec, err);
     k->config = pv_kconfig_find(k->image, NULL);

@@ -16,8 +16,9 @@ struct hand_kernel {
 
 /*
  * spec: the path of a kernel; of a kernel's build tree; of a directory with a vmlinuz; of a linux-image package
- * (unpacked once into the cache, by dpkg-deb); or the version of a kernel in /boot.  Class usage: it is none of
- * these, and the text lists the kernels of /boot; host: dpkg-deb failed.
+ * (unpacked once into the cache, by dpkg-deb); the version of a kernel in /boot, or else of one of Debian's packages,
+ * which apt-get downloads (blocks up to 10 minutes, with a line on standard error; kept in the cache).  Class usage: it
+ * is none of these, and the text lists the kernels of /boot; host: dpkg-deb failed.
  */
 int pv_hand_kernel(const char *spec, struct hand_kernel *k, struct pv_err *err);
 void pv_hand_kernel_fini(struct hand_kernel *k);

@@ -36,7 +36,7 @@ enum {
 };
 
 static const struct pv_opt options[] = {
-    [OPT_KERNEL] = {"kernel", 'k', "WHAT", "bzImage, build tree, .deb, or a version in /boot"},
+    [OPT_KERNEL] = {"kernel", 'k', "WHAT", "bzImage, build tree, .deb, or version (/boot, Debian)"},
     [OPT_ROOTFS] = {"rootfs", 0, "IMAGE|DIR|host", "root: image, directory, the host's own; only read"},
     [OPT_RW] = {"rw", 0, NULL, "write to DIR, with host to the working directory"},
     [OPT_SHARE] = {"share", 0, "virtiofs|9p", "how DIR gets there (default: virtiofs where it works)"},

@@ -59,6 +59,52 @@ shows 'run: a build tree: its output' Linux
 provium run --kernel 0.0.1 true
 exits 'run: an unknown version' 2
 warns 'run: an unknown version: the known ones' '/boot has'
+
+# A version that Debian has: the real apt-get, with a repository of one package.
+version=$(cat "$guest/VERSION")
+package=$(echo "$guest/download/linux-image-${version}_"*.deb)
+mkdir -p repo apt/lists/partial apt/cache/archives/partial
+{
+    dpkg-deb -f "$package"
+    echo "Filename: ./${package##*/}"
+    echo "Size: $(stat -c %s "$package")"
+    echo "SHA256: $(sha256sum <"$package" | cut -d ' ' -f 1)"
+} >repo/Packages
+ln "$package" repo 2>/dev/null || cp "$package" repo
+echo "deb [trusted=yes] file:$work/repo ./" >apt/sources
+cat >apt/conf <<CONF
+Dir::State::Lists "$work/apt/lists";
+Dir::Cache "$work/apt/cache";
+Dir::Etc::SourceList "$work/apt/sources";
+Dir::Etc::SourceParts "/dev/null";
+CONF
+
+APT_CONFIG=$work/apt/conf apt-get -q -o APT::Sandbox::User=root update >apt/log 2>&1 || cat apt/log
+APT_CONFIG=$work/apt/conf piped '' run --kernel "$version" uname -r
+exits 'run: a version of Debian' 0
+shows 'run: a version of Debian: it runs' "$version"
+warns 'run: a version of Debian: it says so' "getting linux-image-$version"
+rm -r repo apt
+piped '' run --kernel "$version" true
+exits 'run: a version of Debian, again' 0
+is 'run: it was kept' "$(grep -c getting "$work/err")" 0
+is 'run: nothing else is left' "$(ls "$XDG_CACHE_HOME/provium/packages" | tr '\n' ' ')" "linux-image-$version lock "
+provium run --kernel 6.0.99-no-such-amd64 true
+exits 'run: no version of Debian' 2
+warns 'run: no version of Debian: why' 'apt-get cannot get linux-image-6.0.99-no-such-amd64: E: '
+mkdir -p bin
+printf '#!/bin/sh\nexec sleep 60\n' >bin/apt-get
+chmod +x bin/apt-get
+PATH=$work/bin:$PATH timeout -s TERM --foreground 2 "$PROVIUM" run --kernel 6.0.99-no-such-amd64 true >out 2>err
+is 'run: SIGTERM ends a download' $? 124
+is 'run: a download that ended leaves nothing' "$(ls "$XDG_CACHE_HOME/provium/packages" | tr '\n' ' ')" "linux-image-$version lock "
+for i in 0 1 2 3 4 5 6 7; do
+    mkdir "$XDG_CACHE_HOME/provium/packages/old$i"
+    touch -d "2020-01-0$((i + 1))" "$XDG_CACHE_HOME/provium/packages/old$i"
+done
+provium run --kernel "$version" true
+is 'run: eight packages are kept' "$(ls "$XDG_CACHE_HOME/provium/packages" | tr '\n' ' ')" "linux-image-$version lock old1 old2 old3 old4 old5 old6 old7 "
+
 provium run --disk no-such-file true
 exits 'run: a missing disk' 2
 provium run --memm 1G true
