@@ -27,6 +27,8 @@
 #include "util/parse.h"
 
 enum { CPUS_MAX = 255 };
+/* Of a boot with --wait-system, unless the profile gives more: systemd starts slowly in software emulation. */
+#define SYSTEM_LIMIT (5 * 60 * PV_NSEC_PER_SEC)
 
 void pv_hand_opts_fini(struct hand_opts *o)
 {
@@ -68,8 +70,10 @@ int pv_hand_check(const struct hand_opts *o, struct pv_err *err)
     const struct {
         const char *name;
         bool given;
-    } of_a_boot[] = {{"a profile", o->profile},    {"--mem", o->boot.memory}, {"--cpus", o->boot.cpus},
-                     {"--append", o->boot.append}, {"--cold", o->cold},       {"--gdb", o->gdb}};
+    } of_a_boot[] = {{"a profile", o->profile}, {"--mem", o->boot.memory},
+                     {"--cpus", o->boot.cpus},  {"--append", o->boot.append},
+                     {"--cold", o->cold},       {"--wait-system", o->boot.wait_system == PV_CHOICE_YES},
+                     {"--gdb", o->gdb}};
 
     for (size_t i = 0; i < PV_ARRAY_LEN(of_a_boot) && o->fixture; i++)
         if (of_a_boot[i].given)
@@ -129,10 +133,13 @@ static void hand_tell_boot(const struct hand_opts *o, const char *by, struct tf_
 static int hand_boot(const struct hand_opts *o, struct pv_testfile *tf, struct pv_guest *g,
                      struct pv_err *err)
 {
-    int64_t start = pv_now();
+    int64_t start = pv_now(), profile = pv_guest_profile(g)->boot_timeout_ns;
+    struct pv_boot_opts boot = o->boot;
     struct tf_booted how;
 
-    if (pv_tf_boot(tf, g, &o->boot, &how, err) < 0)
+    if (boot.wait_system == PV_CHOICE_YES)
+        boot.timeout_ns = profile > SYSTEM_LIMIT ? profile : SYSTEM_LIMIT;
+    if (pv_tf_boot(tf, g, &boot, &how, err) < 0)
         return -1;
     hand_tell_boot(o, pv_guest_shared_by(g), &how, pv_now() - start);
     return 0;

@@ -28,6 +28,7 @@ enum {
     OPT_FILES,
     OPT_APPEND,
     OPT_CWD,
+    OPT_WAIT_SYSTEM,
     OPT_COLD,
     OPT_GDB,
     OPT_QUIET,
@@ -48,6 +49,7 @@ static const struct pv_opt options[] = {
     [OPT_FILES] = {"files", 0, "A=B", "file or directory A of the host is B in the guest"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_CWD] = {"cwd", 0, "DIR", "working directory of the command in the guest"},
+    [OPT_WAIT_SYSTEM] = {"wait-system", 0, NULL, "begin when systemd has started everything"},
     [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
     [OPT_GDB] = {"gdb", 0, NULL, "the kernel waits for `provium gdb`"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "no line about the boot on standard error"},
@@ -149,6 +151,9 @@ static int run_option(struct hand_opts *o, int i, const char *value, struct pv_e
         return run_share(o, value, err);
     case OPT_NET:
         o->net = true;
+        return 0;
+    case OPT_WAIT_SYSTEM:
+        o->boot.wait_system = PV_CHOICE_YES;
         return 0;
     case OPT_COLD:
         o->cold = true;

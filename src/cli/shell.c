@@ -11,7 +11,18 @@
 #include "guest/guest.h"
 #include "util/err.h"
 
-enum { OPT_CONFIG, OPT_FIXTURE, OPT_MEM, OPT_CPUS, OPT_ACCEL, OPT_APPEND, OPT_NET, OPT_COLD, OPT_GDB };
+enum {
+    OPT_CONFIG,
+    OPT_FIXTURE,
+    OPT_MEM,
+    OPT_CPUS,
+    OPT_ACCEL,
+    OPT_APPEND,
+    OPT_NET,
+    OPT_WAIT_SYSTEM,
+    OPT_COLD,
+    OPT_GDB
+};
 
 static const struct pv_opt options[] = {
     [OPT_CONFIG] = {"config", 0, "FILE", "this provium.toml (default: the nearest one upward)"},
@@ -21,6 +32,7 @@ static const struct pv_opt options[] = {
     [OPT_ACCEL] = {"accel", 0, "auto|kvm|tcg", "how the VM is run, over what the profile says"},
     [OPT_APPEND] = {"append", 0, "TEXT", "more words for the kernel command line"},
     [OPT_NET] = {"net", 0, NULL, "an uplink: the VM reaches what the host reaches (NAT)"},
+    [OPT_WAIT_SYSTEM] = {"wait-system", 0, NULL, "begin when systemd has started everything"},
     [OPT_COLD] = {"cold", 0, NULL, "boot, also where a cached boot is as good"},
     [OPT_GDB] = {"gdb", 0, NULL, "the kernel waits for `provium gdb`"},
     {NULL},
@@ -39,6 +51,9 @@ static int shell_option(struct hand_opts *o, int i, const char *value, struct pv
         return pv_hand_parse_memory(o, value, err);
     case OPT_NET:
         o->net = true;
+        return 0;
+    case OPT_WAIT_SYSTEM:
+        o->boot.wait_system = PV_CHOICE_YES;
         return 0;
     case OPT_COLD:
         o->cold = true;

@@ -105,6 +105,11 @@ done
 provium run --kernel "$version" true
 is 'run: eight packages are kept' "$(ls "$XDG_CACHE_HOME/provium/packages" | tr '\n' ' ')" "linux-image-$version lock old1 old2 old3 old4 old5 old6 old7 "
 
+provium run --wait-system true
+exits 'run: --wait-system without systemd' 2
+warns 'run: --wait-system without systemd: why' 'wait_system needs systemd'
+provium shell --fixture base --wait-system
+warns 'shell: --wait-system of a fixture' 'excludes --wait-system'
 provium run --disk no-such-file true
 exits 'run: a missing disk' 2
 provium run --memm 1G true
