@@ -37,5 +37,5 @@ bool pv_kcache_parse_ok(struct pv_kcache_ok *ok, const char *text, size_t n)
     ok->vmlinux = true;
     return sscanf(line, "provium-kernel 1 vmlinux %18" SCNu64 " %64[0-9a-f] %255s%n", &ok->length, ok->sum,
                   ok->ident, &used) == 3 &&
-           (size_t)used == n - 1 && strlen(ok->sum) == PV_DIGEST_TEXT - 1;
+           (size_t)used == n - 1 && strlen(ok->sum) == PV_DIGEST_TEXT - 1 && !strpbrk(ok->ident, "\r\033");
 }
