@@ -391,6 +391,10 @@ static void test_limit(void **state)
     assert_true(pv_tf_limit_update(&s->tf));
     assert_false(pv_tf_limit_update(&s->tf));
     assert_true(pv_tf_limit_expired(&s->tf));
+    pv_tf_tests_leave(&s->tf, PV_SKIP, "too late");
+    text = pv_tf_test_late(&s->tf);
+    assert_non_null(text);
+    free(text);
     pv_tf_limit_note(&s->tf, "reading");
     pv_tf_limit_note(&s->tf, "writing");
     text = pv_tf_limit_text(&s->tf);
