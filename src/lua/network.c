@@ -281,7 +281,11 @@ static LJMP void each_direction(lua_State *L, const char *method,
     struct tf_net *net = pv_lua_net_at(L, 1, method);
     struct pv_net_end *from, *to;
     bool both = true;
+    int last = lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2) ? 2 : 3;
 
+    if (lua_gettop(L) > last)
+        pv_lua_raise(L, "%s takes two ends, or one table {from = a, to = b}; got %d arguments", method,
+                     lua_gettop(L) - 1);
     if (lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2)) {
         pv_lua_check_opts(L, 2, method, opts);
         from = pv_lua_opt_net_end(L, 2, net, method, "from");
@@ -331,6 +335,9 @@ static int network_isolate(lua_State *L)
     struct tf_net *net = pv_lua_net_at(L, 1, "isolate");
     struct pv_net_end *end = pv_lua_net_end_at(L, 2, net, "isolate");
 
+    if (lua_gettop(L) > 2)
+        pv_lua_raise(L, "isolate takes one VM, port, router or uplink, got %d: call it for each",
+                     lua_gettop(L) - 1);
     pv_tf_net_partition(net, end, NULL);
     pv_tf_net_partition(net, NULL, end);
     return 0;
