@@ -42,11 +42,12 @@ test("a guest that does not go down is killed after 10 s", function()
     local vm = provium.create("minimal")
     vm:boot()
     vm:mount_vfs()
+    local console = vm:console()
     -- Every process of the agent is stopped, so none reads the request.
     vm:exec([[(sleep 1; for p in /proc/[0-9]*; do
         grep -q provium-agent $p/comm 2>/dev/null && kill -STOP ${p#/proc/}
-    done) >/dev/null 2>&1 &]])
-    provium.sleep(2)
+    done; echo all have stopped >/dev/console) >/dev/null 2>&1 &]])
+    console:expect("all have stopped", { timeout = "60s" })
     local start = uptime()
     vm:shutdown()
     local took = uptime() - start
