@@ -87,17 +87,19 @@ static void verdict_set_msg(struct verdict *v, char *msg)
     v->msg = msg;
 }
 
-/* Applies expect_fail. */
+/* Applies expect_fail.  A machine that ended, stood still or lost its agent is no failure that a test can be known for. */
 static void test_expect(const struct tf_test *t, struct verdict *v)
 {
+    bool lost = v->cls == PV_CLASS_STUCK || v->cls == PV_CLASS_AGENT_LOST || v->cls == PV_CLASS_QEMU_DIED;
+
     if (!t->expect_fail)
         return;
-    if (v->outcome == PV_FAIL && v->of_test) {
+    if (v->outcome == PV_FAIL && v->of_test && !lost) {
         v->outcome = PV_XFAIL;
     } else if (v->outcome == PV_FAIL) {
         verdict_set_msg(
             v, pv_xasprintf("%s\nexpect_fail (%s) covers a failure of the test, not one of the guest's "
-                            "kernel or of the host",
+                            "kernel, of its machine or of the host",
                             v->msg ? v->msg : "failed", t->expect_fail));
     } else if (v->outcome == PV_OK) {
         v->outcome = PV_FAIL;
