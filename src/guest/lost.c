@@ -175,7 +175,12 @@ int pv_agent_lost(struct pv_agent *a, const struct pv_err *why, uint32_t pid, bo
     char how[256];
     int r;
 
-    if (why->cls != PV_E_GUEST_DIED || g->stopping || !ask)
+    if (why->cls == PV_E_GUEST_DIED && g->stopping) { /* another task shuts the guest down */
+        if (a->worker)
+            pv_worker_end(a->worker, pv_xasprintf("ended: %s was shut down", g->name));
+        return pv_err_set(err, PV_E_USAGE, "%s: %s was shut down while it ran", what, a->name);
+    }
+    if (why->cls != PV_E_GUEST_DIED || !ask)
         return session_dropped(a, what, why, err);
     r = find_process_end(a, pid, how, sizeof(how), &died);
     if (r < 0 && g->state == PV_GUEST_RUNNING)
