@@ -38,7 +38,7 @@ bool pv_patience_more(struct pv_guest *g, struct pv_patience *p, struct pv_err *
     if (!why || why->cls != PV_E_TIMEOUT || owed < LEAST)
         return false;
     owed = owed < left ? owed : left;
-    if (owed <= 0 || pv_guest_check_time(g, "wait", NULL) < 0)
+    if (owed < LEAST || pv_guest_check_time(g, "wait", NULL) < 0)
         return false;
     *why = (struct pv_err)PV_ERR_INIT;
     p->given_ns += owed;

@@ -100,8 +100,8 @@ static LJMP void boot_files(lua_State *L, struct pv_boot_opts *o)
                 pv_lua_describe(L, -2));
         guest = pv_lua_check_cstring(L, -2, "a guest path in boot option 'files'");
         if (guest[0] != '/' || !guest[1])
-            pv_lua_raise(L, "boot option 'files': guest path '%s' must be absolute, such as \"/etc/x\"",
-                         guest);
+            pv_lua_raise(L, "boot option 'files': guest path '%s' must be %s, such as \"/etc/x\"", guest,
+                         guest[0] == '/' ? "below the root" : "absolute");
         if (o->n_files == MAX_FILES)
             pv_lua_raise(L, "boot option 'files' has more than %d entries; inject a directory", MAX_FILES);
         o->files = pv_xrealloc(o->files, (o->n_files + 1) * sizeof(*o->files));

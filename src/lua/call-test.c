@@ -27,6 +27,8 @@ static const struct bad_call bad_boots[] = {
                                   "with ms, s, m or h, such as \"30\", \"500ms\" or \"2m\""},
     {"vm:boot{files = {['etc/x'] = 't.lua'}}",
      "boot option 'files': guest path 'etc/x' must be absolute, such as \"/etc/x\""},
+    {"vm:boot{files = {['/'] = 't.lua'}}",
+     "boot option 'files': guest path '/' must be below the root, such as \"/etc/x\""},
     {"vm:boot{files = {['/x'] = '/none'}}",
      "boot option 'files': host file for '/x': '/none' does not exist on the host"},
     {"vm:boot{files = {'/x'}}", "boot option 'files' maps guest paths to host paths, such as {[\"/etc/x\"] = "
