@@ -24,10 +24,11 @@ enum { HISTORY_LINES = 1000, LINE_MAX_BYTES = 1 << 20 };
 
 struct pv_prompt {
     struct pv_prompt_opts o;
-    EditLine *el; /* NULL: no terminal */
+    EditLine *el; /* NULL: no terminal, or one without an editor */
     History *history;
     FILE *in, *out;
     const char *prompt;
+    bool terminal;          /* also a dumb one */
     bool ready, ended;      /* input can be read; the end of a pipe was read */
     struct pv_watch watch;  /* of the input */
     struct pv_watch signal; /* of signal_fd */
@@ -91,7 +92,7 @@ bool pv_prompt_interrupted(struct pv_prompt *p)
 
 bool pv_prompt_is_terminal(const struct pv_prompt *p)
 {
-    return p->el != NULL;
+    return p->terminal;
 }
 
 /* ---- input ---- */
@@ -211,7 +212,11 @@ static enum pv_prompt_read prompt_read_pipe(struct pv_prompt *p, const char **li
 enum pv_prompt_read pv_prompt_read(struct pv_prompt *p, const char *prompt, const char **line)
 {
     p->prompt = prompt;
-    return p->el ? prompt_read_terminal(p, line) : prompt_read_pipe(p, line);
+    if (p->el)
+        return prompt_read_terminal(p, line);
+    if (p->terminal)
+        dprintf(p->o.out, "%s", prompt);
+    return prompt_read_pipe(p, line);
 }
 
 /* ---- completion ---- */
@@ -324,7 +329,8 @@ struct pv_prompt *pv_prompt_new(const struct pv_prompt_opts *o, struct pv_err *e
         return NULL;
     }
     sigaction(SIGINT, &sa, &p->before);
-    if (isatty(o->in) && isatty(o->out) && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0) {
+    p->terminal = isatty(o->in) && isatty(o->out);
+    if (p->terminal && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0) {
         p->in = fdopen(fcntl(o->in, F_DUPFD_CLOEXEC, 3), "r");
         p->out = fdopen(fcntl(o->out, F_DUPFD_CLOEXEC, 3), "w");
         if (p->in && p->out)
