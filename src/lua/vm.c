@@ -28,8 +28,10 @@ static int vm_kill(lua_State *L)
     struct tf_guest *g = pv_lua_check_vm(L, "kill");
 
     if (lua_gettop(L) > 1)
-        pv_lua_raise(L, "vm:kill takes no arguments, got %s: it ends the whole VM; a process of vm:start has "
-                        "p:kill(), and vm:exec{\"kill\", PID} ends one in the guest", pv_lua_describe(L, 2));
+        pv_lua_raise(L,
+                     "vm:kill takes no arguments, got %s: it ends the whole VM; a process of vm:start has "
+                     "p:kill(), and vm:exec{\"kill\", PID} ends one in the guest",
+                     pv_lua_describe(L, 2));
     pv_tf_before_end(pv_lua_tf(L), g);
     pv_guest_kill(g->g);
     return 0;
