@@ -89,7 +89,7 @@ is "interrupted: exit code" $? 1
 contains "interrupted" err "interrupted"
 is "nothing is left" "$(left_running)$(ls tmp)" ""
 # A terminal without an editor has a prompt, too.
-TERM=dumb timeout 60 python3 - "$PROVIUM" repl >dumb 2>&1 <<'PY'
+TERM=dumb timeout 60 python3 - "$PROVIUM" repl >seen 2>&1 <<'PY'
 import os, pty, sys, time
 pid, fd = pty.fork()
 if pid == 0:
@@ -105,8 +105,8 @@ until(b"> ", 2)
 os.write(fd, b"\x04")
 print(got.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PY
-contains 'a dumb terminal: the prompt' dumb '> 1 + 41'
-contains 'a dumb terminal: the answer' dumb '42'
-is 'a dumb terminal: the exit code' "$(tail -n 1 dumb | grep -o '[0-9]*$')" 0
+contains 'a dumb terminal: the prompt' seen '> 1 + 41'
+contains 'a dumb terminal: the answer' seen '42'
+is 'a dumb terminal: the exit code' "$(tail -n 1 seen | grep -o '[0-9]*$')" 0
 
 finish
