@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,6 +62,26 @@ static void saved_at_the_end(void **state)
     pv_snapshot_unref(s);
 }
 
+/* The memories of guests that nobody can write to any more, QEMU no more than this process. */
+static int memories_sealed(void)
+{
+    enum { FDS = 1024, MEMORY_MIN = 32 << 20 };
+    int n = 0;
+
+    for (int fd = 3; fd < FDS; fd++) {
+        int seals = fcntl(fd, F_GET_SEALS);
+        struct stat st;
+
+        if (seals < 0 || !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) || fstat(fd, &st) < 0 ||
+            st.st_size < MEMORY_MIN)
+            continue;
+        assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+        assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+        n++;
+    }
+    return n;
+}
+
 /* After a snapshot the guest goes on; a resume brings back its disk and memory, also from a snapshot of a
  * resumed guest. */
 static void restored_state(void **state)
@@ -75,7 +96,9 @@ static void restored_state(void **state)
     assert_int_equal(ftruncate(fd, 8 << 20), 0);
     g = boot_guest(disk);
     sh(g, "echo before >/tmp/x; echo before | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
+    assert_int_equal(memories_sealed(), 0);
     s = must_snapshot(pv_guest_snapshot(g, 0, &err), &err);
+    assert_int_equal(memories_sealed(), 1);
     for (int i = 0; i < 3; i++) {
         sh(g, "test $(cat /tmp/x) = before; mkdir /tmp/m; mount -t tmpfs m /tmp/m; echo after >/tmp/x");
         sh(g, "echo after | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null");
