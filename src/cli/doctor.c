@@ -103,21 +103,14 @@ static void look_vsock(struct doctor *d, struct row *r)
         row_set(r, OK, NULL, "vhost-user-vsock: Provium's own device (%s)", why);
 }
 
-/* Software emulation of several CPUs (vm/version.h). */
+/* Software emulation of several CPUs (guest/emulation.h). */
 static void look_smp(struct doctor *d, struct row *r)
 {
-    const char *version = d->qemu_version;
-
-    if (!version)
-        row_set(r, NOTE, NULL, "cannot be told without QEMU");
-    else if (pv_qemu_loses_patches(version))
-        row_set(
-            r, NOTE, "use KVM, or QEMU 8.1 or newer",
-            "QEMU %s can lose changes of code when it emulates several CPUs in threads; VMs without KVM run "
-            "all their CPUs in one thread (tcg_thread)",
-            version);
-    else
-        row_set(r, OK, NULL, "a thread for each CPU of a VM without KVM");
+    (void)d;
+    row_set(
+        r, NOTE, "use KVM; a thread for each CPU is tcg_thread = \"multi\" of a profile",
+        "VMs without KVM run all their CPUs in one thread: with a thread for each, QEMU can lose changes of "
+        "the kernel's code");
 }
 
 static void look_confinement(struct doctor *d, struct row *r)

@@ -439,7 +439,7 @@ int pv_guest_check_off(struct pv_guest *g, struct pv_err *err)
                       pv_guest_state_name(g->state));
 }
 
-/* True when the boot failed by the fault that pv_qemu_loses_patches tells of, as far as can be known. */
+/* True when the boot failed by the fault that pv_emulation_one_thread tells of, as far as can be known. */
 static bool boot_was_lost(const struct pv_guest *g, const struct pv_err *err)
 {
     return err->cls == PV_E_GUEST_DIED && err->died == PV_DIED_STUCK && g->lossy;

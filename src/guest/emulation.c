@@ -33,11 +33,6 @@ static const char *machine_qemu_version(const struct pv_machine *m)
     return qemu ? pv_qemu_known_version(qemu) : NULL;
 }
 
-static bool qemu_loses_patches(const struct pv_machine *m)
-{
-    return pv_qemu_loses_patches(machine_qemu_version(m));
-}
-
 bool pv_emulation_garbles_flags(const struct pv_machine *m, const char *release)
 {
     int major, minor;
@@ -50,13 +45,10 @@ bool pv_emulation_garbles_flags(const struct pv_machine *m, const char *release)
 
 bool pv_emulation_one_thread(const struct pv_machine *m)
 {
-    if (m->kvm || !has_several_cpus(m) || m->profile->tcg_thread == PV_TCG_THREAD_MULTI)
-        return false;
-    return m->profile->tcg_thread == PV_TCG_THREAD_SINGLE || qemu_loses_patches(m);
+    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread != PV_TCG_THREAD_MULTI;
 }
 
 bool pv_emulation_is_lossy(const struct pv_machine *m)
 {
-    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI &&
-           qemu_loses_patches(m);
+    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI;
 }

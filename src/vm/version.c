@@ -246,11 +246,6 @@ static bool version_before(const char *version, int want_major, int want_minor)
     return major < want_major || (major == want_major && minor < want_minor);
 }
 
-bool pv_qemu_loses_patches(const char *version)
-{
-    return version_before(version, 8, 1);
-}
-
 bool pv_qemu_garbles_flags(const char *version)
 {
     return version_before(version, 8, 0);

@@ -44,16 +44,6 @@ const char *pv_qemu_known_version(const char *path);
 bool pv_qemu_maps_read_only(const char *path);
 
 /*
- * True when QEMU's software emulation of several vCPUs, one host thread each, loses changes of code: before
- * 8.1, a translated block is made without a lock on the page that its code is read from, so a write to that
- * page by another vCPU between the reading and the linking of the block goes unseen.  A kernel patches code
- * through an int3 (static keys, ftrace, kprobes, modules, BPF); the vCPU whose block kept the int3 then takes
- * it forever.  The version (NULL: unknown, true) is the only sign: nothing that QEMU says of itself tells it,
- * and a trial can only ever prove the fault, not its absence.
- */
-bool pv_qemu_loses_patches(const char *version);
-
-/*
  * True when QEMU's software emulation of cmpxchg16b leaves garbage in EFLAGS, seen by the next pushf: before 8.0, its
  * helper computes the flags of an older instruction.  The direction flag and NT were seen set.  NULL: unknown, true.
  */
