@@ -146,8 +146,8 @@ provium resume "$work/saved/t+report.test.lua.pvsave" -- ls /tmp/r
 exits "saves, too" 0
 : >"$work/file"
 provium test --save-failed "$work/file" t
-exits "no directory" 1
-shows "is told" "were not saved"
+exits "no directory" 2
+warns "is told" "is no directory; expected a directory"
 provium test --save-failed= t
 exits "an empty one" 2
 is "nothing is left" "$(ls -A "$TMPDIR" | grep -v '^provium-' || true)" ""

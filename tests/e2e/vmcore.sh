@@ -48,8 +48,8 @@ vm:exec("$panic")
 LUA
 : >"$work/file"
 provium test --vmcore "$work/file" t
-exits "no directory" 1
-shows "a notice" "--vmcore: no core of vm1 (t/a.test.lua) was written: "
+exits "no directory" 2
+warns "is told" "is no directory; expected a directory"
 provium test --guest-oopses report --vmcore "$work/none" t
 is "none of what the options let pass" "$(ls -A "$work/none" 2>&1)" "ls: cannot access '$work/none': No such file or directory"
 provium test --vmcore= t
