@@ -2,28 +2,17 @@
 #include "cli/kernel.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cli/kernel-package.h"
 #include "image/kconfig.h"
-#include "util/cachedir.h"
-#include "util/digest.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/path.h"
-#include "util/spawn.h"
 
 enum { KERNELS_MAX = 100 };
 

@@ -73,16 +73,16 @@ static int run_disk(struct hand_opts *o, const char *spec, struct pv_err *err)
     } else {
         cleanup_free char *path = pv_xasprintf("%.*s", (int)(rw ? n - 3 : n), spec);
 
-        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        if (stat(path, &st) < 0)
+            return pv_err_set(err, PV_E_USAGE,
+                              "run: --disk '%s': there is no such image; expected FILE, FILE,rw or size=SIZE",
+                              path);
+        if (S_ISDIR(st.st_mode))
             return pv_err_set(
                 err, PV_E_USAGE,
                 "run: --disk '%s': is a directory; expected an image file (--files HOST=GUEST takes "
                 "directories)",
                 spec);
-        if (stat(path, &st) < 0)
-            return pv_err_set(err, PV_E_USAGE,
-                              "run: --disk '%s': there is no such image; expected FILE, FILE,rw or size=SIZE",
-                              path);
         const char *format = pv_disk_format(path, err);
 
         if (!format)

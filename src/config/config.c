@@ -326,24 +326,17 @@ static int locate_file(struct pv_config *c, const char *path, struct pv_err *err
 
     if (!cwd)
         return pv_err_sys(err, errno, "cannot tell the working directory");
-    if (!path) {
-        c->path = search_upward(cwd);
-        if (c->path && stat(c->path, &st) < 0)
-            return pv_err_set(err, PV_E_USAGE, "configuration file '%s' cannot be read: %s", c->path,
-                              strerror(errno));
-        if (c->path && !S_ISREG(st.st_mode))
-            return pv_err_set(err, PV_E_USAGE,
-                              "configuration file '%s' is no regular file; expected a text file", c->path);
-    } else {
-        c->path = pv_path_join(cwd, path);
-        if (stat(c->path, &st) < 0)
-            return pv_err_set(err, PV_E_USAGE, "configuration file '%s' cannot be read: %s", path,
-                              strerror(errno));
-        if (S_ISDIR(st.st_mode))
-            return pv_err_set(err, PV_E_USAGE,
-                              "configuration file '%s' is a directory; expected a file such as %s/%s", path,
-                              path, file_name);
-    }
+    c->path = path ? pv_path_join(cwd, path) : search_upward(cwd);
+    if (c->path && stat(c->path, &st) < 0)
+        return pv_err_set(err, PV_E_USAGE, "configuration file '%s' cannot be read: %s",
+                          path ? path : c->path, strerror(errno));
+    if (path && S_ISDIR(st.st_mode))
+        return pv_err_set(err, PV_E_USAGE,
+                          "configuration file '%s' is a directory; expected a file such as %s/%s", path, path,
+                          file_name);
+    if (!path && c->path && !S_ISREG(st.st_mode)) /* one that is named may be a pipe */
+        return pv_err_set(err, PV_E_USAGE, "configuration file '%s' is no regular file; expected a text file",
+                          c->path);
     c->dir = c->path ? pv_path_dirname(c->path) : pv_steal(&cwd);
     pv_debug("config", "%s, project root %s", c->path ? c->path : "no provium.toml", c->dir);
     return 0;

@@ -43,12 +43,17 @@ bool pv_emulation_garbles_flags(const struct pv_machine *m, const char *release)
            (major == 6 && minor >= 5);
 }
 
+static bool emulates_smp(const struct pv_machine *m)
+{
+    return !m->kvm && has_several_cpus(m);
+}
+
 bool pv_emulation_one_thread(const struct pv_machine *m)
 {
-    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread != PV_TCG_THREAD_MULTI;
+    return emulates_smp(m) && m->profile->tcg_thread != PV_TCG_THREAD_MULTI;
 }
 
 bool pv_emulation_is_lossy(const struct pv_machine *m)
 {
-    return !m->kvm && has_several_cpus(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI;
+    return emulates_smp(m) && m->profile->tcg_thread == PV_TCG_THREAD_MULTI;
 }

@@ -238,8 +238,8 @@ static void standby_note_death(struct standby *b)
 }
 
 /*
- * The same for an agent that ended or broke the protocol in a machine that lives: its QEMU replies.  err: what the making failed
- * by.
+ * The same for an agent that ended or broke the protocol in a machine that lives: its QEMU replies.  err: what the
+ * making failed by.
  */
 static void standby_note_loss(struct standby *b, const struct pv_err *err)
 {

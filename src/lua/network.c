@@ -280,19 +280,17 @@ static LJMP void each_direction(lua_State *L, const char *method,
     static const struct lua_opt opts[] = {{"from", OPT_ANY}, {"to", OPT_ANY}, {NULL, 0}};
     struct tf_net *net = pv_lua_net_at(L, 1, method);
     struct pv_net_end *from, *to;
-    bool both = true;
-    int last = lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2) ? 2 : 3;
+    bool both = !lua_istable(L, 2) || pv_lua_uplink_end_at(L, 2);
 
-    if (lua_gettop(L) > last)
+    if (lua_gettop(L) > (both ? 3 : 2))
         pv_lua_raise(L, "%s takes two ends, or one table {from = a, to = b}; got %d arguments", method,
                      lua_gettop(L) - 1);
-    if (lua_istable(L, 2) && !pv_lua_uplink_end_at(L, 2)) {
+    if (!both) {
         pv_lua_check_opts(L, 2, method, opts);
         from = pv_lua_opt_net_end(L, 2, net, method, "from");
         to = pv_lua_opt_net_end(L, 2, net, method, "to");
         if (!from || !to)
             pv_lua_raise(L, "%s needs both options 'from' and 'to': {from = a, to = b}", method);
-        both = false;
     } else {
         from = pv_lua_net_end_at(L, 2, net, method);
         to = pv_lua_net_end_at(L, 3, net, method);

@@ -52,7 +52,7 @@ static void file_tell_waiting(struct pv_pool_server *s, struct pv_pool_file *f, 
         s->o.waits(f, file_waits(f), s->o.arg);
 }
 
-/* What the standby VMs of a file were granted, which is no part of what the file holds. */
+/* Standby VMs have grants of their own, which are no part of what their file holds. */
 static uint64_t standby_memory(const struct pv_pool_server *s, const struct pv_pool_file *f)
 {
     uint64_t sum = 0;
@@ -192,9 +192,8 @@ void pv_pool_serve(struct pv_pool_server *s)
     }
     if (pv_pool_is_free(s->pool))
         pv_timer_arm(s->loop, &s->timer, pv_deadline(MEASURE_INTERVAL));
-    else if (
-        pv_pool_beyond(
-            s->pool)) /* a release is a message, and what it takes of `beyond` shows when QEMU has ended */
+    /* A release is a message, and what it takes of `beyond` shows when QEMU has ended. */
+    else if (pv_pool_beyond(s->pool))
         pv_timer_arm(s->loop, &s->timer, pv_deadline(4 * MEASURE_INTERVAL));
 }
 

@@ -165,7 +165,7 @@ static bool short_has(size_t n, size_t i, unsigned vms)
     return (n + i) % 2 == 0 && (n + i) / 2 % 3 + 1 == vms;
 }
 
-/* What of a "PHASE:KIND" is wanted: each part may be empty, or missing. */
+/* part_fits: whether `only`, a "PHASE:KIND" of the command line, takes the name; either part may be empty or missing. */
 static bool part_fits(const char *only, bool kind, const char *name)
 {
     const char *at = only ? strchr(only, ':') : NULL;
