@@ -16,6 +16,12 @@
 
 enum { ID = 7 };
 
+/* What the terminal has said and no see() has met. */
+static struct {
+    char p[65536];
+    size_t n;
+} unseen;
+
 static const uint32_t pty = PV_EXEC_PTY | PV_EXEC_STDIN | PV_EXEC_PROCESS;
 
 static void exec_on(struct client *c, uint32_t flags, uint32_t rows, uint32_t columns, const char *cmd)
@@ -24,6 +30,8 @@ static void exec_on(struct client *c, uint32_t flags, uint32_t rows, uint32_t co
     const char *argv[] = {"/bin/sh", "-c", cmd};
     struct pv_enc e = {.p = frame, .cap = sizeof(frame)};
 
+    unseen.n = 0;
+    unseen.p[0] = '\0';
     pv_enc_begin(&e, PV_MSG_EXEC);
     pv_enc_u32(&e, ID);
     pv_enc_u32(&e, flags);
@@ -56,13 +64,13 @@ static void type(struct client *c, const char *s)
     cl_data(c, PV_MSG_STDIN, ID, s, strlen(s));
 }
 
-/* Reads output until the text is in it. */
+/* Reads output until the text is in it; the next call looks behind the text. */
 static void see(struct client *c, const char *text)
 {
-    char out[65536] = "";
-    size_t n = 0, got;
+    const char *at;
+    size_t got;
 
-    while (!strstr(out, text)) {
+    while (!(at = strstr(unseen.p, text))) {
         assert_int_equal(cl_recv(c, CL_SOON), 1);
         assert_int_not_equal(c->type, PV_MSG_ERROR);
         assert_int_not_equal(c->type, PV_MSG_EXIT);
@@ -70,11 +78,14 @@ static void see(struct client *c, const char *text)
             continue;
         const void *p = pv_dec_bytes(&c->d, &got);
 
-        assert_true(n + got < sizeof(out));
-        memcpy(out + n, p, got);
-        n += got;
-        out[n] = '\0';
+        assert_true(unseen.n + got < sizeof(unseen.p));
+        memcpy(unseen.p + unseen.n, p, got);
+        unseen.n += got;
+        unseen.p[unseen.n] = '\0';
     }
+    at += strlen(text);
+    unseen.n -= (size_t)(at - unseen.p);
+    memmove(unseen.p, at, unseen.n + 1);
 }
 
 static void get_exit(struct client *c, uint32_t code, uint32_t sig)

@@ -202,17 +202,24 @@ void ag_guest_init_main(char **argv, char **envp)
 
     umask(0);
     struct ag_serve s = prepare_guest(b);
-    pid_t pid = fork();
+    int executed[2];
+    pid_t pid = pipe2(executed, O_CLOEXEC) < 0 ? -1 : fork();
 
-    if (pid == 0)
-        ag_serve_main(&s, argv);
     if (pid < 0)
         ag_fatal(b, "cannot start the agent: %s", strerror(errno));
+    if (pid == 0) {
+        close(executed[1]);
+        s.exec_fd = executed[0];
+        ag_serve_main(&s, argv);
+    }
+    close(executed[0]);
     ag_switch_started(b);
     print_time(b, "fork");
     umask(022);
-    if (b->conf.idle)
+    if (b->conf.idle) {
+        close(executed[1]);
         init_idle();
+    }
     argv[0] = b->init;
     execve(b->init, argv, envp);
     ag_fatal(b, "cannot run init '%s': %s", b->init, strerror(errno));

@@ -114,6 +114,16 @@ static void prefer_multiplexer(void)
     syscall(SYS_sched_setscheduler, 0, SCHED_BATCH | SCHED_RESET_ON_FORK, &p);
 }
 
+/* Init that cannot be executed ends the boot: READY before that would say otherwise. */
+static void await_init(int exec_fd)
+{
+    char byte;
+
+    while (read(exec_fd, &byte, 1) < 0 && errno == EINTR)
+        ;
+    close(exec_fd);
+}
+
 void ag_serve_main(const struct ag_serve *s, char **argv)
 {
     struct ag_world w = {.proc_fd = s->proc_fd,
@@ -138,6 +148,7 @@ void ag_serve_main(const struct ag_serve *s, char **argv)
             close(i);
     ag_world_init(&w);
     ag_switch_start(s->boot);
+    await_init(s->exec_fd);
     w.root_switch = s->boot->root_switch;
     ag_forget_sums(s->boot);
     ag_high_world(&w);

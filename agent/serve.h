@@ -11,6 +11,7 @@ struct ag_serve {
     int port_fd;          /* the virtio-serial port, in its place; -1: none */
     int proc_fd;          /* private procfs */
     int dev_fd;           /* private devtmpfs, or -1 */
+    int exec_fd;          /* ends once init has been executed: no session before that */
     struct ag_boot *boot; /* for a switch of the root */
 };
 

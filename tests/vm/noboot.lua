@@ -25,9 +25,23 @@ test("init missing", function()
     assert_error(function() vm:exec("true") end, "dead")
 end)
 
-test("init that exits", function()
-    local _, took = fails("init-exits", far, "Attempted to kill init", "--- console of vm")
+test("init that cannot be run", function()
+    local bad = { timeout = far.timeout, append = "provium.init=/bad", files = { ["/bad"] = { content = "\1\2\3", mode = "0755" } } }
+    local _, took = fails("minimal", bad, "cannot run init '/bad': Exec format error", "--- console of vm")
     assert(took < 60)
+end)
+
+-- Such an init may live until the agent is ready: then the next call says it.
+test("init that exits", function()
+    local vm = provium.create("init-exits")
+    local start = uptime()
+    local why = assert_error(function()
+        vm:boot(far)
+        vm:exec("sleep 1000")
+    end)
+    assert_contains(why, "Attempted to kill init")
+    assert_contains(why, "--- console of vm")
+    assert(uptime() - start < 60)
 end)
 
 test("kernel panic at boot", function()
