@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""lua-stubs.py lua-api.md STUBS OPTIONS: the type stubs of `provium lsp`, and the options for completion in the REPL."""
+"""lua-stubs.py lua-api.md STUBS OPTIONS ARITY: the type stubs of `provium lsp`, the options for completion in the REPL,
+and how many arguments each function takes, for src/lua/arity.c."""
 import re
 import sys
 
@@ -171,6 +172,21 @@ def options(page):
     return '\n'.join(out + ['}', ''])
 
 
+def arity(page):
+    """Rows of C: what takes a fixed number of arguments.  Functions of Lua itself follow Lua's rules."""
+    out = []
+    for heading, _, entries in page.sections:
+        for e in entries:
+            if e.args is None or any('...' in a for a in e.args) or heading == 'Lua itself':
+                continue
+            object, sep, name = re.match(r'(?:(.*)([:.]))?(.+)$', e.name).groups()
+            if object != 's':
+                out.append('{"%s", "%s", "%s(%s)", %d, %s},' % (
+                    object or '', name, e.name, ', '.join(e.args), len(e.args) + (sep == ':'), str(sep == ':').lower()))
+    return '\n'.join(out + [''])
+
+
 page = Page(sys.argv[1])
 open(sys.argv[2], 'w').write(stubs(page))
 open(sys.argv[3], 'w').write(options(page))
+open(sys.argv[4], 'w').write(arity(page))

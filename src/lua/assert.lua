@@ -492,8 +492,11 @@ function M.assert_contains(...)
     end
 end
 
-function M.assert_error(fn, pattern)
+function M.assert_error(fn, pattern, ...)
     touch()
+    if select("#", ...) > 0 then
+        misused(sformat("assert_error takes a function and a pattern, got %d arguments", 2 + select("#", ...)))
+    end
     local mt = getmetatable(fn)
     if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
         misused("assert_error needs a function, got " .. type(fn))

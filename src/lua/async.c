@@ -22,8 +22,6 @@ int pv_lua_task_done(lua_State *L)
 {
     const struct lua_task *t = pv_lua_check_task(L, 1, "done");
 
-    if (!lua_isnone(L, 2))
-        pv_lua_raise(L, "task:done takes no arguments, got %s", pv_lua_describe(L, 2));
     lua_pushboolean(L, t->state != LUA_TASK_RUNS);
     return 1;
 }
@@ -31,8 +29,6 @@ int pv_lua_task_done(lua_State *L)
 /* The deadline of a positional timeout at idx, which may be left out. */
 static LJMP int64_t check_deadline(lua_State *L, int idx, const char *what, int64_t *timeout)
 {
-    if (!lua_isnone(L, idx + 1))
-        pv_lua_raise(L, "%s takes nothing behind the timeout, got %s", what, pv_lua_describe(L, idx + 1));
     *timeout = pv_lua_check_time(L, idx, what, PV_FOREVER);
     return *timeout == PV_FOREVER ? PV_FOREVER : pv_deadline(*timeout);
 }

@@ -3,8 +3,8 @@
 -- prints as TAP a sub-test in it. The chunk's arguments: raise(msg) for a failed check and misused(msg) for wrong
 -- arguments, both with the position of the test's line.
 local raise, misused = ...
-local type, pairs, ipairs, pcall, tostring, tonumber, tconcat, tsort = type, pairs, ipairs, pcall, tostring, tonumber,
-    table.concat, table.sort
+local type, pairs, ipairs, pcall, tostring, tonumber, select, tconcat, tsort = type, pairs, ipairs, pcall, tostring,
+    tonumber, select, table.concat, table.sort
 local test, skip = test, skip
 
 local RESULTS_MAX, DEPTH_MAX, NOTES_MAX, LINE_MAX = 5000, 4, 12, 400
@@ -350,7 +350,8 @@ local function is_agent(vm)
     return ok and yes and type(vm) ~= "string"
 end
 
-return function(vm, dir, opts)
+return function(vm, dir, opts, ...)
+    if select("#", ...) > 0 then misused("provium.kselftest(vm, dir, opts?) takes no more arguments") end
     if not is_agent(vm) then
         misused("kselftest needs a VM or a worker, got " .. type(vm))
     end

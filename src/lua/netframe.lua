@@ -4,7 +4,7 @@
 -- Internet checksum. Its result is the table of functions.
 local raise, ip_bytes, ip_text, mac_bytes, mac_text, sum = ...
 local spack, sunpack, ssub, sbyte, srep = string.pack, string.unpack, string.sub, string.byte, string.rep
-local type, pairs, math_type, tostring = type, pairs, math.type, tostring
+local type, pairs, math_type, tostring, select = type, pairs, math.type, tostring, select
 
 local TYPE_IPV4, TYPE_ARP, TYPE_VLAN, TYPE_IPV6 = 0x0800, 0x0806, 0x8100, 0x86dd
 local ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -297,11 +297,19 @@ local function parse(bytes)
     return f
 end
 
+-- A function of one argument that refuses more.
+local function unary(name, fn)
+    return function(arg, ...)
+        if select("#", ...) > 0 then raise(("%s takes one argument, got %d"):format(name, 1 + select("#", ...))) end
+        return fn(arg)
+    end
+end
+
 return {
-    build = build,
-    parse = parse,
-    checksum = function(bytes)
+    build = unary("build", build),
+    parse = unary("parse", parse),
+    checksum = unary("checksum", function(bytes)
         if type(bytes) ~= "string" then raise("checksum needs a string, got " .. type(bytes)) end
         return sum(bytes)
-    end,
+    end),
 }

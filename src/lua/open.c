@@ -29,6 +29,7 @@ static LJMP void open_libraries(lua_State *L)
     pv_lua_open_provium(L);
     pv_lua_open_host_command(L);
     pv_lua_open_watch(L);
+    pv_lua_open_arity(L);
 }
 
 /* Opens the libraries and leaves the file's chunk on the stack. */

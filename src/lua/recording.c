@@ -47,8 +47,6 @@ int pv_lua_disk_record(lua_State *L)
 {
     struct pv_disk *disk = pv_lua_served_disk(L, 1, "record");
 
-    if (!lua_isnone(L, 2))
-        return pv_lua_raise(L, "record takes no arguments, got %s", pv_lua_describe(L, 2));
     return record(L, &disk, 1);
 }
 

@@ -240,12 +240,12 @@ static void wrong_arguments(void **state)
          "provium.all needs a list of functions; this table has other keys than 1 to its length"},
         {"provium.all({}, -1)",
          "the timeout of provium.all: -1 is not a time in seconds; expected 0 to a year"},
-        {"provium.all({}, 1, 2)", "provium.all takes nothing behind the timeout, got number 2"},
+        {"provium.all({}, 1, 2)", "provium.all(fns, timeout?) takes no more arguments, got number 2"},
         {"provium.async(print).wait()",
          "task.wait(...) got nothing where the task belongs; call it with a colon: task:wait(...)"},
         {"provium.async(print):wait('x')", "the timeout of wait: 'x' is not a time; expected seconds or a "
                                            "number with ms, s, m or h, such as \"30\", \"500ms\" or \"2m\""},
-        {"provium.async(print):done(1)", "task:done takes no arguments, got number 1"},
+        {"provium.async(print):done(1)", "task:done() takes no arguments, got number 1"},
         {"provium.async(print).x()", "a task has no method 'x'"},
         {"provium.async(print):waits()", "a task has no method 'waits' (did you mean 'wait'?)"},
     };

@@ -446,10 +446,13 @@ static int serial_say_hello(struct serial *d, struct pv_err *err)
     return 0;
 }
 
-/* Drops what the agents of before have sent, as far as it has come. */
+/*
+ * Drops what the agents of before have sent, as far as it has come: more than the socket holds, so that a guest which
+ * goes on sending does not keep the host here.  serial_find_hello skips what is left.
+ */
 static void serial_drop_input(struct serial *d)
 {
-    while (pv_recv(d->fd, d->in, PV_SERIAL_IN) > 0)
+    for (int i = 0; i < MAX_ROUNDS && pv_recv(d->fd, d->in, PV_SERIAL_IN) > 0; i++)
         ;
     d->in_len = 0;
 }
