@@ -24,19 +24,24 @@ static const struct arity arities[] = {
 };
 
 /* Functions that say more about an argument that they do not take, and `test`, which trace.c knows by its address. */
-static const char *const own_words[] = {"vm:kill(",       "lan:partition(",        "lan:heal(",
-                                        "lan:isolate(",   "provium.json.encode(",  "provium.json.decode(",
-                                        "provium.json.array(", "test("};
+static const char *const own_words[] = {"vm:kill(",
+                                        "lan:partition(",
+                                        "lan:heal(",
+                                        "lan:isolate(",
+                                        "provium.json.encode(",
+                                        "provium.json.decode(",
+                                        "provium.json.array(",
+                                        "test("};
 
 static const struct {
     const char *object, *type; /* the name on the page, the metatable in the registry */
 } types[] = {
-    {"vm", "provium.vm"},           {"vm", "provium.worker"},           {"worker", "provium.worker"},
-    {"lan", "provium.network"},     {"disk", "provium.disk"},           {"rule", "provium.rule"},
-    {"rec", "provium.recording"},   {"state", "provium.state"},         {"nic", "provium.nic"},
-    {"port", "provium.port"},       {"router", "provium.router"},       {"uplink", "provium.uplink"},
-    {"capture", "provium.capture"}, {"process", "provium.process"},     {"result", "provium.result"},
-    {"stream", "provium.stream"},   {"stream", "provium.console"},      {"console", "provium.console"},
+    {"vm", "provium.vm"},           {"vm", "provium.worker"},       {"worker", "provium.worker"},
+    {"lan", "provium.network"},     {"disk", "provium.disk"},       {"rule", "provium.rule"},
+    {"rec", "provium.recording"},   {"state", "provium.state"},     {"nic", "provium.nic"},
+    {"port", "provium.port"},       {"router", "provium.router"},   {"uplink", "provium.uplink"},
+    {"capture", "provium.capture"}, {"process", "provium.process"}, {"result", "provium.result"},
+    {"stream", "provium.stream"},   {"stream", "provium.console"},  {"console", "provium.console"},
     {"task", "provium.task"},
 };
 
@@ -48,7 +53,8 @@ static int call_checked(lua_State *L)
     for (int i = a->max + 1; i <= lua_gettop(L); i++)
         if (!lua_isnil(L, i))
             return pv_lua_raise(L, "%s takes %s, got %s", a->shown,
-                                a->max == a->method ? "no arguments" : "no more arguments", pv_lua_describe(L, i));
+                                a->max == a->method ? "no arguments" : "no more arguments",
+                                pv_lua_describe(L, i));
     return lua_tocfunction(L, lua_upvalueindex(2))(L);
 }
 

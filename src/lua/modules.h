@@ -14,6 +14,6 @@ LJMP void pv_lua_open_netframe(lua_State *L);     /* pushes provium.net */
 LJMP void pv_lua_open_kselftest(lua_State *L);    /* pushes provium.kselftest */
 LJMP void pv_lua_open_host_command(lua_State *L); /* os.execute, io.popen with the inherited limit */
 LJMP void pv_lua_open_watch(lua_State *L); /* in a builder: io.open and others that record host reads */
-LJMP void pv_lua_open_arity(lua_State *L); /* last: what is open gets no more arguments than the reference has */
+LJMP void pv_lua_open_arity(lua_State *L); /* last: refuses arguments beyond the reference */
 
 #endif
