@@ -117,18 +117,18 @@ static void test_terminal(void **state)
 /* Job control: the terminal's interrupt and stop reach the foreground process, and the shell goes on. */
 static void test_job_control(void **state)
 {
+    static const char foreground[] = "sh -c 'echo ru\"\"n; exec sleep 1000'\n"; /* "run": it has the terminal */
     struct client *c = *state;
 
     exec_on(c, pty, 24, 80, "PS1='$ ' exec sh -i");
-    type(c, "sleep 1000\n");
-    see(c, "sleep 1000");
-    usleep(300000);
+    type(c, foreground);
+    see(c, "run\r\n");
     type(c, "\x1a");
     see(c, "Stopped");
     type(c, "kill -9 %1; echo go\"\"ing\n");
     see(c, "going");
-    type(c, "sleep 1000\n");
-    usleep(300000);
+    type(c, foreground);
+    see(c, "run\r\n");
     type(c, "\x03");
     type(c, "echo st=$?; exit 7\n");
     see(c, "st=130");

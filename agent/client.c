@@ -182,6 +182,14 @@ static void put_list(struct pv_enc *e, const char *const *v)
         put_str(e, v[i]);
 }
 
+void cl_let_flood(struct client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+    poll(&p, 1, CL_SOON);
+    usleep(300000);
+}
+
 void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,
              const char *const *argv, const char *const *env)
 {
