@@ -117,7 +117,8 @@ static void test_terminal(void **state)
 /* Job control: the terminal's interrupt and stop reach the foreground process, and the shell goes on. */
 static void test_job_control(void **state)
 {
-    static const char foreground[] = "sh -c 'echo ru\"\"n; exec sleep 1000'\n"; /* "run": it has the terminal */
+    static const char foreground[] =
+        "sh -c 'echo ru\"\"n; exec sleep 1000'\n"; /* "run": it has the terminal */
     struct client *c = *state;
 
     exec_on(c, pty, 24, 80, "PS1='$ ' exec sh -i");

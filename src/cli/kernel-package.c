@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -18,8 +17,10 @@
 #include "cli/kernel.h"
 #include "image/kconfig.h"
 #include "util/cachedir.h"
+#include "util/clock.h"
 #include "util/digest.h"
 #include "util/err.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/path.h"
 #include "util/spawn.h"
@@ -30,7 +31,6 @@ enum {
     UNPACK_LIMIT_MS = 120000,
     DOWNLOAD_LIMIT_MS = 600000,
     LOCK_LIMIT_MS = DOWNLOAD_LIMIT_MS + UNPACK_LIMIT_MS,
-    LOCK_STEP_MS = 100,
     KEPT = 8 /* packages, of up to 400 MB each */
 };
 
@@ -63,15 +63,13 @@ static int store_lock(struct store *s, struct pv_err *err)
     s->lock = pv_cachedir_file(&s->dir, "lock", O_RDWR | O_CREAT, err);
     if (s->lock < 0)
         return -1;
-    for (int waited = 0; flock(s->lock, LOCK_EX | LOCK_NB) < 0; waited += LOCK_STEP_MS) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return pv_err_sys(err, errno, "cannot lock '%s/lock'", s->dir.path);
-        if (waited >= LOCK_LIMIT_MS)
-            return pv_err_set(err, PV_E_TIMEOUT, "another provium holds '%s/lock'", s->dir.path);
-        if (poll(&(struct pollfd){.fd = s->ended, .events = POLLIN}, 1, LOCK_STEP_MS) > 0)
-            return pv_err_set(err, PV_E_HOST, "interrupted");
-    }
-    return 0;
+    if (pv_lock_until(s->lock, pv_deadline(LOCK_LIMIT_MS * PV_NSEC_PER_MSEC), s->ended) == 0)
+        return 0;
+    if (errno == ETIMEDOUT)
+        return pv_err_set(err, PV_E_TIMEOUT, "another provium holds '%s/lock'", s->dir.path);
+    if (errno == ECANCELED)
+        return pv_err_set(err, PV_E_HOST, "interrupted");
+    return pv_err_sys(err, errno, "cannot lock '%s/lock'", s->dir.path);
 }
 
 /* store_close takes it back also after -1. */

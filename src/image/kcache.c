@@ -25,7 +25,6 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +39,7 @@
 #include "util/digest.h"
 #include "util/err.h"
 #include "util/host.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/path.h"
@@ -50,6 +50,8 @@ enum {
     USE_STAMP_S = 600, /* resolution of the time of the last use: one utimensat in ten minutes */
 };
 #define VMLINUX_MAX (UINT64_C(2) << 30)
+/* Unpacking a kernel takes seconds; its process may be stopped. */
+#define LOCK_LIMIT (30 * PV_NSEC_PER_SEC)
 
 struct cache {
     const struct pv_kcache_src *src;
@@ -328,8 +330,8 @@ static int find_or_make_vmlinux(struct cache *c, struct pv_err *err)
     if (v == ABSENT) {
         lock = pv_cachedir_file(&c->dir, "lock", O_RDWR | O_CREAT, NULL);
         /* Without a lock two processes may make it; pv_newfile_commit makes that harmless. */
-        while (lock >= 0 && flock(lock, LOCK_EX) < 0 && errno == EINTR)
-            ;
+        if (lock >= 0)
+            pv_lock_until(lock, pv_deadline(LOCK_LIMIT), -1);
         v = look_up(c, err);
     }
     if (v == GOOD)

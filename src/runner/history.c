@@ -16,7 +16,6 @@
 #include <jansson.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 #include "util/cachedir.h"
 #include "util/clock.h"
 #include "util/err.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/path.h"
 
@@ -318,20 +318,14 @@ static int history_open_lock(const struct pv_history *h, struct pv_err *err)
 static int history_lock(const struct pv_history *h, struct pv_err *err)
 {
     cleanup_close int fd = history_open_lock(h, err);
-    int64_t deadline = pv_deadline(LOCK_LIMIT);
 
     if (fd < 0)
         return -1;
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        static const struct timespec pause = {.tv_nsec = 10 * PV_NSEC_PER_MSEC};
-
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return pv_err_sys(err, errno, "cannot lock '%s.lock'", h->path);
-        if (pv_now() >= deadline)
-            return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s.lock' for 5 s", h->path);
-        nanosleep(&pause, NULL); /* no loop is left at the end of a run */
-    }
-    return pv_steal_fd(&fd);
+    if (pv_lock_until(fd, pv_deadline(LOCK_LIMIT), -1) == 0) /* no loop is left at the end of a run */
+        return pv_steal_fd(&fd);
+    if (errno == ETIMEDOUT)
+        return pv_err_set(err, PV_E_TIMEOUT, "another run has held '%s.lock' for 5 s", h->path);
+    return pv_err_sys(err, errno, "cannot lock '%s.lock'", h->path);
 }
 
 static int history_write(const struct pv_history *h, json_t *files, struct pv_err *err)

@@ -13,14 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/host.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/path.h"
 
 #define PREFIX "provium-"
 #define KEPT "kept"
+/* Another run that looks for stale directories holds it for a moment. */
+#define LOCK_LIMIT (5 * PV_NSEC_PER_SEC)
 
 /* Limits of kept directories. */
 enum { MAX_DEPTH = 8, KEEP_RUNS = 10, KEEP_SECONDS = 7 * 24 * 3600 };
@@ -207,12 +211,7 @@ static int check_base(const char *base, struct pv_err *err)
 /* Locks the new directory: 1: it is locked; 0: another run has removed it before the lock; -1: errno says why. */
 static int rundir_lock(int fd, const char *path)
 {
-    int rc;
-
-    do
-        rc = flock(fd, LOCK_EX);
-    while (rc < 0 && errno == EINTR);
-    return rc < 0 ? -1 : same_dir(fd, path);
+    return pv_lock_until(fd, pv_deadline(LOCK_LIMIT), -1) < 0 ? -1 : same_dir(fd, path);
 }
 
 int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)

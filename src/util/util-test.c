@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include "util/digest.h"
 #include "util/err.h"
 #include "util/host.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/path.h"
@@ -313,6 +315,30 @@ static void kills_child_with_parent(void **state)
     fail_msg("the child outlived its parent");
 }
 
+/* Two descriptions of one file exclude each other, as two processes do. */
+static void waits_for_locks(void **state)
+{
+    char path[] = "/tmp/provium-lock-XXXXXX";
+    int a = mkstemp(path), b = open(path, O_RDWR | O_CLOEXEC), stop[2];
+
+    (void)state;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(pipe2(stop, O_CLOEXEC), 0);
+    assert_int_equal(pv_lock_until(a, 0, -1), 0);
+    assert_int_equal(pv_lock_until(b, pv_deadline(30 * PV_NSEC_PER_MSEC), stop[0]), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_int_equal(write(stop[1], "", 1), 1);
+    assert_int_equal(pv_lock_until(b, PV_FOREVER, stop[0]), -1);
+    assert_int_equal(errno, ECANCELED);
+    close(a);
+    assert_int_equal(pv_lock_until(b, 0, stop[0]), 0);
+    assert_int_equal(pv_lock_until(-1, PV_FOREVER, -1), -1);
+    assert_int_equal(errno, EBADF);
+    close(b);
+    close(stop[0]);
+    close(stop[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +354,7 @@ int main(void)
         cmocka_unit_test(spawns_programs),
         cmocka_unit_test(spawns_with_many_descriptors),
         cmocka_unit_test(kills_child_with_parent),
+        cmocka_unit_test(waits_for_locks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
