@@ -181,11 +181,9 @@ void pv_lua_attempt(lua_State *L, struct lua_calls *c, int fn)
 static LJMP void add_function(lua_State *L, int list, const char *name)
 {
     pv_lua_tf(L)->touched = true;
-    if (!lua_isfunction(L, 1) || lua_gettop(L) > 1)
+    if (!lua_isfunction(L, 1))
         pv_lua_raise(L, "%s needs a function and nothing else, got %s", name,
-                     lua_isnone(L, 1)       ? "nothing"
-                     : lua_isfunction(L, 1) ? "more than one argument"
-                                            : pv_lua_describe(L, 1));
+                     lua_isnone(L, 1) ? "nothing" : pv_lua_describe(L, 1));
     push_list(L, list);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);

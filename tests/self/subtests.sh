@@ -229,7 +229,7 @@ assert_error(function() test("x", {meta = {a = {b = 1}}}, function() end) end, "
 assert_error(function() test("x", {meta = {a = {print}}}, function() end) end, "a list of them, got function")
 assert_error(function() test("x", {meat = {}}, function() end) end, "did you mean 'meta'?")
 assert_error(function() defer() end, "defer needs a function and nothing else, got nothing")
-assert_error(function() defer(print, 1) end, "got more than one argument")
+assert_error(function() defer(print, 1) end, "defer(fn) takes no more arguments, got number 1")
 assert_error(function() after_each("x") end, "after_each needs a function and nothing else, got string")
 test("hooks inside of a test", function() assert_error(function() before_each(print) end, "call it outside of tests") end)
 LUA
