@@ -140,15 +140,17 @@ script -qfec "stty rows 33 cols 101; '$PROVIUM' shell; echo \"code=\$?\"; stty -
 exec 5>keys
 await 'Ctrl-] three times'
 await '# '
-echo 'stty size; echo $((6 * 7))th; tty; sleep 1000' >&5
+# A command that says so once it has the terminal.
+foreground() { echo "sh -c 'echo has-\$((40 + $1)); exec sleep 1000'"; }
+echo "stty size; echo \$((6 * 7))th; tty; $(foreground 1)" >&5
 await '33 101'
 await 42th
 await /dev/pts/
-sleep 1
+await has-41
 printf '\003' >&5
-echo 'echo "st=$((100 + 30))"; sleep 1000' >&5
+echo "echo st=\$((100 + 30)); $(foreground 2)" >&5
 await st=130
-sleep 1
+await has-42
 printf '\032' >&5
 await Stopped
 ok 'a terminal: its size, Ctrl-C and Ctrl-Z reach the guest'
