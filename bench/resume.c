@@ -72,7 +72,10 @@ static struct pv_guest *resume_guest(const struct pv_guest_env *env, struct pv_s
 
 /* ---- by hand ---- */
 
-/* The command line of this process's only child, a QEMU. */
+/* What the command line may name by its descriptor; -1: it does not. */
+static struct pv_spawn_fd hand_files[] = {{-1, PV_QEMU_FD_INITRD}, {-1, PV_QEMU_FD_KERNEL}};
+
+/* The command line of this process's only child, a QEMU, and the files that it names. */
 static void read_argv(struct pv_strv *argv)
 {
     char path[96];
@@ -85,6 +88,10 @@ static void read_argv(struct pv_strv *argv)
     must(pv_read_file(path, 1 << 20, &line, &err), &err);
     for (size_t at = 0; at < line.len; at += strlen(line.data + at) + 1)
         pv_strv_add(argv, line.data + at);
+    for (size_t i = 0; i < PV_ARRAY_LEN(hand_files); i++) {
+        snprintf(path, sizeof(path), "/proc/%ld/fd/%d", strtol(list.data, NULL, 10), hand_files[i].to);
+        hand_files[i].from = open(path, O_RDONLY | O_CLOEXEC);
+    }
 }
 
 static void wait_for_text(int fd, const char *text)
@@ -153,16 +160,16 @@ static struct hand hand_start(const struct pv_strv *argv, int memory, int save, 
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port) < 0)
         resume_die("descriptors");
     h = (struct hand){.qmp = qmp[0], .console = console[0], .port = port[0]};
-    h.pid = pv_spawn(&(struct pv_spawn){.file = argv->v[0],
-                                        .argv = argv->v,
-                                        .fds = (struct pv_spawn_fd[]){{qmp[1], PV_QEMU_FD_QMP},
-                                                                      {console[1], PV_QEMU_FD_CONSOLE},
-                                                                      {port[1], PV_QEMU_FD_VSOCK},
-                                                                      {memory, PV_QEMU_FD_MEMORY},
-                                                                      {save, PV_QEMU_FD_SAVE},
-                                                                      {load, PV_QEMU_FD_LOAD}},
-                                        .n_fds = 6},
-                     NULL, &err);
+    struct pv_spawn_fd fds[6 + PV_ARRAY_LEN(hand_files)] = {
+        {qmp[1], PV_QEMU_FD_QMP},    {console[1], PV_QEMU_FD_CONSOLE}, {port[1], PV_QEMU_FD_VSOCK},
+        {memory, PV_QEMU_FD_MEMORY}, {save, PV_QEMU_FD_SAVE},          {load, PV_QEMU_FD_LOAD}};
+    size_t n = 6;
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(hand_files); i++)
+        if (hand_files[i].from >= 0)
+            fds[n++] = hand_files[i];
+    h.pid =
+        pv_spawn(&(struct pv_spawn){.file = argv->v[0], .argv = argv->v, .fds = fds, .n_fds = n}, NULL, &err);
     must(h.pid, &err);
     close(qmp[1]);
     close(console[1]);
