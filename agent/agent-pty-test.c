@@ -16,7 +16,7 @@
 
 enum { ID = 7 };
 
-/* What the terminal has said and no see() has met. */
+/* Output of the terminal behind the last text that see() was asked for. */
 static struct {
     char p[65536];
     size_t n;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { IN_CAP = 2 * (PV_FRAME_MAX + PV_FRAME_HEADER), SEND_MS = 30000 };
@@ -182,12 +183,14 @@ static void put_list(struct pv_enc *e, const char *const *v)
         put_str(e, v[i]);
 }
 
-void cl_let_flood(struct client *c)
+bool cl_await_unread(struct client *c, int n)
 {
-    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    int64_t due = cl_now_ms() + CL_SOON;
+    int have = 0;
 
-    poll(&p, 1, CL_SOON);
-    usleep(300000);
+    while (ioctl(c->fd, FIONREAD, &have) == 0 && have < n && cl_now_ms() < due)
+        usleep(10000);
+    return have >= n;
 }
 
 void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,

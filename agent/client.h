@@ -57,8 +57,8 @@ void cl_send(struct client *c, struct pv_enc *e); /* ends the frame first */
 /* 1: a frame (c->type, c->id, and c->d behind the id); 0: the end; -1: no frame within ms. */
 int cl_recv(struct client *c, int ms);
 
-/* Leaves the agent time to send, from its first byte on, while nothing is read. */
-void cl_let_flood(struct client *c);
+/* Waits until n bytes lie in the socket, of which nothing is read; false if they have not come after CL_SOON. */
+bool cl_await_unread(struct client *c, int n);
 
 /* Send requests.  argv and env are NULL-terminated; env NULL: PATH only. */
 void cl_exec(struct client *c, uint32_t id, uint32_t flags, uint64_t timeout_ms, const char *cwd,

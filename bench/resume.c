@@ -72,7 +72,7 @@ static struct pv_guest *resume_guest(const struct pv_guest_env *env, struct pv_s
 
 /* ---- by hand ---- */
 
-/* What the command line may name by its descriptor; -1: it does not. */
+/* QEMU's files that its command line may name by their descriptors; -1: by their paths, or not at all. */
 static struct pv_spawn_fd hand_files[] = {{-1, PV_QEMU_FD_INITRD}, {-1, PV_QEMU_FD_KERNEL}};
 
 /* The command line of this process's only child, a QEMU, and the files that it names. */

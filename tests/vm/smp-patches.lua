@@ -1,5 +1,6 @@
 -- The kernel changes its own code while another CPU runs it. QEMU may lose such a change when it emulates each CPU in a
--- thread of its own, and a CPU then takes a breakpoint that is gone: without `tcg_thread`, Provium must not let it. (`make soak` does the same for longer.)
+-- thread of its own, and a CPU then takes a breakpoint that is gone: without `tcg_thread`, Provium must not let it.
+-- (`make soak` does the same for longer.)
 
 local vm = provium.create()
 vm:boot({ memory = "256M", cpus = 2, timeout = "2m" })
