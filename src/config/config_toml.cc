@@ -81,6 +81,21 @@ void convert(const toml::node &node, struct pv_toml *t)
     }
 }
 
+// toml++ also allocates where nothing may be thrown: a failure there ends in std::terminate, which says what it was.
+class terminate_says_no_memory
+{
+    const std::terminate_handler before = std::set_terminate(pv_out_of_memory);
+
+  public:
+    terminate_says_no_memory() = default;
+    terminate_says_no_memory(const terminate_says_no_memory &) = delete;
+    terminate_says_no_memory &operator=(const terminate_says_no_memory &) = delete;
+    ~terminate_says_no_memory()
+    {
+        std::set_terminate(before);
+    }
+};
+
 void free_items(struct pv_toml *t)
 {
     for (size_t i = 0; i < t->n_items; i++)
@@ -94,6 +109,7 @@ void free_items(struct pv_toml *t)
 
 extern "C" struct pv_toml *pv_toml_parse(const char *text, size_t n, const char *source, struct pv_err *err)
 {
+    const terminate_says_no_memory guard;
     struct pv_toml *root = nullptr;
 
     try {
