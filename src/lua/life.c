@@ -148,7 +148,13 @@ static LJMP void call_clock(lua_State *L, uint64_t nr, const char *name, const c
 
     pv_tf_call_begin(pv_lua_tf(L), a.vm->name, "%s the clock of %s", doing, a.name);
     rc = pv_agent_syscall(a.a, &c, &r, &err);
-    if (rc == 0 && r.value < 0)
+    if (rc == 0 && r.value == -EINVAL && nr == SYS_clock_settime)
+        rc = pv_err_set(
+            &err, PV_E_GUEST,
+            "set_time on %s: Linux takes no %.9g s since 1970: its clock reads at least its time since the "
+            "boot, and at most the year 2232",
+            a.name, (double)ts->tv_sec);
+    else if (rc == 0 && r.value < 0)
         rc = pv_err_set(&err, PV_E_GUEST, "%s on %s: %s", name, a.name, strerror((int)-r.value));
     else if (rc == 0)
         memcpy(ts, r.out[0].data, sizeof(*ts)); /* of that size, as the reply was checked */

@@ -118,6 +118,8 @@ for _, transport in ipairs({"serial", "vsock"}) do
         assert(t >= 1000000000.25 and t < 1000000600, "the time is " .. t)
         assert_eq("float", math.type(t))
         assert_error(function() vm:set_time("now") end, "set_time needs seconds since 1970")
+        assert_error(function() vm:set_time(0) end, "Linux takes no 0 s since 1970")
+        assert_error(function() vm:set_time(9e9) end, "at most the year 2232")
         local user = vm:spawn()
         assert_eq(0, user:syscall("setuid", 1000))
         assert_error(function() user:set_time(1) end, "Operation not permitted")
