@@ -99,7 +99,8 @@ static int script_searcher(lua_State *L)
         lua_pushfstring(
             L,
             "no file '%s.lua' or '%s/init.lua' in the test's directory or those above it up to the "
-            "given one, beside provium.toml, or in the working directory",
+            "given one (of a file given by its path: the project's), beside provium.toml, or in the working "
+            "directory",
             rel, rel);
         return 1;
     }

@@ -165,6 +165,7 @@ static int find_add_given(struct finder *f, const char *path, struct pv_err *err
 {
     struct seen *seen;
     struct stat st;
+    bool alone;
 
     if (stat(path, &st) < 0) {
         if (errno == ENOENT)
@@ -176,10 +177,12 @@ static int find_add_given(struct finder *f, const char *path, struct pv_err *err
         return find_walk_once(f, &st, path, path, err);
     if (!S_ISREG(st.st_mode))
         return pv_err_set(err, PV_E_USAGE, "'%s' is neither a file nor a directory", path);
-    if (!seen_find(f, &st))
+    alone = !seen_find(f, &st);
+    if (alone)
         list_add_file(f, &st, path, path, pv_path_dirname(path));
     seen = seen_find(f, &st);
     f->out->v[seen->file].given = true;
+    f->out->v[seen->file].alone |= alone;
     return 0;
 }
 

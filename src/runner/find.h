@@ -21,6 +21,7 @@ struct pv_test_file {
     char *name; /* shown: below the given directory, or as given; the path where names would clash */
     char *root; /* the directory that was given, or the one that holds the given file */
     bool given; /* by its own path */
+    bool alone; /* and first so: scripts that it needs may be in any directory above it in the project */
 };
 
 /* The rule by which a file below a given directory is a test. */

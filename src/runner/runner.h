@@ -19,7 +19,7 @@ struct pv_err;
 struct pv_history;
 
 struct pv_run_file {
-    const char *path, *name, *root; /* as in struct pv_test_file */
+    const char *path, *name, *root; /* as in struct pv_test_file; root: NULL if alone */
     const char *log_dir;            /* exists; for console logs */
     int lease;                      /* channel to the pool, for pv_lease_new; the callee's */
     int in, out;                    /* with debug_out: standard input and that; else -1 */

@@ -87,7 +87,7 @@ static void slot_child_main(void *arg)
     struct pv_result *result = pv_result_new(PV_CHILD_SOCK);
     struct pv_run_file rf = {.path = job->file->path,
                              .name = job->file->name,
-                             .root = job->file->root,
+                             .root = job->file->alone ? NULL : job->file->root,
                              .log_dir = job->log_dir,
                              .lease = CHILD_LEASE,
                              .in = job->run->debug_out ? CHILD_IN : -1,

@@ -297,7 +297,7 @@ static void command_add_path(struct pv_buf *command, const char *path)
     pv_text_shell(command, path);
 }
 
-/* True when the file stands in its root itself, so that naming the file means the same root. */
+/* True when the file stands in its root itself, so that naming the file finds the same scripts. */
 static bool file_is_in_root(const struct pv_file_report *f)
 {
     cleanup_free char *dir = pv_path_dirname(f->path);

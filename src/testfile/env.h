@@ -32,7 +32,7 @@ struct pv_testfile_env {
     struct pv_result *result; /* the supervisor's end; gets the verdict last */
     struct pv_lease *lease;   /* the pool of memory and CPUs; NULL: no limit */
     const char *log_dir;      /* for console logs; NULL: none */
-    const char *root;         /* the directory of tests on the command line; NULL: none */
+    const char *root;         /* the directory of tests on the command line; NULL: a file was named */
     const char *version;      /* provium.version */
     /* --tag and --no-tag: a sub-test runs when it has one of `tags` (if there are any) and none of `no_tags`.
      * NULL: none. */

@@ -17,8 +17,8 @@ bool pv_tf_find(struct pv_testfile *tf, const char *path, char out[static PATH_M
 
 /*
  * Appends the directories in which `require` looks, in order: the script's and each above it up to the root
- * (for a test file the given directory, for a fixture's script the project root; a script outside of it has
- * its own alone), the project root, the working directory, which is "".
+ * (for a test file the given directory; for one that was given itself, and for a fixture's script, the project
+ * root; a script outside of it has its own alone), the project root, the working directory, which is "".
  */
 void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs);
 

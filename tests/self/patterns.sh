@@ -69,6 +69,17 @@ rm else/where.lua
 is "require above the given root: exit code" "$?" 1
 shows "require: nothing is found above the given root" "module 'where' not found"
 shows "require: says where it looked" "in the test's directory or those above it up to the given one"
+# A file given by its path has no given directory: the project's takes its place, for fixtures too.
+echo "return 'proj/tests'" >proj/tests/where.lua
+found proj/tests else --config ../proj/provium.toml ../proj/tests/deep/er/x.test.lua
+mkdir -p proj/some/where/in proj/some/fixtures
+echo 'error("the fixture in some")' >proj/some/fixtures/near.lua
+echo 'provium.fixture("near")' >proj/some/where/in/x.test.lua
+(cd proj && timeout 60 "$PROVIUM" test some/where/in/x.test.lua >"$work/out" 2>"$work/err")
+shows "fixture: found above a file given by its path" "the fixture in some"
+(cd proj && timeout 60 "$PROVIUM" test some/where/in >"$work/out" 2>"$work/err")
+shows "fixture: nothing is found above the given root" "there is no fixture 'near'"
+rm proj/tests/where.lua
 mkdir -p proj/tests/pkg && echo 'return "a package"' >proj/tests/pkg/init.lua
 echo 'assert_eq("a package", require("pkg"))' >proj/tests/deep/er/x.test.lua
 provium test proj/tests
