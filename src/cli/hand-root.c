@@ -26,7 +26,7 @@ static void profile_drop_root(struct pv_profile *p)
 
 static int root_set_image(struct pv_profile *p, char *path, struct pv_err *err)
 {
-    const char *format = pv_disk_format(path, err);
+    const char *format = pv_root_format(path, err);
 
     if (!format) {
         pv_err_wrap(err, "run: --rootfs '%s'", path);

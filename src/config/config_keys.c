@@ -495,7 +495,7 @@ static int check_rootfs(const struct pv_config_at *at, const struct pv_toml *tab
 {
     struct value v = key_value(at, table, p, p->rootfs_format ? "rootfs_format" : "rootfs");
     struct pv_err why = PV_ERR_INIT;
-    const char *found = pv_disk_format(p->rootfs, &why);
+    const char *found = pv_root_format(p->rootfs, &why);
 
     if (!found && p->rootfs_format && !strcmp(p->rootfs_format, "raw") && why.cls == PV_E_USAGE)
         return 0; /* the user overrides the table of magic numbers */

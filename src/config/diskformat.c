@@ -18,6 +18,9 @@
 #define CONVERT "convert it with `qemu-img convert -O qcow2 %s NEW.qcow2` and use that"
 #define UNPACK "unpack it first (%s holds compressed bytes)"
 
+/* The largest offset of the table below is that of an ISO's; btrfs has its superblock at 64 KiB, ZFS all of 256 KiB. */
+enum { FOREIGN_BYTES = 33 * 1024, ROOT_BYTES = 256 * 1024 };
+
 static const struct {
     unsigned offset, len;
     const char *magic;
@@ -54,33 +57,30 @@ static bool has_magic(const char *head, size_t n, unsigned offset, const char *m
     return n >= (size_t)offset + len && !memcmp(head + offset, magic, len);
 }
 
-const char *pv_disk_format(const char *path, struct pv_err *err)
+/* Reads the first `size` bytes of a file, or all of a shorter one, and sets *n to their number. */
+static int head_read(const char *path, char *head, size_t size, size_t *n, struct pv_err *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char head[33 * 1024];
-    size_t n = 0;
 
-    if (fd < 0) {
-        pv_err_sys(err, errno, "cannot open '%s'", path);
-        return NULL;
-    }
-    while (n < sizeof(head)) {
-        ssize_t r = read(fd, head + n, sizeof(head) - n);
+    *n = 0;
+    if (fd < 0)
+        return pv_err_sys(err, errno, "cannot open '%s'", path);
+    while (*n < size) {
+        ssize_t r = read(fd, head + *n, size - *n);
 
         if (r < 0 && errno == EINTR)
             continue;
-        if (r < 0) {
-            pv_err_sys(err, errno, "cannot read '%s'", path);
-            return NULL;
-        }
+        if (r < 0)
+            return pv_err_sys(err, errno, "cannot read '%s'", path);
         if (r == 0)
             break;
-        n += (size_t)r;
+        *n += (size_t)r;
     }
-    if (n == 0) {
-        pv_err_set(err, PV_E_USAGE, "is empty; expected a disk image");
-        return NULL;
-    }
+    return *n ? 0 : pv_err_set(err, PV_E_USAGE, "is empty; expected a disk image");
+}
+
+static const char *head_format(const char *path, const char *head, size_t n, struct pv_err *err)
+{
     for (size_t i = 0; i < PV_ARRAY_LEN(foreign); i++)
         if (has_magic(head, n, foreign[i].offset, foreign[i].magic, foreign[i].len)) {
             pv_err_set(err, PV_E_USAGE, "is %s, which cannot be used as it is; ", foreign[i].name);
@@ -91,4 +91,47 @@ const char *pv_disk_format(const char *path, struct pv_err *err)
             return NULL;
         }
     return has_magic(head, n, 0, "QFI\xfb", 4) ? "qcow2" : "raw";
+}
+
+const char *pv_disk_format(const char *path, struct pv_err *err)
+{
+    char head[FOREIGN_BYTES];
+    size_t n;
+
+    return head_read(path, head, sizeof(head), &n, err) < 0 ? NULL : head_format(path, head, n, err);
+}
+
+/* NULL, or what bytes are in which no file system and no partition table begins: those have zeros and others. */
+static const char *no_root(const char *head, size_t n)
+{
+    size_t zeros = 0, text = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)head[i];
+
+        zeros += c == 0;
+        text += c >= 0x80 || (c >= ' ' && c < 0x7f) || (c >= '\t' && c <= '\r') || c == '\033';
+    }
+    if (text == n)
+        return "a text file";
+    return zeros == n ? "all zero bytes" : NULL;
+}
+
+const char *pv_root_format(const char *path, struct pv_err *err)
+{
+    cleanup_free char *head = pv_xmalloc(ROOT_BYTES);
+    const char *format, *what;
+    size_t n;
+
+    if (head_read(path, head, ROOT_BYTES, &n, err) < 0)
+        return NULL;
+    format = head_format(path, head, n, err);
+    what = format ? no_root(head, n) : NULL;
+    if (!what)
+        return format;
+    pv_err_set(
+        err, PV_E_USAGE,
+        "is %s%s; expected the image of a disk or of a file system, such as mkfs.ext4 and mke2fs -d make",
+        what, n == ROOT_BYTES ? " as far as file systems and partition tables begin" : "");
+    return NULL;
 }

@@ -12,4 +12,7 @@ struct pv_err;
  */
 const char *pv_disk_format(const char *path, struct pv_err *err);
 
+/* The same of the image of a root file system; NULL, class usage, also if it is text or begins with 256 KiB of zeros. */
+const char *pv_root_format(const char *path, struct pv_err *err);
+
 #endif
