@@ -159,8 +159,12 @@ static void look_saved(struct doctor *d, struct row *r)
 
 static void look_guest(struct doctor *d, struct row *r)
 {
+    struct pv_err why = PV_ERR_INIT;
+
+    pv_err_set(&why, PV_E_MISSING, "there is no default guest");
+    pv_guest_advise(&why);
     if (!d->guest_dir)
-        row_set(r, BAD, pv_guest_command(), "there is no default guest");
+        row_set(r, BAD, pv_guest_command(), "%s", why.text);
     else
         row_set(r, OK, NULL, "%s", d->guest_dir);
 }

@@ -56,7 +56,9 @@ static int setup(void **state)
     }
     puts_file("bzImage", "kernel");
     puts_file("initrd.img", "archive");
-    puts_file("disk.img", "raw bytes");
+    puts_file("disk.img", "raw\1bytes");
+    puts_file("text.img", "KEY=value\n\xc3\xa9\n");
+    put_file("zeros.img", cd, sizeof(cd));
     put_file("disk.qcow2", "QFI\xfb\0\0\0\3", 8);
     put_file("qcow2.raw", "QFI\xfb\0\0\0\3", 8);
     put_file("disk.vmdk", "KDMV\1\0\0\0", 8);
@@ -155,6 +157,10 @@ static const struct {
     {MIN "rootfs = \"disk.xz\"\n", 3, {"'rootfs'", "xz", "unpack"}},
     {MIN "rootfs = \"disk.iso\"\n", 3, {"'rootfs'", "ISO 9660"}},
     {MIN "rootfs = \"empty.img\"\n", 3, {"'rootfs'", "is empty"}},
+    {MIN "rootfs = \"text.img\"\n", 3, {"'rootfs'", "text.img' is a text file", "expected the image of"}},
+    {MIN "rootfs = \"zeros.img\"\n",
+     3,
+     {"'rootfs'", "zeros.img' is all zero bytes;", "expected the image of"}},
     {MIN "rootfs = \"disk.img\"\nrootfs_format = \"vdi\"\n", 4, {"'rootfs_format'", "'vdi'", "qcow2"}},
     {MIN "rootfs = \"disk.img\"\nrootfs_format = \"qcow2\"\n", 4, {"'rootfs_format'", "is a raw image"}},
     {MIN "rootfs_format = \"raw\"\nrootfs = \"disk.qcow2\"\n", 3, {"'rootfs_format'", "is a qcow2 image"}},
@@ -421,6 +427,7 @@ static void test_search(void **state)
 static void test_guest_dir(void **state)
 {
     cleanup_free char *guest = in_dir("guest"), *tree = in_dir("tree");
+    struct pv_err err = PV_ERR_INIT;
     char *found;
 
     (void)state;
@@ -431,7 +438,15 @@ static void test_guest_dir(void **state)
     free(found);
     assert_int_equal(setenv("PROVIUM_GUEST_DIR", tree, 1), 0);
     assert_null(pv_guest_dir());
+    pv_err_set(&err, PV_E_MISSING, "not set up");
+    pv_guest_advise(&err);
+    assert_non_null(strstr(err.text, "not set up where the environment variable PROVIUM_GUEST_DIR says"));
+    assert_non_null(strstr(err.text, tree));
+    assert_non_null(strstr(err.text, pv_guest_command()));
     unsetenv("PROVIUM_GUEST_DIR");
+    pv_err_set(&err, PV_E_MISSING, "not set up");
+    pv_guest_advise(&err);
+    assert_null(strstr(err.text, "PROVIUM_GUEST_DIR"));
 }
 
 /* Where `provium setup` makes a guest: this binary is in a source tree's build directory, or in another one. */

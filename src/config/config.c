@@ -401,9 +401,9 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
         name = "default";
     p = find_profile(c, name);
     if (!p && !strcmp(name, "default")) {
-        pv_err_set(err, PV_E_MISSING,
-                   "the default guest is not set up: run `%s`, or define [profile.default] in %s",
-                   pv_guest_command(), file_name);
+        pv_err_set(err, PV_E_MISSING, "the default guest is not set up");
+        pv_guest_advise(err);
+        pv_err_append(err, ", or define [profile.default] in %s", file_name);
         return NULL;
     }
     if (!p) {
@@ -413,8 +413,10 @@ const struct pv_profile *pv_config_profile(const struct pv_config *c, const char
     if (p->builtin_userland && !p->initrd) {
         pv_err_set(err, PV_E_MISSING,
                    "%s:%d: profile '%s' has neither `initrd` nor `rootfs` and so uses the built-in userland, "
-                   "which is not set up: run `%s`, or add one of the two keys",
-                   c->path, p->line, p->name, pv_guest_command());
+                   "which is not set up",
+                   c->path, p->line, p->name);
+        pv_guest_advise(err);
+        pv_err_append(err, ", or add one of the two keys");
         return NULL;
     }
     return p;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "util/err.h"
 #include "util/mem.h"
 #include "util/path.h"
 
@@ -72,4 +73,18 @@ const char *pv_guest_command(void)
     cleanup_free char *self = pv_self_dir();
 
     return self && in_source_tree(self) ? "make setup" : "provium setup";
+}
+
+void pv_guest_advise(struct pv_err *err)
+{
+    cleanup_free char *named = guest_of_environment();
+
+    if (named)
+        pv_err_append(
+            err,
+            " where the environment variable PROVIUM_GUEST_DIR says, '%s': there is no 'vmlinuz' in it that "
+            "can be read. Run `%s`, which makes one there, or unset the variable",
+            named, pv_guest_command());
+    else
+        pv_err_append(err, ": run `%s`", pv_guest_command());
 }
