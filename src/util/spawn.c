@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,19 +23,27 @@
 
 extern char **environ;
 
+/* Directories are executable in the sense of access(2), too. */
+static bool is_program(const char *path)
+{
+    struct stat st;
+
+    return access(path, X_OK) == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 char *pv_find_program(const char *file)
 {
     const char *path = getenv("PATH");
 
     if (strchr(file, '/'))
-        return access(file, X_OK) == 0 ? pv_xstrdup(file) : NULL;
+        return is_program(file) ? pv_xstrdup(file) : NULL;
     if (!path || !*path)
         path = "/usr/local/bin:/usr/bin:/bin";
     while (*path) {
         size_t n = strcspn(path, ":");
         char *full = n ? pv_xasprintf("%.*s/%s", (int)n, path, file) : pv_xasprintf("./%s", file);
 
-        if (access(full, X_OK) == 0)
+        if (is_program(full))
             return full;
         free(full);
         path += n;

@@ -56,13 +56,19 @@ static char *program_look(struct pv_err *err)
     static const char *const places[] = {"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd",
                                          "/usr/lib/qemu/virtiofsd"};
     const char *named = getenv("PROVIUM_VIRTIOFSD");
-    char *path = named ? pv_find_program(named) : NULL;
+    char *path;
 
-    if (named && !path)
-        pv_err_set(err, PV_E_USAGE, "PROVIUM_VIRTIOFSD names '%s', which was not found or is not executable",
-                   named);
-    if (named)
+    if (named && *named) {
+        path = pv_find_program(named);
+        if (!path)
+            pv_err_set(
+                err, PV_E_USAGE,
+                "PROVIUM_VIRTIOFSD names '%s', which was not found or is no program that may be executed; "
+                "expected the path of virtiofsd, or unset the variable",
+                named);
         return path;
+    }
+    path = NULL;
     for (size_t i = 0; !path && i < PV_ARRAY_LEN(places); i++)
         path = pv_find_program(places[i]);
     if (!path)

@@ -19,6 +19,13 @@ warns '--rw with an image: the other option' '--disk FILE,rw'
 provium run --rootfs no-such true
 exits 'no such root' 2
 warns 'no such root: the words' "--rootfs 'no-such': there is no such image and no such directory"
+echo 'no root' >text
+truncate -s 1G blank
+for root in "text: is a text file; expected the image" "blank: is all zero bytes as far as"; do
+    provium run --rootfs "${root%%:*}" true
+    exits "a root that is no image, ${root%%:*}" 2
+    warns "a root that is no image, ${root%%:*}: what it is" "--rootfs '$work/${root%%:*}': ${root#*: }"
+done
 (cd / && timeout 60 "$PROVIUM" run --rootfs host --rw true >"$work/out" 2>"$work/err")
 code=$?
 exits '--rw in /' 2
@@ -40,6 +47,13 @@ warns 'neither: the remedy' 'linux-image-amd64 has it: apt download linux-image-
 PROVIUM_VIRTIOFSD=/no/such provium run --rootfs host true
 exits 'a virtiofsd that is not there' 2
 warns 'a virtiofsd that is not there: the variable' "PROVIUM_VIRTIOFSD names '/no/such'"
+PROVIUM_VIRTIOFSD=/ provium run --rootfs host true
+exits 'a virtiofsd that is a directory' 2
+warns 'a virtiofsd that is a directory: the variable' "PROVIUM_VIRTIOFSD names '/'"
+PROVIUM_VIRTIOFSD='' provium doctor
+cp out want
+(unset PROVIUM_VIRTIOFSD && timeout 60 "$PROVIUM" doctor >"$work/out")
+is 'an empty PROVIUM_VIRTIOFSD is none' "$(grep directories out)" "$(grep directories want)"
 # What a daemon without a view of its own may do; it reads its own directory and the one above.
 mkdir -p bin/fake shared
 echo 'provium: a secret' >secret
