@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/path.h"
 
 int pv_cli_error(const struct pv_err *err)
 {
@@ -66,6 +68,19 @@ static void reset_inherited_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Programs that are started in another directory, as tests do by `cd DIR && provium`, find the same places. */
+static void settle_environment(void)
+{
+    static const char *const places[] = {"PROVIUM_GUEST_DIR", "TMPDIR"};
+    static const char *const programs[] = {"PROVIUM_QEMU", "PROVIUM_VIRTIOFSD"};
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(places); i++)
+        pv_env_absolute(places[i]);
+    for (size_t i = 0; i < PV_ARRAY_LEN(programs); i++)
+        if (getenv(programs[i]) && strchr(getenv(programs[i]), '/')) /* else PATH has it */
+            pv_env_absolute(programs[i]);
+}
+
 static int dispatch(int argc, char **argv)
 {
     static const struct {
@@ -97,6 +112,7 @@ int main(int argc, char **argv)
     reset_inherited_signals();
     sigaction(SIGPIPE, &sa, NULL);
     pv_log_init();
+    settle_environment();
     json_set_alloc_funcs(pv_xmalloc, free); /* the library does not check all of its own allocations */
     rc = dispatch(argc, argv);
     if (fflush(stdout) != 0 && rc == PV_EXIT_OK)

@@ -184,6 +184,18 @@ int pv_rm_rf(const char *path)
     return 0;
 }
 
+void pv_env_absolute(const char *name)
+{
+    const char *value = getenv(name);
+    cleanup_free char *cwd = value && *value && *value != '/' ? getcwd(NULL, 0) : NULL;
+
+    if (cwd) {
+        cleanup_free char *path = pv_path_join(cwd, value);
+
+        setenv(name, path, 1);
+    }
+}
+
 const char *pv_temp_dir(void)
 {
     const char *dir = getenv("TMPDIR");

@@ -46,6 +46,12 @@ int pv_pwrite_all(int fd, const void *data, size_t n, off_t at);
 /* Directory of the running binary.  The caller frees; NULL only without /proc. */
 char *pv_self_dir(void);
 
+/*
+ * Makes a relative path in the environment variable `name` absolute, for programs that are started in another directory.
+ * The variable stays as it is when it is not set or empty, and when the working directory is not known.
+ */
+void pv_env_absolute(const char *name);
+
 /* The directory for large temporary files: $TMPDIR, else /var/tmp.  Borrowed from the environment. */
 const char *pv_temp_dir(void);
 /*

@@ -339,6 +339,40 @@ static void waits_for_locks(void **state)
     close(stop[1]);
 }
 
+/* A directory may be executed, too; it is no program. */
+static void finds_programs_only(void **state)
+{
+    cleanup_free char *shell = pv_find_program("sh");
+
+    (void)state;
+    assert_non_null(shell);
+    assert_null(pv_find_program("/tmp"));
+    assert_null(pv_find_program(""));
+    assert_null(pv_find_program("/dev/null"));
+}
+
+static void makes_variables_absolute(void **state)
+{
+    static const char name[] = "PROVIUM_TEST_VARIABLE";
+    char cwd[4096];
+    cleanup_free char *want = NULL;
+
+    (void)state;
+    assert_non_null(getcwd(cwd, sizeof(cwd)));
+    want = pv_path_join(cwd, "some/place");
+    pv_env_absolute(name);
+    assert_null(getenv(name));
+    setenv(name, "", 1);
+    pv_env_absolute(name);
+    assert_string_equal(getenv(name), "");
+    setenv(name, "some/place", 1);
+    pv_env_absolute(name);
+    assert_string_equal(getenv(name), want);
+    pv_env_absolute(name);
+    assert_string_equal(getenv(name), want);
+    unsetenv(name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +389,8 @@ int main(void)
         cmocka_unit_test(spawns_with_many_descriptors),
         cmocka_unit_test(kills_child_with_parent),
         cmocka_unit_test(waits_for_locks),
+        cmocka_unit_test(finds_programs_only),
+        cmocka_unit_test(makes_variables_absolute),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
