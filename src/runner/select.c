@@ -49,12 +49,16 @@ static int keep_failed(const struct pv_history *h, struct pv_selection *s, struc
     cleanup_free bool *keep = pv_xcalloc(s->files.n, sizeof(*keep));
     size_t before = s->files.n;
 
+    if (!*pv_history_path(h))
+        return pv_err_set(err, PV_E_USAGE,
+                          "--rerun-failed: earlier runs are not recorded, because the cache is not used; set "
+                          "XDG_CACHE_HOME to a directory of your own, or name a file with --history");
     if (!pv_history_known(h))
         return pv_err_set(
             err, PV_E_USAGE,
-            "--rerun-failed: no earlier run of this project is recorded here%s%s; run the tests "
+            "--rerun-failed: no earlier run of this project is recorded here, in %s; run the tests "
             "without it first",
-            *pv_history_path(h) ? ", in " : "", pv_history_path(h));
+            pv_history_path(h));
     for (size_t i = 0; i < s->files.n; i++)
         keep[i] = pv_history_failed(h, s->files.v[i].path);
     keep_some(&s->files, keep);

@@ -121,6 +121,30 @@ static void refuses_another_owner(void **state)
     expect_refused(NULL, "set XDG_CACHE_HOME");
 }
 
+/* A variable that names a file, or no absolute path. */
+static void names_the_variable(void **state)
+{
+    cleanup_cachedir struct pv_cachedir d = PV_CACHEDIR_INIT;
+    cleanup_free char *file = pv_path_join(dir, "file"),
+                      *home = getenv("HOME") ? pv_xstrdup(getenv("HOME")) : NULL;
+    struct pv_err err = PV_ERR_INIT;
+
+    (void)state;
+    assert_return_code(close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), errno);
+    assert_int_equal(setenv("XDG_CACHE_HOME", file, 1), 0);
+    assert_int_equal(pv_cachedir_open(&d, NULL, &err), -1);
+    assert_non_null(
+        strstr(err.text, "file/provium': Not a directory; set XDG_CACHE_HOME to a directory of your own"));
+    assert_int_equal(setenv("XDG_CACHE_HOME", "relative", 1), 0);
+    assert_int_equal(setenv("HOME", "relative", 1), 0);
+    assert_int_equal(pv_cachedir_open(&d, NULL, &err), -1);
+    assert_string_equal(err.text,
+                        "no cache directory: neither XDG_CACHE_HOME nor HOME is set to an absolute path; "
+                        "set XDG_CACHE_HOME to a directory of your own");
+    setenv("HOME", home ? home : "/", 1);
+    setenv("XDG_CACHE_HOME", dir, 1);
+}
+
 /* HOME or XDG_CACHE_HOME of somebody else, as under sudo -E: nothing is made there. */
 static void refuses_a_place_of_another_user(void **state)
 {
@@ -253,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup(refuses_a_link, empty_cache),
         cmocka_unit_test_setup(refuses_a_directory_that_others_write_to, empty_cache),
         cmocka_unit_test_setup(refuses_another_owner, empty_cache),
+        cmocka_unit_test_setup(names_the_variable, empty_cache),
         cmocka_unit_test_setup(refuses_a_place_of_another_user, empty_cache),
         cmocka_unit_test_setup(uses_a_chosen_place, empty_cache),
         cmocka_unit_test_setup(reads_files_of_this_user_only, empty_cache),

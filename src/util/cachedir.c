@@ -98,7 +98,8 @@ static char *cache_path(struct pv_err *err)
         return pv_xasprintf("%s/provium", base);
     if (home && home[0] == '/')
         return pv_xasprintf("%s/.cache/provium", home);
-    pv_err_set(err, PV_E_MISSING, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
+    pv_err_set(err, PV_E_MISSING,
+               "no cache directory: neither XDG_CACHE_HOME nor HOME is set to an absolute path");
     return NULL;
 }
 
@@ -134,7 +135,7 @@ static int places_check(const char *root, struct pv_err *err)
     return place_check(parent, err);
 }
 
-static int root_open(struct pv_cachedir *d, struct pv_err *err)
+static int root_make(struct pv_cachedir *d, struct pv_err *err)
 {
     cleanup_free char *parent = NULL;
 
@@ -150,6 +151,15 @@ static int root_open(struct pv_cachedir *d, struct pv_err *err)
     if (faccessat(d->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
         return pv_err_sys(err, errno, "cannot write to cache directory '%s'", d->path);
     return 0;
+}
+
+static int root_open(struct pv_cachedir *d, struct pv_err *err)
+{
+    int rc = root_make(d, err);
+
+    if (rc < 0 && err && err->cls != PV_E_USAGE) /* those have their own remedy */
+        pv_err_append(err, "; set XDG_CACHE_HOME to a directory of your own");
+    return rc;
 }
 
 int pv_cachedir_open(struct pv_cachedir *d, const char *sub, struct pv_err *err)

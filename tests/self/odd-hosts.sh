@@ -31,6 +31,7 @@ LUA
 cat >empty.lua <<'LUA'
 test("runs", function() end)
 LUA
+echo 'provium.create():boot()' >boot.lua
 
 # inherits MASKED IGNORED COMMAND...: runs COMMAND with signals blocked and ignored.
 cat >inherits <<'PY'
@@ -121,4 +122,38 @@ for dir in "$work/none" /proc; do
     exits "TMPDIR=$dir" 2
     warns "TMPDIR=$dir: is named" "'$dir'"
 done
+
+# ---- variables that name something else than they should ----
+# odd NAME CODE TEXT VARIABLE=VALUE ARGUMENTS...: the run fails at once, and TEXT is in what it says.
+odd() {
+    local name=$1 want=$2 text=$3
+    env "${@:4:1}" timeout -k 5 60 "$PROVIUM" "${@:5}" >out 2>err </dev/null
+    code=$?
+    exits "$name" "$want"
+    cat out >>err
+    warns "$name: is told" "$text"
+}
+mkdir -p empty/sub
+echo text >file
+advice="the environment variable PROVIUM_GUEST_DIR says, '$work/empty': there is no 'vmlinuz' in it that can be read"
+odd "PROVIUM_GUEST_DIR without a guest" 2 "$advice" PROVIUM_GUEST_DIR=empty run true
+odd "PROVIUM_GUEST_DIR without a guest, doctor" 1 "$advice" PROVIUM_GUEST_DIR="$work/empty" doctor
+odd "PROVIUM_GUEST_DIR without a guest, test" 1 "unset the variable" PROVIUM_GUEST_DIR="$work/file" test boot.lua
+odd "--rerun-failed without a cache" 2 "are not recorded, because the cache is not used; set XDG_CACHE_HOME" \
+    XDG_CACHE_HOME="$work/file" test --rerun-failed empty.lua
+odd "a cache below a file" 2 "file/provium': Not a directory; set XDG_CACHE_HOME to a directory of your own" \
+    XDG_CACHE_HOME="$work/file" fixture list
+# What is started in another directory finds what relative paths named.
+cat >elsewhere.lua <<'LUA'
+local p = io.popen("cd empty/sub && pwd && printenv PROVIUM_GUEST_DIR PROVIUM_VIRTIOFSD PROVIUM_QEMU TMPDIR")
+local here = p:read("l"):sub(1, -#"/empty/sub" - 1)
+assert_eq(here .. "/empty", p:read("l"))
+assert_eq(here .. "/bin/none", p:read("l"))
+assert_eq("qemu", p:read("l"))
+assert_eq(here .. "/tmp", p:read("l"))
+LUA
+(PROVIUM_GUEST_DIR=empty PROVIUM_VIRTIOFSD=bin/none PROVIUM_QEMU=qemu TMPDIR=tmp exec timeout 60 "$PROVIUM" test elsewhere.lua >out 2>err)
+code=$?
+exits "relative paths, in another directory" 0
+nothing_left "odd variables"
 finish
