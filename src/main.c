@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,10 +105,24 @@ static int dispatch(int argc, char **argv)
     return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
 }
 
+/* What a command has printed is its result: when that is lost, it has failed.  A reader that has left wants no message. */
+static int check_stdout(int rc)
+{
+    struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    bool lost = ferror(stdout);
+    int why = fflush(stdout) < 0 ? errno : 0;
+
+    if (!why && !lost)
+        return rc;
+    if (why != EPIPE && (poll(&reader, 1, 0) <= 0 || !(reader.revents & POLLERR)))
+        fprintf(stderr, "provium: cannot write to standard output%s%s\n", why ? ": " : "",
+                why ? strerror(why) : "");
+    return rc == PV_EXIT_OK ? PV_EXIT_ERROR : rc;
+}
+
 int main(int argc, char **argv)
 {
     struct sigaction sa = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
-    int rc;
 
     open_std_fds();
     reset_inherited_signals();
@@ -114,8 +130,5 @@ int main(int argc, char **argv)
     pv_log_init();
     settle_environment();
     json_set_alloc_funcs(pv_xmalloc, free); /* the library does not check all of its own allocations */
-    rc = dispatch(argc, argv);
-    if (fflush(stdout) != 0 && rc == PV_EXIT_OK)
-        rc = PV_EXIT_ERROR;
-    return rc;
+    return check_stdout(dispatch(argc, argv));
 }

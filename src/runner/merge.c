@@ -51,6 +51,7 @@ struct merge {
     size_t n_reports;
     struct pv_buf text;
     int fd;
+    int text_errno; /* of the first failed write of text */
 };
 
 /* ---- paths ---- */
@@ -298,11 +299,11 @@ static void report_shift(struct pv_file_report *f, int64_t offset)
     }
 }
 
+/* A failure is told at the end: the reports do not depend on it. */
 static void merge_put_text(struct merge *m)
 {
-    if (m->text.len)
-        (void)!pv_write_all(m->fd, m->text.data,
-                            m->text.len); /* ignored: the reports and the exit code do not depend on it */
+    if (m->text.len && !m->text_errno && pv_write_all(m->fd, m->text.data, m->text.len) < 0)
+        m->text_errno = errno;
     pv_buf_free(&m->text);
 }
 
@@ -553,6 +554,9 @@ int pv_merge(const struct pv_strv *paths, const struct pv_merge_opts *o, struct 
         rc = merge_read_results(&m, err);
     if (rc == 0)
         rc = merge_write_all(&m, err);
+    if (rc >= 0 && m.text_errno)
+        rc = pv_err_sys(err, m.text_errno, "cannot write the report to standard %s",
+                        m.fd == STDOUT_FILENO ? "output" : "error");
     merge_fini(&m);
     return rc;
 }

@@ -150,6 +150,17 @@ warns "a report of a list: says so" "--list runs nothing, so there is nothing fo
 provium test --json /dev/full t/b-good.lua
 exits "disk full" 2
 warns "disk full: says so" "cannot write the report --json '/dev/full'"
+provium test --json whole.json t/b-good.lua
+for command in "merge whole.json" "fixture list" "help running" version; do
+    # shellcheck disable=SC2086 # words
+    timeout 60 "$PROVIUM" $command >/dev/full 2>err
+    code=$?
+    exits "disk full, $command" 2
+    warns "disk full, $command: says so" "to standard output"
+done
+rm whole.json
+timeout 60 "$PROVIUM" help running 2>err | head -n 1 >out
+is "a pager that is left says nothing" "$(cat err)" ""
 [ "$(ls -A)" = "$(ls -A | grep -v '^\.')" ] && ok "no hidden files are left" || not_ok "left over: $(ls -A)"
 nothing_left "where they go"
 
