@@ -64,8 +64,10 @@ int pv_disk_tmpfile(const char *dir, struct pv_err *err)
 {
     int fd = pv_temp_file(dir);
 
-    if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make an unlinked file for a disk in %s", dir);
+    if (fd < 0) {
+        pv_err_sys(err, errno, "cannot make an unlinked file for a disk in '%s'", dir);
+        pv_err_append(err, "; set TMPDIR to a directory that you can write to");
+    }
     return fd;
 }
 

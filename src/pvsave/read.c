@@ -62,14 +62,6 @@ static int text_read(struct reader *r, struct archive_entry *e, size_t max, stru
     return reader_count(r, out->len, err);
 }
 
-/* On the disk: a machine's memory need not fit into this process's. */
-static int nameless_open(struct pv_err *err)
-{
-    int fd = pv_temp_file(pv_temp_dir());
-
-    return fd < 0 ? pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir()) : fd;
-}
-
 /* Leaves pages of zeros as holes. */
 static int block_write(int fd, const char *data, size_t n, uint64_t at)
 {
@@ -135,7 +127,7 @@ static int state_read(struct reader *r, struct archive_entry *e, const char *nam
     *f = (struct pv_pvsave_file){.fd = -1, .size = (uint64_t)size};
     snprintf(f->name, sizeof(f->name), "%s", name);
     if (r->chosen == r->s->n_vms) {
-        f->fd = nameless_open(err);
+        f->fd = pv_temp_file_open(err); /* a machine's memory need not fit into this process's */
         if (f->fd < 0)
             return -1;
         if (ftruncate(f->fd, size) < 0)

@@ -208,6 +208,14 @@ static int check_base(const char *base, struct pv_err *err)
     return 0;
 }
 
+/* errno says why `base` can have no directory. */
+static int base_fail(const char *base, struct pv_err *err)
+{
+    pv_err_sys(err, errno, "cannot use '%s' for temporary files", base);
+    pv_err_append(err, "; set TMPDIR to a directory that you can write to");
+    return -1;
+}
+
 /* Locks the new directory: 1: it is locked; 0: another run has removed it before the lock; -1: errno says why. */
 static int rundir_lock(int fd, const char *path)
 {
@@ -223,7 +231,7 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
         tmp = "/tmp";
     base = pv_realpath(tmp);
     if (!base)
-        return pv_err_sys(err, errno, "cannot use '%s' for temporary files", tmp);
+        return base_fail(tmp, err);
     if (check_base(base, err) < 0)
         return -1;
     collect_stale(base);
@@ -235,7 +243,7 @@ int pv_rundir_open(struct pv_rundir *d, struct pv_err *err)
         if (strlen(path) >= sizeof(d->path))
             return pv_err_set(err, PV_E_USAGE, "TMPDIR '%s' is too long", tmp);
         if (!mkdtemp(path))
-            return pv_err_sys(err, errno, "cannot make a directory in '%s'", base);
+            return base_fail(base, err);
         fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0)
             locked = rundir_lock(fd, path);

@@ -152,10 +152,10 @@ static void vm_describe(const struct tf_guest *g, struct pv_pvsave_vm *d)
 static int made_add(struct pv_pvsave_writer *w, const char *entry, const char *name,
                     const struct pv_snapshot *s, struct pv_err *err)
 {
-    cleanup_close int fd = pv_temp_file(pv_temp_dir());
+    cleanup_close int fd = pv_temp_file_open(err);
 
     if (fd < 0)
-        return pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir());
+        return -1;
     return pv_snapshot_write_file(s, name, fd, err) < 0 ? -1 : pv_pvsave_add_file(w, entry, fd, err);
 }
 

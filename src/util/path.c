@@ -216,3 +216,14 @@ int pv_temp_file(const char *dir)
         unlink(path);
     return fd;
 }
+
+int pv_temp_file_open(struct pv_err *err)
+{
+    int fd = pv_temp_file(pv_temp_dir());
+
+    if (fd < 0) {
+        pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir());
+        pv_err_append(err, "; set TMPDIR to a directory that you can write to");
+    }
+    return fd;
+}

@@ -60,6 +60,9 @@ const char *pv_temp_dir(void);
  */
 int pv_temp_file(const char *dir);
 
+/* The same in pv_temp_dir(); -1 with *err, which names TMPDIR. */
+int pv_temp_file_open(struct pv_err *err);
+
 /* Removes a tree without following links, on one file system; missing is fine.  Stops with -1 at an error. */
 int pv_rm_rf(const char *path);
 

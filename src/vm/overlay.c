@@ -75,13 +75,6 @@ static int disk_size(const struct pv_vm_disk *disk, uint64_t *size, struct pv_er
     return 0;
 }
 
-static int temporary_file_open(struct pv_err *err)
-{
-    int fd = pv_temp_file(pv_temp_dir());
-
-    return fd < 0 ? pv_err_sys(err, errno, "cannot make a temporary file in '%s'", pv_temp_dir()) : fd;
-}
-
 static int qcow2_write_empty(int fd, uint64_t size)
 {
     uint64_t l1_entries = (size + L1_SPAN - 1) / L1_SPAN, table = htobe64(2 * CLUSTER);
@@ -112,6 +105,13 @@ static int qcow2_write_empty(int fd, uint64_t size)
     return 0;
 }
 
+static int overlay_fail(const struct pv_vm_disk *disk, struct pv_err *err)
+{
+    pv_err_sys(err, errno, "cannot write the overlay of disk '%s' in '%s'", disk->path, pv_temp_dir());
+    pv_err_append(err, "; set TMPDIR to a directory with more space");
+    return -1;
+}
+
 int pv_overlay_open(const struct pv_vm_disk *disk, struct pv_err *err)
 {
     uint64_t size = 0;
@@ -119,13 +119,13 @@ int pv_overlay_open(const struct pv_vm_disk *disk, struct pv_err *err)
 
     if (!disk->copy_top && disk_size(disk, &size, err) < 0)
         return -1;
-    fd = temporary_file_open(err);
+    fd = pv_temp_file_open(err);
     if (fd < 0)
         return -1;
     if (disk->copy_top)
         r = pv_copy_sparse(disk->top_fd, fd, err);
     else if (qcow2_write_empty(fd, size) < 0)
-        r = pv_err_sys(err, errno, "cannot write the overlay of disk '%s'", disk->path);
+        r = overlay_fail(disk, err);
     if (r < 0)
         pv_close(&fd);
     return fd;

@@ -120,7 +120,8 @@ for dir in "$work/none" /proc; do
     (TMPDIR=$dir exec timeout 60 "$PROVIUM" test empty.lua >out 2>err)
     code=$?
     exits "TMPDIR=$dir" 2
-    warns "TMPDIR=$dir: is named" "'$dir'"
+    warns "TMPDIR=$dir: is named" "cannot use '$dir' for temporary files"
+    warns "TMPDIR=$dir: what to set" "set TMPDIR to a directory that you can write to"
 done
 
 # ---- variables that name something else than they should ----
