@@ -91,6 +91,22 @@ static void cpus_are_bounded_without_a_limit(void **state)
     pv_pool_free(p);
 }
 
+/* The CPUs of a standby VM are in use until it has ended. */
+static void cpus_of_a_standby_count(void **state)
+{
+    struct pv_pool *p = fixed_pool(2 * G, 2);
+    struct pv_pool_file f = {0};
+    struct pv_pool_request r = {.file = &f, .want = {M, 2}};
+
+    (void)state;
+    assert_true(pv_pool_acquire_standby(p, (struct pv_amount){M, 1}));
+    assert_int_equal(pv_pool_request(p, &r, NULL), 0);
+    assert_null(pv_pool_next(p));
+    pv_pool_release_standby(p, (struct pv_amount){M, 1});
+    assert_ptr_equal(pv_pool_next(p), &r);
+    pv_pool_free(p);
+}
+
 static void files_without_leases_in_order(void **state)
 {
     struct pv_pool *p = fixed_pool(2 * G, 0);
@@ -182,6 +198,7 @@ static void waiting_for_another_file_counts(void **state)
     assert_null(pv_pool_next(p));
     assert_ptr_equal(pv_pool_victim(p), &a);
     pv_pool_leave(p, &a);
+    assert_int_equal(a.blocked, 0); /* it begins again, and waits for nothing */
     assert_ptr_equal(pv_pool_next(p), &rb);
     pv_pool_free(p);
 }
@@ -474,6 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_large_is_refused_with_the_numbers),
         cmocka_unit_test(cpus_are_bounded_without_a_limit),
+        cmocka_unit_test(cpus_of_a_standby_count),
         cmocka_unit_test(files_without_leases_in_order),
         cmocka_unit_test(files_with_leases_first),
         cmocka_unit_test(youngest_of_a_deadlock_restarts),
