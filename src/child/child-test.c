@@ -309,6 +309,122 @@ static void test_empty_message(void **state)
     assert_string_equal(seen.said.data, "|after|");
 }
 
+static void long_main(void *arg)
+{
+    static char message[PV_CHILD_MESSAGE_MAX + 10];
+
+    (void)arg;
+    memset(message, 'x', sizeof(message));
+    send(PV_CHILD_SOCK, message, sizeof(message), MSG_NOSIGNAL);
+}
+
+/* A message beyond the maximum is never taken for one that has it. */
+static void test_long_message(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+
+    child_start(&c, *state, (struct pv_child_opts){.main = long_main});
+    wait_exit(*state);
+    assert_true(seen.said.len > PV_CHILD_MESSAGE_MAX + 1); /* and a '|' */
+}
+
+enum { MANY = 200 };
+
+static void many_main(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < MANY; i++)
+        send_text("x");
+}
+
+static void on_slower_message(struct pv_child *c, const unsigned char *msg, size_t n)
+{
+    on_message(c, msg, n);
+    usleep(8000);
+}
+
+/* What was sent before the exit is delivered, however long that takes. */
+static void test_rest_is_whole(void **state)
+{
+    static const struct pv_child_ops slow = {
+        .message = on_slower_message, .output = on_output, .exit = on_exit_status};
+    struct pv_child c = PV_CHILD_INIT;
+
+    assert_int_equal(
+        pv_child_start(&c, *state, &(struct pv_child_opts){.ops = &slow, .main = many_main}, NULL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)c.pid, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    wait_exit(*state);
+    assert_int_equal(seen.said.len, 2 * MANY);
+}
+
+static size_t flooded; /* bytes after the exit */
+
+static void on_flood(struct pv_child *c, const char *data, size_t n)
+{
+    (void)data;
+    flooded += c->pid ? 0 : n;
+    usleep(50); /* slower than the writer, so the pipe never runs empty */
+}
+
+/* The child's own child, which has left the group, writes for 15 s. */
+static void writes_main(void *arg)
+{
+    static const char piece[65536];
+    int64_t until = pv_deadline(15 * PV_NSEC_PER_SEC);
+
+    (void)arg;
+    if (fork() == 0) {
+        setsid();
+        while (pv_now() < until && write(1, piece, sizeof(piece)) > 0)
+            ;
+        _exit(0);
+    }
+    usleep(200000);
+}
+
+/* The output after the exit is bounded. */
+static void test_output_after_the_exit(void **state)
+{
+    static const struct pv_child_ops counting = {
+        .message = on_message, .output = on_flood, .exit = on_exit_status};
+    struct pv_child c = PV_CHILD_INIT;
+
+    flooded = 0;
+    assert_int_equal(
+        pv_child_start(&c, *state,
+                       &(struct pv_child_opts){.ops = &counting, .main = writes_main, .capture = true}, NULL),
+        0);
+    wait_exit(*state);
+    assert_true(flooded <= (16 << 20) + 65536);
+    assert_int_equal(c.out, -1);
+}
+
+/* The child's own child, which stays in the group, ends with the child. */
+static void group_main(void *arg)
+{
+    (void)arg;
+    if (fork() == 0)
+        for (;;)
+            pause();
+}
+
+static void test_group_ends_with_the_child(void **state)
+{
+    struct pv_child c = PV_CHILD_INIT;
+    int64_t deadline = pv_deadline(20 * PV_NSEC_PER_SEC);
+    ssize_t n = -1;
+    int keep;
+
+    child_start(&c, *state, (struct pv_child_opts){.main = group_main, .own_group = true});
+    keep = fcntl(c.sock, F_DUPFD_CLOEXEC, 3);
+    wait_exit(*state);
+    /* the end of the socket, once nobody has its other end any more */
+    while ((n = recv(keep, &(char){0}, 1, MSG_DONTWAIT)) != 0 && pv_now() < deadline)
+        usleep(10000);
+    assert_int_equal(n, 0);
+    close(keep);
+}
+
 static void orphan_main(void *arg)
 {
     struct pv_loop *loop = pv_loop_new(NULL);
@@ -360,6 +476,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stray_holds_nothing_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flood_ends_with_the_child, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rest_is_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_output_after_the_exit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_group_ends_with_the_child, setup, teardown),
         cmocka_unit_test_setup_teardown(test_child_dies_with_parent, setup, teardown),
         cmocka_unit_test(test_plain_name),
     };
