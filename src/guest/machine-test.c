@@ -2,6 +2,7 @@
 /* A machine from boot options, as QEMU's command line, saved and read back. */
 #include "util/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "guest/guest.h"
 #include "guest/machine.h"
 #include "util/err.h"
+#include "util/path.h"
 #include "vm/accel.h"
 #include "vm/spec.h"
 
@@ -345,6 +347,67 @@ static void who_takes_kvm(void **state)
     assert_false(pv_takes_kvm(PV_ACCEL_TCG, &slow) || pv_takes_kvm(PV_ACCEL_TCG, &fast));
 }
 
+/* Several CPUs share a thread where they are emulated, whatever says that they are several, unless the profile wants else. */
+static void who_shares_a_thread(void **state)
+{
+    static const struct {
+        unsigned cpus;
+        enum pv_tcg_thread thread;
+        const char *arg;
+        bool kvm, one_thread, lossy;
+    } rows[] = {
+        {1, PV_TCG_THREAD_AUTO, "-snapshot", false, false, false},
+        {2, PV_TCG_THREAD_AUTO, "-snapshot", false, true, false},
+        {2, PV_TCG_THREAD_SINGLE, "-snapshot", false, true, false},
+        {2, PV_TCG_THREAD_MULTI, "-snapshot", false, false, true},
+        {2, PV_TCG_THREAD_AUTO, "-snapshot", true, false, false},
+        {2, PV_TCG_THREAD_MULTI, "-snapshot", true, false, false},
+        {1, PV_TCG_THREAD_AUTO, "-smp", false, true, false},
+        {1, PV_TCG_THREAD_AUTO, "--smp", false, true, false},
+        {1, PV_TCG_THREAD_MULTI, "--smp", false, false, true},
+        {1, PV_TCG_THREAD_MULTI, "-snapshot", false, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char *arg = (char *)rows[i].arg;
+        struct pv_profile p = {.tcg_thread = rows[i].thread, .qemu_args = {.v = &arg, .n = 1}};
+        const struct pv_machine m = {.profile = &p, .cpus = rows[i].cpus, .kvm = rows[i].kvm};
+
+        assert_int_equal(pv_emulation_one_thread(&m), rows[i].one_thread);
+        assert_int_equal(pv_emulation_is_lossy(&m), rows[i].lossy);
+    }
+}
+
+/* A kernel that stumbles over cmpxchg16b must not see it on a QEMU that emulates it wrongly. */
+static void who_sees_cmpxchg16b(void **state)
+{
+    static const struct {
+        const char *version, *release;
+        bool kvm, garbles;
+    } rows[] = {
+        {"7.2.22", "6.5.0", false, true},  {"7.2.22", "6.4.99", false, false},
+        {"7.2.22", "7.0.1", false, true},  {"7.2.22", "5.10.0", false, false},
+        {"7.2.22", NULL, false, true},     {"7.2.22", "next", false, true},
+        {"7.2.22", "6.12.0", true, false}, {"8.0.0", "6.12.0", false, false},
+    };
+    char dir[] = "/tmp/pv-machine-test-XXXXXX";
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        cleanup_free char *qemu = pv_xasprintf("%s/qemu-%s", dir, rows[i].version);
+        struct pv_profile p = {.qemu = qemu};
+        const struct pv_machine m = {.profile = &p, .cpus = 1, .kvm = rows[i].kvm};
+        int fd = open(qemu, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+
+        assert_true(dprintf(fd, "#!/bin/sh\necho 'QEMU emulator version %s'\n", rows[i].version) > 0);
+        close(fd);
+        assert_int_equal(pv_emulation_garbles_flags(&m, rows[i].release), rows[i].garbles);
+    }
+    pv_rm_rf(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +421,8 @@ int main(void)
         cmocka_unit_test(path_without_utf8),
         cmocka_unit_test(machine_copy),
         cmocka_unit_test(who_takes_kvm),
+        cmocka_unit_test(who_shares_a_thread),
+        cmocka_unit_test(who_sees_cmpxchg16b),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
