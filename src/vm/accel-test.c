@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -120,7 +121,7 @@ static void test_memory(void **state)
 {
     struct pv_accel_probe first, p;
     cleanup_free char *good = NULL, *again = NULL, *changed = NULL;
-    char *tsc;
+    char *tsc, *near;
 
     (void)state;
     pv_accel_probe(&first);
@@ -143,6 +144,13 @@ static void test_memory(void **state)
     write_memory(changed);
     pv_accel_probe(&p);
     assert_in_range(p.tsc_khz, first.tsc_khz - first.tsc_khz / 100, first.tsc_khz + first.tsc_khz / 100);
+    /* a rate of an earlier boot stays while the measurement confirms it: it is a part of fixtures' keys */
+    tsc[5] = good[tsc + 5 - changed];
+    near = strchr(tsc + 5, '\n') - 1;
+    *near = *near == '9' ? '8' : (char)(*near + 1);
+    write_memory(changed);
+    pv_accel_probe(&p);
+    assert_int_equal(p.tsc_khz, strtoul(tsc + 5, NULL, 10));
     good[strlen(good) - 3] = '\0';
     write_memory(good);
     pv_accel_probe(&p);
