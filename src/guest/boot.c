@@ -354,7 +354,7 @@ static int boot_vsock_device(struct boot *b, struct pv_err *err)
 
 static int boot_nics(struct boot *b, struct pv_err *err)
 {
-    if (pv_guest_nics_set_up(b->g, b->patience.deadline, err) == 0)
+    if (b->g->met_again(b->g, b->patience.deadline, err) == 0)
         return 0;
     pv_guest_kill(b->g);
     return pv_err_wrap(err, "cannot boot %s", b->g->name);

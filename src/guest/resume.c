@@ -182,6 +182,20 @@ int pv_resume_meet(struct pv_guest *g, int64_t deadline, struct pv_err *err)
         g->name, (double)off / 1e6);
 }
 
+/*
+ * A kernel that starts anew has the initramfs of the saved VM, which names that one: a resumed VM gets its own
+ * name again.
+ */
+static int resumed_met_again(struct pv_guest *g, int64_t deadline, struct pv_err *err)
+{
+    cleanup_free char *hostname = pv_guest_hostname(g, false);
+    int64_t off;
+
+    if (hostname && tell_time(g, deadline, &off, err) < 0)
+        return pv_err_wrap(err, "cannot give %s its host name", g->name);
+    return pv_guest_nics_set_up(g, deadline, err);
+}
+
 /* ---- the steps ---- */
 
 static void resume_debug(const struct pv_guest *g, const char *what, int64_t start)
@@ -330,6 +344,7 @@ static int guest_resume(struct pv_guest *g, struct pv_snapshot *s, struct pv_vm_
         pv_guest_kill(g);
         return -1;
     }
+    g->met_again = resumed_met_again;
     /* A file that resumes a snapshot twice will probably resume it again. */
     if (++s->n_resumed > 1)
         pv_standby_prepare(g->env->standby_pool, s);
