@@ -120,6 +120,8 @@ int pv_guest_attach_disk(struct pv_guest *g, const struct pv_guest_disk *d, int6
     r = pv_guest_monitor_result(
         g, attach(g, d, pv_guest_deadline(g, timeout_ns ? timeout_ns : ATTACH_LIMIT), name, err), err);
     pv_guest_operation_end(g);
+    if (r < 0 && !d->name && !*name)
+        return pv_err_wrap(err, "cannot attach a disk to %s", g->name);
     return r < 0 ? pv_err_wrap(err, "cannot attach disk '%s' to %s", d->name ? d->name : name, g->name) : 0;
 }
 

@@ -211,6 +211,8 @@ static bool process_next(struct pv_held *h, struct pv_session *s)
 
 /* ---- its start ---- */
 
+#define NAME_HEAD "the process '"
+
 /* Its name for messages: the command, cut and clean. */
 static char *process_make_name(const struct pv_exec *x)
 {
@@ -219,7 +221,7 @@ static char *process_make_name(const struct pv_exec *x)
     cleanup_buf struct pv_buf clean = {0};
 
     pv_text_fit(&clean, a->v[shell ? 2 : 0], strlen(a->v[shell ? 2 : 0]), TITLE_MAX);
-    return pv_xasprintf("the process '%s'", clean.data ? clean.data : "");
+    return pv_xasprintf(NAME_HEAD "%s'", clean.data ? clean.data : "");
 }
 
 static struct pv_process *process_start(struct pv_agent *a, const struct pv_exec *x, bool open_stdin,
@@ -278,6 +280,12 @@ uint32_t pv_process_pid(const struct pv_process *p)
 const char *pv_process_name(const struct pv_process *p)
 {
     return p->h.what;
+}
+
+const char *pv_process_title(const struct pv_process *p, size_t *n)
+{
+    *n = strlen(p->h.what) - strlen(NAME_HEAD "'");
+    return p->h.what + strlen(NAME_HEAD);
 }
 
 struct pv_spool *pv_process_output(const struct pv_process *p, int which)

@@ -62,6 +62,8 @@ void pv_process_unref(struct pv_process *p); /* NULL is fine */
 
 uint32_t pv_process_pid(const struct pv_process *p);
 const char *pv_process_name(const struct pv_process *p); /* "the process 'sleep 5'" */
+/* Its command, "sleep 5" of n bytes, which no NUL byte ends. */
+const char *pv_process_title(const struct pv_process *p, size_t *n);
 /* which: 0 stdout, 1 stderr.  The process's. */
 struct pv_spool *pv_process_output(const struct pv_process *p, int which);
 /* Does not wait. */

@@ -5,6 +5,7 @@
 local raise, ip_bytes, ip_text, mac_bytes, mac_text, sum = ...
 local spack, sunpack, ssub, sbyte, srep = string.pack, string.unpack, string.sub, string.byte, string.rep
 local type, pairs, math_type, tostring, select = type, pairs, math.type, tostring, select
+local sort, concat = table.sort, table.concat
 
 local TYPE_IPV4, TYPE_ARP, TYPE_VLAN, TYPE_IPV6 = 0x0800, 0x0806, 0x8100, 0x86dd
 local ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -72,6 +73,13 @@ local function field(layer, t, name, dflt)
     return made
 end
 
+local function field_names(layer)
+    local names = {}
+    for name in pairs(layer) do names[#names + 1] = name end
+    sort(names)
+    return concat(names, ", ")
+end
+
 local function check(frame)
     if type(frame) ~= "table" then raise("build needs a table of layers, got " .. type(frame)) end
     for name, t in pairs(frame) do
@@ -85,7 +93,8 @@ local function check(frame)
         else
             for key in pairs(t) do
                 if not layers[name][key] then
-                    raise(("build: layer '%s' has no field '%s'"):format(name, tostring(key)))
+                    raise(("build: layer '%s' has no field '%s'; its fields: %s"):format(name, tostring(key),
+                        field_names(layers[name])))
                 end
             end
         end

@@ -192,7 +192,9 @@ static int process_wait(lua_State *L)
     int64_t timeout = pv_lua_check_time(L, 2, "wait", 0), limit = pv_tf_limit(tf);
     int64_t deadline = timeout ? pv_deadline(timeout) : PV_FOREVER;
     const struct pv_exec_result *r;
+    const char *title;
     struct pv_err err;
+    size_t n;
     int rc;
 
     pv_tf_call_begin(tf, h->vm->name, "waiting for %.150s", h->name);
@@ -203,10 +205,12 @@ static int process_wait(lua_State *L)
     if (rc > 0)
         return raise_still_runs(L, h, timeout);
     r = pv_process_result(h->p);
-    pv_tf_command_note(&tf->command, h->vm->name, pv_process_name(h->p), r->exit_code, r->timed_out, NULL);
+    title = pv_process_title(h->p, &n);
+    title = lua_pushlstring(L, title, n);
+    pv_tf_command_note(&tf->command, h->vm->name, title, r->exit_code, r->timed_out, NULL);
     pv_lua_push_spool(L, pv_process_output(h->p, 0));
     pv_lua_push_spool(L, pv_process_output(h->p, 1));
-    pv_lua_push_result_of(L, r, pv_process_name(h->p));
+    pv_lua_push_result_of(L, r, title);
     return 1;
 }
 

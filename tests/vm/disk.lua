@@ -67,6 +67,8 @@ test("disks come and go", function()
         assert(dd(device).ok)
         assert_eq(1, rule:hits())
         assert_error(function() vm:attach_disk({ name = "extra", size = "8M" }) end, "called 'extra'")
+        assert_error(function() vm:attach_disk({ path = "provium.toml", format = "vhd" }) end,
+            "cannot attach a disk to .* disk 'provium.toml': unknown format 'vhd'")
         if bus == "nvme" then assert_error(function() vm:clone() end, "nvme") end
         vm:detach_disk("extra")
         assert(not vm:exec("test -b " .. device).ok)
