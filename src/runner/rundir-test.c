@@ -30,9 +30,12 @@ int fstat(int fd, struct stat *st)
     return -1;
 }
 
+static time_t began; /* runs are as old as they are then, also when a second ends between them */
+
 static int set_up(void **state)
 {
     (void)state;
+    began = time(NULL);
     strcpy(base + strlen(base) - 6, "XXXXXX");
     return mkdtemp(base) ? setenv("TMPDIR", base, 1) : -1;
 }
@@ -49,7 +52,7 @@ static void make_run(const char *name, bool kept, int days)
 {
     cleanup_free char *dir = pv_xasprintf("%s/%s", base, name), *log = pv_xasprintf("%s/log", dir),
                       *mark = pv_xasprintf("%s/kept", dir);
-    struct timespec t[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = time(NULL) - days * 24 * 3600}};
+    struct timespec t[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = began - days * 24 * 3600}};
 
     assert_int_equal(mkdir(dir, 0700), 0);
     close(open(log, O_CREAT | O_WRONLY, 0600));
