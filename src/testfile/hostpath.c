@@ -62,6 +62,30 @@ static bool dirs_add_upward(struct pv_strv *dirs, const char *dir, const char *r
     }
 }
 
+/* Those of dirs_add_upward in the words of a relative dir, as far as they go: messages name scripts by them. */
+static void dirs_add_relative(struct pv_strv *dirs, const char *dir, const char *root)
+{
+    cleanup_free char *at = pv_xstrdup(dir);
+
+    while (root && at[0] != '/' && !strstr(at, "..")) {
+        cleanup_free char *real = pv_realpath(at);
+        char *up;
+
+        if (!real || !pv_path_is_below(real, root))
+            return;
+        dirs_add(dirs, at);
+        if (!strcmp(real, root))
+            return;
+        if (!strcmp(at, ".")) {
+            dirs_add_upward(dirs, real, root);
+            return;
+        }
+        up = pv_path_dirname(at);
+        free(at);
+        at = up;
+    }
+}
+
 void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 {
     const char *project = tf->env->config ? tf->env->config->dir : NULL;
@@ -69,6 +93,8 @@ void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
     /* A fixture's script may have a path without links, or a relative one below an absolute project. */
     cleanup_free char *root = given ? pv_realpath(given) : NULL, *dir = root ? pv_realpath(tf->dir) : NULL;
 
+    if (!tf->builder && !tf->env->root)
+        dirs_add_relative(dirs, tf->dir, root);
     if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root) &&
         (!dir || !dirs_add_upward(dirs, dir, root)))
         dirs_add(dirs, tf->dir);
