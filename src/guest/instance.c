@@ -342,6 +342,8 @@ int pv_instance_start(struct pv_instance *i, struct pv_vm_spec *spec, struct pv_
     pv_vm_on_reset(i->vm, instance_was_reset, i);
     pv_vm_on_frozen(i->vm, instance_is_frozen, i);
     i->bootless = !spec->kernel;
+    if (i->gdb)
+        pv_instance_hold_vsock(i);
     if (i->channel->kind == PV_CHANNEL_SERIAL)
         pv_vm_on_port_closed(i->vm, pv_serial_closed, i->channel);
     return 0;
@@ -519,6 +521,24 @@ void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e)
     e->failed = i->vm && pv_vm_failed(i->vm);
     e->sigkilled = i->vm && pv_vm_was_sigkilled(i->vm);
     e->panic = panic ? pv_xstrdup(panic) : NULL;
+}
+
+void pv_instance_hold_vsock(struct pv_instance *i)
+{
+    if (i->channel->ops->hold)
+        i->channel->ops->hold(i->channel);
+    if (i->vsock)
+        pv_vsock_device_hold(i->vsock);
+}
+
+void pv_instance_release_vsock(struct pv_instance *i, bool was_reset)
+{
+    if (i->channel->ops->release)
+        i->channel->ops->release(i->channel, was_reset);
+    if (i->vsock)
+        pv_vsock_device_release(i->vsock, was_reset);
+    if (i->gdb)
+        pv_instance_hold_vsock(i);
 }
 
 void pv_instance_set_gdb(struct pv_instance *i, char *path)

@@ -159,6 +159,13 @@ void pv_instance_console_tail(const struct pv_instance *i, unsigned lines, struc
  */
 void pv_instance_end(struct pv_instance *i, struct pv_guest_end *e);
 
+/*
+ * Between hold and release, the machine stops and runs again with its vsock connections; was_reset: they end at the
+ * release. A machine with a debugger, who stops it unasked, is held all its life.
+ */
+void pv_instance_hold_vsock(struct pv_instance *i);
+void pv_instance_release_vsock(struct pv_instance *i, bool was_reset);
+
 /* Takes the path of the debugger's socket, which is removed with the instance. */
 void pv_instance_set_gdb(struct pv_instance *i, char *path);
 

@@ -176,29 +176,6 @@ int pv_guest_reboot(struct pv_guest *g, int64_t timeout_ns, struct pv_err *err)
     return reboot_run(g, PV_ASKED_REBOOT, start_reboot, timeout_ns, err);
 }
 
-/* Before the machine is paused, and when it runs again or was reset: its vsock connections outlive a pause only. */
-static void vsock_hold(struct pv_guest *g)
-{
-    struct pv_channel *c = pv_instance_channel(g->instance);
-    struct pv_vsock_device *v = pv_instance_vsock(g->instance);
-
-    if (c->ops->hold)
-        c->ops->hold(c);
-    if (v)
-        pv_vsock_device_hold(v);
-}
-
-static void vsock_release(struct pv_guest *g, bool was_reset)
-{
-    struct pv_channel *c = pv_instance_channel(g->instance);
-    struct pv_vsock_device *v = pv_instance_vsock(g->instance);
-
-    if (c->ops->release)
-        c->ops->release(c, was_reset);
-    if (v)
-        pv_vsock_device_release(v, was_reset);
-}
-
 static int start_reset(struct pv_guest *g, int64_t deadline, struct pv_err *err)
 {
     struct pv_vm *vm = pv_instance_vm(g->instance);
@@ -208,7 +185,7 @@ static int start_reset(struct pv_guest *g, int64_t deadline, struct pv_err *err)
         return -1;
     if (!g->life.paused)
         return 0;
-    vsock_release(g, true);
+    pv_instance_release_vsock(g->instance, true);
     if (pv_guest_monitor_result(g, pv_vm_cont(vm, monitor_deadline(g), err), err) < 0)
         return -1;
     g->life.paused = false;
@@ -245,11 +222,11 @@ int pv_guest_pause(struct pv_guest *g, struct pv_err *err)
 {
     if (pv_guest_check_machine(g, "pause", err) < 0)
         return -1;
-    vsock_hold(g);
+    pv_instance_hold_vsock(g->instance);
     if (pv_guest_monitor_result(g, pv_vm_stop(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
         0) {
         if (g->instance)
-            vsock_release(g, false);
+            pv_instance_release_vsock(g->instance, false);
         return -1;
     }
     g->life.paused = true;
@@ -265,7 +242,7 @@ int pv_guest_unpause(struct pv_guest *g, struct pv_err *err)
     if (pv_guest_monitor_result(g, pv_vm_cont(pv_instance_vm(g->instance), monitor_deadline(g), err), err) <
         0)
         return -1;
-    vsock_release(g, false);
+    pv_instance_release_vsock(g->instance, false);
     g->life.paused = false;
     return 0;
 }

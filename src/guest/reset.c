@@ -55,6 +55,7 @@ void pv_guest_on_reset(const char *panic, void *arg)
     pv_debug(g->name, "%s", g->life.how);
     pv_instance_stop_asking(g->instance);
     drop_sessions(g);
+    pv_instance_release_vsock(g->instance, true);
     pv_instance_renew_grace(g->instance);
     if (c->kind == PV_CHANNEL_SERIAL && pv_serial_restart(c, &err) < 0)
         pv_debug(g->name, "%s", err.text); /* the channel says why it is broken */
