@@ -160,10 +160,11 @@ static struct hand hand_start(const struct pv_strv *argv, int memory, int save, 
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port) < 0)
         resume_die("descriptors");
     h = (struct hand){.qmp = qmp[0], .console = console[0], .port = port[0]};
-    struct pv_spawn_fd fds[6 + PV_ARRAY_LEN(hand_files)] = {
-        {qmp[1], PV_QEMU_FD_QMP},    {console[1], PV_QEMU_FD_CONSOLE}, {port[1], PV_QEMU_FD_VSOCK},
-        {memory, PV_QEMU_FD_MEMORY}, {save, PV_QEMU_FD_SAVE},          {load, PV_QEMU_FD_LOAD}};
-    size_t n = 6;
+    struct pv_spawn_fd fds[7 + PV_ARRAY_LEN(hand_files)] = {
+        {qmp[1], PV_QEMU_FD_QMP},    {console[1], PV_QEMU_FD_CONSOLE_IN}, {console[1], PV_QEMU_FD_CONSOLE},
+        {port[1], PV_QEMU_FD_VSOCK}, {memory, PV_QEMU_FD_MEMORY},         {save, PV_QEMU_FD_SAVE},
+        {load, PV_QEMU_FD_LOAD}};
+    size_t n = 7;
 
     for (size_t i = 0; i < PV_ARRAY_LEN(hand_files); i++)
         if (hand_files[i].from >= 0)

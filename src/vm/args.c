@@ -359,14 +359,12 @@ static const struct {
 
 /* The numbers of spec.h as text. */
 #define FD_QMP 3
-#define FD_CONSOLE 4
 #define FD_VSOCK 5
 #define FD_INITRD 6
 #define FD_MEMORY 32
 #define FD_GDB 37
-_Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_CONSOLE == PV_QEMU_FD_CONSOLE && FD_VSOCK == PV_QEMU_FD_VSOCK &&
-                   FD_INITRD == PV_QEMU_FD_INITRD && FD_MEMORY == PV_QEMU_FD_MEMORY &&
-                   FD_GDB == PV_QEMU_FD_GDB,
+_Static_assert(FD_QMP == PV_QEMU_FD_QMP && FD_VSOCK == PV_QEMU_FD_VSOCK && FD_INITRD == PV_QEMU_FD_INITRD &&
+                   FD_MEMORY == PV_QEMU_FD_MEMORY && FD_GDB == PV_QEMU_FD_GDB,
                "descriptor numbers");
 
 /* Stands for all of spec->machine_args. */
@@ -399,7 +397,7 @@ static const struct row {
     {always, "-smp", "{cpus}"},
     {always, "-chardev", "socket,id=qmp,fd=" STR(FD_QMP)},
     {always, "-mon", "chardev=qmp,mode=control"},
-    {always, "-chardev", "socket,id=console,fd=" STR(FD_CONSOLE)},
+    {always, "-chardev", "stdio,id=console,signal=off"},
     {always, "-device", "isa-serial,chardev=console"},
     {always, "-device", "pvpanic-pci"},
     {with_gdb, "-chardev", "socket,id=gdb,fd=" STR(FD_GDB) ",server=on,wait=off"},

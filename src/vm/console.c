@@ -281,6 +281,12 @@ void pv_console_note(struct pv_console *c, const char *text, size_t n)
     pv_conlog_feed(c->log, text, n);
 }
 
+void pv_console_lost(struct pv_console *c, int n)
+{
+    if (c->findings)
+        pv_findings_lost(c->findings, n);
+}
+
 void pv_console_finish(struct pv_console *c)
 {
     if (c->now.len)

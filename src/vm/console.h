@@ -42,6 +42,9 @@ void pv_console_feed(struct pv_console *c, const void *data, size_t n);
 /* Adds text of the harness to the log alone. */
 void pv_console_note(struct pv_console *c, const char *text, size_t n);
 
+/* Tells of output that may be missing behind the next n bytes. */
+void pv_console_lost(struct pv_console *c, int n);
+
 /* True once the last line of the kernel's panic report was seen. */
 bool pv_console_panic_over(const struct pv_console *c);
 

@@ -39,6 +39,7 @@ static const struct {
     [PV_FINDING_LEAK] = {"memory-leak", PV_SEV_WARNING},
     [PV_FINDING_NETDEV] = {"netdev-leak", PV_SEV_WARNING},
     [PV_FINDING_IRQ] = {"irq", PV_SEV_WARNING},
+    [PV_FINDING_LOST] = {"console-lost", PV_SEV_WARNING},
 };
 _Static_assert(PV_ARRAY_LEN(kinds) == PV_FINDING_KINDS, "describe every kind");
 

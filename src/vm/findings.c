@@ -233,6 +233,18 @@ static void report_tell(struct pv_findings *f)
     f->fn(&finding, f->arg);
 }
 
+void pv_findings_lost(struct pv_findings *f, int size)
+{
+    char text[PV_FINDING_HEADLINE];
+
+    snprintf(text, sizeof(text),
+             "%d bytes of console output waited, because the test kept Provium from reading them: what came "
+             "behind "
+             "them, also kernel reports, may be lost",
+             size);
+    f->fn(&(struct pv_finding){.kind = PV_FINDING_LOST, .headline = text, .excerpt = text}, f->arg);
+}
+
 void pv_findings_flush(struct pv_findings *f)
 {
     if (f->report.row)

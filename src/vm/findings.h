@@ -47,6 +47,7 @@ enum pv_finding_kind {
     PV_FINDING_LEAK,   /* kmemleak */
     PV_FINDING_NETDEV, /* unregister_netdevice waits for a reference */
     PV_FINDING_IRQ,    /* nobody cared */
+    PV_FINDING_LOST,   /* console output that was not read in time: reports may be missing */
     PV_FINDING_KINDS
 };
 
@@ -76,6 +77,8 @@ struct pv_findings *pv_findings_new(void (*fn)(const struct pv_finding *finding,
 void pv_findings_free(struct pv_findings *f);
 /* The next line, without its end. */
 void pv_findings_line(struct pv_findings *f, const char *line, size_t n);
+/* Tells that output may be missing after what was read and `size` bytes more. */
+void pv_findings_lost(struct pv_findings *f, int size);
 /* Tells an unfinished report as it is; its further lines make no new finding. */
 void pv_findings_flush(struct pv_findings *f);
 

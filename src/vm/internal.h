@@ -29,12 +29,20 @@ struct pv_vm_process {
     int status;  /* wait status, once reaped */
 };
 
-/* vm.c: a descriptor that QEMU writes text to. */
+/* output.c: a pipe that QEMU writes text to. */
 struct pv_vm_output {
     struct pv_watch watch;
     int fd;
+    int size;        /* of the console's pipe, bytes; 0, -1: not known */
+    int64_t full;    /* when it was told as full, 0: not yet */
+    int64_t read_at; /* when it was last read */
+    struct {
+        struct pv_watch watch;
+        int fd; /* a socket from which QEMU reads; -1: none */
+    } input;
     struct pv_console *text;
     struct pv_vm *vm;
+    void (*came)(struct pv_vm *vm);                          /* called after each piece; or NULL */
     void (*on_bytes)(const void *data, size_t n, void *arg); /* gets all bytes as they come; or NULL */
     void *arg;
     struct pv_buf unsent; /* input of the console that QEMU has not taken yet */
@@ -149,9 +157,9 @@ static inline void pv_vm_plug_deleted(struct pv_vm *vm, const char *id)
 
 /* ---- spawn.c ---- */
 
-/* QEMU's ends of its stderr, monitor and console; they stay the caller's to close. */
+/* QEMU's ends of its stderr, monitor, and the console's output and input; they stay the caller's to close. */
 struct pv_vm_ends {
-    int errors, qmp, console;
+    int errors, qmp, console, input;
 };
 
 /*
@@ -160,6 +168,19 @@ struct pv_vm_ends {
  */
 int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv_vm_ends *ends,
                 struct pv_err *err);
+
+/* ---- output.c ---- */
+
+/* Takes *fd and watches it and o->input.fd. */
+int pv_vm_output_open(struct pv_vm_output *o, int *fd, struct pv_err *err);
+
+/* Reads what has come, a bounded part of it; or all of it, which ends if nobody writes. */
+void pv_vm_output_read(struct pv_vm_output *o);
+void pv_vm_output_read_rest(struct pv_vm_output *o);
+
+/* Sends, now or later, n bytes behind what is unsent; nothing after the end of QEMU. */
+void pv_vm_output_send(struct pv_vm_output *o, const void *data, size_t n);
+void pv_vm_output_close(struct pv_vm_output *o); /* also of one that is not open */
 
 /* ---- end.c ---- */
 

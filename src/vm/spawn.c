@@ -99,6 +99,7 @@ int pv_vm_spawn(struct pv_vm *vm, const struct pv_vm_spec *spec, const struct pv
     inherit_fd(&in, ends->errors, 2);
     inherit_fd(&in, ends->qmp, PV_QEMU_FD_QMP);
     inherit_fd(&in, ends->console, PV_QEMU_FD_CONSOLE);
+    inherit_fd(&in, ends->input, PV_QEMU_FD_CONSOLE_IN);
     if (spec->channel.kind)
         inherit_fd(&in, spec->channel.fd, PV_QEMU_FD_VSOCK);
     if (spec->initrd_fd >= 0)

@@ -93,8 +93,9 @@ struct pv_vm_spec {
 
 /* Descriptor numbers inside QEMU. */
 enum {
+    PV_QEMU_FD_CONSOLE_IN = 0, /* these two as QEMU's stdio has them */
+    PV_QEMU_FD_CONSOLE = 1,
     PV_QEMU_FD_QMP = 3,
-    PV_QEMU_FD_CONSOLE = 4,
     PV_QEMU_FD_VSOCK = 5,
     PV_QEMU_FD_INITRD = 6,
     PV_QEMU_FD_OVERLAY = 7, /* + index of a snapshot or served disk */

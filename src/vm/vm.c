@@ -28,8 +28,6 @@
 #include "vm/overlay.h"
 #include "vm/qmp.h"
 
-enum { READ_SIZE = 65536, READS_AT_ONCE = 4, READS_OF_REST = 1024 };
-
 /* How long a kernel that has printed its whole panic report may stay silent before it is declared dead. */
 #define PANIC_GRACE_NS (500 * PV_NSEC_PER_MSEC)
 /* The same for one that has printed a panic's first line, while its agent is asked for a sign of life. */
@@ -62,7 +60,7 @@ static void vm_set_ended(struct pv_vm *vm, bool notify)
         vm->on_end(vm, vm->arg);
 }
 
-/* ---- console and stderr ---- */
+/* ---- what the console says of the guest ---- */
 
 /* The earliest time of all calls counts. */
 static void dead_timer_arm(struct pv_vm *vm, int64_t due)
@@ -97,6 +95,12 @@ static void update_panic_hints(struct pv_vm *vm)
         dead_timer_arm(vm, pv_deadline(PANIC_GRACE_NS));
 }
 
+static void on_console(struct pv_vm *vm)
+{
+    pv_vm_stuck_alive(vm);
+    update_panic_hints(vm);
+}
+
 void pv_vm_alive_hint(struct pv_vm *vm)
 {
     struct pv_vm_panic_hints *h = &vm->hints;
@@ -115,81 +119,14 @@ void pv_vm_alive_hint(struct pv_vm *vm)
     pv_console_forget(vm->console.text);
 }
 
-static void output_close(struct pv_vm_output *o)
-{
-    pv_loop_del(o->vm->loop, &o->watch);
-    pv_close(&o->fd);
-    pv_buf_free(&o->unsent);
-}
-
-/* Reads at most `reads` times, until the descriptor would block or is at its end. */
-static void output_read(struct pv_vm_output *o, unsigned reads)
-{
-    char buf[READ_SIZE];
-
-    while (o->fd >= 0 && reads--) {
-        ssize_t n = read(o->fd, buf, sizeof(buf));
-
-        if (n > 0) {
-            pv_console_feed(o->text, buf, (size_t)n);
-            if (o->on_bytes)
-                o->on_bytes(buf, (size_t)n, o->arg);
-        } else if (n < 0 && errno == EINTR) {
-            continue;
-        } else {
-            if (n == 0 || errno != EAGAIN)
-                output_close(o);
-            return;
-        }
-    }
-}
-
-/* Sends what QEMU takes now; the guest's UART takes 16 bytes at a time. */
-static void output_send(struct pv_vm_output *o)
-{
-    while (o->fd >= 0 && o->unsent.len) {
-        ssize_t n = send(o->fd, o->unsent.data, o->unsent.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) /* EAGAIN, or QEMU is gone, which reading notices */
-            break;
-        pv_buf_consume(&o->unsent, (size_t)n);
-    }
-    if (o->fd >= 0)
-        pv_loop_set(o->vm->loop, &o->watch, o->unsent.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
-}
-
-static void on_output(struct pv_watch *w, uint32_t events)
-{
-    struct pv_vm_output *o = PV_CONTAINER_OF(w, struct pv_vm_output, watch);
-
-    if (events & EPOLLOUT)
-        output_send(o);
-    output_read(o, READS_AT_ONCE);
-    if (o == &o->vm->console) {
-        pv_vm_stuck_alive(o->vm);
-        update_panic_hints(o->vm);
-    }
-}
-
-static int output_open(struct pv_vm_output *o, int *fd, struct pv_err *err)
-{
-    o->fd = pv_steal_fd(fd);
-    o->watch.fn = on_output;
-    if (pv_set_nonblocking(o->fd) < 0)
-        return pv_err_sys(err, errno, "cannot make a socket non-blocking");
-    return pv_loop_add(o->vm->loop, &o->watch, o->fd, EPOLLIN, err);
-}
-
 static void on_dead_timer(struct pv_timer *t)
 {
     struct pv_vm *vm = PV_CONTAINER_OF(t, struct pv_vm, hints.dead_timer);
 
     if (vm->hints.paused && !vm->end.stopped[0] && !vm->end.lost && !vm->core.end)
         return;
-    output_read(&vm->errors, READS_AT_ONCE);
-    output_read(&vm->console, READS_AT_ONCE);
+    pv_vm_output_read(&vm->errors);
+    pv_vm_output_read(&vm->console);
     if (vm->core.ops.open) /* it may ask what the kernel has reported */
         pv_vm_settle_findings(vm);
     if (!pv_vm_core_before_end(vm))
@@ -351,15 +288,15 @@ int pv_vm_cont(struct pv_vm *vm, int64_t deadline, struct pv_err *err)
 
 /* ---- the end of the process ---- */
 
-/* Bounded by what the sockets hold, because QEMU has exited. */
+/* Bounded by what pipes and sockets hold, because QEMU has exited. */
 static void outputs_read_rest(struct pv_vm *vm)
 {
     if (vm->qmp)
         pv_qmp_drain(vm->qmp);
-    output_read(&vm->errors, READS_OF_REST);
-    output_read(&vm->console, READS_OF_REST);
-    output_close(&vm->errors);
-    output_close(&vm->console);
+    pv_vm_output_read_rest(&vm->errors);
+    pv_vm_output_read_rest(&vm->console);
+    pv_vm_output_close(&vm->errors);
+    pv_vm_output_close(&vm->console);
     pv_console_finish(vm->errors.text);
     pv_console_finish(vm->console.text);
 }
@@ -452,19 +389,23 @@ static int ends_open_pipe(struct ends *e, struct pv_err *err)
 static int vm_start_qemu(struct pv_vm *vm, const struct pv_vm_spec *spec, struct pv_conlog *log,
                          struct pv_err *err)
 {
-    cleanup_ends struct ends qmp = {-1, -1}, console = {-1, -1}, errors = {-1, -1};
+    cleanup_ends struct ends qmp = {-1, -1}, console = {-1, -1}, input = {-1, -1}, errors = {-1, -1};
 
     vm->errors.text = pv_console_new(NULL, NULL);
     vm->console.text = pv_console_new(log, spec->fatal_mark);
     if (pv_conlog_begin(log, err) < 0)
         return -1;
-    if (ends_open_socket(&qmp, err) < 0 || ends_open_socket(&console, err) < 0 ||
-        ends_open_pipe(&errors, err) < 0)
+    if (ends_open_socket(&qmp, err) < 0 || ends_open_socket(&input, err) < 0 ||
+        ends_open_pipe(&console, err) < 0 || ends_open_pipe(&errors, err) < 0)
         return -1;
-    if (pv_vm_spawn(vm, spec, &(struct pv_vm_ends){errors.theirs, qmp.theirs, console.theirs}, err) < 0)
+    if (pv_vm_spawn(vm, spec, &(struct pv_vm_ends){errors.theirs, qmp.theirs, console.theirs, input.theirs},
+                    err) < 0)
         return -1;
+    vm->console.input.fd = pv_steal_fd(&input.ours);
+    vm->console.came = on_console;
     if (pv_loop_add(vm->loop, &vm->process.watch, vm->process.pidfd, EPOLLIN, err) < 0 ||
-        output_open(&vm->console, &console.ours, err) < 0 || output_open(&vm->errors, &errors.ours, err) < 0)
+        pv_vm_output_open(&vm->console, &console.ours, err) < 0 ||
+        pv_vm_output_open(&vm->errors, &errors.ours, err) < 0)
         return -1;
     vm->qmp = pv_qmp_take_fd(vm->loop, pv_steal_fd(&qmp.ours), on_qmp_event, vm, err);
     if (!vm->qmp)
@@ -480,7 +421,8 @@ struct pv_vm *pv_vm_start(struct pv_loop *loop, const struct pv_vm_spec *spec, s
 
     vm->loop = loop;
     vm->process = (struct pv_vm_process){.pid = -1, .pidfd = -1, .watch = {.fd = -1, .fn = on_exit_watch}};
-    vm->console = vm->errors = (struct pv_vm_output){.vm = vm, .fd = -1, .watch = {.fd = -1}};
+    vm->console = vm->errors = (struct pv_vm_output){
+        .vm = vm, .fd = -1, .watch = {.fd = -1}, .input = {.fd = -1, .watch = {.fd = -1}}};
     vm->hints.ask_timer.fn = on_ask_timer;
     vm->hints.dead_timer.fn = on_dead_timer;
     vm->migration = (struct pv_vm_migration){.save_fd = -1, .load_fd = -1};
@@ -509,8 +451,8 @@ void pv_vm_free(struct pv_vm *vm)
     pv_vm_stuck_end(vm);
     pv_vm_core_end(vm);
     free(vm->stuck.reason), free(vm->end.lost);
-    output_close(&vm->console);
-    output_close(&vm->errors);
+    pv_vm_output_close(&vm->console);
+    pv_vm_output_close(&vm->errors);
     pv_qmp_free(vm->qmp);
     pv_console_free(vm->console.text);
     pv_console_free(vm->errors.text);
@@ -565,10 +507,7 @@ void pv_vm_on_console(struct pv_vm *vm, void (*fn)(const void *data, size_t n, v
 
 void pv_vm_console_write(struct pv_vm *vm, const void *data, size_t n)
 {
-    if (vm->console.fd < 0)
-        return;
-    pv_buf_add(&vm->console.unsent, data, n);
-    output_send(&vm->console);
+    pv_vm_output_send(&vm->console, data, n);
 }
 
 size_t pv_vm_console_unsent(const struct pv_vm *vm)
@@ -579,12 +518,12 @@ size_t pv_vm_console_unsent(const struct pv_vm *vm)
 void pv_vm_console_drop_unsent(struct pv_vm *vm)
 {
     vm->console.unsent.len = 0;
-    output_send(&vm->console);
+    pv_vm_output_send(&vm->console, "", 0);
 }
 
 void pv_vm_settle_findings(struct pv_vm *vm)
 {
-    output_read(&vm->console, READS_OF_REST);
+    pv_vm_output_read_rest(&vm->console);
     update_panic_hints(vm);
     pv_console_settle_findings(vm->console.text);
 }

@@ -74,7 +74,8 @@ def main():
         print(''.join('%s: %s, %s\n' % (t['name'], t['outcome'], t['message'] or '') for t in file['tests']), end='')
         print('\n'.join(line.strip() for line in sweep.output(here).splitlines() if ' a second' in line))
         print('peaks: supervisor %(supervisor)d KiB, file %(file)d KiB' % peaks, 'logs %d KiB' % disk)
-        bad = run.returncode != 0 or file['verdict'] != 'ok' or len(file['tests']) != 2 or file['findings']
+        bad = run.returncode != 0 or file['verdict'] != 'ok' or len(file['tests']) != 2
+        bad = bad or [f for f in file['findings'] if 'of console output waited' not in f['headline']]  # of a host without a CPU for the reader
         if bad:
             print(sweep.output(here)[-2000:])
         bad = bad or peaks['supervisor'] > LIMIT or peaks['file'] > LIMIT or disk > LIMIT

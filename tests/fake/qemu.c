@@ -2,6 +2,7 @@
 #include "tests/fake/qemu.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
@@ -25,8 +26,8 @@ static void console_read(void)
 {
     char buf[4096];
 
-    if (recv(FD_CONSOLE, buf, sizeof(buf), MSG_DONTWAIT) == 0)
-        close(FD_CONSOLE);
+    if (recv(FD_CONSOLE_IN, buf, sizeof(buf), MSG_DONTWAIT) == 0)
+        close(FD_CONSOLE_IN);
 }
 
 int main(int argc, char **argv)
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "-fake") && i + 1 < argc)
             fault_open(argv[i + 1]);
     }
+    signal(SIGPIPE, SIG_IGN);
     machine_runs = !incoming;
     if (incoming)
         memory_map();
@@ -55,7 +57,7 @@ int main(int argc, char **argv)
         console_kernel("Linux version 9.9.9-fake");
     for (;;) {
         struct pollfd p[] = {
-            {FD_QMP, POLLIN, 0}, {FD_CONSOLE, POLLIN, 0}, {machine_runs ? FD_AGENT : -1, POLLIN, 0}};
+            {FD_QMP, POLLIN, 0}, {FD_CONSOLE_IN, POLLIN, 0}, {machine_runs ? FD_AGENT : -1, POLLIN, 0}};
 
         if (poll(p, 3, -1) < 0)
             return 1;

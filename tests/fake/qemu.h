@@ -13,7 +13,7 @@
 
 #include "tests/fake/plan.h"
 
-enum { FD_QMP = 3, FD_CONSOLE = 4, FD_AGENT = 5, FD_MEMORY = 32, FD_SAVE = 33 };
+enum { FD_CONSOLE_IN = 0, FD_CONSOLE = 1, FD_QMP = 3, FD_AGENT = 5, FD_MEMORY = 32, FD_SAVE = 33 };
 
 /* ---- fault.c ---- */
 
