@@ -62,8 +62,11 @@ static bool dirs_add_upward(struct pv_strv *dirs, const char *dir, const char *r
     }
 }
 
-/* Those of dirs_add_upward in the words of a relative dir, as far as they go: messages name scripts by them. */
-static void dirs_add_relative(struct pv_strv *dirs, const char *dir, const char *root)
+/*
+ * The relative dir and its parents up to the absolute root, named as the user does as far as the working directory,
+ * because messages name scripts so; false: it is not relative, or a link leads out of root on the way.
+ */
+static bool dirs_add_relative(struct pv_strv *dirs, const char *dir, const char *root)
 {
     cleanup_free char *at = pv_xstrdup(dir);
 
@@ -72,18 +75,17 @@ static void dirs_add_relative(struct pv_strv *dirs, const char *dir, const char 
         char *up;
 
         if (!real || !pv_path_is_below(real, root))
-            return;
+            return false;
         dirs_add(dirs, at);
         if (!strcmp(real, root))
-            return;
-        if (!strcmp(at, ".")) {
-            dirs_add_upward(dirs, real, root);
-            return;
-        }
+            return true;
+        if (!strcmp(at, "."))
+            return dirs_add_upward(dirs, real, root);
         up = pv_path_dirname(at);
         free(at);
         at = up;
     }
+    return false;
 }
 
 void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
@@ -92,10 +94,9 @@ void pv_tf_require_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
     const char *given = tf->builder || !tf->env->root ? project : tf->env->root;
     /* A fixture's script may have a path without links, or a relative one below an absolute project. */
     cleanup_free char *root = given ? pv_realpath(given) : NULL, *dir = root ? pv_realpath(tf->dir) : NULL;
+    bool named = !tf->builder && !tf->env->root && dirs_add_relative(dirs, tf->dir, root);
 
-    if (!tf->builder && !tf->env->root)
-        dirs_add_relative(dirs, tf->dir, root);
-    if (!dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root) &&
+    if (!named && !dirs_add_upward(dirs, tf->dir, given) && !dirs_add_upward(dirs, tf->dir, root) &&
         (!dir || !dirs_add_upward(dirs, dir, root)))
         dirs_add(dirs, tf->dir);
     if (project)
