@@ -105,7 +105,7 @@ static int dispatch(int argc, char **argv)
     return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
 }
 
-/* What a command has printed is its result: when that is lost, it has failed.  A reader that has left wants no message. */
+/* A command whose standard output could not be written has failed.  A reader that has left wants no message. */
 static int check_stdout(int rc)
 {
     struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};

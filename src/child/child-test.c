@@ -343,7 +343,7 @@ static void on_slower_message(struct pv_child *c, const unsigned char *msg, size
     usleep(8000);
 }
 
-/* What was sent before the exit is delivered, however long that takes. */
+/* Messages that were sent before the exit are delivered, however long that takes. */
 static void test_rest_is_whole(void **state)
 {
     static const struct pv_child_ops slow = {

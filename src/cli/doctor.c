@@ -161,12 +161,13 @@ static void look_guest(struct doctor *d, struct row *r)
 {
     struct pv_err why = PV_ERR_INIT;
 
+    if (d->guest_dir) {
+        row_set(r, OK, NULL, "%s", d->guest_dir);
+        return;
+    }
     pv_err_set(&why, PV_E_MISSING, "there is no default guest");
     pv_guest_advise(&why);
-    if (!d->guest_dir)
-        row_set(r, BAD, pv_guest_command(), "%s", why.text);
-    else
-        row_set(r, OK, NULL, "%s", d->guest_dir);
+    row_set(r, BAD, pv_guest_command(), "%s", why.text);
 }
 
 static void look_config(struct doctor *d, struct row *r)

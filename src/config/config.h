@@ -27,7 +27,7 @@ enum pv_accel { PV_ACCEL_AUTO, PV_ACCEL_KVM, PV_ACCEL_TCG };
 /* The channel between host and agent; auto: vsock, except virtio-serial for guests that will be saved. */
 enum pv_transport { PV_TRANSPORT_AUTO, PV_TRANSPORT_VSOCK, PV_TRANSPORT_SERIAL };
 
-/* How software emulation runs several vCPUs; auto: in turns in one thread, with every QEMU (pv_guest_cpu_threads). */
+/* How software emulation runs several vCPUs; auto: in turns in one thread, with every QEMU (pv_emulation_one_thread). */
 enum pv_tcg_thread { PV_TCG_THREAD_AUTO, PV_TCG_THREAD_SINGLE, PV_TCG_THREAD_MULTI };
 
 /* Whether the initrd's init switches to another root; auto: guest init finds out. */

@@ -456,7 +456,7 @@ static void agent_shuts_down(int fd)
 static void a_panic_during_shutdown_is_an_error(void **state)
 {
     static const fake_script scripts[] = {agent_shuts_down};
-    static const char panics[] = "sleep 1; echo '[ 1.0] Kernel panic - not syncing: no way down' >&1; exit 0";
+    static const char panics[] = "sleep 1; echo '[ 1.0] Kernel panic - not syncing: no way down'; exit 0";
     struct pv_guest *g = fake_new_on(panics, scripts, 1);
     struct pv_err err = PV_ERR_INIT;
 
@@ -485,7 +485,7 @@ static void count_finding(const struct pv_guest *g, const struct pv_finding *f, 
 static void a_finding_without_owner_is_kept(void **state)
 {
     static const char warns[] =
-        "echo '[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2' >&1; exec sleep 20";
+        "echo '[    1.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2'; exec sleep 20";
     struct pv_guest *g = fake_new_on(warns, NULL, 0);
     struct pv_guest_env env = *g->env;
     struct pv_instance *i = pv_guest_release(g);

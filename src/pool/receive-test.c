@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the process of a file may say and do to the server, when a test has corrupted it. */
+/* Messages to the server from the process of a file that a test has corrupted. */
 #include "util/test.h"
 
 #include <errno.h>
@@ -233,7 +233,7 @@ static void channels_are_bounded(void **state)
     close(b);
 }
 
-/* What a process began ends with it: waits for other files, and requests that were not granted. */
+/* Waits for other files, and requests that were not granted, end with the process that began them. */
 static void ends_take_waits_along(void **state)
 {
     struct fix *x = *state;

@@ -168,7 +168,7 @@ static void run_long_line(const struct pv_run_file *file, struct pv_result *r, v
     pv_result_file(r, PV_OK, PV_CLASS_NONE, NULL);
 }
 
-/* What a process shows is bounded to what was asked for, and to kinds that there are; a line is not kept without end. */
+/* Lines for --live are taken only if asked for, of kinds that there are, and up to LIVE_LINE_MAX. */
 static void test_live_is_checked(void **state)
 {
     static const char fault[] = "killed by the supervisor: its process sent an invalid event";

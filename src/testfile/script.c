@@ -26,9 +26,9 @@ static void script_add_dir(struct pv_strv *dirs, const char *parent)
 }
 
 /*
- * From the script's directory upward: for a test file to the test root, for a test file that was given itself
- * and a fixture's script, which test files of any root may need, to the project root.  A script outside of that root has its own directory
- * alone.
+ * From the script's directory upward: for a test file to the test root; for a test file that was given itself, and for a
+ * fixture's script, which test files of any root may need, to the project root.  A script outside of that root has its own
+ * directory alone.
  */
 static void script_list_dirs(const struct pv_testfile *tf, struct pv_strv *dirs)
 {

@@ -239,8 +239,7 @@ void pv_findings_lost(struct pv_findings *f, int size)
 
     snprintf(text, sizeof(text),
              "%d bytes of console output waited, because the test kept Provium from reading them: what came "
-             "behind "
-             "them, also kernel reports, may be lost",
+             "behind them, also kernel reports, may be lost",
              size);
     f->fn(&(struct pv_finding){.kind = PV_FINDING_LOST, .headline = text, .excerpt = text}, f->arg);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What QEMU writes: the guest's console, and its own messages; and what the console is sent.
+ * Output of QEMU: the guest's console, and its own messages; and input of the console.
  *
  * The console's output is a pipe, because the bytes that come while nobody reads, as when a test computes, have to lie
  * somewhere: QEMU's UART writes them one by one, of which a socket holds 277, and Linux waits no more than 10 ms for

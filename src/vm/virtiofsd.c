@@ -56,7 +56,7 @@ static char *program_look(struct pv_err *err)
     static const char *const places[] = {"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd",
                                          "/usr/lib/qemu/virtiofsd"};
     const char *named = getenv("PROVIUM_VIRTIOFSD");
-    char *path;
+    char *path = NULL;
 
     if (named && *named) {
         path = pv_find_program(named);
@@ -68,7 +68,6 @@ static char *program_look(struct pv_err *err)
                 named);
         return path;
     }
-    path = NULL;
     for (size_t i = 0; !path && i < PV_ARRAY_LEN(places); i++)
         path = pv_find_program(places[i]);
     if (!path)
