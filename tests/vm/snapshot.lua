@@ -28,12 +28,12 @@ test("a restore undoes changes, 10 times in a row", function()
 end)
 
 test("a save does not make the clock late, nor right where the test has set it", function()
-    -- Seconds by which the host's clock is ahead of the guest's, at least.
+    -- Seconds by which the guest's clock is behind the uptime of the host, at least: plus or minus a constant.
     local function late()
         local most = -math.huge
         for _ = 1, 5 do
-            local p <close> = assert(io.popen("date +%s.%N"))
-            local host = p:read("n")
+            local f <close> = assert(io.open("/proc/uptime"))
+            local host = f:read("n")
             most = math.max(most, host - vm:time())
         end
         return most
@@ -44,7 +44,7 @@ test("a save does not make the clock late, nor right where the test has set it",
     local last = late()
     log(("5 snapshots: %.4f s"):format(last - first))
     assert(last - first < 0.1, ("the clock is late by %.3f s after 5 snapshots"):format(last - first))
-    assert(last > 900, "the clock is the host's")
+    assert(os.time() - vm:time() > 900, "the clock is the host's")
 end)
 
 test("a restore after a kill", function()
