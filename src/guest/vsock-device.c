@@ -75,7 +75,8 @@ static const char *missing_for_vsock(struct pv_guest *g)
     cleanup_buf struct pv_buf devices = {0};
 
     if (!has_vsock_family(g))
-        return "its kernel has no AF_VSOCK (CONFIG_VSOCKETS; module vsock)";
+        return "its kernel has no AF_VSOCK (CONFIG_VSOCKETS; module vsock; Linux before 5.5 has it only with "
+               "a driver: CONFIG_VIRTIO_VSOCKETS; module vmw_vsock_virtio_transport)";
     if (pv_agent_mount_vfs(pv_guest_agent(g), ASK_LIMIT, NULL) < 0 ||
         pv_agent_read_file(pv_guest_agent(g), "/proc/bus/pci/devices", ASK_LIMIT, &devices, NULL) < 0)
         return "it can not be asked why";
