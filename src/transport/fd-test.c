@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,6 +208,36 @@ static void tcp_connects(void **state)
     }
 }
 
+/* What SO_ERROR is, whatever the socket; 0: the socket's. */
+static int so_error;
+
+/* In libc's place. */
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    if (!so_error || level != SOL_SOCKET || name != SO_ERROR)
+        return (int)syscall(SYS_getsockopt, fd, level, name, value, len);
+    memcpy(value, &so_error, sizeof(so_error));
+    return 0;
+}
+
+/* Without a device: a socket that says what AF_VSOCK's says of a guest in which nobody listens. */
+static void vsock_refuses(void **state)
+{
+    struct end e;
+    int sv[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv), 0);
+    so_error = ECONNRESET;
+    end_take_fd(&e, sv[0], true);
+    wait_event(&e);
+    so_error = 0;
+    assert_false(e.s->connecting);
+    assert_int_equal(e.s->error, ECONNREFUSED);
+    pv_stream_close(e.s);
+    close(sv[1]);
+}
+
 static void bad_descriptor(void **state)
 {
     struct pv_err err = PV_ERR_INIT;
@@ -247,8 +278,9 @@ static void kernel_vsock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_and_writes), cmocka_unit_test(tells_of_room),  cmocka_unit_test(peer_vanishes),
-        cmocka_unit_test(tcp_connects),     cmocka_unit_test(bad_descriptor), cmocka_unit_test(kernel_vsock),
+        cmocka_unit_test(reads_and_writes), cmocka_unit_test(tells_of_room), cmocka_unit_test(peer_vanishes),
+        cmocka_unit_test(tcp_connects),     cmocka_unit_test(vsock_refuses), cmocka_unit_test(bad_descriptor),
+        cmocka_unit_test(kernel_vsock),
     };
     int r;
 
