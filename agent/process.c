@@ -27,6 +27,7 @@
 #include "request.h"
 #include "process-table.h"
 #include "util.h"
+#include "vsock.h"
 
 enum { CONNECT_MS = 10000, STACK = 256 * 1024, THREADS_MAX = 128, UNNUMBERED_TRIES = 64 };
 
@@ -174,7 +175,7 @@ static int accept_host(const struct ag_world *w, int listen_fd)
         struct pollfd p = {.fd = listen_fd, .events = POLLIN};
 
         if (poll(&p, 1, (int)((due - now) / 1000000) + 1) > 0)
-            fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            fd = ag_vsock_accept(listen_fd);
     }
     close(listen_fd);
     return fd;

@@ -27,6 +27,7 @@
 #include "switch-root.h"
 #include "process-table.h"
 #include "util.h"
+#include "vsock.h"
 #include "world.h"
 
 enum { SESSIONS_MAX = 128 };
@@ -66,7 +67,7 @@ static int open_null(int dev_fd)
 
 static void accept_session(const struct ag_serve *s, const struct ag_world *w, int *n_sessions)
 {
-    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = ag_vsock_accept(s->listen_fd);
 
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)

@@ -41,3 +41,16 @@ int ag_vsock_listen(uint32_t *port, int backlog)
     errno = e;
     return -1;
 }
+
+int ag_vsock_accept(int listen_fd)
+{
+    struct sockaddr_vm from = {0};
+    socklen_t n = sizeof(from);
+    int fd = accept4(listen_fd, (struct sockaddr *)&from, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0 || from.svm_cid == VMADDR_CID_HOST || from.svm_cid == VMADDR_CID_LOCAL)
+        return fd;
+    close(fd);
+    errno = ECONNABORTED;
+    return -1;
+}

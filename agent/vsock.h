@@ -11,4 +11,10 @@
  */
 int ag_vsock_listen(uint32_t *port, int backlog);
 
+/*
+ * A connection to such a socket, non-blocking, which the caller owns; -1 with errno.  ECONNABORTED: it came from another
+ * CID than the host's and the loopback's.  In a guest that runs guests itself, with vhost-vsock, those reach its ports.
+ */
+int ag_vsock_accept(int listen_fd);
+
 #endif
