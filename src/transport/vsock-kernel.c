@@ -171,7 +171,7 @@ static bool kernel_ready(struct pv_channel *c)
 static const char *kernel_describe(struct pv_channel *c)
 {
     (void)c;
-    return "the guest's vsock driver is up, but nothing listens";
+    return "nothing in the guest answers: its vsock driver is not up, or nothing listens";
 }
 
 static void kernel_free(struct pv_channel *c)
