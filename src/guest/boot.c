@@ -196,15 +196,14 @@ static bool boot_wants_serial(const struct pv_guest *g, const struct pv_boot_opt
 static struct pv_channel *boot_make_channel(const struct boot *b, struct pv_err *err)
 {
     struct pv_loop *loop = b->g->env->host.loop;
-    struct pv_channel *c = NULL;
-    const char *why = NULL;
+    struct pv_err why = PV_ERR_INIT;
+    struct pv_channel *c;
 
     if (b->serial)
         return pv_serial_new(loop, err);
-    if (pv_vsock_kernel_usable(&why))
-        c = pv_vsock_kernel_new(loop, NULL);
-    else
-        pv_debug(b->g->name, "no vhost-vsock: %s", why);
+    c = pv_vsock_kernel_new(loop, &why);
+    if (!c)
+        pv_debug(b->g->name, "no vhost-vsock: %s", why.text);
     return c ? c : pv_vhost_channel_new(loop, pv_random_cid(), err);
 }
 
