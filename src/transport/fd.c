@@ -93,6 +93,18 @@ static void fd_close(struct pv_stream *s)
     free(f);
 }
 
+/* AF_VSOCK of the kernel tells a refusal, which is a RST, as ECONNRESET. */
+static int connect_error(int fd, int error)
+{
+    int domain = 0;
+    socklen_t len = sizeof(domain);
+
+    if (error == ECONNRESET && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+        domain == AF_VSOCK)
+        return ECONNREFUSED;
+    return error;
+}
+
 /* True when the connection is decided, one way or the other. */
 static bool finish_connect(struct fd_stream *f, uint32_t events)
 {
@@ -108,7 +120,7 @@ static bool finish_connect(struct fd_stream *f, uint32_t events)
             return false;
         error = ECONNRESET;
     }
-    f->s.error = error;
+    f->s.error = connect_error(f->w.fd, error);
     f->s.connecting = false;
     if (!error && f->shut)
         shutdown(f->w.fd, SHUT_WR);
