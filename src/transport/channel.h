@@ -31,7 +31,8 @@ enum pv_channel_kind {
 struct pv_channel_ops {
     /*
      * Starts a connection to a port in the guest; the stream is `connecting` until its on_event comes with
-     * connecting=false and error 0 (made) or ECONNREFUSED (nobody listens yet), ETIMEDOUT, ECONNRESET.
+     * connecting=false and error 0 (made) or ECONNREFUSED (nobody listens yet), ECONNRESET.  Its owner limits
+     * the time: a guest that the host gives no CPU accepts late, and a worker's process accepts one connection.
      * NULL with *err for faults of the host and for a channel that is broken.
      */
     struct pv_stream *(*connect)(struct pv_channel *c, unsigned port, struct pv_err *err);

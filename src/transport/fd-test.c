@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams over socket pairs and loopback TCP, and the devices of the kernel's vhost-vsock. */
+/* Streams over socket pairs, loopback TCP and AF_VSOCK, and the devices of the kernel's vhost-vsock. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -208,20 +209,22 @@ static void tcp_connects(void **state)
     }
 }
 
-/* What SO_ERROR is, whatever the socket; 0: the socket's. */
+/* What SO_ERROR is of a socket that says it is AF_VSOCK's; 0: the socket's own. */
 static int so_error;
 
 /* In libc's place. */
 int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-    if (!so_error || level != SOL_SOCKET || name != SO_ERROR)
+    const int domain = AF_VSOCK;
+
+    if (!so_error || level != SOL_SOCKET || (name != SO_ERROR && name != SO_DOMAIN))
         return (int)syscall(SYS_getsockopt, fd, level, name, value, len);
-    memcpy(value, &so_error, sizeof(so_error));
+    memcpy(value, name == SO_ERROR ? &so_error : &domain, sizeof(int));
     return 0;
 }
 
-/* Without a device: a socket that says what AF_VSOCK's says of a guest in which nobody listens. */
-static void vsock_refuses(void **state)
+/* What AF_VSOCK's socket says of a guest in which nobody listens, on a host without a device as well. */
+static void vsock_reset_is_a_refusal(void **state)
 {
     struct end e;
     int sv[2];
@@ -247,6 +250,48 @@ static void bad_descriptor(void **state)
     assert_null(pv_stream_take_fd(loop, fd, false, &err)); /* epoll refuses a regular file */
     assert_int_equal(err.cls, PV_E_HOST);
     assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed nevertheless */
+}
+
+static int vsock_socket(void)
+{
+    return socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* Starts a connection to a port that has no listener: true when something is there that can refuse it. */
+static bool vsock_connect(int fd, unsigned cid)
+{
+    struct sockaddr_vm to = {.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = 0x7ffffffe};
+
+    return fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno == EINPROGRESS;
+}
+
+/* By the loopback, or by the host if this machine is a guest. */
+static void vsock_refuses(void **state)
+{
+    static const unsigned cids[] = {VMADDR_CID_LOCAL, VMADDR_CID_HOST};
+    bool refused = false;
+
+    (void)state;
+    for (size_t i = 0; i < 2 && !refused; i++) {
+        int fd = vsock_socket();
+        struct end e;
+
+        if (!vsock_connect(fd, cids[i])) {
+            close(fd);
+            continue;
+        }
+        end_take_fd(&e, fd, true);
+        wait_event(&e);
+        assert_false(e.s->connecting);
+        refused = e.s->error != ETIMEDOUT;
+        if (refused)
+            assert_int_equal(e.s->error, ECONNREFUSED);
+        pv_stream_close(e.s);
+    }
+    if (!refused) {
+        print_message("nothing is here that refuses a connection over AF_VSOCK\n");
+        skip();
+    }
 }
 
 /* Two devices of a usable /dev/vhost-vsock have two CIDs; the error of an unusable one has a reason. */
@@ -275,12 +320,38 @@ static void kernel_vsock(void **state)
     b->ops->free(b);
 }
 
+/* Longer than the 2 s after which AF_VSOCK gives up by itself. */
+static void kernel_vsock_waits(void **state)
+{
+    struct pv_err err = PV_ERR_INIT;
+    struct pv_channel *c = pv_vsock_kernel_new(loop, &err);
+    struct pv_stream *s;
+
+    (void)state;
+    if (!c) {
+        print_message("not usable here: %s\n", err.text);
+        skip();
+    }
+    s = c->ops->connect(c, 5123, &err);
+    assert_non_null(s);
+    assert_int_equal(pv_loop_run(loop, NULL, NULL, pv_deadline(3 * PV_NSEC_PER_SEC), NULL), 1);
+    assert_true(s->connecting);
+    pv_stream_close(s);
+    c->ops->free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_and_writes), cmocka_unit_test(tells_of_room), cmocka_unit_test(peer_vanishes),
-        cmocka_unit_test(tcp_connects),     cmocka_unit_test(vsock_refuses), cmocka_unit_test(bad_descriptor),
+        cmocka_unit_test(reads_and_writes),
+        cmocka_unit_test(tells_of_room),
+        cmocka_unit_test(peer_vanishes),
+        cmocka_unit_test(tcp_connects),
+        cmocka_unit_test(bad_descriptor),
         cmocka_unit_test(kernel_vsock),
+        cmocka_unit_test(vsock_reset_is_a_refusal),
+        cmocka_unit_test(vsock_refuses),
+        cmocka_unit_test(kernel_vsock_waits),
     };
     int r;
 

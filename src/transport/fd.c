@@ -113,8 +113,6 @@ static bool finish_connect(struct fd_stream *f, uint32_t events)
 
     if (getsockopt(f->w.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    if (error == ECONNRESET)
-        error = ECONNREFUSED; /* AF_VSOCK calls the guest's refusal so; no connection stood */
     if (error == 0 && !(events & EPOLLOUT)) {
         if (!(events & (EPOLLHUP | EPOLLERR)))
             return false;

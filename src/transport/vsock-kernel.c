@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -134,6 +135,17 @@ static struct pv_stream *failed_stream(struct pv_loop *loop, int error, struct p
     return s;
 }
 
+/*
+ * The kernel would give up after 2 s.  It keeps a socket that is closed meanwhile until the limit is over: longer
+ * than a spawn may take, no more.
+ */
+static void connect_for_long(int fd)
+{
+    const struct timeval limit = {.tv_sec = 60};
+
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit));
+}
+
 static struct pv_stream *kernel_connect(struct pv_channel *c, unsigned port, struct pv_err *err)
 {
     struct kernel_vsock *k = PV_CONTAINER_OF(c, struct kernel_vsock, c);
@@ -144,6 +156,7 @@ static struct pv_stream *kernel_connect(struct pv_channel *c, unsigned port, str
         pv_err_sys(err, errno, "cannot make an AF_VSOCK socket");
         return NULL;
     }
+    connect_for_long(fd);
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
         return pv_stream_take_fd(k->loop, pv_steal_fd(&fd), false, err);
     switch (errno) {
@@ -161,7 +174,7 @@ static struct pv_stream *kernel_connect(struct pv_channel *c, unsigned port, str
     }
 }
 
-/* The kernel does not say; it keeps a REQUEST until the driver is there, and times it out after 2 s. */
+/* The kernel does not say; it keeps a REQUEST until the driver is there. */
 static bool kernel_ready(struct pv_channel *c)
 {
     (void)c;

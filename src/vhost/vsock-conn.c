@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "util/clock.h"
 #include "util/err.h"
 #include "util/mem.h"
 #include "vhost/vsock.h"
@@ -21,16 +20,6 @@ static const struct pv_stream_ops conn_ops;
 static struct vsock_conn *conn_of(struct pv_stream *s)
 {
     return PV_CONTAINER_OF(s, struct vsock_conn, s);
-}
-
-static void on_timeout(struct pv_timer *t)
-{
-    struct vsock_conn *c = PV_CONTAINER_OF(t, struct vsock_conn, timeout);
-    struct vsock_dev *d = c->d;
-
-    pv_vsock_enter(d);
-    pv_vsock_conn_break(c, ETIMEDOUT); /* a late RESPONSE finds no connection and gets a RST */
-    pv_vsock_leave(d);
 }
 
 struct vsock_conn *pv_vsock_conn_new(struct vsock_dev *d, uint32_t host_port, uint32_t guest_port,
@@ -44,9 +33,6 @@ struct vsock_conn *pv_vsock_conn_new(struct vsock_dev *d, uint32_t host_port, ui
     c->state = state;
     c->host_port = host_port;
     c->guest_port = guest_port;
-    c->timeout.fn = on_timeout;
-    if (state == CONN_CONNECTING)
-        pv_timer_arm(d->loop, &c->timeout, pv_deadline(PV_VSOCK_CONNECT_MS * PV_NSEC_PER_MSEC));
     d->conn[d->n_conns++] = c;
     return c;
 }
@@ -67,7 +53,6 @@ void pv_vsock_conn_break(struct vsock_conn *c, int error)
 {
     if (c->state == CONN_OVER)
         return;
-    pv_timer_cancel(c->d->loop, &c->timeout);
     c->state = CONN_OVER;
     c->owed = 0;
     c->no_write = true;
@@ -161,7 +146,6 @@ void pv_vsock_conn_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h
     }
     switch (le16toh(h->op)) {
     case VIRTIO_VSOCK_OP_RESPONSE:
-        pv_timer_cancel(c->d->loop, &c->timeout);
         c->state = CONN_OPEN;
         c->s.connecting = false;
         c->event = true;
@@ -290,7 +274,6 @@ static void conn_close(struct pv_stream *s)
         return;
     }
     pv_vsock_enter(d);
-    pv_timer_cancel(d->loop, &c->timeout);
     c->closed = true;
     if (c->state == CONN_CONNECTING)
         c->owed = c->owed & OWE_REQUEST ? 0 : OWE_RST;

@@ -27,7 +27,6 @@ enum {
     PV_VSOCK_RSTS = 64,             /* queued resets for packets without a connection */
     PV_VSOCK_HEADER = 44,           /* sizeof(struct virtio_vsock_hdr), which is packed */
     PV_VSOCK_CHAINS_PER_CALL = 256, /* chains taken from the guest in one turn */
-    PV_VSOCK_CONNECT_MS = 2000,     /* the connect timeout of the kernel's AF_VSOCK */
 };
 
 enum { RING_RX = 0, RING_TX = 1 }; /* the guest's receive and transmit ring */
@@ -55,7 +54,6 @@ struct vsock_conn {
     struct vsock_dev *d; /* NULL once the device is freed */
     enum conn_state state;
     uint32_t host_port, guest_port;
-    struct pv_timer timeout; /* while connecting */
 
     /* From the guest. */
     struct pv_inbox in;
