@@ -230,6 +230,33 @@ static void test_timeout(void **state)
     cl_reply_free(&a);
 }
 
+/*
+ * The time in which the agent cannot run does not count: a stopped one sees what one sees whose host was suspended, that the
+ * clock has leapt.  The clock of a test cannot leap.
+ */
+static void test_leap(void **state)
+{
+    struct client *c = *state;
+    struct cl_reply a;
+
+    cl_sh(c, 1, 0, 3500, "echo up; sleep 6.5553; echo end");
+    expect_up(c, 1);
+    kill(c->pid, SIGSTOP);
+    usleep(5000000);
+    kill(c->pid, SIGCONT);
+    get_reply(c, 1, &a);
+    assert_int_equal(a.type, PV_MSG_EXIT);
+    assert_int_equal(a.flags, 0);
+    assert_int_equal(a.code, 0);
+    assert_true(out_is(&a, "end\n"));
+    cl_reply_free(&a);
+
+    cl_sh(c, 2, 0, 700, "sleep 20.5554"); /* what follows has its limit all the same */
+    get_reply(c, 2, &a);
+    assert_int_equal(a.flags, PV_EXIT_TIMED_OUT);
+    cl_reply_free(&a);
+}
+
 /* A process tree that grows while it is killed; limited to 255 processes, because this is no guest. */
 static void test_growing(void **state)
 {
@@ -405,13 +432,21 @@ static void test_not_in_a_guest(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(test_ping),           T(test_exec),
-        T(test_exec_world),     T(test_exec_cannot),
-        T(test_exec_big),       T(test_stdin),
-        T(test_timeout),        T(test_growing),
-        T(test_cancel),         T(test_cancel_behind_stdin),
-        T(test_cancel_flood),   T(test_background),
-        T(test_peer_gone),      T(test_session_killed),
+        T(test_ping),
+        T(test_exec),
+        T(test_exec_world),
+        T(test_exec_cannot),
+        T(test_exec_big),
+        T(test_stdin),
+        T(test_timeout),
+        T(test_leap),
+        T(test_growing),
+        T(test_cancel),
+        T(test_cancel_behind_stdin),
+        T(test_cancel_flood),
+        T(test_background),
+        T(test_peer_gone),
+        T(test_session_killed),
         T(test_not_in_a_guest),
     };
 

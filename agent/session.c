@@ -280,17 +280,6 @@ static void fill_pollfds(struct ag_session *s, struct pollfd p[1 + AG_POLL_N], e
         s->verb->pollfds(s, p + 1, stall == STALL_FD);
 }
 
-static int poll_timeout(struct ag_session *s)
-{
-    int64_t due = s->verb && s->verb->due ? s->verb->due(s) : INT64_MAX;
-
-    if (due == INT64_MAX)
-        return -1;
-    int64_t ms = (due - ag_now() + 999999) / 1000000;
-
-    return ms < 0 ? 0 : ms > 1000000 ? 1000000 : (int)ms;
-}
-
 /* The host has hung up, even if s->in is full and its last bytes cannot be read. */
 static bool is_peer_gone(short revents)
 {
@@ -324,7 +313,8 @@ static void session_run(struct ag_session *s)
             ag_reply_send(s);
         }
         fill_pollfds(s, p, stall);
-        if (poll(p, 1 + AG_POLL_N, poll_timeout(s)) < 0 && errno != EINTR)
+        if (ag_poll_to(p, 1 + AG_POLL_N, s->verb && s->verb->due ? s->verb->due(s) : INT64_MAX) < 0 &&
+            errno != EINTR)
             return;
         if (p[0].revents & POLLIN)
             receive_input(s);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,14 +19,41 @@
 
 #include "wire/proto.h"
 
-enum { TREE_DEPTH_MAX = 128, LINK_DEPTH_MAX = 16 };
+enum {
+    TREE_DEPTH_MAX = 128,
+    LINK_DEPTH_MAX = 16,
+    WAIT_MS = 1000, /* the longest wait of ag_poll_to(): a leap counts for up to this */
+    LEAP_MS = 1000, /* a wait that takes this much longer than it should has met a leap */
+};
+
+/* Time of CLOCK_MONOTONIC that does not count for this process. */
+static int64_t leapt;
 
 int64_t ag_now(void)
 {
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec - leapt;
+}
+
+/*
+ * kvm-clock counts the time in which the host was suspended, so CLOCK_MONOTONIC of a guest may leap by hours, and a
+ * timer that the leap passes over ends at once.  Only a wait that is short beside a leap shows it.
+ */
+int ag_poll_to(struct pollfd *p, unsigned n, int64_t due)
+{
+    int64_t begin = ag_now(), left = due == INT64_MAX ? INT64_MAX : due > begin ? due - begin : 0;
+    int ms = left == INT64_MAX                    ? -1
+             : left >= WAIT_MS * INT64_C(1000000) ? WAIT_MS
+                                                  : (int)((left + 999999) / 1000000);
+    int r = poll(p, n, ms), e = errno;
+    int64_t over = ms < 0 ? 0 : ag_now() - begin - ms * INT64_C(1000000);
+
+    if (over > LEAP_MS * INT64_C(1000000))
+        leapt += over;
+    errno = e;
+    return r;
 }
 
 void ag_sleep_ms(unsigned ms)

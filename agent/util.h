@@ -11,8 +11,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Monotonic nanoseconds. */
+/* Monotonic nanoseconds, without what ag_poll_to() has found to be leaps. */
 int64_t ag_now(void);
+
+struct pollfd;
+
+/*
+ * poll() until `due` of ag_now(), INT64_MAX: for ever; but no longer than a second, so it may return 0 before.  The time by
+ * which the clock leaps meanwhile, as when the host sleeps, is taken from ag_now().
+ */
+int ag_poll_to(struct pollfd *p, unsigned n, int64_t due);
 
 void ag_sleep_ms(unsigned ms);
 
