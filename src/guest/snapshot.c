@@ -243,7 +243,7 @@ static void guest_catch_up(struct pv_guest *g, int64_t stopped_ns)
 
 /*
  * The machine goes on after a save, whether that succeeded or not: with a deadline of its own, because the
- * snapshot's may have passed.  stopped: when it was stopped for the save, of pv_now(); 0: it was not.
+ * snapshot's may have passed.  stopped: when it was stopped for the save, of pv_boot_now(); 0: it was not.
  */
 static int snapshot_go_on(struct pv_guest *g, int64_t stopped, struct pv_err *err)
 {
@@ -262,7 +262,7 @@ static int snapshot_go_on(struct pv_guest *g, int64_t stopped, struct pv_err *er
     c = pv_instance_channel(g->instance);
     c->ops->wake(c);
     if (stopped && machine_runs(g))
-        guest_catch_up(g, pv_now() - stopped);
+        guest_catch_up(g, pv_boot_now() - stopped);
     if (!machine_runs(g) || !pv_instance_machine(g->instance)->hotplug_port || pv_instance_vsock(g->instance))
         return 0;
     return pv_guest_attach_vsock(g, deadline, err) < 0 ? -1 : pv_guest_await_vsock(g, deadline, err);
@@ -281,7 +281,7 @@ static struct pv_snapshot *guest_snapshot(struct pv_guest *g, int64_t timeout_ns
     if (r == 0)
         r = guest_quiesce(g, false, deadline, err);
     if (r == 0) {
-        stopped = pv_now();
+        stopped = pv_boot_now();
         r = save_machine(g, s, false, deadline, err);
     }
     if (snapshot_go_on(g, stopped, r == 0 ? err : NULL) < 0)

@@ -23,6 +23,15 @@ static inline int64_t pv_now(void)
     return pv_timespec_ns(&ts);
 }
 
+/* pv_now() with the time in which this machine was suspended: for what a clock has to be moved on by; no deadline. */
+static inline int64_t pv_boot_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return pv_timespec_ns(&ts);
+}
+
 /* Nanoseconds since 1970 (UTC), comparable with a file's timestamps; the clock may be set meanwhile. */
 static inline int64_t pv_wall_now(void)
 {
