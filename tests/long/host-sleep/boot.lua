@@ -1,0 +1,5 @@
+test("a boot", function()
+    local vm = provium.create()
+    vm:boot()
+    assert_eq("up\n", vm:exec("echo up").stdout)
+end)

@@ -1,0 +1,12 @@
+local lib = require("lib")
+
+test("a command of 20 s with a limit of 50 s", function()
+    local vm = provium.create()
+    vm:boot()
+    local begin = provium.now()
+    lib.mark()
+    local r = vm:exec("sleep 20; echo slept", {timeout = "50s"})
+    assert_eq("slept\n", r.stdout)
+    log(string.format("note: it took %.1f s, by the guest %.1f s", provium.now() - begin, r.duration or -1))
+    lib.clocks(vm)
+end)

@@ -1,0 +1,16 @@
+local lib = require("lib")
+
+-- The host falls asleep while the machine is stopped to be saved.
+test("a snapshot", function()
+    local vm = provium.create()
+    vm:boot({transport = "serial"})
+    vm:exec("dd if=/dev/urandom of=/big bs=1M count=100", {timeout = "100s"})
+    lib.mark()
+    local begin = provium.now()
+    local s = vm:snapshot({timeout = "100s"})
+    log(string.format("note: the snapshot took %.1f s", provium.now() - begin))
+    lib.clocks(vm)
+    assert(math.abs(vm:time() - os.time()) < 5)
+    vm:restore(s)
+    assert(math.abs(vm:time() - os.time()) < 5)
+end)
