@@ -16,8 +16,8 @@
 #include "util/clock.h"
 #include "util/err.h"
 #include "util/path.h"
-#include "vm/tsc.h"
 #include "vm/accel.h"
+#include "vm/tsc.h"
 
 static char dir[] = "/tmp/provium-accel-test-XXXXXX";
 
@@ -84,6 +84,24 @@ static void test_tsc_accuracy(void **state)
     }
     print_message("TSC: two measurements differ by %.1f ppm\n", ppm);
     assert_true(ppm <= 200);
+}
+
+/* A host that slept since the first sample: the counter went on (suspended to RAM) or began anew (hibernated). */
+static void test_tsc_slept(void **state)
+{
+    (void)state;
+    if (!pv_tsc_invariant())
+        skip();
+    for (int began_anew = 0; began_anew < 2; began_anew++) {
+        struct pv_tsc_sample s = pv_tsc_sample(), slept;
+        double want = pv_tsc_measured_khz(&s), got;
+
+        slept = pv_tsc_sample();
+        slept.asleep_ns -= PV_NSEC_PER_SEC / 50;
+        slept.ticks = began_anew ? UINT64_MAX / 2 : slept.ticks - (uint64_t)(want * 1e3 / 50);
+        got = pv_tsc_measured_khz(&slept);
+        assert_true(got > want * 0.998 && got < want * 1.002);
+    }
 }
 
 static void write_memory(const char *text)
@@ -233,9 +251,9 @@ static void test_no_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe_now), cmocka_unit_test(test_tsc_accuracy),
-        cmocka_unit_test(test_memory),    cmocka_unit_test(test_foreign_cache),
-        cmocka_unit_test(test_no_cache),
+        cmocka_unit_test(test_probe_now),     cmocka_unit_test(test_tsc_accuracy),
+        cmocka_unit_test(test_tsc_slept),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_foreign_cache), cmocka_unit_test(test_no_cache),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -8,12 +8,15 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <time.h>
 #include <x86intrin.h>
 
 #include "util/clock.h"
 
-enum { BRACKETS = 64, SPAN_MS = 20, KHZ_MIN = 100000, KHZ_MAX = 20000000 };
+enum { BRACKETS = 64, TRIES = 3, SPAN_MS = 20, KHZ_MIN = 100000, KHZ_MAX = 20000000 };
+/* A suspension is longer, what lies between the readings of two clocks shorter. */
+#define ASLEEP_ERROR (5 * PV_NSEC_PER_MSEC)
 
 int pv_tsc_invariant(void)
 {
@@ -22,9 +25,31 @@ int pv_tsc_invariant(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1U << 8));
 }
 
+/* CLOCK_BOOTTIME is CLOCK_MONOTONIC with the time that the host was suspended; a pause between makes that less. */
+static int64_t asleep(void)
+{
+    int64_t most = INT64_MIN;
+
+    for (int i = 0; i < TRIES; i++) {
+        struct timespec ts;
+        int64_t ns;
+
+        clock_gettime(CLOCK_BOOTTIME, &ts);
+        ns = pv_timespec_ns(&ts) - pv_now();
+        most = ns > most ? ns : most;
+    }
+    return most;
+}
+
+static bool slept_between(const struct pv_tsc_sample *a, const struct pv_tsc_sample *b)
+{
+    return b->asleep_ns - a->asleep_ns > ASLEEP_ERROR;
+}
+
 struct pv_tsc_sample pv_tsc_sample(void)
 {
-    struct pv_tsc_sample best = {0, 0};
+    struct pv_tsc_sample best = {.ticks = 0};
+    int64_t asleep_ns = asleep();
     uint64_t width = UINT64_MAX;
 
     for (int i = 0; i < BRACKETS; i++) {
@@ -34,7 +59,7 @@ struct pv_tsc_sample pv_tsc_sample(void)
         after = __rdtsc();
         if (after - before < width) {
             width = after - before;
-            best = (struct pv_tsc_sample){before + width / 2, ns};
+            best = (struct pv_tsc_sample){before + width / 2, ns, asleep_ns};
         }
     }
     return best;
@@ -62,21 +87,32 @@ static uint64_t khz_from_cpuid(void)
     return 0;
 }
 
-uint32_t pv_tsc_measured_khz(const struct pv_tsc_sample *start)
+/* A sample at least SPAN_MS after start. */
+static struct pv_tsc_sample sample_after(const struct pv_tsc_sample *start)
 {
     int64_t until = start->ns + SPAN_MS * PV_NSEC_PER_MSEC;
     struct timespec ts = {until / PV_NSEC_PER_SEC, until % PV_NSEC_PER_SEC};
-    struct pv_tsc_sample end;
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+        ;
+    return pv_tsc_sample();
+}
+
+uint32_t pv_tsc_measured_khz(const struct pv_tsc_sample *start)
+{
+    struct pv_tsc_sample from = *start, end;
     double khz;
 
     if (!pv_tsc_invariant())
         return 0;
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-        ;
-    end = pv_tsc_sample();
-    if (end.ticks <= start->ticks || end.ns <= start->ns)
+    end = sample_after(&from);
+    for (int i = 0; i < TRIES && slept_between(&from, &end); i++) {
+        from = end;
+        end = sample_after(&from);
+    }
+    if (slept_between(&from, &end) || end.ticks <= from.ticks || end.ns <= from.ns)
         return 0;
-    khz = (double)(end.ticks - start->ticks) * 1e6 / (double)(end.ns - start->ns) + 0.5;
+    khz = (double)(end.ticks - from.ticks) * 1e6 / (double)(end.ns - from.ns) + 0.5;
     return khz >= KHZ_MIN && khz <= KHZ_MAX ? (uint32_t)khz : 0;
 }
 
