@@ -105,7 +105,8 @@ make_root() {
     cp busybox root/host/
     ./busybox --list | while read -r f; do ln -s /host/busybox "root/usr/bin/$f"; done
     put "$(readlink -f "$qemu")" "$PROVIUM" || return 1
-    mapfile -t firmware < <(find /usr/share/qemu /usr/share/seabios /usr/share/qboot -maxdepth 1 \( -name 'bios*' -o \
+    # QEMU's emulation is a module of it in Debian.
+    mapfile -t firmware < <(find /usr/lib/*/qemu -name 'accel-tcg-x86_64.so' 2>/dev/null; find /usr/share/qemu /usr/share/seabios /usr/share/qboot -maxdepth 1 \( -name 'bios*' -o \
         -name 'linuxboot*' -o -name 'kvmvapic*' -o -name 'pvh.bin' -o -name 'efi-virtio*' -o -name 'vgabios-stdvga*' \) 2>/dev/null)
     put "${firmware[@]}" || return 1
     cp -r "$guest"/{vmlinuz,userland.cpio,modules,VERSION} "root$guest/" || return 1
