@@ -29,6 +29,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+# Emulated twice, a resumed VM replies too late to have its clock set to within 100 ms.
+[ "$accel" != tcg ] || all="boot exec wait pool paused run"
 cases=${*:-$all}
 qemu=${PROVIUM_QEMU:-$(command -v qemu-system-x86_64)} || skip "no qemu-system-x86_64"
 deb=$(ls "$repo"/build/generic-kernel/linux-image-*.deb 2>/dev/null | head -n 1)
