@@ -23,7 +23,7 @@ enum {
     TREE_DEPTH_MAX = 128,
     LINK_DEPTH_MAX = 16,
     WAIT_MS = 1000, /* the longest wait of ag_poll_to(): a leap counts for up to this */
-    LEAP_MS = 1000, /* a wait that takes this much longer than it should has met a leap */
+    LEAP_MS = 3000, /* a wait that is this much too long has met a leap; a busy host adds less */
 };
 
 /* Time of CLOCK_MONOTONIC that does not count for this process. */

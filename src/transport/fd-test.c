@@ -212,7 +212,8 @@ static void tcp_connects(void **state)
 /* What SO_ERROR is of a socket that says it is AF_VSOCK's; 0: the socket's own. */
 static int so_error;
 
-/* In libc's place. */
+/* In libc's place, whose header has reserved names. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     const int domain = AF_VSOCK;
