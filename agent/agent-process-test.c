@@ -172,6 +172,7 @@ static void test_taken(void **state)
 
     start(c, PV_EXEC_PROCESS | PV_EXEC_STDIN, NULL, NULL,
           "read l; echo $l; exec 0</dev/null; echo closed; sleep 60");
+    wait_for(c, PV_MSG_STARTED, &a); /* until then the reaper has the pipe as well */
     cl_data(c, PV_MSG_STDIN, ID, "line\n", 5);
     wait_for(c, PV_MSG_TAKEN, &a);
     assert_int_equal(pv_dec_u64(&c->d), 5);
