@@ -140,7 +140,7 @@ host_off() {
     [ -z "$pid" ] || wait "$pid" 2>/dev/null
     pid=""
 }
-trap 'host_off; [ -z "${KEEP-}" ] || cp ./*.log* "$KEEP"; rm -rf "$work"' EXIT
+trap 'host_off; [ -z "${KEEP-}" ] || { mkdir -p "$KEEP" && cp ./*.log* "$KEEP"; }; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
 mkfifo monitor.in
 exec 7<>monitor.in
