@@ -31,11 +31,8 @@ static int64_t asleep(void)
     int64_t most = INT64_MIN;
 
     for (int i = 0; i < TRIES; i++) {
-        struct timespec ts;
-        int64_t ns;
+        int64_t boot = pv_boot_now(), ns = boot - pv_now();
 
-        clock_gettime(CLOCK_BOOTTIME, &ts);
-        ns = pv_timespec_ns(&ts) - pv_now();
         most = ns > most ? ns : most;
     }
     return most;
