@@ -209,7 +209,7 @@ static void tcp_connects(void **state)
     }
 }
 
-/* What SO_ERROR is of a socket that says it is AF_VSOCK's; 0: the socket's own. */
+/* SO_ERROR of each socket, which getsockopt() then calls AF_VSOCK's; 0: the socket's own. */
 static int so_error;
 
 /* In libc's place, whose header has reserved names. */
@@ -224,7 +224,7 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
     return 0;
 }
 
-/* What AF_VSOCK's socket says of a guest in which nobody listens, on a host without a device as well. */
+/* ECONNRESET is what AF_VSOCK says of a guest in which nobody listens; also on a host without a device. */
 static void vsock_reset_is_a_refusal(void **state)
 {
     struct end e;

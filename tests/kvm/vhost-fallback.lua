@@ -1,4 +1,4 @@
--- What is used instead of the kernel's vhost-vsock where it cannot be had. The tests change the host: they are for the
+-- Provium's own vsock device, where the kernel's vhost-vsock cannot be had. The tests change the host: they are for the
 -- emulated machine of scripts/check-kvm, which loads the module.
 
 if not io.open("/kvm/run") then skip("only in the emulated machine of scripts/check-kvm") end

@@ -4,7 +4,6 @@
  *
  *     vsock cid              prints the machine's own CID
  *     vsock dial CID PORT    connects and prints "answered" if a byte comes, "closed" if none does, or why it cannot connect
- *     vsock listen PORT      prints "from CID" for each connection, until it is killed
  *     vsock hold CID         sets the CID on a /dev/vhost-vsock of its own, prints "held" or why not, and waits
  *     vsock as UID COMMAND...
  */
@@ -57,27 +56,6 @@ static int dial(const char *cid, const char *port)
     return say(0, recv(fd, &c, 1, 0) == 1 ? "answered" : "closed");
 }
 
-static int serve(const char *port)
-{
-    struct sockaddr_vm from = {
-        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = (unsigned)strtoul(port, NULL, 10)};
-    int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
-    int r = bind(fd, (struct sockaddr *)&from, sizeof(from));
-
-    if (say(r < 0 ? r : listen(fd, 8), "listening"))
-        return 1;
-    for (;;) {
-        socklen_t len = sizeof(from);
-        int client = accept(fd, (struct sockaddr *)&from, &len);
-
-        if (client < 0)
-            return 1;
-        printf("from %u\n", from.svm_cid);
-        fflush(stdout);
-        close(client);
-    }
-}
-
 static int hold(const char *text)
 {
     uint64_t cid = strtoull(text, NULL, 10);
@@ -107,12 +85,10 @@ int main(int argc, char **argv)
         return print_cid();
     if (!strcmp(what, "dial") && argc == 4)
         return dial(argv[2], argv[3]);
-    if (!strcmp(what, "listen") && argc == 3)
-        return serve(argv[2]);
     if (!strcmp(what, "hold") && argc == 3)
         return hold(argv[2]);
     if (!strcmp(what, "as") && argc > 3)
         return run_as(argv + 2);
-    fputs("usage: vsock cid|dial CID PORT|listen PORT|hold CID|as UID COMMAND...\n", stderr);
+    fputs("usage: vsock cid|dial CID PORT|hold CID|as UID COMMAND...\n", stderr);
     return 2;
 }

@@ -5,7 +5,7 @@ function lib.mark()
     f:close()
 end
 
--- What the guest's clocks are to the host's.
+-- The guest's clocks beside the host's, as a note in the log.
 function lib.clocks(vm)
     vm:exec("mkdir -p /proc; mount -t proc proc /proc")
     log(string.format("note: the guest's clock is %.1f s from the host's, its uptime %s s", vm:time() - os.time(),
